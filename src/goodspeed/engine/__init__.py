@@ -1,0 +1,1 @@
+"""What runs models: the target and draft engine seams and their implementations."""

@@ -1,0 +1,1 @@
+"""The embedded default engine: a lean decoder, ragged packed batches, one KV cache per stream."""

@@ -1,0 +1,71 @@
+"""Every error that a user, a file or a peer can cause.
+
+GoodSpeedError
+├── ConfigError          a configuration file or flag
+├── CheckpointError      model files: missing, truncated, of an unknown kind
+├── RequestError         a user's request (a field, a length, a model name)
+├── CapacityError        no room now: memory, streams, queue
+├── ProtocolError        a peer broke the protocol; closes one stream or one session
+└── LinkLostError        the connection to a peer ended
+"""
+
+from enum import IntEnum
+
+
+class GoodSpeedError(Exception):
+    """Base of all errors that are somebody else's doing; the message names the value and what was expected."""
+
+
+class ConfigError(GoodSpeedError):
+    """A configuration file or a flag is wrong."""
+
+
+class CheckpointError(GoodSpeedError):
+    """Model files are missing, truncated or of an unknown kind."""
+
+
+class RequestError(GoodSpeedError):
+    """A user's request is wrong: `field` names the offending field, if one does."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class CapacityError(GoodSpeedError):
+    """There is no room now; the same request may succeed later."""
+
+
+class ErrorCode(IntEnum):
+    """Reasons that travel in an Error or Refused message (numbers are part of the wire contract)."""
+
+    INTERNAL = 0
+    MALFORMED = 1
+    VERSION = 2
+    UNAUTHENTICATED = 3
+    TOKENIZER_MISMATCH = 4
+    OUT_OF_ORDER = 5
+    UNKNOWN_STREAM = 6
+    STALE_EPOCH = 7
+    WRONG_ROUND = 8
+    DIVERGED = 9
+    OVER_GRANT = 10
+    BAD_TOKEN = 11
+    BAD_REQUEST = 12
+    CAPACITY = 13
+    LEASE_EXPIRED = 14
+    SUPERSEDED = 15
+    SHUTTING_DOWN = 16
+
+
+class ProtocolError(GoodSpeedError):
+    """A peer broke the protocol. `stream` names the stream that it concerns; None closes the session."""
+
+    def __init__(self, code: ErrorCode, message: str, stream: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.stream = stream
+
+
+class LinkLostError(GoodSpeedError):
+    """The connection to a peer ended, in order or not."""

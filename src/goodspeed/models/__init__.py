@@ -1,0 +1,1 @@
+"""Models on disk: catalog, checkpoints, GGUF, tokenizer and its fingerprint."""

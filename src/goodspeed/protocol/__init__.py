@@ -1,0 +1,1 @@
+"""What drafter and verifier say to each other: messages, wire codec, sessions, links, transports."""

@@ -1,0 +1,166 @@
+"""The messages of the protocol, as plain data. The wire form is goodspeed.proto; codec.py translates.
+
+A session: Hello -> Welcome | Refused. A stream: Open -> Opened, then Verdict of round 0 (the target's token after the
+prefix) once it is prefilled; then Propose of round r -> Verdict of round r, r = 1, 2, ... until a Verdict carries a
+finish reason, or either side ends it (Cancel, Error). In fused mode the verifier goes on alone: Verdicts arrive without
+Proposes. Rounds are idempotent: a repeated Propose gets the same Verdict again.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import SparseProbs
+from goodspeed.errors import ErrorCode
+
+PROTOCOL_VERSION = 1
+
+
+class Mode(IntEnum):
+    """Who makes a stream's tokens."""
+
+    DISTRIBUTED = 0
+    """Drafter proposes, verifier verifies."""
+    FUSED = 1
+    """The verifier generates alone: the target alone, on the same engine, through the same link."""
+
+
+class FinishReason(IntEnum):
+    """Why a stream ended."""
+
+    NONE = 0
+    STOP = 1
+    LENGTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message of a drafter."""
+
+    version: int
+    drafter: str
+    """The client among whom the budget is shared; a second session of the same name supersedes the first."""
+    tokenizer_fingerprint: str
+    token: str = ""
+    """Bearer token, where the transport does not carry it as metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The verifier's answer: who it is, and its limits."""
+
+    version: int
+    verifier: str
+    model: str
+    model_fingerprint: str
+    vocab_size: int
+    max_context: int
+    max_streams: int  # open streams per session
+    max_proposal: int  # tokens per proposal, whatever the grant
+    end_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The verifier does not want this session, and says why."""
+
+    code: ErrorCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open a stream, or resume one: `tokens` is the prompt, followed by the answer so far when resumed.
+
+    `num_prompt` of `tokens` are prompt; `epoch` grows with every reopening of the same stream.
+    """
+
+    stream: int
+    epoch: int
+    tokens: tuple[int, ...]
+    num_prompt: int
+    max_tokens: int
+    """Answer tokens wanted in all, counted from the end of the prompt."""
+    sampling: Sampling
+    end_tokens: tuple[int, ...]
+    """Tokens that finish the stream (they are committed, and reason is STOP); empty: none."""
+    mode: Mode = Mode.DISTRIBUTED
+    logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The stream is admitted; its prefix is being prefilled. (An Open may wait in the queue before this.)"""
+
+    stream: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Draft tokens on top of a committed prefix. len(tokens) <= grant of the last Verdict."""
+
+    stream: int
+    epoch: int
+    round: int
+    base_length: int
+    """Committed tokens, prompt included."""
+    digest: int
+    """session.digest of these tokens."""
+    tokens: tuple[int, ...]
+    confidences: tuple[int, ...] = ()
+    """Round(255 * Pr(accepted | all before are)), one per token, or empty."""
+    draft_probs: tuple[SparseProbs, ...] = ()
+    drafting_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the target makes of a proposal: committed now are the first `num_accepted` draft tokens, then `next_token`."""
+
+    stream: int
+    epoch: int
+    round: int
+    num_accepted: int
+    next_token: int
+    committed_length: int
+    """Committed tokens after this round, prompt included."""
+    grant: int
+    finish: FinishReason = FinishReason.NONE
+    queue_us: int = 0
+    verify_us: int = 0
+    logprobs: tuple[float, ...] = ()  # float32, one per token committed by this round, if asked for
+    """When an end token or max_tokens falls inside the accepted tokens, the last committed one is `next_token`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The drafter no longer wants the stream; everything that it holds is freed."""
+
+    stream: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the verifier is (for routing); sent when it changes, at most once a second."""
+
+    open_streams: int
+    queued_streams: int
+    kv_used: int
+    kv_capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Something was wrong with a stream, or (stream None) with the session, which then ends."""
+
+    code: ErrorCode
+    reason: str
+    stream: int | None = None
+    epoch: int = 0
+
+
+FromDrafter = Hello | Open | Propose | Cancel
+FromVerifier = Welcome | Refused | Opened | Verdict | Load | Error
+Message = FromDrafter | FromVerifier

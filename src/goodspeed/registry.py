@@ -1,0 +1,36 @@
+"""Named choices: a policy is one file and one registry line."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
+
+from goodspeed.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def nearest_name(name: str, known: Mapping[str, object] | list[str]) -> str:
+    """A hint such as ", did you mean 'gradient'?" or the list of what is known."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """A read-only mapping from name to choice whose misses are ConfigErrors that name the nearest choice."""
+
+    def __init__(self, kind: str, choices: Mapping[str, T]) -> None:
+        self.kind = kind
+        self._choices = dict(choices)
+
+    def __getitem__(self, name: str) -> T:
+        """Raises ConfigError if there is no such choice."""
+        try:
+            return self._choices[name]
+        except KeyError:
+            raise ConfigError(f"unknown {self.kind} {name!r}; {nearest_name(name, self._choices)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._choices)
+
+    def __len__(self) -> int:
+        return len(self._choices)

@@ -1,0 +1,1 @@
+"""Who may propose how much: the policies that share the verification budget, and their estimators."""

@@ -1,0 +1,1 @@
+"""The verification server: a pure core and its asyncio host."""

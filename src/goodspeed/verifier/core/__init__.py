@@ -1,0 +1,1 @@
+"""The verifier's decisions: admission, batching, leases, estimates, grants. No clock, socket or thread."""

@@ -1,0 +1,30 @@
+"""The window seam: what a drafter knows, and how many tokens it chooses to propose."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class WindowView:
+    """What a drafter can measure of one stream."""
+
+    grant: int
+    recent_acceptance: float  # accepted / proposed, smoothed; 1.0 before the first proposal
+    rtt_s: float
+    drafting_s_per_token: float
+    verify_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Propose up to `max_tokens`, and stop where survival (product of confidences) would fall below `min_survival`."""
+
+    max_tokens: int
+    min_survival: float = 0.0
+
+
+class WindowPolicy(Protocol):
+    """Chooses the speculation window of a stream for its next round."""
+
+    def next_window(self, view: WindowView) -> Window:
+        """max_tokens is at most view.grant."""
