@@ -1,0 +1,37 @@
+"""The `goodspeed` command.
+
+Every subcommand is a module of `goodspeed.commands` with
+`add_parser(subparsers) -> None`, which sets `run: Callable[[argparse.Namespace], int]` as the parser's default.
+Exit codes: 0 done, 1 the answer is no (texts differ, a check failed), 2 wrong use or a user-visible error, 130 interrupted.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import goodspeed
+from goodspeed.errors import GoodSpeedError
+
+COMMANDS = ("demo", "up", "verifier", "drafter", "bench", "profile", "models", "verify_lossless")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except GoodSpeedError as error:
+        print(f"goodspeed: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="goodspeed", description=goodspeed.__doc__)
+    parser.add_argument("--version", action="version", version=f"goodspeed {goodspeed.__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"goodspeed.commands.{name}").add_parser(subparsers)
+    return parser

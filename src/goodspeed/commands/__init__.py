@@ -1,0 +1,1 @@
+"""The subcommands of `goodspeed`: one file each, all of the same form."""

@@ -1,0 +1,276 @@
+"""The protocol's rules without I/O: who may say what next, on either side of a stream.
+
+VerifierStream and DrafterStream are the two ends of one stream. They hold the committed tokens, check epochs, rounds,
+lengths and digests, answer repetitions, and know how a stream is resumed. Hosts move their messages.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from goodspeed.engine.base import Draft, Outcome, StreamSpec
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome
+
+MAX_ROUND_US = 2**32 - 1
+
+
+def digest(tokens: Sequence[int], start: int = 0) -> int:
+    """CRC-32 over the tokens as little-endian uint32, continuing from the digest `start` of the tokens before them."""
+    return zlib.crc32(np.asarray(tokens, dtype="<u4").tobytes(), start)
+
+
+def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> None:
+    """Raises ProtocolError (session) if the verifier that would answer with `welcome` cannot serve this drafter."""
+    if hello.version != PROTOCOL_VERSION:
+        raise ProtocolError(
+            ErrorCode.VERSION, f"protocol version is {hello.version}, this verifier speaks {welcome.version}"
+        )
+    if not 0 < len(hello.drafter) <= 128:
+        raise ProtocolError(
+            ErrorCode.BAD_REQUEST, f"drafter name has {len(hello.drafter)} characters, expected 1 to 128"
+        )
+    if hello.tokenizer_fingerprint != tokenizer_fingerprint:
+        raise ProtocolError(
+            ErrorCode.TOKENIZER_MISMATCH,
+            f"tokenizer fingerprint is {hello.tokenizer_fingerprint!r}, {welcome.model} has {tokenizer_fingerprint!r}",
+        )
+
+
+def check_open(request: Open, welcome: Welcome) -> None:
+    """Raises ProtocolError (stream) if an Open is out of the verifier's limits."""
+    num_tokens = len(request.tokens)
+    room = welcome.max_context - request.num_prompt
+    wrong = None
+    if not 0 < request.num_prompt <= num_tokens:
+        wrong = f"num_prompt is {request.num_prompt}, expected 1 to {num_tokens}"
+    elif not 0 < request.max_tokens <= room:
+        wrong = (
+            f"the prompt has {request.num_prompt} tokens and max_tokens is {request.max_tokens}; "
+            f"together they may be {welcome.max_context}"
+        )
+    elif num_tokens - request.num_prompt >= request.max_tokens:
+        wrong = f"resumed with {num_tokens - request.num_prompt} answer tokens of at most {request.max_tokens}"
+    if wrong:
+        raise ProtocolError(ErrorCode.BAD_REQUEST, wrong, request.stream)
+    _check_tokens((*request.tokens, *request.end_tokens), welcome.vocab_size, request.stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A proposal that was seen before: send `verdict` again, or nothing if it is still being verified."""
+
+    verdict: Verdict | None
+
+
+class VerifierStream:
+    """The verifier's end of one stream, from an Open that check_open passed."""
+
+    def __init__(self, request: Open, welcome: Welcome) -> None:
+        self.request = request
+        self.committed = list(request.tokens)
+        self.is_finished = False
+        self._welcome = welcome
+        self._end_tokens = frozenset(request.end_tokens)
+        self._digest = digest(request.tokens)
+        self._round = 0  # being judged, or judged last
+        self._pending: Propose | None = None
+        self._verdict: Verdict | None = None  # None until the prefix is prefilled
+
+    def spec(self) -> StreamSpec:
+        """The stream as the engine sees it."""
+        request = self.request
+        capacity = request.num_prompt + request.max_tokens + self._welcome.max_proposal
+        return StreamSpec(request.tokens, request.sampling, capacity, request.logprobs)
+
+    def on_propose(self, propose: Propose) -> Propose | Repeat:
+        """The proposal itself if it is new and in order. Raises ProtocolError (stream) otherwise."""
+        stream = propose.stream
+        if propose.epoch != self.request.epoch:
+            raise ProtocolError(
+                ErrorCode.STALE_EPOCH, f"epoch is {propose.epoch}, the stream is at {self.request.epoch}", stream
+            )
+        if self._pending is not None and propose.round == self._round:
+            return Repeat(None)
+        if self._verdict is not None and propose.round == self._round:
+            return Repeat(self._verdict)
+        if self._verdict is None or self._pending is not None or propose.round != self._round + 1 or self.is_finished:
+            raise ProtocolError(ErrorCode.WRONG_ROUND, f"round is {propose.round} after round {self._round}", stream)
+        if propose.base_length != len(self.committed) or propose.digest != self._digest:
+            raise ProtocolError(
+                ErrorCode.DIVERGED,
+                f"prefix of {propose.base_length} tokens with digest {propose.digest:#x}, "
+                f"committed are {len(self.committed)} with {self._digest:#x}",
+                stream,
+            )
+        if len(propose.tokens) > self._verdict.grant:
+            raise ProtocolError(
+                ErrorCode.OVER_GRANT, f"{len(propose.tokens)} tokens, granted are {self._verdict.grant}", stream
+            )
+        _check_draft(propose, self._welcome.vocab_size)
+        self._pending = propose
+        self._round = propose.round
+        return propose
+
+    def trim(self, num_tokens: int) -> Propose:
+        """Keep only the first tokens of the pending proposal (allowed at any length that ignores which were drawn)."""
+        assert self._pending is not None
+        pending = self._pending
+        self._pending = replace(
+            pending,
+            tokens=pending.tokens[:num_tokens],
+            confidences=pending.confidences[:num_tokens],
+            draft_probs=pending.draft_probs[:num_tokens],
+        )
+        return self._pending
+
+    def on_outcome(self, outcome: Outcome, grant: int, queue_s: float, verify_s: float) -> Verdict:
+        """Commit what the engine decided, cut at an end token or at max_tokens, and make the round's verdict.
+
+        Call it for the outcome that ends the prefill (round 0), for each pending proposal, and for each step in fused
+        mode. `grant` is what the stream may propose next if it is not finished.
+        """
+        assert outcome.next_token is not None
+        is_first = self._verdict is None
+        if self._pending is None and not is_first:
+            self._round += 1  # fused mode: no proposal announced this round
+        drafted = self._pending.tokens[: outcome.num_accepted] if self._pending else ()
+        tokens, finish = self._cut((*drafted, outcome.next_token))
+        self.committed.extend(tokens)
+        self._digest = digest(tokens, self._digest)
+        self.is_finished = finish is not FinishReason.NONE
+        self._pending = None
+        self._verdict = Verdict(
+            stream=self.request.stream,
+            epoch=self.request.epoch,
+            round=self._round,
+            num_accepted=len(tokens) - 1,
+            next_token=tokens[-1],
+            committed_length=len(self.committed),
+            grant=0 if self.is_finished else min(grant, self._welcome.max_proposal),
+            finish=finish,
+            queue_us=min(round(queue_s * 1e6), MAX_ROUND_US),
+            verify_us=min(round(verify_s * 1e6), MAX_ROUND_US),
+            logprobs=outcome.logprobs[: len(tokens)],
+        )
+        return self._verdict
+
+    def _cut(self, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], FinishReason]:
+        room = self.request.num_prompt + self.request.max_tokens - len(self.committed)
+        for i, token in enumerate(tokens[:room]):
+            if token in self._end_tokens:
+                return tokens[: i + 1], FinishReason.STOP
+        return tokens[:room], FinishReason.LENGTH if len(tokens) >= room else FinishReason.NONE
+
+
+class DrafterStream:
+    """The drafter's end of one stream. `opening` is the Open to send first (epoch 0)."""
+
+    def __init__(self, opening: Open) -> None:
+        self.opening = opening
+        self.committed = list(opening.tokens)
+        self.grant = 0
+        self.finish = FinishReason.NONE
+        self._digest = digest(opening.tokens)
+        self._next_round = 0  # whose verdict is awaited, or whose proposal is next
+        self._pending: Propose | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """May propose: the last verdict has come, and the stream goes on."""
+        return self._next_round > 0 and self._pending is None and self.finish is FinishReason.NONE
+
+    @property
+    def max_draft(self) -> int:
+        """Longest useful proposal: within the grant, and one short of what is still wanted."""
+        remaining = self.opening.num_prompt + self.opening.max_tokens - len(self.committed)
+        return max(0, min(self.grant, remaining - 1))
+
+    def propose(self, draft: Draft, drafting_s: float) -> Propose:
+        """The next round's proposal; `draft` is at most max_draft long."""
+        assert self.is_ready
+        assert len(draft.tokens) <= self.max_draft
+        self._pending = Propose(
+            stream=self.opening.stream,
+            epoch=self.opening.epoch,
+            round=self._next_round,
+            base_length=len(self.committed),
+            digest=self._digest,
+            tokens=draft.tokens,
+            confidences=tuple(round(255 * confidence) for confidence in draft.confidences),
+            draft_probs=draft.draft_probs,
+            drafting_us=min(round(drafting_s * 1e6), MAX_ROUND_US),
+        )
+        return self._pending
+
+    def on_verdict(self, verdict: Verdict) -> tuple[int, ...]:
+        """The newly committed tokens; empty for a repetition or a verdict of an older epoch.
+
+        Raises ProtocolError (stream) if the verifier contradicts what this end knows.
+        """
+        if verdict.epoch != self.opening.epoch or verdict.round < self._next_round:
+            return ()
+        drafted = self._pending.tokens if self._pending else ()
+        tokens = (*drafted[: verdict.num_accepted], verdict.next_token)
+        expected_length = len(self.committed) + len(tokens)
+        is_unasked = self._next_round > 0 and self._pending is None and self.opening.mode is Mode.DISTRIBUTED
+        if (
+            is_unasked
+            or verdict.round != self._next_round
+            or verdict.num_accepted > len(drafted)
+            or verdict.committed_length != expected_length
+        ):
+            raise ProtocolError(
+                ErrorCode.DIVERGED,
+                f"verdict of round {verdict.round} accepts {verdict.num_accepted} and commits "
+                f"{verdict.committed_length} tokens; expected round {self._next_round}, at most {len(drafted)}, "
+                f"and {expected_length}",
+                verdict.stream,
+            )
+        self.committed.extend(tokens)
+        self._digest = digest(tokens, self._digest)
+        self.grant = verdict.grant
+        self.finish = verdict.finish
+        self._next_round = verdict.round + 1
+        self._pending = None
+        return tokens
+
+    def repeat(self) -> Propose | None:
+        """The proposal whose verdict is awaited, to be sent again when it may have been lost."""
+        return self._pending
+
+    def reopen(self) -> Open:
+        """The Open that resumes this stream, here or at another verifier, in a new epoch."""
+        self.opening = replace(self.opening, epoch=self.opening.epoch + 1, tokens=tuple(self.committed))
+        self._next_round = 0
+        self._pending = None
+        self.grant = 0
+        return self.opening
+
+
+def _check_tokens(tokens: Sequence[int], vocab_size: int, stream: int) -> None:
+    worst = max(tokens, default=0)
+    if worst >= vocab_size:
+        raise ProtocolError(ErrorCode.BAD_TOKEN, f"token {worst}, the vocabulary has {vocab_size}", stream)
+
+
+def _check_draft(propose: Propose, vocab_size: int) -> None:
+    num_tokens = len(propose.tokens)
+    _check_tokens(propose.tokens, vocab_size, propose.stream)
+    if len(propose.confidences) not in {0, num_tokens} or len(propose.draft_probs) not in {0, num_tokens}:
+        raise ProtocolError(
+            ErrorCode.MALFORMED,
+            f"{num_tokens} tokens with {len(propose.confidences)} confidences and {len(propose.draft_probs)} "
+            "distributions; expected none or one each",
+            propose.stream,
+        )
+    for probs, token in zip(propose.draft_probs, propose.tokens, strict=False):
+        ids = probs.token_ids
+        is_sorted = bool(np.all(ids[1:] > ids[:-1]))
+        if not (len(ids) == len(probs.weights) > 0 and is_sorted and np.all(probs.weights) and token in ids):
+            raise ProtocolError(
+                ErrorCode.MALFORMED, "a draft distribution is unsorted, empty, or lacks its token", propose.stream
+            )
+        _check_tokens((int(ids[-1]),), vocab_size, propose.stream)
