@@ -2,7 +2,8 @@
 
 Every subcommand is a module of `goodspeed.commands` with
 `add_parser(subparsers) -> None`, which sets `run: Callable[[argparse.Namespace], int]` as the parser's default.
-Exit codes: 0 done, 1 the answer is no (texts differ, a check failed), 2 wrong use or a user-visible error, 130 interrupted.
+Exit codes: 0 done, 1 the answer is no (texts differ, a check failed), 2 wrong use or a user-visible error,
+130 interrupted.
 """
 
 import argparse

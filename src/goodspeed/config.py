@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 def option(default: T, help_text: str) -> T:
     """A config field with its default and its help text."""
-    return typing.cast(T, dataclasses.field(default=default, metadata={"help": help_text}))
+    return dataclasses.field(default=default, metadata={"help": help_text})
 
 
 def table(config: type[T]) -> T:
@@ -72,7 +72,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def from_mapping(config: type[ConfigT], values: Mapping[str, Any], where: str = "") -> ConfigT:
-    """The config dataclass from TOML values. Raises ConfigError that names an unknown key or a value of a wrong type."""
+    """The config dataclass from TOML values. Raises ConfigError that names an unknown key or a wrong value."""
     kinds = typing.get_type_hints(config)
     fields = {field.name: field for field in dataclasses.fields(config)}
     for key in values:
