@@ -1,0 +1,182 @@
+"""The decoding rules: which draft tokens are kept, and what the target says next.
+
+Positions are absolute: the stream's first prompt token is at 0. Row i of `logits` decides position first_position + i.
+Every function is deterministic: a stream's seed and a position determine all randomness of that position.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from goodspeed.decoding.distribution import Distribution, distribution
+from goodspeed.decoding.noise import Purpose, gumbel_at, gumbel_row, uniform
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.base import SparseProbs
+
+LARGEST_WEIGHT = 2**16 - 1
+
+
+def verify(
+    logits: npt.NDArray[np.float32],  # [k + 1, vocab]
+    draft_tokens: Sequence[int],  # k
+    draft_probs: Sequence[SparseProbs],  # k, or none
+    sampling: Sampling,
+    first_position: int,
+) -> tuple[int, int]:
+    """Judge a proposal by the stream's rule: (num_accepted, next_token), next_token recovered or bonus.
+
+    Under the greedy and coupled rules rows beyond the first difference are not looked at.
+    """
+    if sampling.rule is Rule.REJECTION:
+        return reject(logits, draft_tokens, draft_probs, sampling, first_position)
+    for i, token in enumerate(draft_tokens):
+        choice = _choice(logits[i], sampling, first_position + i)
+        if choice != token:
+            return i, choice
+    num_drafted = len(draft_tokens)
+    return num_drafted, _choice(logits[num_drafted], sampling, first_position + num_drafted)
+
+
+def choose(
+    logits: npt.NDArray[np.float32],  # [n, vocab]
+    sampling: Sampling,
+    first_position: int,
+) -> npt.NDArray[np.int64]:
+    """[n]: the target's own tokens, as it would write them without any draft.
+
+    Greedy: the argmax. Coupled: the argmax of log-probability + Gumbel noise. Rejection: a draw from the distribution.
+    """
+    if sampling.rule is Rule.GREEDY:
+        return np.asarray(np.argmax(logits, axis=-1), dtype=np.int64)
+    return np.array([_choice(row, sampling, first_position + i) for i, row in enumerate(logits)], dtype=np.int64)
+
+
+def match(
+    choices: Sequence[int] | npt.NDArray[np.int64],  # [k + 1]
+    draft_tokens: Sequence[int],  # k
+) -> tuple[int, int]:
+    """Greedy and coupled: draft tokens are kept as far as they equal the target's choices."""
+    for i, token in enumerate(draft_tokens):
+        if choices[i] != token:
+            return i, int(choices[i])
+    return len(draft_tokens), int(choices[len(draft_tokens)])
+
+
+def reject(
+    logits: npt.NDArray[np.float32],  # [k + 1, vocab]
+    draft_tokens: Sequence[int],  # k
+    draft_probs: Sequence[SparseProbs],  # k, or none: each token a function of the prefix (one-hot)
+    sampling: Sampling,
+    first_position: int,
+) -> tuple[int, int]:
+    """Speculative sampling (Leviathan et al. 2023, algorithm 1): exact for any draft distributions.
+
+    Keep a draft token with min(1, target_prob / draft_prob); at the first that is not kept, recover one from
+    max(target_probs - draft_probs, 0); after the last, draw the bonus token from the target's own distribution.
+    """
+    for i, token in enumerate(draft_tokens):
+        target = distribution(logits[i], sampling)
+        draft = draft_probs[i] if draft_probs else one_hot(token)
+        if not _is_accepted(token, target, draft, uniform(sampling.seed, first_position + i, Purpose.ACCEPT)):
+            leftover = _leftover(target, draft)
+            u = uniform(sampling.seed, first_position + i, Purpose.CHOOSE)
+            return i, int(target.token_ids[_draw(leftover, u)])
+    num_drafted = len(draft_tokens)
+    return num_drafted, _choice(logits[num_drafted], sampling, first_position + num_drafted)
+
+
+def one_hot(token: int) -> SparseProbs:
+    """The draft distribution of a token that is a function of the prefix."""
+    return SparseProbs(np.array([token], dtype=np.uint32), np.ones(1, dtype=np.uint16))
+
+
+def draft_choice(
+    logits: npt.NDArray[np.float32],  # [vocab], of the draft model
+    sampling: Sampling,
+    position: int,
+) -> int:
+    """The drafter's token under the greedy and coupled rules: what it would choose were it the target."""
+    return _choice(logits, sampling, position)
+
+
+def draft_probs_of(
+    logits: npt.NDArray[np.float32],  # [vocab], of the draft model
+    sampling: Sampling,
+    size: int,
+) -> SparseProbs:
+    """The draft model's distribution after the stream's temperature, top-k and top-p, cut to `size` tokens."""
+    draft = distribution(logits, sampling)
+    return quantise(draft.token_ids, np.exp(draft.log_weights), size)
+
+
+def quantise(
+    token_ids: npt.NDArray[np.integer],  # [n], ascending and distinct, n >= 1
+    probs: npt.NDArray[np.floating],  # [n], positive; need not sum to 1
+    size: int,
+) -> SparseProbs:
+    """The `size` likeliest tokens in 16-bit weights; those below 1/131,070 of the likeliest are dropped."""
+    if len(probs) > size:
+        likeliest = np.sort(np.argpartition(probs, -size)[-size:])
+        token_ids, probs = token_ids[likeliest], probs[likeliest]
+    weights = np.rint(probs * (LARGEST_WEIGHT / probs.max())).astype(np.uint16)
+    is_kept = weights > 0
+    return SparseProbs(token_ids[is_kept].astype(np.uint32), weights[is_kept])
+
+
+def draw(probs: SparseProbs, sampling: Sampling, position: int) -> int:
+    """The drafter's token from exactly the distribution that it sends, under the stream's rule.
+
+    Greedy: the likeliest. Coupled: under the target's noise. Rejection: independent of everything the target draws.
+    """
+    return int(probs.token_ids[_draw_place(probs, sampling, position)])
+
+
+def _draw_place(probs: SparseProbs, sampling: Sampling, position: int) -> int:
+    if sampling.rule is Rule.GREEDY:
+        return int(np.argmax(probs.weights))
+    if sampling.rule is Rule.COUPLED:
+        noise = gumbel_at(sampling.seed, position, probs.token_ids)
+        return int(np.argmax(np.log(probs.weights, dtype=np.float32) + noise))
+    return _draw(probs.weights.astype(np.float64), uniform(sampling.seed, position, Purpose.DRAFT))
+
+
+def _choice(logits: npt.NDArray[np.float32], sampling: Sampling, position: int) -> int:
+    if sampling.rule is Rule.GREEDY:
+        return int(np.argmax(logits))
+    target = distribution(logits, sampling)
+    if sampling.rule is Rule.REJECTION:
+        return int(target.token_ids[_draw(target.probs(), uniform(sampling.seed, position, Purpose.CHOOSE))])
+    if len(target.token_ids) == len(logits):
+        noise = gumbel_row(sampling.seed, position, len(logits))
+    else:
+        noise = gumbel_at(sampling.seed, position, target.token_ids)
+    return int(target.token_ids[np.argmax(target.log_weights + noise)])
+
+
+def _is_accepted(token: int, target: Distribution, draft: SparseProbs, u: float) -> bool:
+    target_place = int(np.searchsorted(target.token_ids, token))
+    if target_place == len(target.token_ids) or target.token_ids[target_place] != token:
+        return False
+    draft_place = int(np.searchsorted(draft.token_ids, token))
+    draft_prob = int(draft.weights[draft_place]) / int(draft.weights.sum(dtype=np.int64))
+    return u * draft_prob < float(target.probs()[target_place])
+
+
+def _leftover(target: Distribution, draft: SparseProbs) -> npt.NDArray[np.float64]:
+    """max(target_probs - draft_probs, 0) over the target's tokens, not normalised."""
+    target_probs = target.probs()
+    leftover = target_probs.copy()
+    places = np.searchsorted(target.token_ids, draft.token_ids)
+    is_shared = places < len(leftover)
+    is_shared[is_shared] = target.token_ids[places[is_shared]] == draft.token_ids[is_shared]
+    draft_probs = draft.weights / draft.weights.sum(dtype=np.float64)
+    leftover[places[is_shared]] -= draft_probs[is_shared]
+    np.maximum(leftover, 0.0, out=leftover)
+    return leftover if leftover.sum() > 0.0 else target_probs  # equal up to rounding, and rejected by rounding
+
+
+def _draw(weights: npt.NDArray[np.float64], u: float) -> int:
+    """Index i with probability weights[i] / sum(weights), from u in [0, 1) by inversion; never one of weight 0."""
+    cumulative = np.cumsum(weights)
+    return int(np.searchsorted(cumulative, u * cumulative[-1], side="right"))
