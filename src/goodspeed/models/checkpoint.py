@@ -1,0 +1,137 @@
+"""A model's weights: safetensors in a folder, with the names that Hugging Face gives them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from goodspeed.errors import CheckpointError
+from goodspeed.models.config import ModelConfig, config_json, read_config, read_json
+
+__all__ = ["ModelConfig", "read_config", "read_weights", "tensor_shapes", "weight_files", "write_checkpoint"]
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of the model by its Hugging Face name, as stored (any float dtype), on the CPU, memory-mapped.
+
+    The names and shapes are exactly those of tensor_shapes(read_config(folder)): a tied lm_head.weight is left out.
+    Raises CheckpointError if a file is missing, truncated, or belongs to another model.
+    """
+    shapes = tensor_shapes(read_config(folder))
+    weights: dict[str, torch.Tensor] = {}
+    for path in weight_files(folder):
+        weights.update(_read_file(path, shapes))
+    missing = [name for name in shapes if name not in weights]
+    if missing:
+        raise CheckpointError(f"{folder} lacks {missing[0]} ({len(missing)} of {len(shapes)} tensors are missing)")
+    return weights
+
+
+def write_checkpoint(folder: Path, config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write config.json, generation_config.json and model.safetensors, which transformers loads too.
+
+    `weights` has the names and shapes of tensor_shapes(config). The folder is made if need be.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    assert shapes == tensor_shapes(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
+    _write_json(folder / "config.json", {**config_json(config), "torch_dtype": dtype})
+    _write_json(folder / "generation_config.json", {"eos_token_id": list(config.end_tokens) or None})
+    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, sharded or not, sorted by name. Raises CheckpointError."""
+    if (folder / INDEX_FILE).exists():
+        return _shards(folder)
+    if (folder / SINGLE_FILE).exists():
+        return [folder / SINGLE_FILE]
+    raise CheckpointError(f"no weights: {folder} has neither {SINGLE_FILE} nor {INDEX_FILE}")
+
+
+def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of such a model; linear weights are [outputs, inputs]."""
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, config.hidden_size)}
+    for layer in range(config.num_layers):
+        for name, shape in _layer_shapes(config).items():
+            shapes[f"model.layers.{layer}.{name}"] = shape
+    shapes["model.norm.weight"] = (config.hidden_size,)
+    if not config.tie_word_embeddings:
+        shapes["lm_head.weight"] = (config.vocab_size, config.hidden_size)
+    return shapes
+
+
+def _layer_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    hidden, inner = config.hidden_size, config.intermediate_size
+    queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    shapes: dict[str, tuple[int, ...]] = {
+        "input_layernorm.weight": (hidden,),
+        "self_attn.q_proj.weight": (queries, hidden),
+        "self_attn.k_proj.weight": (keys, hidden),
+        "self_attn.v_proj.weight": (keys, hidden),
+        "self_attn.o_proj.weight": (hidden, queries),
+        "post_attention_layernorm.weight": (hidden,),
+        "mlp.gate_proj.weight": (inner, hidden),
+        "mlp.up_proj.weight": (inner, hidden),
+        "mlp.down_proj.weight": (hidden, inner),
+    }
+    if config.attention_bias:
+        biases = {"q_proj": queries, "k_proj": keys, "v_proj": keys}
+        shapes |= {f"self_attn.{name}.bias": (size,) for name, size in biases.items()}
+    if config.output_bias:
+        shapes["self_attn.o_proj.bias"] = (hidden,)
+    if config.qk_norm:
+        shapes |= {"self_attn.q_norm.weight": (config.head_dim,), "self_attn.k_norm.weight": (config.head_dim,)}
+    return shapes
+
+
+def _shards(folder: Path) -> list[Path]:
+    index = folder / INDEX_FILE
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index}: weight_map is {type(weight_map).__name__}, expected names and files")
+    names = sorted({str(name) for name in weight_map.values()})
+    for name in names:
+        if Path(name).name != name:
+            raise CheckpointError(f"{index}: {name!r} is no file name of this folder")
+        if not (folder / name).exists():
+            raise CheckpointError(f"shard {name} of {len(names)} is missing in {folder}")
+    return [folder / name for name in names]
+
+
+def _read_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, torch.Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.offset_keys():
+                if not _is_ignored(name, shapes):
+                    yield name, _checked(path, name, file.get_tensor(name), shapes)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+
+
+def _is_ignored(name: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Old checkpoints store the rotary frequencies; tied ones may store the head twice."""
+    return name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and name not in shapes)
+
+
+def _checked(path: Path, name: str, tensor: torch.Tensor, shapes: Mapping[str, tuple[int, ...]]) -> torch.Tensor:
+    expected = shapes.get(name)
+    if expected is None:
+        raise CheckpointError(f"{path} holds {name}, which the model in config.json does not have")
+    if tuple(tensor.shape) != expected:
+        raise CheckpointError(f"{path}: {name} has shape {list(tensor.shape)}, config.json makes it {list(expected)}")
+    if not tensor.dtype.is_floating_point:
+        raise CheckpointError(f"{path}: {name} is {tensor.dtype}, expected a float type")
+    return tensor
+
+
+def _write_json(path: Path, values: Mapping[str, object]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,268 @@
+"""A model's shape, read from the config.json of a Hugging Face checkpoint. No torch here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from goodspeed.errors import CheckpointError
+
+MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+JsonObject = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearScaling:
+    """Every rotary frequency divided by `factor`."""
+
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Llama3Scaling:
+    """Low rotary frequencies divided by `factor`, high ones kept, smooth in between (Llama 3.1)."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_context: int
+
+
+RopeScaling = LinearScaling | Llama3Scaling
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The shape of a decoder of the Llama family: RMS norm, rotary positions, grouped-query attention, SwiGLU."""
+
+    model_type: str  # one of MODEL_TYPES
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocab_size: int
+    max_context: int  # positions the model was made for
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
+    tie_word_embeddings: bool = False
+    attention_bias: bool = False
+    """q_proj, k_proj and v_proj have biases."""
+    output_bias: bool = False
+    """o_proj has a bias."""
+    qk_norm: bool = False
+    """RMS norm over head_dim of every query and key head, before the rotation (Qwen3)."""
+    sliding_window: int | None = None
+    """Every layer attends to this many last positions, its own included; None: to all."""
+    end_tokens: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises CheckpointError for a shape that no decoder can have."""
+        sizes = {
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "num_kv_heads": self.num_kv_heads,
+            "head_dim": self.head_dim,
+            "intermediate_size": self.intermediate_size,
+            "vocab_size": self.vocab_size,
+            "max_context": self.max_context,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise CheckpointError(f"{name} is {size}, expected 1 or more")
+        if self.num_heads % self.num_kv_heads:
+            raise CheckpointError(f"num_kv_heads is {self.num_kv_heads}, expected a divisor of {self.num_heads} heads")
+        if self.head_dim % 2:
+            raise CheckpointError(f"head_dim is {self.head_dim}, expected an even number")
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The shape that `folder`/config.json describes, in the forms of transformers 4 and 5.
+
+    Raises CheckpointError for a missing or broken file, and for a feature that no engine of ours computes.
+    """
+    path = folder / "config.json"
+    values = read_json(path)
+    try:
+        return _parse(values, read_end_tokens(folder))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def read_end_tokens(folder: Path) -> tuple[int, ...]:
+    """Tokens that end an answer: generation_config.json's, else config.json's. Raises CheckpointError."""
+    for name in ("generation_config.json", "config.json"):
+        path = folder / name
+        ids = read_json(path).get("eos_token_id") if path.exists() else None
+        if isinstance(ids, int):
+            return (ids,)
+        if isinstance(ids, list) and ids:
+            if not all(isinstance(token, int) for token in ids):
+                raise CheckpointError(f"{path}: eos_token_id is {ids!r}, expected token ids")
+            return tuple(dict.fromkeys(ids))
+    return ()
+
+
+def read_json(path: Path) -> JsonObject:
+    """The JSON object in the file. Raises CheckpointError if it is missing or something else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        where = f"{path.parent} has none" if path.parent.is_dir() else f"{path.parent} is no folder"
+        raise CheckpointError(f"{path.name} is missing: {where}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds a {type(values).__name__}, expected a JSON object")
+    return values
+
+
+def config_json(config: ModelConfig) -> dict[str, object]:
+    """config.json for transformers (the form of version 4, which version 5 reads too)."""
+    architecture = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}[config.model_type]
+    return {
+        "architectures": [f"{architecture}ForCausalLM"],
+        "model_type": config.model_type,
+        "hidden_act": "silu",
+        "hidden_size": config.hidden_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_dim,
+        "intermediate_size": config.intermediate_size,
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.max_context,
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": _scaling_json(config.rope_scaling),
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "attention_bias": config.attention_bias,
+        "mlp_bias": False,
+        "use_sliding_window": config.sliding_window is not None,
+        "sliding_window": config.sliding_window,
+        "max_window_layers": 0,  # Qwen: the first layer that slides
+        "bos_token_id": None,
+        "eos_token_id": list(config.end_tokens) or None,
+    }
+
+
+def _parse(values: JsonObject, end_tokens: tuple[int, ...]) -> ModelConfig:
+    model_type = values.get("model_type")
+    if model_type not in MODEL_TYPES:
+        raise CheckpointError(f"model_type is {model_type!r}, supported are {', '.join(MODEL_TYPES)}")
+    _refuse_unsupported(values)
+    num_heads = _whole(values, "num_attention_heads")
+    hidden_size = _whole(values, "hidden_size")
+    rope = _rope(values)
+    has_bias = bool(values.get("attention_bias"))
+    return ModelConfig(
+        model_type=str(model_type),
+        hidden_size=hidden_size,
+        num_layers=_whole(values, "num_hidden_layers"),
+        num_heads=num_heads,
+        num_kv_heads=_whole(values, "num_key_value_heads", num_heads),
+        head_dim=_whole(values, "head_dim", 128 if model_type == "qwen3" else hidden_size // max(1, num_heads)),
+        intermediate_size=_whole(values, "intermediate_size"),
+        vocab_size=_whole(values, "vocab_size"),
+        max_context=_whole(values, "max_position_embeddings"),
+        rms_norm_eps=_number(values, "rms_norm_eps", 1e-6),
+        rope_theta=_number(rope, "rope_theta", 10_000.0),
+        rope_scaling=_scaling(rope),
+        tie_word_embeddings=bool(values.get("tie_word_embeddings", False)),
+        attention_bias=model_type == "qwen2" or (has_bias and model_type != "mistral"),
+        output_bias=has_bias and model_type in {"llama", "qwen3"},
+        qk_norm=model_type == "qwen3",
+        sliding_window=_sliding_window(values),
+        end_tokens=end_tokens,
+    )
+
+
+def _refuse_unsupported(values: JsonObject) -> None:
+    expected: dict[str, object] = {"hidden_act": "silu", "mlp_bias": False, "quantization_config": None}
+    for key, supported in expected.items():
+        value = values.get(key, supported)
+        if value is not None and value != supported:
+            raise CheckpointError(f"{key} is {value!r}, supported is {supported!r}")
+
+
+def _rope(values: JsonObject) -> JsonObject:
+    """transformers 5 keeps all of it in `rope_parameters`; before, `rope_theta` stood beside `rope_scaling`."""
+    found = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    if not isinstance(found, dict) or any(isinstance(value, dict) for value in found.values()):
+        raise CheckpointError(f"rope parameters are {found!r}, expected one flat set for all layers")
+    return {"rope_theta": values.get("rope_theta"), **found}
+
+
+def _scaling(rope: JsonObject) -> RopeScaling | None:
+    if _number(rope, "partial_rotary_factor", 1.0) != 1.0:
+        raise CheckpointError(f"partial_rotary_factor is {rope['partial_rotary_factor']!r}, supported is 1.0")
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if kind == "default":
+        return None
+    if kind == "linear":
+        return LinearScaling(_number(rope, "factor"))
+    if kind == "llama3":
+        return Llama3Scaling(
+            _number(rope, "factor"),
+            _number(rope, "low_freq_factor"),
+            _number(rope, "high_freq_factor"),
+            _whole(rope, "original_max_position_embeddings"),
+        )
+    raise CheckpointError(f"rope scaling is {kind!r}, supported are default, linear, llama3")
+
+
+def _scaling_json(scaling: RopeScaling | None) -> dict[str, object] | None:
+    match scaling:
+        case None:
+            return None
+        case LinearScaling(factor):
+            return {"rope_type": "linear", "factor": factor}
+        case Llama3Scaling():
+            return {
+                "rope_type": "llama3",
+                "factor": scaling.factor,
+                "low_freq_factor": scaling.low_freq_factor,
+                "high_freq_factor": scaling.high_freq_factor,
+                "original_max_position_embeddings": scaling.original_max_context,
+            }
+
+
+def _sliding_window(values: JsonObject) -> int | None:
+    is_mistral = values.get("model_type") == "mistral"
+    if values.get("model_type") == "llama" or not (is_mistral or values.get("use_sliding_window")):
+        return None
+    # 4096 is what transformers assumes for a Mistral whose config does not say.
+    window = values.get("sliding_window", 4096)
+    if window is None:
+        return None
+    layer_types = values.get("layer_types") or []
+    kinds = set(layer_types) if isinstance(layer_types, list) else {layer_types}
+    num_full = values.get("max_window_layers", 28)
+    if not is_mistral and not kinds:
+        kinds = {"sliding_attention"} if num_full == 0 else {"full_attention", "sliding_attention"}
+        if isinstance(num_full, int) and num_full >= _whole(values, "num_hidden_layers"):
+            kinds = {"full_attention"}
+    if kinds == {"full_attention"}:
+        return None
+    if len(kinds) > 1:
+        raise CheckpointError(f"layer types are {sorted(map(str, kinds))}, supported is one type for all layers")
+    return _whole(values, "sliding_window", 4096)
+
+
+def _whole(values: JsonObject, key: str, default: int | None = None) -> int:
+    value = values.get(key)
+    value = default if value is None else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise CheckpointError(f"{key} is {value!r}, expected a whole number")
+    return value
+
+
+def _number(values: JsonObject, key: str, default: float | None = None) -> float:
+    value = values.get(key)
+    value = default if value is None else value
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise CheckpointError(f"{key} is {value!r}, expected a number")
+    return float(value)

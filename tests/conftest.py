@@ -1,0 +1,81 @@
+"""Small models for every room's tests."""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
+CORPUS = ["the quick brown fox jumps over the lazy dog", "how many tokens may a drafter propose in a round?", "12 345"]
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a complete model folder with random float32 weights (the same ones each time), saved by transformers.
+
+    `random_checkpoint("qwen3", num_hidden_layers=3)`: arguments are those of the transformers config. The tokenizer is
+    byte-level; token 0 is <|end|>, which ends answers, token 1 <|start|>.
+    """
+
+    def make(model_type: str, **sizes: object) -> Path:
+        folder = tmp_path_factory.mktemp(model_type)
+        # Imported here: most rooms' tests need neither of them.
+        torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
+        config = transformers.AutoConfig.for_model(model_type, **_sizes(sizes))
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() == 1:  # biases and norms would start as zeros and ones, and hide mistakes
+                    parameter.add_(0.1 * torch.randn_like(parameter))
+        model.save_pretrained(folder)
+        _save_tokenizer(folder, config.vocab_size)
+        return folder
+
+    return make
+
+
+def _sizes(given: dict[str, object]) -> dict[str, object]:
+    return {
+        "vocab_size": 320,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 256,
+        "initializer_range": 0.2,  # so that logits differ clearly
+        "bos_token_id": 1,
+        "eos_token_id": 0,
+        "pad_token_id": None,
+    } | given
+
+
+def _save_tokenizer(folder: Path, vocab_size: int) -> None:
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=1,
+        show_progress=False,
+        special_tokens=["<|end|>", "<|start|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<|start|>",
+        "eos_token": "<|end|>",
+        "chat_template": CHAT_TEMPLATE,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
