@@ -13,7 +13,7 @@ import jinja2.parser
 import jinja2.sandbox
 
 from goodspeed.errors import CheckpointError, RequestError
-from goodspeed.models.config import JsonObject, read_json
+from goodspeed.models.folder import JsonObject, read_json
 
 
 class ChatTemplate:

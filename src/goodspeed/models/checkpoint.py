@@ -1,6 +1,5 @@
 """A model's weights: safetensors in a folder, with the names that Hugging Face gives them."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,12 +8,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.config import ModelConfig, config_json, read_config, read_json
+from goodspeed.models.config import ModelConfig, config_json, read_config
+from goodspeed.models.folder import SINGLE_FILE, weight_files, write_json
 
-__all__ = ["ModelConfig", "read_config", "read_weights", "tensor_shapes", "weight_files", "write_checkpoint"]
-
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
+__all__ = ["ModelConfig", "read_config", "read_weights", "tensor_shapes", "write_checkpoint"]
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -42,19 +39,10 @@ def write_checkpoint(folder: Path, config: ModelConfig, weights: Mapping[str, to
     assert shapes == tensor_shapes(config)
     folder.mkdir(parents=True, exist_ok=True)
     dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
-    _write_json(folder / "config.json", {**config_json(config), "torch_dtype": dtype})
-    _write_json(folder / "generation_config.json", {"eos_token_id": list(config.end_tokens) or None})
+    write_json(folder / "config.json", {**config_json(config), "torch_dtype": dtype})
+    write_json(folder / "generation_config.json", {"eos_token_id": list(config.end_tokens) or None})
     tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
     save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, sharded or not, sorted by name. Raises CheckpointError."""
-    if (folder / INDEX_FILE).exists():
-        return _shards(folder)
-    if (folder / SINGLE_FILE).exists():
-        return [folder / SINGLE_FILE]
-    raise CheckpointError(f"no weights: {folder} has neither {SINGLE_FILE} nor {INDEX_FILE}")
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -93,20 +81,6 @@ def _layer_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _shards(folder: Path) -> list[Path]:
-    index = folder / INDEX_FILE
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index}: weight_map is {type(weight_map).__name__}, expected names and files")
-    names = sorted({str(name) for name in weight_map.values()})
-    for name in names:
-        if Path(name).name != name:
-            raise CheckpointError(f"{index}: {name!r} is no file name of this folder")
-        if not (folder / name).exists():
-            raise CheckpointError(f"shard {name} of {len(names)} is missing in {folder}")
-    return [folder / name for name in names]
-
-
 def _read_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
@@ -131,7 +105,3 @@ def _checked(path: Path, name: str, tensor: torch.Tensor, shapes: Mapping[str, t
     if not tensor.dtype.is_floating_point:
         raise CheckpointError(f"{path}: {name} is {tensor.dtype}, expected a float type")
     return tensor
-
-
-def _write_json(path: Path, values: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

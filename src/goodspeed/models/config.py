@@ -1,14 +1,12 @@
 """A model's shape, read from the config.json of a Hugging Face checkpoint. No torch here."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from goodspeed.errors import CheckpointError
+from goodspeed.models.folder import JsonObject, read_end_tokens, read_json
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
-JsonObject = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,34 +88,6 @@ def read_config(folder: Path) -> ModelConfig:
         return _parse(values, read_end_tokens(folder))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-
-
-def read_end_tokens(folder: Path) -> tuple[int, ...]:
-    """Tokens that end an answer: generation_config.json's, else config.json's. Raises CheckpointError."""
-    for name in ("generation_config.json", "config.json"):
-        path = folder / name
-        ids = read_json(path).get("eos_token_id") if path.exists() else None
-        if isinstance(ids, int):
-            return (ids,)
-        if isinstance(ids, list) and ids:
-            if not all(isinstance(token, int) for token in ids):
-                raise CheckpointError(f"{path}: eos_token_id is {ids!r}, expected token ids")
-            return tuple(dict.fromkeys(ids))
-    return ()
-
-
-def read_json(path: Path) -> JsonObject:
-    """The JSON object in the file. Raises CheckpointError if it is missing or something else."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        where = f"{path.parent} has none" if path.parent.is_dir() else f"{path.parent} is no folder"
-        raise CheckpointError(f"{path.name} is missing: {where}") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds a {type(values).__name__}, expected a JSON object")
-    return values
 
 
 def config_json(config: ModelConfig) -> dict[str, object]:

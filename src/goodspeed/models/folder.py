@@ -1,0 +1,77 @@
+"""The files of a model folder, as Hugging Face lays them out."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from goodspeed.errors import CheckpointError
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+JsonObject = Mapping[str, object]
+
+
+def check_folder(folder: Path) -> None:
+    """Raises CheckpointError unless the folder holds a model: config, tokenizer and all weight files."""
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is no folder")
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).exists():
+            raise CheckpointError(f"{name} is missing in {folder}")
+    weight_files(folder)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, sharded or not, sorted by name. Raises CheckpointError."""
+    if (folder / INDEX_FILE).exists():
+        return _shards(folder)
+    if (folder / SINGLE_FILE).exists():
+        return [folder / SINGLE_FILE]
+    raise CheckpointError(f"no weights: {folder} has neither {SINGLE_FILE} nor {INDEX_FILE}")
+
+
+def read_end_tokens(folder: Path) -> tuple[int, ...]:
+    """Tokens that end an answer: generation_config.json's, else config.json's. Raises CheckpointError."""
+    for name in ("generation_config.json", "config.json"):
+        path = folder / name
+        ids = read_json(path).get("eos_token_id") if path.exists() else None
+        if isinstance(ids, int):
+            return (ids,)
+        if isinstance(ids, list) and ids:
+            if not all(isinstance(token, int) for token in ids):
+                raise CheckpointError(f"{path}: eos_token_id is {ids!r}, expected token ids")
+            return tuple(dict.fromkeys(ids))
+    return ()
+
+
+def read_json(path: Path) -> JsonObject:
+    """The JSON object in the file. Raises CheckpointError if it is missing or something else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        where = f"{path.parent} has none" if path.parent.is_dir() else f"{path.parent} is no folder"
+        raise CheckpointError(f"{path.name} is missing: {where}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds a {type(values).__name__}, expected a JSON object")
+    return values
+
+
+def write_json(path: Path, values: JsonObject) -> None:
+    """Write a JSON object, for people to read too."""
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _shards(folder: Path) -> list[Path]:
+    index = folder / INDEX_FILE
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index}: weight_map is {type(weight_map).__name__}, expected names and files")
+    names = sorted({str(name) for name in weight_map.values()})
+    for name in names:
+        if Path(name).name != name:
+            raise CheckpointError(f"{index}: {name!r} is no file name of this folder")
+        if not (folder / name).exists():
+            raise CheckpointError(f"shard {name} of {len(names)} is missing in {folder}")
+    return [folder / name for name in names]

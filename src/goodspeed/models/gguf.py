@@ -1,0 +1,156 @@
+"""Reads GGUF files of the Llama architecture (llama.cpp's format): shape, and weights dequantised to float32."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+from goodspeed.errors import CheckpointError
+from goodspeed.models.config import LinearScaling, ModelConfig, RopeScaling
+
+LAYER_NAMES = {
+    "attn_norm.weight": "input_layernorm.weight",
+    "attn_q.weight": "self_attn.q_proj.weight",
+    "attn_k.weight": "self_attn.k_proj.weight",
+    "attn_v.weight": "self_attn.v_proj.weight",
+    "attn_output.weight": "self_attn.o_proj.weight",
+    "ffn_norm.weight": "post_attention_layernorm.weight",
+    "ffn_gate.weight": "mlp.gate_proj.weight",
+    "ffn_up.weight": "mlp.up_proj.weight",
+    "ffn_down.weight": "mlp.down_proj.weight",
+}
+MODEL_NAMES = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
+
+
+class GgufFile:
+    """An open GGUF file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises CheckpointError if the file is missing, truncated, or no GGUF."""
+        self.path = path
+        try:
+            self._reader = gguf.GGUFReader(path)
+        except (OSError, ValueError, IndexError, KeyError, OverflowError) as error:
+            raise CheckpointError(f"cannot read {path} as GGUF: {error}") from error
+        if (architecture := self.text("general.architecture")) != "llama":
+            raise CheckpointError(f"{path}: architecture is {architecture!r}, supported is 'llama'")
+
+    @property
+    def num_tensors(self) -> int:
+        return len(self._reader.tensors)
+
+    def config(self) -> ModelConfig:
+        """The model's shape. Raises CheckpointError if it is incomplete or uses what no engine of ours computes."""
+        names = {tensor.name: tensor for tensor in self._reader.tensors}
+        if "token_embd.weight" not in names:
+            raise CheckpointError(f"{self.path} lacks token_embd.weight")
+        num_heads = self.whole("llama.attention.head_count")
+        hidden_size = self.whole("llama.embedding_length")
+        head_dim = self.whole("llama.attention.key_length", hidden_size // max(1, num_heads))
+        if (rotated := self.whole("llama.rope.dimension_count", head_dim)) != head_dim:
+            raise CheckpointError(f"{self.path}: {rotated} of {head_dim} head dimensions rotate, supported is all")
+        return ModelConfig(
+            model_type="llama",
+            hidden_size=hidden_size,
+            num_layers=self.whole("llama.block_count"),
+            num_heads=num_heads,
+            num_kv_heads=self.whole("llama.attention.head_count_kv", num_heads),
+            head_dim=head_dim,
+            intermediate_size=self.whole("llama.feed_forward_length"),
+            vocab_size=int(names["token_embd.weight"].shape[1]),
+            max_context=self.whole("llama.context_length"),
+            # GGUF keeps float32: 1e-5 comes back as 9.999999747378752e-06.
+            rms_norm_eps=float(f"{self.number('llama.attention.layer_norm_rms_epsilon', 1e-5):.6g}"),
+            rope_theta=self.number("llama.rope.freq_base", 10_000.0),
+            rope_scaling=self._scaling(),
+            tie_word_embeddings="output.weight" not in names,
+            end_tokens=self.end_tokens(),
+        )
+
+    def end_tokens(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        keys = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
+        return tuple(dict.fromkeys(self.whole(key) for key in keys if self.field(key) is not None))
+
+    def tensors(self, config: ModelConfig) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+        """Every tensor by its Hugging Face name, one at a time. Raises CheckpointError for one that is unknown."""
+        for tensor in self._reader.tensors:
+            name = _hugging_face_name(tensor.name)
+            if name is None:
+                raise CheckpointError(f"{self.path} holds {tensor.name}, which is not supported")
+            try:
+                weight = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            except NotImplementedError as error:
+                raise CheckpointError(f"{self.path}: {tensor.name} is {tensor.tensor_type.name}: {error}") from error
+            yield name, _hugging_face_rows(name, np.array(weight, dtype=np.float32), config)
+
+    def field(self, key: str) -> Any:
+        """A value of any type, or None."""
+        field = self._reader.get_field(key)
+        return None if field is None else field.contents()
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """Raises CheckpointError if there is no text under this key and no default."""
+        value = self.field(key)
+        value = default if value is None else value
+        if not isinstance(value, str):
+            raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a text")
+        return value
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        """Raises CheckpointError if there is no whole number under this key and no default."""
+        value = self.field(key)
+        value = default if value is None else value
+        if not isinstance(value, int):
+            raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a whole number")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """Raises CheckpointError if there is something else under this key."""
+        value = self.field(key)
+        value = default if value is None else value
+        if not isinstance(value, int | float):
+            raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a number")
+        return float(value)
+
+    def _scaling(self) -> RopeScaling | None:
+        kind = self.text("llama.rope.scaling.type", "none")
+        if kind == "none":
+            return None
+        if kind == "linear":
+            return LinearScaling(self.number("llama.rope.scaling.factor", 1.0))
+        raise CheckpointError(f"{self.path}: rope scaling is {kind!r}, supported are none, linear")
+
+
+def _hugging_face_name(name: str) -> str | None:
+    if name.startswith("blk."):
+        _, layer, rest = name.split(".", 2)
+        return f"model.layers.{layer}.{LAYER_NAMES[rest]}" if rest in LAYER_NAMES else None
+    return MODEL_NAMES.get(name)
+
+
+def _hugging_face_rows(
+    name: str,
+    weight: npt.NDArray[np.float32],  # [outputs, inputs]
+    config: ModelConfig,
+) -> npt.NDArray[np.float32]:
+    """Rows in Hugging Face's order.
+
+    llama.cpp rotates neighbouring pairs of a head's dimensions, (0, 1), (2, 3) and so on; Hugging Face rotates
+    (i, i + half). So the rows of the query and key projections lie interleaved in GGUF.
+    """
+    if name.endswith("q_proj.weight"):
+        num_heads = config.num_heads
+    elif name.endswith("k_proj.weight"):
+        num_heads = config.num_kv_heads
+    else:
+        return weight
+    pairs = weight.reshape(num_heads, config.head_dim // 2, 2, -1)
+    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(weight.shape)
