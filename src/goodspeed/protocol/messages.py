@@ -116,7 +116,7 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the target makes of a proposal: committed now are the first `num_accepted` draft tokens, then `next_token`."""
+    """What the target makes of a proposal: it commits the first `num_accepted` draft tokens, then `next_token`."""
 
     stream: int
     epoch: int

@@ -6,6 +6,17 @@ from typing import Protocol
 
 from goodspeed.protocol.messages import Message
 
+GRPC_PREFIX_BYTES = 5
+DATA_HEADER_BYTES = 9
+DATA_FRAME_BYTES = 1 << 14
+"""Longest HTTP/2 DATA frame, prefix included, that gRPC sends by default."""
+
+
+def wire_bytes(frame_bytes: int) -> int:
+    """What a frame of this length takes in a gRPC stream: itself, its prefix, and its HTTP/2 DATA headers."""
+    length = frame_bytes + GRPC_PREFIX_BYTES
+    return length + DATA_HEADER_BYTES * -(-length // DATA_FRAME_BYTES)
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -28,10 +39,19 @@ class Connection(Protocol):
     def traffic(self) -> Traffic: ...
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Queue messages for sending. Raises LinkLostError if the link is gone or the peer has stopped reading."""
+        """Queue messages for sending; waits only while the queue is full, and no longer than its deadline.
+
+        Raises LinkLostError if the link is gone or the peer has stopped reading, ProtocolError (BAD_REQUEST) for a
+        message that is too long to send (the messages before it are sent).
+        """
 
     async def receive(self) -> Sequence[Message]:
-        """The next frame's messages. Raises LinkLostError at the end, ProtocolError for bytes that are no messages."""
+        """The next messages, in the order in which they were sent. Cancelling it loses none.
+
+        Raises LinkLostError at the end, and ProtocolError for bytes that are no messages. The link stays open then:
+        without `stream` the peer is beyond repair; with it, that one message is dropped, and what came with it is
+        received as usual.
+        """
 
     async def close(self) -> None:
         """End the link after what is queued is sent, or after a short deadline. Idempotent."""

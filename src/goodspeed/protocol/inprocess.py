@@ -1,0 +1,70 @@
+"""Links within one event loop: the real codec and connection, no sockets. For tests and one-process clusters."""
+
+import asyncio
+
+from goodspeed.protocol.codec import decode_drafter_frame, decode_verifier_frame
+from goodspeed.protocol.connection import DEFAULT_LIMITS, FramedConnection, QueueLimits
+from goodspeed.protocol.lane import Lane
+from goodspeed.protocol.link import LinkConfig, make_links
+from goodspeed.protocol.transport import Accept, Connect, Connection
+
+
+class InProcess:
+    """A verifier within this process; `connector()` is how a drafter dials it. Use it inside one running event loop."""
+
+    def __init__(self, accept: Accept, limits: QueueLimits = DEFAULT_LIMITS) -> None:
+        self._accept = accept
+        self._limits = limits
+        self._served: list[asyncio.Task[None]] = []
+        self._lanes: list[Lane] = []
+
+    def connector(self, link: LinkConfig | None = None, seed: int = 0) -> Connect:
+        """How a drafter dials in, over an emulated link if one is given (each call of it starts the link anew)."""
+
+        async def connect() -> Connection:
+            links = make_links(link, seed, asyncio.get_running_loop().time()) if link else (None, None)
+            up, down = map(Lane, links)
+            self._lanes += [up, down]
+            far = FramedConnection(_LanePipe(down, up), decode_drafter_frame, "in-process drafter", self._limits)
+            self._served.append(asyncio.create_task(self._serve(far)))
+            return FramedConnection(_LanePipe(up, down), decode_verifier_frame, "in-process verifier", self._limits)
+
+        return connect
+
+    def cut(self) -> None:
+        """Sever every link made so far, at both ends, with whatever is on its way."""
+        for lane in self._lanes:
+            lane.cut("the link was cut")
+        self._lanes.clear()
+
+    async def close(self) -> None:
+        """Cut every link and wait for what serves them. Raises what the serving raised."""
+        self.cut()
+        await asyncio.gather(*self._served)
+
+    async def _serve(self, connection: Connection) -> None:
+        try:
+            await self._accept(connection)
+        finally:
+            await connection.close()
+
+
+class _LanePipe:
+    """Pipe of two lanes within this process."""
+
+    def __init__(self, outward: Lane, inward: Lane) -> None:
+        self._outward = outward
+        self._inward = inward
+
+    async def write(self, frame: bytes) -> None:
+        await self._outward.write(frame)
+
+    async def read(self) -> bytes:
+        return await self._inward.read()
+
+    async def finish(self) -> None:
+        self._outward.end("the peer closed the link")
+
+    def abort(self, reason: str) -> None:
+        self._outward.end(reason)
+        self._inward.cut(reason)

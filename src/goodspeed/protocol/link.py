@@ -1,0 +1,162 @@
+"""The link shaper: when would these bytes arrive? Pure: the clock and the random generator are arguments.
+
+One Link is one direction of one drafter's link. The in-process transport, the live transport (to emulate a WAN on
+loopback) and the simulator use the same object. The model is a reliable, ordered stream (TCP):
+
+    serialisation (queueing behind earlier bytes) -> half a round trip, with jitter -> retransmission of lost packets
+
+and nothing overtakes anything. During an outage nothing leaves; what was waiting leaves when it ends.
+"""
+
+import bisect
+import csv
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from goodspeed.config import option
+from goodspeed.errors import ConfigError
+
+PACKET_BYTES = 1460
+"""Payload of a TCP segment on Ethernet."""
+
+
+MAX_RETRANSMITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time in which nothing leaves."""
+
+    start_s: float  # counted from the link's start
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a link is like from `at_s` on: a point of a trace."""
+
+    at_s: float  # counted from the link's start
+    rtt_ms: float
+    bandwidth_mbps: float = 0.0  # 0 = unlimited
+    loss: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("at_s", "rtt_ms", "bandwidth_mbps"):
+            _check(name, getattr(self, name), math.inf)
+        _check("loss", self.loss, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig:
+    """An emulated link; all zero is no emulation. Raises ConfigError for values out of range."""
+
+    rtt_ms: float = option(0.0, "round-trip time; each direction takes half of it")
+    jitter: float = option(0.0, "standard deviation of the delay, as a fraction of its mean")
+    jitter_memory_ms: float = option(100.0, "time over which the jitter stays correlated")
+    bandwidth_mbps: float = option(0.0, "megabits per second in each direction; 0 = unlimited")
+    loss: float = option(0.0, "fraction of packets lost, each of which costs a retransmission timeout")
+    retransmit_ms: float = option(200.0, "retransmission timeout; doubles with each further loss of the same packet")
+    outages: tuple[Outage, ...] = option((), "times in which nothing leaves")
+    trace_file: str = option("", "CSV with the columns at_s, rtt_ms, bandwidth_mbps, loss, in place of the constants")
+
+    def __post_init__(self) -> None:
+        for name in ("rtt_ms", "bandwidth_mbps", "retransmit_ms", "jitter_memory_ms"):
+            _check(name, getattr(self, name), math.inf)
+        _check("jitter", self.jitter, 2.0)
+        _check("loss", self.loss, 0.5)
+        for outage in self.outages:
+            _check("outages.start_s", outage.start_s, math.inf)
+            _check("outages.duration_s", outage.duration_s, math.inf)
+
+
+class Link:
+    """One direction of an emulated link. Call it in the order of sending: `now` never falls."""
+
+    def __init__(
+        self,
+        config: LinkConfig,
+        rng: np.random.Generator,
+        start: float = 0.0,  # seconds on the clock of `now`
+        trace: Sequence[Conditions] = (),  # ascending in at_s
+    ) -> None:
+        self._config = config
+        self._rng = rng
+        self._start = start
+        constant = Conditions(0.0, config.rtt_ms, config.bandwidth_mbps, config.loss)
+        self._trace = list(trace) or [constant]
+        self._outages = sorted(config.outages, key=lambda outage: outage.start_s)
+        self._free_at = start  # when the last byte so far will have left
+        self._arrived_at = start  # when the last byte so far will have arrived
+        self._jitter_at = -math.inf
+        self._jitter = 0.0  # standard normal, correlated in time
+
+    def delivery(self, num_bytes: int, now: float) -> float:
+        """When `num_bytes` sent at `now` will all have arrived; seconds on the same clock."""
+        conditions = self._conditions(now)
+        leaves_at = self._after_outages(max(now, self._free_at))
+        bits_per_s = conditions.bandwidth_mbps * 1e6
+        self._free_at = leaves_at + (8 * num_bytes / bits_per_s if bits_per_s else 0.0)
+        flight_s = conditions.rtt_ms / 2e3 * self._jitter_factor(now) + self._retransmission_s(num_bytes, conditions)
+        self._arrived_at = max(self._arrived_at, self._free_at + flight_s)
+        return self._arrived_at
+
+    def _conditions(self, now: float) -> Conditions:
+        index = bisect.bisect_right(self._trace, now - self._start, key=lambda point: point.at_s)
+        return self._trace[max(0, index - 1)]
+
+    def _after_outages(self, time: float) -> float:
+        for outage in self._outages:
+            begin = self._start + outage.start_s
+            if begin <= time < begin + outage.duration_s:
+                time = begin + outage.duration_s
+        return time
+
+    def _jitter_factor(self, now: float) -> float:
+        """Log-normal with mean 1, from an Ornstein-Uhlenbeck process: AR(1) at whatever times it is asked."""
+        if not self._config.jitter:
+            return 1.0
+        memory_s = self._config.jitter_memory_ms / 1e3
+        kept = math.exp(-(now - self._jitter_at) / memory_s) if memory_s else 0.0
+        self._jitter = kept * self._jitter + math.sqrt(1 - kept * kept) * float(self._rng.standard_normal())
+        self._jitter_at = now
+        variance = math.log1p(self._config.jitter**2)
+        return math.exp(math.sqrt(variance) * self._jitter - variance / 2)
+
+    def _retransmission_s(self, num_bytes: int, conditions: Conditions) -> float:
+        """Timeouts of the unluckiest packet: with n packets, Pr(none is lost k times) = (1 - loss^k)^n."""
+        if not conditions.loss:
+            return 0.0
+        num_packets = max(1, math.ceil(num_bytes / PACKET_BYTES))
+        tail = -math.expm1(math.log(1.0 - self._rng.random()) / num_packets)
+        num_losses = math.ceil(math.log(max(tail, 1e-300)) / math.log(conditions.loss)) - 1
+        num_losses = min(max(num_losses, 0), MAX_RETRANSMITS)
+        return self._config.retransmit_ms / 1e3 * float(2**num_losses - 1)
+
+
+def read_trace(path: Path) -> list[Conditions]:
+    """The points of a trace file (see LinkConfig.trace_file). Raises ConfigError."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            points = [Conditions(**{name: float(text) for name, text in row.items()}) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise ConfigError(f"cannot read the link trace {path}: {error}") from error
+    if not points or any(later.at_s <= point.at_s for point, later in itertools.pairwise(points)):
+        raise ConfigError(f"the link trace {path} needs rows in ascending order of at_s")
+    return points
+
+
+def make_links(config: LinkConfig, seed: int, start: float) -> tuple[Link, Link]:
+    """Uplink and downlink of one drafter, with independent randomness. Raises ConfigError if a trace is unreadable."""
+    trace = read_trace(Path(config.trace_file)) if config.trace_file else ()
+    up, down = np.random.default_rng(seed).spawn(2)
+    return Link(config, up, start, trace), Link(config, down, start, trace)
+
+
+def _check(name: str, value: float, most: float) -> None:
+    if not 0.0 <= value <= most:
+        raise ConfigError(f"{name} is {value}, expected 0 to {most}")
