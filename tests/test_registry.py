@@ -21,3 +21,8 @@ def test_near_miss_gets_a_hint() -> None:
 def test_far_miss_gets_the_list() -> None:
     with pytest.raises(ConfigError, match="known: fixed, gradient"):
         REGISTRY["zzz"]
+
+
+def test_asking_whether_a_name_is_known_raises_nothing() -> None:
+    assert "gradient" in REGISTRY
+    assert "gradent" not in REGISTRY

@@ -29,6 +29,9 @@ class Registry(Mapping[str, T], Generic[T]):
         except KeyError:
             raise ConfigError(f"unknown {self.kind} {name!r}; {nearest_name(name, self._choices)}") from None
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._choices
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._choices)
 
