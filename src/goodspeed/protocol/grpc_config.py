@@ -1,0 +1,111 @@
+"""Configuration of both ends of the gRPC transport, and what gRPC is told of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from goodspeed.config import option, table
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.codec import MAX_FRAME_BYTES
+from goodspeed.protocol.link import LinkConfig
+
+SERVICE = "goodspeed.v1.GoodSpeed"
+METHOD = "Connect"
+
+ChannelOptions = list[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcServerConfig:
+    """The verifier's end."""
+
+    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for every interface (then use TLS and a token)")
+    port: int = option(7700, "port to listen on; 0 = any free one")
+    tls_cert: str = option("", "PEM file with the server's certificate chain; turns TLS on")
+    tls_key: str = option("", "PEM file with its private key")
+    tls_ca: str = option("", "PEM file with the CA whose client certificates are asked for")
+    token: str = option("", "bearer token that drafters must bring")
+    token_file: str = option("", "file that holds the bearer token")
+    max_connections: int = option(1024, "drafters connected at once")
+    keepalive_s: float = option(20.0, "a silent link is probed after so long")
+    stall_s: float = option(10.0, "a drafter that reads nothing for so long is cut off")
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcClientConfig:
+    """The drafter's end."""
+
+    tls: bool = option(False, "use TLS, trusting the system's CAs unless tls_ca is given")
+    tls_ca: str = option("", "PEM file with the CA that signed the verifier's certificate; turns TLS on")
+    tls_cert: str = option("", "PEM file with this drafter's own certificate chain, where the verifier asks for one")
+    tls_key: str = option("", "PEM file with its private key")
+    token: str = option("", "bearer token of the verifier")
+    token_file: str = option("", "file that holds the bearer token")
+    connect_timeout_s: float = option(5.0, "time that dialling may take")
+    keepalive_s: float = option(20.0, "a silent link is probed after so long")
+    stall_s: float = option(10.0, "a verifier that reads nothing for so long is given up")
+    link_seed: int = option(0, "seed of the emulated link")
+    link: LinkConfig = table(LinkConfig)
+
+
+def bearer_token(config: GrpcServerConfig | GrpcClientConfig) -> str:
+    """The token itself, or the contents of its file; empty: none. Raises ConfigError."""
+    if config.token and config.token_file:
+        raise ConfigError("token and token_file are both given, expected one of them")
+    token = config.token
+    if config.token_file:
+        token = _read(config.token_file).decode("utf-8", "replace").strip()
+        if not token:
+            raise ConfigError(f"{config.token_file!r} is empty, expected a token")
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError("the token has characters other than printable ASCII")
+    return token
+
+
+def server_credentials(config: GrpcServerConfig) -> grpc.ServerCredentials | None:
+    """None: no TLS. Raises ConfigError if a file cannot be read."""
+    if not config.tls_cert and not config.tls_key and not config.tls_ca:
+        return None
+    if not (config.tls_cert and config.tls_key):
+        raise ConfigError("TLS needs both tls_cert and tls_key")
+    pair = (_read(config.tls_key), _read(config.tls_cert))
+    client_ca = _read(config.tls_ca) if config.tls_ca else None
+    return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
+
+
+def channel_credentials(config: GrpcClientConfig) -> grpc.ChannelCredentials | None:
+    """None: no TLS. Raises ConfigError if a file cannot be read."""
+    if not (config.tls or config.tls_ca or config.tls_cert or config.tls_key):
+        return None
+    if bool(config.tls_cert) != bool(config.tls_key):
+        raise ConfigError("a client certificate needs both tls_cert and tls_key")
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read(config.tls_ca) if config.tls_ca else None,
+        private_key=_read(config.tls_key) if config.tls_key else None,
+        certificate_chain=_read(config.tls_cert) if config.tls_cert else None,
+    )
+
+
+def channel_options(keepalive_s: float) -> ChannelOptions:
+    """What both ends tell gRPC."""
+    keepalive_ms = round(keepalive_s * 1000)
+    return [
+        ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
+        ("grpc.max_send_message_length", MAX_FRAME_BYTES),
+        ("grpc.keepalive_time_ms", keepalive_ms),
+        ("grpc.keepalive_timeout_ms", keepalive_ms),
+        ("grpc.http2.min_ping_interval_without_data_ms", keepalive_ms // 2),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.bdp_probe", 0),  # its pings cost bytes on every round and tell nothing at this size
+        ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server
+        ("grpc.use_local_subchannel_pool", 1),  # one TCP connection for each link
+        ("grpc.enable_retries", 0),  # the session resumes; gRPC must not repeat by itself
+    ]
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path!r}: {error}") from error

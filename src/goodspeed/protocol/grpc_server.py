@@ -1,0 +1,115 @@
+"""The verifier's gRPC server: one bidirectional stream per drafter, health checking, reflection, TLS, bearer token."""
+
+import asyncio
+import hmac
+import logging
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.codec import decode_drafter_frame
+from goodspeed.protocol.connection import FramedConnection, QueueLimits
+from goodspeed.protocol.grpc_config import (
+    METHOD,
+    SERVICE,
+    GrpcServerConfig,
+    bearer_token,
+    channel_options,
+    server_credentials,
+)
+from goodspeed.protocol.rpc_pipe import RpcPipe
+from goodspeed.protocol.transport import Accept, Connection
+
+log = logging.getLogger(__name__)
+
+
+class GrpcServer:
+    """A serving port. Health says SERVING until stop() begins."""
+
+    def __init__(self, server: grpc.aio.Server, port: int, healthy: health.aio.HealthServicer) -> None:
+        self.port = port
+        self._server = server
+        self._health = healthy
+
+    async def stop(self, grace: float) -> None:
+        """Take no new links; give those that are open `grace` seconds to end by themselves; then cut them."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+
+async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
+    """Serve `accept` on config's port. Raises ConfigError if the port or a file cannot be used."""
+    server = grpc.aio.server(options=channel_options(config.keepalive_s))
+    connector = _Connector(accept, config)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connector.connect)
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})])
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    port = _bind(server, config)
+    await server.start()
+    for name in ("", SERVICE):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return GrpcServer(server, port, healthy)
+
+
+def _bind(server: grpc.aio.Server, config: GrpcServerConfig) -> int:
+    address = f"{config.host}:{config.port}"
+    credentials = server_credentials(config)
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise ConfigError(f"cannot listen on {address}: {error}") from error
+
+
+class _Connector:
+    """Turns gRPC calls into connections for `accept`."""
+
+    def __init__(self, accept: Accept, config: GrpcServerConfig) -> None:
+        self._accept = accept
+        self._config = config
+        token = bearer_token(config)
+        self._authorization = f"Bearer {token}".encode() if token else None
+        self._num_open = 0
+
+    async def connect(self, _requests: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        """Handler of Connect; ends when `accept` has returned."""
+        await self._admit(context)
+        self._num_open += 1
+        try:
+            await context.send_initial_metadata(())  # tells the drafter that it is admitted
+            await self._serve(context)
+        finally:
+            self._num_open -= 1
+
+    async def _admit(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        given = dict(context.invocation_metadata() or ()).get("authorization", "")
+        if self._authorization is not None and not hmac.compare_digest(str(given).encode(), self._authorization):
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the bearer token is missing or wrong")
+        if self._num_open >= self._config.max_connections:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._num_open} drafters are connected already")
+
+    async def _serve(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        pipe = RpcPipe(context)
+        limits = QueueLimits(stall_s=self._config.stall_s)
+        connection = FramedConnection(pipe, decode_drafter_frame, context.peer(), limits)
+        serving = asyncio.create_task(self._run(connection))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:  # the drafter left, or stop() ran out of patience
+            pipe.abort("the peer ended the call")
+            await serving
+            raise
+        if pipe.aborted is not None:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, pipe.aborted)
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            await self._accept(connection)
+        finally:
+            await connection.close()

@@ -1,0 +1,73 @@
+"""A pipe over one gRPC call, for both ends: raw bytes, so that our own codec judges what a peer sends."""
+
+import asyncio
+from typing import Protocol
+
+import grpc
+
+from goodspeed.errors import LinkLostError
+from goodspeed.protocol.lane import Lane
+
+RPC_ERRORS = (
+    grpc.RpcError,
+    grpc.aio.UsageError,
+    grpc.aio.InternalError,
+    grpc.aio.AbortError,
+    asyncio.InvalidStateError,
+)
+"""What grpc.aio raises on a call that has ended, depending on how and when it did."""
+
+
+class Rpc(Protocol):
+    """The part of grpc.aio's server context and client call that both have."""
+
+    async def read(self) -> object: ...
+
+    async def write(self, frame: bytes, /) -> None: ...
+
+
+class RpcPipe:
+    """Reads ahead into a bounded lane, because grpc.aio ends the whole call when a read is cancelled."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self._inward = Lane()
+        self._reader = asyncio.create_task(self._read_frames())
+        self._is_finished = False
+        self.aborted: str | None = None
+        """Why the link was cut, if it was cut before it was finished."""
+
+    async def write(self, frame: bytes) -> None:
+        try:
+            await self._rpc.write(frame)
+        except RPC_ERRORS as error:
+            raise LinkLostError(described(error)) from error
+
+    async def read(self) -> bytes:
+        return await self._inward.read()
+
+    async def finish(self) -> None:
+        self._is_finished = True  # at the server the call ends when its handler returns
+
+    def abort(self, reason: str) -> None:
+        if not self._is_finished and self.aborted is None:
+            self.aborted = reason
+        self._inward.cut(reason)
+        self._reader.cancel()
+
+    async def _read_frames(self) -> None:
+        try:
+            while isinstance(frame := await self._rpc.read(), bytes):
+                await self._inward.write(frame)
+            self._inward.end("the peer closed the link")
+        except RPC_ERRORS as error:
+            self._inward.end(described(error))
+        except LinkLostError:
+            return  # aborted from this side
+
+
+def described(error: BaseException) -> str:
+    """What gRPC says about the end of a call, in one line."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"the link is lost: {error.code().name}: {error.details()}"
+    return f"the link is lost: {error}"
