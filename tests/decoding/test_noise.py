@@ -1,0 +1,71 @@
+"""The noise: the same everywhere, independent where it must be, and Gumbel."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from goodspeed.decoding.noise import Purpose, gumbel_at, gumbel_of, gumbel_row, uniform
+
+UINT64 = st.integers(0, 2**64 - 1)
+
+
+def test_values_never_change() -> None:
+    """A stream must go on with the same noise after an upgrade, on another machine, with another NumPy."""
+    noise = [-0.20867418, 0.99405962, 1.96033370, 0.81748098]
+    np.testing.assert_allclose(gumbel_row(1, 2, 4), noise, rtol=1e-6)
+    assert [uniform(1, 2, purpose) for purpose in Purpose] == [
+        0.575300433347867,
+        0.4214513002125032,
+        0.6987130805958253,
+    ]
+
+
+@given(UINT64, st.integers(0, 2**40), st.sets(st.integers(0, 999), min_size=1, max_size=30))
+def test_any_token_can_be_reached_without_the_row(seed: int, position: int, tokens: set[int]) -> None:
+    token_ids = np.array(sorted(tokens))
+    np.testing.assert_array_equal(gumbel_at(seed, position, token_ids), gumbel_row(seed, position, 1000)[token_ids])
+
+
+@given(UINT64, st.integers(0, 2**40), st.integers(1, 300), st.integers(1, 300))
+def test_a_larger_vocabulary_only_adds_tokens(seed: int, position: int, small: int, large: int) -> None:
+    small, large = sorted((small, large))
+    np.testing.assert_array_equal(gumbel_row(seed, position, large)[:small], gumbel_row(seed, position, small))
+
+
+def test_noise_is_gumbel() -> None:
+    noise = np.concatenate([gumbel_row(7, position, 1000) for position in range(200)])
+    assert stats.kstest(noise, "gumbel_r").pvalue > 1e-3
+
+
+def test_rare_large_noise_is_resolved() -> None:
+    bits = np.array([0, 1, 2, 2**31, 2**32 - 1], dtype=np.uint32)
+    u = (bits.astype(np.float64) + 0.5) / 2**32
+    with np.errstate(all="raise"):
+        noise = gumbel_of(bits)
+    np.testing.assert_allclose(noise[:4], -np.log(-np.log1p(-u[:4])), rtol=1e-6)
+    assert noise[4] == pytest.approx(-2.81, abs=0.01)
+
+
+def test_uniforms_are_uniform_for_each_purpose() -> None:
+    for purpose in Purpose:
+        numbers = np.array([uniform(3, position, purpose) for position in range(4000)])
+        assert stats.kstest(numbers, "uniform").pvalue > 1e-3
+        assert (numbers >= 0.0).all()
+        assert (numbers < 1.0).all()
+
+
+def test_purposes_seeds_positions_and_noise_are_independent() -> None:
+    """Spearman correlation of n = 3000 pairs within 4 standard deviations of 0."""
+    n = 3000
+    series = {
+        **{purpose.name: [uniform(3, position, purpose) for position in range(n)] for purpose in Purpose},
+        "next seed": [uniform(4, position, Purpose.ACCEPT) for position in range(n)],
+        "next position": [uniform(3, position + 1, Purpose.ACCEPT) for position in range(n)],
+        "noise": [float(gumbel_row(3, position, 1)[0]) for position in range(n)],
+        "next token": [float(gumbel_row(3, position, 2)[1]) for position in range(n)],
+    }
+    correlation = np.asarray(stats.spearmanr(np.array(list(series.values())), axis=1).statistic)
+    np.fill_diagonal(correlation, 0.0)
+    assert np.abs(correlation).max() < 4 / np.sqrt(n)

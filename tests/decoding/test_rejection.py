@@ -1,0 +1,255 @@
+"""The rejection rule, as statistics: texts come out as the target's own distribution has them, whatever the drafts.
+
+A world small enough to know every text's probability: 4 tokens, 3-token texts, a target and an unlike draft model.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import stats
+
+from goodspeed.decoding.distribution import distribution
+from goodspeed.decoding.noise import Purpose, uniform
+from goodspeed.decoding.rules import choose, draft_probs_of, draw, one_hot, quantise, reject
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.base import SparseProbs
+from goodspeed.engine.toy import ToyModel
+
+Rows = npt.NDArray[np.float32]
+Probs = npt.NDArray[np.float64]
+Tokens = tuple[int, ...]
+VerifyRule = Callable[[Rows, Sequence[int], Sequence[SparseProbs], Sampling, int], tuple[int, int]]
+DraftProbs = Callable[[Tokens], SparseProbs]
+Keeps = Callable[[SparseProbs, int], bool]
+
+VOCAB_SIZE = 4
+PROMPT = (1, 2)
+LENGTH = 3
+WINDOW = 2
+NUM_TEXTS = 2000
+TEMPERATURE = 4.0  # warm enough for all 64 texts to be likely
+SOUND = 1e-3  # a sound rule's p-value is above (seeds are fixed: it either is or is not)
+BROKEN = 1e-6  # a planted bug's is below
+
+
+def sampling(seed: int = 0) -> Sampling:
+    return Sampling(TEMPERATURE, seed=seed, rule=Rule.REJECTION)
+
+
+target_row = cache(ToyModel(VOCAB_SIZE, seed=1).row)
+draft_row = cache(ToyModel(VOCAB_SIZE, seed=2).row)
+
+
+@cache
+def full(tokens: Tokens) -> SparseProbs:
+    return draft_probs_of(draft_row(tokens), sampling(), VOCAB_SIZE)
+
+
+@cache
+def truncated(tokens: Tokens) -> SparseProbs:
+    return draft_probs_of(draft_row(tokens), sampling(), 2)
+
+
+@cache
+def coarse(tokens: Tokens) -> SparseProbs:
+    probs = full(tokens)
+    return SparseProbs(probs.token_ids, (probs.weights // 16384 + 1).astype(np.uint16))
+
+
+@cache
+def only_argmax(tokens: Tokens) -> SparseProbs:
+    return one_hot(int(np.argmax(draft_row(tokens))))
+
+
+def mixed(tokens: Tokens) -> SparseProbs:
+    return only_argmax(tokens) if sum(tokens) % 2 else truncated(tokens)
+
+
+def always(_probs: SparseProbs, _token: int) -> bool:
+    return True
+
+
+def while_confident(probs: SparseProbs, _token: int) -> bool:
+    """Looks at the distribution only: sound."""
+    return int(probs.weights.max()) > 0.66 * int(probs.weights.sum())
+
+
+def if_likeliest(probs: SparseProbs, token: int) -> bool:
+    """Looks at which token was drawn: the trap."""
+    return token == int(probs.token_ids[np.argmax(probs.weights)])
+
+
+def write(rule: VerifyRule, draft_probs: DraftProbs, keeps: Keeps, seed: int) -> Tokens:
+    """A text in rounds; a round's draft ends before the first token that is not kept."""
+    tokens: Tokens = PROMPT
+    while len(tokens) < len(PROMPT) + LENGTH:
+        drafted, probs = _draft(tokens, draft_probs, keeps, seed)
+        rows = np.stack([target_row((*tokens, *drafted[:i])) for i in range(len(drafted) + 1)])
+        num_accepted, next_token = rule(rows, drafted, probs, sampling(seed), len(tokens))
+        tokens = (*tokens, *drafted[:num_accepted], next_token)
+    return tokens[len(PROMPT) : len(PROMPT) + LENGTH]
+
+
+def _draft(tokens: Tokens, draft_probs: DraftProbs, keeps: Keeps, seed: int) -> tuple[Tokens, list[SparseProbs]]:
+    drafted: Tokens = ()
+    probs: list[SparseProbs] = []
+    for _ in range(WINDOW):
+        draft = draft_probs((*tokens, *drafted))
+        token = draw(draft, sampling(seed), len(tokens) + len(drafted))
+        if not keeps(draft, token):
+            break
+        drafted, probs = (*drafted, token), [*probs, draft]
+    return drafted, probs
+
+
+@cache
+def text_probs() -> dict[Tokens, float]:
+    found = {}
+    for text in itertools.product(range(VOCAB_SIZE), repeat=LENGTH):
+        rows = [target_row((*PROMPT, *text[:i])) for i in range(LENGTH)]
+        found[text] = float(np.prod([dense(row)[token] for row, token in zip(rows, text, strict=True)]))
+    return found
+
+
+def dense(row: Rows) -> Probs:
+    return distribution(row, sampling()).probs().astype(np.float64)
+
+
+def p_value(rule: VerifyRule, draft_probs: DraftProbs, keeps: Keeps) -> float:
+    """Chi-square of the texts of seeds 0, 1, ... against the target's distribution; rare texts count together."""
+    counts = Counter(write(rule, draft_probs, keeps, seed) for seed in range(NUM_TEXTS))
+    common = {text: prob * NUM_TEXTS for text, prob in text_probs().items() if prob * NUM_TEXTS >= 5.0}
+    observed = [counts[text] for text in common]
+    expected = list(common.values())
+    observed.append(NUM_TEXTS - sum(observed))
+    expected.append(NUM_TEXTS - sum(expected))
+    return float(stats.chisquare(observed, expected).pvalue)
+
+
+@pytest.mark.parametrize("draft_probs", [full, truncated, coarse, only_argmax, mixed])
+def test_texts_are_the_targets_whatever_the_draft_distribution(draft_probs: DraftProbs) -> None:
+    assert p_value(reject, draft_probs, always) > SOUND
+
+
+def test_stopping_by_the_draft_distribution_keeps_texts_exact() -> None:
+    assert p_value(reject, full, while_confident) > SOUND
+
+
+def test_stopping_by_the_drawn_token_is_the_trap_and_is_seen() -> None:
+    assert p_value(reject, full, if_likeliest) < BROKEN
+
+
+@pytest.mark.parametrize("keeps", [always, if_likeliest])
+def test_a_drawn_token_sent_without_its_distribution_is_exact_under_any_stopping(keeps: Keeps) -> None:
+    """Given the drawn token, the one-hot rule is exact; only fewer tokens are accepted."""
+    assert p_value(without_probs, full, keeps) > SOUND
+
+
+def without_probs(
+    rows: Rows, drafted: Sequence[int], _probs: Sequence[SparseProbs], sampling: Sampling, first_position: int
+) -> tuple[int, int]:
+    return reject(rows, drafted, (), sampling, first_position)
+
+
+def test_the_trap_in_one_line() -> None:
+    """Target and draft uniform on {0, 1}, propose only a drawn 0: it comes out 3 times in 4."""
+    row = np.zeros((1, 2), dtype=np.float32)
+    half = quantise(np.arange(2), np.array([0.5, 0.5]), 2)
+    texts: Counter[int] = Counter()
+    for seed in range(NUM_TEXTS):
+        token = draw(half, sampling(seed), 7)
+        drafted, probs = ((token,), (half,)) if token == 0 else ((), ())
+        accepted, next_token = reject(np.repeat(row, 1 + len(drafted), axis=0), drafted, probs, sampling(seed), 7)
+        texts[token if accepted else next_token] += 1
+    assert texts[0] / NUM_TEXTS == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / NUM_TEXTS))
+
+
+def test_target_alone_draws_from_its_distribution() -> None:
+    row = target_row(PROMPT)[np.newaxis]
+    alone = Counter(int(choose(row, sampling(seed), 2)[0]) for seed in range(NUM_TEXTS))
+    observed = [alone[token] for token in range(VOCAB_SIZE)]
+    assert stats.chisquare(observed, NUM_TEXTS * dense(row[0]) / dense(row[0]).sum()).pvalue > SOUND
+
+
+@pytest.mark.parametrize("draft_probs", [full, truncated, only_argmax])
+def test_acceptance_is_one_minus_the_total_variation(draft_probs: DraftProbs) -> None:
+    """Within 4 standard deviations."""
+    rows = np.stack([target_row(PROMPT)] * 2)
+    draft = draft_probs(PROMPT)
+    expected = float(np.minimum(dense(rows[0]), spread(draft)).sum())
+    kept = [
+        reject(rows, (draw(draft, sampling(seed), 2),), (draft,), sampling(seed), 2)[0] for seed in range(NUM_TEXTS)
+    ]
+    assert np.mean(kept) == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / NUM_TEXTS))
+
+
+def spread(probs: SparseProbs) -> Probs:
+    found = np.zeros(VOCAB_SIZE)
+    found[probs.token_ids] = probs.weights / probs.weights.sum(dtype=np.float64)
+    return found
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The rule once more, dense and from the paper, with parts that a test can break."""
+
+    accept_prob: Callable[[float, float], float] = lambda target, draft: min(1.0, target / draft)
+    leftover: Callable[[Probs, Probs], Probs] = lambda target, draft: np.maximum(target - draft, 0.0)
+    choose_purpose: Purpose = Purpose.CHOOSE
+    bonus_row: int = -1
+
+    def __call__(
+        self,
+        rows: Rows,
+        drafted: Sequence[int],
+        draft_probs: Sequence[SparseProbs],
+        sampling: Sampling,
+        first_position: int,
+    ) -> tuple[int, int]:
+        for i, token in enumerate(drafted):
+            target, draft = dense(rows[i]), spread(draft_probs[i])
+            u = uniform(sampling.seed, first_position + i, Purpose.ACCEPT)
+            if u >= self.accept_prob(float(target[token]), float(draft[token])):
+                return i, self._draw(self.leftover(target, draft), sampling.seed, first_position + i)
+        return len(drafted), self._draw(dense(rows[self.bonus_row]), sampling.seed, first_position + len(drafted))
+
+    def _draw(self, weights: Probs, seed: int, position: int) -> int:
+        level = uniform(seed, position, self.choose_purpose) * weights.sum()
+        return int(np.searchsorted(np.cumsum(weights), level, side="right"))
+
+
+def test_rule_decides_as_the_paper_writes_it() -> None:
+    for seed in range(300):
+        assert write(reject, truncated, always, seed) == write(Plain(), truncated, always, seed)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(Plain(leftover=lambda target, _draft: target), id="recovers from the target's distribution"),
+        pytest.param(Plain(leftover=lambda target, draft: np.abs(target - draft)), id="recovers from |p - q|"),
+        pytest.param(Plain(accept_prob=lambda target, _draft: target), id="accepts with p"),
+        pytest.param(Plain(accept_prob=lambda _target, _draft: 1.0), id="accepts all"),
+        pytest.param(Plain(choose_purpose=Purpose.ACCEPT), id="one uniform for acceptance and recovery"),
+        pytest.param(Plain(bonus_row=0), id="bonus from another position"),
+    ],
+)
+def test_planted_bugs_of_the_rule_are_seen(broken: VerifyRule) -> None:
+    assert p_value(broken, full, always) < BROKEN
+
+
+def test_a_drafter_that_sends_another_distribution_than_it_drew_from_is_seen() -> None:
+    assert p_value(sharpened, full, always) < BROKEN
+
+
+def sharpened(
+    rows: Rows, drafted: Sequence[int], probs: Sequence[SparseProbs], sampling: Sampling, first_position: int
+) -> tuple[int, int]:
+    sharper = [quantise(draft.token_ids, draft.weights.astype(np.float64) ** 2, VOCAB_SIZE) for draft in probs]
+    return reject(rows, drafted, sharper, sampling, first_position)
