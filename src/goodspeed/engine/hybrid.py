@@ -1,0 +1,153 @@
+"""The hybrid draft engine: each token from whichever source has the best calibrated confidence.
+
+With one source it is that source alone (prompt lookup, table). Its tokens are functions of the prefix, so under the
+rejection rule they need no draft probabilities (one-hot), and its confidences may stop a draft anywhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import Draft, DraftRequest, StreamKey
+from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.source import COARSE_SHIFT, EVIDENCE_BITS, Guess, Prefix, Source
+
+MAX_SOURCES = 4  # their evidence must fit into a bucket's 63 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that at least one source speaks for."""
+
+    token: int
+    buckets: tuple[int, ...]
+    """Kinds of evidence for it, coarsest first."""
+    confidence: float
+
+
+@dataclass(slots=True)
+class _Stream:
+    prefix: Prefix
+    candidates: list[list[Candidate]] = field(default_factory=list)
+    """At each position of the last draft, and at the one where confidence ended it."""
+    confidences: list[float] = field(default_factory=list)
+    survival: float = 1.0
+
+
+class HybridDraft:
+    """A DraftEngine over a few sources; learns online which to trust, from what the target commits."""
+
+    def __init__(self, sources: Sequence[Source], calibration: Calibration) -> None:
+        assert 0 < len(sources) <= MAX_SOURCES
+        self.sources = tuple(sources)
+        self.calibration = calibration
+        self._streams: dict[StreamKey, _Stream] = {}
+
+    def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
+        prefix = Prefix(stream, tokens, sampling)
+        for source in self.sources:
+            source.open(prefix)
+        self._streams[stream] = _Stream(prefix)
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        streams = [self._streams[request.stream] for request in requests]
+        for stream in streams:
+            self._rewind(stream)
+        active = [pair for pair in zip(streams, requests, strict=True) if pair[1].max_tokens > 0]
+        while active:
+            prefixes = [stream.prefix for stream, _ in active]
+            guesses = zip(*(source.guesses(prefixes) for source in self.sources), strict=True)
+            pairs = zip(active, guesses, strict=True)
+            active = [pair for pair, guessed in pairs if self._advance(*pair, guessed)]
+        return [_drafted(stream) for stream in streams]
+
+    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
+        state = self._streams[stream]
+        self._learn(state, tokens)
+        self._rewind(state)
+        state.prefix.commit(tokens)
+        for source in self.sources:
+            source.commit(state.prefix)
+
+    def close(self, stream: StreamKey) -> None:
+        prefix = self._streams.pop(stream).prefix
+        for source in self.sources:
+            source.close(prefix)
+
+    def _rewind(self, stream: _Stream) -> None:
+        for source in self.sources:
+            source.rewind(stream.prefix)
+        stream.prefix.rewind()
+        stream.candidates.clear()
+        stream.confidences.clear()
+        stream.survival = 1.0
+
+    def _advance(self, stream: _Stream, request: DraftRequest, guesses: Sequence[Guess | None]) -> bool:
+        """Draft one more token; False if that was the last, or confidence ends the draft before it."""
+        candidates = self._candidates(stream.prefix.sampling, guesses)
+        if not candidates:
+            return False
+        stream.candidates.append(candidates)
+        best = max(candidates, key=_confidence)
+        survival = stream.survival * best.confidence
+        if survival < request.min_survival:
+            return False
+        stream.survival = survival
+        stream.confidences.append(best.confidence)
+        stream.prefix.tokens.append(best.token)
+        return len(stream.confidences) < request.max_tokens
+
+    def _candidates(self, sampling: Sampling, guesses: Sequence[Guess | None]) -> list[Candidate]:
+        candidates = []
+        for token in {guess.token: None for guess in guesses if guess is not None}:  # in the sources' order
+            buckets, prior = _buckets(token, sampling, guesses)
+            candidates.append(Candidate(token, buckets, self.calibration.confidence(buckets, prior)))
+        return candidates
+
+    def _learn(self, stream: _Stream, tokens: Sequence[int]) -> None:
+        """Compare the last draft with what the target said, up to the first difference: beyond it nothing is known."""
+        drafted = stream.prefix.tokens[stream.prefix.num_committed :]
+        for i, (token, candidates) in enumerate(zip(tokens, stream.candidates, strict=False)):
+            for candidate in candidates:
+                self.calibration.observe(candidate.buckets, candidate.token == token)
+            if i == len(drafted) or drafted[i] != token:
+                return
+
+
+def _drafted(stream: _Stream) -> Draft:
+    return Draft(tuple(stream.prefix.tokens[stream.prefix.num_committed :]), tuple(stream.confidences))
+
+
+def _confidence(candidate: Candidate) -> float:
+    return candidate.confidence
+
+
+def _buckets(token: int, sampling: Sampling, guesses: Sequence[Guess | None]) -> tuple[tuple[int, int, int], float]:
+    """The evidence for `token` in three buckets, coarsest first, and the prior Pr(right).
+
+    All three know who speaks for it and the evidence of the first who does; the second knows the kind of the others'
+    evidence; the third knows all evidence. Supporters err independently in the prior.
+    """
+    kind = _heat(sampling.temperature)
+    coarse = fine = first = 0
+    doubt = 1.0
+    for guess in guesses:
+        supports = guess is not None and guess.token == token
+        evidence = guess.evidence if guess is not None else 0
+        kind = kind << 1 | supports
+        fine = fine << EVIDENCE_BITS | evidence
+        coarse = coarse << EVIDENCE_BITS | (evidence >> COARSE_SHIFT)
+        if supports and guess is not None:
+            first = first or evidence
+            doubt *= 1.0 - guess.prior
+    kind <<= 2
+    return (
+        kind << EVIDENCE_BITS | first,
+        ((kind | 1) << EVIDENCE_BITS | first) << MAX_SOURCES * EVIDENCE_BITS | coarse,
+        (kind | 2) << MAX_SOURCES * EVIDENCE_BITS | fine,
+    ), 1.0 - doubt
+
+
+def _heat(temperature: float) -> int:
+    """Four classes of temperature, whose acceptance is counted apart; greedy is one of its own."""
+    return 0 if temperature == 0.0 else 1 if temperature < 0.5 else 2 if temperature < 0.85 else 3
