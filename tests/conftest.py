@@ -1,13 +1,17 @@
-"""Small models for every room's tests."""
+"""Small models for every room's tests, and property tests that do not depend on chance or on the clock."""
 
 import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
+
+hypothesis.settings.register_profile("goodspeed", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("goodspeed")
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"

@@ -159,11 +159,11 @@ def _refuse_unsupported(values: JsonObject) -> None:
 
 
 def _rope(values: JsonObject) -> JsonObject:
-    """transformers 5 keeps all of it in `rope_parameters`; before, `rope_theta` stood beside `rope_scaling`."""
+    """transformers 5 keeps all of it in `rope_parameters`; before, some stood beside `rope_scaling`."""
     found = values.get("rope_parameters") or values.get("rope_scaling") or {}
     if not isinstance(found, dict) or any(isinstance(value, dict) for value in found.values()):
         raise CheckpointError(f"rope parameters are {found!r}, expected one flat set for all layers")
-    return {"rope_theta": values.get("rope_theta"), **found}
+    return {**{key: values.get(key) for key in ("rope_theta", "partial_rotary_factor")}, **found}
 
 
 def _scaling(rope: JsonObject) -> RopeScaling | None:
