@@ -87,12 +87,14 @@ class _ClientPipe(RpcPipe):
         self._closing: asyncio.Task[None] | None = None
 
     async def finish(self) -> None:
-        """Half-close, and wait until the verifier ends the call."""
+        """Half-close, wait until the verifier ends the call, and hang up."""
         try:
             await self._call.done_writing()
         except RPC_ERRORS as error:
             raise LinkLostError(described(error)) from error
         await self._call.code()
+        await super().finish()
+        await self._channel.close()
 
     def abort(self, reason: str) -> None:
         super().abort(reason)

@@ -28,9 +28,9 @@ def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> N
         raise ProtocolError(
             ErrorCode.VERSION, f"protocol version is {hello.version}, this verifier speaks {welcome.version}"
         )
-    if not 0 < len(hello.drafter) <= 128:
+    if not 0 < len(hello.drafter) <= 128 or not hello.drafter.isprintable():
         raise ProtocolError(
-            ErrorCode.BAD_REQUEST, f"drafter name has {len(hello.drafter)} characters, expected 1 to 128"
+            ErrorCode.BAD_REQUEST, f"drafter name is {hello.drafter[:128]!r}, expected 1 to 128 printable characters"
         )
     if hello.tokenizer_fingerprint != tokenizer_fingerprint:
         raise ProtocolError(
@@ -82,33 +82,21 @@ class VerifierStream:
     def spec(self) -> StreamSpec:
         """The stream as the engine sees it."""
         request = self.request
-        capacity = request.num_prompt + request.max_tokens + self._welcome.max_proposal
+        capacity = request.num_prompt + request.max_tokens  # grants keep proposals within it
         return StreamSpec(request.tokens, request.sampling, capacity, request.logprobs)
 
     def on_propose(self, propose: Propose) -> Propose | Repeat:
         """The proposal itself if it is new and in order. Raises ProtocolError (stream) otherwise."""
-        stream = propose.stream
         if propose.epoch != self.request.epoch:
             raise ProtocolError(
-                ErrorCode.STALE_EPOCH, f"epoch is {propose.epoch}, the stream is at {self.request.epoch}", stream
+                ErrorCode.STALE_EPOCH,
+                f"epoch is {propose.epoch}, the stream is at {self.request.epoch}",
+                propose.stream,
             )
-        if self._pending is not None and propose.round == self._round:
-            return Repeat(None)
-        if self._verdict is not None and propose.round == self._round:
-            return Repeat(self._verdict)
-        if self._verdict is None or self._pending is not None or propose.round != self._round + 1 or self.is_finished:
-            raise ProtocolError(ErrorCode.WRONG_ROUND, f"round is {propose.round} after round {self._round}", stream)
-        if propose.base_length != len(self.committed) or propose.digest != self._digest:
-            raise ProtocolError(
-                ErrorCode.DIVERGED,
-                f"prefix of {propose.base_length} tokens with digest {propose.digest:#x}, "
-                f"committed are {len(self.committed)} with {self._digest:#x}",
-                stream,
-            )
-        if len(propose.tokens) > self._verdict.grant:
-            raise ProtocolError(
-                ErrorCode.OVER_GRANT, f"{len(propose.tokens)} tokens, granted are {self._verdict.grant}", stream
-            )
+        if propose.round == self._round and (self._pending or self._verdict):
+            return Repeat(None if self._pending else self._verdict)
+        self._check_turn(propose)
+        self._check_prefix(propose)
         _check_draft(propose, self._welcome.vocab_size)
         self._pending = propose
         self._round = propose.round
@@ -130,7 +118,7 @@ class VerifierStream:
         """Commit what the engine decided, cut at an end token or at max_tokens, and make the round's verdict.
 
         Call it for the outcome that ends the prefill (round 0), for each pending proposal, and for each step in fused
-        mode. `grant` is what the stream may propose next if it is not finished.
+        mode. `grant` is what the scheduler allows next; the verdict's grant is cut to what the stream can still use.
         """
         assert outcome.next_token is not None
         is_first = self._verdict is None
@@ -149,13 +137,52 @@ class VerifierStream:
             num_accepted=len(tokens) - 1,
             next_token=tokens[-1],
             committed_length=len(self.committed),
-            grant=0 if self.is_finished else min(grant, self._welcome.max_proposal),
+            grant=self._usable(grant),
             finish=finish,
             queue_us=min(round(queue_s * 1e6), MAX_ROUND_US),
             verify_us=min(round(verify_s * 1e6), MAX_ROUND_US),
             logprobs=outcome.logprobs[: len(tokens)],
         )
         return self._verdict
+
+    def _check_turn(self, propose: Propose) -> None:
+        is_due = self._verdict is not None and self._pending is None and not self.is_finished
+        if not is_due or propose.round != self._round + 1 or self.request.mode is Mode.FUSED:
+            raise ProtocolError(
+                ErrorCode.WRONG_ROUND,
+                f"proposal of round {propose.round} when the stream is {self._state()}",
+                propose.stream,
+            )
+
+    def _check_prefix(self, propose: Propose) -> None:
+        assert self._verdict is not None
+        if propose.base_length != len(self.committed) or propose.digest != self._digest:
+            raise ProtocolError(
+                ErrorCode.DIVERGED,
+                f"prefix of {propose.base_length} tokens with digest {propose.digest:#x}, "
+                f"committed are {len(self.committed)} with {self._digest:#x}",
+                propose.stream,
+            )
+        if len(propose.tokens) > self._verdict.grant:
+            raise ProtocolError(
+                ErrorCode.OVER_GRANT, f"{len(propose.tokens)} tokens, granted are {self._verdict.grant}", propose.stream
+            )
+
+    def _state(self) -> str:
+        if self.is_finished:
+            return "finished"
+        if self.request.mode is Mode.FUSED:
+            return "in fused mode"
+        if self._verdict is None:
+            return "being prefilled"
+        return f"{'verifying' if self._pending else 'past'} round {self._round}"
+
+    def _usable(self, grant: int) -> int:
+        """A proposal longer than what is still wanted, less the target's own token, would be verified for nothing."""
+        if self.is_finished or self.request.mode is Mode.FUSED:
+            return 0
+        remaining = self.request.num_prompt + self.request.max_tokens - len(self.committed)
+        return min(grant, self._welcome.max_proposal, remaining - 1)
 
     def _cut(self, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], FinishReason]:
         room = self.request.num_prompt + self.request.max_tokens - len(self.committed)
@@ -166,21 +193,26 @@ class VerifierStream:
 
 
 class DrafterStream:
-    """The drafter's end of one stream. `opening` is the Open to send first (epoch 0)."""
+    """The drafter's end of one stream. `opening` is the Open to send first (epoch 0).
 
-    def __init__(self, opening: Open) -> None:
+    With the verifier's vocab_size given, a verdict with a token outside it is a contradiction like any other.
+    """
+
+    def __init__(self, opening: Open, vocab_size: int = 2**32) -> None:
         self.opening = opening
         self.committed = list(opening.tokens)
         self.grant = 0
         self.finish = FinishReason.NONE
+        self._vocab_size = vocab_size
         self._digest = digest(opening.tokens)
         self._next_round = 0  # whose verdict is awaited, or whose proposal is next
         self._pending: Propose | None = None
 
     @property
     def is_ready(self) -> bool:
-        """May propose: the last verdict has come, and the stream goes on."""
-        return self._next_round > 0 and self._pending is None and self.finish is FinishReason.NONE
+        """May propose: the last verdict has come, the stream goes on, and it is not in fused mode."""
+        is_due = self._next_round > 0 and self._pending is None and self.finish is FinishReason.NONE
+        return is_due and self.opening.mode is Mode.DISTRIBUTED
 
     @property
     def max_draft(self) -> int:
@@ -214,21 +246,7 @@ class DrafterStream:
             return ()
         drafted = self._pending.tokens if self._pending else ()
         tokens = (*drafted[: verdict.num_accepted], verdict.next_token)
-        expected_length = len(self.committed) + len(tokens)
-        is_unasked = self._next_round > 0 and self._pending is None and self.opening.mode is Mode.DISTRIBUTED
-        if (
-            is_unasked
-            or verdict.round != self._next_round
-            or verdict.num_accepted > len(drafted)
-            or verdict.committed_length != expected_length
-        ):
-            raise ProtocolError(
-                ErrorCode.DIVERGED,
-                f"verdict of round {verdict.round} accepts {verdict.num_accepted} and commits "
-                f"{verdict.committed_length} tokens; expected round {self._next_round}, at most {len(drafted)}, "
-                f"and {expected_length}",
-                verdict.stream,
-            )
+        self._check_verdict(verdict, drafted, len(self.committed) + len(tokens))
         self.committed.extend(tokens)
         self._digest = digest(tokens, self._digest)
         self.grant = verdict.grant
@@ -242,12 +260,31 @@ class DrafterStream:
         return self._pending
 
     def reopen(self) -> Open:
-        """The Open that resumes this stream, here or at another verifier, in a new epoch."""
+        """The Open that resumes this unfinished stream, here or at another verifier, in a new epoch."""
+        assert self.finish is FinishReason.NONE
         self.opening = replace(self.opening, epoch=self.opening.epoch + 1, tokens=tuple(self.committed))
         self._next_round = 0
         self._pending = None
         self.grant = 0
         return self.opening
+
+    def _check_verdict(self, verdict: Verdict, drafted: tuple[int, ...], length: int) -> None:
+        """`length` is what the verdict should commit in all. Raises ProtocolError for a contradiction."""
+        last_length = self.opening.num_prompt + self.opening.max_tokens
+        is_due = self._next_round == 0 or self._pending is not None or self.opening.mode is Mode.FUSED
+        contradictions = {
+            "unasked": not is_due or self.finish is not FinishReason.NONE,
+            f"expected was round {self._next_round}": verdict.round != self._next_round,
+            f"proposed were {len(drafted)}": verdict.num_accepted > len(drafted),
+            f"committed are {length}": verdict.committed_length != length,
+            f"the last length is {last_length}": length > last_length,
+            "not finished": length == last_length and verdict.finish is FinishReason.NONE,
+            f"the vocabulary has {self._vocab_size}": verdict.next_token >= self._vocab_size,
+            "log-probabilities do not match": len(verdict.logprobs) not in {0, verdict.num_accepted + 1},
+        }
+        if any(contradictions.values()):
+            wrong = ", ".join(why for why, is_wrong in contradictions.items() if is_wrong)
+            raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {wrong}", verdict.stream)
 
 
 def _check_tokens(tokens: Sequence[int], vocab_size: int, stream: int) -> None:
