@@ -1,5 +1,6 @@
 """Makes tokenizer.json and tokenizer_config.json from the vocabulary that a GGUF file carries."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import tokenizers
@@ -22,36 +23,58 @@ def convert_tokenizer(path: Path, folder: Path) -> None:
 
 def write_tokenizer(file: GgufFile, folder: Path) -> None:
     """Write the tokenizer's files, which transformers loads too. Raises CheckpointError for an unknown kind."""
-    _tokenizer(file).save(str(folder / "tokenizer.json"))
+    vocabulary = _read_vocabulary(file)
+    _tokenizer(file, vocabulary).save(str(folder / "tokenizer.json"))
     config: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",  # take tokenizer.json as it is
         "clean_up_tokenization_spaces": False,
         "model_max_length": file.whole("llama.context_length"),
     }
-    names = _token_names(file)
     for name, key in NAMED.items():
-        token = file.field(f"tokenizer.ggml.{key}_token_id")
-        if token is not None:
-            config[f"{name}_token"] = names[token]
+        if file.field(f"tokenizer.ggml.{key}_token_id") is not None:
+            config[f"{name}_token"] = vocabulary.named(file, key)
     if file.field("tokenizer.chat_template") is not None:
         config["chat_template"] = file.text("tokenizer.chat_template")
     write_json(folder / "tokenizer_config.json", config)
 
 
-def _tokenizer(file: GgufFile) -> tokenizers.Tokenizer:
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    names: list[str]
+    kinds: list[int]  # llama.cpp's token types, one for every name
+    merges: list[tuple[str, str]]
+
+    def named(self, file: GgufFile, key: str) -> str:
+        """The token that the file calls `key`, such as "bos"."""
+        full_key = f"tokenizer.ggml.{key}_token_id"
+        token = file.whole(full_key)
+        if token >= len(self.names):
+            raise CheckpointError(f"{file.path}: {full_key} is {token}, expected less than {len(self.names)}")
+        return self.names[token]
+
+
+def _read_vocabulary(file: GgufFile) -> _Vocabulary:
     if (model := file.text("tokenizer.ggml.model", "none")) != "gpt2":
         raise CheckpointError(f"{file.path}: tokenizer is {model!r}, supported is 'gpt2' (byte-level BPE)")
-    names = _token_names(file)
-    merges = [(left, right) for left, right in (merge.split(" ", 1) for merge in file.field("tokenizer.ggml.merges"))]
-    vocabulary = {name: token for token, name in enumerate(names)}
-    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, merges, fuse_unk=False, byte_fallback=False))
+    names, kinds, merges = (file.field(f"tokenizer.ggml.{key}") or [] for key in ("tokens", "token_type", "merges"))
+    if not names or len(kinds) != len(names):
+        raise CheckpointError(f"{file.path}: {len(names)} tokens with {len(kinds)} types, expected one type each")
+    return _Vocabulary(names, kinds, [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)])
+
+
+def _tokenizer(file: GgufFile, vocabulary: _Vocabulary) -> tokenizers.Tokenizer:
+    ids = {name: token for token, name in enumerate(vocabulary.names)}
+    try:
+        tokenizer = tokenizers.Tokenizer(models.BPE(ids, vocabulary.merges))
+    except Exception as error:
+        raise CheckpointError(f"{file.path}: {error}") from error
     tokenizer.pre_tokenizer = _pre_tokenizer(file)
     tokenizer.decoder = decoders.ByteLevel()
-    _add_tokens(tokenizer, file, names)
+    _add_tokens(tokenizer, vocabulary)
     if file.field("tokenizer.ggml.add_bos_token"):
-        bos = names[file.whole("tokenizer.ggml.bos_token_id")]
+        bos = vocabulary.named(file, "bos")
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, vocabulary[bos])]
+            single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, ids[bos])]
         )
     return tokenizer
 
@@ -67,17 +90,10 @@ def _pre_tokenizer(file: GgufFile) -> pre_tokenizers.PreTokenizer:
     raise CheckpointError(f"{file.path}: pre-tokenizer is {kind!r}, supported are 'smollm', 'gpt-2'")
 
 
-def _add_tokens(tokenizer: tokenizers.Tokenizer, file: GgufFile, names: list[str]) -> None:
+def _add_tokens(tokenizer: tokenizers.Tokenizer, vocabulary: _Vocabulary) -> None:
     """Tokens that are found in text before anything else, in the order of their ids."""
-    for name, kind in zip(names, file.field("tokenizer.ggml.token_type"), strict=True):
+    for name, kind in zip(vocabulary.names, vocabulary.kinds, strict=True):
         if kind == CONTROL:
             tokenizer.add_special_tokens([tokenizers.AddedToken(name, special=True, normalized=False)])
         elif kind == USER_DEFINED:
             tokenizer.add_tokens([tokenizers.AddedToken(name, special=False, normalized=False)])
-
-
-def _token_names(file: GgufFile) -> list[str]:
-    names = file.field("tokenizer.ggml.tokens")
-    if not isinstance(names, list) or not names:
-        raise CheckpointError(f"{file.path} carries no vocabulary")
-    return names
