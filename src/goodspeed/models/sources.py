@@ -24,6 +24,7 @@ TOKENIZER_FILES = [
     "special_tokens_map.json",
     "chat_template*",
 ]
+MODEL_FILES = [*TOKENIZER_FILES, "model*.safetensors", "model.safetensors.index.json"]
 
 
 class Source(Protocol):
@@ -93,14 +94,16 @@ class HubModel:
 
     def cached(self) -> Path | None:
         try:
-            folder = Path(huggingface_hub.snapshot_download(self.name, local_files_only=True))
+            folder = Path(
+                huggingface_hub.snapshot_download(self.name, allow_patterns=MODEL_FILES, local_files_only=True)
+            )
             check_folder(folder)
         except (OSError, ValueError, CheckpointError):
             return None
         return folder
 
     def fetch(self, progress: Progress) -> Path:
-        folder = self._download(["*.json", "*.safetensors", "*.jinja"])
+        folder = self._download(MODEL_FILES)
         check_folder(folder)
         progress(1, 1)
         return folder
