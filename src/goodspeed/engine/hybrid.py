@@ -126,26 +126,29 @@ def _buckets(token: int, sampling: Sampling, guesses: Sequence[Guess | None]) ->
     """The evidence for `token` in three buckets, coarsest first, and the prior Pr(right).
 
     All three know who speaks for it and the evidence of the first who does; the second knows the kind of the others'
-    evidence; the third knows all evidence. Supporters err independently in the prior.
+    evidence; the third knows all evidence. In the prior, sources err independently.
     """
     kind = _heat(sampling.temperature)
     coarse = fine = first = 0
-    doubt = 1.0
+    doubt = against = 1.0
     for guess in guesses:
-        supports = guess is not None and guess.token == token
         evidence = guess.evidence if guess is not None else 0
+        supports = guess is not None and guess.token == token
         kind = kind << 1 | supports
         fine = fine << EVIDENCE_BITS | evidence
         coarse = coarse << EVIDENCE_BITS | (evidence >> COARSE_SHIFT)
-        if supports and guess is not None:
+        if guess is not None and supports:
             first = first or evidence
             doubt *= 1.0 - guess.prior
+        elif guess is not None:
+            against *= 1.0 - guess.prior
     kind <<= 2
+    support = (1.0 - doubt) * against
     return (
         kind << EVIDENCE_BITS | first,
         ((kind | 1) << EVIDENCE_BITS | first) << MAX_SOURCES * EVIDENCE_BITS | coarse,
         (kind | 2) << MAX_SOURCES * EVIDENCE_BITS | fine,
-    ), 1.0 - doubt
+    ), support / (support + doubt)
 
 
 def _heat(temperature: float) -> int:

@@ -1,0 +1,91 @@
+"""Draft engines by name. PyTorch is imported only by the engines that need it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from goodspeed.config import option
+from goodspeed.engine.base import DraftEngine
+from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.lookup import LookupSource
+from goodspeed.engine.memory import DraftMemory
+from goodspeed.engine.silent import SilentDraft
+from goodspeed.engine.source import Source
+from goodspeed.engine.table import NgramTable, TableSource
+from goodspeed.engine.toy import ToyDraft, ToyModel
+from goodspeed.errors import ConfigError
+from goodspeed.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class DraftConfig:
+    """Which draft engine, and what it needs."""
+
+    engine: str = option("hybrid", "hybrid, lookup, table, torch, shaped, toy or none")
+    model: str = option("", "torch: the draft model; hybrid: a third source; shaped: the model whose shape to take")
+    memory: str = option("", "file in which hybrid and table keep what they learn (read if it is there)")
+    table_slots: int = option(2**19, "contexts that the n-gram table holds, 15 bytes each")
+    acceptance_rate: float = option(0.8, "toy and shaped: share of draft tokens that the target accepts")
+    seed: int = option(0, "toy and shaped: seed of the pair; the verifier's must be the same")
+    device: str = option("cpu", "torch and shaped: device of the draft model")
+    dtype: str = option("bfloat16", "torch and shaped: precision of the draft model")
+    threads: int = option(1, "torch and shaped: CPU threads")
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.acceptance_rate <= 1.0:
+            raise ConfigError(f"acceptance_rate is {self.acceptance_rate}, expected 0 to 1")
+        if not 8 <= self.table_slots <= 2**26:
+            raise ConfigError(f"table_slots is {self.table_slots}, expected 8 to {2**26}")
+        if self.threads < 1:
+            raise ConfigError(f"threads is {self.threads}, expected 1 or more")
+
+
+def draft_engine(config: DraftConfig, vocab_size: int) -> DraftEngine:
+    """The draft engine for a target of this vocabulary. Raises ConfigError or CheckpointError."""
+    return DRAFTS[config.engine](config, vocab_size)
+
+
+def keep_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int) -> None:
+    """Write what the engine has learned where the config says; nothing if it says nothing. Raises CheckpointError."""
+    if not config.memory or not isinstance(engine, HybridDraft):
+        return
+    for source in engine.sources:
+        if isinstance(source, TableSource):
+            DraftMemory(source.table, engine.calibration, config.engine, vocab_size).save(Path(config.memory))
+
+
+def _hybrid(config: DraftConfig, vocab_size: int) -> DraftEngine:
+    memory = _memory(config, vocab_size)
+    sources: list[Source] = [LookupSource(), TableSource(memory.table)]
+    return HybridDraft(sources, memory.calibration)
+
+
+def _lookup(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
+    return HybridDraft([LookupSource()], Calibration())
+
+
+def _table(config: DraftConfig, vocab_size: int) -> DraftEngine:
+    memory = _memory(config, vocab_size)
+    return HybridDraft([TableSource(memory.table)], memory.calibration)
+
+
+def _toy(config: DraftConfig, vocab_size: int) -> DraftEngine:
+    return ToyDraft(config.acceptance_rate, ToyModel(vocab_size, config.seed), config.seed)
+
+
+def _none(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
+    return SilentDraft()
+
+
+def _memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
+    path = Path(config.memory)
+    if config.memory and path.exists():
+        return DraftMemory.load(path, config.engine, vocab_size)
+    return DraftMemory(NgramTable(config.table_slots), Calibration(), config.engine, vocab_size)
+
+
+DRAFTS: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(
+    "draft engine",
+    {"hybrid": _hybrid, "lookup": _lookup, "table": _table, "toy": _toy, "none": _none},
+)

@@ -1,0 +1,141 @@
+"""Every draft engine keeps the seam's promises; those that need no PyTorch do not import it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from goodspeed.config import from_mapping
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.base import Draft, DraftEngine, DraftRequest
+from goodspeed.engine.drafts import DRAFTS, DraftConfig, draft_engine, keep_memory
+from goodspeed.errors import ConfigError
+
+VOCAB_SIZE = 259
+LIGHT = ("hybrid", "lookup", "table", "toy", "none")
+PROMPT = [int(token) for token in np.random.default_rng(0).integers(97, 103, 60)]
+SAMPLINGS = [
+    Sampling(),
+    Sampling(temperature=0.7, seed=3, rule=Rule.COUPLED),
+    Sampling(temperature=1.0, seed=3, rule=Rule.REJECTION),
+]
+
+
+@pytest.fixture(params=LIGHT)
+def engine(request: pytest.FixtureRequest) -> DraftEngine:
+    return draft_engine(DraftConfig(engine=request.param), VOCAB_SIZE)
+
+
+def check(draft: Draft, request: DraftRequest) -> None:
+    assert len(draft.tokens) <= request.max_tokens
+    assert len(draft.confidences) == len(draft.tokens)
+    assert len(draft.draft_probs) in {0, len(draft.tokens)}
+    assert all(0 <= token < VOCAB_SIZE for token in draft.tokens)
+    assert all(0.0 <= confidence <= 1.0 for confidence in draft.confidences)
+    assert np.prod(draft.confidences) >= request.min_survival
+    for probs, token in zip(draft.draft_probs, draft.tokens, strict=False):
+        assert token in probs.token_ids
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
+def test_drafts_are_within_what_was_asked(engine: DraftEngine, sampling: Sampling) -> None:
+    rng = np.random.default_rng(1)
+    for stream in range(3):
+        engine.open(stream, PROMPT[: 20 + stream], sampling)
+    for _ in range(20):
+        requests = [
+            DraftRequest(stream, int(rng.integers(0, 9)), float(rng.choice([0, 0.1, 0.6]))) for stream in range(3)
+        ]
+        drafts = engine.draft(requests)
+        assert len(drafts) == len(requests)
+        for draft, request in zip(drafts, requests, strict=True):
+            check(draft, request)
+            num_accepted = int(rng.integers(0, len(draft.tokens) + 1))
+            engine.commit(request.stream, [*draft.tokens[:num_accepted], int(rng.integers(97, 103))])
+    for stream in range(3):
+        engine.close(stream)
+
+
+def test_drafting_twice_gives_the_same_draft(engine: DraftEngine) -> None:
+    engine.open(1, PROMPT, Sampling())
+    request = DraftRequest(1, 6)
+    assert engine.draft([request]) == engine.draft([request])
+
+
+def test_shorter_request_gets_the_beginning_of_the_longer_draft(engine: DraftEngine) -> None:
+    engine.open(1, PROMPT, Sampling())
+    long = engine.draft([DraftRequest(1, 6)])[0]
+    short = engine.draft([DraftRequest(1, 2)])[0]
+    assert short.tokens == long.tokens[:2]
+
+
+def test_resumed_stream_drafts_as_if_it_had_never_stopped() -> None:
+    """Prompt lookup and toy know nothing but the prefix; the table's knowledge of the answer is a head start."""
+    for name in ("lookup", "toy"):
+        engine = draft_engine(DraftConfig(engine=name), VOCAB_SIZE)
+        engine.open(1, PROMPT[:30], Sampling())
+        engine.commit(1, PROMPT[30:])
+        engine.open(2, PROMPT, Sampling())
+        there, here = engine.draft([DraftRequest(1, 5), DraftRequest(2, 5)])
+        assert there.tokens == here.tokens
+
+
+def test_one_stream_drafts_the_same_alone_and_in_company() -> None:
+    alone, company = (draft_engine(DraftConfig(), VOCAB_SIZE) for _ in range(2))
+    for engine in (alone, company):
+        engine.open(1, PROMPT, Sampling())
+        engine.open(2, PROMPT[::-1], Sampling())
+    both = company.draft([DraftRequest(2, 4), DraftRequest(1, 6)])
+    assert alone.draft([DraftRequest(1, 6)]) == both[1:]
+
+
+def test_what_was_learned_is_kept_across_a_restart(tmp_path: Path) -> None:
+    config = DraftConfig(memory=str(tmp_path / "memory.npz"), table_slots=64)
+    first = draft_engine(config, VOCAB_SIZE)
+    first.open(1, [1, 2], Sampling())
+    first.commit(1, [3, 4, 5, 6])
+    keep_memory(first, config, VOCAB_SIZE)
+    second = draft_engine(config, VOCAB_SIZE)
+    second.open(1, [9, 2, 3], Sampling())
+    assert second.draft([DraftRequest(1, 3)])[0].tokens == (4, 5, 6)
+
+
+def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    keep_memory(draft_engine(DraftConfig(), VOCAB_SIZE), DraftConfig(), VOCAB_SIZE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_engine_is_named() -> None:
+    with pytest.raises(ConfigError, match="unknown draft engine 'hybird'; did you mean 'hybrid'"):
+        draft_engine(DraftConfig(engine="hybird"), VOCAB_SIZE)
+
+
+@pytest.mark.parametrize(("key", "value"), [("acceptance_rate", 1.5), ("table_slots", 3), ("threads", 0)])
+def test_value_out_of_range_is_named(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is {value}"):
+        from_mapping(DraftConfig, {key: value})
+
+
+def test_every_engine_is_under_a_contract_test() -> None:
+    assert set(LIGHT) | {"torch", "shaped"} == set(DRAFTS)
+
+
+def test_light_engines_do_not_import_torch() -> None:
+    program = f"""
+import sys
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import DraftRequest
+from goodspeed.engine.drafts import DraftConfig, draft_engine
+for name in {LIGHT!r}:
+    engine = draft_engine(DraftConfig(engine=name), {VOCAB_SIZE})
+    engine.open(1, [1, 2, 3, 1, 2], Sampling())
+    engine.draft([DraftRequest(1, 4)])
+    engine.commit(1, [3])
+heavy = sorted({{"torch", "transformers", "safetensors", "gguf"}} & set(sys.modules))
+sys.exit(f"imported {{heavy}}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
