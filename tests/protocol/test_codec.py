@@ -1,0 +1,273 @@
+"""Messages survive the wire unchanged; bytes that are no messages are a ProtocolError and nothing else."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.base import SparseProbs
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol import goodspeed_pb2 as pb
+from goodspeed.protocol.codec import (
+    MAX_FRAME_BYTES,
+    MAX_FRAME_MESSAGES,
+    decode_drafter_frame,
+    decode_verifier_frame,
+    encode_frame,
+    encode_message,
+)
+from goodspeed.protocol.messages import (
+    Cancel,
+    Error,
+    FinishReason,
+    FromDrafter,
+    FromVerifier,
+    Hello,
+    Load,
+    Message,
+    Mode,
+    Open,
+    Opened,
+    Propose,
+    Refused,
+    Verdict,
+    Welcome,
+)
+from goodspeed.protocol.transport import wire_bytes
+
+uint32 = st.integers(0, 2**32 - 1)
+tokens = st.lists(uint32, max_size=20).map(tuple)
+text = st.text(max_size=40)
+codes = st.sampled_from(ErrorCode)
+sampled = st.builds(
+    Sampling,
+    temperature=st.floats(0.0, 100.0, exclude_min=True),
+    top_k=uint32,
+    top_p=st.floats(0.0, 1.0, exclude_min=True),
+    seed=st.integers(0, 2**64 - 1),
+    rule=st.sampled_from([Rule.COUPLED, Rule.REJECTION]),
+)
+samplings = st.builds(Sampling, seed=st.integers(0, 2**64 - 1)) | sampled
+finite32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
+
+
+def sparse_probs(weights: dict[int, int]) -> SparseProbs:
+    """The distribution with these weights by token id."""
+    ids = sorted(weights)
+    return SparseProbs(np.array(ids, np.uint32), np.array([weights[i] for i in ids], np.uint16))
+
+
+distributions = st.dictionaries(uint32, st.integers(1, 65535), min_size=1, max_size=8).map(sparse_probs)
+proposes = st.builds(
+    Propose,
+    stream=uint32,
+    epoch=uint32,
+    round=uint32,
+    base_length=uint32,
+    digest=uint32,
+    tokens=tokens,
+    confidences=st.lists(st.integers(0, 255), max_size=20).map(tuple),
+    draft_probs=st.lists(distributions, max_size=4).map(tuple),
+    drafting_us=uint32,
+)
+opens = st.builds(
+    Open,
+    stream=uint32,
+    epoch=uint32,
+    tokens=tokens,
+    num_prompt=uint32,
+    max_tokens=uint32,
+    sampling=samplings,
+    end_tokens=tokens,
+    mode=st.sampled_from(Mode),
+    logprobs=st.booleans(),
+)
+hellos = st.builds(Hello, version=uint32, drafter=text, tokenizer_fingerprint=text, token=text)
+drafter_messages: st.SearchStrategy[FromDrafter] = (
+    hellos | opens | proposes | st.builds(Cancel, stream=uint32, epoch=uint32)
+)
+verdicts = st.builds(
+    Verdict,
+    stream=uint32,
+    epoch=uint32,
+    round=uint32,
+    num_accepted=uint32,
+    next_token=uint32,
+    committed_length=uint32,
+    grant=uint32,
+    finish=st.sampled_from(FinishReason),
+    queue_us=uint32,
+    verify_us=uint32,
+    logprobs=st.lists(finite32, max_size=9).map(tuple),
+)
+welcomes = st.builds(
+    Welcome,
+    version=uint32,
+    verifier=text,
+    model=text,
+    model_fingerprint=text,
+    vocab_size=uint32,
+    max_context=uint32,
+    max_streams=uint32,
+    max_proposal=uint32,
+    end_tokens=tokens,
+)
+verifier_messages: st.SearchStrategy[FromVerifier] = (
+    welcomes
+    | verdicts
+    | st.builds(Refused, code=codes, reason=text)
+    | st.builds(Opened, stream=uint32, epoch=uint32)
+    | st.builds(Load, open_streams=uint32, queued_streams=uint32, kv_used=uint32, kv_capacity=uint32)
+    | st.builds(Error, code=codes, reason=text, stream=st.none() | uint32, epoch=uint32)
+)
+
+PROPOSE = Propose(7, 1, 100, 300, 0xDEADBEEF, (49151, 20000, 300, 12), (200, 150, 99, 255), (), 9_500)
+VERDICT = Verdict(7, 1, 100, 3, 49151, 304, 5, FinishReason.NONE, 8_000, 85_000)
+OPEN = Open(7, 0, (1, 2, 3), 3, 16, Sampling(), (0,))
+
+
+def plain(message: Message | ProtocolError) -> object:
+    """The message with its arrays as lists, so that == compares all of it."""
+    if not isinstance(message, Propose):
+        return message
+    probs = [(item.token_ids.tolist(), item.weights.tolist()) for item in message.draft_probs]
+    return replace(message, draft_probs=()), probs
+
+
+@given(st.lists(drafter_messages, min_size=1, max_size=5))
+def test_a_drafters_frame_survives_the_wire(messages: list[FromDrafter]) -> None:
+    decoded = decode_drafter_frame(encode_frame(messages))
+    assert list(map(plain, decoded)) == list(map(plain, messages))
+
+
+@given(st.lists(verifier_messages, min_size=1, max_size=5))
+def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> None:
+    assert list(decode_verifier_frame(encode_frame(messages))) == messages
+
+
+def test_a_decoded_distribution_has_the_types_of_the_engine_seam() -> None:
+    (decoded,) = decode_drafter_frame(encode_message(replace(PROPOSE, draft_probs=(sparse_probs({5: 9, 49000: 1}),))))
+    assert isinstance(decoded, Propose)
+    assert decoded.draft_probs[0].token_ids.dtype == np.uint32
+    assert decoded.draft_probs[0].weights.dtype == np.uint16
+
+
+def test_frames_of_one_direction_can_be_joined() -> None:
+    assert decode_drafter_frame(encode_message(PROPOSE) + encode_message(OPEN)) == (PROPOSE, OPEN)
+
+
+def test_a_greedy_round_of_four_tokens_fits_the_budget() -> None:
+    assert wire_bytes(len(encode_message(PROPOSE))) < 64
+    assert wire_bytes(len(encode_message(VERDICT))) < 48
+    large = replace(PROPOSE, stream=1000, round=500, base_length=2000, tokens=(49151,) * 4, drafting_us=200_000)
+    assert wire_bytes(len(encode_message(large))) < 64
+    large_verdict = replace(VERDICT, stream=1000, round=500, committed_length=2000, queue_us=200_000, verify_us=900_000)
+    assert wire_bytes(len(encode_message(large_verdict))) < 48
+
+
+def wrapped(garbage: bytes, kind: int) -> bytes:
+    """A frame of one message of this kind whose body is garbage."""
+    body = bytes([kind << 3 | 2, len(garbage)]) + garbage
+    return bytes([0x0A, len(body)]) + body
+
+
+@pytest.mark.parametrize("decode", [decode_drafter_frame, decode_verifier_frame])
+@given(st.binary(max_size=120) | st.builds(wrapped, st.binary(max_size=120), st.integers(1, 6)))
+def test_garbage_is_messages_or_a_protocol_error(decode: Callable[[bytes], object], garbage: bytes) -> None:
+    with contextlib.suppress(ProtocolError):
+        decode(garbage)
+
+
+@settings(max_examples=30)
+@given(st.lists(drafter_messages, min_size=1, max_size=3), st.data())
+def test_every_truncation_is_messages_or_a_protocol_error(messages: list[FromDrafter], data: st.DataObject) -> None:
+    frame = encode_frame(messages)
+    cut = frame[: data.draw(st.integers(0, len(frame) - 1))]
+    try:
+        decoded = decode_drafter_frame(cut)
+    except ProtocolError:
+        return
+    assert len(decoded) < len(messages)  # cut between two messages
+
+
+@settings(max_examples=200)
+@given(proposes | opens, st.data())
+def test_a_flipped_byte_is_messages_or_a_protocol_error(message: FromDrafter, data: st.DataObject) -> None:
+    frame = bytearray(encode_message(message))
+    frame[data.draw(st.integers(0, len(frame) - 1))] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(ProtocolError):
+        decode_drafter_frame(bytes(frame))
+
+
+@pytest.mark.parametrize("frame", [b"", encode_message(OPEN)[:-1], b"\x0a\x00", b"\xff" * 64])
+def test_bytes_that_are_no_frame_end_the_session(frame: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_drafter_frame(frame)
+    assert caught.value.code is ErrorCode.MALFORMED
+    assert caught.value.stream is None
+
+
+def test_absurd_sizes_are_refused() -> None:
+    with pytest.raises(ProtocolError, match="at most 1048576"):
+        decode_drafter_frame(bytes(MAX_FRAME_BYTES + 1))
+    with pytest.raises(ProtocolError, match="expected 1 to 4096"):
+        decode_drafter_frame(encode_message(Cancel(1, 0)) * (MAX_FRAME_MESSAGES + 1))
+
+
+def test_a_message_that_is_too_long_is_not_sent_and_names_its_stream() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        encode_message(replace(OPEN, tokens=(49151,) * 400_000))
+    assert (caught.value.code, caught.value.stream) == (ErrorCode.BAD_REQUEST, 7)
+
+
+def decoded_error(frame: pb.DrafterFrame) -> ProtocolError:
+    """The error in the first message's place; the second must have come through."""
+    frame.messages.add().cancel.stream = 9
+    error, rest = decode_drafter_frame(frame.SerializeToString())
+    assert rest == Cancel(9, 0)
+    assert isinstance(error, ProtocolError)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("temperature", float("nan")), ("temperature", -1.0), ("top_p", float("inf")), ("top_p", 0.0)]
+)
+def test_sampling_out_of_range_is_an_error_of_its_stream_alone(field: str, value: float) -> None:
+    frame = pb.DrafterFrame.FromString(encode_message(OPEN))
+    setattr(frame.messages[0].open.sampling, field, value)
+    error = decoded_error(frame)
+    assert (error.code, error.stream) == (ErrorCode.BAD_REQUEST, 7)
+    assert field in str(error)
+
+
+def test_unknown_enum_values_are_malformed() -> None:
+    frame = pb.DrafterFrame.FromString(encode_message(OPEN))
+    frame.messages[0].open.MergeFromString(b"\x40\x07")  # mode = 7
+    error = decoded_error(frame)
+    assert (error.code, error.stream) == (ErrorCode.MALFORMED, 7)
+    verdict = pb.VerifierFrame.FromString(encode_message(VERDICT))
+    verdict.messages[0].verdict.MergeFromString(b"\x40\x63")  # finish = 99
+    (error_there,) = decode_verifier_frame(verdict.SerializeToString())
+    assert isinstance(error_there, ProtocolError)
+    assert (error_there.code, error_there.stream) == (ErrorCode.MALFORMED, 7)
+    with pytest.raises(ProtocolError, match="77 is not a valid ErrorCode"):
+        decode_verifier_frame(b"\x0a\x04\x1a\x02\x08\x4d")  # refused, code = 77
+
+
+def test_a_log_probability_that_is_not_finite_is_malformed() -> None:
+    (error,) = decode_verifier_frame(encode_message(replace(VERDICT, logprobs=(0.5, float("-inf"), 0.0, 0.0))))
+    assert isinstance(error, ProtocolError)
+    assert (error.code, error.stream) == (ErrorCode.MALFORMED, 7)
+
+
+@pytest.mark.parametrize(("deltas", "weights"), [([3, 4], b"\x01\x00"), ([2**32 - 1, 1], b"\x01\x00\x01\x00")])
+def test_a_broken_distribution_is_an_error_of_its_stream_alone(deltas: list[int], weights: bytes) -> None:
+    frame = pb.DrafterFrame.FromString(encode_message(PROPOSE))
+    frame.messages[0].propose.draft_probs.add(id_deltas=deltas, weights=weights)
+    error = decoded_error(frame)
+    assert (error.code, error.stream) == (ErrorCode.MALFORMED, 7)

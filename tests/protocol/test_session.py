@@ -1,0 +1,359 @@
+"""Both ends of a stream: order, repetition, divergence, limits, resumption."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import Draft, Outcome, SparseProbs
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.messages import FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome
+from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, check_hello, check_open, digest
+
+WELCOME = Welcome(1, "verifier", "toy", "f00d", 100, 64, 4, 6, (0,))
+HELLO = Hello(1, "drafter", "cafe")
+PROMPT = (5, 6, 7)
+OPEN = Open(3, 0, PROMPT, 3, 16, Sampling(), (0,))
+
+
+def target(prefix: Sequence[int]) -> int:
+    """The target's own next token: never 0, a function of the whole prefix."""
+    return 1 + digest(prefix) % 99
+
+
+def target_text(length: int, prompt: Sequence[int] = PROMPT) -> list[int]:
+    """Prompt and answer, `length` tokens in all, of the target alone."""
+    tokens = list(prompt)
+    while len(tokens) < length:
+        tokens.append(target(tokens))
+    return tokens
+
+
+def verified(prefix: Sequence[int], draft: Sequence[int]) -> Outcome:
+    """What a greedy engine makes of a draft."""
+    tokens = list(prefix)
+    num_accepted = 0
+    for token in draft:
+        if token != target(tokens):
+            break
+        tokens.append(token)
+        num_accepted += 1
+    return Outcome(0, num_accepted, target(tokens))
+
+
+def started(opening: Open = OPEN, grant: int = 4) -> tuple[DrafterStream, VerifierStream]:
+    """Both ends after round 0."""
+    drafter, verifier = DrafterStream(opening), VerifierStream(opening, WELCOME)
+    drafter.on_verdict(verifier.on_outcome(verified(opening.tokens, ()), grant, 0.0, 0.0))
+    return drafter, verifier
+
+
+def draft(*tokens: int) -> Draft:
+    return Draft(tokens, (0.5,) * len(tokens))
+
+
+def good_draft(drafter: DrafterStream, length: int) -> Draft:
+    """What the target will say."""
+    return draft(*target_text(len(drafter.committed) + length)[len(drafter.committed) :])
+
+
+def judged(verifier: VerifierStream, propose: Propose, grant: int = 4) -> Verdict:
+    """The verdict on a new proposal."""
+    accepted = verifier.on_propose(propose)
+    assert isinstance(accepted, Propose)
+    return verifier.on_outcome(verified(verifier.committed, accepted.tokens), grant, 0.001, 0.03)
+
+
+def refused(verifier: VerifierStream, propose: Propose) -> ErrorCode:
+    """The code with which a proposal is refused; the stream must be unharmed by it."""
+    before = list(verifier.committed)
+    with pytest.raises(ProtocolError) as caught:
+        verifier.on_propose(propose)
+    assert caught.value.stream == propose.stream
+    assert verifier.committed == before
+    return caught.value.code
+
+
+def test_a_round_commits_the_accepted_tokens_and_the_targets_own() -> None:
+    drafter, verifier = started()
+    right = good_draft(drafter, 2).tokens
+    verdict = judged(verifier, drafter.propose(draft(*right, 99), 0.01))
+    assert (verdict.round, verdict.num_accepted, verdict.committed_length) == (1, 2, 7)
+    assert drafter.on_verdict(verdict) == (*right, target(target_text(6)))
+    assert drafter.committed == verifier.committed == target_text(7)
+    assert drafter.grant == 4
+
+
+def test_times_and_confidences_travel_as_integers() -> None:
+    drafter, verifier = started()
+    propose = drafter.propose(Draft((1, 2), (1.0, 0.25)), 0.0123)
+    assert (propose.confidences, propose.drafting_us) == ((255, 64), 12_300)
+    verdict = judged(verifier, propose)
+    assert (verdict.queue_us, verdict.verify_us) == (1_000, 30_000)
+
+
+def test_a_repeated_proposal_gets_the_same_verdict() -> None:
+    drafter, verifier = started()
+    propose = drafter.propose(good_draft(drafter, 3), 0.0)
+    verifier.on_propose(propose)
+    assert verifier.on_propose(propose) == Repeat(None)  # still being verified
+    verdict = verifier.on_outcome(verified(verifier.committed, propose.tokens), 4, 0.0, 0.0)
+    assert verifier.on_propose(propose) == Repeat(verdict)
+    assert drafter.on_verdict(verdict) != ()
+    assert drafter.on_verdict(verdict) == ()  # a repeated verdict commits nothing
+    assert drafter.committed == verifier.committed
+
+
+def test_the_last_verdict_can_be_repeated_too() -> None:
+    drafter, verifier = started(replace(OPEN, max_tokens=2))
+    propose = drafter.propose(draft(), 0.0)
+    verdict = judged(verifier, propose)
+    assert verdict.finish is FinishReason.LENGTH
+    assert verifier.on_propose(propose) == Repeat(verdict)
+
+
+def test_proposals_out_of_order_are_refused() -> None:
+    drafter, verifier = started()
+    propose = drafter.propose(draft(1), 0.0)
+    assert refused(verifier, replace(propose, epoch=1)) is ErrorCode.STALE_EPOCH
+    assert refused(verifier, replace(propose, round=2)) is ErrorCode.WRONG_ROUND
+    assert refused(VerifierStream(OPEN, WELCOME), propose) is ErrorCode.WRONG_ROUND  # not prefilled yet
+    verifier.on_propose(propose)
+    assert refused(verifier, replace(propose, round=2)) is ErrorCode.WRONG_ROUND  # round 1 is being verified
+
+
+def test_a_proposal_after_the_end_is_refused() -> None:
+    drafter, verifier = started(replace(OPEN, max_tokens=2))
+    propose = drafter.propose(draft(), 0.0)
+    judged(verifier, propose)
+    assert refused(verifier, replace(propose, round=2)) is ErrorCode.WRONG_ROUND
+
+
+def test_a_proposal_in_fused_mode_is_refused() -> None:
+    drafter, verifier = started(replace(OPEN, mode=Mode.FUSED))
+    assert not drafter.is_ready
+    propose = Propose(3, 0, 1, 4, digest(verifier.committed), ())
+    assert refused(verifier, propose) is ErrorCode.WRONG_ROUND
+
+
+def test_a_diverged_prefix_is_refused() -> None:
+    drafter, verifier = started()
+    propose = drafter.propose(draft(1), 0.0)
+    assert refused(verifier, replace(propose, digest=propose.digest ^ 1)) is ErrorCode.DIVERGED
+    assert refused(verifier, replace(propose, base_length=5)) is ErrorCode.DIVERGED
+
+
+def test_a_proposal_longer_than_granted_is_refused() -> None:
+    drafter, verifier = started(grant=2)
+    propose = drafter.propose(draft(1, 2), 0.0)
+    assert refused(verifier, replace(propose, tokens=(1, 2, 3), confidences=())) is ErrorCode.OVER_GRANT
+    assert isinstance(verifier.on_propose(propose), Propose)
+
+
+def test_a_token_outside_the_vocabulary_is_refused() -> None:
+    drafter, verifier = started()
+    propose = drafter.propose(draft(1, 99), 0.0)
+    assert refused(verifier, replace(propose, tokens=(1, 100))) is ErrorCode.BAD_TOKEN
+
+
+def sparse(ids: Sequence[int], weights: Sequence[int]) -> SparseProbs:
+    return SparseProbs(np.array(ids, np.uint32), np.array(weights, np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("probs", "code"),
+    [
+        (sparse([1, 3], [5, 5]), ErrorCode.MALFORMED),  # lacks its token
+        (sparse([2, 2], [5, 5]), ErrorCode.MALFORMED),  # not ascending
+        (sparse([2, 3], [5, 0]), ErrorCode.MALFORMED),  # zero weight
+        (sparse([], []), ErrorCode.MALFORMED),
+        (sparse([2, 100], [5, 5]), ErrorCode.BAD_TOKEN),
+    ],
+)
+def test_a_wrong_draft_distribution_is_refused(probs: SparseProbs, code: ErrorCode) -> None:
+    drafter, verifier = started()
+    propose = drafter.propose(Draft((2,), (0.5,), (probs,)), 0.0)
+    assert refused(verifier, propose) is code
+
+
+def test_counts_that_do_not_match_are_malformed() -> None:
+    drafter, verifier = started()
+    propose = drafter.propose(draft(2, 3), 0.0)
+    assert refused(verifier, replace(propose, confidences=(1,))) is ErrorCode.MALFORMED
+    assert refused(verifier, replace(propose, draft_probs=(sparse([2], [1]),))) is ErrorCode.MALFORMED
+
+
+def test_a_trimmed_proposal_is_judged_as_if_it_had_been_shorter() -> None:
+    drafter, verifier = started()
+    verifier.on_propose(drafter.propose(good_draft(drafter, 4), 0.0))
+    trimmed = verifier.trim(1)
+    assert (len(trimmed.tokens), len(trimmed.confidences)) == (1, 1)
+    verdict = verifier.on_outcome(verified(verifier.committed, trimmed.tokens), 4, 0.0, 0.0)
+    assert len(drafter.on_verdict(verdict)) == 2
+    assert drafter.committed == verifier.committed == target_text(6)
+
+
+def test_an_end_token_inside_the_accepted_tokens_ends_the_stream_there() -> None:
+    text = target_text(12)
+    drafter, verifier = started(replace(OPEN, end_tokens=(text[5],)))
+    verdict = judged(verifier, drafter.propose(good_draft(drafter, 4), 0.0))
+    assert (verdict.num_accepted, verdict.next_token, verdict.finish) == (1, text[5], FinishReason.STOP)
+    drafter.on_verdict(verdict)
+    assert drafter.committed == verifier.committed == text[:6]
+    assert verifier.is_finished
+    assert verdict.grant == 0
+    assert not drafter.is_ready
+
+
+def test_max_tokens_inside_the_accepted_tokens_ends_the_stream_there() -> None:
+    drafter, verifier = started(replace(OPEN, max_tokens=4))
+    verifier.on_propose(drafter.propose(good_draft(drafter, 2), 0.0))
+    verdict = verifier.on_outcome(Outcome(3, 2, 42), 4, 0.0, 0.0)
+    assert (verdict.num_accepted, verdict.finish, verdict.committed_length) == (2, FinishReason.LENGTH, 7)
+    fused = VerifierStream(replace(OPEN, max_tokens=1, mode=Mode.FUSED), WELCOME)
+    assert fused.on_outcome(Outcome(3, 0, 42), 4, 0.0, 0.0).finish is FinishReason.LENGTH
+
+
+def test_grants_never_reach_past_what_is_still_wanted() -> None:
+    drafter, verifier = started(replace(OPEN, max_tokens=4), grant=9)
+    assert drafter.grant == 2  # three tokens are wanted, one of them is the target's own
+    assert drafter.max_draft == 2
+    verdict = judged(verifier, drafter.propose(good_draft(drafter, 2), 0.0))
+    drafter.on_verdict(verdict)
+    assert (drafter.finish, len(drafter.committed)) == (FinishReason.LENGTH, 7)
+    assert verifier.spec().capacity == 7
+
+
+def test_grants_never_pass_the_longest_proposal() -> None:
+    drafter, _ = started(grant=60)
+    assert drafter.grant == WELCOME.max_proposal
+
+
+def test_log_probabilities_are_cut_with_their_tokens() -> None:
+    text = target_text(12)
+    drafter, verifier = started(replace(OPEN, end_tokens=(text[5],)))
+    propose = drafter.propose(good_draft(drafter, 4), 0.0)
+    verifier.on_propose(propose)
+    outcome = replace(verified(verifier.committed, propose.tokens), logprobs=(-1.0, -2.0, -3.0, -4.0, -5.0))
+    assert verifier.on_outcome(outcome, 4, 0.0, 0.0).logprobs == (-1.0, -2.0)
+
+
+def test_fused_mode_counts_rounds_by_itself() -> None:
+    drafter, verifier = started(replace(OPEN, mode=Mode.FUSED, max_tokens=3))
+    while drafter.finish is FinishReason.NONE:
+        drafter.on_verdict(verifier.on_outcome(verified(verifier.committed, ()), 4, 0.0, 0.0))
+    assert drafter.committed == target_text(6)
+
+
+def test_a_resumed_stream_goes_on_as_if_nothing_had_happened() -> None:
+    drafter, verifier = started()
+    judged(verifier, drafter.propose(good_draft(drafter, 3), 0.0))  # this verdict is lost with the link
+    reopening = drafter.reopen()
+    assert (reopening.epoch, reopening.num_prompt, list(reopening.tokens)) == (1, 3, target_text(4))
+    check_open(reopening, WELCOME)
+    elsewhere = VerifierStream(reopening, WELCOME)
+    drafter.on_verdict(elsewhere.on_outcome(verified(elsewhere.committed, ()), 4, 0.0, 0.0))
+    while drafter.finish is FinishReason.NONE:
+        drafter.on_verdict(judged(elsewhere, drafter.propose(good_draft(drafter, min(2, drafter.max_draft)), 0.0)))
+    assert drafter.committed == target_text(3 + 16)
+
+
+def test_a_verdict_of_an_older_epoch_is_ignored() -> None:
+    drafter, verifier = started()
+    late = judged(verifier, drafter.propose(draft(1), 0.0))
+    drafter.reopen()
+    before = list(drafter.committed)
+    assert drafter.on_verdict(late) == ()
+    assert drafter.committed == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda verdict: replace(verdict, num_accepted=4, committed_length=9),  # more than proposed
+        lambda verdict: replace(verdict, committed_length=7),
+        lambda verdict: replace(verdict, round=2),
+        lambda verdict: replace(verdict, next_token=100),
+        lambda verdict: replace(verdict, logprobs=(-1.0,)),
+    ],
+)
+def test_a_verdict_that_contradicts_the_proposal_is_an_error(change: Callable[[Verdict], Verdict]) -> None:
+    drafter, verifier = DrafterStream(OPEN, vocab_size=100), VerifierStream(OPEN, WELCOME)
+    drafter.on_verdict(verifier.on_outcome(verified(PROMPT, ()), 4, 0.0, 0.0))
+    verdict = judged(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
+    before = list(drafter.committed)
+    with pytest.raises(ProtocolError) as caught:
+        drafter.on_verdict(change(verdict))
+    assert (caught.value.code, caught.value.stream) == (ErrorCode.DIVERGED, 3)
+    assert drafter.committed == before
+    assert len(drafter.on_verdict(verdict)) == 4  # the true one is still welcome
+
+
+def test_a_verdict_that_nobody_asked_for_is_an_error() -> None:
+    drafter, _ = started()
+    with pytest.raises(ProtocolError, match="unasked"):
+        drafter.on_verdict(Verdict(3, 0, 1, 0, 9, 5, 4))
+
+
+def test_a_verifier_that_does_not_finish_in_time_is_an_error() -> None:
+    drafter = DrafterStream(replace(OPEN, max_tokens=1))
+    with pytest.raises(ProtocolError, match="not finished"):
+        drafter.on_verdict(Verdict(3, 0, 0, 0, 9, 4, 4))
+
+
+def test_a_verdict_after_the_end_is_an_error() -> None:
+    drafter, _ = started(replace(OPEN, max_tokens=1, mode=Mode.FUSED))
+    with pytest.raises(ProtocolError, match="the last length is 4"):
+        drafter.on_verdict(Verdict(3, 0, 1, 0, 9, 5, 0, FinishReason.LENGTH))
+
+
+def test_the_awaited_proposal_can_be_sent_again() -> None:
+    drafter, verifier = started()
+    assert drafter.repeat() is None
+    propose = drafter.propose(draft(1), 0.0)
+    assert drafter.repeat() == propose
+    drafter.on_verdict(judged(verifier, propose))
+    assert drafter.repeat() is None
+
+
+@pytest.mark.parametrize(
+    ("hello", "code"),
+    [
+        (replace(HELLO, version=2), ErrorCode.VERSION),
+        (replace(HELLO, drafter=""), ErrorCode.BAD_REQUEST),
+        (replace(HELLO, drafter="x" * 129), ErrorCode.BAD_REQUEST),
+        (replace(HELLO, drafter="two\nlines"), ErrorCode.BAD_REQUEST),
+        (replace(HELLO, tokenizer_fingerprint="beef"), ErrorCode.TOKENIZER_MISMATCH),
+    ],
+)
+def test_a_hello_that_does_not_fit_is_refused(hello: Hello, code: ErrorCode) -> None:
+    check_hello(HELLO, WELCOME, "cafe")
+    with pytest.raises(ProtocolError) as caught:
+        check_hello(hello, WELCOME, "cafe")
+    assert (caught.value.code, caught.value.stream) == (code, None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (replace(OPEN, num_prompt=0), ErrorCode.BAD_REQUEST),
+        (replace(OPEN, num_prompt=4), ErrorCode.BAD_REQUEST),
+        (replace(OPEN, tokens=()), ErrorCode.BAD_REQUEST),
+        (replace(OPEN, max_tokens=0), ErrorCode.BAD_REQUEST),
+        (replace(OPEN, max_tokens=62), ErrorCode.BAD_REQUEST),  # one more than the context holds
+        (replace(OPEN, tokens=PROMPT + (1,) * 16), ErrorCode.BAD_REQUEST),  # nothing left to say
+        (replace(OPEN, tokens=(5, 6, 100)), ErrorCode.BAD_TOKEN),
+        (replace(OPEN, end_tokens=(100,)), ErrorCode.BAD_TOKEN),
+    ],
+)
+def test_an_open_out_of_the_limits_is_refused(request_: Open, code: ErrorCode) -> None:
+    check_open(replace(OPEN, max_tokens=61), WELCOME)
+    with pytest.raises(ProtocolError) as caught:
+        check_open(request_, WELCOME)
+    assert (caught.value.code, caught.value.stream) == (code, 3)
+
+
+def test_the_digest_is_a_crc_that_can_be_continued() -> None:
+    assert digest([1, 2, 3]) == digest([3], digest([1, 2])) == 0xB0E02293

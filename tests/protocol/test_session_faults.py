@@ -1,0 +1,154 @@
+"""Whatever a link loses, repeats or cuts, both ends commit the target's own text: a state-machine property test."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import Draft, Outcome
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.messages import FinishReason, Open, Propose, Verdict, Welcome
+from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, check_open, digest
+
+WELCOME = Welcome(1, "verifier", "toy", "f00d", 50, 200, 4, 6, ())
+PROMPT = (5, 6, 7)
+MAX_TOKENS = 24
+
+
+def target(prefix: Sequence[int]) -> int:
+    """The target's own next token."""
+    return digest(prefix) % 50
+
+
+def target_text(length: int) -> list[int]:
+    """Prompt and answer of the target alone."""
+    tokens = list(PROMPT)
+    while len(tokens) < length:
+        tokens.append(target(tokens))
+    return tokens
+
+
+TEXT = target_text(len(PROMPT) + MAX_TOKENS)
+END_TOKENS = (TEXT[-4],)
+END = 1 + next(i for i, token in enumerate(TEXT) if i >= len(PROMPT) and token in END_TOKENS)
+"""Where the end token finishes the stream."""
+
+
+class FaultyLink(RuleBasedStateMachine):
+    """Two ends and the messages between them. Order is kept, as on a real stream; anything else may happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drafter = DrafterStream(Open(1, 0, PROMPT, len(PROMPT), MAX_TOKENS, Sampling(), END_TOKENS), 50)
+        self.up: deque[Propose] = deque()
+        self.down: deque[Verdict] = deque()
+        self.opened()
+
+    def opened(self) -> None:
+        """The verifier, this one or another, has just got the drafter's Open."""
+        check_open(self.drafter.opening, WELCOME)
+        self.verifier = VerifierStream(self.drafter.opening, WELCOME)
+        self.work: Propose | None = None
+        self.is_prefilled = False
+
+    def outcome(self, draft: Sequence[int]) -> Outcome:
+        tokens = list(self.verifier.committed)
+        for token in draft:
+            if token != target(tokens):
+                break
+            tokens.append(token)
+        return Outcome(1, len(tokens) - len(self.verifier.committed), target(tokens))
+
+    @precondition(lambda self: self.drafter.is_ready)
+    @rule(num_right=st.integers(0, 6), num_wrong=st.integers(0, 2))
+    def propose(self, num_right: int, num_wrong: int) -> None:
+        at = len(self.drafter.committed)
+        wrong = ((TEXT[at] + 1) % 50,) * num_wrong
+        tokens = (*TEXT[at : at + num_right], *wrong)[: self.drafter.max_draft]
+        self.up.append(self.drafter.propose(Draft(tokens, (0.5,) * len(tokens)), 0.0))
+
+    @rule()
+    def propose_again(self) -> None:
+        if (awaited := self.drafter.repeat()) is not None:
+            self.up.append(awaited)
+
+    @precondition(lambda self: self.up)
+    @rule(is_repeated=st.booleans())
+    def arrive_at_the_verifier(self, is_repeated: bool) -> None:
+        propose = self.up[0] if is_repeated else self.up.popleft()
+        try:
+            accepted = self.verifier.on_propose(propose)
+        except ProtocolError as error:  # only what an older round or epoch left on the way
+            allowed = (
+                {ErrorCode.STALE_EPOCH} if propose.epoch != self.drafter.opening.epoch else {ErrorCode.WRONG_ROUND}
+            )
+            if error.code not in allowed or propose == self.drafter.repeat():
+                raise
+            return
+        if isinstance(accepted, Repeat):
+            self.down.extend([accepted.verdict] if accepted.verdict else [])
+        else:
+            self.work = accepted
+
+    @rule(num_kept=st.integers(0, 6), grant=st.integers(0, 8))
+    def step(self, num_kept: int, grant: int) -> None:
+        """The engine's next step: prefill, or the pending proposal, which may be trimmed first."""
+        if not self.is_prefilled:
+            self.is_prefilled = True
+            self.down.append(self.verifier.on_outcome(self.outcome(()), grant, 0.0, 0.0))
+        elif self.work is not None:
+            kept = self.verifier.trim(num_kept).tokens
+            self.work = None
+            self.down.append(self.verifier.on_outcome(self.outcome(kept), grant, 0.0, 0.0))
+
+    @precondition(lambda self: self.down)
+    @rule(is_repeated=st.booleans())
+    def arrive_at_the_drafter(self, is_repeated: bool) -> None:
+        self.drafter.on_verdict(self.down[0] if is_repeated else self.down.popleft())
+
+    @precondition(lambda self: self.up)
+    @rule()
+    def lose_a_proposal(self) -> None:
+        self.up.pop()
+
+    @precondition(lambda self: self.down)
+    @rule()
+    def lose_a_verdict(self) -> None:
+        self.down.pop()
+
+    @precondition(lambda self: self.drafter.finish is FinishReason.NONE)
+    @rule(is_clean=st.booleans())
+    def cut_and_resume(self, is_clean: bool) -> None:
+        """The link is cut; unless the cut is clean, what was on the way arrives late, in the new epoch."""
+        if is_clean:
+            self.up.clear()
+            self.down.clear()
+        self.drafter.reopen()
+        self.opened()
+
+    @invariant()
+    def both_ends_hold_the_targets_own_text(self) -> None:
+        for committed in (self.drafter.committed, self.verifier.committed):
+            assert committed == TEXT[: len(committed)]
+            assert len(committed) <= END
+
+    def teardown(self) -> None:
+        """Without further faults the text is completed."""
+        if self.drafter.finish is FinishReason.NONE:
+            self.cut_and_resume(True)
+        for _ in range(MAX_TOKENS + 1):
+            self.step(6, 3)
+            while self.down:
+                self.arrive_at_the_drafter(False)
+            if self.drafter.is_ready:
+                self.propose(2, 1)
+                self.arrive_at_the_verifier(False)
+        assert self.drafter.committed == TEXT[:END]
+        assert self.drafter.finish is FinishReason.STOP
+
+
+TestFaultyLink = FaultyLink.TestCase
+TestFaultyLink.settings = settings(max_examples=60, stateful_step_count=60)
