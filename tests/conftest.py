@@ -22,7 +22,7 @@ CORPUS = ["the quick brown fox jumps over the lazy dog", "how many tokens may a 
 
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a complete model folder with random float32 weights (the same ones each time), saved by transformers.
+    """Makes a new, complete model folder with random float32 weights (the same each time), saved by transformers.
 
     `random_checkpoint("qwen3", num_hidden_layers=3)`: arguments are those of the transformers config. The tokenizer is
     byte-level; token 0 is <|end|>, which ends answers, token 1 <|start|>.

@@ -256,3 +256,12 @@ def test_model_without_a_chat_template_refuses_chats(folders: dict[str, Path]) -
     with pytest.raises(RequestError, match="no chat template") as caught:
         Tokenizer.load(folders["sentencepiece"]).encode_chat(CHATS[0])
     assert caught.value.field == "messages"
+
+
+def test_half_a_surrogate_pair_is_the_requests_fault(folders: dict[str, Path]) -> None:
+    tokenizer = Tokenizer.load(folders["smollm"])
+    with pytest.raises(RequestError, match=r"prompt holds '\\ud83e', which is no character"):
+        tokenizer.encode("fox \ud83e!")
+    with pytest.raises(RequestError, match="messages holds") as caught:
+        tokenizer.encode_chat([{"role": "user", "content": "\ud83e"}])
+    assert caught.value.field == "messages"

@@ -47,7 +47,11 @@ class Tokenizer:
         return cls(backend, _end_tokens(folder, backend), read_chat_template(folder))
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a plain text, with what the model wants around it (a begin token, say)."""
+        """Tokens of a plain text, with what the model wants around it (a begin token, say).
+
+        Raises RequestError (field "prompt") for a text that is no valid Unicode.
+        """
+        _check_unicode(text, "prompt")
         return list(self._backend.encode(text).ids)
 
     def encode_chat(self, messages: Sequence[Mapping[str, object]]) -> list[int]:
@@ -58,6 +62,7 @@ class Tokenizer:
         if self._chat_template is None:
             raise RequestError("this model has no chat template; send a plain prompt to /v1/completions", "messages")
         text = self._chat_template.render(messages)
+        _check_unicode(text, "messages")
         return list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -84,6 +89,14 @@ class Tokenizer:
         }
         text = json.dumps(facts, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_unicode(text: str, field: str) -> None:
+    """JSON can write half of a surrogate pair, which is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(f"{field} holds {text[error.start]!a}, which is no character", field) from error
 
 
 def _merge(merge: str | Sequence[str]) -> list[str]:
