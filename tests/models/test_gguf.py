@@ -167,7 +167,7 @@ def test_default_model_is_whole_and_speaks() -> None:
     tokens = torch.tensor([tokenizer.encode(PARAGRAPH)])
     with torch.no_grad():
         perplexity = math.exp(model(tokens, labels=tokens).loss)
-    assert perplexity < 20  # 13.6 as written; unpermuted or misread weights give thousands
+    assert perplexity < 20  # 10.1 as written; 59.9 with the rows of GGUF left as they are
 
 
 def test_default_models_stored_weights_are_the_dequantised_ones_rounded() -> None:
