@@ -6,6 +6,7 @@ GoodSpeedError
 ├── RequestError         a user's request (a field, a length, a model name)
 ├── CapacityError        no room now: memory, streams, queue
 ├── ProtocolError        a peer broke the protocol; closes one stream or one session
+├── StartError           a server that we started did not come up, or went down
 └── LinkLostError        the connection to a peer ended
 """
 
@@ -65,6 +66,10 @@ class ProtocolError(GoodSpeedError):
         super().__init__(message)
         self.code = code
         self.stream = stream
+
+
+class StartError(GoodSpeedError):
+    """A server that we started did not come up, or went down; the message ends with the tail of its log."""
 
 
 class LinkLostError(GoodSpeedError):

@@ -1,0 +1,208 @@
+"""Ways to serve the same requests, measured in turns.
+
+An arm is one way: the target alone, or a cluster under one scheduler. In every repetition each arm answers the same
+prompts, which no arm has seen before, and the order of the arms moves on by one from repetition to repetition. Each
+arm is warmed up beforehand on other prompts.
+"""
+
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import httpx
+
+from goodspeed.bench.answer import Answer
+from goodspeed.bench.endpoint import TIMEOUT, Endpoint, Settings
+from goodspeed.bench.load import Shape, gather, run_load
+from goodspeed.bench.prompts import Prompt
+from goodspeed.bench.traffic import wire_bytes
+from goodspeed.errors import ConfigError
+
+ALONE = "target alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One user of one endpoint, and what it asks, in order."""
+
+    name: str
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to serve the clients."""
+
+    name: str
+    urls: tuple[str, ...]  # one per client
+    mode: str  # as Settings.mode
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is asked of every client, and how."""
+
+    settings: Settings
+    shape: Shape
+    repetitions: int
+    requests: int
+    """Of each client, per repetition."""
+    warm_up: int
+    """Requests of each client before the first repetition; they are not counted."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("repetitions", 1), ("requests", 1), ("warm_up", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least {least}")
+
+    @property
+    def num_prompts(self) -> int:
+        """Prompts that every client needs."""
+        return self.warm_up + self.repetitions * self.requests
+
+    def share(self, client: Client, repetition: int) -> tuple[Prompt, ...]:
+        """What a client asks in a repetition (-1: to warm up); no two repetitions share a prompt."""
+        if repetition < 0:
+            return client.prompts[: self.warm_up]
+        first = self.warm_up + repetition * self.requests
+        return client.prompts[first : first + self.requests]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One arm's turn in one repetition."""
+
+    arm: str
+    repetition: int
+    answers: tuple[tuple[Answer, ...], ...]  # [clients][requests]
+    link_bytes: tuple[float, ...]
+    """Between each client's drafter and the verifier, both ways, during the run; NaN where it cannot be told."""
+    load_cpu_s: float
+    """CPU time of the load generator itself."""
+
+    @property
+    def wall_s(self) -> float:
+        """From the first request to the last token."""
+        return max(answer.end_s for answers in self.answers for answer in answers)
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(answer.num_tokens for answers in self.answers for answer in answers)
+
+
+class Watcher(Protocol):
+    """Is told what happens, to show it."""
+
+    def on_phase(self, arm: str, repetition: int) -> None:
+        """A turn begins; repetition -1 is the warm-up."""
+
+    def on_text(self, client: str, text: str) -> None:
+        """A piece of an answer has arrived."""
+
+    def on_answer(self, client: str, answer: Answer) -> None:
+        """An answer is complete."""
+
+
+async def compare(arms: Sequence[Arm], clients: Sequence[Client], plan: Plan, watcher: Watcher) -> list[Run]:
+    """All runs, in the order in which they were made. Raises the errors of Endpoint.ask, ConfigError."""
+    for client in clients:
+        if len(client.prompts) < plan.num_prompts:
+            raise ConfigError(
+                f"client {client.name} has {len(client.prompts)} prompts; {plan.repetitions} repetitions of "
+                f"{plan.requests} requests and {plan.warm_up} to warm up need {plan.num_prompts}"
+            )
+    async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as http:
+        bench = _Bench(http, clients, plan, watcher)
+        for arm in arms if plan.warm_up else ():
+            watcher.on_phase(arm.name, -1)
+            await bench.run(arm, -1)
+        runs = []
+        for arm, repetition in turns(arms, plan.repetitions):
+            watcher.on_phase(arm.name, repetition)
+            runs.append(await bench.run(arm, repetition))
+        return runs
+
+
+def turns(arms: Sequence[Arm], repetitions: int) -> Iterator[tuple[Arm, int]]:
+    """Every arm in every repetition; each repetition begins with the next arm."""
+    for repetition in range(repetitions):
+        first = repetition % len(arms)
+        for arm in (*arms[first:], *arms[:first]):
+            yield arm, repetition
+
+
+def num_differing(runs: Sequence[Run], arm: str, reference: str) -> int:
+    """Answers of `arm` whose text or end is not that of `reference` to the same prompt."""
+    texts = _texts(runs, arm)
+    return sum(texts[place] != expected for place, expected in _texts(runs, reference).items())
+
+
+def _texts(runs: Sequence[Run], arm: str) -> Mapping[tuple[int, int, int], tuple[str, str]]:
+    return {
+        (run.repetition, client, index): (answer.text, answer.finish_reason)
+        for run in runs
+        if run.arm == arm
+        for client, answers in enumerate(run.answers)
+        for index, answer in enumerate(answers)
+    }
+
+
+class _Bench:
+    def __init__(self, http: httpx.AsyncClient, clients: Sequence[Client], plan: Plan, watcher: Watcher) -> None:
+        self._http = http
+        self._clients = clients
+        self._plan = plan
+        self._watcher = watcher
+
+    async def run(self, arm: Arm, repetition: int) -> Run:
+        endpoints = [Endpoint(self._http, url) for url in arm.urls]
+        await gather([endpoint.model() for endpoint in endpoints])
+        bytes_before = await self._bytes(endpoints)
+        cpu_before = time.process_time()
+        asking = _Asking(replace(self._plan.settings, mode=arm.mode), self._watcher)
+        answers = await gather(
+            [
+                self._serve(asking, endpoint, client, repetition)
+                for endpoint, client in zip(endpoints, self._clients, strict=True)
+            ]
+        )
+        cpu_s = time.process_time() - cpu_before
+        bytes_after = await self._bytes(endpoints)
+        return Run(
+            arm=arm.name,
+            repetition=repetition,
+            answers=tuple(tuple(mine) for mine in answers),
+            link_bytes=tuple(after - before for before, after in zip(bytes_before, bytes_after, strict=True)),
+            load_cpu_s=cpu_s,
+        )
+
+    async def _serve(self, asking: "_Asking", endpoint: Endpoint, client: Client, repetition: int) -> list[Answer]:
+        async def ask(prompt: Prompt) -> Answer:
+            return await asking.ask(endpoint, client.name, prompt)
+
+        seed = zlib.crc32(f"{self._plan.settings.seed} {repetition} {client.name}".encode())
+        return await run_load(ask, self._plan.share(client, repetition), self._plan.shape, seed)
+
+    async def _bytes(self, endpoints: Sequence[Endpoint]) -> list[float]:
+        return [wire_bytes(await endpoint.metrics()) for endpoint in endpoints]
+
+
+class _Asking:
+    """One run's clock and settings."""
+
+    def __init__(self, settings: Settings, watcher: Watcher) -> None:
+        self._settings = settings
+        self._watcher = watcher
+        self._began = time.perf_counter()
+
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self._began
+
+    async def ask(self, endpoint: Endpoint, client: str, prompt: Prompt) -> Answer:
+        answer = await endpoint.ask(
+            prompt, self._settings, self.elapsed_s, lambda text: self._watcher.on_text(client, text)
+        )
+        self._watcher.on_answer(client, answer)
+        return answer

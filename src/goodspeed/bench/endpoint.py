@@ -1,0 +1,146 @@
+"""One OpenAI endpoint as a client sees it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import httpx
+
+from goodspeed.bench.answer import Answer, Chunk, EventStream, Speculation, Usage
+from goodspeed.bench.prompts import Prompt
+from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError, RequestError
+
+TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+"""An endpoint that sends nothing for so long (seconds) is given up."""
+
+Clock = Callable[[], float]
+"""Seconds since the run began."""
+
+OnText = Callable[[str], None]
+"""Called with every piece of text as it arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every request of a run asks for."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+    mode: str = ""
+    """Who makes the tokens: "distributed" or "fused"; empty for an endpoint that is not ours."""
+    rule: str = "coupled"
+    """How drafts are judged at temperature > 0: "coupled" or "rejection"."""
+
+
+class Endpoint:
+    """Speaks to one server, for instance http://127.0.0.1:8000."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
+        self._http = http
+        self.url = url.rstrip("/").removesuffix("/v1")
+        self._model = ""
+
+    async def model(self) -> str:
+        """The first model that it serves, asked once. Raises LinkLostError, RequestError, ProtocolError."""
+        if not self._model:
+            self._model = await self._first_model()
+        return self._model
+
+    async def metrics(self) -> str:
+        """Its Prometheus text; empty if it has none. Raises LinkLostError."""
+        with self._errors_named():
+            response = await self._http.get(f"{self.url}/metrics")
+        return response.text if response.is_success else ""
+
+    async def ask(self, prompt: Prompt, settings: Settings, clock: Clock, on_text: OnText) -> Answer:
+        """Stream one answer. Raises LinkLostError, RequestError, ProtocolError."""
+        body = _body(await self.model(), prompt, settings)
+        asked_s = clock()
+        reading = _Reading(clock, on_text)
+        with self._errors_named():
+            async with self._http.stream("POST", f"{self.url}/v1/chat/completions", json=body) as response:
+                if not response.is_success:
+                    await response.aread()
+                    self._check(response)
+                async for data in response.aiter_raw():
+                    reading.feed(data)
+        return reading.answer(asked_s, self.url)
+
+    async def _first_model(self) -> str:
+        with self._errors_named():
+            response = await self._http.get(f"{self.url}/v1/models")
+        self._check(response)
+        match response.json():
+            case {"data": [{"id": str(model)}, *_]}:
+                return model
+        raise ProtocolError(ErrorCode.MALFORMED, f"{self.url}/v1/models names no model: {response.text[:200]}")
+
+    def _check(self, response: httpx.Response) -> None:
+        if not response.is_success:
+            raise RequestError(f"{self.url} answers {response.status_code}: {response.text[:500]}")
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise LinkLostError(f"{self.url}: {type(error).__name__} {error}") from error
+
+
+class _Reading:
+    """An answer as it grows."""
+
+    def __init__(self, clock: Clock, on_text: OnText) -> None:
+        self._clock = clock
+        self._on_text = on_text
+        self._events = EventStream()
+        self._pieces: list[str] = []
+        self._chunk_s: list[float] = []
+        self._finish_reason = ""
+        self._usage: Usage | None = None
+        self._speculation: Speculation | None = None
+
+    def feed(self, data: bytes) -> None:
+        now = self._clock()
+        for chunk in self._events.feed(data):
+            self._take(chunk, now)
+
+    def _take(self, chunk: Chunk, now: float) -> None:
+        if chunk.error is not None:
+            raise RequestError(f"the answer broke off: {chunk.error.get('message', chunk.error)}")
+        self._usage = chunk.usage or self._usage
+        self._speculation = chunk.goodspeed or self._speculation
+        for choice in chunk.choices:
+            self._finish_reason = choice.finish_reason or self._finish_reason
+            if choice.delta.content:
+                self._pieces.append(choice.delta.content)
+                self._chunk_s.append(now)
+                self._on_text(choice.delta.content)
+
+    def answer(self, asked_s: float, url: str) -> Answer:
+        if not self._finish_reason:
+            raise LinkLostError(f"{url}: the answer broke off after {len(self._pieces)} pieces")
+        return Answer(
+            text="".join(self._pieces),
+            finish_reason=self._finish_reason,
+            num_tokens=self._usage.completion_tokens if self._usage else len(self._pieces),
+            asked_s=asked_s,
+            chunk_s=tuple(self._chunk_s) or (self._clock(),),
+            speculation=self._speculation,
+        )
+
+
+def _body(model: str, prompt: Prompt, settings: Settings) -> dict[str, object]:
+    body: dict[str, object] = {
+        "model": model,
+        "messages": [asdict(message) for message in prompt.messages],
+        "max_tokens": settings.max_tokens,
+        "temperature": settings.temperature,
+        "seed": settings.seed,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if settings.mode:
+        body["goodspeed"] = {"mode": settings.mode, "rule": settings.rule}
+    return body

@@ -1,0 +1,80 @@
+"""The load generator: requests to one endpoint in a closed loop (k in flight) or an open one (Poisson arrivals)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from goodspeed.bench.answer import Answer
+from goodspeed.bench.prompts import Prompt
+from goodspeed.errors import ConfigError
+
+T = TypeVar("T")
+Ask = Callable[[Prompt], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How requests follow each other at one endpoint."""
+
+    concurrency: int = 1
+    """Closed loop: requests in flight at once."""
+    rate: float = 0.0
+    """Open loop: arrivals per second, whatever is in flight; 0 is a closed loop."""
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ConfigError(f"concurrency is {self.concurrency}, expected at least 1")
+        if not 0.0 <= self.rate < 1e6:
+            raise ConfigError(f"rate is {self.rate}, expected arrivals per second, or 0 for a closed loop")
+
+
+async def run_load(ask: Ask, prompts: Sequence[Prompt], shape: Shape, seed: int = 0) -> list[Answer]:
+    """Ask every prompt once; the answers in the prompts' order. `seed` is for the arrivals of an open loop.
+
+    The first error of any request cancels the others and is raised.
+    """
+    if shape.rate:
+        return await _open_loop(ask, prompts, arrivals(shape.rate, len(prompts), seed))
+    return await _closed_loop(ask, prompts, shape.concurrency)
+
+
+def arrivals(rate: float, num_requests: int, seed: int) -> list[float]:
+    """Arrival times of a Poisson process in seconds from now, ascending."""
+    gaps = np.random.default_rng(seed).exponential(1.0 / rate, num_requests)
+    return [float(time) for time in np.cumsum(gaps)]
+
+
+async def _closed_loop(ask: Ask, prompts: Sequence[Prompt], concurrency: int) -> list[Answer]:
+    answers: dict[int, Answer] = {}
+    waiting = iter(enumerate(prompts))
+
+    async def work(mine: Iterator[tuple[int, Prompt]]) -> None:
+        for index, prompt in mine:
+            answers[index] = await ask(prompt)
+
+    await gather([work(waiting) for _ in range(concurrency)])
+    return [answers[index] for index in range(len(prompts))]
+
+
+async def _open_loop(ask: Ask, prompts: Sequence[Prompt], times: Sequence[float]) -> list[Answer]:
+    began = asyncio.get_running_loop().time()
+
+    async def work(prompt: Prompt, due: float) -> Answer:
+        await asyncio.sleep(began + due - asyncio.get_running_loop().time())
+        return await ask(prompt)
+
+    return await gather([work(prompt, due) for prompt, due in zip(prompts, times, strict=True)])
+
+
+async def gather(work: Sequence[Awaitable[T]]) -> list[T]:
+    """All results in order; the first error cancels the rest and is raised as it is."""
+    tasks = [asyncio.ensure_future(item) for item in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -1,0 +1,183 @@
+"""From runs to figures: what a comparison's JSON holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from goodspeed.bench.answer import Answer
+from goodspeed.bench.comparison import ALONE, Run, num_differing
+from goodspeed.bench.machine import Machine
+from goodspeed.bench.stats import Spread, jain_index, quantile, ratio, spread, sum_log
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Quantiles in seconds over all answers."""
+
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeShares:
+    """Where the time of the streams goes, as shares of all stream time; NaN without the drafters' word."""
+
+    drafting: float
+    queue: float  # at the verifier
+    verify: float
+    other: float  # link, prefill, both servers' own work, waiting for a core
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What holds for a client as well as for all of them together."""
+
+    goodput: Spread  # committed tokens per second, one value per repetition
+    acceptance_rate: float  # accepted / proposed
+    mean_acceptance_length: float  # committed / rounds
+    bytes_per_token: float  # between drafter and verifier, both ways, per token of the answer
+    ttft_s: Latency
+    time_per_token_s: Latency
+    time_shares: TimeShares
+    num_answers: int
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArmReport:
+    """One way to serve the clients."""
+
+    name: str
+    total: Figures
+    clients: dict[str, Figures]
+    jain_index: Spread  # of the clients' goodputs
+    sum_log_goodput: Spread  # natural logarithm
+    speed_up: Spread | None  # total goodput against the target alone's in the same repetition
+    num_differing_texts: int | None  # from the target alone's; None if there is nothing to compare with
+    load_cpu_share: float
+    """CPU time of the load generator per second of wall time (1 = a whole core)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One answer."""
+
+    arm: str
+    repetition: int
+    client: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a figure in the docs needs beside it."""
+
+    schema: int
+    started: str  # ISO 8601
+    command: list[str]
+    machine: Machine
+    setup: dict[str, object]
+    """What was compared and how it was loaded, as the command understood it."""
+    arms: list[ArmReport]
+    requests: list[RequestRecord]
+
+    @property
+    def num_differing_texts(self) -> int:
+        """Over all arms that can be compared."""
+        return sum(arm.num_differing_texts or 0 for arm in self.arms)
+
+
+def arm_reports(runs: Sequence[Run], clients: Sequence[str], is_exact: bool) -> list[ArmReport]:
+    """One for each arm, in order of appearance. `is_exact`: equal texts are promised (greedy and coupled rules)."""
+    names = list(dict.fromkeys(run.arm for run in runs))
+    return [_arm_report(name, runs, clients, is_exact) for name in names]
+
+
+def request_records(runs: Sequence[Run], clients: Sequence[str]) -> list[RequestRecord]:
+    """Every answer of every run."""
+    return [
+        RequestRecord(run.arm, run.repetition, client, answer)
+        for run in runs
+        for client, answers in zip(clients, run.answers, strict=True)
+        for answer in answers
+    ]
+
+
+def write_json(report: Report, path: Path) -> None:
+    """The report as indented JSON; figures that do not exist (NaN) are null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+
+
+def _arm_report(name: str, runs: Sequence[Run], clients: Sequence[str], is_exact: bool) -> ArmReport:
+    mine = [run for run in runs if run.arm == name]
+    alone = {run.repetition: _goodput(run) for run in runs if run.arm == ALONE}
+    is_compared = bool(alone) and name != ALONE
+    return ArmReport(
+        name=name,
+        total=_total(mine),
+        clients={client: _client(mine, index) for index, client in enumerate(clients)},
+        jain_index=spread([jain_index(_client_goodputs(run)) for run in mine]),
+        sum_log_goodput=spread([sum_log(_client_goodputs(run)) for run in mine]),
+        speed_up=spread([_goodput(run) / alone[run.repetition] for run in mine]) if is_compared else None,
+        num_differing_texts=num_differing(runs, name, ALONE) if is_compared and is_exact else None,
+        load_cpu_share=ratio(sum(run.load_cpu_s for run in mine), sum(run.wall_s for run in mine)),
+    )
+
+
+def _total(runs: Sequence[Run]) -> Figures:
+    answers = [answer for run in runs for mine in run.answers for answer in mine]
+    return _figures([_goodput(run) for run in runs], answers, sum(sum(run.link_bytes) for run in runs))
+
+
+def _client(runs: Sequence[Run], index: int) -> Figures:
+    answers = [answer for run in runs for answer in run.answers[index]]
+    goodputs = [_client_goodput(run.answers[index]) for run in runs]
+    return _figures(goodputs, answers, sum(run.link_bytes[index] for run in runs))
+
+
+def _figures(goodputs: Sequence[float], answers: Sequence[Answer], link_bytes: float) -> Figures:
+    told = [answer.speculation for answer in answers if answer.speculation]
+    num_tokens = sum(answer.num_tokens for answer in answers)
+    paces = [answer.time_per_token_s for answer in answers if answer.time_per_token_s is not None]
+    return Figures(
+        goodput=spread(goodputs),
+        acceptance_rate=ratio(sum(rounds.accepted for rounds in told), sum(rounds.proposed for rounds in told)),
+        mean_acceptance_length=ratio(sum(rounds.committed for rounds in told), sum(rounds.rounds for rounds in told)),
+        bytes_per_token=ratio(link_bytes, num_tokens),
+        ttft_s=_latency([answer.ttft_s for answer in answers]),
+        time_per_token_s=_latency(paces),
+        time_shares=_time_shares(answers),
+        num_answers=len(answers),
+        num_tokens=num_tokens,
+    )
+
+
+def _latency(seconds: Sequence[float]) -> Latency:
+    return Latency(quantile(seconds, 0.5), quantile(seconds, 0.99))
+
+
+def _time_shares(answers: Sequence[Answer]) -> TimeShares:
+    told = [(answer, answer.speculation) for answer in answers if answer.speculation]
+    whole = sum(answer.end_s - answer.asked_s for answer, _ in told)
+    drafting = ratio(sum(rounds.drafting_s for _, rounds in told), whole)
+    queue = ratio(sum(rounds.queue_s for _, rounds in told), whole)
+    verify = ratio(sum(rounds.verify_s for _, rounds in told), whole)
+    return TimeShares(drafting, queue, verify, 1.0 - drafting - queue - verify)
+
+
+def _goodput(run: Run) -> float:
+    return ratio(run.num_tokens, run.wall_s)
+
+
+def _client_goodputs(run: Run) -> list[float]:
+    """Each over its own time, from its first request to its last token."""
+    return [_client_goodput(answers) for answers in run.answers]
+
+
+def _client_goodput(answers: Sequence[Answer]) -> float:
+    return ratio(sum(answer.num_tokens for answer in answers), max(answer.end_s for answer in answers))

@@ -1,0 +1,76 @@
+"""A comparison as a table for people: one column an arm."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from rich.table import Table
+
+from goodspeed.bench.comparison import ALONE
+from goodspeed.bench.report import ArmReport, Latency
+from goodspeed.bench.stats import Spread
+
+TITLES = {"fixed": "fixed split", "random": "random split", "gradient": "GoodSpeed"}
+
+Cell = Callable[[ArmReport], str]
+
+
+def comparison_table(arms: Sequence[ArmReport], title: str) -> Table:
+    """Medians over repetitions, with (least-most) behind them where there is more than one repetition."""
+    table = Table("", *(TITLES.get(arm.name, arm.name) for arm in arms), title=title)
+    for name, cell in _rows(arms):
+        table.add_row(name, *(cell(arm) for arm in arms))
+    return table
+
+
+def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
+    clients = list(arms[0].clients)
+    return [
+        ("goodput, tokens/s", lambda arm: _spread(arm.total.goodput, 1)),
+        ("  against the target alone", _speed_up),
+        *((f"  {client}", _client_goodput(client)) for client in clients),
+        ("Jain's index", lambda arm: _spread(arm.jain_index, 3)),
+        ("sum of log goodput", lambda arm: _spread(arm.sum_log_goodput, 2)),
+        ("acceptance", lambda arm: _number(arm.total.acceptance_rate, 3)),
+        *((f"  {client}", _client_acceptance(client)) for client in clients),
+        ("tokens per round", lambda arm: _number(arm.total.mean_acceptance_length, 2)),
+        ("time to first token, ms, p50 / p99", lambda arm: _milliseconds(arm.total.ttft_s)),
+        ("time per token, ms, p50 / p99", lambda arm: _milliseconds(arm.total.time_per_token_s)),
+        ("bytes per token", lambda arm: _number(arm.total.bytes_per_token, 1)),
+        ("texts that differ from the target's alone", _differing),
+    ]
+
+
+def _speed_up(arm: ArmReport) -> str:
+    if arm.speed_up:
+        return _spread(arm.speed_up, 2, "x")
+    return "1" if arm.name == ALONE else "-"
+
+
+def _client_goodput(client: str) -> Cell:
+    return lambda arm: _spread(arm.clients[client].goodput, 1)
+
+
+def _client_acceptance(client: str) -> Cell:
+    return lambda arm: _number(arm.clients[client].acceptance_rate, 3)
+
+
+def _differing(arm: ArmReport) -> str:
+    if arm.num_differing_texts is None:
+        return "-"
+    colour = "red" if arm.num_differing_texts else "green"
+    return f"[{colour}]{arm.num_differing_texts} of {arm.total.num_answers}[/{colour}]"
+
+
+def _spread(figure: Spread, digits: int, unit: str = "") -> str:
+    median = _number(figure.median, digits) + unit
+    if len(figure.values) == 1:
+        return median
+    return f"{median} ({_number(figure.min, digits)}-{_number(figure.max, digits)})"
+
+
+def _milliseconds(latency: Latency) -> str:
+    return f"{_number(1e3 * latency.p50, 1)} / {_number(1e3 * latency.p99, 1)}"
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"

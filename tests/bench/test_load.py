@@ -1,0 +1,244 @@
+"""The load generator against a small server of another make."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from itertools import count, pairwise
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from goodspeed.bench.answer import Answer
+from goodspeed.bench.endpoint import Endpoint, Settings
+from goodspeed.bench.load import Shape, arrivals, run_load
+from goodspeed.bench.prompts import ChatMessage, Prompt
+from goodspeed.bench.traffic import wire_bytes
+from goodspeed.errors import ConfigError, GoodSpeedError, LinkLostError, ProtocolError, RequestError
+
+
+@dataclass
+class _Server:
+    """Repeats the question, a word a chunk."""
+
+    bodies: list[dict[str, object]] = field(default_factory=list)
+    num_running: int = 0
+    most_running: int = 0
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[Route("/v1/models", self._models), Route("/v1/chat/completions", self._chat, methods=["POST"])]
+        )
+
+    async def _models(self, _: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [{"id": "parrot"}]})
+
+    async def _chat(self, request: Request) -> Response:
+        body = await request.json()
+        self.bodies.append(body)
+        question = body["messages"][-1]["content"]
+        if question == "refuse":
+            return JSONResponse({"error": {"message": "no parrots today"}}, status_code=429)
+        return StreamingResponse(self._stream(question), media_type="text/event-stream")
+
+    async def _stream(self, question: str) -> AsyncIterator[bytes]:
+        self.num_running += 1
+        self.most_running = max(self.most_running, self.num_running)
+        try:
+            yield _event({"choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}]})
+            for word in question.split():
+                await asyncio.sleep(0.01)
+                if word == "garbage":
+                    yield b"data: {nonsense\n\n"
+                if word == "fail":
+                    yield _event({"error": {"message": "the parrot flew away"}})
+                    return
+                yield _event({"choices": [{"index": 0, "delta": {"content": word + " "}, "finish_reason": None}]})
+            if "stop" in question:
+                return
+            yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+            yield _event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 7, "total_tokens": 8}})
+            yield b"data: [DONE]\n\n"
+        finally:
+            self.num_running -= 1
+
+
+def _event(fields: object) -> bytes:
+    return b"data: " + json.dumps(fields).encode() + b"\n\n"
+
+
+@asynccontextmanager
+async def _serving(server: _Server) -> AsyncIterator[Endpoint]:
+    running = _Uvicorn(uvicorn.Config(server.app(), port=0, log_level="error", lifespan="off"))
+    task = asyncio.create_task(running.serve())
+    await running.is_up.wait()
+    port = running.servers[0].sockets[0].getsockname()[1]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        yield Endpoint(http, f"http://127.0.0.1:{port}/v1")
+    running.should_exit = True
+    await task
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _prompt(text: str) -> Prompt:
+    return Prompt((ChatMessage("user", text),))
+
+
+async def _ask(endpoint: Endpoint, text: str, settings: Settings | None = None) -> tuple[Answer, list[str]]:
+    pieces: list[str] = []
+    ticks = count()
+    settings = settings or Settings(max_tokens=9)
+    return await endpoint.ask(_prompt(text), settings, lambda: float(next(ticks)), pieces.append), pieces
+
+
+def test_an_answer_has_its_text_times_and_tokens() -> None:
+    async def run() -> None:
+        async with _serving(_Server()) as endpoint:
+            answer, pieces = await _ask(endpoint, "one two three")
+        assert answer.text == "one two three "
+        assert answer.finish_reason == "stop"
+        assert answer.num_tokens == 7
+        assert pieces == ["one ", "two ", "three "]
+        assert len(answer.chunk_s) == 3
+        assert answer.asked_s < answer.chunk_s[0]
+        assert all(earlier <= later for earlier, later in pairwise(answer.chunk_s))
+        assert answer.speculation is None
+
+    asyncio.run(run())
+
+
+def test_the_request_says_what_is_wanted() -> None:
+    async def run() -> None:
+        server = _Server()
+        async with _serving(server) as endpoint:
+            await _ask(endpoint, "a", Settings(max_tokens=5, temperature=0.7, seed=3))
+            await _ask(endpoint, "b", Settings(max_tokens=5, mode="fused"))
+        first, second = server.bodies
+        assert first["model"] == "parrot"
+        assert (first["max_tokens"], first["temperature"], first["seed"]) == (5, 0.7, 3)
+        assert "goodspeed" not in first, "another's endpoint may refuse unknown fields"
+        assert second["goodspeed"] == {"mode": "fused", "rule": "coupled"}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("question", "error", "complaint"),
+    [
+        ("refuse", RequestError, "429.*no parrots today"),
+        ("one fail", RequestError, "the parrot flew away"),
+        ("one garbage", ProtocolError, "is no completion chunk"),
+        ("just stop", LinkLostError, "broke off after 2 pieces"),
+    ],
+)
+def test_a_failed_answer_says_why(question: str, error: type[GoodSpeedError], complaint: str) -> None:
+    async def run() -> None:
+        async with _serving(_Server()) as endpoint:
+            with pytest.raises(error, match=complaint):
+                await _ask(endpoint, question)
+
+    asyncio.run(run())
+
+
+def test_an_endpoint_that_is_not_there_is_named() -> None:
+    async def run() -> None:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            with pytest.raises(LinkLostError, match=r"http://127\.0\.0\.1:9: ConnectError"):
+                await Endpoint(http, "http://127.0.0.1:9").model()
+
+    asyncio.run(run())
+
+
+def test_an_endpoint_without_metrics_has_unknown_traffic() -> None:
+    async def run() -> None:
+        async with _serving(_Server()) as endpoint:
+            assert await endpoint.metrics() == ""
+
+    asyncio.run(run())
+    assert str(wire_bytes("")) == "nan"
+    text = "# HELP x\ngoodspeed_drafter_sent_bytes_total 5.0\ngoodspeed_drafter_received_bytes_total 7.0\nother 1.0\n"
+    assert wire_bytes(text) == 12.0
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_closed_loop_keeps_so_many_in_flight(concurrency: int) -> None:
+    async def run() -> None:
+        server = _Server()
+        async with _serving(server) as endpoint:
+
+            async def ask(prompt: Prompt) -> Answer:
+                return (await _ask(endpoint, prompt.messages[0].content))[0]
+
+            texts = [f"question {number}" for number in range(7)]
+            answers = await run_load(ask, [_prompt(text) for text in texts], Shape(concurrency))
+        assert [answer.text for answer in answers] == [text + " " for text in texts]
+        assert server.most_running == concurrency
+
+    asyncio.run(run())
+
+
+def test_an_open_loop_does_not_wait_for_answers() -> None:
+    async def run() -> None:
+        server = _Server()
+        async with _serving(server) as endpoint:
+
+            async def ask(prompt: Prompt) -> Answer:
+                return (await _ask(endpoint, prompt.messages[0].content))[0]
+
+            texts = ["w " * 30] * 6
+            answers = await run_load(ask, [_prompt(text) for text in texts], Shape(rate=1000.0))
+        assert len(answers) == 6
+        assert server.most_running == 6
+
+    asyncio.run(run())
+
+
+def test_the_first_failure_cancels_the_rest() -> None:
+    async def run() -> None:
+        server = _Server()
+        async with _serving(server) as endpoint:
+
+            async def ask(prompt: Prompt) -> Answer:
+                return (await _ask(endpoint, prompt.messages[0].content))[0]
+
+            prompts = [_prompt("w " * 1000), _prompt("one fail")]
+            with pytest.raises(RequestError, match="flew away"):
+                await run_load(ask, prompts, Shape(concurrency=2))
+
+    asyncio.run(run())
+
+
+def test_arrivals_are_a_poisson_process() -> None:
+    times = arrivals(rate=10.0, num_requests=4000, seed=1)
+    gaps = [later - earlier for earlier, later in pairwise([0.0, *times])]
+    mean = sum(gaps) / len(gaps)
+    assert mean == pytest.approx(0.1, rel=0.05), "3 standard errors"
+    variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
+    assert variance == pytest.approx(mean**2, rel=0.15)
+    assert times == arrivals(rate=10.0, num_requests=4000, seed=1)
+
+
+@pytest.mark.parametrize(("concurrency", "rate"), [(0, 0.0), (1, -1.0)])
+def test_a_senseless_shape_is_refused(concurrency: int, rate: float) -> None:
+    with pytest.raises(ConfigError):
+        Shape(concurrency, rate)

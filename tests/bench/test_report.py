@@ -1,0 +1,134 @@
+"""From runs to figures."""
+
+import json
+import math
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from goodspeed.bench.answer import Answer, Speculation
+from goodspeed.bench.comparison import ALONE, Run
+from goodspeed.bench.machine import this_machine
+from goodspeed.bench.report import SCHEMA, Report, arm_reports, request_records, write_json
+from goodspeed.bench.table import comparison_table
+
+CLIENTS = ("ann", "bob")
+
+
+def _answer(text: str, num_tokens: int, end_s: float) -> Answer:
+    rounds = Speculation(rounds=10, proposed=20, accepted=5, committed=15, queue_s=0.1, verify_s=0.2, drafting_s=0.3)
+    return Answer(text, "stop", num_tokens, asked_s=0.5, chunk_s=(1.0, end_s), speculation=rounds)
+
+
+def _run(arm: str, repetition: int, ends_s: tuple[float, float], text: str = "same") -> Run:
+    answers = tuple((_answer(text, 20, end_s),) for end_s in ends_s)
+    return Run(arm, repetition, answers, link_bytes=(100.0, 300.0), load_cpu_s=0.1)
+
+
+RUNS = [
+    _run(ALONE, 0, (4.0, 8.0)),
+    _run("gradient", 0, (2.0, 4.0)),
+    _run("gradient", 1, (2.0, 2.0)),
+    _run(ALONE, 1, (4.0, 8.0)),
+]
+
+
+def test_goodput_in_total_is_over_the_whole_run_and_a_clients_over_its_own_time() -> None:
+    alone = arm_reports(RUNS, CLIENTS, is_exact=True)[0]
+    assert alone.total.goodput.median == pytest.approx(40 / 8)
+    assert alone.clients["ann"].goodput.values == pytest.approx((5.0, 5.0))
+    assert alone.clients["bob"].goodput.values == pytest.approx((2.5, 2.5))
+    assert alone.jain_index.median == pytest.approx(7.5**2 / (2 * (25 + 6.25)))
+    assert alone.sum_log_goodput.median == pytest.approx(math.log(5.0) + math.log(2.5))
+
+
+def test_speed_up_compares_within_a_repetition() -> None:
+    alone, gradient = arm_reports(RUNS, CLIENTS, is_exact=True)
+    assert alone.speed_up is None
+    assert gradient.speed_up is not None
+    assert gradient.speed_up.values == pytest.approx((2.0, 4.0))
+    assert gradient.speed_up.median == pytest.approx(3.0)
+
+
+def test_rates_pool_all_answers() -> None:
+    gradient = arm_reports(RUNS, CLIENTS, is_exact=True)[1]
+    assert gradient.total.acceptance_rate == pytest.approx(0.25)
+    assert gradient.total.mean_acceptance_length == pytest.approx(1.5)
+    assert gradient.total.bytes_per_token == pytest.approx(800 / 80)
+    assert gradient.clients["bob"].bytes_per_token == pytest.approx(600 / 40)
+    assert gradient.total.num_answers == 4
+
+
+def test_times_are_counted_from_the_asking() -> None:
+    gradient = arm_reports(RUNS, CLIENTS, is_exact=True)[1]
+    assert gradient.total.ttft_s.p50 == pytest.approx(0.5)
+    assert gradient.clients["ann"].time_per_token_s.p50 == pytest.approx(1.0 / 19)
+    shares = gradient.clients["ann"].time_shares
+    assert (shares.drafting, shares.queue, shares.verify) == pytest.approx((0.2, 0.1 / 1.5, 0.2 / 1.5))
+    assert shares.other == pytest.approx(1 - 0.6 / 1.5)
+
+
+def test_every_differing_text_is_counted() -> None:
+    runs = [*RUNS[:2], _run("gradient", 1, (2.0, 2.0), text="other"), RUNS[3]]
+    assert arm_reports(runs, CLIENTS, is_exact=True)[1].num_differing_texts == 2
+    assert arm_reports(RUNS, CLIENTS, is_exact=True)[1].num_differing_texts == 0
+
+
+def test_texts_of_the_rejection_rule_are_not_compared() -> None:
+    assert arm_reports(RUNS, CLIENTS, is_exact=False)[1].num_differing_texts is None
+
+
+def test_endpoints_of_others_have_figures_without_rounds() -> None:
+    silent = replace(_answer("x", 1, 3.0), speculation=None)
+    (report,) = arm_reports([Run("as served", 0, ((silent,),), (math.nan,), 0.0)], ["it"], is_exact=True)
+    assert math.isnan(report.total.acceptance_rate)
+    assert math.isnan(report.total.bytes_per_token)
+    assert report.speed_up is None
+    assert report.num_differing_texts is None
+    assert math.isnan(report.total.time_per_token_s.p50)
+
+
+def _report() -> Report:
+    arms = arm_reports(RUNS, CLIENTS, is_exact=True)
+    return Report(SCHEMA, "2025-01-01T00:00:00", ["bench"], this_machine(), {}, arms, request_records(RUNS, CLIENTS))
+
+
+def test_json_keeps_its_schema(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "report.json"
+    write_json(_report(), path)
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    assert set(fields) == {"schema", "started", "command", "machine", "setup", "arms", "requests"}
+    assert set(fields["machine"]) == {
+        "cpu", "num_cores", "memory_gib", "system", "python", "versions", "git_commit",
+    }  # fmt: skip
+    arm = fields["arms"][1]
+    assert set(arm) == {
+        "name", "total", "clients", "jain_index", "sum_log_goodput", "speed_up", "num_differing_texts",
+        "load_cpu_share",
+    }  # fmt: skip
+    assert list(arm["clients"]) == list(CLIENTS)
+    assert set(arm["total"]) == set(arm["clients"]["ann"]) == {
+        "goodput", "acceptance_rate", "mean_acceptance_length", "bytes_per_token", "ttft_s", "time_per_token_s",
+        "time_shares", "num_answers", "num_tokens",
+    }  # fmt: skip
+    assert set(arm["speed_up"]) == {"median", "min", "max", "values"}
+    assert set(fields["requests"][0]) == {"arm", "repetition", "client", "answer"}
+    assert fields["schema"] == 1
+
+
+def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None:
+    out = StringIO()
+    Console(file=out, width=120).print(comparison_table(_report().arms, "all"))
+    text = out.getvalue()
+    for word in ("target alone", "GoodSpeed", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "3.00x"):
+        assert word in text
+
+
+def test_machine_says_what_it_is() -> None:
+    machine = this_machine()
+    assert machine.num_cores >= 1
+    assert machine.cpu
+    assert machine.versions["numpy"]
