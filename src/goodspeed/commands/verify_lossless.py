@@ -1,0 +1,182 @@
+"""`goodspeed verify-lossless`: does my pair keep the target's text?"""
+
+import argparse
+import itertools
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from goodspeed.bench.check import DistributionCheck, TextCheck, check_distribution, check_texts
+from goodspeed.bench.lossless import Pair, Schedule
+from goodspeed.bench.prompts import DOMAINS, Prompt, load_prompts
+from goodspeed.config import add_flags, from_args, option, table
+from goodspeed.decoding.reference import Request
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.base import TargetEngine
+from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.engine.toy import ToyTarget, toy_info, toy_tokenizer
+from goodspeed.errors import ConfigError
+from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.registry import nearest_name
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+CAPTION = (
+    "accepted: share of draft tokens; per round: committed tokens; alone: tokens/s of one stream without drafts; "
+    "drafted: tokens/s of all streams of a batch together"
+)
+RULES = {"coupled": Rule.COUPLED, "rejection": Rule.REJECTION}
+
+
+@dataclass(frozen=True, slots=True)
+class LosslessConfig:
+    """Which pair, on what, how hard."""
+
+    model: str = option("smollm2-135m-instruct", "target model: a name, a folder, a Hugging Face id, or toy")
+    dtype: str = option("float32", "precision of the target: float32 or bfloat16")
+    draft: DraftConfig = table(DraftConfig)
+    prompts: str = option("", f"a JSONL file or one of {', '.join(DOMAINS)}; empty: these in turn")
+    n: int = option(64, "prompts")
+    max_tokens: int = option(64, "answer tokens per prompt")
+    temperatures: tuple[float, ...] = option((0.0, 0.7, 1.0), "one check each; 0 is greedy")
+    windows: tuple[int, ...] = option((0, 1, 2, 4, 8), "draft tokens per round; streams go through them in turn")
+    rule: str = option("coupled", "rule above temperature 0: coupled (same text) or rejection (same distribution)")
+    streams: int = option(8, "streams in one batch")
+    samples: int = option(400, "rejection: short texts with and without drafts")
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ConfigError(f"rule is {self.rule!r}; {nearest_name(self.rule, RULES)}")
+        counts = {"n": self.n, "max_tokens": self.max_tokens, "streams": self.streams, "samples": self.samples}
+        for name, value in counts.items():
+            if value < 1:
+                raise ConfigError(f"{name} is {value}, expected 1 or more")
+        if not self.temperatures or not self.windows or min(self.windows) < 0:
+            raise ConfigError("temperatures and windows need at least one value, windows of 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One temperature."""
+
+    temperature: float
+    check: TextCheck | DistributionCheck
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `verify-lossless`."""
+    parser = subparsers.add_parser(
+        "verify-lossless",
+        help="does my pair keep the target's text?",
+        description="Write texts with the target alone and with drafts, in one process, and compare them token for "
+        "token; under the rejection rule compare the distributions of short texts. Exit code 1 if they differ.",
+        epilog="example: goodspeed verify-lossless --model smollm2-135m-instruct --draft.engine hybrid --n 16",
+    )
+    add_flags(parser, LosslessConfig)
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(LosslessConfig, args)
+    target, tokenizer = _load(config)
+    pair = Pair(target, draft_engine(config.draft, target.info.vocab_size))
+    prompts = [tuple(tokenizer.encode_chat(_messages(prompt))) for prompt in _prompts(config)]
+    results = _check_all(pair, config, prompts, target.info.end_tokens)
+    if args.json:
+        print(json.dumps([_json(result) for result in results], indent=2))
+    else:
+        _print(results, config)
+    return 0 if all(result.check.is_lossless for result in results) else 1
+
+
+def _load(config: LosslessConfig) -> tuple[TargetEngine, Tokenizer]:
+    if config.model == "toy":
+        with tempfile.TemporaryDirectory() as folder:
+            toy_tokenizer(Path(folder))
+            tokenizer = Tokenizer.load(Path(folder))
+        return ToyTarget(toy_info(tokenizer.fingerprint), config.draft.seed), tokenizer
+    raise ConfigError(config.model)
+
+
+def _prompts(config: LosslessConfig) -> list[Prompt]:
+    """The first n; of the built-in ones a domain after the other, over and over."""
+    if config.prompts:
+        return load_prompts(config.prompts)[: config.n]
+    in_turn = itertools.chain.from_iterable(zip(*(load_prompts(domain) for domain in DOMAINS), strict=False))
+    return list(itertools.islice(in_turn, config.n))
+
+
+def _messages(prompt: Prompt) -> list[dict[str, object]]:
+    return [{"role": message.role, "content": message.content} for message in prompt.messages]
+
+
+def _check_all(
+    pair: Pair, config: LosslessConfig, prompts: Sequence[tuple[int, ...]], end_tokens: tuple[int, ...]
+) -> list[Result]:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    results = []
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        for temperature in config.temperatures:
+            rule = RULES[config.rule] if temperature else Rule.GREEDY
+            num_texts = config.samples if rule is Rule.REJECTION else len(prompts)
+            task = progress.add_task(f"{rule.name.lower()}, temperature {temperature:g}", total=2 * num_texts)
+            requests = [
+                Request(prompt, config.max_tokens, Sampling(temperature, seed=i, rule=rule), end_tokens)
+                for i, prompt in enumerate(prompts)
+            ]
+            results.append(Result(temperature, _check(pair, config, requests, partial(progress.advance, task))))
+    return results
+
+
+def _check(
+    pair: Pair, config: LosslessConfig, requests: Sequence[Request], on_text: Callable[[], object]
+) -> TextCheck | DistributionCheck:
+    schedule = Schedule(config.windows, config.streams)
+    if requests[0].sampling.rule is Rule.REJECTION:
+        shortest = min(requests, key=lambda request: len(request.prompt))
+        return check_distribution(pair, shortest, schedule, config.samples, on_text)
+    return check_texts(pair, requests, schedule, on_text)
+
+
+def _json(result: Result) -> dict[str, object]:
+    return {"temperature": result.temperature, "is_lossless": result.check.is_lossless, **asdict(result.check)}
+
+
+def _print(results: Sequence[Result], config: LosslessConfig) -> None:
+    shown = Table("temperature", "texts", "result", "accepted", "per round", "alone", "drafted", caption=CAPTION)
+    for result in results:
+        rule = config.rule if result.temperature else "greedy"
+        shown.add_row(f"{result.temperature:g} {rule}", *_cells(result.check))
+    console = Console()
+    console.print(shown)
+    for result in results:
+        if isinstance(result.check, TextCheck):
+            for difference in result.check.differences[:5]:
+                console.print(
+                    f"temperature {result.temperature:g}: prompt {difference.text} differs from its answer token "
+                    f"{difference.position} on: alone {difference.alone}, with drafts {difference.speculative}"
+                )
+
+
+def _cells(check: TextCheck | DistributionCheck) -> list[str]:
+    if isinstance(check, DistributionCheck):
+        verdict = "alike" if check.is_lossless else "unlike"
+        return [f"2 x {check.num_texts}", f"p = {check.p_value:.2g}, {verdict}"]
+    return [
+        str(check.num_texts),
+        "identical" if check.is_lossless else f"{len(check.differences)} differ",
+        f"{check.acceptance_rate:.3f}",
+        f"{check.tokens_per_round:.2f}",
+        f"{check.num_tokens / check.alone_s:,.0f}",
+        f"{check.num_tokens / check.speculative_s:,.0f}",
+    ]
