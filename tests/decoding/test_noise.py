@@ -22,6 +22,37 @@ def test_values_never_change() -> None:
     ]
 
 
+def philox(counter: list[int], key: list[int]) -> list[int]:
+    """Philox4x64-10 (Salmon et al. 2011, section 4.3) in whole numbers: what another language would have to write."""
+    multipliers, increments, mask = (
+        (0xD2E7470EE14C6C93, 0xCA5A826395121157),
+        (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B),
+        2**64 - 1,
+    )
+    for _ in range(10):
+        first, second = multipliers[0] * counter[0], multipliers[1] * counter[2]
+        counter = [
+            (second >> 64) ^ counter[1] ^ key[0],
+            second & mask,
+            (first >> 64) ^ counter[3] ^ key[1],
+            first & mask,
+        ]
+        key = [(word + increment) & mask for word, increment in zip(key, increments, strict=True)]
+    return counter
+
+
+@given(UINT64, st.integers(0, 2**40), st.integers(0, 200_000))
+def test_noise_can_be_made_anywhere_from_its_description(seed: int, position: int, token: int) -> None:
+    word = philox([token // 8 + 1, 0, 0, 0], [seed, position])[token % 8 // 2]
+    bits = word >> 32 if token % 2 else word & 0xFFFFFFFF
+    assert gumbel_at(seed, position, np.array([token])) == gumbel_of(np.array([bits], dtype=np.uint32))
+
+
+@given(UINT64, st.integers(0, 2**40), st.sampled_from(Purpose))
+def test_uniforms_can_be_made_anywhere_from_their_description(seed: int, position: int, purpose: Purpose) -> None:
+    assert uniform(seed, position, purpose) == (philox([1, 0, 0, 1], [seed, position])[purpose] >> 11) / 2**53
+
+
 @given(UINT64, st.integers(0, 2**40), st.sets(st.integers(0, 999), min_size=1, max_size=30))
 def test_any_token_can_be_reached_without_the_row(seed: int, position: int, tokens: set[int]) -> None:
     token_ids = np.array(sorted(tokens))
