@@ -1,11 +1,10 @@
 """What every transport promises, tested over each of them: order, bounds, ends."""
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, ParamSpec
+from typing import Any
 
 import pytest
 
@@ -22,17 +21,6 @@ from goodspeed.protocol.transport import Accept, Connect, Connection
 
 STALL_S = 1.0
 VERDICT = Verdict(1, 0, 1, 3, 40_000, 304, 4)
-P = ParamSpec("P")
-
-
-def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test; nothing in this file may take longer than 30 s."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 30))
-
-    return run
 
 
 @asynccontextmanager
@@ -81,7 +69,6 @@ async def received_streams(connection: Connection, count: int) -> list[int]:
 
 
 @every_transport
-@in_loop
 async def test_messages_keep_their_order_and_share_frames(serving: Serving) -> None:
     async with serving(until_lost(echo), LinkConfig()) as connect:
         connection = await connect()
@@ -93,7 +80,6 @@ async def test_messages_keep_their_order_and_share_frames(serving: Serving) -> N
 
 
 @every_transport
-@in_loop
 async def test_a_cancelled_receive_loses_nothing(serving: Serving) -> None:
     async with serving(until_lost(echo), LinkConfig()) as connect:
         connection = await connect()
@@ -109,7 +95,6 @@ async def test_a_cancelled_receive_loses_nothing(serving: Serving) -> None:
 
 
 @every_transport
-@in_loop
 async def test_both_ends_count_the_same_bytes(serving: Serving) -> None:
     served: list[Connection] = []
 
@@ -130,7 +115,6 @@ async def test_both_ends_count_the_same_bytes(serving: Serving) -> None:
 
 
 @every_transport
-@in_loop
 async def test_what_was_sent_before_the_end_still_arrives(serving: Serving) -> None:
     async def refuse(connection: Connection) -> None:
         await connection.send([Refused(ErrorCode.CAPACITY, "full")])
@@ -144,7 +128,6 @@ async def test_what_was_sent_before_the_end_still_arrives(serving: Serving) -> N
 
 
 @every_transport
-@in_loop
 async def test_a_drafter_that_leaves_ends_the_verifiers_side(serving: Serving) -> None:
     ended = asyncio.Event()
     received: list[Message] = []
@@ -170,7 +153,6 @@ async def test_a_drafter_that_leaves_ends_the_verifiers_side(serving: Serving) -
 
 
 @every_transport
-@in_loop
 async def test_a_peer_that_stops_reading_is_cut_off_and_another_goes_on(serving: Serving) -> None:
     cut = asyncio.Event()
     num_sent = 0
@@ -200,7 +182,6 @@ async def test_a_peer_that_stops_reading_is_cut_off_and_another_goes_on(serving:
 
 
 @every_transport
-@in_loop
 async def test_a_message_that_is_too_long_leaves_the_link_alive(serving: Serving) -> None:
     async with serving(until_lost(echo), LinkConfig()) as connect:
         connection = await connect()
@@ -213,7 +194,6 @@ async def test_a_message_that_is_too_long_leaves_the_link_alive(serving: Serving
 
 
 @every_transport
-@in_loop
 async def test_large_messages_pass_whole(serving: Serving) -> None:
     received: list[Message] = []
 
@@ -231,7 +211,6 @@ async def test_large_messages_pass_whole(serving: Serving) -> None:
 
 
 @every_transport
-@in_loop
 async def test_a_message_wrong_for_its_stream_alone_does_not_take_others_with_it(serving: Serving) -> None:
     """Verdicts with a log-probability that is no number: their receiver's own codec tells them from the others."""
 
@@ -251,7 +230,6 @@ async def test_a_message_wrong_for_its_stream_alone_does_not_take_others_with_it
 
 
 @every_transport
-@in_loop
 async def test_an_emulated_link_delays_both_directions(serving: Serving) -> None:
     arrived: list[float] = []
     clock = asyncio.get_running_loop().time
@@ -272,7 +250,6 @@ async def test_an_emulated_link_delays_both_directions(serving: Serving) -> None
 
 
 @every_transport
-@in_loop
 async def test_messages_under_way_on_a_slow_link_arrive_before_its_end(serving: Serving) -> None:
     received: list[Message] = []
     ended = asyncio.Event()
@@ -292,7 +269,6 @@ async def test_messages_under_way_on_a_slow_link_arrive_before_its_end(serving: 
     assert received == [Cancel(1, 0)]
 
 
-@in_loop
 async def test_a_cut_link_is_lost_at_both_ends() -> None:
     network = InProcess(until_lost(echo))
     connection = await network.connector()()
@@ -308,7 +284,6 @@ async def test_a_cut_link_is_lost_at_both_ends() -> None:
     await network.close()
 
 
-@in_loop
 async def test_what_the_serving_raises_is_not_swallowed() -> None:
     async def broken(_connection: Connection) -> None:
         raise RuntimeError("a bug")
@@ -320,7 +295,6 @@ async def test_what_the_serving_raises_is_not_swallowed() -> None:
         await network.close()
 
 
-@in_loop
 async def test_an_error_can_still_be_sent_after_bytes_that_are_no_messages() -> None:
     """The verifier's side of a drafter that sends a verifier's messages."""
 

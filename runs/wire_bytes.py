@@ -1,0 +1,166 @@
+"""Bytes on the wire per round: what gRPC really sends, counted by a TCP relay, beside Connection.traffic's figure.
+
+One drafter and one verifier on loopback, greedy proposals of four tokens, at steady state (the session is open). The
+relay counts every byte of the TCP streams, so window updates, pings and acknowledgements of HTTP/2 are in; TCP and IP
+headers are not.
+
+    .venv/bin/python runs/wire_bytes.py [--rounds 2000] [--json]
+"""
+
+import argparse
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from goodspeed.errors import LinkLostError
+from goodspeed.protocol.grpc_client import grpc_connect
+from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig
+from goodspeed.protocol.grpc_server import serve_grpc
+from goodspeed.protocol.messages import Propose, Verdict
+from goodspeed.protocol.transport import Connection
+
+VOCAB_SIZE = 49152
+NUM_TOKENS = 4
+WARM_UP = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Bytes per round of one stream."""
+
+    streams: int  # whose messages share a frame
+    up: float
+    down: float
+    up_by_traffic: float
+    down_by_traffic: float
+
+
+class Relay:
+    """A TCP relay to a port of this machine that counts what passes."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._ended = asyncio.Event()
+        self.up_bytes = 0
+        self.down_bytes = 0
+
+    async def serve(self) -> int:
+        """Start; returns the relay's own port."""
+        server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        port: int = server.sockets[0].getsockname()[1]
+        return port
+
+    async def ended(self) -> None:
+        """Returns when the link through the relay has ended."""
+        await self._ended.wait()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._copy(reader, far_writer, 1, 0), self._copy(far_reader, writer, 0, 1))
+        writer.close()
+        far_writer.close()
+        self._ended.set()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: int, down: int) -> None:
+        while chunk := await reader.read(1 << 16):
+            self.up_bytes += up * len(chunk)
+            self.down_bytes += down * len(chunk)
+            writer.write(chunk)
+        writer.write_eof()
+
+
+async def answer(connection: Connection) -> None:
+    """A verifier that accepts three tokens of every proposal."""
+    rng = np.random.default_rng(1)
+    try:
+        while True:
+            proposes = [message for message in await connection.receive() if isinstance(message, Propose)]
+            await connection.send([verdict(propose, rng) for propose in proposes])
+    except LinkLostError:
+        return
+
+
+def verdict(propose: Propose, rng: np.random.Generator) -> Verdict:
+    """A verdict with the values of a real one."""
+    return Verdict(
+        stream=propose.stream,
+        epoch=propose.epoch,
+        round=propose.round,
+        num_accepted=3,
+        next_token=int(rng.integers(VOCAB_SIZE)),
+        committed_length=propose.base_length + 4,
+        grant=5,
+        queue_us=int(rng.integers(1_000, 20_000)),
+        verify_us=int(rng.integers(20_000, 90_000)),
+    )
+
+
+def propose(stream: int, number: int, rng: np.random.Generator) -> Propose:
+    """A proposal with the values of a real one: a stream that was resumed once, about 300 tokens long."""
+    return Propose(
+        stream=stream,
+        epoch=1,
+        round=1 + number % 120,
+        base_length=300 + number % 100,
+        digest=int(rng.integers(2**32)),
+        tokens=tuple(rng.integers(VOCAB_SIZE, size=NUM_TOKENS).tolist()),
+        confidences=tuple(rng.integers(256, size=NUM_TOKENS).tolist()),
+        drafting_us=int(rng.integers(1_000, 20_000)),
+    )
+
+
+async def measure(num_streams: int, num_rounds: int) -> Row:
+    """Bytes per round and stream, with the rounds of `num_streams` streams in step."""
+    server = await serve_grpc(answer, GrpcServerConfig(port=0))
+    relay = Relay(server.port)
+    connection = await grpc_connect(f"127.0.0.1:{await relay.serve()}", GrpcClientConfig())()
+    rng = np.random.default_rng(0)
+    await play(connection, num_streams, WARM_UP, rng)
+    before, up, down = connection.traffic, relay.up_bytes, relay.down_bytes
+    await play(connection, num_streams, num_rounds, rng)
+    await asyncio.sleep(0.2)  # what HTTP/2 still has to say about it
+    after, each = connection.traffic, num_streams * num_rounds
+    row = Row(
+        num_streams,
+        (relay.up_bytes - up) / each,
+        (relay.down_bytes - down) / each,
+        (after.sent_bytes - before.sent_bytes) / each,
+        (after.received_bytes - before.received_bytes) / each,
+    )
+    await connection.close()
+    await server.stop(1)
+    await relay.ended()
+    return row
+
+
+async def play(connection: Connection, num_streams: int, num_rounds: int, rng: np.random.Generator) -> None:
+    """Rounds of all streams in step."""
+    for number in range(num_rounds):
+        await connection.send([propose(stream, number, rng) for stream in range(1, num_streams + 1)])
+        num_answered = 0
+        while num_answered < num_streams:
+            num_answered += len(await connection.receive())
+
+
+async def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=2000)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    rows = [await measure(num_streams, args.rounds) for num_streams in (1, 4, 16)]
+    if args.json:
+        print(json.dumps([asdict(row) for row in rows]))
+        return
+    print("| streams on the link | up, counted | up, by traffic | down, counted | down, by traffic |")
+    print("|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row.streams} | {row.up:.1f} | {row.up_by_traffic:.1f} | {row.down:.1f} | {row.down_by_traffic:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

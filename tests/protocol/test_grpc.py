@@ -1,0 +1,241 @@
+"""The gRPC transport on loopback: who is let in, what is served, and what abuse costs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from goodspeed.errors import ConfigError, ErrorCode, LinkLostError, ProtocolError
+from goodspeed.protocol.codec import MAX_FRAME_BYTES, decode_verifier_frame, encode_message
+from goodspeed.protocol.grpc_client import grpc_connect
+from goodspeed.protocol.grpc_config import METHOD, SERVICE, GrpcClientConfig, GrpcServerConfig
+from goodspeed.protocol.grpc_server import GrpcServer, serve_grpc
+from goodspeed.protocol.messages import Cancel, Error, Opened
+from goodspeed.protocol.transport import Connection
+
+TLS = Path(__file__).parent / "tls"
+
+
+async def answer(connection: Connection) -> None:
+    """A verifier that answers Cancel by Opened, and bytes that are no messages by an Error."""
+    try:
+        while True:
+            try:
+                received = await connection.receive()
+                await connection.send([Opened(item.stream, 0) for item in received if isinstance(item, Cancel)])
+            except ProtocolError as error:
+                await connection.send([Error(error.code, str(error), error.stream)])
+    except LinkLostError:
+        return
+
+
+@asynccontextmanager
+async def serving(config: GrpcServerConfig) -> AsyncIterator[GrpcServer]:
+    server = await serve_grpc(answer, config)
+    yield server
+    await server.stop(0)
+
+
+async def talk(port: int, config: GrpcClientConfig, host: str = "127.0.0.1") -> None:
+    """One exchange; raises what dialling raises."""
+    connection = await grpc_connect(f"{host}:{port}", config)()
+    await connection.send([Cancel(4, 0)])
+    assert await connection.receive() == [Opened(4, 0)]
+    await connection.close()
+
+
+def plain_channel(port: int) -> grpc.aio.Channel:
+    return grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+
+
+def path_of(name: str) -> str:
+    return str(TLS / name)
+
+
+def tls_server(**more: Any) -> GrpcServerConfig:
+    return GrpcServerConfig(port=0, tls_cert=path_of("server.pem"), tls_key=path_of("server.key"), **more)
+
+
+async def test_tls_protects_the_link() -> None:
+    async with serving(tls_server()) as server:
+        await talk(server.port, GrpcClientConfig(tls_ca=path_of("ca.pem")))
+        await talk(server.port, GrpcClientConfig(tls_ca=path_of("ca.pem")), host="localhost")
+        for config in (GrpcClientConfig(), GrpcClientConfig(tls=True)):  # no TLS; a CA that we do not trust
+            with pytest.raises(LinkLostError):
+                await talk(server.port, config)
+
+
+async def test_client_certificates_can_be_asked_for() -> None:
+    async with serving(tls_server(tls_ca=path_of("ca.pem"))) as server:
+        certified = GrpcClientConfig(
+            tls_ca=path_of("ca.pem"), tls_cert=path_of("client.pem"), tls_key=path_of("client.key")
+        )
+        await talk(server.port, certified)
+        with pytest.raises(LinkLostError):
+            await talk(server.port, GrpcClientConfig(tls_ca=path_of("ca.pem")))
+
+
+async def test_a_bearer_token_is_asked_for(tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text("s3cret\n")
+    async with serving(GrpcServerConfig(port=0, token_file=str(token_file))) as server:
+        await talk(server.port, GrpcClientConfig(token="s3cret"))
+        for token in ("", "s3cre", "s3cret2"):
+            with pytest.raises(ProtocolError) as caught:
+                await talk(server.port, GrpcClientConfig(token=token))
+            assert caught.value.code is ErrorCode.UNAUTHENTICATED
+
+
+async def test_connections_are_limited() -> None:
+    async with serving(GrpcServerConfig(port=0, max_connections=1)) as server:
+        first = await grpc_connect(f"127.0.0.1:{server.port}", GrpcClientConfig())()
+        with pytest.raises(ProtocolError) as caught:
+            await talk(server.port, GrpcClientConfig())
+        assert caught.value.code is ErrorCode.CAPACITY
+        await first.close()
+        await talk(server.port, GrpcClientConfig())
+
+
+async def test_health_is_served_without_a_token() -> None:
+    async with serving(GrpcServerConfig(port=0, token="s3cret")) as server, plain_channel(server.port) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for service in ("", SERVICE):
+            reply = await health.Check(health_pb2.HealthCheckRequest(service=service))
+            assert reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_reflection_lists_the_service_and_describes_its_messages() -> None:
+    async with serving(GrpcServerConfig(port=0)) as server, plain_channel(server.port) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        requests = [
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol="goodspeed.v1.Verdict"),
+        ]
+        listed, described = [reply async for reply in stub.ServerReflectionInfo(iter(requests))]
+        assert SERVICE in {service.name for service in listed.list_services_response.service}
+        assert b"committed_length" in described.file_descriptor_response.file_descriptor_proto[0]
+
+
+@asynccontextmanager
+async def raw_call(port: int) -> AsyncIterator[grpc.aio.StreamStreamCall[bytes, bytes]]:
+    """A call of bytes, for what our own client would never send."""
+    async with plain_channel(port) as channel:
+        method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/{METHOD}")
+        call = method()
+        await call.initial_metadata()
+        yield call
+
+
+async def test_garbage_gets_an_error_and_nobody_else_notices() -> None:
+    async with serving(GrpcServerConfig(port=0)) as server, raw_call(server.port) as call:
+        neighbour = await grpc_connect(f"127.0.0.1:{server.port}", GrpcClientConfig())()
+        for garbage in (b"", b"\xff" * 100, encode_message(Cancel(300, 5))[:-1], b"GET / HTTP/1.1\r\n\r\n"):
+            await call.write(garbage)
+            frame = await call.read()
+            assert isinstance(frame, bytes)
+            (error,) = decode_verifier_frame(frame)
+            assert isinstance(error, Error)
+            assert error.code is ErrorCode.MALFORMED
+        await neighbour.send([Cancel(1, 0)])
+        assert await neighbour.receive() == [Opened(1, 0)]
+        await neighbour.close()
+
+
+async def test_an_oversized_frame_ends_its_link_and_nobody_else_notices() -> None:
+    async with serving(GrpcServerConfig(port=0)) as server, raw_call(server.port) as call:
+        neighbour = await grpc_connect(f"127.0.0.1:{server.port}", GrpcClientConfig())()
+        await call.write(bytes(MAX_FRAME_BYTES + 1))
+        assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await neighbour.send([Cancel(1, 0)])
+        assert await neighbour.receive() == [Opened(1, 0)]
+        await neighbour.close()
+
+
+async def test_a_drafter_that_vanishes_ends_its_serving() -> None:
+    ended = asyncio.Event()
+
+    async def accept(connection: Connection) -> None:
+        await answer(connection)
+        ended.set()
+
+    server = await serve_grpc(accept, GrpcServerConfig(port=0))
+    async with raw_call(server.port) as call:
+        call.cancel()
+        await ended.wait()
+    await server.stop(0)
+
+
+async def test_a_stopping_server_lets_open_links_end_within_its_grace() -> None:
+    async with serving(GrpcServerConfig(port=0)) as server:
+        connection = await grpc_connect(f"127.0.0.1:{server.port}", GrpcClientConfig())()
+        stopping = asyncio.create_task(server.stop(20))
+        await connection.send([Cancel(1, 0)])
+        assert await connection.receive() == [Opened(1, 0)]
+        await connection.close()
+        await stopping
+        with pytest.raises(LinkLostError):
+            await talk(server.port, GrpcClientConfig())
+
+
+async def test_a_stopped_server_ends_the_links_that_are_left() -> None:
+    async with serving(GrpcServerConfig(port=0)) as server:
+        connection = await grpc_connect(f"127.0.0.1:{server.port}", GrpcClientConfig())()
+        await server.stop(0)
+        with pytest.raises(LinkLostError):
+            await connection.receive()
+        await connection.close()
+
+
+async def test_dialling_nobody_is_a_lost_link() -> None:
+    async with serving(GrpcServerConfig(port=0)) as server:
+        port = server.port
+    with pytest.raises(LinkLostError, match="UNAVAILABLE"):
+        await talk(port, GrpcClientConfig())
+
+
+async def test_a_server_that_does_not_answer_is_a_lost_link() -> None:
+    silent = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    with pytest.raises(LinkLostError):
+        await talk(port, GrpcClientConfig(connect_timeout_s=0.2))
+    silent.close()
+
+
+async def test_a_port_in_use_is_a_config_error() -> None:
+    async with serving(GrpcServerConfig(port=0)) as server:
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{server.port}"):
+            await serve_grpc(answer, GrpcServerConfig(port=server.port))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GrpcServerConfig(port=0, tls_cert="/nowhere.pem", tls_key="/nowhere.key"),
+        GrpcServerConfig(port=0, tls_cert=path_of("server.pem")),
+        GrpcServerConfig(port=0, token="a", token_file="b"),
+        GrpcServerConfig(port=0, token_file="/nowhere"),
+        GrpcServerConfig(port=0, token="nicht-älter"),
+    ],
+)
+async def test_a_wrong_server_config_is_a_config_error(config: GrpcServerConfig) -> None:
+    with pytest.raises(ConfigError):
+        await serve_grpc(answer, config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GrpcClientConfig(tls_ca="/nowhere.pem"),
+        GrpcClientConfig(tls_cert=path_of("client.pem")),
+        GrpcClientConfig(token="two\nlines"),
+    ],
+)
+def test_a_wrong_client_config_is_a_config_error(config: GrpcClientConfig) -> None:
+    with pytest.raises(ConfigError):
+        grpc_connect("127.0.0.1:1", config)
