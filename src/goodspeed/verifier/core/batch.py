@@ -1,0 +1,70 @@
+"""One step of the engine: who is in it, and with how much."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from goodspeed.engine.base import Prefill, StreamKey, StreamSpec, Verify, Work
+from goodspeed.verifier.core.stream import Stream
+
+SMALLEST_CHUNK = 32
+"""Prompt tokens below which sharing a chunk between prompts costs more than it brings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the engine is to do: close, then open, then step over the work if there is any."""
+
+    closed: tuple[StreamKey, ...]
+    opened: tuple[tuple[StreamKey, StreamSpec], ...]
+    work: tuple[Work, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(item.num_tokens if isinstance(item, Prefill) else 1 + len(item.draft_tokens) for item in self.work)
+
+    @property
+    def streams(self) -> tuple[StreamKey, ...]:
+        """Every stream that the batch opens or works on."""
+        return tuple(dict.fromkeys([*(key for key, _ in self.opened), *(item.stream for item in self.work)]))
+
+
+def verifications(
+    ready: Mapping[StreamKey, Stream],  # in order of arrival
+    budget: int,
+) -> list[Verify]:
+    """Every stream that is ready, with its proposal cut to what the earlier ones left of the budget.
+
+    Cutting looks at lengths and arrival only, never at the tokens that were drawn (design: exactness of the rejection
+    rule). A stream whose proposal is cut away still gets the target's next token.
+    """
+    work = []
+    for stream in ready.values():
+        proposal = stream.proposal
+        if proposal is None:
+            work.append(Verify(stream.key, ()))
+            continue
+        if len(proposal.tokens) > budget:
+            proposal = stream.proposal = stream.end.trim(budget)
+        budget -= len(proposal.tokens)
+        work.append(Verify(stream.key, proposal.tokens, proposal.draft_probs))
+    return work
+
+
+def prefills(
+    prefilling: Mapping[StreamKey, Stream],  # in order of admission
+    num_tokens: int,
+) -> list[Prefill]:
+    """Up to `num_tokens` prompt tokens: an equal share for each, but none so small that it is not worth a row.
+
+    So a short prompt behind a long one starts soon, and the long one still moves on with every batch.
+    """
+    share = max(SMALLEST_CHUNK, -(-num_tokens // max(1, len(prefilling))))
+    chunks: dict[StreamKey, int] = {}
+    for most in (share, num_tokens):  # a second time for what the short ones left
+        for stream in prefilling.values():
+            given = chunks.get(stream.key, 0)
+            chunk = min(stream.num_unprefilled - given, most, num_tokens)
+            if chunk > 0:
+                chunks[stream.key] = given + chunk
+                num_tokens -= chunk
+    return [Prefill(key, chunk) for key, chunk in chunks.items()]

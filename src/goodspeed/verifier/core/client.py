@@ -1,0 +1,55 @@
+"""A client: one drafter, among whom the budget is shared. Its estimates outlive its sessions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from goodspeed.scheduling.base import Estimator
+from goodspeed.verifier.core.gap import GapEstimate
+
+MAX_ABSENT = 1024
+"""Clients without a session that are remembered, so that ever new names fill no memory."""
+
+ConnId = int
+"""Names one link; the host never reuses it."""
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """What the verifier knows of a drafter, and what came of its rounds so far."""
+
+    name: str
+    estimator: Estimator
+    conn: ConnId | None = None  # of its session
+    gap: GapEstimate = field(default_factory=GapEstimate)
+    grant: int = 0  # in all, over its streams
+    starved_rounds: int = 0  # verdicts in a row with a grant of 0
+    num_rounds: int = 0  # verdicts
+    num_proposed: int = 0
+    num_accepted: int = 0
+    num_committed: int = 0
+
+    def on_proposal_verified(self, num_proposed: int, num_accepted: int) -> None:
+        """Evidence: `num_accepted` of `num_proposed` draft tokens were kept."""
+        self.estimator.on_verdict(num_proposed, num_accepted)
+        self.num_proposed += num_proposed
+        self.num_accepted += num_accepted
+
+
+class ClientTable:
+    """The clients by name, the longest known first."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, Client] = {}
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter(self._clients.values())
+
+    def get(self, name: str) -> Client | None:
+        return self._clients.get(name)
+
+    def add(self, client: Client) -> None:
+        """Remember it, and forget one who is long absent if there are too many."""
+        self._clients[client.name] = client
+        absent = [other.name for other in self._clients.values() if other.conn is None and other is not client]
+        for name in absent[: max(0, len(absent) - MAX_ABSENT)]:
+            del self._clients[name]

@@ -1,0 +1,209 @@
+"""The verifier's core: facts in, decisions out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from goodspeed.engine.base import Outcome, TargetInfo, Work
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Load, Message, Verdict, Welcome
+from goodspeed.verifier.core.batch import Batch, prefills, verifications
+from goodspeed.verifier.core.batching.policies import BATCHINGS
+from goodspeed.verifier.core.client import Client, ConnId
+from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.grants import GrantSharing
+from goodspeed.verifier.core.intake import Intake, Reply
+from goodspeed.verifier.core.step_time import StepTime
+from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.waiting import view_waiting
+
+LOAD_INTERVAL_S = 1.0
+HELLO_S = 10.0
+"""How long a link may stay silent before its Hello."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreStats:
+    """How things stand; the clients are the core's own, to be read where the core is called."""
+
+    load: Load
+    clients: tuple[Client, ...]
+
+
+class VerifierCore:
+    """Admits streams, closes batches, judges by the engine's outcomes, and grants.
+
+    The host calls on_* with every fact as it happens, and sends the replies in order. While the engine is idle it asks
+    next_batch, again after every fact and at wake_at; it runs the batch, and reports with on_verified or on_failed.
+    `now` is in seconds and never falls. Nothing that a peer does raises.
+    """
+
+    def __init__(self, config: CoreConfig, info: TargetInfo) -> None:
+        welcome = Welcome(
+            version=PROTOCOL_VERSION,
+            verifier=config.name,
+            model=info.model,
+            model_fingerprint=info.model_fingerprint,
+            vocab_size=info.vocab_size,
+            max_context=info.max_context,
+            max_streams=config.max_streams,
+            max_proposal=config.max_proposal,
+            end_tokens=info.end_tokens,
+        )
+        self._config = config
+        self._intake = Intake(config, info, welcome)
+        self._streams = self._intake.streams
+        self._sessions = self._intake.sessions
+        self._sharing = GrantSharing(config)
+        self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
+        self._step_time = StepTime()
+        self._is_stepping = False
+        self._close_at: float | None = None  # when the waiting batch closes
+        self._told_load = self._intake.load()
+        self._tell_load_at = 0.0
+
+    def on_connect(self, conn: ConnId, now: float) -> None:
+        """A link was opened at `now`."""
+        self._sessions.begin(conn, now)
+
+    def on_message(self, conn: ConnId, message: Message, now: float) -> list[Reply]:
+        """A link's next message."""
+        if session := self._sessions.get(conn):  # else it was on its way when its session ended
+            self._intake.on_message(session, message, now)
+        return self._settle(now)
+
+    def on_malformed(self, conn: ConnId, error: ProtocolError, now: float) -> list[Reply]:
+        """A link's next bytes were no message; `error` says whether one stream or the session is wrong."""
+        if session := self._sessions.get(conn):
+            self._intake.blame(session, error, None, now)
+        return self._settle(now)
+
+    def on_disconnect(self, conn: ConnId, now: float) -> list[Reply]:
+        """A link is gone; its streams are kept for their lease."""
+        if session := self._sessions.get(conn):
+            self._intake.on_session_lost(session, now)
+        return self._settle(now)
+
+    def on_time(self, now: float) -> list[Reply]:
+        """Time has passed: leases expire, strangers are shown out, the load is told."""
+        while (stranger := self._sessions.oldest_stranger()) and stranger.since + HELLO_S <= now:
+            self._intake.end_session(stranger, ErrorCode.OUT_OF_ORDER, f"no Hello for {HELLO_S:g} s", now)
+        for stream in list(self._streams.drafting.values()):
+            if stream.since + self._config.lease_s > now:
+                break
+            reason = f"nothing was proposed for {self._config.lease_s:g} s"
+            self._intake.fail(stream, ErrorCode.LEASE_EXPIRED, reason)
+        return self._settle(now)
+
+    def on_shutdown(self, now: float) -> list[Reply]:
+        """Part with everybody. What is left to do is a batch that closes their streams."""
+        for session in self._sessions.all():
+            self._intake.end_session(session, ErrorCode.SHUTTING_DOWN, "the verifier is shutting down", now)
+        for stream in list(self._streams):
+            self._intake.free(stream)
+        return self._settle(now)
+
+    def next_batch(self, now: float) -> Batch | None:
+        """What the idle engine is to do now; None: nothing, or to wait until wake_at for more to join."""
+        assert not self._is_stepping
+        self._close_at = None
+        if self._streams.has_work:
+            waiting = view_waiting(self._streams, self._config.prefill_chunk, self._step_time, now)
+            self._close_at = self._batching.close_at(waiting, now)
+            if self._close_at > now:
+                return None
+        elif not self._streams.has_news:
+            return None
+        self._is_stepping = True
+        return self._make_batch()
+
+    def wake_at(self) -> float | None:
+        """When on_time and next_batch are due though nothing happens, after next_batch gave None; None: never."""
+        times = [] if self._close_at is None else [self._close_at]
+        if drafting := self._streams.drafting:
+            times.append(next(iter(drafting.values())).since + self._config.lease_s)
+        if stranger := self._sessions.oldest_stranger():
+            times.append(stranger.since + HELLO_S)
+        if self._intake.load() != self._told_load:
+            times.append(self._tell_load_at)
+        return min(times, default=None)
+
+    def on_verified(self, batch: Batch, outcomes: Sequence[Outcome], started: float, now: float) -> list[Reply]:
+        """The engine has run the batch from `started` to `now`; outcomes are in the order of its work."""
+        self._is_stepping = False
+        if batch.work:
+            self._step_time.observe(batch.num_tokens, now - started)
+        judged = [
+            (stream, outcome)
+            for outcome in outcomes
+            if outcome.next_token is not None and (stream := self._streams.with_key(outcome.stream))
+        ]
+        for stream, outcome in judged:
+            _learn(stream, outcome)
+        grants = self._sharing.share(self._drafting_streams(), {stream.client for stream, _ in judged})
+        for stream, outcome in judged:
+            grant = grants.get(stream.key, 0)
+            verdict = stream.end.on_outcome(outcome, grant, started - stream.since, now - started)
+            self._conclude(stream, verdict, now)
+        return self._settle(now)
+
+    def on_failed(self, batch: Batch, reason: str, now: float) -> list[Reply]:
+        """The engine could not run the batch: the streams in it end, and the engine is told to close them."""
+        self._is_stepping = False
+        for key in batch.streams:
+            if stream := self._streams.with_key(key):
+                self._intake.fail(stream, ErrorCode.INTERNAL, reason)
+        return self._settle(now)
+
+    def stats(self) -> CoreStats:
+        """How things stand."""
+        return CoreStats(self._intake.load(), tuple(self._sessions.clients))
+
+    def _make_batch(self) -> Batch:
+        table = self._streams
+        work: tuple[Work, ...] = (
+            *verifications(table.ready, self._config.budget),
+            *prefills(table.prefilling, self._config.prefill_chunk),
+        )
+        closed, opened = table.take_news()
+        table.on_stepping(work)
+        return Batch(closed, opened, work)
+
+    def _drafting_streams(self) -> dict[Client, list[Stream]]:
+        """Every client's streams whose drafter may propose now or after this step."""
+        active: dict[Client, list[Stream]] = {}
+        for stream in self._streams:
+            if stream.conn is not None and not stream.is_fused and stream.num_unprefilled == 0:
+                active.setdefault(stream.client, []).append(stream)
+        return active
+
+    def _conclude(self, stream: Stream, verdict: Verdict, now: float) -> None:
+        """Send the verdict and see whose turn it is."""
+        stream.proposal = None
+        stream.grant = verdict.grant
+        stream.client.num_rounds += 1
+        stream.client.num_committed += verdict.num_accepted + 1
+        if stream.conn is not None:
+            self._intake.replies.append((stream.conn, verdict))
+        if stream.end.is_finished:
+            self._streams.remember_finished(stream, self._config.max_streams)
+            self._intake.free(stream)
+        elif stream.is_fused and stream.conn is not None:
+            self._streams.on_ready(stream, now)
+        else:
+            self._streams.on_drafting(stream, now)
+
+    def _settle(self, now: float) -> list[Reply]:
+        """Admit who fits now, tell the load if it is time, and hand out the replies."""
+        self._intake.admit(now)
+        load = self._intake.load()
+        if load != self._told_load and now >= self._tell_load_at:
+            self._told_load, self._tell_load_at = load, now + LOAD_INTERVAL_S
+            self._intake.replies.extend((conn, load) for conn in self._sessions.welcome_conns())
+        replies, self._intake.replies = self._intake.replies, []
+        return replies
+
+
+def _learn(stream: Stream, outcome: Outcome) -> None:
+    """A verified proposal is evidence of its client; the target's own steps (opening, fused) are not."""
+    if stream.proposal is not None:
+        stream.client.on_proposal_verified(len(stream.proposal.tokens), outcome.num_accepted)

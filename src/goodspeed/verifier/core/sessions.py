@@ -1,0 +1,78 @@
+"""Who is connected: one session a link, at most one session a client."""
+
+from dataclasses import dataclass
+
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.messages import Hello, Welcome
+from goodspeed.protocol.session import check_hello
+from goodspeed.scheduling.policies import ESTIMATORS
+from goodspeed.verifier.core.client import Client, ClientTable, ConnId
+from goodspeed.verifier.core.config import CoreConfig
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A link, from its connection to its end; it has a client once its Hello was welcome."""
+
+    conn: ConnId
+    since: float
+    client: Client | None = None
+
+
+class Sessions:
+    """Open sessions by link, and all clients ever met (within bounds)."""
+
+    def __init__(self, config: CoreConfig, welcome: Welcome, tokenizer_fingerprint: str) -> None:
+        self.clients = ClientTable()
+        self._config = config
+        self._welcome = welcome
+        self._tokenizer_fingerprint = tokenizer_fingerprint
+        self._sessions: dict[ConnId, Session] = {}
+        self._strangers: dict[ConnId, Session] = {}  # who has not said Hello yet, the oldest first
+
+    def get(self, conn: ConnId) -> Session | None:
+        """None: the session has ended."""
+        return self._sessions.get(conn)
+
+    def all(self) -> list[Session]:
+        return list(self._sessions.values())
+
+    def welcome_conns(self) -> list[ConnId]:
+        """The links whose Hello was welcome."""
+        return [session.conn for session in self._sessions.values() if session.client]
+
+    def oldest_stranger(self) -> Session | None:
+        """The session that waits for its Hello for longest."""
+        return next(iter(self._strangers.values()), None)
+
+    def begin(self, conn: ConnId, now: float) -> None:
+        self._sessions[conn] = self._strangers[conn] = Session(conn, now)
+
+    def end(self, session: Session) -> None:
+        del self._sessions[session.conn]
+        self._strangers.pop(session.conn, None)
+        if session.client and session.client.conn == session.conn:
+            session.client.conn = None
+
+    def introduce(self, session: Session, hello: Hello) -> Session | None:
+        """Give the session its client. Returns the older session of that client, which the caller must end.
+
+        Raises ProtocolError (session) for a Hello that is not welcome.
+        """
+        if session.client:
+            raise ProtocolError(ErrorCode.OUT_OF_ORDER, "a second Hello, expected one")
+        check_hello(hello, self._welcome, self._tokenizer_fingerprint)
+        client = self.clients.get(hello.drafter)
+        if client is None:
+            estimator = ESTIMATORS[self._config.estimator](self._config.beta, self._config.eta)
+            client = Client(hello.drafter, estimator)
+        older = None if client.conn is None else self._sessions[client.conn]
+        session.client = client
+        del self._strangers[session.conn]
+        self.clients.add(client)
+        return older
+
+    def bind(self, session: Session) -> None:
+        """Messages to the session's client go to this session from now on."""
+        assert session.client is not None
+        session.client.conn = session.conn

@@ -1,0 +1,47 @@
+"""A stream as the verifier's core sees it: whose it is, and what it waits for."""
+
+from dataclasses import dataclass
+
+from goodspeed.engine.base import StreamKey
+from goodspeed.protocol.messages import Mode, Open, Propose
+from goodspeed.protocol.session import VerifierStream
+from goodspeed.verifier.core.client import Client, ConnId
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """An admitted stream. What it waits for is the part of the StreamTable in which it is."""
+
+    key: StreamKey
+    client: Client
+    conn: ConnId | None  # None: its session is gone, its lease runs
+    end: VerifierStream
+    capacity: int  # KV tokens reserved
+    num_unprefilled: int
+    since: float  # when it began to wait for what it waits for
+    is_late: bool = False  # a batch closed without its proposal
+    proposal: Propose | None = None  # to be verified
+    grant: int = 0  # of its last verdict
+
+    @property
+    def request(self) -> Open:
+        return self.end.request
+
+    @property
+    def is_fused(self) -> bool:
+        return self.end.request.mode is Mode.FUSED
+
+    @property
+    def num_tokens(self) -> int:
+        """What its verification adds to a step."""
+        return 1 + (len(self.proposal.tokens) if self.proposal else 0)
+
+    def can_resume(self, request: Open) -> bool:
+        """Whether the engine's state of this stream is just what the reopening asks for."""
+        mine = self.request
+        return (
+            self.num_unprefilled == 0
+            and list(request.tokens) == self.end.committed
+            and (request.num_prompt, request.max_tokens) == (mine.num_prompt, mine.max_tokens)
+            and (request.sampling, request.logprobs) == (mine.sampling, mine.logprobs)
+        )

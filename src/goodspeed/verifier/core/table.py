@@ -1,0 +1,152 @@
+"""All admitted streams, by what they wait for, and what the engine has yet to hear of them."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+from goodspeed.engine.base import Prefill, StreamKey, StreamSpec, Work
+from goodspeed.protocol.session import VerifierStream
+from goodspeed.verifier.core.client import Client
+from goodspeed.verifier.core.stream import Stream
+
+
+class StreamTable:
+    """Every stream is in one part, or in the engine's running step (then in none).
+
+    prefilling   its prefix is not wholly in the engine's step yet; in order of admission
+    ready        it can be verified: a proposal has come, or it is fused; in order of arrival
+    drafting     it is the drafter's turn, or the drafter is lost; in the order in which leases expire
+    """
+
+    def __init__(self) -> None:
+        self.prefilling: dict[StreamKey, Stream] = {}
+        self.ready: dict[StreamKey, Stream] = {}
+        self.drafting: dict[StreamKey, Stream] = {}
+        self._by_key: dict[StreamKey, Stream] = {}
+        self._by_name: dict[str, dict[int, Stream]] = {}
+        self._finished: dict[str, dict[int, VerifierStream]] = {}
+        self._keys = itertools.count(1)
+        self._opened: dict[StreamKey, StreamSpec] = {}
+        self._closed: list[StreamKey] = []
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._by_key.values())
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.ready or self.prefilling)
+
+    @property
+    def has_news(self) -> bool:
+        """The engine has yet to hear of an opening or a closing."""
+        return bool(self._opened or self._closed)
+
+    def next_key(self) -> StreamKey:
+        return next(self._keys)
+
+    def with_key(self, key: StreamKey) -> Stream | None:
+        return self._by_key.get(key)
+
+    def of(self, client: Client) -> Mapping[int, Stream]:
+        """The client's streams by their stream ids."""
+        return self._by_name.get(client.name, {})
+
+    def open(self, stream: Stream) -> None:
+        """A newly admitted stream: the engine will hear of it with the next batch."""
+        self._opened[stream.key] = stream.end.spec()
+        self._add(stream)
+        self.prefilling[stream.key] = stream
+
+    def count(self, client: Client) -> int:
+        """The client's streams in its present session."""
+        return sum(stream.conn == client.conn for stream in self.of(client).values())
+
+    def is_stepping(self, stream: Stream) -> bool:
+        """The engine is at work on it."""
+        return not any(stream.key in part for part in (self.prefilling, self.ready, self.drafting))
+
+    def oldest_orphan(self) -> Stream | None:
+        """The stream whose drafter is lost for longest, unless the engine is at work on it."""
+        return next((stream for stream in self.drafting.values() if stream.conn is None), None)
+
+    def adopt(self, stream: Stream, now: float) -> None:
+        """The stream takes the place of one with the same key, whose state in the engine it continues."""
+        self._leave_parts(stream)
+        self._add(stream)
+        self.on_ready(stream, now)
+
+    def on_ready(self, stream: Stream, now: float) -> None:
+        """The stream can be verified."""
+        self._leave_parts(stream)
+        stream.since = now
+        self.ready[stream.key] = stream
+
+    def on_stepping(self, work: Sequence[Work]) -> None:
+        """The engine begins a step over this work; who could have joined and did not is late."""
+        for item in work:
+            stream = self._by_key[item.stream]
+            if isinstance(item, Prefill):
+                stream.num_unprefilled -= item.num_tokens
+            if stream.num_unprefilled == 0:
+                self._leave_parts(stream)
+        for stream in self.drafting.values():
+            stream.is_late = True
+
+    def on_drafting(self, stream: Stream, now: float) -> None:
+        """It is the drafter's turn; `now` never falls from call to call."""
+        self._leave_parts(stream)
+        stream.since = now
+        stream.is_late = False
+        self.drafting[stream.key] = stream
+
+    def on_orphaned(self, stream: Stream, now: float) -> None:
+        """Its session is gone: its lease begins, at once or when the engine is done with it."""
+        stream.conn = None
+        if not self.is_stepping(stream):
+            self.on_drafting(stream, now)
+
+    def close(self, stream: Stream) -> None:
+        """Forget the stream; the engine will hear of it with the next batch, if it knows it."""
+        self._leave_parts(stream)
+        del self._by_key[stream.key]
+        streams = self._by_name[stream.client.name]
+        del streams[stream.request.stream]
+        if not streams:
+            del self._by_name[stream.client.name]
+        if self._opened.pop(stream.key, None) is None:
+            self._closed.append(stream.key)
+
+    def remember_finished(self, stream: Stream, most: int) -> None:
+        """Keep the last verdicts of a session's streams, for proposals that are repeated late."""
+        finished = self._finished.setdefault(stream.client.name, {})
+        finished[stream.request.stream] = stream.end
+        while len(finished) > most:
+            del finished[next(iter(finished))]
+
+    def finished(self, client: Client, stream_id: int) -> VerifierStream | None:
+        return self._finished.get(client.name, {}).get(stream_id)
+
+    def forget_finished(self, client: Client, stream_id: int | None = None) -> None:
+        """Of one stream, or of all of the client."""
+        if stream_id is None:
+            self._finished.pop(client.name, None)
+        else:
+            self._finished.get(client.name, {}).pop(stream_id, None)
+
+    def take_news(self) -> tuple[tuple[StreamKey, ...], tuple[tuple[StreamKey, StreamSpec], ...]]:
+        """(closed, opened) since the last call. Closing comes first: what it frees may be promised to the opened."""
+        news = tuple(self._closed), tuple(self._opened.items())
+        self._closed.clear()
+        self._opened.clear()
+        return news
+
+    def _add(self, stream: Stream) -> None:
+        self._by_key[stream.key] = stream
+        self._by_name.setdefault(stream.client.name, {})[stream.request.stream] = stream
+
+    def _leave_parts(self, stream: Stream) -> None:
+        self.prefilling.pop(stream.key, None)
+        self.ready.pop(stream.key, None)
+        self.drafting.pop(stream.key, None)

@@ -1,0 +1,135 @@
+"""Memory, the queue, and prompts in chunks."""
+
+from collections.abc import Sequence
+
+from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, alone, opening
+
+from goodspeed.engine.base import Prefill, Verify
+from goodspeed.engine.toy import toy_info
+from goodspeed.errors import ErrorCode
+from goodspeed.protocol.messages import Cancel, Error, Message, Opened
+from goodspeed.verifier.core.config import CoreConfig
+
+STREAM_TOKENS = 23  # of the streams that opening() makes
+
+
+def small(num_streams: int, config: CoreConfig | None = None) -> VirtualVerifier:
+    """A verifier with memory for so many streams."""
+    return VirtualVerifier(config, toy_info(kv_capacity=num_streams * STREAM_TOKENS))
+
+
+def opened(messages: Sequence[Message]) -> list[int]:
+    return [message.stream for message in messages if isinstance(message, Opened)]
+
+
+def refused(messages: Sequence[Message]) -> list[int]:
+    return [
+        message.stream or 0 for message in messages if isinstance(message, Error) and message.code is ErrorCode.CAPACITY
+    ]
+
+
+def test_streams_wait_for_memory_and_all_are_served() -> None:
+    verifier = small(num_streams=3)
+    drafters = [VirtualDrafter(verifier, f"drafter {i}", 0.7) for i in range(4)]
+    for drafter in drafters:
+        for stream in range(5):
+            drafter.open(opening(stream))
+    load = verifier.core.stats().load
+    assert (load.open_streams, load.queued_streams, load.kv_used) == (3, 17, 3 * STREAM_TOKENS)
+    verifier.run(60.0)
+    for drafter in drafters:
+        assert drafter.texts == {stream: alone(opening(stream)) for stream in range(5)}
+    load = verifier.core.stats().load
+    assert (load.open_streams, load.queued_streams, load.kv_used) == (0, 0, 0)
+
+
+def test_clients_take_turns_in_the_queue() -> None:
+    verifier = small(num_streams=1)
+    flood, guest = verifier.welcome("flood"), verifier.welcome("guest")
+    for stream in range(10):
+        verifier.tell(flood, opening(stream))
+    verifier.tell(guest, opening(1))
+    assert opened(verifier.tell(flood, Cancel(0, 0))) == [1]
+    verifier.tell(flood, Cancel(1, 0))
+    assert opened(verifier.take(guest)) == [1]
+
+
+def test_a_session_has_a_limit_of_streams() -> None:
+    verifier = small(2, CoreConfig(max_streams=4))
+    conn = verifier.welcome("edge")
+    replies = [message for stream in range(6) for message in verifier.tell(conn, opening(stream))]
+    assert opened(replies) == [0, 1]
+    assert refused(replies) == [4, 5]
+
+
+def test_full_queue_turns_the_greediest_away() -> None:
+    verifier = small(1, CoreConfig(max_queued=8, max_streams=1000))
+    flood, guest = verifier.welcome("flood"), verifier.welcome("guest")
+    for stream in range(50):
+        verifier.tell(flood, opening(stream))
+    assert verifier.core.stats().load.queued_streams == 8
+    assert refused(verifier.tell(guest, opening(1))) == []  # it waits
+    assert refused(verifier.take(flood)) == [8]  # the newest of the longest queue made room
+
+
+def test_cancelled_and_lost_streams_leave_the_queue() -> None:
+    verifier = small(num_streams=1)
+    conn = verifier.welcome("edge")
+    for stream in range(4):
+        verifier.tell(conn, opening(stream))
+    verifier.tell(conn, Cancel(2, 0))
+    assert verifier.core.stats().load.queued_streams == 2
+    verifier.disconnect(conn)
+    assert verifier.core.stats().load.queued_streams == 0
+
+
+def test_lost_drafters_memory_yields_to_those_who_wait() -> None:
+    verifier = small(num_streams=1)
+    lost, guest = verifier.welcome("lost"), verifier.welcome("guest")
+    verifier.tell(lost, opening(1))
+    verifier.step_until_idle()
+    verifier.tell(guest, opening(1))
+    assert opened(verifier.take(guest)) == []
+    verifier.disconnect(lost)
+    assert opened(verifier.take(guest)) == [1]
+    verifier.step_until_idle()
+    assert verifier.engine.num_open == 1
+
+
+def test_long_prompt_is_prefilled_in_chunks_beside_the_proposals_of_others() -> None:
+    verifier = VirtualVerifier(CoreConfig(prefill_chunk=64))
+    drafter = VirtualDrafter(verifier, "chatty", 0.7)
+    drafter.open(opening(1, max_tokens=200))
+    verifier.run(0.2)
+    first = len(verifier.batches)
+    newcomer = verifier.welcome("newcomer")
+    long_prompt = tuple(i % 250 for i in range(1000))
+    verifier.tell(newcomer, opening(1, prompt=long_prompt))
+    verifier.run(2.0)
+    works = [batch.work for batch in verifier.batches[first:]]
+    chunks = [sum(item.num_tokens for item in work if isinstance(item, Prefill)) for work in works]
+    assert sum(chunks) == 1000
+    assert max(chunks) == 64
+    prefilling = [work for work, chunk in zip(works, chunks, strict=True) if chunk]
+    num_shared = sum(any(isinstance(item, Verify) for item in work) for work in prefilling)
+    assert num_shared > len(prefilling) / 3  # the other stream went on meanwhile
+    verifier.run(30.0)
+    assert drafter.texts[1] == alone(opening(1, max_tokens=200))
+
+
+def test_short_prompt_overtakes_a_long_one() -> None:
+    verifier = VirtualVerifier(CoreConfig(prefill_chunk=64))
+    conn = verifier.welcome("edge")
+    verifier.tell(conn, opening(1, prompt=(1,) * 1000))
+    verifier.step()
+    verifier.tell(conn, opening(2, prompt=(1,) * 30))
+    batch = verifier.step()
+    assert batch is not None
+    assert batch.work == (Prefill(1, 34), Prefill(2, 30))
+
+
+def test_one_prompt_alone_gets_the_whole_chunk() -> None:
+    verifier = VirtualVerifier(CoreConfig(prefill_chunk=100))
+    verifier.tell(verifier.welcome("edge"), opening(1, prompt=(1,) * 250))
+    verifier.step_until_idle()
+    assert [batch.work for batch in verifier.batches] == [(Prefill(1, 100),), (Prefill(1, 100),), (Prefill(1, 50),)]

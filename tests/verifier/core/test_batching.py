@@ -1,0 +1,138 @@
+"""When a batch closes, with hand-made times."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
+
+from goodspeed.verifier.core.batching.barrier import BarrierBatching
+from goodspeed.verifier.core.batching.base import Arrival, Waiting
+from goodspeed.verifier.core.batching.deadline import DeadlineBatching
+from goodspeed.verifier.core.batching.policies import BATCHINGS
+from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.step_time import StepTime
+
+NOW = 50.0
+
+
+def learned_step_time(base_s: float, token_s: float) -> StepTime:
+    step_time = StepTime()
+    for num_tokens in (2, 8, 5, 12, 3):
+        step_time.observe(num_tokens, base_s + token_s * num_tokens)
+    return step_time
+
+
+def waiting(*arrivals: Arrival, num_ready: int = 1, base_s: float = 0.050, token_s: float = 0.001) -> Waiting:
+    return Waiting(
+        num_ready=num_ready,
+        num_ready_tokens=5 * num_ready,
+        ready_since=NOW,
+        num_absent=len(arrivals),
+        arrivals=arrivals,
+        gap_s=0.020,
+        step_time=learned_step_time(base_s, token_s),
+    )
+
+
+def arrival(after_s: float, latest_s: float | None = None) -> Arrival:
+    return Arrival(NOW + after_s, NOW + (latest_s or after_s + 0.002), num_tokens=5)
+
+
+@pytest.mark.parametrize("name", BATCHINGS)
+def test_nobody_to_wait_for_closes_now(name: str) -> None:
+    assert BATCHINGS[name](1.0).close_at(waiting(), NOW) <= NOW
+
+
+def test_deadline_waits_for_a_proposal_that_is_nearly_there() -> None:
+    assert DeadlineBatching().close_at(waiting(arrival(0.005, latest_s=0.009)), NOW) == NOW + 0.009
+
+
+def test_deadline_does_not_wait_for_one_that_comes_when_the_step_would_be_over() -> None:
+    assert DeadlineBatching().close_at(waiting(arrival(0.054)), NOW) == NOW
+
+
+def test_many_who_are_ready_do_not_wait_for_one() -> None:
+    one_straggler = waiting(arrival(0.045), num_ready=12, base_s=0.005, token_s=0.001)
+    assert DeadlineBatching().close_at(one_straggler, NOW) == NOW
+
+
+def test_one_who_is_ready_waits_for_many() -> None:
+    crowd = [arrival(0.020 + 0.0001 * i, latest_s=0.025) for i in range(8)]
+    assert DeadlineBatching().close_at(waiting(*crowd), NOW) == NOW + 0.025
+
+
+def test_deadline_takes_the_near_ones_and_leaves_the_far_one() -> None:
+    near, far = arrival(0.002), arrival(0.049)
+    assert DeadlineBatching().close_at(waiting(near, far, num_ready=4), NOW) == near.latest
+
+
+def test_unlearned_step_time_closes_now() -> None:
+    unlearned = replace(waiting(arrival(0.001)), step_time=StepTime())
+    assert DeadlineBatching().close_at(unlearned, NOW) == NOW
+
+
+def test_barrier_waits_for_the_absent_but_not_forever() -> None:
+    assert BarrierBatching(timeout_s=0.7).close_at(waiting(arrival(5.0)), NOW + 0.1) == NOW + 0.7
+
+
+def goodput(batching: str, gaps_s: list[float], base_s: float, token_s: float) -> float:
+    """Committed tokens per second of drafters with these mean gaps (20% jitter), in virtual time."""
+    rng = np.random.default_rng(0)
+    verifier = VirtualVerifier(
+        CoreConfig(batching=batching, budget=6 * len(gaps_s)),
+        roomy_info(),
+        step_s=lambda num_tokens: base_s + token_s * num_tokens,
+    )
+    drafters = []
+    for i, gap_s in enumerate(gaps_s):
+
+        def jittered(gap_s: float = gap_s) -> float:
+            return gap_s * float(np.exp(0.2 * rng.standard_normal()))
+
+        drafters.append(VirtualDrafter(verifier, f"drafter {i}", 0.7, jittered))
+        drafters[-1].open(opening(1, max_tokens=100_000))
+    verifier.run(20.0)
+    return sum(drafter.num_committed for drafter in drafters) / 20.0
+
+
+@pytest.mark.parametrize(
+    ("gaps_s", "base_s", "token_s"),
+    [
+        ([0.002, 0.01, 0.02, 0.04], 0.050, 0.010),
+        ([0.03, 0.03, 0.03, 0.03], 0.050, 0.001),
+        ([0.02, 0.04, 0.06, 0.10], 0.020, 0.0002),
+        ([0.005, 0.005, 0.1, 0.1], 0.040, 0.002),
+        ([0.1, 0.1, 0.1, 0.1], 0.030, 0.006),
+    ],
+    ids=["slow engine", "equal gaps", "wide area", "two fast, two slow", "slow drafts"],
+)
+def test_deadline_is_about_as_good_as_the_barrier_or_better(gaps_s: list[float], base_s: float, token_s: float) -> None:
+    assert goodput("deadline", gaps_s, base_s, token_s) > 0.97 * goodput("barrier", gaps_s, base_s, token_s)
+
+
+def test_one_slow_drafter_does_not_slow_the_others_under_deadline() -> None:
+    gaps_s = [0.005, 0.005, 0.005, 0.5]
+    assert goodput("deadline", gaps_s, 0.030, 0.003) > 4 * goodput("barrier", gaps_s, 0.030, 0.003)
+
+
+def test_a_dead_drafter_costs_the_barrier_one_timeout() -> None:
+    verifier = VirtualVerifier(CoreConfig(batching="barrier", barrier_timeout_s=1.0))
+    dead = verifier.welcome("dead")
+    verifier.tell(dead, opening(1))
+    alive = VirtualDrafter(verifier, "alive", 0.7)
+    alive.open(opening(1, max_tokens=400))
+    verifier.run(10.0)
+    assert len(alive.texts[1]) == 403  # at a timeout a round it would have 10 rounds
+
+
+def test_step_time_learns_base_and_slope() -> None:
+    step_time = learned_step_time(0.04, 0.003)
+    assert step_time.predict(20) == pytest.approx(0.1)
+
+
+def test_step_time_of_equal_steps_has_no_slope() -> None:
+    step_time = StepTime()
+    for _ in range(10):
+        step_time.observe(4, 0.03)
+    assert step_time.predict(100) == pytest.approx(0.03)

@@ -1,0 +1,209 @@
+"""Whatever drafters do, in whatever order: the core never raises, and its promises hold.
+
+The toy engine asserts the rest: memory within its capacity, one piece of work per stream, prefixes before proposals.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.verifier.virtual import alone, hello, opening
+
+from goodspeed.engine.base import Draft, Outcome, Prefill, Verify
+from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.messages import Cancel, Error, Load, Message, Mode, Propose, Refused, Verdict
+from goodspeed.protocol.session import DrafterStream
+from goodspeed.scheduling.policies import SCHEDULERS
+from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.batching.policies import BATCHINGS
+from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core import VerifierCore
+
+BUDGET = 10
+PREFILL_CHUNK = 16
+KV_CAPACITY = 400
+drafters = st.integers(0, 2)
+stream_ids = st.integers(0, 3)
+MISHAPS = ("reconnect", "disconnect", "reopen", "repeat", "cancel", "wrong proposal", "garbage", "failure")
+
+
+class RandomTraffic(RuleBasedStateMachine):
+    """Three drafters who know the protocol, and do what they like."""
+
+    @initialize(scheduler=st.sampled_from(list(SCHEDULERS)), batching=st.sampled_from(list(BATCHINGS)))
+    def start(self, scheduler: str, batching: str) -> None:
+        config = CoreConfig(
+            scheduler=scheduler,
+            batching=batching,
+            budget=BUDGET,
+            prefill_chunk=PREFILL_CHUNK,
+            max_streams=3,
+            max_queued=4,
+            lease_s=5.0,
+        )
+        self.engine = ToyTarget(toy_info(kv_capacity=KV_CAPACITY))
+        self.core = VerifierCore(config, self.engine.info)
+        self.now = 0.0
+        self.batch: Batch | None = None
+        self.outcomes: list[Outcome] = []
+        self.conns: dict[int, int] = {}
+        self.num_conns = 0
+        self.streams: dict[tuple[int, int], DrafterStream] = {}
+        for drafter in range(3):
+            self.reconnect(drafter)
+
+    @rule(drafter=drafters, stream=stream_ids, num_prompt=st.integers(1, 40), is_fused=st.booleans())
+    def open(self, drafter: int, stream: int, num_prompt: int, is_fused: bool) -> None:
+        if (drafter, stream) not in self.streams:
+            mode = Mode.FUSED if is_fused else Mode.DISTRIBUTED
+            request = replace(opening(stream, prompt=range(num_prompt), max_tokens=15), mode=mode)
+            self.streams[drafter, stream] = DrafterStream(request)
+            self.tell(drafter, request)
+
+    @rule(num_right=st.integers(0, 8), num_wrong=st.integers(0, 8))
+    def propose(self, num_right: int, num_wrong: int) -> None:
+        for (drafter, _), known in list(self.streams.items()):
+            if known.is_ready and known.opening.mode is Mode.DISTRIBUTED:
+                start = len(known.committed)
+                tokens = (*alone(known.opening)[start : start + num_right], *(3,) * num_wrong)[: known.max_draft]
+                self.tell(drafter, known.propose(Draft(tokens, ()), drafting_s=0.0))
+
+    @rule()
+    def step(self) -> None:
+        if self.batch is None:
+            self.begin_step()
+        else:
+            self.finish_step()
+
+    @rule()
+    def whole_step(self) -> None:
+        self.step()
+        self.step()
+
+    @rule(mishap=st.sampled_from(MISHAPS), drafter=drafters, stream=stream_ids)
+    def something_happens(self, mishap: str, drafter: int, stream: int) -> None:
+        known = self.streams.get((drafter, stream))
+        match mishap:
+            case "reconnect":
+                self.reconnect(drafter)
+            case "disconnect":
+                self.disconnect(drafter)
+            case "reopen" if known:
+                self.tell(drafter, known.reopen())
+            case "repeat" if known and (proposal := known.repeat()):
+                self.tell(drafter, proposal)
+            case "cancel" if known:
+                del self.streams[drafter, stream]
+                self.tell(drafter, Cancel(stream, known.opening.epoch))
+            case "wrong proposal":
+                self.tell(drafter, Propose(stream, 0, 1, 5, 77, (300,) * 20))
+            case "garbage" if conn := self.conns.get(drafter):
+                error = ProtocolError(ErrorCode.MALFORMED, "garbage", stream)
+                self.take(self.core.on_malformed(conn, error, self.now))
+            case "failure" if self.batch is not None:
+                batch, self.batch = self.batch, None
+                self.take(self.core.on_failed(batch, "planted", self.now))
+
+    @rule(seconds=st.sampled_from([0.001, 0.1, 2.0, 6.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.take(self.core.on_time(self.now))
+
+    def reconnect(self, drafter: int) -> None:
+        """A new link, over which every stream is resumed."""
+        self.num_conns += 1
+        self.core.on_connect(self.num_conns, self.now)
+        self.conns[drafter] = self.num_conns
+        self.tell(drafter, hello(f"drafter {drafter}"))
+        for known in [known for (whose, _), known in self.streams.items() if whose == drafter]:
+            self.tell(drafter, known.reopen())
+
+    def disconnect(self, drafter: int) -> None:
+        if conn := self.conns.pop(drafter, None):
+            self.take(self.core.on_disconnect(conn, self.now))
+
+    def begin_step(self) -> None:
+        self.batch = self.core.next_batch(self.now)
+        if self.batch is None:
+            return
+        drafted = [len(item.draft_tokens) for item in self.batch.work if isinstance(item, Verify)]
+        prefilled = [item.num_tokens for item in self.batch.work if isinstance(item, Prefill)]
+        assert sum(drafted) <= BUDGET
+        assert sum(prefilled) <= PREFILL_CHUNK
+        for key in self.batch.closed:
+            self.engine.close(key)
+        for key, spec in self.batch.opened:
+            self.engine.open(key, spec)
+        self.outcomes = self.engine.step(self.batch.work) if self.batch.work else []
+
+    def finish_step(self) -> None:
+        assert self.batch is not None
+        batch, self.batch = self.batch, None
+        self.now += 0.05
+        self.take(self.core.on_verified(batch, self.outcomes, self.now - 0.05, self.now))
+
+    @invariant()
+    def memory_is_within_bounds(self) -> None:
+        load = self.core.stats().load
+        assert 0 <= load.kv_used <= KV_CAPACITY
+        assert load.queued_streams <= 4
+
+    @invariant()
+    def grants_are_within_the_budget(self) -> None:
+        assert all(0 <= client.grant <= BUDGET for client in self.core.stats().clients)
+
+    def teardown(self) -> None:
+        """After everybody has left, nothing is held."""
+        if self.batch is not None:
+            self.finish_step()
+        for drafter in list(self.conns):
+            self.disconnect(drafter)
+        self.wait(6.0)
+        while batch := self.core.next_batch(self.now):
+            assert not batch.work
+            for key in batch.closed:
+                self.engine.close(key)
+            for key, spec in batch.opened:
+                self.engine.open(key, spec)
+            self.core.on_verified(batch, [], self.now, self.now)
+        assert self.engine.num_open == 0
+        assert self.core.stats().load == Load(0, 0, 0, KV_CAPACITY)
+
+    def tell(self, drafter: int, message: Message) -> None:
+        if conn := self.conns.get(drafter):
+            self.take(self.core.on_message(conn, message, self.now))
+
+    def take(self, replies: Sequence[tuple[int, Message]]) -> None:
+        drafter_of = {conn: drafter for drafter, conn in self.conns.items()}
+        for conn, message in replies:
+            drafter = drafter_of.get(conn)
+            if drafter is None:
+                assert not isinstance(message, Verdict)
+            elif isinstance(message, Verdict):
+                self.take_verdict(drafter, message)
+            elif isinstance(message, Error) and message.stream is not None:
+                self.take_error(drafter, message.stream, message.epoch)
+            elif isinstance(message, Refused | Error):
+                self.conns.pop(drafter, None)
+
+    def take_verdict(self, drafter: int, verdict: Verdict) -> None:
+        """Committed text is the target's own, whatever happens."""
+        known = self.streams.get((drafter, verdict.stream))
+        if known is None:
+            return
+        known.on_verdict(verdict)
+        assert known.committed == alone(known.opening)[: len(known.committed)]
+        if known.finish:
+            del self.streams[drafter, verdict.stream]
+
+    def take_error(self, drafter: int, stream: int, epoch: int) -> None:
+        known = self.streams.get((drafter, stream))
+        if known and known.opening.epoch == epoch:
+            del self.streams[drafter, stream]
+
+
+TestRandomTraffic = RandomTraffic.TestCase
+TestRandomTraffic.settings = settings(max_examples=60, stateful_step_count=80, deadline=None)

@@ -1,0 +1,350 @@
+"""Streams through the core: texts, sessions, leases, duplicates, faults."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, alone, hello, opening
+
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.base import Prefill
+from goodspeed.engine.toy import toy_info
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.messages import (
+    Cancel,
+    Error,
+    FinishReason,
+    Load,
+    Message,
+    Mode,
+    Open,
+    Opened,
+    Propose,
+    Refused,
+    Verdict,
+    Welcome,
+)
+from goodspeed.protocol.session import digest
+from goodspeed.verifier.core.config import CoreConfig
+
+COUPLED = Sampling(temperature=0.8, seed=7, rule=Rule.COUPLED)
+
+
+def load(verifier: VirtualVerifier) -> Load:
+    return verifier.core.stats().load
+
+
+def kinds(messages: Sequence[Message]) -> list[type]:
+    return [type(message) for message in messages]
+
+
+def errors(messages: Sequence[Message]) -> list[tuple[ErrorCode, int | None]]:
+    return [(message.code, message.stream) for message in messages if isinstance(message, Error)]
+
+
+def started(verifier: VirtualVerifier, conn: int, request: Open) -> Verdict:
+    """Open the stream and run it up to its first verdict."""
+    verifier.tell(conn, request)
+    while not (verdicts := [message for message in verifier.take(conn) if isinstance(message, Verdict)]):
+        assert verifier.step()
+    return verdicts[0]
+
+
+def proposal(request: Open, verdict: Verdict, tokens: tuple[int, ...]) -> Propose:
+    """The next round's, for a stream whose text so far is the target's own."""
+    committed = alone(request)[: verdict.committed_length]
+    return Propose(
+        request.stream, request.epoch, verdict.round + 1, verdict.committed_length, digest(committed), tokens
+    )
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), COUPLED], ids=["greedy", "coupled"])
+def test_every_text_is_the_targets_own_whoever_drafts(sampling: Sampling) -> None:
+    verifier = VirtualVerifier()
+    drafters = [VirtualDrafter(verifier, f"drafter {i}", i / 4) for i in range(5)]
+    requests = [opening(stream, prompt=range(stream, stream + 5), sampling=sampling) for stream in (1, 2, 3)]
+    for drafter in drafters:
+        for request in requests:
+            drafter.open(request)
+    verifier.run(10.0)
+    for drafter in drafters:
+        assert drafter.texts == {request.stream: alone(request) for request in requests}
+    assert load(verifier).kv_used == verifier.engine.num_open == 0
+
+
+def test_fused_stream_needs_no_proposals_and_teaches_no_estimator() -> None:
+    verifier = VirtualVerifier()
+    drafter = VirtualDrafter(verifier, "edge", 0.9)
+    request = replace(opening(1), mode=Mode.FUSED)
+    drafter.open(request)
+    verifier.run(5.0)
+    assert drafter.texts == {1: alone(request)}
+    (client,) = verifier.core.stats().clients
+    assert (client.num_proposed, client.num_committed) == (0, 20)
+    assert client.estimator.goodput == 1.0
+    assert client.num_rounds == 20
+
+
+def test_end_token_finishes_a_stream_with_reason_stop() -> None:
+    verifier = VirtualVerifier()
+    text = alone(opening(1))
+    request = replace(opening(1), end_tokens=(text[8],))
+    drafter = VirtualDrafter(verifier, "edge", 1.0)
+    drafter.open(request)
+    verifier.run(5.0)
+    assert drafter.texts[1] == alone(request)
+    assert drafter.texts[1][-1] == text[8]
+
+
+def test_hello_is_answered_with_limits_and_load() -> None:
+    verifier = VirtualVerifier(CoreConfig(max_streams=9, name="verifier-a"))
+    conn = verifier.connect()
+    welcome, first_load = verifier.tell(conn, hello("edge"))
+    assert isinstance(welcome, Welcome)
+    assert (welcome.verifier, welcome.max_streams, welcome.model) == ("verifier-a", 9, "toy")
+    assert isinstance(first_load, Load)
+
+
+def test_wrong_fingerprint_is_refused() -> None:
+    verifier = VirtualVerifier()
+    (refused,) = verifier.tell(verifier.connect(), hello("edge", tokenizer_fingerprint="other"))
+    assert isinstance(refused, Refused)
+    assert refused.code is ErrorCode.TOKENIZER_MISMATCH
+
+
+def test_anything_before_hello_is_refused_and_then_ignored() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.connect()
+    assert kinds(verifier.tell(conn, opening(1))) == [Refused]
+    assert verifier.tell(conn, hello("edge")) == []
+
+
+def test_silent_link_is_shown_out() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.connect()
+    verifier.pass_time(10.0)
+    assert kinds(verifier.take(conn)) == [Refused]
+
+
+def test_second_session_of_a_drafter_supersedes_the_first() -> None:
+    verifier = VirtualVerifier()
+    first = verifier.welcome("edge")
+    started(verifier, first, opening(1))
+    second = verifier.connect()
+    assert kinds(verifier.tell(second, hello("edge"))) == [Welcome, Load]
+    assert errors(verifier.take(first)) == [(ErrorCode.SUPERSEDED, None)]
+    assert verifier.tell(first, opening(2)) == []
+    assert kinds(verifier.tell(second, replace(opening(1), epoch=1))) == [Opened]
+    assert load(verifier).open_streams == 1
+
+
+def test_killed_drafter_resumes_where_the_text_was() -> None:
+    verifier = VirtualVerifier()
+    drafter = VirtualDrafter(verifier, "edge", 0.6)
+    other = VirtualDrafter(verifier, "other", 0.6)
+    request = opening(1, max_tokens=60, sampling=COUPLED)
+    drafter.open(request)
+    other.open(request)
+    for _ in range(6):
+        verifier.run(0.043)
+        drafter.reconnect("edge")
+    verifier.run(10.0)
+    assert drafter.texts == other.texts == {1: alone(request)}
+    assert not drafter.errors
+    assert load(verifier).kv_used == verifier.engine.num_open == 0
+
+
+def test_reopening_with_the_committed_prefix_prefills_nothing() -> None:
+    verifier = VirtualVerifier()
+    request = opening(1, prompt=range(200))
+    verdict = started(verifier, verifier.welcome("edge"), request)
+    again = verifier.welcome("edge")
+    resumed = replace(request, epoch=1, tokens=(*request.tokens, verdict.next_token))
+    next_verdict = started(verifier, again, resumed)
+    assert (next_verdict.round, next_verdict.epoch) == (0, 1)
+    assert [*resumed.tokens, next_verdict.next_token] == alone(request)[:202]
+    work = [item for batch in verifier.batches for item in batch.work]
+    assert sum(item.num_tokens for item in work if isinstance(item, Prefill)) == 200
+
+
+def test_reopening_elsewhere_in_the_text_frees_the_old_stream_at_once() -> None:
+    verifier = VirtualVerifier()
+    request = opening(1)
+    started(verifier, verifier.welcome("edge"), request)
+    conn = verifier.welcome("edge")
+    verifier.tell(conn, replace(request, epoch=1))  # without the token of the last verdict
+    assert load(verifier).open_streams == 1
+    verifier.step_until_idle()
+    assert verifier.engine.num_open == 1
+
+
+def test_expired_lease_frees_a_lost_stream() -> None:
+    verifier = VirtualVerifier(CoreConfig(lease_s=30.0))
+    conn = verifier.welcome("edge")
+    started(verifier, conn, opening(1))
+    verifier.disconnect(conn)
+    verifier.pass_time(29.9)
+    assert load(verifier).open_streams == 1
+    verifier.pass_time(0.2)
+    verifier.step_until_idle()
+    assert load(verifier).kv_used == verifier.engine.num_open == 0
+
+
+def test_expired_lease_of_a_silent_drafter_is_told() -> None:
+    verifier = VirtualVerifier(CoreConfig(lease_s=30.0))
+    conn = verifier.welcome("edge")
+    started(verifier, conn, opening(1))
+    verifier.pass_time(31.0)
+    assert errors(verifier.take(conn)) == [(ErrorCode.LEASE_EXPIRED, 1)]
+    assert load(verifier).kv_used == 0
+
+
+def test_drafter_lost_in_mid_step_loses_nothing_else() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    verifier.tell(conn, opening(1))
+    verifier.after(0.001, lambda: verifier.disconnect(conn))  # while the engine prefills
+    verifier.run(1.0)
+    assert load(verifier).open_streams == 1
+    verifier.run(31.0)
+    assert load(verifier).kv_used == verifier.engine.num_open == 0
+
+
+def test_cancel_frees_the_stream_even_in_mid_step() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    verifier.tell(conn, opening(1))
+
+    def cancel() -> None:
+        verifier.tell(conn, Cancel(1, 0))
+
+    verifier.after(0.001, cancel)
+    verifier.run(1.0)
+    assert load(verifier).kv_used == verifier.engine.num_open == 0
+    assert Verdict not in kinds(verifier.take(conn))
+
+
+def test_repeated_proposal_gets_the_same_verdict() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    request = opening(1)
+    propose = proposal(request, started(verifier, conn, request), tokens=())
+    assert verifier.tell(conn, propose) == []
+    assert verifier.tell(conn, propose) == []  # it is being verified
+    verifier.step_until_idle()
+    (verdict,) = verifier.take(conn)
+    assert verifier.tell(conn, propose) == [verdict]
+
+
+def test_repeated_last_proposal_gets_the_finishing_verdict() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    request = opening(1, max_tokens=2)
+    propose = proposal(request, started(verifier, conn, request), tokens=())
+    verifier.tell(conn, propose)
+    verifier.step_until_idle()
+    verdict = next(message for message in verifier.take(conn) if isinstance(message, Verdict))
+    assert verdict.finish is FinishReason.LENGTH
+    assert verifier.tell(conn, propose) == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda propose: replace(propose, digest=1), ErrorCode.DIVERGED),
+        (lambda propose: replace(propose, round=5), ErrorCode.WRONG_ROUND),
+        (lambda propose: replace(propose, tokens=(1,) * 17), ErrorCode.OVER_GRANT),
+        (lambda propose: replace(propose, tokens=(100_000,)), ErrorCode.BAD_TOKEN),
+        (lambda propose: replace(propose, confidences=(3,)), ErrorCode.MALFORMED),
+    ],
+)
+def test_wrong_proposal_ends_its_stream_alone(change: Callable[[Propose], Propose], code: ErrorCode) -> None:
+    verifier = VirtualVerifier()
+    victim = VirtualDrafter(verifier, "victim", 0.7)
+    victim.open(opening(1))
+    conn = verifier.welcome("offender")
+    verdicts = {stream: started(verifier, conn, opening(stream)) for stream in (1, 2)}
+    wrong = change(proposal(opening(1), verdicts[1], ()))
+    assert errors(verifier.tell(conn, wrong)) == [(code, 1)]
+    assert verifier.tell(conn, proposal(opening(2), verdicts[2], ())) == []
+    verifier.run(5.0)
+    assert Verdict in kinds(verifier.take(conn))
+    assert victim.texts == {1: alone(opening(1))}
+
+
+def test_stale_epoch_ends_nothing() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    request = replace(opening(1), epoch=3)
+    verdict = started(verifier, conn, request)
+    stale = replace(proposal(request, verdict, ()), epoch=2)
+    (error,) = verifier.tell(conn, stale)
+    assert isinstance(error, Error)
+    assert (error.code, error.epoch) == (ErrorCode.STALE_EPOCH, 2)
+    assert errors(verifier.tell(conn, opening(1))) == [(ErrorCode.STALE_EPOCH, 1)]
+    assert load(verifier).open_streams == 1
+
+
+def test_unknown_streams_and_verifiers_messages_are_errors() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    assert errors(verifier.tell(conn, Propose(9, 0, 1, 1, 1, ()))) == [(ErrorCode.UNKNOWN_STREAM, 9)]
+    assert errors(verifier.tell(conn, Opened(1, 0))) == [(ErrorCode.OUT_OF_ORDER, None)]
+
+
+def test_malformed_message_of_a_stream_ends_that_stream() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    started(verifier, conn, opening(1))
+    started(verifier, conn, opening(2))
+    replies = verifier.core.on_malformed(conn, ProtocolError(ErrorCode.MALFORMED, "no distribution", 1), verifier.now)
+    assert errors([message for _, message in replies]) == [(ErrorCode.MALFORMED, 1)]
+    assert load(verifier).open_streams == 1
+
+
+def test_failed_step_ends_its_streams_and_no_others() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    started(verifier, conn, opening(1))
+    verifier.tell(conn, opening(2))
+    batch = verifier.core.next_batch(verifier.now)
+    assert batch is not None
+    replies = verifier.core.on_failed(batch, "out of memory", verifier.now)
+    assert errors([message for _, message in replies]) == [(ErrorCode.INTERNAL, 2)]
+    assert load(verifier).open_streams == 1
+    closing = verifier.core.next_batch(verifier.now)
+    assert closing is not None
+    assert closing.closed == (2,)
+
+
+def test_shutdown_tells_everybody_and_closes_every_stream() -> None:
+    verifier = VirtualVerifier()
+    conns = [verifier.welcome("a"), verifier.welcome("b")]
+    started(verifier, conns[0], opening(1))
+    replies = verifier.core.on_shutdown(verifier.now)
+    assert [(conn, message.code) for conn, message in replies if isinstance(message, Error)] == [
+        (conn, ErrorCode.SHUTTING_DOWN) for conn in conns
+    ]
+    verifier.step_until_idle()
+    assert verifier.engine.num_open == 0
+
+
+def test_load_is_told_on_change_at_most_once_a_second() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    loads = []
+    for stream in range(10):
+        loads += [message for message in verifier.tell(conn, opening(stream)) if isinstance(message, Load)]
+        verifier.now += 0.05
+    assert len(loads) == 1
+    assert verifier.core.wake_at() is not None
+    verifier.pass_time(1.0)
+    (last,) = verifier.take(conn)
+    assert last == load(verifier)
+
+
+def test_too_long_a_request_is_a_bad_request_and_too_big_for_memory_is_capacity() -> None:
+    verifier = VirtualVerifier(info=toy_info(max_context=1000, kv_capacity=500))
+    conn = verifier.welcome("edge")
+    assert errors(verifier.tell(conn, opening(1, max_tokens=998))) == [(ErrorCode.BAD_REQUEST, 1)]
+    assert errors(verifier.tell(conn, opening(2, max_tokens=700))) == [(ErrorCode.CAPACITY, 2)]
