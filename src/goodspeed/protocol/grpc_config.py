@@ -1,5 +1,6 @@
 """Configuration of both ends of the gRPC transport, and what gRPC is told of it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from goodspeed.protocol.link import LinkConfig
 
 SERVICE = "goodspeed.v1.GoodSpeed"
 METHOD = "Connect"
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # by default gRPC prints a line for every link that a peer ends
 
 ChannelOptions = list[tuple[str, int]]
 

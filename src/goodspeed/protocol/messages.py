@@ -123,6 +123,7 @@ class Verdict:
     round: int
     num_accepted: int
     next_token: int
+    """The target's own; where an end token or max_tokens falls inside the accepted draft, the last token committed."""
     committed_length: int
     """Committed tokens after this round, prompt included."""
     grant: int
@@ -130,7 +131,6 @@ class Verdict:
     queue_us: int = 0
     verify_us: int = 0
     logprobs: tuple[float, ...] = ()  # float32, one per token committed by this round, if asked for
-    """When an end token or max_tokens falls inside the accepted tokens, the last committed one is `next_token`."""
 
 
 @dataclass(frozen=True, slots=True)
