@@ -1,0 +1,100 @@
+"""What the drafter's core tells its host: messages for the verifier, news for users, work for the draft engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import DraftRequest, StreamKey
+from goodspeed.errors import GoodSpeedError
+from goodspeed.protocol.messages import FinishReason, FromDrafter
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round brought and cost."""
+
+    num_proposed: int
+    num_accepted: int
+    grant: int
+    """For the next round."""
+    queue_s: float
+    verify_s: float
+    drafting_s: float = 0.0
+    rtt_s: float | None = None
+    """From proposal to verdict, less queue and verification; None where nothing was proposed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The answer went on; with a finish reason it is complete."""
+
+    stream: StreamKey
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """One per token, if the request asked for them."""
+    finish: FinishReason
+    round: Round
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The stream ended without its answer's end."""
+
+    stream: StreamKey
+    error: GoodSpeedError
+
+
+News = Committed | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """In order: messages to be sent, news to be told."""
+
+    messages: Sequence[FromDrafter] = ()
+    news: Sequence[News] = ()
+    hang_up: str | None = None
+    """Why the link to this verifier is to be closed at once; its loss is then reported as any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Which verifier to dial next, and when."""
+
+    verifier: int  # index in the host's list
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The draft engine is to open a stream."""
+
+    stream: StreamKey
+    tokens: tuple[int, ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class WentOn:
+    """The draft engine is to commit the target's own tokens."""
+
+    stream: StreamKey
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The draft engine is to close a stream."""
+
+    stream: StreamKey
+
+
+Note = Began | WentOn | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class DraftWork:
+    """What the draft engine is to hear, in order, and then to draft (perhaps nothing)."""
+
+    notes: Sequence[Note]
+    requests: Sequence[DraftRequest]

@@ -1,0 +1,86 @@
+"""What a drafter shows to Prometheus."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from goodspeed.drafter.core.decision import Committed
+from goodspeed.protocol.transport import Traffic
+
+SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+class DrafterMetrics:
+    """Counts and times of all streams, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.num_committed = 0
+        self._num_proposed = 0
+        self._num_accepted = 0
+        self._rounds = self._counter("rounds", "verdicts")
+        self._proposed = self._counter("proposed_tokens", "draft tokens proposed")
+        self._accepted = self._counter("accepted_tokens", "draft tokens that the target accepted")
+        self._committed = self._counter("committed_tokens", "tokens that are part of an answer")
+        self._acceptance_rate = self._gauge("acceptance_rate", "accepted / proposed, since the start")
+        self._grant = self._gauge("grant", "draft tokens granted by the last verdict")
+        self._drafting = self._histogram("drafting_seconds", "drafting one proposal")
+        self._rtt = self._histogram("rtt_seconds", "from proposal to verdict, less queue and verification")
+
+    def watch(self, traffic: Callable[[], Traffic], num_streams: Callable[[], int]) -> None:
+        """Show also what is read only when somebody looks."""
+        self._gauge("open_streams", "answers in the making").set_function(num_streams)
+        self.registry.register(_Bytes(traffic, lambda: self.num_committed))
+
+    def observe(self, committed: Committed) -> None:
+        """One more round of some stream."""
+        measured = committed.round
+        self.num_committed += len(committed.tokens)
+        self._num_proposed += measured.num_proposed
+        self._num_accepted += measured.num_accepted
+        self._rounds.inc()
+        self._committed.inc(len(committed.tokens))
+        self._grant.set(measured.grant)
+        if measured.num_proposed:
+            self._proposed.inc(measured.num_proposed)
+            self._accepted.inc(measured.num_accepted)
+            self._acceptance_rate.set(self._num_accepted / self._num_proposed)
+            self._drafting.observe(measured.drafting_s)
+        if measured.rtt_s is not None:
+            self._rtt.observe(measured.rtt_s)
+
+    def _counter(self, name: str, help_text: str) -> Counter:
+        return Counter(f"goodspeed_drafter_{name}", help_text, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str) -> Gauge:
+        return Gauge(f"goodspeed_drafter_{name}", help_text, registry=self.registry)
+
+    def _histogram(self, name: str, help_text: str) -> Histogram:
+        return Histogram(f"goodspeed_drafter_{name}", help_text, buckets=SECONDS, registry=self.registry)
+
+
+class _Bytes(Collector):
+    """Traffic of all links so far."""
+
+    def __init__(self, traffic: Callable[[], Traffic], num_committed: Callable[[], int]) -> None:
+        self._traffic = traffic
+        self._num_committed = num_committed
+
+    def collect(self) -> Iterator[Metric]:
+        traffic = self._traffic()
+        total = traffic.sent_bytes + traffic.received_bytes
+        yield CounterMetricFamily(
+            "goodspeed_drafter_sent_bytes", "bytes to the verifiers, frame headers included", traffic.sent_bytes
+        )
+        yield CounterMetricFamily(
+            "goodspeed_drafter_received_bytes",
+            "bytes from the verifiers, frame headers included",
+            traffic.received_bytes,
+        )
+        yield GaugeMetricFamily(
+            "goodspeed_drafter_bytes_per_committed_token",
+            "bytes in both directions / committed tokens",
+            total / max(1, self._num_committed()),
+        )
