@@ -6,7 +6,7 @@ A world small enough to know every text's probability: 4 tokens, 3-token texts, 
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -175,6 +175,36 @@ def test_target_alone_draws_from_its_distribution() -> None:
     alone = Counter(int(choose(row, sampling(seed), 2)[0]) for seed in range(NUM_TEXTS))
     observed = [alone[token] for token in range(VOCAB_SIZE)]
     assert stats.chisquare(observed, NUM_TEXTS * dense(row[0]) / dense(row[0]).sum()).pvalue > SOUND
+
+
+def test_drafts_outside_a_truncated_target_do_not_disturb_it() -> None:
+    """The target keeps 4 of 8 tokens, the draft distribution all of them."""
+    rng = np.random.default_rng(9)
+    rows = np.stack([rng.permutation(8).astype(np.float32)] * 2)
+    draft = quantise(np.arange(8), rng.random(8), 8)
+    counts: Counter[int] = Counter()
+    for seed in range(NUM_TEXTS):
+        narrow = replace(sampling(seed), top_k=4)
+        token = draw(draft, narrow, 2)
+        accepted, next_token = reject(rows, (token,), (draft,), narrow, 2)
+        counts[token if accepted else next_token] += 1
+    kept = distribution(rows[0], replace(sampling(), top_k=4))
+    observed = [counts.pop(token) for token in kept.token_ids.tolist()]
+    assert not counts
+    assert stats.chisquare(observed, kept.probs().astype(np.float64) * NUM_TEXTS, sum_check=False).pvalue > SOUND
+
+
+def test_a_large_vocabulary_is_drawn_from_by_inversion() -> None:
+    """Beside the one-line way; tokens of probability 0 never come."""
+    rng = np.random.default_rng(8)
+    logits = rng.normal(0.0, 1.0, (1, 1000)).astype(np.float32)
+    logits[0, rng.random(1000) < 0.3] = -np.inf
+    cumulative = np.cumsum(dense(logits[0]))
+    for seed in range(NUM_TEXTS):
+        token = int(choose(logits, sampling(seed), 5)[0])
+        level = uniform(seed, 5, Purpose.CHOOSE) * cumulative[-1]
+        assert token == int(np.searchsorted(cumulative, level, side="right"))
+        assert logits[0, token] > -np.inf
 
 
 @pytest.mark.parametrize("draft_probs", [full, truncated, only_argmax])
