@@ -1,6 +1,6 @@
 """One OpenAI endpoint as a client sees it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -86,6 +86,12 @@ class Endpoint:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise LinkLostError(f"{self.url}: {type(error).__name__} {error}") from error
+
+
+async def is_drafter(urls: Sequence[str]) -> bool:
+    """Whether all of them are drafters of ours, which understand Settings.mode. Raises LinkLostError."""
+    async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as http:
+        return all(["goodspeed_drafter_" in await Endpoint(http, url).metrics() for url in urls])
 
 
 class _Reading:

@@ -15,11 +15,16 @@ Cell = Callable[[ArmReport], str]
 
 
 def comparison_table(arms: Sequence[ArmReport], title: str) -> Table:
-    """Medians over repetitions, with (least-most) behind them where there is more than one repetition."""
-    table = Table("", *(TITLES.get(arm.name, arm.name) for arm in arms), title=title)
+    """Medians over repetitions, with (least-most) behind them where there is more than one."""
+    table = Table("", *(title_of(arm.name) for arm in arms), title=title)
     for name, cell in _rows(arms):
         table.add_row(name, *(cell(arm) for arm in arms))
     return table
+
+
+def title_of(arm: str) -> str:
+    """An arm's name for people."""
+    return TITLES.get(arm, arm)
 
 
 def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
@@ -35,6 +40,7 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
         ("tokens per round", lambda arm: _number(arm.total.mean_acceptance_length, 2)),
         ("time to first token, ms, p50 / p99", lambda arm: _milliseconds(arm.total.ttft_s)),
         ("time per token, ms, p50 / p99", lambda arm: _milliseconds(arm.total.time_per_token_s)),
+        ("stream time, %: draft, queue, verify, other", _time_shares),
         ("bytes per token", lambda arm: _number(arm.total.bytes_per_token, 1)),
         ("texts that differ from the target's alone", _differing),
     ]
@@ -52,6 +58,11 @@ def _client_goodput(client: str) -> Cell:
 
 def _client_acceptance(client: str) -> Cell:
     return lambda arm: _number(arm.clients[client].acceptance_rate, 3)
+
+
+def _time_shares(arm: ArmReport) -> str:
+    shares = arm.total.time_shares
+    return " ".join(_number(100 * share, 0) for share in (shares.drafting, shares.queue, shares.verify, shares.other))
 
 
 def _differing(arm: ArmReport) -> str:

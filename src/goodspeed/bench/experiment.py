@@ -1,0 +1,85 @@
+"""A whole comparison: what is asked of whom, measured in turns, and reported."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from goodspeed.bench.cluster import Cluster
+from goodspeed.bench.comparison import ALONE, Arm, Client, Plan, Watcher, compare
+from goodspeed.bench.machine import this_machine
+from goodspeed.bench.prompts import load_prompts
+from goodspeed.bench.report import SCHEMA, Report, arm_reports, request_records
+
+FUSED, DISTRIBUTED = "fused", "distributed"
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What is compared."""
+
+    arms: tuple[Arm, ...]
+    clients: tuple[Client, ...]
+    plan: Plan
+    setup: dict[str, object]
+    """For the report."""
+
+    @property
+    def num_answers(self) -> int:
+        """Warm-up included."""
+        return len(self.arms) * len(self.clients) * self.plan.num_prompts
+
+
+def cluster_arms(clusters: Sequence[Cluster], has_baseline: bool) -> tuple[Arm, ...]:
+    """The target alone (fused mode on the last cluster), and every cluster as it serves."""
+    alone = (Arm(ALONE, clusters[-1].urls, FUSED),) if has_baseline else ()
+    return (*alone, *(Arm(cluster.name, cluster.urls, DISTRIBUTED) for cluster in clusters))
+
+
+def client_of(name: str, source: str, seed: int) -> Client:
+    """A client that asks a domain's or a file's prompts in an order of its own. Raises ConfigError."""
+    prompts = load_prompts(source)
+    order = np.random.default_rng([seed, *name.encode()]).permutation(len(prompts))
+    return Client(name, tuple(prompts[index] for index in order))
+
+
+def measure(experiment: Experiment, watcher: Watcher) -> Report:
+    """Run it. Raises the errors of compare()."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    runs = asyncio.run(compare(experiment.arms, experiment.clients, experiment.plan, watcher))
+    names = [client.name for client in experiment.clients]
+    settings = experiment.plan.settings
+    is_exact = settings.temperature == 0.0 or settings.rule != "rejection"
+    return Report(
+        schema=SCHEMA,
+        started=started,
+        command=sys.argv,
+        machine=this_machine(),
+        setup=experiment.setup,
+        arms=arm_reports(runs, names, is_exact),
+        requests=request_records(runs, names),
+    )
+
+
+@contextmanager
+def run_folder(kept: str) -> Iterator[Path]:
+    """The folder for logs: `kept`, or a temporary one that stays only if something goes wrong."""
+    if kept:
+        yield Path(kept)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="goodspeed-"))
+    try:
+        yield folder
+    except Exception:
+        raise
+    except BaseException:  # interrupted
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)

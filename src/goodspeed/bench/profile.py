@@ -1,0 +1,177 @@
+"""Latency tables: what a step of an engine costs, by streams, tokens and context.
+
+Engines are driven through their seams, in this thread; no other stream may be open on them. A context is that of the
+first step measured; it grows by about a token a step, for drafts are pieces of another text and mostly rejected.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from goodspeed.bench.stats import quantile
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import DraftEngine, DraftRequest, Prefill, StreamKey, StreamSpec, TargetEngine, Verify
+from goodspeed.errors import ConfigError
+
+PREFILL_CHUNK = 128
+WARM_UP = 2  # steps before the measured ones
+
+OnCell = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One place in the grid."""
+
+    streams: int
+    tokens: int
+    """Per stream and step: of a target, the draft and one more; of a draft engine, tokens asked for."""
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Every combination, each measured `repeats` times. Raises ConfigError for an empty or senseless axis."""
+
+    streams: tuple[int, ...]
+    tokens: tuple[int, ...]
+    context: tuple[int, ...]
+    repeats: int
+
+    def __post_init__(self) -> None:
+        for name in ("streams", "tokens", "context"):
+            values = getattr(self, name)
+            if not values or min(values) < 1:
+                raise ConfigError(f"{name} is {values}, expected numbers of at least 1")
+        if self.repeats < 1:
+            raise ConfigError(f"repeats is {self.repeats}, expected at least 1")
+
+    def points(self) -> list[Point]:
+        """Streams vary slowest, context fastest."""
+        return [Point(*values) for values in itertools.product(self.streams, self.tokens, self.context)]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What was measured at a point; seconds of a whole step."""
+
+    streams: int
+    tokens: int
+    context: int
+    median_s: float
+    min_s: float
+    p90_s: float
+    num_drafted: float | None = None
+    """Draft engines: tokens that came, per stream and step, of those asked for."""
+
+
+def profile_verify(engine: TargetEngine, text: Sequence[int], grid: Grid, on_cell: OnCell) -> list[Cell]:
+    """Verification steps of a target. Points that it has no room for are left out."""
+    bench = _TargetBench(engine, text, grid.repeats)
+    return list(_cells(bench.verify, grid, on_cell))
+
+
+def profile_prefill(engine: TargetEngine, text: Sequence[int], grid: Grid, on_cell: OnCell) -> list[Cell]:
+    """Prefill chunks of `tokens` tokens for each of the streams, at the beginning of prompts of `context` tokens."""
+    bench = _TargetBench(engine, text, grid.repeats)
+    return list(_cells(bench.prefill, grid, on_cell))
+
+
+def profile_draft(engine: DraftEngine, text: Sequence[int], grid: Grid, on_cell: OnCell) -> list[Cell]:
+    """Rounds of a draft engine: a draft, and the commit of the text's next token."""
+    keys = itertools.count()
+    return list(_cells(lambda point: _draft_cell(engine, keys, text, point, grid.repeats), grid, on_cell))
+
+
+def _cells(measure: Callable[[Point], Cell | None], grid: Grid, on_cell: OnCell) -> Iterator[Cell]:
+    for point in grid.points():
+        cell = measure(point)
+        on_cell()
+        if cell:
+            yield cell
+
+
+class _TargetBench:
+    def __init__(self, engine: TargetEngine, text: Sequence[int], repeats: int) -> None:
+        self._engine = engine
+        self._text = text
+        self._num_steps = WARM_UP + repeats
+        self._keys = itertools.count()
+
+    def verify(self, point: Point) -> Cell | None:
+        capacity = point.context + 1 + (self._num_steps + 1) * point.tokens
+        if not self._has_room(point, capacity):
+            return None
+        streams = [self._open(point.context, capacity, number) for number in range(point.streams)]
+        for stream in streams:
+            self._prefill(stream, point.context)
+        steps_s = []
+        for step in range(self._num_steps):
+            draft = _piece(self._text, point.context + step, point.tokens - 1)
+            began = time.perf_counter()
+            self._engine.step([Verify(stream, draft) for stream in streams])
+            steps_s.append(time.perf_counter() - began)
+        self._close(streams)
+        return _cell(point, steps_s)
+
+    def prefill(self, point: Point) -> Cell | None:
+        context = max(point.context, point.tokens)
+        if not self._has_room(point, context + 1):
+            return None
+        steps_s = []
+        for step in range(self._num_steps):
+            streams = [self._open(context, context + 1, step + number) for number in range(point.streams)]
+            began = time.perf_counter()
+            self._engine.step([Prefill(stream, point.tokens) for stream in streams])
+            steps_s.append(time.perf_counter() - began)
+            self._close(streams)
+        return _cell(point, steps_s)
+
+    def _has_room(self, point: Point, capacity: int) -> bool:
+        info = self._engine.info
+        return capacity <= info.max_context and capacity * point.streams <= info.kv_capacity
+
+    def _open(self, context: int, capacity: int, offset: int) -> StreamKey:
+        stream = next(self._keys)
+        self._engine.open(stream, StreamSpec(_piece(self._text, offset, context), Sampling(), capacity))
+        return stream
+
+    def _prefill(self, stream: StreamKey, num_tokens: int) -> None:
+        for done in range(0, num_tokens, PREFILL_CHUNK):
+            self._engine.step([Prefill(stream, min(PREFILL_CHUNK, num_tokens - done))])
+
+    def _close(self, streams: Sequence[StreamKey]) -> None:
+        for stream in streams:
+            self._engine.close(stream)
+
+
+def _draft_cell(
+    engine: DraftEngine, keys: Iterator[StreamKey], text: Sequence[int], point: Point, repeats: int
+) -> Cell:
+    streams = [next(keys) for _ in range(point.streams)]
+    for number, stream in enumerate(streams):
+        engine.open(stream, _piece(text, number, point.context), Sampling())
+    requests = [DraftRequest(stream, point.tokens) for stream in streams]
+    steps_s, num_drafted = [], 0
+    for step in range(WARM_UP + repeats):
+        began = time.perf_counter()
+        drafts = engine.draft(requests)
+        for number, stream in enumerate(streams):
+            engine.commit(stream, _piece(text, number + point.context + step, 1))
+        steps_s.append(time.perf_counter() - began)
+        num_drafted += sum(len(draft.tokens) for draft in drafts)
+    for stream in streams:
+        engine.close(stream)
+    return _cell(point, steps_s, num_drafted / (len(steps_s) * point.streams))
+
+
+def _cell(point: Point, steps_s: Sequence[float], num_drafted: float | None = None) -> Cell:
+    measured = steps_s[WARM_UP:]
+    quantiles = quantile(measured, 0.5), min(measured), quantile(measured, 0.9)
+    return Cell(point.streams, point.tokens, point.context, *quantiles, num_drafted)
+
+
+def _piece(text: Sequence[int], start: int, num_tokens: int) -> tuple[int, ...]:
+    """So many tokens of the text, which goes round."""
+    return tuple(text[(start + i) % len(text)] for i in range(num_tokens))

@@ -1,0 +1,109 @@
+"""A comparison while it runs: a progress bar, and the texts as they stream."""
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from goodspeed.bench.answer import Answer
+from goodspeed.bench.table import title_of
+
+REFRESH_HZ = 4
+SHOWN_CHARACTERS = 150
+
+
+def _progress(console: Console) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=console, transient=True, refresh_per_second=REFRESH_HZ)
+
+
+class ProgressBar:
+    """A bar that counts answers. Use as a context manager; a Watcher."""
+
+    def __init__(self, num_answers: int, console: Console) -> None:
+        self._progress = _progress(console)
+        self._task = self._progress.add_task("", total=num_answers)
+        self._phase = ""
+
+    def __enter__(self) -> "ProgressBar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_phase(self, arm: str, repetition: int) -> None:
+        self._phase = _phase(arm, repetition)
+        self._progress.update(self._task, description=self._phase)
+
+    def on_text(self, client: str, text: str) -> None:
+        pass
+
+    def on_answer(self, client: str, answer: Answer) -> None:
+        last = f"{self._phase} ({client}: {_pace(answer):.1f} tokens/s)"
+        self._progress.update(self._task, description=last, advance=1)
+
+
+class LiveTexts:
+    """The end of every client's text, live on a terminal; elsewhere one line for a client and arm. A Watcher."""
+
+    def __init__(self, captions: Mapping[str, str], num_answers: int, console: Console) -> None:
+        self._captions = dict(captions)  # by client
+        self._texts = dict.fromkeys(captions, "")
+        self._console = console
+        self._progress = _progress(console)
+        self._task = self._progress.add_task("", total=num_answers)
+        self._live = Live(console=console, transient=True, refresh_per_second=REFRESH_HZ, get_renderable=self._view)
+        self._arm = ""
+        self._told: set[tuple[str, str]] = set()  # (arm, client)
+
+    def __enter__(self) -> "LiveTexts":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def on_phase(self, arm: str, repetition: int) -> None:
+        self._arm = title_of(arm)
+        self._texts = dict.fromkeys(self._captions, "")
+        self._progress.update(self._task, description=_phase(arm, repetition))
+        if not self._console.is_terminal:
+            self._console.print(_phase(arm, repetition))
+
+    def on_text(self, client: str, text: str) -> None:
+        self._texts[client] += text
+
+    def on_answer(self, client: str, answer: Answer) -> None:
+        self._progress.advance(self._task)
+        self._texts[client] = ""
+        if not self._console.is_terminal and (self._arm, client) not in self._told:
+            self._told.add((self._arm, client))
+            start = " ".join(answer.text.split())[: SHOWN_CHARACTERS // 2]
+            line = f"  {client:<8} {answer.num_tokens:>3} tokens, {_pace(answer):>5.1f} tokens/s: {start} ..."
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _view(self) -> Group:
+        return Group(*(self._panel(client) for client in self._captions), self._progress)
+
+    def _panel(self, client: str) -> Panel:
+        end = " ".join(self._texts[client].split())[-SHOWN_CHARACTERS:]
+        return Panel(Text(end, overflow="ellipsis"), title=self._captions[client], title_align="left", height=4)
+
+
+def _phase(arm: str, repetition: int) -> str:
+    return f"{title_of(arm)}, " + ("warm-up" if repetition < 0 else f"repetition {repetition + 1}")
+
+
+def _pace(answer: Answer) -> float:
+    return answer.num_tokens / max(answer.end_s - answer.asked_s, 1e-9)

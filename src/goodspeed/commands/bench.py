@@ -1,0 +1,128 @@
+"""`goodspeed bench`: load and comparison, on endpoints that serve or on clusters that it starts."""
+
+import argparse
+import asyncio
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+
+from goodspeed.bench.cluster import start_clusters
+from goodspeed.bench.comparison import ALONE, Arm, Plan
+from goodspeed.bench.endpoint import Settings, is_drafter
+from goodspeed.bench.experiment import DISTRIBUTED, FUSED, Experiment, client_of, cluster_arms, measure, run_folder
+from goodspeed.bench.load import Shape
+from goodspeed.bench.processes import Processes
+from goodspeed.bench.prompts import DOMAINS
+from goodspeed.bench.report import Report, write_json
+from goodspeed.bench.show import ProgressBar
+from goodspeed.bench.table import comparison_table
+from goodspeed.bench.topology import PAIRS, ClusterSpec, Servers, alike_drafters, with_event_logs
+from goodspeed.config import add_flags, from_args, option
+from goodspeed.scheduling.policies import SCHEDULERS
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+AS_SERVED = "as served"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchConfig:
+    """What is measured."""
+
+    endpoint: tuple[str, ...] = option((), "OpenAI endpoints that serve already, one per client; none: start clusters")
+    clients: int = option(4, "drafters of a cluster, each with one client")
+    pair: str = option("smollm2", f"target and draft of a cluster: {', '.join(PAIRS)}")
+    acceptance: float = option(0.8, "shaped and toy pairs: share of draft tokens that the target accepts")
+    scheduler: tuple[str, ...] = option(("gradient",), f"one cluster for each: {', '.join(SCHEDULERS)}, or all")
+    rtt_ms: tuple[float, ...] = option((), "emulated round trips of the drafters' links, in turns; none: no emulation")
+    baseline: bool = option(True, "measure the target alone too, in fused mode on the same engine")
+    prompts: tuple[str, ...] = option(DOMAINS, "domains or JSONL files, in turns over the clients")
+    repetitions: int = option(5, "each with prompts of its own; the arms take turns in each")
+    requests: int = option(4, "of each client per repetition")
+    warm_up: int = option(2, "requests of each client beforehand, on other prompts")
+    max_tokens: int = option(128, "of each answer")
+    temperature: float = option(0.0, "0 = greedy")
+    rule: str = option("coupled", "how drafts are judged above temperature 0: coupled or rejection")
+    concurrency: int = option(1, "closed loop: requests of a client in flight")
+    rate: float = option(0.0, "open loop: Poisson arrivals per second and client; 0 = closed loop")
+    seed: int = option(0, "of the order of prompts, of arrivals, and of the requests")
+    json: str = option("", "file for the report; - is standard output")
+    event_log: str = option("", "folder in which the servers' event logs and logs are kept")
+    verifier_config: str = option("", "TOML file for the verifiers that it starts")
+    drafter_config: str = option("", "TOML file for the drafters that it starts")
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `bench`."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="load and comparison",
+        description="Measure goodput, latency, acceptance and fairness against the target alone, in one run on the "
+        "same engine. Exit code 1 if a text differs from the target alone's.",
+        epilog="example: goodspeed bench --clients 4 --pair smollm2 --scheduler all --repetitions 5 --json out.json",
+    )
+    add_flags(parser, BenchConfig)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(BenchConfig, args)
+    report = _bench_endpoints(config) if config.endpoint else _bench_clusters(config)
+    _show(report, config)
+    return 1 if report.num_differing_texts else 0
+
+
+def _bench_endpoints(config: BenchConfig) -> Report:
+    sources = [config.prompts[number % len(config.prompts)] for number in range(len(config.endpoint))]
+    is_ours = asyncio.run(is_drafter(config.endpoint))
+    alone = (Arm(ALONE, config.endpoint, FUSED),) if config.baseline and is_ours else ()
+    served = Arm(AS_SERVED, config.endpoint, DISTRIBUTED if is_ours else "")
+    return _measure(config, (*alone, served), dict(zip(config.endpoint, sources, strict=True)))
+
+
+def _bench_clusters(config: BenchConfig) -> Report:
+    specs = _cluster_specs(config)
+    sources = {drafter.name: drafter.domain for drafter in specs[0].drafters}
+    with ExitStack() as stack:
+        folder = stack.enter_context(run_folder(config.event_log))
+        processes = stack.enter_context(Processes(folder))
+        with Console(stderr=True).status("starting servers ..."):
+            if config.event_log:
+                specs = [with_event_logs(spec, folder) for spec in specs]
+            clusters = start_clusters(processes, specs)
+        return _measure(config, cluster_arms(clusters, config.baseline), sources)
+
+
+def _cluster_specs(config: BenchConfig) -> list[ClusterSpec]:
+    servers = Servers(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
+    drafters = tuple(alike_drafters(servers, config.prompts, config.rtt_ms, config.clients))
+    names = list(SCHEDULERS) if "all" in config.scheduler else config.scheduler
+    return [ClusterSpec(name, servers.verifier_flags(name), drafters) for name in names]
+
+
+def _measure(config: BenchConfig, arms: tuple[Arm, ...], sources: dict[str, str]) -> Report:
+    settings = Settings(config.max_tokens, config.temperature, config.seed, rule=config.rule)
+    shape = Shape(config.concurrency, config.rate)
+    experiment = Experiment(
+        arms=arms,
+        clients=tuple(client_of(name, source, config.seed) for name, source in sources.items()),
+        plan=Plan(settings, shape, config.repetitions, config.requests, config.warm_up),
+        setup=asdict(config),
+    )
+    with ProgressBar(experiment.num_answers, Console(stderr=True)) as bar:
+        return measure(experiment, bar)
+
+
+def _show(report: Report, config: BenchConfig) -> None:
+    if config.json == "-":
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    elif config.json:
+        write_json(report, Path(config.json))
+    title = f"{config.repetitions} repetitions, median (least-most)"
+    Console(stderr=config.json == "-").print(comparison_table(report.arms, title))

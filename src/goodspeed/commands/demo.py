@@ -1,0 +1,138 @@
+"""`goodspeed demo`: one verifier, four unlike drafters, real prompts, and a comparison."""
+
+import argparse
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from goodspeed.bench.cluster import start_clusters
+from goodspeed.bench.comparison import Plan
+from goodspeed.bench.endpoint import Settings
+from goodspeed.bench.experiment import Experiment, client_of, cluster_arms, measure, run_folder
+from goodspeed.bench.load import Shape
+from goodspeed.bench.processes import Processes
+from goodspeed.bench.report import Report, write_json
+from goodspeed.bench.show import LiveTexts
+from goodspeed.bench.table import comparison_table
+from goodspeed.bench.topology import PAIRS, ClusterSpec, DrafterSpec, Servers, with_event_logs
+from goodspeed.config import add_flags, from_args, option
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+SCHEDULERS = ("fixed", "random", "gradient")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoConfig:
+    """How long the demo takes."""
+
+    quick: bool = option(False, "a toy pair and a few tokens: a test of the way through, without a model")
+    repetitions: int = option(3, "each with prompts of its own")
+    requests: int = option(2, "of each user per repetition")
+    max_tokens: int = option(96, "of each answer")
+    seed: int = option(0, "of the order of prompts")
+    json: str = option("", "file for the report")
+    event_log: str = option("", "folder in which the servers' event logs and logs are kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Unlike:
+    """What makes a drafter of the demo its own."""
+
+    name: str
+    engine: str
+    domain: str
+    rtt_ms: float
+    toy_acceptance: float  # under --quick, where the engine is the toy one
+
+    def drafter(self, is_quick: bool) -> DrafterSpec:
+        """As the cluster starts it."""
+        if is_quick:
+            flags = PAIRS["toy"](self.toy_acceptance).drafter
+            return DrafterSpec(self.name, self.domain, flags, self.rtt_ms / 10, jitter=0.1)
+        flags = ("--draft.engine", self.engine)
+        return DrafterSpec(self.name, self.domain, flags, self.rtt_ms, jitter=0.1)
+
+    @property
+    def caption(self) -> str:
+        return f"{self.name}: asks for {self.domain}, drafts with {self.engine}, link of {self.rtt_ms:g} ms"
+
+
+DRAFTERS = (
+    Unlike("laptop", "hybrid", "coding", rtt_ms=10.0, toy_acceptance=0.9),
+    Unlike("phone", "lookup", "rewriting", rtt_ms=30.0, toy_acceptance=0.5),
+    Unlike("router", "table", "maths", rtt_ms=4.0, toy_acceptance=0.7),
+    Unlike("desktop", "hybrid", "travel", rtt_ms=1.0, toy_acceptance=0.8),
+)
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `demo`."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="one verifier, four unlike drafters, a comparison",
+        description="Start one verifier and four unlike drafters, ask them real prompts of four domains, stream the "
+        "texts, and compare the target alone with three schedulers. Exit code 1 if a text differs.",
+        epilog="example: goodspeed demo --repetitions 1 --json demo.json",
+    )
+    add_flags(parser, DemoConfig)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(DemoConfig, args)
+    console = Console()
+    console.print("One verifier with the target model, and four drafters that are unlike:")
+    for unlike in DRAFTERS:
+        console.print(f"  {unlike.caption}", highlight=False)
+    report = _measure(config, console)
+    if config.json:
+        write_json(report, Path(config.json))
+    console.print(comparison_table(report.arms, f"{_plan(config).repetitions} repetitions, median (least-most)"))
+    _conclude(report, console)
+    return 1 if report.num_differing_texts else 0
+
+
+def _measure(config: DemoConfig, console: Console) -> Report:
+    plan = _plan(config)
+    with ExitStack() as stack:
+        folder = stack.enter_context(run_folder(config.event_log))
+        processes = stack.enter_context(Processes(folder))
+        specs = [_spec(config, scheduler) for scheduler in SCHEDULERS]
+        if config.event_log:
+            specs = [with_event_logs(spec, folder) for spec in specs]
+        with console.status("starting a verifier and four drafters for each scheduler ..."):
+            clusters = start_clusters(processes, specs)
+        experiment = Experiment(
+            arms=cluster_arms(clusters, has_baseline=True),
+            clients=tuple(client_of(unlike.name, unlike.domain, config.seed) for unlike in DRAFTERS),
+            plan=plan,
+            setup={**asdict(config), "drafters": [asdict(unlike) for unlike in DRAFTERS]},
+        )
+        captions = {unlike.name: unlike.caption for unlike in DRAFTERS}
+        texts = stack.enter_context(LiveTexts(captions, experiment.num_answers, console))
+        return measure(experiment, texts)
+
+
+def _spec(config: DemoConfig, scheduler: str) -> ClusterSpec:
+    servers = Servers("toy" if config.quick else "smollm2", acceptance_rate=1.0)
+    drafters = tuple(unlike.drafter(config.quick) for unlike in DRAFTERS)
+    return ClusterSpec(scheduler, servers.verifier_flags(scheduler), drafters)
+
+
+def _plan(config: DemoConfig) -> Plan:
+    if config.quick:
+        return Plan(Settings(max_tokens=24), Shape(), repetitions=1, requests=1, warm_up=1)
+    return Plan(Settings(config.max_tokens), Shape(), config.repetitions, config.requests, warm_up=1)
+
+
+def _conclude(report: Report, console: Console) -> None:
+    num_texts = sum(arm.total.num_answers for arm in report.arms if arm.num_differing_texts is not None)
+    if report.num_differing_texts:
+        console.print(f"[red]{report.num_differing_texts} of {num_texts} texts differ from the target alone's.[/red]")
+    else:
+        console.print(f"[green]All {num_texts} drafted texts are identical to the target alone's.[/green]")

@@ -1,0 +1,106 @@
+"""`goodspeed up`: a verifier and its drafters on this machine, until Ctrl-C."""
+
+import argparse
+import json
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from goodspeed.bench.cluster import Cluster, Ports, start_clusters
+from goodspeed.bench.experiment import run_folder
+from goodspeed.bench.processes import Processes
+from goodspeed.bench.prompts import DOMAINS
+from goodspeed.bench.topology import PAIRS, ClusterSpec, Servers, alike_drafters, with_event_logs
+from goodspeed.config import add_flags, from_args, option
+from goodspeed.scheduling.policies import SCHEDULERS
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+CHECK_S = 0.5  # between looks at whether every server lives
+
+
+@dataclass(frozen=True, slots=True)
+class UpConfig:
+    """What is started."""
+
+    clients: int = option(4, "drafters")
+    pair: str = option("smollm2", f"target and draft: {', '.join(PAIRS)}")
+    acceptance: float = option(0.8, "shaped and toy pairs: share of draft tokens that the target accepts")
+    scheduler: str = option("gradient", f"how the budget is shared: {', '.join(SCHEDULERS)}")
+    rtt_ms: tuple[float, ...] = option((), "emulated round trips of the drafters' links, in turns; none: no emulation")
+    port: int = option(8000, "HTTP port of the first drafter; the others take those that follow; 0 = any")
+    verifier_port: int = option(7700, "gRPC port of the verifier; 0 = any")
+    metrics_port: int = option(7701, "port of the verifier's metrics; 0 = any")
+    event_log: str = option("", "folder in which the servers' event logs and logs are kept")
+    verifier_config: str = option("", "TOML file for the verifier")
+    drafter_config: str = option("", "TOML file for the drafters")
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `up`."""
+    parser = subparsers.add_parser(
+        "up",
+        help="verifier and drafters on this machine, until Ctrl-C",
+        description="Start one verifier and its drafters, each a process of its own, and show where to ask them.",
+        epilog="example: goodspeed up --clients 2 --pair smollm2 --rtt-ms 5 40",
+    )
+    add_flags(parser, UpConfig)
+    parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON when all serve")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(UpConfig, args)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's stop is a Ctrl-C
+    try:
+        _serve(config, args.json)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _serve(config: UpConfig, is_json: bool) -> None:
+    """Until interrupted. Raises StartError if a server ends."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(run_folder(config.event_log))
+        processes = stack.enter_context(Processes(folder))
+        spec = _spec(config)
+        with Console(stderr=True).status("starting servers ..."):
+            ports = Ports(config.verifier_port, config.metrics_port, config.port)
+            (cluster,) = start_clusters(processes, [with_event_logs(spec, folder) if config.event_log else spec], ports)
+        _print_json(cluster) if is_json else _print(cluster, spec)
+        while True:
+            processes.check()
+            time.sleep(CHECK_S)
+
+
+def _spec(config: UpConfig) -> ClusterSpec:
+    servers = Servers(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
+    drafters = tuple(alike_drafters(servers, DOMAINS, config.rtt_ms, config.clients))
+    return ClusterSpec("up", servers.verifier_flags(config.scheduler), drafters)
+
+
+def _print_json(cluster: Cluster) -> None:
+    print(
+        json.dumps({"endpoints": cluster.urls, "verifier": cluster.verifier_address, "metrics": cluster.metrics_urls})
+    )
+
+
+def _print(cluster: Cluster, spec: ClusterSpec) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"verifier   grpc://{cluster.verifier_address}")
+    for drafter, url in zip(spec.drafters, cluster.urls, strict=True):
+        link = f"  (link of {drafter.rtt_ms:g} ms)" if drafter.rtt_ms else ""
+        console.print(f"{drafter.name:<10} {url}/v1{link}")
+    console.print("metrics    " + "  ".join(cluster.metrics_urls))
+    console.print(f"\ntry:\n{_curl(cluster.urls[0])}\n\nCtrl-C ends it all.", markup=False)
+
+
+def _curl(url: str) -> str:
+    body = {"model": "default", "messages": [{"role": "user", "content": "Why is the sky blue?"}], "stream": True}
+    return f"curl -N {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{json.dumps(body)}'"

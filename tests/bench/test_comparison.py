@@ -1,0 +1,77 @@
+"""Whose turn it is, and which prompts are asked in it."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from goodspeed.bench.answer import Answer
+from goodspeed.bench.comparison import ALONE, Arm, Client, Plan, Run, compare, num_differing, turns
+from goodspeed.bench.endpoint import Settings
+from goodspeed.bench.experiment import client_of
+from goodspeed.bench.load import Shape
+from goodspeed.bench.prompts import load_prompts
+from goodspeed.errors import ConfigError
+
+ARMS = [Arm(name, ("http://127.0.0.1:9",), "distributed") for name in ("a", "b", "c")]
+
+
+def _plan(repetitions: int = 3, requests: int = 4, warm_up: int = 2) -> Plan:
+    return Plan(Settings(max_tokens=8), Shape(), repetitions, requests, warm_up)
+
+
+class _Silence:
+    def on_phase(self, arm: str, repetition: int) -> None: ...
+
+    def on_text(self, client: str, text: str) -> None: ...
+
+    def on_answer(self, client: str, answer: Answer) -> None: ...
+
+
+def test_every_arm_has_a_turn_in_every_repetition_and_each_goes_first() -> None:
+    order = [(arm.name, repetition) for arm, repetition in turns(ARMS, 6)]
+    assert len(set(order)) == len(order) == 18
+    firsts = Counter(order[3 * repetition][0] for repetition in range(6))
+    assert firsts == {"a": 2, "b": 2, "c": 2}
+
+
+def test_no_prompt_is_asked_in_two_repetitions() -> None:
+    plan = _plan()
+    client = client_of("ann", "coding", seed=0)
+    shares = [plan.share(client, repetition) for repetition in range(-1, 3)]
+    assert [len(share) for share in shares] == [2, 4, 4, 4]
+    prompts = [prompt for share in shares for prompt in share]
+    assert len(set(prompts)) == len(prompts) == plan.num_prompts
+
+
+def test_clients_of_one_domain_ask_it_in_orders_of_their_own() -> None:
+    ann, bob = (client_of(name, "coding", seed=0) for name in ("ann", "bob"))
+    assert set(ann.prompts) == set(bob.prompts) == set(load_prompts("coding"))
+    assert ann.prompts != bob.prompts
+    assert ann == client_of("ann", "coding", seed=0)
+    assert ann != client_of("ann", "coding", seed=1)
+
+
+def test_too_few_prompts_are_refused_before_anything_is_asked() -> None:
+    client = Client("ann", client_of("ann", "coding", 0).prompts[:13])
+    with pytest.raises(ConfigError, match="ann has 13 prompts; 3 repetitions of 4 requests and 2 to warm up need 14"):
+        asyncio.run(compare(ARMS, [client], _plan(), _Silence()))
+
+
+@pytest.mark.parametrize(("repetitions", "requests", "warm_up"), [(0, 1, 0), (1, 0, 0), (1, 1, -1)])
+def test_an_empty_plan_is_refused(repetitions: int, requests: int, warm_up: int) -> None:
+    with pytest.raises(ConfigError, match="expected at least"):
+        _plan(repetitions, requests, warm_up)
+
+
+def test_texts_are_compared_prompt_by_prompt() -> None:
+    def run(arm: str, repetition: int, *texts: str, finish_reason: str = "stop") -> Run:
+        answers = tuple(Answer(text, finish_reason, 3, 0.0, (1.0,)) for text in texts)
+        return Run(arm, repetition, (answers,), (0.0,), 0.0)
+
+    runs = [run(ALONE, 0, "x", "y"), run("b", 0, "x", "y"), run("b", 1, "z"), run(ALONE, 1, "z")]
+    assert num_differing(runs, "b", ALONE) == 0
+    runs[1] = run("b", 0, "y", "x")
+    assert num_differing(runs, "b", ALONE) == 2
+    runs[2] = run("b", 1, "z", finish_reason="length")
+    assert num_differing(runs, "b", ALONE) == 3
