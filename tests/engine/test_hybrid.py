@@ -89,6 +89,29 @@ def test_agreement_is_counted_apart_from_dissent() -> None:
     assert differing.draft([DraftRequest(1, 1)])[0].confidences[0] < 0.1
 
 
+class CountingSource(ConstantSource):
+    """Counts for how many prefixes it was asked."""
+
+    num_asked = 0
+
+    def guesses(self, prefixes: Sequence[Prefix]) -> list[Guess | None]:
+        self.num_asked += len(prefixes)
+        return super().guesses(prefixes)
+
+
+def test_costly_source_is_asked_only_where_the_others_are_unsure() -> None:
+    adviser = CountingSource(6, prior=0.6)
+    engine = HybridDraft([ConstantSource(5, prior=0.9)], Calibration(), adviser)
+    engine.open(1, [0], Sampling())
+    assert draft(engine, 4) == (5, 5, 5, 5)
+    assert adviser.num_asked == 0
+    for _ in range(60):
+        draft(engine, 1)
+        engine.commit(1, [6])
+    assert draft(engine, 4) == (6, 6, 6, 6)
+    assert adviser.num_asked > 50
+
+
 def test_nothing_is_learned_beyond_the_first_difference() -> None:
     """The second draft token would be right every time, but stands on a wrong first one: no evidence either way."""
     engine = HybridDraft([ConstantSource(1)], Calibration())

@@ -62,3 +62,8 @@ class Calibration:
         pairs = zip(buckets.tolist(), counts.tolist(), strict=True)
         calibration._counts = {bucket: (num_right, num_trials) for bucket, (num_right, num_trials) in pairs}
         return calibration
+
+
+def heat(temperature: float) -> int:
+    """Four classes of temperature, whose acceptance is counted apart; greedy is one of its own."""
+    return 0 if temperature == 0.0 else 1 if temperature < 0.5 else 2 if temperature < 0.85 else 3

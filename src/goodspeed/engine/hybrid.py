@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import Draft, DraftRequest, StreamKey
-from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.calibration import Calibration, heat
 from goodspeed.engine.source import COARSE_SHIFT, EVIDENCE_BITS, Guess, Prefix, Source
 
+SURE = 0.7
+"""Confidence from which on the costly source is not asked: it costs a pass per token, and could add 0.3 of one."""
 MAX_SOURCES = 4  # their evidence must fit into a bucket's 63 bits
 
 
@@ -37,11 +39,14 @@ class _Stream:
 class HybridDraft:
     """A DraftEngine over a few sources; learns online which to trust, from what the target commits."""
 
-    def __init__(self, sources: Sequence[Source], calibration: Calibration) -> None:
-        assert 0 < len(sources) <= MAX_SOURCES
-        self.sources = tuple(sources)
+    def __init__(self, sources: Sequence[Source], calibration: Calibration, adviser: Source | None = None) -> None:
+        """`adviser` is a costly source, asked only where the others together are not sure."""
+        self.sources = tuple(sources) if adviser is None else (*sources, adviser)
+        assert 0 < len(self.sources) <= MAX_SOURCES
         self.calibration = calibration
         self._streams: dict[StreamKey, _Stream] = {}
+        self._cheap = tuple(sources)
+        self._adviser = adviser
 
     def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
         prefix = Prefix(stream, tokens, sampling)
@@ -55,10 +60,9 @@ class HybridDraft:
             self._rewind(stream)
         active = [pair for pair in zip(streams, requests, strict=True) if pair[1].max_tokens > 0]
         while active:
-            prefixes = [stream.prefix for stream, _ in active]
-            guesses = zip(*(source.guesses(prefixes) for source in self.sources), strict=True)
-            pairs = zip(active, guesses, strict=True)
-            active = [pair for pair, guessed in pairs if self._advance(*pair, guessed)]
+            known = self._all_candidates([stream.prefix for stream, _ in active])
+            pairs = zip(active, known, strict=True)
+            active = [pair for pair, candidates in pairs if _advance(*pair, candidates)]
         return [_drafted(stream) for stream in streams]
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
@@ -82,20 +86,16 @@ class HybridDraft:
         stream.confidences.clear()
         stream.survival = 1.0
 
-    def _advance(self, stream: _Stream, request: DraftRequest, guesses: Sequence[Guess | None]) -> bool:
-        """Draft one more token; False if that was the last, or confidence ends the draft before it."""
-        candidates = self._candidates(stream.prefix.sampling, guesses)
-        if not candidates:
-            return False
-        stream.candidates.append(candidates)
-        best = max(candidates, key=_confidence)
-        survival = stream.survival * best.confidence
-        if survival < request.min_survival:
-            return False
-        stream.survival = survival
-        stream.confidences.append(best.confidence)
-        stream.prefix.tokens.append(best.token)
-        return len(stream.confidences) < request.max_tokens
+    def _all_candidates(self, prefixes: Sequence[Prefix]) -> list[list[Candidate]]:
+        guesses = list(zip(*(source.guesses(prefixes) for source in self._cheap), strict=True))
+        if self._adviser is None:
+            return [self._candidates(prefix.sampling, g) for prefix, g in zip(prefixes, guesses, strict=True)]
+        known = [self._candidates(prefix.sampling, (*g, None)) for prefix, g in zip(prefixes, guesses, strict=True)]
+        unsure = [i for i, candidates in enumerate(known) if not candidates or _best(candidates).confidence < SURE]
+        if unsure:
+            for i, advice in zip(unsure, self._adviser.guesses([prefixes[i] for i in unsure]), strict=True):
+                known[i] = self._candidates(prefixes[i].sampling, (*guesses[i], advice))
+        return known
 
     def _candidates(self, sampling: Sampling, guesses: Sequence[Guess | None]) -> list[Candidate]:
         candidates = []
@@ -118,8 +118,23 @@ def _drafted(stream: _Stream) -> Draft:
     return Draft(tuple(stream.prefix.tokens[stream.prefix.num_committed :]), tuple(stream.confidences))
 
 
-def _confidence(candidate: Candidate) -> float:
-    return candidate.confidence
+def _advance(stream: _Stream, request: DraftRequest, candidates: list[Candidate]) -> bool:
+    """Draft one more token; False if that was the last, or confidence ends the draft before it."""
+    if not candidates:
+        return False
+    stream.candidates.append(candidates)
+    best = _best(candidates)
+    survival = stream.survival * best.confidence
+    if survival < request.min_survival:
+        return False
+    stream.survival = survival
+    stream.confidences.append(best.confidence)
+    stream.prefix.tokens.append(best.token)
+    return len(stream.confidences) < request.max_tokens
+
+
+def _best(candidates: Sequence[Candidate]) -> Candidate:
+    return max(candidates, key=lambda candidate: candidate.confidence)
 
 
 def _buckets(token: int, sampling: Sampling, guesses: Sequence[Guess | None]) -> tuple[tuple[int, int, int], float]:
@@ -128,7 +143,7 @@ def _buckets(token: int, sampling: Sampling, guesses: Sequence[Guess | None]) ->
     All three know who speaks for it and the evidence of the first who does; the second knows the kind of the others'
     evidence; the third knows all evidence. In the prior, sources err independently.
     """
-    kind = _heat(sampling.temperature)
+    kind = heat(sampling.temperature)
     coarse = fine = first = 0
     doubt = against = 1.0
     for guess in guesses:
@@ -149,8 +164,3 @@ def _buckets(token: int, sampling: Sampling, guesses: Sequence[Guess | None]) ->
         ((kind | 1) << EVIDENCE_BITS | first) << MAX_SOURCES * EVIDENCE_BITS | coarse,
         (kind | 2) << MAX_SOURCES * EVIDENCE_BITS | fine,
     ), support / (support + doubt)
-
-
-def _heat(temperature: float) -> int:
-    """Four classes of temperature, whose acceptance is counted apart; greedy is one of its own."""
-    return 0 if temperature == 0.0 else 1 if temperature < 0.5 else 2 if temperature < 0.85 else 3

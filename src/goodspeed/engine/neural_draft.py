@@ -1,0 +1,113 @@
+"""A draft model alone as a draft engine: greedy, coupled by the target's noise, or drawn from what it sends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.base import Draft, DraftRequest, SparseProbs, StreamKey
+from goodspeed.engine.calibration import Calibration, heat
+from goodspeed.engine.neural import NUM_SHARES, Reader, share_kind, top_share
+from goodspeed.engine.source import Prefix
+
+PROBS_SIZE = 32
+"""Tokens of a draft distribution under the rejection rule."""
+MAX_DEPTH = 7
+
+
+@dataclass(slots=True)
+class _Stream:
+    prefix: Prefix
+    trials: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    """Token and calibration buckets at each position of the last draft, and where confidence ended it."""
+    confidences: list[float] = field(default_factory=list)
+    draft_probs: list[SparseProbs] = field(default_factory=list)
+    survival: float = 1.0
+
+    def drafted(self) -> list[int]:
+        return self.prefix.tokens[self.prefix.num_committed :]
+
+    def rewind(self) -> None:
+        self.prefix.rewind()
+        self.trials.clear()
+        self.confidences.clear()
+        self.draft_probs.clear()
+        self.survival = 1.0
+
+
+class NeuralDraft:
+    """A DraftEngine over one draft model, batched over streams.
+
+    Confidence comes from the model's top probability and the depth in the draft, calibrated by what was committed. Both
+    are known before the token is drawn, so under the rejection rule no draft ends because of which token that was.
+    """
+
+    def __init__(self, reader: Reader, calibration: Calibration) -> None:
+        self.calibration = calibration
+        self._reader = reader
+        self._streams: dict[StreamKey, _Stream] = {}
+
+    def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
+        prefix = Prefix(stream, tokens, sampling)
+        self._reader.open(prefix)
+        self._streams[stream] = _Stream(prefix)
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        streams = [self._streams[request.stream] for request in requests]
+        for stream in streams:
+            stream.rewind()
+        active = [pair for pair in zip(streams, requests, strict=True) if pair[1].max_tokens > 0]
+        while active := [pair for pair in active if self._reader.can_read(pair[0].prefix)]:
+            rows = self._reader.rows([stream.prefix for stream, _ in active])
+            pairs = zip(active, rows, strict=True)
+            active = [pair for pair, row in pairs if self._advance(*pair, row)]
+        return [
+            Draft(tuple(stream.drafted()), tuple(stream.confidences), tuple(stream.draft_probs)) for stream in streams
+        ]
+
+    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
+        state = self._streams[stream]
+        for said, (token, buckets) in zip(tokens, state.trials, strict=False):
+            self.calibration.observe(buckets, token == said)
+            if token != said:
+                break
+        state.rewind()
+        state.prefix.commit(tokens)
+
+    def close(self, stream: StreamKey) -> None:
+        self._reader.close(self._streams.pop(stream).prefix)
+
+    def _advance(self, stream: _Stream, request: DraftRequest, row: npt.NDArray[np.float32]) -> bool:
+        """Draft one more token from these logits; False if that was the last, or confidence ends the draft before."""
+        sampling = stream.prefix.sampling
+        share = top_share(row, sampling)
+        buckets = _buckets(share, len(stream.confidences), sampling)
+        confidence = self.calibration.confidence(buckets, share)
+        is_end = stream.survival * confidence < request.min_survival
+        if is_end and sampling.rule is Rule.REJECTION:  # before the token is drawn
+            return False
+        token = _draw(stream, row)
+        stream.trials.append((token, buckets))
+        if is_end:
+            return False
+        stream.survival *= confidence
+        stream.confidences.append(confidence)
+        stream.prefix.tokens.append(token)
+        return len(stream.confidences) < request.max_tokens
+
+
+def _draw(stream: _Stream, row: npt.NDArray[np.float32]) -> int:
+    sampling, position = stream.prefix.sampling, len(stream.prefix.tokens)
+    if sampling.rule is not Rule.REJECTION:
+        return draft_choice(row, sampling, position)
+    stream.draft_probs.append(draft_probs_of(row, sampling, PROBS_SIZE))
+    return draw(stream.draft_probs[-1], sampling, position)
+
+
+def _buckets(share: float, depth: int, sampling: Sampling) -> tuple[int, int]:
+    """By temperature, rule and share; then by depth too: acceptance is not the same at every place of a draft."""
+    coarse = (4 * sampling.rule + heat(sampling.temperature)) * NUM_SHARES + share_kind(share)
+    return 2 * coarse, 2 * (coarse * (MAX_DEPTH + 1) + min(depth, MAX_DEPTH)) + 1

@@ -1,0 +1,216 @@
+"""A draft model's cache follows the prefix: every token is read once, and the logits are those of a fresh read."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from goodspeed.decoding.rules import verify
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.base import DraftRequest, StreamKey
+from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.neural import MIN_CAPACITY, NUM_SHARES, NeuralSource, Piece, Reader, share_kind, top_share
+from goodspeed.engine.neural_draft import NeuralDraft
+from goodspeed.engine.source import Prefix
+from goodspeed.engine.toy import TOY_VOCAB_SIZE, ToyModel
+from goodspeed.errors import CapacityError
+
+PROMPT = [97, 98, 99, 100, 101]
+SAMPLINGS = [
+    Sampling(),
+    Sampling(temperature=0.8, seed=5, rule=Rule.COUPLED),
+    Sampling(temperature=0.8, seed=5, rule=Rule.REJECTION),
+]
+
+
+class ToyReaderModel:
+    """The toy target as a draft model: right at every token. Counts what it was made to read."""
+
+    def __init__(self, max_context: int = 4096, memory: int = 8192) -> None:
+        self.model = ToyModel()
+        self.max_context = max_context
+        self.caches: dict[StreamKey, list[int]] = {}
+        self.num_read = 0
+        self._memory = memory
+        self._reserved: dict[StreamKey, int] = {}
+
+    @property
+    def vocab_size(self) -> int:
+        return TOY_VOCAB_SIZE
+
+    def open(self, stream: StreamKey, capacity: int) -> None:
+        if sum(self._reserved.values()) + capacity > self._memory:
+            raise CapacityError(f"no room for {capacity} tokens")
+        assert stream not in self.caches
+        self.caches[stream] = []
+        self._reserved[stream] = capacity
+
+    def run(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+        for piece in pieces:
+            assert piece.tokens
+            assert piece.num_kept <= len(self.caches[piece.stream])
+            self.caches[piece.stream][piece.num_kept :] = piece.tokens
+            assert len(self.caches[piece.stream]) <= self._reserved[piece.stream]
+            self.num_read += len(piece.tokens)
+        return np.stack([self.model.row(self.caches[piece.stream]) for piece in pieces])
+
+    def close(self, stream: StreamKey) -> None:
+        del self.caches[stream]
+        del self._reserved[stream]
+
+
+def pair(max_context: int = 4096, memory: int = 8192) -> tuple[ToyReaderModel, NeuralDraft]:
+    model = ToyReaderModel(max_context, memory)
+    return model, NeuralDraft(Reader(model, TOY_VOCAB_SIZE), Calibration())
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
+def test_model_that_is_the_target_is_always_accepted(sampling: Sampling) -> None:
+    model, engine = pair()
+    tokens = list(PROMPT)
+    engine.open(1, tokens, sampling)
+    for _ in range(12):
+        draft = engine.draft([DraftRequest(1, 3)])[0]
+        rows = np.stack([model.model.row([*tokens, *draft.tokens[:i]]) for i in range(4)])
+        num_accepted, next_token = verify(rows, draft.tokens, draft.draft_probs, sampling, len(tokens))
+        # Under rejection the distribution sent is cut to 32 tokens and quantised, so a little less than all.
+        assert num_accepted == 3 or sampling.rule is Rule.REJECTION
+        committed = [*draft.tokens[:num_accepted], next_token]
+        tokens += committed
+        engine.commit(1, committed)
+
+
+def test_every_token_is_read_once_when_all_are_accepted() -> None:
+    model, engine = pair()
+    tokens = list(PROMPT)
+    engine.open(1, tokens, Sampling())
+    for _ in range(5):
+        draft = engine.draft([DraftRequest(1, 4)])[0]
+        committed = [*draft.tokens, model.model.top([*tokens, *draft.tokens])]
+        tokens += committed
+        engine.commit(1, committed)
+    # The last round's last draft token and the bonus token are read by the next round.
+    assert model.num_read == len(tokens) - 2
+    assert model.caches[1] == tokens[:-2]
+
+
+def test_rejected_tokens_are_overwritten() -> None:
+    model, engine = pair()
+    engine.open(1, PROMPT, Sampling())
+    drafted = engine.draft([DraftRequest(1, 4)])[0].tokens
+    other = 200 if drafted[1] != 200 else 201
+    engine.commit(1, [drafted[0], other])
+    engine.draft([DraftRequest(1, 1)])
+    assert model.caches[1] == [*PROMPT, drafted[0], other]
+    assert model.num_read == len(PROMPT) + 3 + 1  # drafting four reads three of them
+
+
+def test_long_prompt_is_read_in_pieces() -> None:
+    model, engine = pair()
+    prompt = [int(token) for token in np.random.default_rng(0).integers(0, 256, 1500)]
+    engine.open(1, prompt, Sampling())
+    assert engine.draft([DraftRequest(1, 1)])[0].tokens == (model.model.top(prompt),)
+    assert model.num_read == 1500
+
+
+def test_cache_grows_with_the_answer() -> None:
+    model, engine = pair()
+    tokens = list(PROMPT)
+    engine.open(1, tokens, Sampling())
+    for _ in range(150):
+        draft = engine.draft([DraftRequest(1, 5)])[0]
+        assert len(draft.tokens) == 5
+        committed = [*draft.tokens, model.model.top([*tokens, *draft.tokens])]
+        tokens += committed
+        engine.commit(1, committed)
+    assert len(tokens) > MIN_CAPACITY
+    assert model.caches[1] == tokens[:-2]
+
+
+def test_nothing_is_drafted_beyond_the_models_context() -> None:
+    _, engine = pair(max_context=8)
+    engine.open(1, PROMPT, Sampling())
+    engine.open(2, PROMPT * 2, Sampling())
+    drafts = engine.draft([DraftRequest(1, 9), DraftRequest(2, 9)])
+    assert [len(draft.tokens) for draft in drafts] == [4, 0]  # after 8 tokens read, one more can be drafted
+    engine.commit(2, [1])
+    engine.close(2)
+
+
+def test_full_memory_drafts_nothing_for_whom_it_has_no_room() -> None:
+    model, engine = pair(memory=MIN_CAPACITY)
+    for stream in (1, 2):
+        engine.open(stream, PROMPT, Sampling())
+    drafts = engine.draft([DraftRequest(1, 2), DraftRequest(2, 2)])
+    assert [len(draft.tokens) for draft in drafts] == [2, 0]
+    engine.close(1)
+    engine.close(2)
+    assert model.caches == {}
+
+
+def test_streams_are_drafted_together_and_apart_alike() -> None:
+    _, together = pair()
+    _, apart = pair()
+    for engine in (together, apart):
+        engine.open(1, PROMPT, Sampling())
+        engine.open(2, PROMPT[::-1], Sampling())
+    requests = [DraftRequest(1, 2), DraftRequest(2, 5)]
+    assert together.draft(requests) == [apart.draft([request])[0] for request in requests]
+
+
+def test_closed_stream_frees_its_cache() -> None:
+    model, engine = pair()
+    engine.open(1, PROMPT, Sampling())
+    engine.close(1)
+    assert model.caches == {}
+
+
+def test_confidence_is_learned() -> None:
+    """A model that is never right, however sure it is, stops proposing."""
+    model, engine = pair()
+    tokens = list(PROMPT)
+    engine.open(1, tokens, Sampling())
+    for _ in range(150):
+        engine.draft([DraftRequest(1, 1)])
+        tokens.append((model.model.top(tokens) + 1) % 256)
+        engine.commit(1, tokens[-1:])
+    assert engine.draft([DraftRequest(1, 4, 0.2)])[0].tokens == ()
+
+
+def test_rejection_stops_without_looking_at_the_drawn_token() -> None:
+    """Whatever the seed draws, the same prefix is drafted as far: length is a function of the prefix."""
+    lengths = set()
+    for seed in range(20):
+        _, engine = pair()
+        engine.open(1, PROMPT, Sampling(temperature=1.0, seed=seed, rule=Rule.REJECTION))
+        lengths.add(min(1, len(engine.draft([DraftRequest(1, 1, 0.4)])[0].tokens)))
+    assert len(lengths) == 1
+
+
+def test_source_guesses_a_function_of_the_prefix_under_rejection() -> None:
+    tokens = set()
+    for seed in range(5):
+        source = NeuralSource(Reader(ToyReaderModel(), TOY_VOCAB_SIZE))
+        prefix = Prefix(1, PROMPT, Sampling(temperature=1.0, seed=seed, rule=Rule.REJECTION))
+        source.open(prefix)
+        guess = source.guesses([prefix])[0]
+        assert guess is not None
+        tokens.add(guess.token)
+    assert len(tokens) == 1
+
+
+def test_padded_vocabulary_is_cut() -> None:
+    reader = Reader(ToyReaderModel(), vocab_size=100)
+    prefix = Prefix(1, PROMPT, Sampling())
+    reader.open(prefix)
+    assert reader.rows([prefix]).shape == (1, 100)
+
+
+def test_share_of_the_likeliest_token() -> None:
+    row = np.log(np.array([0.5, 0.25, 0.25], dtype=np.float32))
+    assert top_share(row, Sampling()) == pytest.approx(0.5, abs=1e-6)
+    assert top_share(row, Sampling(temperature=0.5, rule=Rule.COUPLED)) == pytest.approx(2 / 3, abs=1e-6)
+    assert share_kind(0.0) == 0
+    assert share_kind(1.0) == NUM_SHARES - 1
+    assert share_kind(0.5) < share_kind(0.9) < share_kind(0.99)
