@@ -1,0 +1,125 @@
+"""What the verifier shows to Prometheus: its own histograms, and a look at the core whenever somebody asks."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.messages import Verdict
+from goodspeed.protocol.transport import Traffic
+from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.client import Client
+from goodspeed.verifier.core.core import CoreStats
+from goodspeed.verifier.core.intake import Reply
+
+SECONDS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+COLLECT_S = 5.0
+NO_TRAFFIC = Traffic()
+
+CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, Traffic], float]]] = (
+    ("rounds", "verdicts", lambda client, _: client.num_rounds),
+    ("proposed_tokens", "draft tokens verified", lambda client, _: client.num_proposed),
+    ("accepted_tokens", "draft tokens accepted", lambda client, _: client.num_accepted),
+    ("committed_tokens", "tokens that are part of an answer", lambda client, _: client.num_committed),
+    ("received_bytes", "bytes from the drafter, frame headers included", lambda _, traffic: traffic.received_bytes),
+    ("sent_bytes", "bytes to the drafter, frame headers included", lambda _, traffic: traffic.sent_bytes),
+)
+CLIENT_GAUGES: Sequence[tuple[str, str, Callable[[Client, Traffic], float]]] = (
+    ("acceptance_rate", "estimate that the scheduler uses", lambda client, _: client.estimator.acceptance_rate),
+    ("grant", "draft tokens that the client may propose in a round", lambda client, _: client.grant),
+    (
+        "bytes_per_committed_token",
+        "bytes in both directions / committed tokens",
+        lambda client, traffic: (traffic.received_bytes + traffic.sent_bytes) / max(1, client.num_committed),
+    ),
+)
+
+
+class VerifierMetrics:
+    """Histograms of the steps, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._batch_streams = self._histogram("batch_streams", "streams in a verification batch", COUNTS)
+        self._batch_tokens = self._histogram("batch_tokens", "new tokens in a verification batch", COUNTS)
+        self._verify = self._histogram("verify_seconds", "one step of the engine", SECONDS)
+        self._queue = self._histogram("queue_seconds", "a proposal's wait for its step", SECONDS)
+
+    def on_step(self, batch: Batch, verify_s: float, replies: Iterable[Reply]) -> None:
+        """The engine has run the batch."""
+        if not batch.work:
+            return
+        self._batch_streams.observe(len(batch.work))
+        self._batch_tokens.observe(batch.num_tokens)
+        self._verify.observe(verify_s)
+        for _, message in replies:
+            if isinstance(message, Verdict):
+                self._queue.observe(message.queue_us / 1e6)
+
+    def _histogram(self, name: str, help_text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(f"goodspeed_{name}", help_text, buckets=buckets, registry=self.registry)
+
+
+class MetricsPort:
+    """Serves a registry over HTTP from a thread of its own."""
+
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+        """Raises ConfigError if the port cannot be used."""
+        try:
+            self._server: WSGIServer
+            self._server, self._thread = start_http_server(port, host, registry)
+        except OSError as error:
+            raise ConfigError(f"cannot serve metrics on {host}:{port}: {error}") from error
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_port)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class LoopCollector(Collector):
+    """Asks `look` in the event loop, from whatever thread wants to know."""
+
+    def __init__(self, look: Callable[[], list[Metric]], loop: asyncio.AbstractEventLoop) -> None:
+        self._look = look
+        self._loop = loop
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        return asyncio.run_coroutine_threadsafe(self._ask(), self._loop).result(COLLECT_S)
+
+    async def _ask(self) -> list[Metric]:
+        return self._look()
+
+
+def describe(stats: CoreStats, traffic: Mapping[str, Traffic]) -> list[Metric]:
+    """The core's state as metrics; `traffic` is by client."""
+    load = stats.load
+    metrics: list[Metric] = [
+        GaugeMetricFamily("goodspeed_open_streams", "streams with memory", load.open_streams),
+        GaugeMetricFamily("goodspeed_queued_streams", "streams that wait for memory", load.queued_streams),
+        GaugeMetricFamily("goodspeed_kv_used_tokens", "KV tokens reserved", load.kv_used),
+        GaugeMetricFamily("goodspeed_kv_capacity_tokens", "KV tokens there are", load.kv_capacity),
+    ]
+    for name, help_text, value in CLIENT_COUNTERS:
+        counter = CounterMetricFamily(f"goodspeed_{name}", help_text, labels=["client"])
+        for client in stats.clients:
+            counter.add_metric([client.name], value(client, traffic.get(client.name, NO_TRAFFIC)))
+        metrics.append(counter)
+    for name, help_text, value in CLIENT_GAUGES:
+        gauge = GaugeMetricFamily(f"goodspeed_{name}", help_text, labels=["client"])
+        for client in stats.clients:
+            gauge.add_metric([client.name], value(client, traffic.get(client.name, NO_TRAFFIC)))
+        metrics.append(gauge)
+    return metrics

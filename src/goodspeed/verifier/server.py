@@ -1,0 +1,210 @@
+"""The verification server: hosts the core on asyncio, and runs the engine in a thread of its own."""
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from prometheus_client.metrics_core import Metric
+
+from goodspeed.engine.base import Outcome, TargetEngine
+from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
+from goodspeed.eventlog import EventSink
+from goodspeed.protocol.messages import Error, FinishReason, Hello, Message, Opened, Refused, Verdict, Welcome
+from goodspeed.protocol.transport import Connection, Traffic
+from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.client import MAX_ABSENT, ConnId
+from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core import VerifierCore
+from goodspeed.verifier.core.intake import Reply
+from goodspeed.verifier.link import DrafterLink
+from goodspeed.verifier.metrics import VerifierMetrics, describe
+from goodspeed.verifier.recording import RecordedCore
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 2.0
+"""How long close() waits for drafters to read their last message."""
+
+
+class VerifierServer:
+    """`run` must be running; `serve` is the Accept of any transport. Use it within one event loop.
+
+    Everything that the core is told and decides goes to `events`, if given. An engine that raises fails the streams of
+    its batch; the server lives.
+    """
+
+    def __init__(self, config: CoreConfig, engine: TargetEngine, events: EventSink | None = None) -> None:
+        self.metrics = VerifierMetrics()
+        self._clock = time.monotonic
+        self._engine = engine
+        self._core: VerifierCore | RecordedCore = (
+            VerifierCore(config, engine.info)
+            if events is None
+            else RecordedCore(config, engine.info, events, self._clock())
+        )
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._links: dict[ConnId, DrafterLink] = {}
+        self._past_traffic: dict[str, Traffic] = {}  # of links that are gone, by drafter, the longest gone first
+        self._conns = itertools.count(1)
+        self._serving: set[asyncio.Task[object]] = set()
+        self._wake = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._is_closing = False
+
+    async def serve(self, connection: Connection) -> None:
+        """Serve one link until it is lost or its session ends; the caller closes it."""
+        conn, link = next(self._conns), DrafterLink(connection)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        self._links[conn] = link
+        log.info("link opened", extra={"ids": {"conn": conn, "peer": connection.peer}})
+        self._core.on_connect(conn, self._clock())
+        if self._is_closing:
+            link.post(Refused(ErrorCode.SHUTTING_DOWN, "the verifier is shutting down"))
+        reading = asyncio.create_task(self._read(conn, link), name=f"from {connection.peer}")
+        try:
+            await asyncio.wait({reading, link.sending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            reading.cancel()
+            link.sending.cancel()
+            self._serving.discard(task)
+            self._on_link_gone(conn, link)
+        for ended in await asyncio.gather(reading, link.sending, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended  # whatever a drafter can cause is handled: this is ours
+
+    async def run(self) -> None:
+        """Drive the engine until close(); by then it has finished its step and closed every stream."""
+        try:
+            while True:
+                batch = self._core.next_batch(self._clock())
+                if batch is not None:
+                    await self._step(batch)
+                elif self._is_closing:
+                    return
+                else:
+                    await self._wait()
+        finally:
+            self._executor.shutdown(wait=False)
+            self._stopped.set()
+
+    async def close(self) -> None:
+        """Part with every drafter, and wait until the engine is free. Idempotent; `run` returns."""
+        self._is_closing = True
+        self._deliver(self._core.on_shutdown(self._clock()))
+        self._wake.set()
+        await self._stopped.wait()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=DRAIN_S)
+
+    def look(self) -> list[Metric]:
+        """How things stand, as metrics. Call it in the event loop."""
+        traffic = dict(self._past_traffic)
+        for link in self._links.values():
+            traffic[link.drafter] = _sum(traffic.get(link.drafter, Traffic()), link.connection.traffic)
+        return describe(self._core.stats(), traffic)
+
+    async def _read(self, conn: ConnId, link: DrafterLink) -> None:
+        while True:
+            try:
+                messages = await link.connection.receive()
+            except LinkLostError:
+                return
+            except ProtocolError as error:
+                self._deliver(self._core.on_malformed(conn, error, self._clock()))
+            else:
+                await self._take(conn, link, messages)
+            self._wake.set()
+            await asyncio.sleep(0)  # who has much to say lets the others speak
+
+    async def _take(self, conn: ConnId, link: DrafterLink, messages: Sequence[Message]) -> None:
+        for i, message in enumerate(messages):
+            if isinstance(message, Hello) and not link.drafter:
+                link.drafter = message.drafter
+            self._deliver(self._core.on_message(conn, message, self._clock()))
+            if i % 64 == 63:
+                await asyncio.sleep(0)
+
+    async def _step(self, batch: Batch) -> None:
+        loop = asyncio.get_running_loop()
+        started = self._clock()
+        try:
+            outcomes = await loop.run_in_executor(self._executor, run_batch, self._engine, batch)
+        except Exception as error:
+            log.exception("step failed", extra={"ids": {"streams": len(batch.streams)}})
+            self._deliver(self._core.on_failed(batch, f"the engine failed: {error}", self._clock()))
+            return
+        now = self._clock()
+        replies = self._core.on_verified(batch, outcomes, started, now)
+        self._deliver(replies)
+        self.metrics.on_step(batch, now - started, replies)
+
+    async def _wait(self) -> None:
+        """Until something has happened, or the core is due."""
+        wake_at = self._core.wake_at()
+        delay_s = None if wake_at is None else wake_at - self._clock()
+        timer = None if delay_s is None else asyncio.get_running_loop().call_later(delay_s, self._wake.set)
+        await self._wake.wait()
+        self._wake.clear()
+        if timer is not None:
+            timer.cancel()
+        now = self._clock()
+        if wake_at is not None and now >= wake_at:
+            self._deliver(self._core.on_time(now))
+
+    def _deliver(self, replies: Sequence[Reply]) -> None:
+        for conn, message in replies:
+            link = self._links.get(conn)
+            if link is not None:
+                link.post(message)
+                _log(conn, link.drafter, message)
+
+    def _on_link_gone(self, conn: ConnId, link: DrafterLink) -> None:
+        del self._links[conn]
+        past = self._past_traffic.pop(link.drafter, Traffic())
+        self._past_traffic[link.drafter] = _sum(past, link.connection.traffic)
+        while len(self._past_traffic) > MAX_ABSENT:
+            del self._past_traffic[next(iter(self._past_traffic))]
+        self._deliver(self._core.on_disconnect(conn, self._clock()))
+        self._wake.set()
+        log.info("link closed", extra={"ids": {"conn": conn, "drafter": link.drafter}})
+
+
+def run_batch(engine: TargetEngine, batch: Batch) -> list[Outcome]:
+    """What the engine's thread does. A stream that cannot be closed concerns nobody else."""
+    for key in batch.closed:
+        try:
+            engine.close(key)
+        except Exception:
+            log.exception("closing failed", extra={"ids": {"key": key}})
+    for key, spec in batch.opened:
+        engine.open(key, spec)
+    return engine.step(batch.work) if batch.work else []
+
+
+def _sum(a: Traffic, b: Traffic) -> Traffic:
+    return Traffic(*(x + y for x, y in zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True)))
+
+
+def _log(conn: ConnId, drafter: str, message: Message) -> None:
+    """A line for every change of a session's or a stream's state."""
+    ids: dict[str, object] = {"conn": conn, "drafter": drafter}
+    if isinstance(message, Verdict):
+        if message.finish is not FinishReason.NONE:
+            ids |= {"stream": message.stream, "reason": message.finish.name, "length": message.committed_length}
+            log.info("stream finished", extra={"ids": ids})
+    elif isinstance(message, Opened):
+        log.info("stream opened", extra={"ids": ids | {"stream": message.stream, "epoch": message.epoch}})
+    elif isinstance(message, Welcome):
+        log.info("session begun", extra={"ids": ids})
+    elif isinstance(message, Refused):
+        log.warning("session refused", extra={"ids": ids | {"code": message.code.name, "why": message.reason}})
+    elif isinstance(message, Error):
+        event = "session ended" if message.stream is None else "stream ended"
+        ids |= {"stream": message.stream, "code": message.code.name, "why": message.reason}
+        log.warning(event, extra={"ids": ids})

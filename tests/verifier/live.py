@@ -1,0 +1,115 @@
+"""A live verifier on the toy engine, and drafters that talk to it over a real connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tests.verifier.virtual import hello
+
+from goodspeed.engine.base import DraftRequest, TargetEngine
+from goodspeed.engine.toy import ToyDraft
+from goodspeed.eventlog import EventSink
+from goodspeed.protocol.connection import QueueLimits
+from goodspeed.protocol.inprocess import InProcess
+from goodspeed.protocol.messages import Error, Message, Mode, Open, Opened, Refused, Verdict
+from goodspeed.protocol.session import DrafterStream
+from goodspeed.protocol.transport import Connect, Connection
+from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.server import VerifierServer
+
+LIMITS = QueueLimits(max_bytes=1 << 14, stall_s=0.5, close_s=1.0)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A verifier that serves."""
+
+    server: VerifierServer
+    transport: InProcess
+
+    @property
+    def connect(self) -> Connect:
+        return self.transport.connector()
+
+    def value(self, name: str) -> float:
+        """A metric without labels."""
+        return next(metric.samples[0].value for metric in self.server.look() if metric.name == name)
+
+
+@asynccontextmanager
+async def live_verifier(
+    engine: TargetEngine, config: CoreConfig | None = None, events: EventSink | None = None
+) -> AsyncIterator[Live]:
+    """Serves for as long as the context lasts, at most 60 s."""
+    async with asyncio.timeout(60.0):
+        server = VerifierServer(config or CoreConfig(), engine, events)
+        running = asyncio.create_task(server.run())
+        live = Live(server, InProcess(server.serve, LIMITS))
+        try:
+            yield live
+        finally:
+            await server.close()
+            await live.transport.close()
+            await running
+
+
+async def introduced(connect: Connect, name: str) -> Connection:
+    """A link whose Hello is answered."""
+    connection = await connect()
+    await connection.send([hello(name)])
+    await connection.receive()
+    return connection
+
+
+async def receive_one(connection: Connection, kind: type[Message]) -> Message:
+    """The next message of this kind; what comes before it is dropped."""
+    while True:
+        for message in await connection.receive():
+            if isinstance(message, kind):
+                return message
+
+
+class LiveDrafter:
+    """Serves its requests by the toy draft; `texts` has what is finished."""
+
+    def __init__(self, connection: Connection, acceptance_rate: float) -> None:
+        self.texts: dict[int, list[int]] = {}
+        self.errors: list[Error | Refused] = []
+        self._connection = connection
+        self._drafts = ToyDraft(acceptance_rate)
+        self._streams: dict[int, DrafterStream] = {}
+
+    async def write(self, requests: Sequence[Open]) -> dict[int, list[int]]:
+        """Open them all at once, and go on until all are finished or failed."""
+        self._streams = {request.stream: DrafterStream(request) for request in requests}
+        await self._connection.send(requests)
+        while self._streams:
+            answers = [self._answer(message) for message in await self._connection.receive()]
+            if proposals := [answer for answer in answers if answer is not None]:
+                await self._connection.send(proposals)
+        return self.texts
+
+    def _answer(self, message: Message) -> Message | None:
+        if isinstance(message, Opened):
+            stream = self._streams[message.stream]
+            self._drafts.open(message.stream, stream.committed, stream.opening.sampling)
+        elif isinstance(message, Verdict):
+            return self._on_verdict(self._streams[message.stream], message)
+        elif isinstance(message, Error | Refused):
+            self.errors.append(message)
+            if isinstance(message, Error) and message.stream is not None:
+                del self._streams[message.stream]
+        return None
+
+    def _on_verdict(self, stream: DrafterStream, verdict: Verdict) -> Message | None:
+        self._drafts.commit(verdict.stream, stream.on_verdict(verdict))
+        if verdict.finish:
+            self.texts[verdict.stream] = stream.committed
+            self._drafts.close(verdict.stream)
+            del self._streams[verdict.stream]
+            return None
+        if stream.opening.mode is Mode.FUSED:
+            return None
+        (draft,) = self._drafts.draft([DraftRequest(verdict.stream, stream.max_draft)])
+        return stream.propose(draft, drafting_s=0.0)
