@@ -1,6 +1,7 @@
 """`goodspeed verify-lossless`: does my pair keep the target's text?"""
 
 import argparse
+import importlib
 import itertools
 import json
 import tempfile
@@ -24,6 +25,7 @@ from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.toy import ToyTarget, toy_info, toy_tokenizer
 from goodspeed.errors import ConfigError
+from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.registry import nearest_name
 
@@ -42,7 +44,9 @@ class LosslessConfig:
     """Which pair, on what, how hard."""
 
     model: str = option("smollm2-135m-instruct", "target model: a name, a folder, a Hugging Face id, or toy")
-    dtype: str = option("float32", "precision of the target: float32 or bfloat16")
+    dtype: str = option("auto", "precision of the target: fp32, bf16, or auto (what the verifier would take)")
+    device: str = option("auto", "device of the target: cpu, cuda or auto")
+    threads: int = option(0, "CPU threads of the target; 0: one per core")
     draft: DraftConfig = table(DraftConfig)
     prompts: str = option("", f"a JSONL file or one of {', '.join(DOMAINS)}; empty: these in turn")
     n: int = option(64, "prompts")
@@ -105,7 +109,14 @@ def _load(config: LosslessConfig) -> tuple[TargetEngine, Tokenizer]:
             toy_tokenizer(Path(folder))
             tokenizer = Tokenizer.load(Path(folder))
         return ToyTarget(toy_info(tokenizer.fingerprint), config.draft.seed), tokenizer
-    raise ConfigError(config.model)
+    try:
+        # Imported here: it brings PyTorch, which neither the toy nor `--help` needs.
+        loading = importlib.import_module("goodspeed.engine.torch.loading")
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"model is {config.model!r}, which needs PyTorch: pip install 'goodspeed[torch]'") from error
+    target_config = loading.TargetConfig(config.model, config.dtype, config.device, config.threads)
+    target: TargetEngine = loading.load_target(target_config)
+    return target, Tokenizer.load(locate(config.model))
 
 
 def _prompts(config: LosslessConfig) -> list[Prompt]:
