@@ -21,6 +21,8 @@ from goodspeed.protocol.transport import Connection, Traffic
 
 log = logging.getLogger(__name__)
 
+PARTING = "the drafter is shutting down"
+
 
 class DrafterServer:
     """Answers requests by way of the verifiers in its list. `run` must be running; use it within one event loop."""
@@ -42,6 +44,7 @@ class DrafterServer:
         self._is_working = False  # the draft engine's work is being handed out
         self._settling: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._has_parted = False
 
     @property
     def num_streams(self) -> int:
@@ -52,6 +55,11 @@ class DrafterServer:
     def is_up(self) -> bool:
         """There is a session with a verifier."""
         return self._core.is_up
+
+    @property
+    def lost_reason(self) -> str:
+        """Why there is none."""
+        return self._core.lost_reason
 
     @property
     def welcome(self) -> Welcome | None:
@@ -74,14 +82,16 @@ class DrafterServer:
         return self._core.welcome
 
     def generate(self, request: Request) -> Answer:
-        """The answer as it comes; close it when done. Raises RequestError if the request is beyond the limits.
+        """The answer as it comes; close it when done. Some verifier must have been met.
 
-        Some verifier must have been met.
+        Raises RequestError if the request is beyond the verifier's limits, LinkLostError when the drafter shuts down.
         """
+        if self._has_parted:
+            raise LinkLostError(PARTING)
         key, decision = self._core.open(request, time.monotonic())
         assert self._core.welcome is not None
         answer = self._answers[key] = Answer(self._core.welcome.verifier, lambda: self._cancel(key))
-        log.info("stream %d: opened, %d prompt tokens", key, len(request.tokens))
+        log.info("stream opened", extra={"ids": {"stream": key, "num_prompt": len(request.tokens)}})
         self._do(decision)
         self._settle_soon()
         return answer
@@ -102,7 +112,8 @@ class DrafterServer:
         try:
             uplink = await dial(verifier, self._hello)
             self._connection = uplink.connection
-            log.info("verifier %s at %s serves %s", uplink.welcome.verifier, verifier.address, uplink.welcome.model)
+            ids = {"verifier": uplink.welcome.verifier, "address": verifier.address, "model": uplink.welcome.model}
+            log.info("verifier found", extra={"ids": ids})
             self._do(self._core.on_link_up(uplink.welcome, time.monotonic()))
             self._met.set()
             await self._converse(uplink.connection, uplink.rest)
@@ -121,7 +132,7 @@ class DrafterServer:
             messages = await _receive(connection)
 
     async def _on_lost(self, verifier: Verifier, reason: str) -> None:
-        log.warning("verifier at %s: %s", verifier.address, reason)
+        log.warning("verifier lost", extra={"ids": {"address": verifier.address, "why": reason}})
         await self._disconnect()
         self._do(self._core.on_link_lost(reason, time.monotonic()))
         await self._settle()
@@ -135,14 +146,15 @@ class DrafterServer:
 
     async def _part(self) -> None:
         """End every stream and hang up."""
-        if self._timer:
-            self._timer.cancel()
+        self._has_parted = True
         for key, answer in list(self._answers.items()):
             self._cancel(key)
-            answer.put(Failed(key, LinkLostError("the drafter is shutting down")), "")
-        with contextlib.suppress(LinkLostError):
-            await self._flush()
+            answer.put(Failed(key, LinkLostError(PARTING)), "")
+        await self._settle_apart()
+        await asyncio.gather(*self._settling)
         await self._disconnect()
+        if self._timer:
+            self._timer.cancel()
         self._drafting.close()
 
     def _do(self, decision: Decision) -> None:
@@ -206,15 +218,15 @@ class DrafterServer:
 
     def _forget_ended(self, news: News) -> None:
         if isinstance(news, Failed):
-            log.warning("stream %d: failed: %s", news.stream, news.error)
+            log.warning("stream failed", extra={"ids": {"stream": news.stream, "why": news.error}})
             del self._answers[news.stream]
         elif news.finish is not FinishReason.NONE:
-            log.info("stream %d: finished: %s", news.stream, news.finish.name)
+            log.info("stream finished", extra={"ids": {"stream": news.stream, "reason": news.finish.name}})
             del self._answers[news.stream]
 
     def _cancel(self, key: StreamKey) -> None:
         if self._answers.pop(key, None):
-            log.info("stream %d: cancelled", key)
+            log.info("stream cancelled", extra={"ids": {"stream": key}})
             self._do(self._core.cancel(key, time.monotonic()))
             self._settle_soon()
 
@@ -241,7 +253,7 @@ async def _receive(connection: Connection) -> Sequence[object]:
         except ProtocolError as error:
             if error.stream is None:
                 raise
-            log.warning("stream %d: dropped a message: %s", error.stream, error)
+            log.warning("message dropped", extra={"ids": {"stream": error.stream, "why": error}})
 
 
 def _sum(one: Traffic, other: Traffic) -> Traffic:

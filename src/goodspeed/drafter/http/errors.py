@@ -1,0 +1,29 @@
+"""Errors in OpenAI's form, and which of ours is which."""
+
+from goodspeed.errors import CapacityError, GoodSpeedError, LinkLostError, RequestError
+
+
+class ApiError(GoodSpeedError):
+    """An answer with an HTTP status of 400 or more. `param` names the offending field, `code` the kind of error."""
+
+    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+    def body(self) -> dict[str, object]:
+        """As OpenAI's clients expect it."""
+        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+
+
+def api_error(error: GoodSpeedError) -> ApiError:
+    """What a user is told of one of our errors."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, RequestError):
+        return ApiError(400, str(error), error.field)
+    if isinstance(error, CapacityError | LinkLostError):
+        return ApiError(503, str(error), code="unavailable")
+    return ApiError(502, str(error), code="verifier_error")

@@ -1,0 +1,72 @@
+"""The web server: uvicorn on a socket of our own, without its signal handlers and logs."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from goodspeed.errors import ConfigError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 is any free one. Raises ConfigError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error}") from error
+    return listener
+
+
+class WebServer:
+    """Serves an application on a socket. `run` it; `stop` lets it finish what it does, within its grace time."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, grace_s: float) -> None:
+        self._listener = listener
+        self._server = _Uvicorn(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=max(1, round(grace_s)),
+            )
+        )
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    async def run(self) -> None:
+        """Until stop."""
+        await self._server.serve([self._listener])
+
+    async def started(self) -> None:
+        """Wait until it accepts."""
+        await self._server.has_started.wait()
+
+    def stop(self) -> None:
+        """Accept nothing more; `run` returns once all responses have ended or were cancelled."""
+        self._server.should_exit = True
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.has_started = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.has_started.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the command's to handle."""
+        yield

@@ -1,0 +1,339 @@
+"""OpenAI's own client against a live drafter, whose verifier has a toy target."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+import openai
+import pytest
+from openai.types.chat import ChatCompletionChunk, ChatCompletionUserMessageParam
+from tests.drafter.live import LiveVerifier, api_of, drafter_at
+from tests.drafter.virtual import alone
+
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.server import DrafterServer
+from goodspeed.engine.base import Outcome, Work
+from goodspeed.engine.toy import END_TOKEN, ToyTarget, toy_info
+from goodspeed.models.tokenizer import Tokenizer
+
+HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "Why is the sky blue?"}]
+COUPLED = Sampling(0.8, seed=5, rule=Rule.COUPLED)
+
+
+@dataclass
+class Site:
+    """A user's client, and what it talks to."""
+
+    client: openai.AsyncOpenAI
+    drafter: DrafterServer
+    verifier: LiveVerifier
+    tokenizer: Tokenizer
+
+    def text_alone(self, prompt: list[int], max_tokens: int, sampling: Sampling = COUPLED) -> str:
+        """What the target would write by itself."""
+        return self.tokenizer.decode(alone(Request(tuple(prompt), max_tokens, sampling, (END_TOKEN,))))
+
+    def chat_alone(self, max_tokens: int, sampling: Sampling = COUPLED) -> str:
+        return self.text_alone(self.tokenizer.encode_chat([dict(message) for message in HELLO]), max_tokens, sampling)
+
+
+@contextlib.asynccontextmanager
+async def site(tokenizer: Tokenizer, engine: ToyTarget | None = None, api_key: str = "") -> AsyncIterator[Site]:
+    engine = engine or ToyTarget(toy_info(tokenizer.fingerprint))
+    async with (
+        LiveVerifier(engine, fingerprint=tokenizer.fingerprint).running() as verifier,
+        drafter_at([verifier]) as drafter,
+        api_of(drafter, tokenizer, api_key) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=api_key or "none", max_retries=0) as client,
+    ):
+        yield Site(client, drafter, verifier, tokenizer)
+
+
+async def test_chat_is_the_targets_own_text(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        reply = await at.client.chat.completions.create(
+            model="toy", messages=HELLO, max_tokens=30, temperature=0.8, seed=5
+        )
+        (choice,) = reply.choices
+        assert choice.message.role == "assistant"
+        assert choice.message.content == at.chat_alone(30)
+        assert choice.finish_reason == "length"
+        assert choice.logprobs is None
+        assert reply.usage is not None
+        assert reply.usage.completion_tokens == 30
+        assert reply.usage.prompt_tokens == len(tokenizer.encode_chat([dict(message) for message in HELLO]))
+        assert reply.object == "chat.completion"
+        assert reply.model == "toy"
+
+
+async def test_streamed_chat_is_the_same_text(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        chunks = [
+            chunk
+            async for chunk in await at.client.chat.completions.create(
+                model="toy",
+                messages=HELLO,
+                max_completion_tokens=30,
+                temperature=0.8,
+                seed=5,
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+        ]
+        assert chunks[0].choices[0].delta.role == "assistant"
+        assert text_of(chunks) == at.chat_alone(30)
+        assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]][-1] == "length"
+        assert len({chunk.id for chunk in chunks}) == 1
+        *parts, last = chunks
+        assert all(chunk.usage is None for chunk in parts)
+        assert last.choices == []
+        assert last.usage is not None
+        assert last.usage.completion_tokens == 30
+
+
+async def test_stream_without_usage_ends_with_its_finish(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        chunks = [
+            chunk
+            async for chunk in await at.client.chat.completions.create(
+                model="toy", messages=HELLO, max_tokens=10, temperature=0, stream=True
+            )
+        ]
+        assert chunks[-1].choices[0].finish_reason == "length"
+        assert text_of(chunks) == at.chat_alone(10, Sampling())
+
+
+async def test_completion_takes_the_prompt_as_it_is(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        reply = await at.client.completions.create(model="toy", prompt="Once upon", temperature=0)
+        assert reply.choices[0].text == at.text_alone(list(b"Once upon"), 16, Sampling())
+        assert reply.object == "text_completion"
+        by_ids = await at.client.completions.create(model="toy", prompt=list(b"Once upon"), temperature=0)
+        assert by_ids.choices[0].text == reply.choices[0].text
+        chunks = [
+            chunk.choices[0]
+            async for chunk in await at.client.completions.create(
+                model="toy", prompt="Once upon", temperature=0, stream=True
+            )
+        ]
+        assert "".join(chunk.text for chunk in chunks) == reply.choices[0].text
+        assert chunks[-1].finish_reason == "length"
+
+
+async def test_several_prompts_and_choices_have_their_indexes_and_seeds(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        reply = await at.client.completions.create(
+            model="toy", prompt=["one", "two"], n=2, seed=5, temperature=0.8, max_tokens=20
+        )
+        expected = [
+            at.text_alone(list(prompt), 20, replace(COUPLED, seed=seed))
+            for prompt in (b"one", b"two")
+            for seed in (5, 6)
+        ]
+        assert [choice.text for choice in reply.choices] == expected
+        assert [choice.index for choice in reply.choices] == [0, 1, 2, 3]
+        assert reply.usage is not None
+        assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (6, 80)
+
+
+async def test_streamed_choices_come_side_by_side(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        stream = await at.client.chat.completions.create(
+            model="toy", messages=HELLO, n=3, seed=5, temperature=0.8, max_tokens=20, stream=True
+        )
+        chunks = [chunk async for chunk in stream]
+        texts = [text_of(chunks, index) for index in range(3)]
+        assert texts == [at.chat_alone(20, replace(COUPLED, seed=seed)) for seed in (5, 6, 7)]
+        assert sum(chunk.choices[0].delta.role == "assistant" for chunk in chunks) == 3
+
+
+async def test_seed_determines_the_text(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        texts = [await chat_text(at, seed=seed) for seed in (1, 1, 2, -1, -1)]
+        assert texts[0] == texts[1]
+        assert texts[3] == texts[4]
+        assert len(set(texts)) == 3
+        assert await chat_text(at) != await chat_text(at)  # drawn at random
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_stop_string_ends_the_text_before_it(tokenizer: Tokenizer, stream: bool) -> None:
+    async with site(tokenizer) as at:
+        whole = at.chat_alone(60, Sampling())
+        stop = whole[20:24]
+        expected = whole[: whole.index(stop)]
+        if stream:
+            chunks = [
+                chunk
+                async for chunk in await at.client.chat.completions.create(
+                    model="toy",
+                    messages=HELLO,
+                    max_tokens=60,
+                    temperature=0,
+                    stop=[stop, "~"],
+                    stream=True,
+                    stream_options={"include_usage": True},
+                )
+            ]
+            assert text_of(chunks) == expected
+            assert chunks[-2].choices[0].finish_reason == "stop"
+            usage = chunks[-1].usage
+        else:
+            reply = await at.client.chat.completions.create(
+                model="toy", messages=HELLO, max_tokens=60, temperature=0, stop=[stop, "~"]
+            )
+            assert reply.choices[0].message.content == expected
+            assert reply.choices[0].finish_reason == "stop"
+            usage = reply.usage
+        assert usage is not None
+        assert usage.completion_tokens == len(expected) + len(stop)  # a token is a byte here
+        await at.verifier.drained()
+
+
+async def test_log_probabilities_of_the_chosen_tokens(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        chat = await at.client.chat.completions.create(
+            model="toy", messages=HELLO, max_tokens=12, temperature=0, logprobs=True
+        )
+        logprobs = chat.choices[0].logprobs
+        assert logprobs is not None
+        assert logprobs.content is not None
+        assert "".join(entry.token for entry in logprobs.content) == chat.choices[0].message.content
+        assert all(entry.top_logprobs == [] and -3 < entry.logprob < 0 for entry in logprobs.content)
+        completion = await at.client.completions.create(model="toy", prompt="abc", temperature=0, logprobs=0)
+        legacy = completion.choices[0].logprobs
+        assert legacy is not None
+        assert legacy.text_offset == list(range(16))
+        assert "".join(legacy.tokens or []) == completion.choices[0].text
+        assert all(math.isfinite(value) for value in legacy.token_logprobs or [math.nan] if value is not None)
+
+
+async def test_extension_chooses_mode_and_tells_the_rounds(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        replies = {
+            mode: await at.client.chat.completions.create(
+                model="toy", messages=HELLO, max_tokens=30, temperature=0, extra_body={"goodspeed": {"mode": mode}}
+            )
+            for mode in ("distributed", "fused")
+        }
+        speculation = {mode: (reply.model_extra or {})["goodspeed"] for mode, reply in replies.items()}
+        assert speculation["fused"]["proposed"] == 0
+        assert speculation["fused"]["rounds"] == 30
+        assert 0 < speculation["distributed"]["accepted"] <= speculation["distributed"]["proposed"]
+        assert speculation["distributed"]["rounds"] < 30
+        assert all(told["committed"] == 30 and told["verifier"] == "verifier" for told in speculation.values())
+        texts = [reply.choices[0].message.content for reply in replies.values()]
+        assert texts[0] == texts[1]
+
+
+async def test_rejection_rule_answers(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        reply = await at.client.chat.completions.create(
+            model="toy", messages=HELLO, max_tokens=20, seed=1, extra_body={"goodspeed": {"rule": "rejection"}}
+        )
+        assert reply.usage is not None
+        assert reply.usage.completion_tokens == 20
+
+
+async def test_models_are_listed(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        assert [model.id async for model in at.client.models.list()] == ["toy"]
+        assert (await at.client.models.retrieve("toy")).id == "toy"
+        with pytest.raises(openai.NotFoundError):
+            await at.client.models.retrieve("gpt-4")
+
+
+async def test_unknown_model_is_not_found(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        with pytest.raises(openai.NotFoundError, match="'gpt-4' does not exist here; there is 'toy'") as caught:
+            await at.client.chat.completions.create(model="gpt-4", messages=HELLO)
+        assert caught.value.code == "model_not_found"
+        assert caught.value.param == "model"
+
+
+async def test_too_long_prompt_is_refused_by_its_length(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        with pytest.raises(openai.BadRequestError, match="context of 4096 tokens") as caught:
+            await at.client.chat.completions.create(model="toy", messages=[{"role": "user", "content": "x" * 5000}])
+        assert caught.value.code == "context_length_exceeded"
+        assert caught.value.param == "messages"
+        with pytest.raises(openai.BadRequestError) as caught:
+            await at.client.completions.create(model="toy", prompt="x", max_tokens=4096)
+        assert caught.value.code == "context_length_exceeded"
+        assert at.drafter.num_streams == 0
+
+
+async def test_cancelled_stream_frees_everything(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        stream = await at.client.chat.completions.create(
+            model="toy", messages=HELLO, max_tokens=3900, temperature=0, stream=True, n=2
+        )
+        await anext(stream)
+        assert at.verifier.engine.num_open > 0
+        await stream.close()
+        await at.verifier.drained()
+        assert at.drafter.num_streams == 0
+
+
+async def test_client_that_leaves_a_plain_request_frees_everything(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        asking = asyncio.create_task(
+            at.client.chat.completions.create(model="toy", messages=HELLO, max_tokens=3900, temperature=0)
+        )
+        await at.verifier.occupied()
+        asking.cancel()
+        await at.verifier.drained()
+        assert at.drafter.num_streams == 0
+
+
+class FragileTarget(ToyTarget):
+    """Fails when told to."""
+
+    is_broken = False
+
+    def step(self, batch: Sequence[Work]) -> list[Outcome]:
+        if self.is_broken:
+            raise RuntimeError("a GPU fell off")
+        return super().step(batch)
+
+
+async def test_failure_in_mid_stream_comes_as_an_error(tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture) -> None:
+    engine = FragileTarget(toy_info(tokenizer.fingerprint))
+    async with site(tokenizer, engine) as at:
+        stream = await at.client.chat.completions.create(
+            model="toy", messages=HELLO, max_tokens=3900, temperature=0, stream=True
+        )
+        await anext(stream)
+        engine.is_broken = True
+        with pytest.raises(openai.APIError, match="a GPU fell off"):
+            async for _ in stream:
+                pass
+        with pytest.raises(openai.APIStatusError, match="a GPU fell off") as caught:
+            await at.client.completions.create(model="toy", prompt="x")
+        assert caught.value.status_code == 502
+        engine.is_broken = False
+        assert await chat_text(at) != ""
+    caplog.clear()
+
+
+async def test_key_is_asked_for(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer, api_key="secret") as at:
+        assert (await chat_text(at, seed=1)) != ""
+        with pytest.raises(openai.AuthenticationError):
+            await at.client.with_options(api_key="guess").models.list()
+
+
+def text_of(chunks: list[ChatCompletionChunk], index: int = 0) -> str:
+    choices = [choice for chunk in chunks for choice in chunk.choices if choice.index == index]
+    return "".join(choice.delta.content or "" for choice in choices)
+
+
+async def chat_text(at: Site, seed: int | None = None) -> str:
+    options = {} if seed is None else {"seed": seed}
+    reply = await at.client.chat.completions.create(
+        model="toy", messages=HELLO, max_tokens=20, temperature=0.8, extra_body=options
+    )
+    return reply.choices[0].message.content or ""

@@ -1,0 +1,109 @@
+"""Live servers within one event loop: toy verifiers, and a drafter that dials them in-process."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from goodspeed.drafter.core.config import CoreConfig
+from goodspeed.drafter.core.core import DrafterCore
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.drafting import Drafting, InlineDrafting
+from goodspeed.drafter.http.app import make_app
+from goodspeed.drafter.http.service import Service
+from goodspeed.drafter.http.serving import WebServer, listen
+from goodspeed.drafter.server import DrafterServer
+from goodspeed.drafter.uplink import Verifier
+from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
+from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.protocol.inprocess import InProcess
+from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
+from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
+from goodspeed.verifier.server import VerifierServer
+
+
+@dataclass
+class LiveVerifier:
+    """A verification server with a toy engine, and its in-process transport."""
+
+    engine: ToyTarget = field(default_factory=lambda: ToyTarget(toy_info()))
+    config: VerifierConfig = field(default_factory=VerifierConfig)
+    fingerprint: str = "toy"  # of the drafter's tokenizer
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["LiveVerifier"]:
+        self.server = VerifierServer(self.config, self.engine)
+        self.transport = InProcess(self.server.serve)
+        running = asyncio.create_task(self.server.run())
+        try:
+            yield self
+        finally:
+            await self.server.close()
+            await running
+            await self.transport.close()
+
+    async def drained(self) -> None:
+        """Wait until it holds nothing any more."""
+        await _until(lambda: self.engine.num_open == 0 and self.held() == (0, 0))
+
+    async def occupied(self) -> None:
+        """Wait until it holds a stream."""
+        await _until(lambda: self.engine.num_open > 0)
+
+    def held(self) -> tuple[int, int]:
+        """(open streams, KV tokens reserved), as /metrics tells it."""
+        values = {sample.name: sample.value for metric in self.server.look() for sample in metric.samples}
+        return int(values["goodspeed_open_streams"]), int(values["goodspeed_kv_used_tokens"])
+
+
+@contextlib.asynccontextmanager
+async def drafter_at(
+    verifiers: Sequence[LiveVerifier],
+    config: CoreConfig | None = None,
+    drafting: Drafting | None = None,
+    link: LinkConfig | None = None,
+    meet_s: float = 10.0,
+) -> AsyncIterator[DrafterServer]:
+    """A running drafter that dials these verifiers; it has met the first."""
+    core = DrafterCore(replace(config or CoreConfig(), num_verifiers=len(verifiers)), np.random.default_rng(0))
+    known = [Verifier(f"v{i}", verifier.transport.connector(link)) for i, verifier in enumerate(verifiers)]
+    hello = Hello(PROTOCOL_VERSION, "drafter", verifiers[0].fingerprint)
+    server = DrafterServer(core, drafting or InlineDrafting(ToyDraft(0.7)), hello, known)
+    running = asyncio.create_task(server.run())
+    try:
+        await server.meet(meet_s)
+        yield server
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def read(server: DrafterServer, request: Request) -> list[int]:
+    """The whole answer."""
+    with server.generate(request) as answer:
+        return [token async for committed in answer for token in committed.tokens]
+
+
+@contextlib.asynccontextmanager
+async def api_of(server: DrafterServer, tokenizer: Tokenizer, api_key: str = "") -> AsyncIterator[str]:
+    """The drafter's HTTP API on a free port, as a base URL."""
+    service = Service(server, tokenizer, max_tokens=100, meet_s=5.0, api_key=api_key)
+    web = WebServer(make_app(service), listen("127.0.0.1", 0), grace_s=1.0)
+    running = asyncio.create_task(web.run())
+    try:
+        await web.started()
+        yield f"http://127.0.0.1:{web.port}"
+    finally:
+        web.stop()
+        await running
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it has not come true in 10 s")

@@ -1,0 +1,149 @@
+"""The draft server beside real verification servers, over the in-process transport."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from tests.drafter.live import LiveVerifier, drafter_at, read
+from tests.drafter.virtual import alone
+
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.core.config import CoreConfig, RetryConfig
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.drafting import InlineDrafting, ThreadDrafting
+from goodspeed.engine.base import Draft, DraftRequest
+from goodspeed.engine.toy import ToyDraft
+from goodspeed.errors import LinkLostError
+from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.messages import Mode
+
+REQUEST = Request(tuple(b"the quick brown"), max_tokens=40)
+COUPLED = replace(REQUEST, sampling=Sampling(0.7, seed=11, rule=Rule.COUPLED))
+LONG = replace(REQUEST, max_tokens=3000)
+
+
+async def test_text_is_the_targets_own() -> None:
+    async with LiveVerifier().running() as verifier, drafter_at([verifier]) as drafter:
+        assert await read(drafter, REQUEST) == alone(REQUEST)
+        assert await read(drafter, COUPLED) == alone(COUPLED)
+
+
+async def test_text_is_the_targets_own_when_drafts_come_from_a_thread() -> None:
+    drafting = ThreadDrafting(ToyDraft(0.7))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
+        answers = await asyncio.gather(*(read(drafter, COUPLED) for _ in range(4)))
+        assert answers == [alone(COUPLED)] * 4
+
+
+async def test_stats_count_the_rounds() -> None:
+    async with LiveVerifier().running() as verifier, drafter_at([verifier]) as drafter:
+        with drafter.generate(REQUEST) as answer:
+            async for _ in answer:
+                pass
+        stats = answer.stats
+        assert stats.committed == 40
+        assert 0 < stats.accepted < stats.proposed
+        assert stats.rounds < 40
+        assert stats.verifier == "verifier"
+        assert drafter.metrics.num_committed == 40
+        assert drafter.traffic.sent_bytes > 0
+
+
+async def test_fused_stream_proposes_nothing() -> None:
+    async with LiveVerifier().running() as verifier, drafter_at([verifier]) as drafter:
+        with drafter.generate(replace(REQUEST, mode=Mode.FUSED)) as answer:
+            tokens = [token async for committed in answer for token in committed.tokens]
+        assert tokens == alone(REQUEST)
+        assert (answer.stats.rounds, answer.stats.proposed) == (40, 0)
+
+
+async def test_closed_answer_frees_its_stream_everywhere() -> None:
+    async with LiveVerifier().running() as verifier, drafter_at([verifier]) as drafter:
+        with drafter.generate(LONG) as answer:
+            await anext(answer)
+            assert verifier.engine.num_open == 1
+        await verifier.drained()
+        assert drafter.num_streams == 0
+        assert await read(drafter, REQUEST) == alone(REQUEST)
+
+
+async def test_cut_link_is_made_again_and_the_text_goes_on() -> None:
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], link=LinkConfig(rtt_ms=2.0)) as drafter:
+        with drafter.generate(replace(COUPLED, max_tokens=120)) as answer:
+            tokens: list[int] = []
+            async for committed in answer:
+                if len(tokens) // 30 < (len(tokens) + len(committed.tokens)) // 30:
+                    verifier.transport.cut()
+                tokens += committed.tokens
+        assert tokens == alone(replace(COUPLED, max_tokens=120))
+
+
+async def test_next_verifier_continues_when_the_first_shuts_down() -> None:
+    async with LiveVerifier().running() as second, contextlib.AsyncExitStack() as first_running:
+        first = await first_running.enter_async_context(LiveVerifier().running())
+        async with drafter_at([first, second]) as drafter:
+            with drafter.generate(replace(COUPLED, max_tokens=300)) as answer:
+                tokens = [*(await anext(answer)).tokens]
+                await first_running.aclose()
+                tokens += [token async for committed in answer for token in committed.tokens]
+            assert tokens == alone(replace(COUPLED, max_tokens=300))
+            await second.drained()
+
+
+async def test_streams_fail_when_no_verifier_is_left() -> None:
+    config = CoreConfig(retry=RetryConfig(give_up_s=0.3))
+    async with contextlib.AsyncExitStack() as running:
+        verifier = await running.enter_async_context(LiveVerifier().running())
+        async with drafter_at([verifier], config) as drafter:
+            with drafter.generate(LONG) as answer:
+                await anext(answer)
+                await running.aclose()
+                with pytest.raises(LinkLostError, match=r"no verifier could be reached for 0\.3 s"):
+                    async for _ in answer:
+                        pass
+            assert drafter.num_streams == 0
+
+
+async def test_refused_drafter_says_why() -> None:
+    async with LiveVerifier(fingerprint="another").running() as verifier:
+        with pytest.raises(LinkLostError, match="TOKENIZER_MISMATCH"):
+            async with drafter_at([verifier], meet_s=0.2):
+                pass
+
+
+async def test_shutdown_ends_every_answer_here_and_there() -> None:
+    async with LiveVerifier().running() as verifier:
+        async with drafter_at([verifier]) as drafter:
+            answer = drafter.generate(LONG)
+            await anext(answer)
+        with pytest.raises(LinkLostError, match="shutting down"):
+            async for _ in answer:
+                pass
+        with pytest.raises(LinkLostError, match="shutting down"):
+            drafter.generate(REQUEST)
+        await verifier.drained()
+
+
+class BrokenDraft(ToyDraft):
+    """Fails at its third draft."""
+
+    num_drafts = 0
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        self.num_drafts += 1
+        if self.num_drafts == 3:
+            raise RuntimeError("out of memory")
+        return super().draft(requests)
+
+
+@pytest.mark.parametrize("kind", [InlineDrafting, ThreadDrafting])
+async def test_answer_goes_on_without_a_draft_engine_that_failed(
+    kind: type[InlineDrafting | ThreadDrafting], caplog: pytest.LogCaptureFixture
+) -> None:
+    drafting = kind(BrokenDraft(0.7))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
+        assert await read(drafter, REQUEST) == alone(REQUEST)
+    assert "out of memory" in caplog.text
+    caplog.clear()
