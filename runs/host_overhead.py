@@ -1,0 +1,212 @@
+"""What a verification round costs the verifier's host: everything but the forward pass.
+
+    python runs/host_overhead.py
+
+Parts: CPU time, per round of 64 toy streams with 4 draft tokens each, of decoding the proposals' frames, the core on
+each proposal, closing the batch, estimates + grants + verdicts, and encoding the verdicts.
+Live: CPU time of the server's process (all threads) per round of 64 verdicts over gRPC on loopback, less the toy
+engine's own; the drafters, who propose nothing, live in another process.
+"""
+
+import argparse
+import asyncio
+import itertools
+import multiprocessing
+import statistics
+import time
+from collections.abc import Sequence
+from multiprocessing.synchronize import Event
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import Draft, DraftRequest, Outcome, Work
+from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
+from goodspeed.protocol.codec import decode_drafter_frame, encode_message
+from goodspeed.protocol.grpc_client import grpc_connect
+from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig
+from goodspeed.protocol.grpc_server import serve_grpc
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Message, Open, Opened, Propose, Verdict
+from goodspeed.protocol.session import DrafterStream
+from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core import VerifierCore
+from goodspeed.verifier.server import VerifierServer
+
+NUM_STREAMS = 64
+NUM_DRAFT_TOKENS = 4
+CONFIG = CoreConfig(budget=NUM_STREAMS * NUM_DRAFT_TOKENS, scheduler="fixed", max_proposal=NUM_DRAFT_TOKENS)
+INFO = toy_info(max_context=100_000, kv_capacity=10**9)
+PARTS = ("decode", "core: proposals", "core: batch", "core: verdicts", "encode")
+
+
+def hello(number: int) -> Hello:
+    return Hello(PROTOCOL_VERSION, f"drafter {number}", "toy")
+
+
+def opening(stream: int) -> Open:
+    return Open(stream, 0, tuple(range(stream, stream + 16)), 16, 50_000, Sampling(), ())
+
+
+class Rounds:
+    """Sixty-four streams of `num_clients` drafters, driven without a network, each part of a round timed."""
+
+    def __init__(self, num_clients: int, scheduler: str) -> None:
+        self.engine = ToyTarget(INFO)
+        config = CoreConfig(budget=CONFIG.budget, scheduler=scheduler, max_proposal=NUM_DRAFT_TOKENS)
+        self.core = VerifierCore(config, INFO)
+        self.drafts = ToyDraft(0.7)
+        self.streams: dict[tuple[int, int], DrafterStream] = {}
+        for conn in range(num_clients):
+            self.core.on_connect(conn, 0.0)
+            self.core.on_message(conn, hello(conn), 0.0)
+            for stream in range(conn, NUM_STREAMS, num_clients):
+                self.streams[conn, stream] = DrafterStream(opening(stream))
+                self.drafts.open(stream, opening(stream).tokens, Sampling())
+                self._take(self.core.on_message(conn, opening(stream), 0.0))
+        while batch := self.core.next_batch(time.monotonic()):
+            for key, spec in batch.opened:
+                self.engine.open(key, spec)
+            now = time.monotonic()
+            self._take(self.core.on_verified(batch, self.engine.step(batch.work), now, now))
+
+    def run(self) -> list[float]:
+        """Seconds of each part of one round."""
+        frames = [(conn, encode_message(self._proposal(stream))) for (conn, _), stream in self.streams.items()]
+        marks = [time.thread_time()]
+        proposals = [(conn, message) for conn, frame in frames for message in decode_drafter_frame(frame)]
+        marks.append(time.thread_time())
+        for conn, message in proposals:
+            assert isinstance(message, Propose)  # greedy proposals decode to nothing else
+            self.core.on_message(conn, message, time.monotonic())
+        marks.append(time.thread_time())
+        batch = self.core.next_batch(time.monotonic())
+        marks.append(time.thread_time())
+        assert batch is not None
+        assert len(batch.work) == NUM_STREAMS
+        started = time.monotonic()
+        outcomes = self.engine.step(batch.work)
+        step_s = time.thread_time() - marks[-1]
+        replies = self.core.on_verified(batch, outcomes, started, time.monotonic())
+        marks.append(time.thread_time() - step_s)
+        for _, reply in replies:
+            encode_message(reply)
+        marks.append(time.thread_time() - step_s)
+        self._take(replies)
+        return [later - earlier for earlier, later in itertools.pairwise(marks)]
+
+    def _proposal(self, stream: DrafterStream) -> Propose:
+        (draft,) = self.drafts.draft([DraftRequest(stream.opening.stream, stream.max_draft)])
+        return stream.propose(draft, drafting_s=0.001)
+
+    def _take(self, replies: Sequence[tuple[int, Message]]) -> None:
+        for conn, message in replies:
+            if isinstance(message, Verdict):
+                self.drafts.commit(message.stream, self.streams[conn, message.stream].on_verdict(message))
+
+
+def show_parts(num_clients: int, scheduler: str, num_rounds: int) -> None:
+    rounds = Rounds(num_clients, scheduler)
+    for _ in range(20):
+        rounds.run()
+    runs = [rounds.run() for _ in range(num_rounds)]
+    print(f"{num_clients} clients, {scheduler}:")
+    for name, seconds in [*zip(PARTS, zip(*runs, strict=True), strict=True), ("all", [sum(run) for run in runs])]:
+        show(name, seconds)
+
+
+def show(name: str, seconds: Sequence[float]) -> None:
+    ms = sorted(1e3 * one for one in seconds)
+    print(f"  {name:16} {statistics.median(ms):6.3f} ms   p90 {ms[int(0.9 * len(ms))]:6.3f} ms   n {len(ms)}")
+
+
+class TimedTarget(ToyTarget):
+    """Notes the process's CPU time outside its steps, round by round."""
+
+    def __init__(self) -> None:
+        super().__init__(INFO)
+        self.marks: list[tuple[int, float]] = []  # verdicts so far, CPU seconds so far outside the engine
+        self._num_verdicts = 0
+        self._inside_s = 0.0
+
+    def step(self, batch: Sequence[Work]) -> list[Outcome]:
+        started = time.thread_time()
+        outcomes = super().step(batch)
+        self._inside_s += time.thread_time() - started
+        self._num_verdicts += len(batch)
+        self.marks.append((self._num_verdicts, time.process_time() - self._inside_s))
+        return outcomes
+
+
+async def draft(address: str, number: int, num_streams: int) -> None:
+    """One drafter on a link of its own: empty proposals, at once, until the verifier ends the session."""
+    connection = await grpc_connect(address, GrpcClientConfig())()
+    streams = {stream: DrafterStream(opening(stream)) for stream in range(num_streams)}
+    await connection.send([hello(number), *(stream.opening for stream in streams.values())])
+    while True:
+        proposals: list[Message] = []
+        for message in await connection.receive():
+            if isinstance(message, Verdict):
+                streams[message.stream].on_verdict(message)
+                proposals.append(streams[message.stream].propose(Draft((), ()), drafting_s=0.001))
+            elif not isinstance(message, Opened):
+                continue
+        if proposals:
+            await connection.send(proposals)
+
+
+def draft_all(address: str, num_clients: int, stop: Event) -> None:
+    """Body of the drafters' process."""
+
+    async def run() -> None:
+        drafters = [
+            asyncio.create_task(draft(address, number, NUM_STREAMS // num_clients)) for number in range(num_clients)
+        ]
+        await asyncio.to_thread(stop.wait)
+        for drafter in drafters:
+            drafter.cancel()
+
+    asyncio.run(run())
+
+
+async def measure_live(num_clients: int, seconds: float) -> None:
+    engine = TimedTarget()
+    server = VerifierServer(CONFIG, engine)
+    grpc_server = await serve_grpc(server.serve, GrpcServerConfig(port=0))
+    running = asyncio.create_task(server.run())
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    drafters = context.Process(target=draft_all, args=(f"127.0.0.1:{grpc_server.port}", num_clients, stop))
+    drafters.start()
+    await asyncio.sleep(seconds)
+    stop.set()
+    await asyncio.to_thread(drafters.join)
+    await server.close()
+    await grpc_server.stop(0.5)
+    await running
+    show_live(num_clients, engine.marks)
+
+
+def show_live(num_clients: int, marks: Sequence[tuple[int, float]]) -> None:
+    """CPU per 64 verdicts, over stretches of 640 verdicts in the middle of the run."""
+    middle = marks[len(marks) // 5 : -len(marks) // 5]
+    per_round, start = [], middle[0]
+    for mark in middle:
+        if mark[0] - start[0] >= 10 * NUM_STREAMS:
+            per_round.append((mark[1] - start[1]) / (mark[0] - start[0]) * NUM_STREAMS)
+            start = mark
+    mean_batch = (middle[-1][0] - middle[0][0]) / len(middle)
+    print(f"live over gRPC, {num_clients} links, {mean_batch:.0f} streams a batch:")
+    show("CPU of a round", per_round)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each live run")
+    args = parser.parse_args()
+    for num_clients, scheduler in ((64, "gradient"), (8, "gradient"), (64, "fixed")):
+        show_parts(num_clients, scheduler, args.rounds)
+    for num_clients in (64, 8):
+        asyncio.run(measure_live(num_clients, args.seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""`goodspeed verifier`: one verification server, until SIGTERM or Ctrl-C."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from goodspeed.config import add_flags, from_args
+from goodspeed.engine.base import TargetEngine
+from goodspeed.eventlog import JsonlEvents
+from goodspeed.logs import set_up_logging
+from goodspeed.protocol.grpc_server import serve_grpc
+from goodspeed.verifier.config import VerifierConfig
+from goodspeed.verifier.engines import target_engine
+from goodspeed.verifier.metrics import LoopCollector, MetricsPort
+from goodspeed.verifier.server import VerifierServer
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 1.0
+"""For links that have read their last message to end by themselves."""
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `verifier`."""
+    parser = subparsers.add_parser(
+        "verifier",
+        help="one verification server",
+        description="Serve a target model to drafters, until SIGTERM or Ctrl-C.",
+        epilog="example: goodspeed verifier --core.budget 16 --grpc.port 7700 --event-log verifier.jsonl",
+    )
+    add_flags(parser, VerifierConfig)
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="write the ports there, as JSON, once it serves"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(VerifierConfig, args)
+    set_up_logging(config.log_level)
+    asyncio.run(_serve(config, target_engine(config), args.ready_file))
+    return 0
+
+
+async def _serve(config: VerifierConfig, engine: TargetEngine, ready_file: Path | None) -> None:
+    """Until a signal, or until the server fails."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        events = JsonlEvents(Path(config.event_log)) if config.event_log else None
+        if events:
+            stack.callback(events.close)
+        server = VerifierServer(config.core, engine, events)
+        server.metrics.registry.register(LoopCollector(server.look, loop))
+        metrics = MetricsPort(server.metrics.registry, config.metrics_host, config.metrics_port)
+        stack.push_async_callback(asyncio.to_thread, metrics.close)  # it may be asking the loop
+        grpc_server = await serve_grpc(server.serve, config.grpc)
+        stack.push_async_callback(grpc_server.stop, GRACE_S)
+        running = asyncio.create_task(server.run())
+        stack.push_async_callback(server.close)
+        _tell_ready(grpc_server.port, metrics.port, engine.info.model, ready_file)
+        await asyncio.wait({running, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+    await running
+
+
+def _tell_ready(port: int, metrics_port: int, model: str, ready_file: Path | None) -> None:
+    log.info("serving", extra={"ids": {"port": port, "metrics_port": metrics_port, "model": model}})
+    if ready_file:
+        ready_file.write_text(json.dumps({"port": port, "metrics_port": metrics_port}), encoding="utf-8")

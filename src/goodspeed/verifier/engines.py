@@ -1,0 +1,26 @@
+"""Target engines by name. PyTorch is imported only by the engines that need it."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from goodspeed.engine.base import TargetEngine
+from goodspeed.engine.toy import ToyTarget, toy_info, toy_tokenizer
+from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.registry import Registry
+from goodspeed.verifier.config import VerifierConfig
+
+
+def target_engine(config: VerifierConfig) -> TargetEngine:
+    """The engine, its model loaded. Raises ConfigError or CheckpointError."""
+    return TARGETS[config.engine](config)
+
+
+def _toy(config: VerifierConfig) -> TargetEngine:
+    with tempfile.TemporaryDirectory() as folder:
+        toy_tokenizer(Path(folder))
+        fingerprint = Tokenizer.load(Path(folder)).fingerprint
+    return ToyTarget(toy_info(fingerprint), config.toy_seed)
+
+
+TARGETS: Registry[Callable[[VerifierConfig], TargetEngine]] = Registry("target engine", {"toy": _toy})
