@@ -47,11 +47,11 @@ class LiveVerifier:
 
     async def drained(self) -> None:
         """Wait until it holds nothing any more."""
-        await _until(lambda: self.engine.num_open == 0 and self.held() == (0, 0))
+        await until(lambda: self.engine.num_open == 0 and self.held() == (0, 0))
 
     async def occupied(self) -> None:
         """Wait until it holds a stream."""
-        await _until(lambda: self.engine.num_open > 0)
+        await until(lambda: self.engine.num_open > 0)
 
     def held(self) -> tuple[int, int]:
         """(open streams, KV tokens reserved), as /metrics tells it."""
@@ -101,7 +101,8 @@ async def api_of(server: DrafterServer, tokenizer: Tokenizer, api_key: str = "")
         await running
 
 
-async def _until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for it."""
     for _ in range(2000):
         if condition():
             return

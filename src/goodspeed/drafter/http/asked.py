@@ -74,6 +74,8 @@ def requests_of(asked: Asked, welcome: Welcome, default_tokens: int) -> list[Req
 def _asked(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, logprobs: bool) -> Asked:
     extension = body.goodspeed or Extension()
     num_choices = 1 if body.n is None else body.n
+    if len(prompts) > MAX_CHOICES:
+        raise ApiError(400, f"there are {len(prompts)} prompts, at most {MAX_CHOICES} may be", prompt_field)
     if not 1 <= num_choices * len(prompts) <= MAX_CHOICES:
         raise ApiError(400, f"n is {num_choices}, expected 1 to {MAX_CHOICES // len(prompts)}", "n")
     _check_positive(body.max_tokens, "max_tokens")

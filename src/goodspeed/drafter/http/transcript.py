@@ -102,6 +102,7 @@ class StopCut:
         found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
             self.is_cut = True
+            self._held = ""
             return text[: min(found)]
         num_held = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - num_held :]

@@ -1,0 +1,177 @@
+"""A wrong request is told which field is wrong, in OpenAI's form, and holds nothing."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from tests.drafter.live import LiveVerifier, drafter_at, until
+
+from goodspeed.drafter.core.config import CoreConfig, RetryConfig
+from goodspeed.drafter.http.app import make_app
+from goodspeed.drafter.http.connected import MAX_BODY_BYTES
+from goodspeed.drafter.http.service import Service
+from goodspeed.drafter.server import DrafterServer
+from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.models.tokenizer import Tokenizer
+
+CHAT = {"model": "toy", "messages": [{"role": "user", "content": "x"}], "max_tokens": 4, "temperature": 0}
+COMPLETION = {"model": "toy", "prompt": "x", "max_tokens": 4, "temperature": 0}
+PATHS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
+
+# endpoint, changed fields, status, param, words of the message
+WRONG: list[tuple[str, dict[str, object], str, str]] = [
+    ("chat", {"temprature": 1}, "temprature", "did you mean 'temperature'"),
+    ("chat", {"temperature": "warm"}, "temperature", "Expected `float | null`, got `str`"),
+    ("chat", {"temperature": -1}, "temperature", "expected 0 to 100"),
+    ("chat", {"temperature": True}, "temperature", "got `bool`"),
+    ("chat", {"top_p": 0}, "top_p", "at most 1"),
+    ("chat", {"top_k": -1}, "top_k", "0 \\(off\\)"),
+    ("chat", {"seed": 1.5}, "seed", "got `float`"),
+    ("chat", {"max_tokens": 0}, "max_tokens", "1 or more"),
+    ("chat", {"max_completion_tokens": -3}, "max_completion_tokens", "1 or more"),
+    ("chat", {"n": 0}, "n", "1 to 128"),
+    ("chat", {"n": 1000}, "n", "1 to 128"),
+    ("chat", {"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4"),
+    ("chat", {"stop": ""}, "stop", "not empty"),
+    ("chat", {"stop": [1]}, "stop[0]", "got `int`"),
+    ("chat", {"stream": "yes"}, "stream", "got `str`"),
+    ("chat", {"stream_options": {"usage": True}}, "stream_options", "unknown field `usage`"),
+    ("chat", {"logprobs": 3}, "logprobs", "got `int`"),
+    ("chat", {"top_logprobs": 5}, "top_logprobs", "not supported"),
+    ("chat", {"tools": [{"type": "function"}]}, "tools", "not supported"),
+    ("chat", {"response_format": {"type": "json_object"}}, "response_format", "not supported"),
+    ("chat", {"logit_bias": {"5": 1}}, "logit_bias", "not supported"),
+    ("chat", {"presence_penalty": 0.5}, "presence_penalty", "not supported"),
+    ("chat", {"frequency_penalty": -1}, "frequency_penalty", "not supported"),
+    ("chat", {"messages": []}, "messages", "at least one"),
+    ("chat", {"messages": "hello"}, "messages", "got `str`"),
+    ("chat", {"messages": [{"content": "x"}]}, "messages", "role"),
+    ("chat", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "expected text"),
+    ("chat", {"goodspeed": {"mode": "warp"}}, "goodspeed.mode", "warp"),
+    ("chat", {"goodspeed": {"speed": 9}}, "goodspeed", "speed"),
+    ("chat", {"model": None}, "model", "got `null`"),
+    ("completion", {"prompt": []}, "prompt", "empty"),
+    ("completion", {"prompt": ""}, "prompt", "empty"),
+    ("completion", {"prompt": [1, "a"]}, "prompt", "one kind"),
+    ("completion", {"prompt": [10**6]}, "prompt", "vocabulary of 259"),
+    ("completion", {"prompt": [-1]}, "prompt", "vocabulary of 259"),
+    ("completion", {"prompt": ["a"] * 100, "n": 2}, "n", "1 to 1"),
+    ("completion", {"prompt": ["a"] * 129}, "prompt", "at most 128"),
+    ("completion", {"logprobs": 2}, "logprobs", "0 or 1"),
+    ("completion", {"echo": True}, "echo", "not supported"),
+    ("completion", {"best_of": 3}, "best_of", "not supported"),
+    ("completion", {"suffix": "end"}, "suffix", "not supported"),
+]
+
+
+@contextlib.asynccontextmanager
+async def site(
+    tokenizer: Tokenizer, config: CoreConfig | None = None, kv_capacity: int = 2**20
+) -> AsyncIterator[tuple[httpx.AsyncClient, DrafterServer]]:
+    engine = ToyTarget(toy_info(tokenizer.fingerprint, kv_capacity=kv_capacity))
+    async with (
+        LiveVerifier(engine, fingerprint=tokenizer.fingerprint).running() as verifier,
+        drafter_at([verifier], config) as drafter,
+    ):
+        app = make_app(Service(drafter, tokenizer, max_tokens=100, meet_s=1.0))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://drafter") as client:
+            yield client, drafter
+
+
+async def test_wrong_field_is_named(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as (client, drafter):
+        for kind, fields, param, words in WRONG:
+            response = await client.post(PATHS[kind], json={**(CHAT if kind == "chat" else COMPLETION), **fields})
+            error = response.json()["error"]
+            assert (response.status_code, error["param"]) == (400, param), error
+            assert error["type"] == "invalid_request_error"
+            with pytest.raises(AssertionError, match=words):
+                raise AssertionError(error["message"])
+            assert drafter.num_streams == 0
+
+
+async def test_missing_field_is_named(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as (client, _):
+        response = await client.post(PATHS["chat"], json={"model": "toy"})
+        assert response.json()["error"]["param"] == "messages"
+        assert "messages is missing" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b"null", b'{"model": 1e999}'])
+async def test_body_that_is_no_object_is_refused(tokenizer: Tokenizer, body: bytes) -> None:
+    async with site(tokenizer) as (client, _):
+        response = await client.post(PATHS["chat"], content=body)
+        assert response.status_code == 400
+        assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_huge_body_is_refused(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as (client, _):
+        response = await client.post(PATHS["chat"], content=b" " * (MAX_BODY_BYTES + 1))
+        assert response.status_code == 413
+
+
+async def test_harmless_fields_are_taken(tokenizer: Tokenizer) -> None:
+    harmless = {"user": "me", "store": False, "metadata": {}, "tools": [], "logit_bias": {}, "presence_penalty": 0.0}
+    neutral = {"response_format": {"type": "text"}, "frequency_penalty": None, "top_logprobs": None, "seed": None}
+    async with site(tokenizer) as (client, _):
+        response = await client.post(PATHS["chat"], json={**CHAT, **harmless, **neutral})
+        assert response.status_code == 200
+        response = await client.post(PATHS["chat"], json={**CHAT, "model": "default"})
+        assert response.json()["model"] == "toy"
+
+
+async def test_wrong_path_and_method_have_openais_form(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as (client, _):
+        for response, status in ((await client.get("/v2/models"), 404), (await client.get(PATHS["chat"]), 405)):
+            assert response.status_code == status
+            assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_full_verifier_is_unavailable(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer, CoreConfig(retry=RetryConfig(give_up_s=0.2)), kv_capacity=20) as (client, drafter):
+        response = await client.post(PATHS["completion"], json={**COMPLETION, "max_tokens": 50})
+        assert response.status_code == 503
+        assert "no room" in response.json()["error"]["message"]
+        assert drafter.num_streams == 0
+
+
+async def test_health_and_metrics_are_shown(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as (client, _):
+        await client.post(PATHS["chat"], json={**CHAT, "max_tokens": 40})
+        assert (await client.get("/health")).json() == {"status": "ok", "verifier": "verifier"}
+        metrics = (await client.get("/metrics")).text
+        values = dict(line.split() for line in metrics.splitlines() if not line.startswith("#") and "{" not in line)
+        assert float(values["goodspeed_drafter_committed_tokens_total"]) == 40
+        assert 0 < float(values["goodspeed_drafter_acceptance_rate"]) <= 1
+        assert 0 < float(values["goodspeed_drafter_rounds_total"]) < 40
+        assert float(values["goodspeed_drafter_open_streams"]) == 0
+        assert float(values["goodspeed_drafter_bytes_per_committed_token"]) > 1
+        for name in (
+            "proposed_tokens_total",
+            "accepted_tokens_total",
+            "grant",
+            "sent_bytes_total",
+            "rtt_seconds_count",
+        ):
+            assert f"goodspeed_drafter_{name}" in values
+
+
+async def test_drafter_without_verifier_says_so(tokenizer: Tokenizer) -> None:
+    async with contextlib.AsyncExitStack() as running:
+        verifier = await running.enter_async_context(
+            LiveVerifier(ToyTarget(toy_info(tokenizer.fingerprint)), fingerprint=tokenizer.fingerprint).running()
+        )
+        config = CoreConfig(retry=RetryConfig(give_up_s=0.2))
+        async with drafter_at([verifier], config) as drafter:
+            await running.aclose()
+            await until(lambda: not drafter.is_up)
+            app = make_app(Service(drafter, tokenizer, max_tokens=100, meet_s=1.0))
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://drafter") as client:
+                health = await client.get("/health")
+                assert (health.status_code, health.json()["status"]) == (503, "no verifier")
+                response = await client.post(PATHS["chat"], content=json.dumps(CHAT))
+                assert response.status_code == 503
+                assert "no verifier could be reached for 0.2 s" in response.json()["error"]["message"]
