@@ -13,9 +13,9 @@ from goodspeed.engine.base import SparseProbs
 from goodspeed.engine.toy import toy_info
 from goodspeed.errors import ConfigError, ErrorCode
 from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Verdict
+from goodspeed.protocol.plain import message_from_plain, message_to_plain
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.verifier.core.config import CoreConfig
-from goodspeed.verifier.plain import message_from_plain, message_to_plain
 from goodspeed.verifier.replay import replay
 
 

@@ -7,12 +7,12 @@ from goodspeed.engine.base import Outcome, TargetInfo
 from goodspeed.errors import ProtocolError
 from goodspeed.eventlog import EventSink
 from goodspeed.protocol.messages import Message
+from goodspeed.protocol.plain import message_to_plain, replies_to_plain, to_plain
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import ConnId
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
 from goodspeed.verifier.core.intake import Reply
-from goodspeed.verifier.plain import message_to_plain, replies_to_plain, to_plain
 
 
 class RecordedCore:

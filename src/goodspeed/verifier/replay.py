@@ -8,11 +8,11 @@ from typing import Any
 from goodspeed.config import from_mapping
 from goodspeed.engine.base import Outcome, TargetInfo
 from goodspeed.errors import ConfigError, ErrorCode, ProtocolError
+from goodspeed.protocol.plain import from_plain, message_from_plain, replies_to_plain
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.intake import Reply
-from goodspeed.verifier.plain import from_plain, message_from_plain, replies_to_plain
 from goodspeed.verifier.recording import batch_to_plain
 
 Event = Mapping[str, Any]
