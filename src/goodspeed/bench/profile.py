@@ -32,20 +32,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Every combination, each measured `repeats` times. Raises ConfigError for an empty or senseless axis."""
+    """Every combination. Raises ConfigError for an empty or senseless axis."""
 
     streams: tuple[int, ...]
     tokens: tuple[int, ...]
     context: tuple[int, ...]
-    repeats: int
 
     def __post_init__(self) -> None:
         for name in ("streams", "tokens", "context"):
             values = getattr(self, name)
             if not values or min(values) < 1:
                 raise ConfigError(f"{name} is {values}, expected numbers of at least 1")
-        if self.repeats < 1:
-            raise ConfigError(f"repeats is {self.repeats}, expected at least 1")
 
     def points(self) -> list[Point]:
         """Streams vary slowest, context fastest."""
@@ -66,40 +63,25 @@ class Cell:
     """Draft engines: tokens that came, per stream and step, of those asked for."""
 
 
-def profile_verify(engine: TargetEngine, text: Sequence[int], grid: Grid, on_cell: OnCell) -> list[Cell]:
-    """Verification steps of a target. Points that it has no room for are left out."""
-    bench = _TargetBench(engine, text, grid.repeats)
-    return list(_cells(bench.verify, grid, on_cell))
+class TargetBench:
+    """Measures a target engine with streams that hold pieces of `text`. Points that it has no room for are left out."""
 
-
-def profile_prefill(engine: TargetEngine, text: Sequence[int], grid: Grid, on_cell: OnCell) -> list[Cell]:
-    """Prefill chunks of `tokens` tokens for each of the streams, at the beginning of prompts of `context` tokens."""
-    bench = _TargetBench(engine, text, grid.repeats)
-    return list(_cells(bench.prefill, grid, on_cell))
-
-
-def profile_draft(engine: DraftEngine, text: Sequence[int], grid: Grid, on_cell: OnCell) -> list[Cell]:
-    """Rounds of a draft engine: a draft, and the commit of the text's next token."""
-    keys = itertools.count()
-    return list(_cells(lambda point: _draft_cell(engine, keys, text, point, grid.repeats), grid, on_cell))
-
-
-def _cells(measure: Callable[[Point], Cell | None], grid: Grid, on_cell: OnCell) -> Iterator[Cell]:
-    for point in grid.points():
-        cell = measure(point)
-        on_cell()
-        if cell:
-            yield cell
-
-
-class _TargetBench:
     def __init__(self, engine: TargetEngine, text: Sequence[int], repeats: int) -> None:
+        """Raises ConfigError for less than one repeat."""
         self._engine = engine
         self._text = text
-        self._num_steps = WARM_UP + repeats
+        self._num_steps = _num_steps(repeats)
         self._keys = itertools.count()
 
-    def verify(self, point: Point) -> Cell | None:
+    def verify(self, grid: Grid, on_cell: OnCell) -> list[Cell]:
+        """Verification steps."""
+        return list(_cells(self._verify, grid, on_cell))
+
+    def prefill(self, grid: Grid, on_cell: OnCell) -> list[Cell]:
+        """Prefill steps of `tokens` tokens for each stream, at the beginning of prompts of `context` tokens."""
+        return list(_cells(self._begin, grid, on_cell))
+
+    def _verify(self, point: Point) -> Cell | None:
         capacity = point.context + 1 + (self._num_steps + 1) * point.tokens
         if not self._has_room(point, capacity):
             return None
@@ -115,7 +97,7 @@ class _TargetBench:
         self._close(streams)
         return _cell(point, steps_s)
 
-    def prefill(self, point: Point) -> Cell | None:
+    def _begin(self, point: Point) -> Cell | None:
         context = max(point.context, point.tokens)
         if not self._has_room(point, context + 1):
             return None
@@ -146,15 +128,29 @@ class _TargetBench:
             self._engine.close(stream)
 
 
+def profile_draft(engine: DraftEngine, text: Sequence[int], grid: Grid, repeats: int, on_cell: OnCell) -> list[Cell]:
+    """Rounds of a draft engine: a draft, and the commit of the text's next token. Raises ConfigError."""
+    keys, num_steps = itertools.count(), _num_steps(repeats)
+    return list(_cells(lambda point: _draft_cell(engine, keys, text, point, num_steps), grid, on_cell))
+
+
+def _cells(measure: Callable[[Point], Cell | None], grid: Grid, on_cell: OnCell) -> Iterator[Cell]:
+    for point in grid.points():
+        cell = measure(point)
+        on_cell()
+        if cell:
+            yield cell
+
+
 def _draft_cell(
-    engine: DraftEngine, keys: Iterator[StreamKey], text: Sequence[int], point: Point, repeats: int
+    engine: DraftEngine, keys: Iterator[StreamKey], text: Sequence[int], point: Point, num_steps: int
 ) -> Cell:
     streams = [next(keys) for _ in range(point.streams)]
     for number, stream in enumerate(streams):
         engine.open(stream, _piece(text, number, point.context), Sampling())
     requests = [DraftRequest(stream, point.tokens) for stream in streams]
     steps_s, num_drafted = [], 0
-    for step in range(WARM_UP + repeats):
+    for step in range(num_steps):
         began = time.perf_counter()
         drafts = engine.draft(requests)
         for number, stream in enumerate(streams):
@@ -175,3 +171,9 @@ def _cell(point: Point, steps_s: Sequence[float], num_drafted: float | None = No
 def _piece(text: Sequence[int], start: int, num_tokens: int) -> tuple[int, ...]:
     """So many tokens of the text, which goes round."""
     return tuple(text[(start + i) % len(text)] for i in range(num_tokens))
+
+
+def _num_steps(repeats: int) -> int:
+    if repeats < 1:
+        raise ConfigError(f"repeats is {repeats}, expected at least 1")
+    return WARM_UP + repeats

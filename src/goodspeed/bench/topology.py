@@ -94,17 +94,17 @@ def _config(path: str) -> tuple[str, ...]:
 
 
 def _smollm2(_acceptance_rate: float) -> Pair:
-    return Pair(("--model", "smollm2-135m-instruct"), ("--draft.engine", "hybrid"))
+    return Pair(("--engine", "torch"), ("--draft.engine", "hybrid"))
 
 
 def _shaped(acceptance_rate: float) -> Pair:
     rate = ("--draft.acceptance-rate", str(acceptance_rate))
-    return Pair(("--model", "shaped"), ("--draft.engine", "shaped", *rate))
+    return Pair(("--engine", "shaped"), ("--draft.engine", "shaped", *rate))
 
 
 def _toy(acceptance_rate: float) -> Pair:
     rate = ("--draft.acceptance-rate", str(acceptance_rate))
-    return Pair(("--model", "toy"), ("--draft.engine", "toy", *rate))
+    return Pair(("--engine", "toy"), ("--draft.engine", "toy", *rate))
 
 
 PAIRS: Registry[Callable[[float], Pair]] = Registry("pair", {"smollm2": _smollm2, "shaped": _shaped, "toy": _toy})

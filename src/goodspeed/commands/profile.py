@@ -1,0 +1,132 @@
+"""`goodspeed profile`: latency tables of a target engine and of a draft engine."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from goodspeed.bench.machine import Machine, this_machine
+from goodspeed.bench.profile import Cell, Grid, TargetBench, profile_draft
+from goodspeed.bench.prompts import DOMAINS, load_prompts
+from goodspeed.config import add_flags, from_args, option, table
+from goodspeed.engine.base import TargetEngine
+from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.verifier.config import VerifierConfig
+from goodspeed.verifier.engines import target_engine
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileConfig:
+    """What is measured."""
+
+    engine: str = option("torch", "target engine: torch, shaped or toy")
+    target: TargetConfig = table(TargetConfig)
+    draft: DraftConfig = table(DraftConfig)
+    streams: tuple[int, ...] = option((1, 2, 4, 8), "streams in a step")
+    tokens: tuple[int, ...] = option((1, 2, 4, 8), "tokens per stream: the draft and one more, or tokens to draft")
+    context: tuple[int, ...] = option((64, 256, 1024), "tokens before the first step that is measured")
+    prefill: tuple[int, ...] = option((32, 128, 512), "prompt tokens in a prefill step of one stream")
+    repeats: int = option(7, "steps measured at each point, after two to warm up")
+    json: str = option("", "file for the tables; - is standard output")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the JSON holds; see docs/bench.md."""
+
+    schema: int
+    command: list[str]
+    machine: Machine
+    model: str
+    model_fingerprint: str
+    draft: DraftConfig
+    verify: list[Cell]
+    prefill: list[Cell]
+    drafting: list[Cell]
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `profile`."""
+    parser = subparsers.add_parser(
+        "profile",
+        help="latency tables of engines",
+        description="Measure what a step of the target engine costs by streams, tokens and context, what a prefill "
+        "step costs, and what a round of the draft engine costs. Nothing else should run meanwhile.",
+        epilog="example: goodspeed profile --streams 1 4 8 --tokens 1 8 --context 256 --json steps.json",
+    )
+    add_flags(parser, ProfileConfig)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(ProfileConfig, args)
+    profile = _measure(config, target_engine(VerifierConfig(engine=config.engine, target=config.target)))
+    if config.json == "-":
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
+    elif config.json:
+        Path(config.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(config.json).write_bytes(msgspec.json.format(msgspec.json.encode(profile), indent=1) + b"\n")
+    _show(profile, Console(stderr=config.json == "-"))
+    return 0
+
+
+def _measure(config: ProfileConfig, target: TargetEngine) -> Profile:
+    grid = Grid(config.streams, config.tokens, config.context)
+    prompts = Grid((1,), config.prefill, (max(config.prefill, default=1),))
+    bench = TargetBench(target, _text(), config.repeats)
+    drafts = draft_engine(config.draft, target.info.vocab_size)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("measuring", total=2 * len(grid.points()) + len(prompts.points()))
+
+        def on_cell() -> None:
+            progress.advance(task)
+
+        return Profile(
+            schema=SCHEMA,
+            command=sys.argv,
+            machine=this_machine(),
+            model=target.info.model,
+            model_fingerprint=target.info.model_fingerprint,
+            draft=config.draft,
+            verify=bench.verify(grid, on_cell),
+            prefill=bench.prefill(prompts, on_cell),
+            drafting=profile_draft(drafts, _text(), grid, config.repeats, on_cell),
+        )
+
+
+def _text() -> list[int]:
+    """Tokens of some text in any vocabulary: its bytes, which are printable ASCII."""
+    prompts = [message.content for domain in DOMAINS for prompt in load_prompts(domain) for message in prompt.messages]
+    return [byte for byte in " ".join(prompts).encode("ascii", "ignore") if byte >= 32]
+
+
+def _show(profile: Profile, console: Console) -> None:
+    for title, cells in (
+        (f"verification step of {profile.model}", profile.verify),
+        (f"prefill step of {profile.model}", profile.prefill),
+        (f"round of the draft engine {profile.draft.engine}", profile.drafting),
+    ):
+        console.print(_table(title, cells))
+
+
+def _table(title: str, cells: Sequence[Cell]) -> Table:
+    shown = Table("streams", "tokens", "context", "ms, median", "least", "90%", "drafted", title=title)
+    for cell in cells:
+        times = [f"{1e3 * seconds:.3f}" for seconds in (cell.median_s, cell.min_s, cell.p90_s)]
+        drafted = "" if cell.num_drafted is None else f"{cell.num_drafted:.1f}"
+        shown.add_row(str(cell.streams), str(cell.tokens), str(cell.context), *times, drafted)
+    return shown
