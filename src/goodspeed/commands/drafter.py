@@ -1,0 +1,87 @@
+"""`goodspeed drafter`: one draft server with its OpenAI-compatible API, until SIGTERM or Ctrl-C."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from goodspeed.config import add_flags, from_args
+from goodspeed.drafter.assembly import draft_server, load_tokenizer
+from goodspeed.drafter.config import DrafterConfig
+from goodspeed.drafter.http.app import make_app
+from goodspeed.drafter.http.service import Service
+from goodspeed.drafter.http.serving import WebServer, listen
+from goodspeed.drafter.server import DrafterServer
+from goodspeed.engine.drafts import draft_engine, keep_memory
+from goodspeed.eventlog import JsonlEvents
+from goodspeed.logs import set_up_logging
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+log = logging.getLogger(__name__)
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `drafter`."""
+    parser = subparsers.add_parser(
+        "drafter",
+        help="one draft server with an OpenAI-compatible API",
+        description="Answer OpenAI requests by drafting for a verification server, until SIGTERM or Ctrl-C.",
+        epilog="example: goodspeed drafter --verifiers 10.0.0.5:7700 10.0.0.6:7700 --port 8000 --draft.engine hybrid",
+    )
+    add_flags(parser, DrafterConfig)
+    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the port there, as JSON, once it serves")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(DrafterConfig, args)
+    set_up_logging(config.log_level)
+    tokenizer = load_tokenizer(config.tokenizer_model)
+    engine = draft_engine(config.draft, tokenizer.vocab_size)
+    with ExitStack() as stack:
+        events = JsonlEvents(Path(config.event_log)) if config.event_log else None
+        if events:
+            stack.callback(events.close)
+        stack.callback(keep_memory, engine, config.draft, tokenizer.vocab_size)
+        listener = stack.enter_context(listen(config.host, config.port))
+
+        async def serve() -> None:
+            server = draft_server(config, tokenizer, engine, events)
+            service = Service(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key)
+            await _serve(server, WebServer(make_app(service), listener, config.grace_s), args.ready_file)
+
+        asyncio.run(serve())
+    return 0
+
+
+async def _serve(server: DrafterServer, web: WebServer, ready_file: Path | None) -> None:
+    """Until a signal, or until either server fails."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, web.stop)
+    running = asyncio.create_task(server.run())
+    serving = asyncio.create_task(web.run())
+    await web.started()
+    _tell_ready(web.port, ready_file)
+    await asyncio.wait({running, serving}, return_when=asyncio.FIRST_COMPLETED)
+    web.stop()
+    await serving
+    running.cancel()
+    await asyncio.wait({running})
+    if not running.cancelled():
+        running.result()
+
+
+def _tell_ready(port: int, ready_file: Path | None) -> None:
+    log.info("serving", extra={"ids": {"port": port}})
+    if ready_file:
+        unfinished = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.part")
+        unfinished.write_text(json.dumps({"port": port, "metrics_port": port}), encoding="utf-8")
+        unfinished.replace(ready_file)

@@ -1,0 +1,90 @@
+"""Replay: a recorded event log is told to a fresh core, which must decide the same."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from goodspeed.drafter.core.config import CoreConfig
+from goodspeed.drafter.core.core import DrafterCore
+from goodspeed.drafter.core.decision import Decision
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.recording import decision_to_plain, work_to_plain
+from goodspeed.engine.base import Draft
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.messages import FromVerifier, Welcome
+from goodspeed.protocol.plain import from_plain, message_from_plain, to_plain
+
+Event = Mapping[str, Any]
+"""A line of the log, parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first decision that came out otherwise."""
+
+    line: int  # of the log, from 1
+    recorded: object
+    replayed: object
+
+
+def replay(lines: Iterable[str]) -> Difference | None:
+    """The first difference between the log's decisions and those of a fresh core told the same facts, or None.
+
+    A log may hold several runs; each begins with its start event. Raises ConfigError for a line that is no event.
+    """
+    core: _Replayed | None = None
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = json.loads(line)
+            if event["event"] == "start":
+                core = _Replayed(event)
+                continue
+            if core is None:
+                raise ConfigError("the event log does not begin with a start event")
+            recorded = [event.get(key) for key in ("decision", "work", "stream", "dial")]
+            replayed = core.decide(event)
+        except (ValueError, KeyError, AssertionError, msgspec.ValidationError) as error:
+            raise ConfigError(f"line {number} of the event log: {error!r}") from error
+        if json.dumps(recorded) != json.dumps(replayed):
+            return Difference(number, recorded, replayed)
+    return None
+
+
+class _Replayed:
+    def __init__(self, start: Event) -> None:
+        config: CoreConfig = from_plain(start["config"], CoreConfig)
+        self._core = core = DrafterCore(config, np.random.default_rng(start["seed"]))
+        self._tell: dict[str, Callable[[Event], Decision]] = {
+            "cancel": lambda e: core.cancel(e["stream"], e["now"]),
+            "link_up": lambda e: core.on_link_up(from_plain(e["welcome"], Welcome), e["now"]),
+            "link_lost": lambda e: core.on_link_lost(e["reason"], e["now"]),
+            "message": lambda e: core.on_message(_message(e), e["now"]),
+            "time": lambda e: core.on_time(e["now"]),
+            "drafted": lambda e: core.on_drafted(_drafts(e), e["drafting_s"], e["now"]),
+        }
+
+    def decide(self, event: Event) -> list[object]:
+        """What the core decides on the event's fact, in plain form: decision, work, stream, dial."""
+        if event["event"] == "drafts":
+            work = self._core.next_drafts()
+            return [None, work and work_to_plain(work), None, None]
+        if event["event"] == "open":
+            key, decision = self._core.open(from_plain(event["request"], Request), event["now"])
+            return [decision_to_plain(decision), None, key, None]
+        decision = self._tell[event["event"]](event)
+        dial = to_plain(self._core.next_dial) if event["event"] == "link_lost" else None
+        return [decision_to_plain(decision), None, event.get("stream"), dial]
+
+
+def _message(event: Event) -> FromVerifier:
+    message = message_from_plain(event["message"])
+    assert isinstance(message, FromVerifier), "a message that a verifier does not send"
+    return message
+
+
+def _drafts(event: Event) -> list[Draft]:
+    return [from_plain(draft, Draft) for draft in event["drafts"]]
