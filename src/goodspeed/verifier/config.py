@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from goodspeed.config import option, table
+from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.protocol.grpc_config import GrpcServerConfig
 from goodspeed.verifier.core.config import CoreConfig
 
@@ -11,8 +12,9 @@ from goodspeed.verifier.core.config import CoreConfig
 class VerifierConfig:
     """Everything that `goodspeed verifier` can be told."""
 
-    engine: str = option("torch", "target engine: torch, shaped (real cost, random weights) or toy (no model at all)")
-    toy_seed: int = option(0, "toy: seed of the pair; the drafters' must be the same")
+    engine: str = option("torch", "target engine: torch, shaped (real cost, no weights) or toy (no model at all)")
+    seed: int = option(0, "shaped and toy: seed of the pair; the drafters' must be the same")
+    target: TargetConfig = table(TargetConfig)
     core: CoreConfig = table(CoreConfig)
     grpc: GrpcServerConfig = table(GrpcServerConfig)
     metrics_host: str = option("127.0.0.1", "address of the Prometheus metrics")

@@ -1,11 +1,14 @@
 """Target engines by name. PyTorch is imported only by the engines that need it."""
 
+import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.toy import ToyTarget, toy_info, toy_tokenizer
+from goodspeed.errors import ConfigError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.registry import Registry
 from goodspeed.verifier.config import VerifierConfig
@@ -16,11 +19,23 @@ def target_engine(config: VerifierConfig) -> TargetEngine:
     return TARGETS[config.engine](config)
 
 
+def _torch(config: VerifierConfig) -> TargetEngine:
+    engine: TargetEngine = _import("goodspeed.engine.torch.loading").load_target(config.target)
+    return engine
+
+
 def _toy(config: VerifierConfig) -> TargetEngine:
     with tempfile.TemporaryDirectory() as folder:
         toy_tokenizer(Path(folder))
         fingerprint = Tokenizer.load(Path(folder)).fingerprint
-    return ToyTarget(toy_info(fingerprint), config.toy_seed)
+    return ToyTarget(toy_info(fingerprint), config.seed)
 
 
-TARGETS: Registry[Callable[[VerifierConfig], TargetEngine]] = Registry("target engine", {"toy": _toy})
+def _import(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"this engine needs what `pip install 'goodspeed[torch]'` brings: {error}") from error
+
+
+TARGETS: Registry[Callable[[VerifierConfig], TargetEngine]] = Registry("target engine", {"torch": _torch, "toy": _toy})
