@@ -135,9 +135,16 @@ class Heard:
 class VirtualDrafter:
     """Hosts a drafter's core and its draft engine; `engine_log` has what the engine was told of each stream."""
 
-    def __init__(self, world: World, verifiers: Sequence[VirtualVerifier], config: CoreConfig | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        verifiers: Sequence[VirtualVerifier],
+        config: CoreConfig | None = None,
+        core: DrafterCore | None = None,
+    ) -> None:
+        config = config or CoreConfig(num_verifiers=len(verifiers))
         self.engine: DraftEngine = ToyDraft(0.7)
-        self.core = DrafterCore(config or CoreConfig(num_verifiers=len(verifiers)), np.random.default_rng(0))
+        self.core = core or DrafterCore(config, np.random.default_rng(0))
         self.heard: dict[int, Heard] = {}
         self.sent: list[FromDrafter] = []
         self.engine_log: dict[int, list[int]] = {}

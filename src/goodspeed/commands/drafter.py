@@ -55,26 +55,30 @@ def _run(args: argparse.Namespace) -> int:
         async def serve() -> None:
             server = draft_server(config, tokenizer, engine, events)
             service = Service(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key)
-            await _serve(server, WebServer(make_app(service), listener, config.grace_s), args.ready_file)
+            await _serve(
+                server, WebServer(make_app(service), listener, config.grace_s), config.grace_s, args.ready_file
+            )
 
         asyncio.run(serve())
     return 0
 
 
-async def _serve(server: DrafterServer, web: WebServer, ready_file: Path | None) -> None:
-    """Until a signal, or until either server fails."""
-    loop = asyncio.get_running_loop()
+async def _serve(server: DrafterServer, web: WebServer, grace_s: float, ready_file: Path | None) -> None:
+    """Until a signal, or until either server fails. Then nothing new is accepted, and what there is has its grace."""
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, web.stop)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = asyncio.create_task(server.run())
     serving = asyncio.create_task(web.run())
     await web.started()
     _tell_ready(web.port, ready_file)
-    await asyncio.wait({running, serving}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({running, serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    log.info("stopping", extra={"ids": {"streams": server.num_streams}})
     web.stop()
-    await serving
+    await asyncio.wait({serving}, timeout=grace_s)
     running.cancel()
     await asyncio.wait({running})
+    await serving
     if not running.cancelled():
         running.result()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import Iterator
 
@@ -24,7 +25,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class WebServer:
-    """Serves an application on a socket. `run` it; `stop` lets it finish what it does, within its grace time."""
+    """Serves an application on a socket. `run` it; after `stop` responses have grace_s, and a little more, to end."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, grace_s: float) -> None:
         self._listener = listener
@@ -36,7 +37,7 @@ class WebServer:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=max(1, round(grace_s)),
+                timeout_graceful_shutdown=math.ceil(grace_s) + 1,
             )
         )
 

@@ -1,0 +1,110 @@
+"""`goodspeed drafter` as a process, beside a verification server with a toy engine."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from goodspeed.cli import main
+from goodspeed.drafter.assembly import load_tokenizer
+from goodspeed.drafter.config import TOY
+from goodspeed.drafter.replay import replay
+from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.protocol.grpc_config import GrpcServerConfig
+from goodspeed.protocol.grpc_server import serve_grpc
+from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.server import VerifierServer
+
+CHAT = {"model": "toy", "messages": [{"role": "user", "content": "x"}], "temperature": 0}
+
+
+@contextlib.asynccontextmanager
+async def verifier() -> AsyncIterator[tuple[ToyTarget, str]]:
+    """A toy verifier over gRPC, and its address."""
+    engine = ToyTarget(toy_info(load_tokenizer(TOY).fingerprint))
+    server = VerifierServer(CoreConfig(), engine)
+    grpc_server = await serve_grpc(server.serve, GrpcServerConfig(port=0))
+    running = asyncio.create_task(server.run())
+    try:
+        yield engine, f"127.0.0.1:{grpc_server.port}"
+    finally:
+        await server.close()
+        await running
+        await grpc_server.stop(1.0)
+
+
+@contextlib.asynccontextmanager
+async def drafter(folder: Path, address: str, *flags: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """The process, and its URL once it serves."""
+    ready_file = folder / "ready.json"
+    arguments = ("--verifiers", address, "--draft.engine", TOY, "--port", "0", "--ready-file", str(ready_file), *flags)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "goodspeed", "drafter", *arguments)
+    try:
+        for _ in range(3000):
+            if ready_file.exists():
+                break
+            await asyncio.sleep(0.01)
+        yield process, f"http://127.0.0.1:{json.loads(ready_file.read_text())['port']}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def stop_in_mid_stream(folder: Path) -> None:
+    log = folder / "events.jsonl"
+    flags = ("--event-log", str(log), "--grace-s", "0.2", "--grpc.link.rtt-ms", "20")
+    async with verifier() as (engine, address), drafter(folder, address, *flags) as (process, url):
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+            whole = await client.post("/v1/chat/completions", json={**CHAT, "max_tokens": 20})
+            assert whole.json()["usage"]["completion_tokens"] == 20
+            long = {**CHAT, "max_tokens": 4000, "stream": True}
+            async with client.stream("POST", "/v1/chat/completions", json=long) as response:
+                lines = response.aiter_lines()
+                await anext(lines)
+                process.send_signal(signal.SIGTERM)
+                rest = [line async for line in lines]
+        assert await process.wait() == 0
+        assert "the drafter is shutting down" in rest[-2]
+        for _ in range(1000):
+            if engine.num_open == 0:
+                break
+            await asyncio.sleep(0.01)
+        assert engine.num_open == 0
+    assert replay(log.read_text().splitlines()) is None
+
+
+def test_stopped_drafter_ends_its_streams_and_its_log_replays(tmp_path: Path) -> None:
+    asyncio.run(asyncio.wait_for(stop_in_mid_stream(tmp_path), 60))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--verifiers", "nowhere"], "expected host:port"),
+        (["--verifiers", "a:1", "--window.policy", "fixt"], "did you mean 'fixed'"),
+        (["--draft.engine", "toy", "--draft.acceptance-rate", "2"], "expected 0 to 1"),
+        (["--tokenizer", "no-such-model"], "unknown model 'no-such-model'"),
+    ],
+)
+def test_wrong_configuration_is_a_message_and_exit_code_2(
+    flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["drafter", *flags]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_port_in_use_is_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["drafter", "--draft.engine", "toy", "--port", str(port)]) == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
