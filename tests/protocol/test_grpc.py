@@ -17,7 +17,7 @@ from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.grpc_config import METHOD, SERVICE, GrpcClientConfig, GrpcServerConfig
 from goodspeed.protocol.grpc_server import GrpcServer, serve_grpc
 from goodspeed.protocol.messages import Cancel, Error, Opened
-from goodspeed.protocol.transport import Connection
+from goodspeed.protocol.transport import Accept, Connection
 
 TLS = Path(__file__).parent / "tls"
 
@@ -36,10 +36,12 @@ async def answer(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def serving(config: GrpcServerConfig) -> AsyncIterator[GrpcServer]:
-    server = await serve_grpc(answer, config)
-    yield server
-    await server.stop(0)
+async def serving(config: GrpcServerConfig, accept: Accept = answer) -> AsyncIterator[GrpcServer]:
+    server = await serve_grpc(accept, config)
+    try:
+        yield server
+    finally:
+        await server.stop(0)
 
 
 async def talk(port: int, config: GrpcClientConfig, host: str = "127.0.0.1") -> None:
@@ -164,11 +166,9 @@ async def test_a_drafter_that_vanishes_ends_its_serving() -> None:
         await answer(connection)
         ended.set()
 
-    server = await serve_grpc(accept, GrpcServerConfig(port=0))
-    async with raw_call(server.port) as call:
+    async with serving(GrpcServerConfig(port=0), accept) as server, raw_call(server.port) as call:
         call.cancel()
         await ended.wait()
-    await server.stop(0)
 
 
 async def test_a_stopping_server_lets_open_links_end_within_its_grace() -> None:

@@ -33,8 +33,10 @@ async def in_process(accept: Accept, link: LinkConfig) -> AsyncIterator[Connect]
 @asynccontextmanager
 async def over_grpc(accept: Accept, link: LinkConfig) -> AsyncIterator[Connect]:
     server = await serve_grpc(accept, GrpcServerConfig(port=0, stall_s=STALL_S))
-    yield grpc_connect(f"127.0.0.1:{server.port}", GrpcClientConfig(link=link))
-    await server.stop(0)
+    try:
+        yield grpc_connect(f"127.0.0.1:{server.port}", GrpcClientConfig(link=link))
+    finally:
+        await server.stop(0)
 
 
 Serving = Callable[[Accept, LinkConfig], Any]

@@ -8,6 +8,7 @@ from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
 from goodspeed.protocol.codec import decode_verifier_frame
 from goodspeed.protocol.connection import FramedConnection, Pipe, QueueLimits
 from goodspeed.protocol.grpc_config import (
+    ADMITTED,
     METHOD,
     SERVICE,
     GrpcClientConfig,
@@ -52,13 +53,14 @@ async def _dial(channel: grpc.aio.Channel, token: str, timeout_s: float) -> Call
     call = method(metadata=metadata)
     try:
         async with asyncio.timeout(timeout_s):
-            await call.initial_metadata()  # comes once the verifier has admitted us
+            is_admitted = ADMITTED in dict(await call.initial_metadata() or ())
+            refusal = None if is_admitted else await _refusal(call)
     except TimeoutError:
         raise LinkLostError(f"no answer within {timeout_s:g} s") from None
     except RPC_ERRORS as error:
         raise LinkLostError(described(error)) from error
-    if call.done():
-        raise await _refusal(call)
+    if refusal is not None:
+        raise refusal
     return call
 
 

@@ -13,6 +13,8 @@ from goodspeed.protocol.link import LinkConfig
 
 SERVICE = "goodspeed.v1.GoodSpeed"
 METHOD = "Connect"
+ADMITTED = "goodspeed-version"
+"""Key of the initial metadata by which the verifier says that it has admitted a call (its value: protocol version)."""
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # by default gRPC prints a line for every link that a peer ends
 

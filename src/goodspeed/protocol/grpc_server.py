@@ -13,6 +13,7 @@ from goodspeed.errors import ConfigError
 from goodspeed.protocol.codec import decode_drafter_frame
 from goodspeed.protocol.connection import FramedConnection, QueueLimits
 from goodspeed.protocol.grpc_config import (
+    ADMITTED,
     METHOD,
     SERVICE,
     GrpcServerConfig,
@@ -20,6 +21,7 @@ from goodspeed.protocol.grpc_config import (
     channel_options,
     server_credentials,
 )
+from goodspeed.protocol.messages import PROTOCOL_VERSION
 from goodspeed.protocol.rpc_pipe import RpcPipe
 from goodspeed.protocol.transport import Accept, Connection
 
@@ -41,7 +43,10 @@ class GrpcServer:
 
 
 async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
-    """Serve `accept` on config's port. Raises ConfigError if the port or a file cannot be used."""
+    """Serve `accept` on config's port; stop() it before the event loop ends, or the process will hang.
+
+    Raises ConfigError if the port or a file cannot be used.
+    """
     server = grpc.aio.server(options=channel_options(config.keepalive_s))
     connector = _Connector(accept, config)
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connector.connect)
@@ -82,7 +87,7 @@ class _Connector:
         await self._admit(context)
         self._num_open += 1
         try:
-            await context.send_initial_metadata(())  # tells the drafter that it is admitted
+            await context.send_initial_metadata(((ADMITTED, str(PROTOCOL_VERSION)),))
             await self._serve(context)
         finally:
             self._num_open -= 1
