@@ -1,0 +1,106 @@
+"""How the budget reaches clients and their streams."""
+
+import pytest
+from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening
+
+from goodspeed.config import from_mapping
+from goodspeed.engine.base import Outcome, Verify
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Propose, Welcome
+from goodspeed.protocol.session import VerifierStream, digest
+from goodspeed.scheduling.exploration import EXPLORE_AFTER
+from goodspeed.scheduling.policies import ESTIMATORS
+from goodspeed.verifier.core.batch import verifications
+from goodspeed.verifier.core.client import Client
+from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.grants import GrantSharing
+from goodspeed.verifier.core.stream import Stream
+
+WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
+
+
+def client_with_streams(name: str, num_streams: int, first_key: int, accepted: int = 2) -> tuple[Client, list[Stream]]:
+    """A client whose proposals of four had `accepted` accepted so far, and its open streams."""
+    client = Client(name, ESTIMATORS["censored"](0.1, 0.05), conn=1)
+    for _ in range(30):
+        client.on_proposal_verified(4, accepted)
+    end = VerifierStream(opening(1), WELCOME)
+    return client, [Stream(first_key + i, client, 1, end, 23, 0, 0.0) for i in range(num_streams)]
+
+
+def test_streams_of_a_client_share_its_grant_evenly_and_take_turns_with_the_rest() -> None:
+    client, streams = client_with_streams("edge", 3, first_key=1)
+    sharing = GrantSharing(CoreConfig(budget=7, scheduler="fixed"))
+    seen = []
+    for _ in range(3):
+        grants = sharing.share({client: streams}, heard={client})
+        client.num_rounds += 1
+        assert sorted(grants.values()) == [2, 2, 3]
+        seen.append(grants)
+    assert {key for grants in seen for key, grant in grants.items() if grant == 3} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("scheduler", ["gradient", "fixed"])
+def test_opening_more_streams_does_not_win_most_of_the_budget(scheduler: str) -> None:
+    many, many_streams = client_with_streams("many", 8, first_key=1)
+    one, one_stream = client_with_streams("one", 1, first_key=100)
+    GrantSharing(CoreConfig(budget=16, scheduler=scheduler)).share({many: many_streams, one: one_stream}, {many, one})
+    assert many.grant + one.grant <= 16
+    assert one.grant >= 3
+
+
+def test_a_starved_client_is_granted_a_token_again() -> None:
+    good, good_streams = client_with_streams("good", 1, first_key=1, accepted=4)
+    bad, bad_streams = client_with_streams("bad", 1, first_key=2, accepted=0)
+    for _ in range(50):
+        good.estimator.on_verdict(0, 0)  # it is poor, so the scheduler prefers it
+    sharing = GrantSharing(CoreConfig(budget=1))
+    grants = [sharing.share({good: good_streams, bad: bad_streams}, {good, bad})[2] for _ in range(3 * EXPLORE_AFTER)]
+    assert sum(grants) >= 2
+
+
+def test_proposals_beyond_the_budget_are_cut_in_order_of_arrival() -> None:
+    verifier = VirtualVerifier(CoreConfig(budget=8, batching="barrier", barrier_timeout_s=0.05))
+    drafters = [VirtualDrafter(verifier, f"drafter {i}", 0.9) for i in range(3)]
+    drafters[0].open(opening(1, max_tokens=100))
+    verifier.run(0.3)  # alone, it is granted all eight
+    for drafter in drafters[1:]:
+        drafter.open(opening(1, max_tokens=100))
+    verifier.run(30.0)
+    drafted = [
+        sum(len(item.draft_tokens) for item in batch.work if isinstance(item, Verify)) for batch in verifier.batches
+    ]
+    assert max(drafted) == 8
+    assert all(len(drafter.texts[1]) == 103 for drafter in drafters)
+
+
+def proposed(key: int, num_tokens: int) -> Stream:
+    """A stream whose proposal of so many tokens is to be verified."""
+    _, (stream,) = client_with_streams(f"client {key}", 1, first_key=key)
+    stream.end.on_outcome(Outcome(key, 0, 8), num_tokens, 0.0, 0.0)
+    tokens = tuple(range(num_tokens))
+    stream.proposal = Propose(1, 0, 1, 4, digest([5, 6, 7, 8]), tokens)
+    stream.end.on_propose(stream.proposal)
+    return stream
+
+
+def test_later_arrivals_get_what_the_earlier_ones_left_and_always_a_token_of_the_target() -> None:
+    streams = {key: proposed(key, num_tokens=5) for key in (7, 3, 9)}
+    work = verifications(streams, budget=8)
+    assert work == [Verify(7, (0, 1, 2, 3, 4)), Verify(3, (0, 1, 2)), Verify(9, ())]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("scheduler", "gradiant", "did you mean 'gradient'"),
+        ("estimator", "x", "unknown estimator 'x'"),
+        ("batching", "dead", "unknown batching policy"),
+        ("budget", -1, "budget is -1, expected 0 or more"),
+        ("beta", 1.5, "beta is 1.5, expected 0 to 1"),
+        ("lease_s", -0.5, "lease_s is -0.5"),
+    ],
+)
+def test_wrong_config_is_an_error_that_names_the_value(field: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(CoreConfig, {field: value})
