@@ -167,6 +167,8 @@ async def test_a_drafter_that_vanishes_ends_its_serving() -> None:
         ended.set()
 
     async with serving(GrpcServerConfig(port=0), accept) as server, raw_call(server.port) as call:
+        await call.write(encode_message(Cancel(1, 0)))
+        await call.read()  # so that it is being served
         call.cancel()
         await ended.wait()
 

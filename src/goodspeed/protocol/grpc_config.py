@@ -1,6 +1,5 @@
 """Configuration of both ends of the gRPC transport, and what gRPC is told of it."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,6 @@ SERVICE = "goodspeed.v1.GoodSpeed"
 METHOD = "Connect"
 ADMITTED = "goodspeed-version"
 """Key of the initial metadata by which the verifier says that it has admitted a call (its value: protocol version)."""
-
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # by default gRPC prints a line for every link that a peer ends
 
 ChannelOptions = list[tuple[str, int]]
 
