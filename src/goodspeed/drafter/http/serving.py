@@ -11,6 +11,9 @@ from starlette.types import ASGIApp
 
 from goodspeed.errors import ConfigError
 
+MAX_CONNECTIONS = 1024
+"""Of users at once; who comes beyond is told 503."""
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; port 0 is any free one. Raises ConfigError."""
@@ -33,6 +36,7 @@ class WebServer:
             uvicorn.Config(
                 app,
                 lifespan="off",
+                limit_concurrency=MAX_CONNECTIONS,
                 log_config=None,
                 log_level="warning",
                 access_log=False,

@@ -1,0 +1,135 @@
+"""What a drafter adds to a round: from a verdict's arrival to its proposal's departure, drafting included.
+
+A scripted verifier at the other end of the link knows the answer and judges proposals by it, at once. Per draft engine,
+run within the event loop and in a thread of its own: median and 99th percentile over the rounds of one stream. Codec
+and sockets are not in it (see codec_speed.py).
+
+    .venv/bin/python runs/drafter_round.py [--tokens 4000]
+"""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from goodspeed.bench.prompts import DOMAINS, load_prompts
+from goodspeed.drafter.assembly import load_tokenizer
+from goodspeed.drafter.config import DEFAULT_MODEL
+from goodspeed.drafter.core.config import CoreConfig
+from goodspeed.drafter.core.core import DrafterCore
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.drafting import InlineDrafting, ThreadDrafting
+from goodspeed.drafter.server import DrafterServer
+from goodspeed.drafter.uplink import Verifier
+from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.protocol.messages import (
+    PROTOCOL_VERSION,
+    FinishReason,
+    Hello,
+    Message,
+    Open,
+    Opened,
+    Propose,
+    Verdict,
+    Welcome,
+)
+from goodspeed.protocol.transport import Connection, Traffic
+
+NUM_PROMPT = 400
+GRANT = 8
+
+
+class ScriptedVerifier:
+    """A link whose other end knows the text; `seconds` has the time from each verdict to its proposal."""
+
+    peer = "script"
+    traffic = Traffic()
+
+    def __init__(self, text: Sequence[int]) -> None:
+        self.seconds: list[float] = []
+        self.num_accepted = 0
+        self._text = tuple(text)
+        self._replies: asyncio.Queue[Message] = asyncio.Queue()
+        self._received_at = 0.0
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        sent_at = time.perf_counter()
+        for message in messages:
+            if isinstance(message, Hello):
+                limits = (2**16, len(self._text), 64, 64, ())
+                self._replies.put_nowait(Welcome(PROTOCOL_VERSION, "script", "script", "script", *limits))
+            elif isinstance(message, Open):
+                self._replies.put_nowait(Opened(message.stream, message.epoch))
+                self._judge(message.stream, 0, len(message.tokens), ())
+            elif isinstance(message, Propose):
+                self.seconds.append(sent_at - self._received_at)
+                self._judge(message.stream, message.round, message.base_length, message.tokens)
+
+    async def receive(self) -> Sequence[Message]:
+        message = await self._replies.get()
+        await asyncio.sleep(0.0002)  # so that what follows a proposal, telling the user, is not in the next round
+        self._received_at = time.perf_counter()
+        return (message,)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _judge(self, stream: int, round_number: int, length: int, tokens: Sequence[int]) -> None:
+        truth = self._text[length : length + len(tokens) + 1]
+        num_accepted = 0
+        while num_accepted < min(len(tokens), len(truth) - 1) and tokens[num_accepted] == truth[num_accepted]:
+            num_accepted += 1
+        self.num_accepted += num_accepted
+        end = length + num_accepted + 1
+        finish = FinishReason.LENGTH if end == len(self._text) else FinishReason.NONE
+        self._replies.put_nowait(
+            Verdict(stream, 0, round_number, num_accepted, truth[num_accepted], end, GRANT, finish)
+        )
+
+
+async def measure(text: Sequence[int], engine: str, kind: type[InlineDrafting | ThreadDrafting]) -> str:
+    """A line of the table."""
+    script = ScriptedVerifier(text)
+
+    async def connect() -> Connection:
+        return script
+
+    drafting = kind(draft_engine(DraftConfig(engine=engine), 49152))
+    core = DrafterCore(CoreConfig(), np.random.default_rng(0))
+    server = DrafterServer(core, drafting, Hello(PROTOCOL_VERSION, "drafter", ""), [Verifier("script", connect)])
+    running = asyncio.create_task(server.run())
+    await server.meet(5.0)
+    with server.generate(Request(tuple(text[:NUM_PROMPT]), len(text) - NUM_PROMPT)) as answer:
+        async for _ in answer:
+            pass
+    running.cancel()
+    await asyncio.wait({running})
+    micros = np.array(script.seconds) * 1e6
+    place = "event loop" if kind is InlineDrafting else "thread"
+    return (
+        f"{engine:<8} {place:<11} {len(micros):>6} rounds  {script.num_accepted / len(micros):5.2f} accepted  "
+        f"median {np.median(micros):7.0f} us  p99 {np.percentile(micros, 99):7.0f} us"
+    )
+
+
+def real_text(tokenizer: Tokenizer, num_tokens: int) -> list[int]:
+    """Tokens of the demo's prompts, with what repeats in them."""
+    texts = (message.content for domain in DOMAINS for prompt in load_prompts(domain) for message in prompt.messages)
+    return tokenizer.encode("\n".join(texts))[: NUM_PROMPT + num_tokens]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=int, default=4000)
+    text = real_text(load_tokenizer(DEFAULT_MODEL), parser.parse_args().tokens)
+    for engine in ("none", "lookup", "table", "hybrid"):
+        for kind in (InlineDrafting, ThreadDrafting):
+            print(asyncio.run(measure(text, engine, kind)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
