@@ -217,6 +217,10 @@ def test_absurd_sizes_are_refused() -> None:
         decode_drafter_frame(bytes(MAX_FRAME_BYTES + 1))
     with pytest.raises(ProtocolError, match="expected 1 to 4096"):
         decode_drafter_frame(encode_message(Cancel(1, 0)) * (MAX_FRAME_MESSAGES + 1))
+    many = replace(PROPOSE, draft_probs=(sparse_probs({1: 1}),) * 1024)
+    assert len(decode_drafter_frame(encode_frame([many] * 4))) == 4
+    with pytest.raises(ProtocolError, match="at most 4096"):
+        decode_drafter_frame(encode_frame([many] * 5))
 
 
 def test_a_message_that_is_too_long_is_not_sent_and_names_its_stream() -> None:

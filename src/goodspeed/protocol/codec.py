@@ -16,6 +16,8 @@ from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message, Open
 
 MAX_FRAME_BYTES = 1 << 20
 MAX_FRAME_MESSAGES = 4096
+MAX_FRAME_DISTRIBUTIONS = 4096
+"""Draft distributions are the costliest to decode for their size; so many take some 50 ms."""
 
 
 def encode_message(message: Message) -> bytes:
@@ -44,7 +46,14 @@ def decode_drafter_frame(frame: bytes) -> tuple[FromDrafter | ProtocolError, ...
 
     Raises ProtocolError (session) for bytes that are no frame.
     """
-    return tuple(codec_drafter.DECODERS[kind](body) for kind, body in _parse(pb.DrafterFrame(), frame))
+    bodies = list(_parse(pb.DrafterFrame(), frame))
+    num_distributions = sum(len(body.draft_probs) for kind, body in bodies if kind == "propose")
+    if num_distributions > MAX_FRAME_DISTRIBUTIONS:
+        raise ProtocolError(
+            ErrorCode.MALFORMED,
+            f"a frame of {num_distributions} draft distributions; expected at most {MAX_FRAME_DISTRIBUTIONS}",
+        )
+    return tuple(codec_drafter.DECODERS[kind](body) for kind, body in bodies)
 
 
 def decode_verifier_frame(frame: bytes) -> tuple[FromVerifier | ProtocolError, ...]:
