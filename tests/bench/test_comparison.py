@@ -1,14 +1,13 @@
 """Whose turn it is, and which prompts are asked in it."""
 
-import asyncio
 from collections import Counter
 
 import pytest
 
 from goodspeed.bench.answer import Answer
-from goodspeed.bench.comparison import ALONE, Arm, Client, Plan, Run, compare, num_differing, turns
+from goodspeed.bench.comparison import ALONE, Arm, Client, Plan, Run, num_differing, turns
 from goodspeed.bench.endpoint import Settings
-from goodspeed.bench.experiment import client_of
+from goodspeed.bench.experiment import Experiment, client_of
 from goodspeed.bench.load import Shape
 from goodspeed.bench.prompts import load_prompts
 from goodspeed.errors import ConfigError
@@ -18,14 +17,6 @@ ARMS = [Arm(name, ("http://127.0.0.1:9",), "distributed") for name in ("a", "b",
 
 def _plan(repetitions: int = 3, requests: int = 4, warm_up: int = 2) -> Plan:
     return Plan(Settings(max_tokens=8), Shape(), repetitions, requests, warm_up)
-
-
-class _Silence:
-    def on_phase(self, arm: str, repetition: int) -> None: ...
-
-    def on_text(self, client: str, text: str) -> None: ...
-
-    def on_answer(self, client: str, answer: Answer) -> None: ...
 
 
 def test_every_arm_has_a_turn_in_every_repetition_and_each_goes_first() -> None:
@@ -55,7 +46,7 @@ def test_clients_of_one_domain_ask_it_in_orders_of_their_own() -> None:
 def test_too_few_prompts_are_refused_before_anything_is_asked() -> None:
     client = Client("ann", client_of("ann", "coding", 0).prompts[:13])
     with pytest.raises(ConfigError, match="ann has 13 prompts; 3 repetitions of 4 requests and 2 to warm up need 14"):
-        asyncio.run(compare(ARMS, [client], _plan(), _Silence()))
+        Experiment((client,), _plan(), {})
 
 
 @pytest.mark.parametrize(("repetitions", "requests", "warm_up"), [(0, 1, 0), (1, 0, 0), (1, 1, -1)])

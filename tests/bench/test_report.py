@@ -121,7 +121,7 @@ def test_json_keeps_its_schema(tmp_path: Path) -> None:
 
 def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None:
     out = StringIO()
-    Console(file=out, width=120).print(comparison_table(_report().arms, "all"))
+    Console(file=out, width=120).print(comparison_table(_report().arms))
     text = out.getvalue()
     for word in ("target alone", "GoodSpeed", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "3.00x"):
         assert word in text

@@ -62,6 +62,15 @@ class Plan:
         """Prompts that every client needs."""
         return self.warm_up + self.repetitions * self.requests
 
+    def check(self, clients: Sequence[Client]) -> None:
+        """Raises ConfigError for a client that has too few prompts."""
+        for client in clients:
+            if len(client.prompts) < self.num_prompts:
+                raise ConfigError(
+                    f"client {client.name} has {len(client.prompts)} prompts; {self.repetitions} repetitions of "
+                    f"{self.requests} requests and {self.warm_up} to warm up need {self.num_prompts}"
+                )
+
     def share(self, client: Client, repetition: int) -> tuple[Prompt, ...]:
         """What a client asks in a repetition (-1: to warm up); no two repetitions share a prompt."""
         if repetition < 0:
@@ -106,13 +115,7 @@ class Watcher(Protocol):
 
 
 async def compare(arms: Sequence[Arm], clients: Sequence[Client], plan: Plan, watcher: Watcher) -> list[Run]:
-    """All runs, in the order in which they were made. Raises the errors of Endpoint.ask, ConfigError."""
-    for client in clients:
-        if len(client.prompts) < plan.num_prompts:
-            raise ConfigError(
-                f"client {client.name} has {len(client.prompts)} prompts; {plan.repetitions} repetitions of "
-                f"{plan.requests} requests and {plan.warm_up} to warm up need {plan.num_prompts}"
-            )
+    """All runs, in the order in which they were made. Raises the errors of Endpoint.ask."""
     async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as http:
         bench = _Bench(http, clients, plan, watcher)
         for arm in arms if plan.warm_up else ():

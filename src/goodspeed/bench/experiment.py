@@ -23,18 +23,20 @@ FUSED, DISTRIBUTED = "fused", "distributed"
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is compared."""
+    """What is asked. Raises ConfigError for a client that has too few prompts."""
 
-    arms: tuple[Arm, ...]
     clients: tuple[Client, ...]
     plan: Plan
     setup: dict[str, object]
     """For the report."""
 
+    def __post_init__(self) -> None:
+        self.plan.check(self.clients)
+
     @property
     def num_answers(self) -> int:
-        """Warm-up included."""
-        return len(self.arms) * len(self.clients) * self.plan.num_prompts
+        """Of one arm, warm-up included."""
+        return len(self.clients) * self.plan.num_prompts
 
 
 def cluster_arms(clusters: Sequence[Cluster], has_baseline: bool) -> tuple[Arm, ...]:
@@ -50,10 +52,10 @@ def client_of(name: str, source: str, seed: int) -> Client:
     return Client(name, tuple(prompts[index] for index in order))
 
 
-def measure(experiment: Experiment, watcher: Watcher) -> Report:
-    """Run it. Raises the errors of compare()."""
+def measure(experiment: Experiment, arms: Sequence[Arm], watcher: Watcher) -> Report:
+    """Ask all arms. Raises the errors of compare()."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    runs = asyncio.run(compare(experiment.arms, experiment.clients, experiment.plan, watcher))
+    runs = asyncio.run(compare(arms, experiment.clients, experiment.plan, watcher))
     names = [client.name for client in experiment.clients]
     settings = experiment.plan.settings
     is_exact = settings.temperature == 0.0 or settings.rule != "rejection"

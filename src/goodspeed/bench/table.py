@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
+from rich.console import Console
 from rich.table import Table
 
 from goodspeed.bench.comparison import ALONE
@@ -10,16 +11,29 @@ from goodspeed.bench.report import ArmReport, Latency
 from goodspeed.bench.stats import Spread
 
 TITLES = {"fixed": "fixed split", "random": "random split", "gradient": "GoodSpeed"}
+WIDTH = 120
+CAPTION = (
+    r"\[1] of the streams' time: drafting, in the verifier's queue, verification, all else (link, prefill, waiting for "
+    r"a core)  \[2] from the target alone's to the same prompt"
+)
 
 Cell = Callable[[ArmReport], str]
 
 
-def comparison_table(arms: Sequence[ArmReport], title: str) -> Table:
+def comparison_table(arms: Sequence[ArmReport]) -> Table:
     """Medians over repetitions, with (least-most) behind them where there is more than one."""
-    table = Table("", *(title_of(arm.name) for arm in arms), title=title)
+    repetitions = len(arms[0].total.goodput.values)
+    title = f"{repetitions} repetitions: median (least-most)" if repetitions > 1 else "1 repetition"
+    table = Table("", *(title_of(arm.name) for arm in arms), title=title, caption=CAPTION, caption_justify="left")
     for name, cell in _rows(arms):
         table.add_row(name, *(cell(arm) for arm in arms))
     return table
+
+
+def wide_console(*, stderr: bool = False) -> Console:
+    """A console on which a comparison of four arms fits; a terminal keeps its own width."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=WIDTH)
 
 
 def title_of(arm: str) -> str:
@@ -31,18 +45,18 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
     clients = list(arms[0].clients)
     return [
         ("goodput, tokens/s", lambda arm: _spread(arm.total.goodput, 1)),
-        ("  against the target alone", _speed_up),
+        ("  against target alone", _speed_up),
         *((f"  {client}", _client_goodput(client)) for client in clients),
         ("Jain's index", lambda arm: _spread(arm.jain_index, 3)),
         ("sum of log goodput", lambda arm: _spread(arm.sum_log_goodput, 2)),
         ("acceptance", lambda arm: _number(arm.total.acceptance_rate, 3)),
         *((f"  {client}", _client_acceptance(client)) for client in clients),
         ("tokens per round", lambda arm: _number(arm.total.mean_acceptance_length, 2)),
-        ("time to first token, ms, p50 / p99", lambda arm: _milliseconds(arm.total.ttft_s)),
-        ("time per token, ms, p50 / p99", lambda arm: _milliseconds(arm.total.time_per_token_s)),
-        ("stream time, %: draft, queue, verify, other", _time_shares),
+        ("first token, ms, p50/p99", lambda arm: _milliseconds(arm.total.ttft_s)),
+        ("per token, ms, p50/p99", lambda arm: _milliseconds(arm.total.time_per_token_s)),
+        (r"time, % \[1]", _time_shares),
         ("bytes per token", lambda arm: _number(arm.total.bytes_per_token, 1)),
-        ("texts that differ from the target's alone", _differing),
+        (r"texts that differ \[2]", _differing),
     ]
 
 
@@ -62,7 +76,7 @@ def _client_acceptance(client: str) -> Cell:
 
 def _time_shares(arm: ArmReport) -> str:
     shares = arm.total.time_shares
-    return " ".join(_number(100 * share, 0) for share in (shares.drafting, shares.queue, shares.verify, shares.other))
+    return "/".join(_number(100 * share, 0) for share in (shares.drafting, shares.queue, shares.verify, shares.other))
 
 
 def _differing(arm: ArmReport) -> str:
@@ -80,7 +94,7 @@ def _spread(figure: Spread, digits: int, unit: str = "") -> str:
 
 
 def _milliseconds(latency: Latency) -> str:
-    return f"{_number(1e3 * latency.p50, 1)} / {_number(1e3 * latency.p99, 1)}"
+    return f"{_number(1e3 * latency.p50, 1)}/{_number(1e3 * latency.p99, 1)}"
 
 
 def _number(value: float, digits: int) -> str:

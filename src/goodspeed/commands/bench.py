@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,15 +21,18 @@ from goodspeed.bench.processes import Processes
 from goodspeed.bench.prompts import DOMAINS
 from goodspeed.bench.report import Report, write_json
 from goodspeed.bench.show import ProgressBar
-from goodspeed.bench.table import comparison_table
+from goodspeed.bench.table import comparison_table, wide_console
 from goodspeed.bench.topology import PAIRS, ClusterSpec, Servers, alike_drafters, with_event_logs
 from goodspeed.config import add_flags, from_args, option
+from goodspeed.errors import ConfigError
+from goodspeed.registry import nearest_name
 from goodspeed.scheduling.policies import SCHEDULERS
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 AS_SERVED = "as served"
+RULES = ("coupled", "rejection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,15 @@ class BenchConfig:
     verifier_config: str = option("", "TOML file for the verifiers that it starts")
     drafter_config: str = option("", "TOML file for the drafters that it starts")
 
+    def __post_init__(self) -> None:
+        for name in ("prompts", "scheduler"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} is empty, expected at least one")
+        if len(set(self.endpoint)) < len(self.endpoint):
+            raise ConfigError(f"endpoint is {self.endpoint}, expected each only once")
+        if self.rule not in RULES:
+            raise ConfigError(f"rule is {self.rule!r}; {nearest_name(self.rule, list(RULES))}")
+
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add `bench`."""
@@ -80,43 +93,47 @@ def _run(args: argparse.Namespace) -> int:
 
 def _bench_endpoints(config: BenchConfig) -> Report:
     sources = [config.prompts[number % len(config.prompts)] for number in range(len(config.endpoint))]
+    experiment = _experiment(config, dict(zip(config.endpoint, sources, strict=True)))
     is_ours = asyncio.run(is_drafter(config.endpoint))
     alone = (Arm(ALONE, config.endpoint, FUSED),) if config.baseline and is_ours else ()
     served = Arm(AS_SERVED, config.endpoint, DISTRIBUTED if is_ours else "")
-    return _measure(config, (*alone, served), dict(zip(config.endpoint, sources, strict=True)))
+    return _measure(experiment, (*alone, served))
 
 
 def _bench_clusters(config: BenchConfig) -> Report:
     specs = _cluster_specs(config)
-    sources = {drafter.name: drafter.domain for drafter in specs[0].drafters}
+    experiment = _experiment(config, {drafter.name: drafter.domain for drafter in specs[0].drafters})
     with ExitStack() as stack:
         folder = stack.enter_context(run_folder(config.event_log))
         processes = stack.enter_context(Processes(folder))
+        if config.event_log:
+            specs = [with_event_logs(spec, folder) for spec in specs]
         with Console(stderr=True).status("starting servers ..."):
-            if config.event_log:
-                specs = [with_event_logs(spec, folder) for spec in specs]
             clusters = start_clusters(processes, specs)
-        return _measure(config, cluster_arms(clusters, config.baseline), sources)
+        return _measure(experiment, cluster_arms(clusters, config.baseline))
 
 
 def _cluster_specs(config: BenchConfig) -> list[ClusterSpec]:
     servers = Servers(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
     drafters = tuple(alike_drafters(servers, config.prompts, config.rtt_ms, config.clients))
-    names = list(SCHEDULERS) if "all" in config.scheduler else config.scheduler
+    names = SCHEDULERS if "all" in config.scheduler else dict.fromkeys(config.scheduler)
     return [ClusterSpec(name, servers.verifier_flags(name), drafters) for name in names]
 
 
-def _measure(config: BenchConfig, arms: tuple[Arm, ...], sources: dict[str, str]) -> Report:
+def _experiment(config: BenchConfig, sources: Mapping[str, str]) -> Experiment:
+    """`sources`: what each client asks."""
     settings = Settings(config.max_tokens, config.temperature, config.seed, rule=config.rule)
     shape = Shape(config.concurrency, config.rate)
-    experiment = Experiment(
-        arms=arms,
+    return Experiment(
         clients=tuple(client_of(name, source, config.seed) for name, source in sources.items()),
         plan=Plan(settings, shape, config.repetitions, config.requests, config.warm_up),
         setup=asdict(config),
     )
-    with ProgressBar(experiment.num_answers, Console(stderr=True)) as bar:
-        return measure(experiment, bar)
+
+
+def _measure(experiment: Experiment, arms: Sequence[Arm]) -> Report:
+    with ProgressBar(experiment.num_answers * len(arms), Console(stderr=True)) as bar:
+        return measure(experiment, arms, bar)
 
 
 def _show(report: Report, config: BenchConfig) -> None:
@@ -124,5 +141,4 @@ def _show(report: Report, config: BenchConfig) -> None:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     elif config.json:
         write_json(report, Path(config.json))
-    title = f"{config.repetitions} repetitions, median (least-most)"
-    Console(stderr=config.json == "-").print(comparison_table(report.arms, title))
+    wide_console(stderr=config.json == "-").print(comparison_table(report.arms))

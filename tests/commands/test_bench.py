@@ -1,0 +1,117 @@
+"""`goodspeed bench`, `demo` and `up`, end to end, as a user runs them; the toy pair, no model."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from goodspeed.cli import main
+
+GOODSPEED = (sys.executable, "-m", "goodspeed")
+TIMEOUT_S = 120
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*GOODSPEED, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+def _ask(url: str) -> dict[str, object]:
+    body = {"model": "default", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        answer: dict[str, object] = json.load(response)
+    return answer
+
+
+def test_demo_ends_with_a_table_and_identical_texts(tmp_path: Path) -> None:
+    report = tmp_path / "demo.json"
+    done = _run("demo", "--quick", "--json", str(report))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("target alone", "fixed split", "random split", "GoodSpeed", "laptop", "Jain's index", "0 of 4"):
+        assert word in done.stdout
+    assert "All 12 drafted texts are identical to the target alone's." in done.stdout
+    arms = json.loads(report.read_text(encoding="utf-8"))["arms"]
+    assert [arm["name"] for arm in arms] == ["target alone", "fixed", "random", "gradient"]
+    assert all(0.0 < arm["total"]["acceptance_rate"] < 1.0 for arm in arms[1:])
+    assert all(arm["total"]["bytes_per_token"] > 0.0 for arm in arms)
+
+
+def test_bench_compares_a_cluster_with_the_target_alone(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    arguments = ("--pair", "toy", "--clients", "2", "--temperature", "0.7", "--max-tokens", "12", "--repetitions", "2")
+    few = ("--requests", "2", "--warm-up", "1", "--event-log", str(logs), "--json", "-")
+    done = _run("bench", *arguments, *few)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    alone, gradient = report["arms"]
+    assert alone["num_differing_texts"] is None
+    assert gradient["num_differing_texts"] == 0
+    assert len(gradient["speed_up"]["values"]) == 2
+    assert report["setup"]["pair"] == "toy"
+    assert len(report["requests"]) == 2 * 2 * 2 * 2
+    texts = {request["answer"]["text"] for request in report["requests"]}
+    assert len(texts) > 1, "equal texts would prove nothing if all were the same"
+    assert all(request["answer"]["num_tokens"] == 12 for request in report["requests"])
+    alone_rounds = [request["answer"]["speculation"] for request in report["requests"] if request["arm"] != "gradient"]
+    assert all(rounds["proposed"] == 0 for rounds in alone_rounds)
+    assert (logs / "gradient-verifier.jsonl").stat().st_size > 0
+
+
+def test_up_says_where_to_ask_serves_and_can_be_measured(tmp_path: Path) -> None:
+    arguments = ("up", "--pair", "toy", "--clients", "2", "--port", "0", "--verifier-port", "0", "--metrics-port", "0")
+    with subprocess.Popen([*GOODSPEED, *arguments, "--json"], stdout=subprocess.PIPE, text=True) as up:
+        assert up.stdout
+        addresses = json.loads(up.stdout.readline())
+        assert len(addresses["endpoints"]) == 2
+        assert len(addresses["metrics"]) == 3
+        for url in addresses["endpoints"]:
+            assert _ask(url)["object"] == "chat.completion"
+        report = tmp_path / "endpoints.json"
+        few = ("--repetitions", "1", "--requests", "2", "--warm-up", "0", "--max-tokens", "6", "--rate", "50")
+        assert main(["bench", "--endpoint", *addresses["endpoints"], *few, "--json", str(report)]) == 0
+        arms = json.loads(report.read_text(encoding="utf-8"))["arms"]
+        assert [arm["name"] for arm in arms] == ["target alone", "as served"]
+        assert list(arms[1]["clients"]) == addresses["endpoints"]
+        up.send_signal(signal.SIGINT)
+        assert up.wait(TIMEOUT_S) == 0
+
+
+def test_profile_writes_its_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "steps.json"
+    small = ("--streams", "1", "2", "--tokens", "1", "4", "--context", "32", "--prefill", "16", "--repeats", "1")
+    assert main(["profile", "--engine", "toy", "--draft.engine", "lookup", *small, "--json", str(file)]) == 0
+    tables = json.loads(file.read_text(encoding="utf-8"))
+    assert set(tables) == {
+        "schema", "command", "machine", "model", "model_fingerprint", "draft", "verify", "prefill", "drafting",
+    }  # fmt: skip
+    assert [len(tables[name]) for name in ("verify", "prefill", "drafting")] == [4, 1, 4]
+    cell = {"streams", "tokens", "context", "median_s", "min_s", "p90_s", "num_drafted"}
+    assert set(tables["verify"][0]) == set(tables["drafting"][0]) == cell
+    assert "verification step of toy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("bench", "--pair", "toyy"), "did you mean 'toy'"),
+        (("bench", "--pair", "toy", "--scheduler", "fixd"), "did you mean 'fixed'"),
+        (("bench", "--pair", "toy", "--prompts", "mats"), "did you mean 'maths'"),
+        (("bench", "--prompts"), "prompts is empty"),
+        (("bench", "--rule", "coupld"), "did you mean 'coupled'"),
+        (("bench", "--endpoint", "http://a", "http://a"), "expected each only once"),
+        (("bench", "--pair", "toy", "--repetitions", "0"), "repetitions is 0, expected at least 1"),
+        (("bench", "--pair", "toy", "--requests", "100"), "need 502"),
+        (("bench", "--endpoint", "http://127.0.0.1:9"), "ConnectError"),
+        (("up", "--clients", "0"), "clients is 0"),
+        (("profile", "--engine", "toy", "--streams"), "streams is ()"),
+    ],
+)
+def test_wrong_use_is_named(arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert complaint in capsys.readouterr().err
