@@ -1,8 +1,10 @@
 """Draft engines by name. PyTorch is imported only by the engines that need it."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from goodspeed.config import option
 from goodspeed.engine.base import DraftEngine
@@ -28,17 +30,19 @@ class DraftConfig:
     table_slots: int = option(2**19, "contexts that the n-gram table holds, 15 bytes each")
     acceptance_rate: float = option(0.8, "toy and shaped: share of draft tokens that the target accepts")
     seed: int = option(0, "toy and shaped: seed of the pair; the verifier's must be the same")
-    device: str = option("cpu", "torch and shaped: device of the draft model")
-    dtype: str = option("bfloat16", "torch and shaped: precision of the draft model")
+    device: str = option("auto", "torch and shaped: cpu, cuda, or auto: cuda where there is one")
+    dtype: str = option("auto", "torch and shaped: bf16, fp32, or auto: bf16 where the hardware multiplies it")
     threads: int = option(1, "torch and shaped: CPU threads")
+    kv_memory_mb: int = option(256, "torch and shaped: memory for keys and values of all streams, MB (2**20 bytes)")
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.acceptance_rate <= 1.0:
             raise ConfigError(f"acceptance_rate is {self.acceptance_rate}, expected 0 to 1")
         if not 8 <= self.table_slots <= 2**26:
             raise ConfigError(f"table_slots is {self.table_slots}, expected 8 to {2**26}")
-        if self.threads < 1:
-            raise ConfigError(f"threads is {self.threads}, expected 1 or more")
+        for name, value in (("threads", self.threads), ("kv_memory_mb", self.kv_memory_mb)):
+            if value < 1:
+                raise ConfigError(f"{name} is {value}, expected 1 or more")
 
 
 def draft_engine(config: DraftConfig, vocab_size: int) -> DraftEngine:
@@ -52,13 +56,19 @@ def keep_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int) -> No
         return
     for source in engine.sources:
         if isinstance(source, TableSource):
-            DraftMemory(source.table, engine.calibration, config.engine, vocab_size).save(Path(config.memory))
+            DraftMemory(source.table, engine.calibration, _sources(config), vocab_size).save(Path(config.memory))
 
 
 def _hybrid(config: DraftConfig, vocab_size: int) -> DraftEngine:
     memory = _memory(config, vocab_size)
-    sources: list[Source] = [LookupSource(), TableSource(memory.table)]
-    return HybridDraft(sources, memory.calibration)
+    return HybridDraft([LookupSource(), TableSource(memory.table)], memory.calibration, _adviser(config, vocab_size))
+
+
+def _adviser(config: DraftConfig, vocab_size: int) -> Source | None:
+    if not config.model:
+        return None
+    source: Source = _import("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
+    return source
 
 
 def _lookup(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
@@ -68,6 +78,16 @@ def _lookup(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
 def _table(config: DraftConfig, vocab_size: int) -> DraftEngine:
     memory = _memory(config, vocab_size)
     return HybridDraft([TableSource(memory.table)], memory.calibration)
+
+
+def _torch(config: DraftConfig, vocab_size: int) -> DraftEngine:
+    engine: DraftEngine = _import("goodspeed.engine.torch.draft").torch_draft(config, vocab_size)
+    return engine
+
+
+def _shaped(config: DraftConfig, vocab_size: int) -> DraftEngine:
+    engine: DraftEngine = _import("goodspeed.engine.torch.shaped_pair").shaped_draft(config, vocab_size)
+    return engine
 
 
 def _toy(config: DraftConfig, vocab_size: int) -> DraftEngine:
@@ -81,11 +101,30 @@ def _none(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
 def _memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
     path = Path(config.memory)
     if config.memory and path.exists():
-        return DraftMemory.load(path, config.engine, vocab_size)
-    return DraftMemory(NgramTable(config.table_slots), Calibration(), config.engine, vocab_size)
+        return DraftMemory.load(path, _sources(config), vocab_size)
+    return DraftMemory(NgramTable(config.table_slots), Calibration(), _sources(config), vocab_size)
+
+
+def _sources(config: DraftConfig) -> str:
+    return f"{config.engine} {config.model}".strip()
+
+
+def _import(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"this engine needs what `pip install 'goodspeed[torch]'` brings: {error}") from error
 
 
 DRAFTS: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(
     "draft engine",
-    {"hybrid": _hybrid, "lookup": _lookup, "table": _table, "toy": _toy, "none": _none},
+    {
+        "hybrid": _hybrid,
+        "lookup": _lookup,
+        "table": _table,
+        "torch": _torch,
+        "shaped": _shaped,
+        "toy": _toy,
+        "none": _none,
+    },
 )

@@ -1,0 +1,75 @@
+"""Draft models on the embedded decoder: any checkpoint with the target's tokenizer."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from goodspeed.engine.base import StreamKey
+from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.drafts import DraftConfig
+from goodspeed.engine.neural import NeuralSource, Piece, Reader
+from goodspeed.engine.neural_draft import NeuralDraft
+from goodspeed.engine.torch.decoder import Decoder, Segment
+from goodspeed.engine.torch.kv import KvPool, Region, kv_bytes_per_token
+from goodspeed.engine.torch.loading import choose_device, choose_dtype
+from goodspeed.errors import CheckpointError, ConfigError
+from goodspeed.models.catalog import locate
+from goodspeed.models.checkpoint import read_config, read_weights
+from goodspeed.models.config import ModelConfig
+
+
+class TorchDraftModel:
+    """A DraftModel on a Decoder, with keys and values of several streams in one pool."""
+
+    def __init__(self, decoder: Decoder, vocab_size: int, kv_capacity: int) -> None:
+        self.vocab_size = vocab_size
+        self.max_context = decoder.config.max_context
+        self._decoder = decoder
+        self._pool = KvPool(decoder.config, kv_capacity, decoder.dtype, decoder.device)
+        self._regions: dict[StreamKey, Region] = {}
+
+    def open(self, stream: StreamKey, capacity: int) -> None:
+        self._regions[stream] = self._pool.reserve(capacity)
+
+    @torch.inference_mode()
+    def run(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+        segments = [Segment(piece.tokens, self._regions[piece.stream], piece.num_kept, 1) for piece in pieces]
+        logits = self._decoder.forward(segments, self._pool)
+        rows: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+        return rows
+
+    def close(self, stream: StreamKey) -> None:
+        self._pool.free(self._regions.pop(stream))
+
+
+def torch_draft(config: DraftConfig, vocab_size: int) -> NeuralDraft:
+    """The model alone as a draft engine. Raises CheckpointError, and ConfigError if no model is named."""
+    return NeuralDraft(_load(config, vocab_size), Calibration())
+
+
+def torch_source(config: DraftConfig, vocab_size: int) -> NeuralSource:
+    """The model as a source of the hybrid. Raises as torch_draft does."""
+    return NeuralSource(_load(config, vocab_size))
+
+
+def make_model(
+    weights: Mapping[str, torch.Tensor], shape: ModelConfig, vocab_size: int, config: DraftConfig
+) -> TorchDraftModel:
+    """A draft model whose head has vocab_size rows, placed and sized as the config says."""
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, device)
+    torch.set_num_threads(config.threads)
+    kv_capacity = config.kv_memory_mb * 2**20 // kv_bytes_per_token(shape, dtype)
+    return TorchDraftModel(Decoder(weights, shape, dtype, device), vocab_size, kv_capacity)
+
+
+def _load(config: DraftConfig, vocab_size: int) -> Reader:
+    if not config.model:
+        raise ConfigError("a neural draft needs a model: a catalog name, a Hugging Face id or a folder")
+    folder = locate(config.model)
+    shape = read_config(folder)
+    if shape.vocab_size < vocab_size:
+        raise CheckpointError(f"{config.model} has a vocabulary of {shape.vocab_size}, the target's has {vocab_size}")
+    return Reader(make_model(read_weights(folder), shape, shape.vocab_size, config), vocab_size)

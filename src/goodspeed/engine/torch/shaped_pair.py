@@ -1,0 +1,109 @@
+"""The two halves of a shaped pair as engines, each made in its own process from (shape, seed) alone."""
+
+import os
+from dataclasses import replace
+
+import torch
+
+from goodspeed.engine.base import TargetInfo
+from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.drafts import DraftConfig
+from goodspeed.engine.neural import Reader
+from goodspeed.engine.neural_draft import NeuralDraft
+from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.torch.decoder import Decoder
+from goodspeed.engine.torch.draft import make_model
+from goodspeed.engine.torch.invariance import choose_tiling, numerics_fingerprint
+from goodspeed.engine.torch.kv import kv_bytes_per_token
+from goodspeed.engine.torch.loading import choose_device, choose_dtype
+from goodspeed.engine.torch.shaped import (
+    LIVE,
+    DialledModel,
+    TargetWeights,
+    draft_config,
+    draft_weights,
+    target_config,
+)
+from goodspeed.engine.torch.target import TorchTarget
+from goodspeed.errors import ConfigError
+from goodspeed.models.catalog import locate, locate_tokenizer
+from goodspeed.models.checkpoint import read_config
+from goodspeed.models.config import Llama3Scaling, ModelConfig
+from goodspeed.models.tokenizer import Tokenizer
+
+DEFAULT_SHAPE = "smollm2-135m-instruct"
+SHAPES = {
+    "llama-3.1-8b": ModelConfig(
+        model_type="llama",
+        hidden_size=4096,
+        num_layers=32,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=128,
+        intermediate_size=14_336,
+        vocab_size=128_256,
+        max_context=131_072,
+        rms_norm_eps=1e-5,
+        rope_theta=500_000.0,
+        rope_scaling=Llama3Scaling(8.0, 1.0, 4.0, 8192),
+    ),
+    "qwen3-0.6b": ModelConfig(
+        model_type="qwen3",
+        hidden_size=1024,
+        num_layers=28,
+        num_heads=16,
+        num_kv_heads=8,
+        head_dim=128,
+        intermediate_size=3072,
+        vocab_size=151_936,
+        max_context=40_960,
+        rms_norm_eps=1e-6,
+        rope_theta=1_000_000.0,
+        tie_word_embeddings=True,
+        qk_norm=True,
+    ),
+}
+"""Shapes whose checkpoints need not be here."""
+
+
+def shaped_target(config: TargetConfig, seed: int) -> TorchTarget:
+    """A target of the shape that config.model names, one of SHAPES or any model that is here; random weights.
+
+    Its answers are in the first LIVE.stop tokens and never end by themselves. A shape of SHAPES speaks with the
+    tokenizer of DEFAULT_SHAPE. Raises CheckpointError.
+    """
+    shape = _shape(config.model)
+    shape = replace(shape, max_context=min(config.max_context or shape.max_context, shape.max_context))
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, device)
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    decoder = Decoder(TargetWeights(shape, seed), target_config(shape), dtype, device)
+    kv_capacity = config.kv_memory_mb * 2**20 // kv_bytes_per_token(shape, dtype)
+    tokenizer = locate_tokenizer(DEFAULT_SHAPE if config.model in SHAPES else config.model)
+    is_batch_invariant = choose_tiling(decoder)
+    info = TargetInfo(
+        model=f"shaped-{config.model}",
+        model_fingerprint=numerics_fingerprint(decoder),
+        tokenizer_fingerprint=Tokenizer.load(tokenizer).fingerprint,
+        vocab_size=shape.vocab_size,
+        max_context=min(shape.max_context, kv_capacity),
+        kv_capacity=kv_capacity,
+    )
+    return TorchTarget(decoder, info, is_batch_invariant)
+
+
+def shaped_draft(config: DraftConfig, vocab_size: int) -> NeuralDraft:
+    """The draft of shaped_target for the same shape (config.model, or DEFAULT_SHAPE) and seed.
+
+    Raises CheckpointError, and ConfigError if the target's vocabulary cannot be that shape's.
+    """
+    shape = _shape(config.model or DEFAULT_SHAPE)
+    if vocab_size < LIVE.stop:
+        raise ConfigError(f"a shaped draft needs a vocabulary of {LIVE.stop} or more, the target's has {vocab_size}")
+    model = make_model(draft_weights(shape, config.seed), draft_config(shape), LIVE.stop, config)
+    dialled = DialledModel(model, config.acceptance_rate, config.seed)
+    return NeuralDraft(Reader(dialled, vocab_size), Calibration())
+
+
+def _shape(model: str) -> ModelConfig:
+    return SHAPES[model] if model in SHAPES else read_config(locate(model))

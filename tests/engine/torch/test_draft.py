@@ -1,0 +1,94 @@
+"""Draft models on the embedded decoder, beside a target on the same one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from goodspeed.bench.lossless import Pair, Schedule
+from goodspeed.decoding.reference import Request
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.base import DraftRequest
+from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.engine.neural import MAX_PIECE, Piece
+from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.torch.decoder import Decoder
+from goodspeed.engine.torch.draft import TorchDraftModel
+from goodspeed.engine.torch.loading import load_target
+from goodspeed.errors import CheckpointError, ConfigError
+from goodspeed.models.checkpoint import read_config, read_weights
+
+Checkpoints = Callable[..., Path]
+VOCAB_SIZE = 320
+PROMPTS = [
+    tuple(int(token) for token in np.random.default_rng(seed).integers(2, 320, 12 + 9 * seed)) for seed in range(4)
+]
+SAMPLINGS = [Sampling(), Sampling(0.8, seed=3, rule=Rule.COUPLED), Sampling(0.8, 16, seed=3, rule=Rule.REJECTION)]
+
+
+@pytest.fixture(scope="module")
+def folder(random_checkpoint: Checkpoints) -> Path:
+    return random_checkpoint("qwen3", num_hidden_layers=1)
+
+
+def config(folder: Path, engine: str = "torch") -> DraftConfig:
+    return DraftConfig(engine=engine, model=str(folder), dtype="fp32", device="cpu", kv_memory_mb=8)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
+def test_draft_that_is_the_target_is_accepted(folder: Path, sampling: Sampling) -> None:
+    target = load_target(TargetConfig(str(folder), dtype="fp32", device="cpu", threads=2, kv_memory_mb=8))
+    requests = [Request(prompt, 40, sampling) for prompt in PROMPTS]
+    written = Pair(target, draft_engine(config(folder), VOCAB_SIZE)).write(requests, Schedule((3, 1, 5), 3))
+    num_accepted, num_proposed = (
+        sum(getattr(text, f"num_{what}") for text in written) for what in ("accepted", "proposed")
+    )
+    assert num_proposed > 80
+    # Rejection: what is sent is rounded to 16 bits, so that very little is lost.
+    assert num_accepted >= num_proposed - (sampling.rule is Rule.REJECTION)
+
+
+def test_pieces_read_like_the_whole(folder: Path) -> None:
+    shape = read_config(folder)
+    decoder = Decoder(read_weights(folder), shape, torch.float32, torch.device("cpu"))
+    model = TorchDraftModel(decoder, shape.vocab_size, kv_capacity=256)
+    tokens = PROMPTS[3]
+    for stream in (1, 2):
+        model.open(stream, 100)
+    whole = model.run([Piece(1, 0, tokens)])[0]
+    model.run([Piece(2, 0, (*tokens[:10], 9, 9, 9))])  # the last three are rejected
+    beside = model.run([Piece(1, 5, tokens[5:20]), Piece(2, 10, tokens[10:])])[1]
+    np.testing.assert_allclose(beside, whole, atol=1e-4)
+
+
+def test_hybrid_takes_the_models_advice(folder: Path) -> None:
+    """Nothing to look up and nothing learned: only the model knows what comes next."""
+    hybrid = draft_engine(config(folder, "hybrid"), VOCAB_SIZE)
+    alone = draft_engine(config(folder), VOCAB_SIZE)
+    prompt = list(range(2, 30))
+    for engine in (hybrid, alone):
+        engine.open(1, prompt, Sampling())
+    request = [DraftRequest(1, 1)]
+    assert hybrid.draft(request)[0].tokens == alone.draft(request)[0].tokens
+
+
+def test_prompt_longer_than_the_models_context_gets_no_draft(random_checkpoint: Checkpoints) -> None:
+    folder = random_checkpoint("llama", num_hidden_layers=1, max_position_embeddings=16)
+    engine = draft_engine(config(folder), VOCAB_SIZE)
+    engine.open(1, PROMPTS[0], Sampling())
+    engine.open(2, PROMPTS[3], Sampling())
+    drafts = engine.draft([DraftRequest(1, 8), DraftRequest(2, 8)])
+    assert [len(draft.tokens) for draft in drafts] == [5, 0]
+    assert MAX_PIECE > 16
+
+
+def test_checkpoint_of_a_smaller_vocabulary_is_refused(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="has a vocabulary of 320, the target's has 321"):
+        draft_engine(config(folder), 321)
+
+
+def test_missing_model_is_named() -> None:
+    with pytest.raises(ConfigError, match="needs a model"):
+        draft_engine(DraftConfig(engine="torch"), VOCAB_SIZE)
