@@ -11,14 +11,7 @@ import pytest
 
 from goodspeed.verifier.replay import replay
 
-COMMAND = """
-import argparse, sys
-from goodspeed.commands import verifier
-parser = argparse.ArgumentParser()
-verifier.add_parser(parser.add_subparsers(required=True))
-args = parser.parse_args(["verifier", *sys.argv[1:]])
-sys.exit(args.run(args))
-"""
+COMMAND = "from goodspeed.cli import main; raise SystemExit(main())"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -26,7 +19,9 @@ def test_serves_until_a_signal_and_ends_in_order(tmp_path: Path, number: signal.
     ready_file, event_log = tmp_path / "ready.json", tmp_path / "events.jsonl"
     flags = ["--engine", "toy", "--grpc.port", "0", "--metrics-port", "0", "--core.budget", "8"]
     files = ["--ready-file", str(ready_file), "--event-log", str(event_log)]
-    with subprocess.Popen([sys.executable, "-c", COMMAND, *flags, *files], stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "verifier", *flags, *files], stderr=subprocess.PIPE
+    ) as process:
         while process.poll() is None and not (ready_file.exists() and ready_file.read_text()):
             time.sleep(0.02)
         ports = json.loads(ready_file.read_text())

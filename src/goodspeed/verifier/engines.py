@@ -24,6 +24,11 @@ def _torch(config: VerifierConfig) -> TargetEngine:
     return engine
 
 
+def _shaped(config: VerifierConfig) -> TargetEngine:
+    engine: TargetEngine = _import("goodspeed.engine.torch.shaped_pair").shaped_target(config.target, config.seed)
+    return engine
+
+
 def _toy(config: VerifierConfig) -> TargetEngine:
     with tempfile.TemporaryDirectory() as folder:
         toy_tokenizer(Path(folder))
@@ -38,4 +43,6 @@ def _import(module: str) -> Any:
         raise ConfigError(f"this engine needs what `pip install 'goodspeed[torch]'` brings: {error}") from error
 
 
-TARGETS: Registry[Callable[[VerifierConfig], TargetEngine]] = Registry("target engine", {"torch": _torch, "toy": _toy})
+TARGETS: Registry[Callable[[VerifierConfig], TargetEngine]] = Registry(
+    "target engine", {"torch": _torch, "shaped": _shaped, "toy": _toy}
+)
