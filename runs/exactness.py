@@ -1,0 +1,206 @@
+"""Is every text exactly the target's own? Real servers in one process, unlike drafters, jitter, and a killed drafter.
+
+Four drafters with windows 0 to 8 in turn write the same prompts as the target alone (one stream, one token a step), at
+several temperatures (0: greedy; above: coupled), under the deadline policy, over links with jitter. In each pass one
+drafter is killed in mid-stream and started anew; the requests that it left unfinished are asked again.
+
+    python runs/exactness.py --dtype fp32 --prompts 64 --max-tokens 48 --json results/exactness.json
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from goodspeed.bench.lossless import Pair, first_difference
+from goodspeed.bench.prompts import DOMAINS, load_prompts
+from goodspeed.decoding.reference import Request as Text
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.core.config import CoreConfig as DrafterConfig
+from goodspeed.drafter.core.core import DrafterCore
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.drafting import InlineDrafting
+from goodspeed.drafter.server import DrafterServer
+from goodspeed.drafter.uplink import Verifier
+from goodspeed.engine.base import TargetEngine
+from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.engine.silent import SilentDraft
+from goodspeed.engine.torch.loading import TargetConfig, load_target
+from goodspeed.errors import LinkLostError
+from goodspeed.models.catalog import locate
+from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.protocol.inprocess import InProcess
+from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
+from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
+from goodspeed.verifier.server import VerifierServer
+from goodspeed.windows.policies import WindowConfig
+
+WINDOWS = range(9)
+NUM_DRAFTERS = 4
+ENGINES = ("hybrid", "lookup", "table", "hybrid")
+JITTER = LinkConfig(rtt_ms=20.0, jitter=0.5)
+STREAMS_PER_DRAFTER = 2
+
+
+@dataclass(slots=True)
+class Edge:
+    """One drafter, which can be killed and started anew."""
+
+    network: InProcess
+    target: TargetEngine
+    name: str
+    engine: str
+    window: int
+    is_up: asyncio.Event = field(default_factory=asyncio.Event)
+    server: DrafterServer = field(init=False)
+    running: asyncio.Task[None] = field(init=False)
+
+    async def start(self) -> None:
+        """Run it, up to its first session."""
+        info = self.target.info
+        core = DrafterCore(
+            DrafterConfig(window=WindowConfig("fixed", max_tokens=self.window)), np.random.default_rng(self.window)
+        )
+        hello = Hello(PROTOCOL_VERSION, self.name, info.tokenizer_fingerprint)
+        drafting = InlineDrafting(draft_engine(DraftConfig(engine=self.engine), info.vocab_size))
+        uplink = Verifier("here", self.network.connector(JITTER, seed=self.window))
+        self.server = DrafterServer(core, drafting, hello, [uplink])
+        self.running = asyncio.create_task(self.server.run())
+        await self.server.meet(30.0)
+        self.is_up.set()
+
+    async def kill(self) -> None:
+        """End it in mid-stream, with all that it knew, and start it anew."""
+        await self.stop()
+        await self.start()
+
+    async def stop(self) -> None:
+        """End it."""
+        self.is_up.clear()
+        self.running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.running
+
+
+async def write(edge: Edge, text: Text) -> tuple[int, ...]:
+    """One text, asked again if the drafter dies on it."""
+    request = Request(text.prompt, text.max_tokens, text.sampling, text.end_tokens)
+    while True:
+        tokens: list[int] = []
+        try:
+            with edge.server.generate(request) as answer:
+                async for committed in answer:
+                    tokens.extend(committed.tokens)
+                return tuple(tokens)
+        except LinkLostError:
+            await edge.is_up.wait()
+
+
+async def write_all(target: TargetEngine, texts: Sequence[Text], windows: Sequence[int]) -> list[tuple[int, ...]]:
+    """The texts, by drafters of these windows; drafter 0 is killed once a third of them is written."""
+    verifier = VerifierServer(VerifierConfig(batching="deadline", budget=8 * len(windows)), target)
+    driving = asyncio.create_task(verifier.run())
+    network = InProcess(verifier.serve)
+    edges = [Edge(network, target, f"edge{i}", ENGINES[i % len(ENGINES)], window) for i, window in enumerate(windows)]
+    for edge in edges:
+        await edge.start()
+    waiting = deque(enumerate(texts))
+    written: dict[int, tuple[int, ...]] = {}
+    is_under_way = asyncio.Event()
+
+    async def work(edge: Edge) -> None:
+        while waiting:
+            i, text = waiting.popleft()
+            written[i] = await write(edge, text)
+            if 3 * len(written) >= len(texts):
+                is_under_way.set()
+
+    async def kill_one() -> None:
+        await is_under_way.wait()
+        await edges[0].kill()
+
+    await asyncio.gather(kill_one(), *(work(edge) for edge in edges for _ in range(STREAMS_PER_DRAFTER)))
+    for edge in edges:
+        await edge.stop()
+    await verifier.close()
+    await driving
+    await network.close()
+    return [written[i] for i in range(len(texts))]
+
+
+def make_texts(model: str, target: TargetEngine, args: argparse.Namespace, temperature: float) -> list[Text]:
+    """Prompts of all domains in turn, each with a seed of its own."""
+    tokenizer = Tokenizer.load(locate(model))
+    by_domain = zip(*(load_prompts(domain) for domain in DOMAINS), strict=False)
+    prompts = itertools.islice(itertools.cycle(itertools.chain.from_iterable(by_domain)), args.prompts)
+    rule = Rule.COUPLED if temperature else Rule.GREEDY
+    return [
+        Text(
+            tuple(tokenizer.encode_chat([asdict(message) for message in prompt.messages])),
+            args.max_tokens,
+            Sampling(temperature=temperature, seed=1000 + i, rule=rule),
+            target.info.end_tokens,
+        )
+        for i, prompt in enumerate(prompts)
+    ]
+
+
+def compare(target: TargetEngine, texts: Sequence[Text]) -> dict[str, object]:
+    """Write the texts alone and by drafters of all windows in turn; say where they differ."""
+    started = time.monotonic()
+    alone = [written.tokens for written in Pair(target, SilentDraft()).write_alone(texts)]
+    alone_s = time.monotonic() - started
+    passes = [list(WINDOWS)[i : i + NUM_DRAFTERS] for i in range(0, len(WINDOWS), NUM_DRAFTERS)]
+    passes[-1] += list(WINDOWS)[2 : 2 + NUM_DRAFTERS - len(passes[-1])]
+    differing = []
+    for number, windows in enumerate(passes):
+        mine = range(number, len(texts), len(passes))
+        written = asyncio.run(write_all(target, [texts[i] for i in mine], windows))
+        differing += [
+            {"prompt": i, "windows": windows, "token": place}
+            for i, tokens in zip(mine, written, strict=True)
+            if (place := first_difference(alone[i], tokens)) is not None
+        ]
+    return {
+        "texts": len(texts),
+        "tokens": sum(map(len, alone)),
+        "kills": len(passes),
+        "differing": differing,
+        "alone_s": round(alone_s, 1),
+        "together_s": round(time.monotonic() - started - alone_s, 1),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--dtype", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--max-tokens", type=int, default=48)
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 0.7, 1.0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    target = load_target(TargetConfig(model=args.model, dtype=args.dtype, threads=args.threads))
+    results = {}
+    for temperature in args.temperatures:
+        results[str(temperature)] = result = compare(target, make_texts(args.model, target, args, temperature))
+        print(f"temperature {temperature}: {json.dumps(result)}", flush=True)
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps({"arguments": vars(args) | {"json": str(args.json)}, "results": results}))
+    return 1 if any(result["differing"] for result in results.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
