@@ -41,6 +41,7 @@ class DrafterServer:
         self._outbox: deque[FromDrafter] = deque()
         self._news: deque[News] = deque()
         self._hang_up: str | None = None
+        self._troubles: dict[str, str] = {}  # why verifiers failed the last time, by address; told once
         self._is_working = False  # the draft engine's work is being handed out
         self._settling: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -112,6 +113,7 @@ class DrafterServer:
         try:
             uplink = await dial(verifier, self._hello)
             self._connection = uplink.connection
+            self._troubles.pop(verifier.address, None)
             ids = {"verifier": uplink.welcome.verifier, "address": verifier.address, "model": uplink.welcome.model}
             log.info("verifier found", extra={"ids": ids})
             self._do(self._core.on_link_up(uplink.welcome, time.monotonic()))
@@ -132,7 +134,9 @@ class DrafterServer:
             messages = await _receive(connection)
 
     async def _on_lost(self, verifier: Verifier, reason: str) -> None:
-        log.warning("verifier lost", extra={"ids": {"address": verifier.address, "why": reason}})
+        level = logging.DEBUG if self._troubles.get(verifier.address) == reason else logging.WARNING
+        log.log(level, "verifier lost", extra={"ids": {"address": verifier.address, "why": reason}})
+        self._troubles[verifier.address] = reason
         await self._disconnect()
         self._do(self._core.on_link_lost(reason, time.monotonic()))
         await self._settle()
