@@ -67,6 +67,11 @@ def test_deadline_takes_the_near_ones_and_leaves_the_far_one() -> None:
     assert DeadlineBatching().close_at(waiting(near, far, num_ready=4), NOW) == near.latest
 
 
+def test_one_who_comes_in_mid_step_is_waited_for_if_its_own_step_would_stand_in_the_way() -> None:
+    # Now: 52 ms, then 52 ms for the late one, and the first is back after 20 ms of them. Together: 24 + 55 ms.
+    assert DeadlineBatching().close_at(waiting(arrival(0.024), token_s=0.0005), NOW) > NOW
+
+
 def test_unlearned_step_time_closes_now() -> None:
     unlearned = replace(waiting(arrival(0.001)), step_time=StepTime())
     assert DeadlineBatching().close_at(unlearned, NOW) == NOW

@@ -172,7 +172,8 @@ def test_reopening_elsewhere_in_the_text_frees_the_old_stream_at_once() -> None:
     request = opening(1)
     started(verifier, verifier.welcome("edge"), request)
     conn = verifier.welcome("edge")
-    verifier.tell(conn, replace(request, epoch=1))  # without the token of the last verdict
+    verdict = started(verifier, conn, replace(request, epoch=1))  # without the token of the last verdict
+    assert (verdict.next_token, verdict.committed_length) == (alone(request)[3], 4)
     assert load(verifier).open_streams == 1
     verifier.step_until_idle()
     assert verifier.engine.num_open == 1
