@@ -9,7 +9,7 @@ import pytest
 from goodspeed.commands import verify_lossless
 from goodspeed.errors import ConfigError
 
-SMALL = ["--model", "toy", "--draft.engine", "toy", "--n", "6", "--max-tokens", "20"]
+SMALL = ["--engine", "toy", "--draft.engine", "toy", "--n", "6", "--max-tokens", "20"]
 
 
 def run(*flags: str) -> int:
@@ -54,6 +54,7 @@ def test_prompts_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--n", "0"], "n is 0"),
         (["--windows", "-1"], "windows"),
         (["--draft.engine", "tyo"], "did you mean 'toy'"),
+        (["--engine", "tyo", "--tokenizer", "toy"], "did you mean 'toy'"),
     ],
 )
 def test_wrong_flags_are_named(flags: list[str], message: str) -> None:

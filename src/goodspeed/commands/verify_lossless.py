@@ -1,14 +1,11 @@
 """`goodspeed verify-lossless`: does my pair keep the target's text?"""
 
 import argparse
-import importlib
 import itertools
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,13 +18,16 @@ from goodspeed.bench.prompts import DOMAINS, Prompt, load_prompts
 from goodspeed.config import add_flags, from_args, option, table
 from goodspeed.decoding.reference import Request
 from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.assembly import load_tokenizer
+from goodspeed.drafter.config import TOY
 from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.toy import ToyTarget, toy_info, toy_tokenizer
+from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.errors import ConfigError
-from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.registry import nearest_name
+from goodspeed.verifier.config import VerifierConfig
+from goodspeed.verifier.engines import target_engine
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -43,11 +43,10 @@ RULES = {"coupled": Rule.COUPLED, "rejection": Rule.REJECTION}
 class LosslessConfig:
     """Which pair, on what, how hard."""
 
-    model: str = option("smollm2-135m-instruct", "target model: a name, a folder, a Hugging Face id, or toy")
-    dtype: str = option("auto", "precision of the target: fp32, bf16, or auto (what the verifier would take)")
-    device: str = option("auto", "device of the target: cpu, cuda or auto")
-    threads: int = option(0, "CPU threads of the target; 0: one per core")
+    engine: str = option("torch", "target engine: torch, shaped or toy")
+    target: TargetConfig = table(TargetConfig)
     draft: DraftConfig = table(DraftConfig)
+    tokenizer: str = option("", "the target's tokenizer: a model's name or folder, or toy (default: the target's own)")
     prompts: str = option("", f"a JSONL file or one of {', '.join(DOMAINS)}; empty: these in turn")
     n: int = option(64, "prompts")
     max_tokens: int = option(64, "answer tokens per prompt")
@@ -83,7 +82,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         help="does my pair keep the target's text?",
         description="Write texts with the target alone and with drafts, in one process, and compare them token for "
         "token; under the rejection rule compare the distributions of short texts. Exit code 1 if they differ.",
-        epilog="example: goodspeed verify-lossless --model smollm2-135m-instruct --draft.engine hybrid --n 16",
+        epilog="example: goodspeed verify-lossless --target.model smollm2-135m-instruct --draft.engine hybrid --n 16",
     )
     add_flags(parser, LosslessConfig)
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
@@ -104,19 +103,14 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _load(config: LosslessConfig) -> tuple[TargetEngine, Tokenizer]:
-    if config.model == "toy":
-        with tempfile.TemporaryDirectory() as folder:
-            toy_tokenizer(Path(folder))
-            tokenizer = Tokenizer.load(Path(folder))
-        return ToyTarget(toy_info(tokenizer.fingerprint), config.draft.seed), tokenizer
-    try:
-        # Imported here: it brings PyTorch, which neither the toy nor `--help` needs.
-        loading = importlib.import_module("goodspeed.engine.torch.loading")
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"model is {config.model!r}, which needs PyTorch: pip install 'goodspeed[torch]'") from error
-    target_config = loading.TargetConfig(config.model, config.dtype, config.device, config.threads)
-    target: TargetEngine = loading.load_target(target_config)
-    return target, Tokenizer.load(locate(config.model))
+    tokenizer = load_tokenizer(config.tokenizer or (TOY if config.engine == TOY else config.target.model))
+    target = target_engine(VerifierConfig(engine=config.engine, seed=config.draft.seed, target=config.target))
+    if tokenizer.fingerprint != target.info.tokenizer_fingerprint:
+        raise ConfigError(
+            f"tokenizer is {config.tokenizer!r} with fingerprint {tokenizer.fingerprint}, "
+            f"{target.info.model} has {target.info.tokenizer_fingerprint}"
+        )
+    return target, tokenizer
 
 
 def _prompts(config: LosslessConfig) -> list[Prompt]:
