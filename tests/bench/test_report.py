@@ -11,6 +11,7 @@ from rich.console import Console
 
 from goodspeed.bench.answer import Answer, Speculation
 from goodspeed.bench.comparison import ALONE, Run
+from goodspeed.bench.cpu import CpuSeconds
 from goodspeed.bench.machine import this_machine
 from goodspeed.bench.report import SCHEMA, Report, arm_reports, request_records, write_json
 from goodspeed.bench.table import comparison_table
@@ -25,7 +26,9 @@ def _answer(text: str, num_tokens: int, end_s: float) -> Answer:
 
 def _run(arm: str, repetition: int, ends_s: tuple[float, float], text: str = "same") -> Run:
     answers = tuple((_answer(text, 20, end_s),) for end_s in ends_s)
-    return Run(arm, repetition, answers, link_bytes=(100.0, 300.0), load_cpu_s=0.1)
+    return Run(
+        arm, repetition, answers, link_bytes=(100.0, 300.0), cpu=CpuSeconds(verifier=4.0, drafters=1.0, load=0.4)
+    )
 
 
 RUNS = [
@@ -71,6 +74,12 @@ def test_times_are_counted_from_the_asking() -> None:
     assert shares.other == pytest.approx(1 - 0.6 / 1.5)
 
 
+def test_cpu_time_is_told_per_token() -> None:
+    gradient = arm_reports(RUNS, CLIENTS, is_exact=True)[1]
+    assert gradient.cpu_s_per_token == CpuSeconds(verifier=0.1, drafters=0.025, load=0.01)
+    assert gradient.load_cpu_share == pytest.approx(0.8 / 6.0)
+
+
 def test_every_differing_text_is_counted() -> None:
     runs = [*RUNS[:2], _run("gradient", 1, (2.0, 2.0), text="other"), RUNS[3]]
     assert arm_reports(runs, CLIENTS, is_exact=True)[1].num_differing_texts == 2
@@ -83,7 +92,9 @@ def test_texts_of_the_rejection_rule_are_not_compared() -> None:
 
 def test_endpoints_of_others_have_figures_without_rounds() -> None:
     silent = replace(_answer("x", 1, 3.0), speculation=None)
-    (report,) = arm_reports([Run("as served", 0, ((silent,),), (math.nan,), 0.0)], ["it"], is_exact=True)
+    (report,) = arm_reports(
+        [Run("as served", 0, ((silent,),), (math.nan,), CpuSeconds(math.nan, math.nan, 0.0))], ["it"], is_exact=True
+    )
     assert math.isnan(report.total.acceptance_rate)
     assert math.isnan(report.total.bytes_per_token)
     assert report.speed_up is None
@@ -107,7 +118,7 @@ def test_json_keeps_its_schema(tmp_path: Path) -> None:
     arm = fields["arms"][1]
     assert set(arm) == {
         "name", "total", "clients", "jain_index", "sum_log_goodput", "speed_up", "num_differing_texts",
-        "load_cpu_share",
+        "cpu_s_per_token", "load_cpu_share",
     }  # fmt: skip
     assert list(arm["clients"]) == list(CLIENTS)
     assert set(arm["total"]) == set(arm["clients"]["ann"]) == {

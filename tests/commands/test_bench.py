@@ -40,6 +40,7 @@ def test_demo_ends_with_a_table_and_identical_texts(tmp_path: Path) -> None:
     assert [arm["name"] for arm in arms] == ["target alone", "fixed", "random", "gradient"]
     assert all(0.0 < arm["total"]["acceptance_rate"] < 1.0 for arm in arms[1:])
     assert all(arm["total"]["bytes_per_token"] > 0.0 for arm in arms)
+    assert all(arm["cpu_s_per_token"]["load"] > 0.0 for arm in arms)
 
 
 def test_bench_compares_a_cluster_with_the_target_alone(tmp_path: Path) -> None:

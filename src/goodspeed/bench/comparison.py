@@ -14,6 +14,7 @@ from typing import Protocol
 import httpx
 
 from goodspeed.bench.answer import Answer
+from goodspeed.bench.cpu import CpuSeconds, used
 from goodspeed.bench.endpoint import TIMEOUT, Endpoint, Settings
 from goodspeed.bench.load import Shape, gather, run_load
 from goodspeed.bench.prompts import Prompt
@@ -38,6 +39,9 @@ class Arm:
     name: str
     urls: tuple[str, ...]  # one per client
     mode: str  # as Settings.mode
+    verifier_pids: tuple[int, ...] = ()
+    """Of servers that we started."""
+    drafter_pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,7 @@ class Run:
     answers: tuple[tuple[Answer, ...], ...]  # [clients][requests]
     link_bytes: tuple[float, ...]
     """Between each client's drafter and the verifier, both ways, during the run; NaN where it cannot be told."""
-    load_cpu_s: float
-    """CPU time of the load generator itself."""
+    cpu: CpuSeconds  # used during the run
 
     @property
     def wall_s(self) -> float:
@@ -163,7 +166,7 @@ class _Bench:
         endpoints = [Endpoint(self._http, url) for url in arm.urls]
         await gather([endpoint.model() for endpoint in endpoints])
         bytes_before = await self._bytes(endpoints)
-        cpu_before = time.process_time()
+        cpu_before = used(arm.verifier_pids, arm.drafter_pids)
         asking = _Asking(replace(self._plan.settings, mode=arm.mode), self._watcher)
         answers = await gather(
             [
@@ -171,14 +174,14 @@ class _Bench:
                 for endpoint, client in zip(endpoints, self._clients, strict=True)
             ]
         )
-        cpu_s = time.process_time() - cpu_before
+        cpu = used(arm.verifier_pids, arm.drafter_pids).since(cpu_before)
         bytes_after = await self._bytes(endpoints)
         return Run(
             arm=arm.name,
             repetition=repetition,
             answers=tuple(tuple(mine) for mine in answers),
             link_bytes=tuple(after - before for before, after in zip(bytes_before, bytes_after, strict=True)),
-            load_cpu_s=cpu_s,
+            cpu=cpu,
         )
 
     async def _serve(self, asking: "_Asking", endpoint: Endpoint, client: Client, repetition: int) -> list[Answer]:

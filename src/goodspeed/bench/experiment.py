@@ -41,8 +41,13 @@ class Experiment:
 
 def cluster_arms(clusters: Sequence[Cluster], has_baseline: bool) -> tuple[Arm, ...]:
     """The target alone (fused mode on the last cluster), and every cluster as it serves."""
-    alone = (Arm(ALONE, clusters[-1].urls, FUSED),) if has_baseline else ()
-    return (*alone, *(Arm(cluster.name, cluster.urls, DISTRIBUTED) for cluster in clusters))
+    alone = (_arm(ALONE, clusters[-1], FUSED),) if has_baseline else ()
+    return (*alone, *(_arm(cluster.name, cluster, DISTRIBUTED) for cluster in clusters))
+
+
+def _arm(name: str, cluster: Cluster, mode: str) -> Arm:
+    drafter_pids = tuple(ready.pid for ready in cluster.drafters)
+    return Arm(name, cluster.urls, mode, (cluster.verifier.pid,), drafter_pids)
 
 
 def client_of(name: str, source: str, seed: int) -> Client:

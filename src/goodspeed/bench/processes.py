@@ -33,8 +33,9 @@ class ServerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Where a server listens."""
+    """A server that serves."""
 
+    pid: int
     port: int
     metrics_port: int
 
@@ -106,7 +107,7 @@ class _Server:
             if self._ready_file.exists():
                 with contextlib.suppress(json.JSONDecodeError):  # it is being written
                     fields = json.loads(self._ready_file.read_text(encoding="utf-8"))
-                    return Ready(fields["port"], fields.get("metrics_port", fields["port"]))
+                    return Ready(self.process.pid, fields["port"], fields.get("metrics_port", fields["port"]))
             self.check()
             time.sleep(POLL_S)
         raise StartError(f"{self._name} does not serve after {START_TIMEOUT_S:.0f} s; {self._tail()}")

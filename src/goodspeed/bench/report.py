@@ -8,6 +8,7 @@ import msgspec
 
 from goodspeed.bench.answer import Answer
 from goodspeed.bench.comparison import ALONE, Run, num_differing
+from goodspeed.bench.cpu import CpuSeconds
 from goodspeed.bench.machine import Machine
 from goodspeed.bench.stats import Spread, jain_index, quantile, ratio, spread, sum_log
 
@@ -58,6 +59,7 @@ class ArmReport:
     sum_log_goodput: Spread  # natural logarithm
     speed_up: Spread | None  # total goodput against the target alone's in the same repetition
     num_differing_texts: int | None  # from the target alone's; None if there is nothing to compare with
+    cpu_s_per_token: CpuSeconds
     load_cpu_share: float
     """CPU time of the load generator per second of wall time (1 = a whole core)."""
 
@@ -125,7 +127,16 @@ def _arm_report(name: str, runs: Sequence[Run], clients: Sequence[str], is_exact
         sum_log_goodput=spread([sum_log(_client_goodputs(run)) for run in mine]),
         speed_up=spread([_goodput(run) / alone[run.repetition] for run in mine]) if is_compared else None,
         num_differing_texts=num_differing(runs, name, ALONE) if is_compared and is_exact else None,
-        load_cpu_share=ratio(sum(run.load_cpu_s for run in mine), sum(run.wall_s for run in mine)),
+        cpu_s_per_token=_cpu(mine).per(sum(run.num_tokens for run in mine)),
+        load_cpu_share=ratio(_cpu(mine).load, sum(run.wall_s for run in mine)),
+    )
+
+
+def _cpu(runs: Sequence[Run]) -> CpuSeconds:
+    return CpuSeconds(
+        verifier=sum(run.cpu.verifier for run in runs),
+        drafters=sum(run.cpu.drafters for run in runs),
+        load=sum(run.cpu.load for run in runs),
     )
 
 

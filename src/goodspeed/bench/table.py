@@ -14,7 +14,7 @@ TITLES = {"fixed": "fixed split", "random": "random split", "gradient": "GoodSpe
 WIDTH = 120
 CAPTION = (
     r"\[1] of the streams' time: drafting, in the verifier's queue, verification, all else (link, prefill, waiting for "
-    r"a core)  \[2] from the target alone's to the same prompt"
+    r"a core)  \[2] of verifier, drafters, load generator  \[3] from the target alone's to the same prompt"
 )
 
 Cell = Callable[[ArmReport], str]
@@ -55,8 +55,9 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
         ("first token, ms, p50/p99", lambda arm: _milliseconds(arm.total.ttft_s)),
         ("per token, ms, p50/p99", lambda arm: _milliseconds(arm.total.time_per_token_s)),
         (r"time, % \[1]", _time_shares),
+        (r"CPU ms per token \[2]", _cpu),
         ("bytes per token", lambda arm: _number(arm.total.bytes_per_token, 1)),
-        (r"texts that differ \[2]", _differing),
+        (r"texts that differ \[3]", _differing),
     ]
 
 
@@ -77,6 +78,11 @@ def _client_acceptance(client: str) -> Cell:
 def _time_shares(arm: ArmReport) -> str:
     shares = arm.total.time_shares
     return "/".join(_number(100 * share, 0) for share in (shares.drafting, shares.queue, shares.verify, shares.other))
+
+
+def _cpu(arm: ArmReport) -> str:
+    cpu = arm.cpu_s_per_token
+    return "/".join(_number(1e3 * seconds, 1) for seconds in (cpu.verifier, cpu.drafters, cpu.load))
 
 
 def _differing(arm: ArmReport) -> str:
