@@ -35,6 +35,8 @@ BIAS = 0
 LOGIT_DEVIATION = 3.0
 STRIDE = 1009
 """From a live token to its successor; prime to their number, so that all lie on one cycle."""
+FILLER_DEVIATION = 0.02
+FILLER_PERIOD = 2**20 + 7
 FIRST = "model.layers.0."
 """The layer that computes."""
 EMBEDDING, HEAD, ATTENTION, MLP = "model.embed_tokens.weight", "lm_head.weight", FIRST + "self_attn.", FIRST + "mlp."
@@ -78,7 +80,7 @@ class TargetWeights(Mapping[str, torch.Tensor]):
     """Of target_config(shape), float32, each made when it is asked for. The core of the first layer is the draft's."""
 
     def __init__(self, shape: ModelConfig, seed: int) -> None:
-        self._shape, self._seed = shape, seed
+        self._shape = shape
         self._sizes = tensor_shapes(target_config(shape))
         self._core = draft_weights(shape, seed)
 
@@ -86,10 +88,8 @@ class TargetWeights(Mapping[str, torch.Tensor]):
         size = self._sizes[name]
         if _is_norm(name):
             return torch.ones(size)
-        if name.endswith((*OUTPUTS, "bias")) or name == EMBEDDING:
-            tensor = torch.zeros(size)
-        else:
-            tensor = _filler(name, size, self._seed)
+        is_zero = name.endswith((*OUTPUTS, "bias")) or name == EMBEDDING
+        tensor = torch.zeros(size) if is_zero else _filler(size)
         if name == HEAD:
             tensor[:, BIAS] = -_dead_weight(self._shape)
         if name in self._core:
@@ -156,7 +156,7 @@ def _core(name: str, size: tuple[int, ...], seed: int, shape: ModelConfig) -> to
         ATTENTION + "o_proj.weight": 2.0 / math.sqrt(size[-1]),
         MLP + "down_proj.weight": 1.0 / math.sqrt(size[-1]),
     }.get(name, unit)
-    tensor = _filler(name, size, seed).mul_(scale / FILLER_DEVIATION)
+    tensor = _normal(name, size, seed).mul_(scale)
     if name == EMBEDDING:
         tensor[:, BIAS] = math.sqrt(size[1])
     elif name.endswith(OUTPUTS):
@@ -180,10 +180,13 @@ def _dead_weight(shape: ModelConfig) -> float:
     return 50.0 / math.sqrt(shape.hidden_size)
 
 
-FILLER_DEVIATION = 0.02
-
-
-def _filler(name: str, size: tuple[int, ...], seed: int) -> torch.Tensor:
-    """Normal numbers of FILLER_DEVIATION that depend on name, size and seed alone."""
+def _normal(name: str, size: tuple[int, ...], seed: int) -> torch.Tensor:
+    """Standard normal numbers that depend on name, size and seed alone."""
     rng = np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(name.encode())]))
-    return torch.from_numpy(rng.standard_normal(size, dtype=np.float32)).mul_(FILLER_DEVIATION)
+    return torch.from_numpy(rng.standard_normal(size, dtype=np.float32))
+
+
+def _filler(size: tuple[int, ...]) -> torch.Tensor:
+    """Numbers that cost what weights cost and decide nothing: one short random sequence, repeated."""
+    block = _normal("filler", (FILLER_PERIOD,), 0).numpy() * FILLER_DEVIATION
+    return torch.from_numpy(np.resize(block, size))
