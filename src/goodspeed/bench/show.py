@@ -62,6 +62,7 @@ class LiveTexts:
         self._live = Live(console=console, transient=True, refresh_per_second=REFRESH_HZ, get_renderable=self._view)
         self._arm = ""
         self._told: set[tuple[str, str]] = set()  # (arm, client)
+        self._complete: set[str] = set()  # clients whose text stays until the next one begins
 
     def __enter__(self) -> "LiveTexts":
         if self._console.is_terminal:
@@ -82,11 +83,14 @@ class LiveTexts:
             self._console.print(_phase(arm, repetition))
 
     def on_text(self, client: str, text: str) -> None:
+        if client in self._complete:
+            self._complete.remove(client)
+            self._texts[client] = ""
         self._texts[client] += text
 
     def on_answer(self, client: str, answer: Answer) -> None:
         self._progress.advance(self._task)
-        self._texts[client] = ""
+        self._complete.add(client)
         if not self._console.is_terminal and (self._arm, client) not in self._told:
             self._told.add((self._arm, client))
             start = " ".join(answer.text.split())[: SHOWN_CHARACTERS // 2]

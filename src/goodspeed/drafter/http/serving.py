@@ -18,8 +18,8 @@ MAX_CONNECTIONS = 1024
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; port 0 is any free one. Raises ConfigError."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)  # named, or asyncio would leave Nagle's algorithm on
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except (OSError, OverflowError) as error:
