@@ -15,7 +15,7 @@ import httpx
 
 from goodspeed.bench.answer import Answer
 from goodspeed.bench.cpu import CpuSeconds, used
-from goodspeed.bench.endpoint import TIMEOUT, Endpoint, Settings
+from goodspeed.bench.endpoint import Endpoint, Settings, http_client
 from goodspeed.bench.load import Shape, gather, run_load
 from goodspeed.bench.prompts import Prompt
 from goodspeed.bench.traffic import wire_bytes
@@ -119,7 +119,7 @@ class Watcher(Protocol):
 
 async def compare(arms: Sequence[Arm], clients: Sequence[Client], plan: Plan, watcher: Watcher) -> list[Run]:
     """All runs, in the order in which they were made. Raises the errors of Endpoint.ask."""
-    async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as http:
+    async with http_client() as http:
         bench = _Bench(http, clients, plan, watcher)
         for arm in arms if plan.warm_up else ():
             watcher.on_phase(arm.name, -1)

@@ -13,6 +13,9 @@ from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError, RequestErr
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)
 """An endpoint that sends nothing for so long (seconds) is given up."""
 
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2.0)
+"""As many connections as there are requests; none is used again after so long (seconds), for servers close theirs."""
+
 Clock = Callable[[], float]
 """Seconds since the run began."""
 
@@ -31,6 +34,11 @@ class Settings:
     """Who makes the tokens: "distributed" or "fused"; empty for an endpoint that is not ours."""
     rule: str = "coupled"
     """How drafts are judged at temperature > 0: "coupled" or "rejection"."""
+
+
+def http_client() -> httpx.AsyncClient:
+    """The client that endpoints share."""
+    return httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, trust_env=False)
 
 
 class Endpoint:
@@ -90,7 +98,7 @@ class Endpoint:
 
 async def is_drafter(urls: Sequence[str]) -> bool:
     """Whether all of them are drafters of ours, which understand Settings.mode. Raises LinkLostError."""
-    async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as http:
+    async with http_client() as http:
         return all(["goodspeed_drafter_" in await Endpoint(http, url).metrics() for url in urls])
 
 
