@@ -1,21 +1,12 @@
 """The two halves of a shaped pair as engines, each made in its own process from (shape, seed) alone."""
 
-import os
-from dataclasses import replace
-
-import torch
-
-from goodspeed.engine.base import TargetInfo
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.neural import Reader
 from goodspeed.engine.neural_draft import NeuralDraft
 from goodspeed.engine.torch.config import TargetConfig
-from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.draft import make_model
-from goodspeed.engine.torch.invariance import choose_tiling, numerics_fingerprint
-from goodspeed.engine.torch.kv import kv_bytes_per_token
-from goodspeed.engine.torch.loading import choose_device, choose_dtype
+from goodspeed.engine.torch.loading import make_decoder, make_target
 from goodspeed.engine.torch.shaped import (
     LIVE,
     DialledModel,
@@ -29,7 +20,6 @@ from goodspeed.errors import ConfigError
 from goodspeed.models.catalog import locate, locate_tokenizer
 from goodspeed.models.checkpoint import read_config
 from goodspeed.models.config import Llama3Scaling, ModelConfig
-from goodspeed.models.tokenizer import Tokenizer
 
 DEFAULT_SHAPE = "smollm2-135m-instruct"
 SHAPES = {
@@ -73,23 +63,9 @@ def shaped_target(config: TargetConfig, seed: int) -> TorchTarget:
     tokenizer of DEFAULT_SHAPE. Raises CheckpointError.
     """
     shape = _shape(config.model)
-    shape = replace(shape, max_context=min(config.max_context or shape.max_context, shape.max_context))
-    device = choose_device(config.device)
-    dtype = choose_dtype(config.dtype, device)
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    decoder = Decoder(TargetWeights(shape, seed), target_config(shape), dtype, device)
-    kv_capacity = config.kv_memory_mb * 2**20 // kv_bytes_per_token(shape, dtype)
+    decoder = make_decoder(TargetWeights(shape, seed), target_config(shape), config)
     tokenizer = locate_tokenizer(DEFAULT_SHAPE if config.model in SHAPES else config.model)
-    is_batch_invariant = choose_tiling(decoder)
-    info = TargetInfo(
-        model=f"shaped-{config.model}",
-        model_fingerprint=numerics_fingerprint(decoder),
-        tokenizer_fingerprint=Tokenizer.load(tokenizer).fingerprint,
-        vocab_size=shape.vocab_size,
-        max_context=min(shape.max_context, kv_capacity),
-        kv_capacity=kv_capacity,
-    )
-    return TorchTarget(decoder, info, is_batch_invariant)
+    return make_target(decoder, config, f"shaped-{config.model}", tokenizer)
 
 
 def shaped_draft(config: DraftConfig, vocab_size: int) -> NeuralDraft:
