@@ -11,7 +11,8 @@ from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.neural import NeuralSource, Piece, Reader
 from goodspeed.engine.neural_draft import NeuralDraft
-from goodspeed.engine.torch.decoder import Decoder, Segment
+from goodspeed.engine.torch.batch import Segment
+from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool, Region, kv_bytes_per_token
 from goodspeed.engine.torch.loading import choose_device, choose_dtype
 from goodspeed.errors import CheckpointError, ConfigError
