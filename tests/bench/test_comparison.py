@@ -11,6 +11,7 @@ from goodspeed.bench.endpoint import Settings
 from goodspeed.bench.experiment import Experiment, client_of
 from goodspeed.bench.load import Shape
 from goodspeed.bench.prompts import load_prompts
+from goodspeed.bench.traffic import Traffic
 from goodspeed.errors import ConfigError
 
 ARMS = [Arm(name, ("http://127.0.0.1:9",), "distributed") for name in ("a", "b", "c")]
@@ -59,7 +60,7 @@ def test_an_empty_plan_is_refused(repetitions: int, requests: int, warm_up: int)
 def test_texts_are_compared_prompt_by_prompt() -> None:
     def run(arm: str, repetition: int, *texts: str, finish_reason: str = "stop") -> Run:
         answers = tuple(Answer(text, finish_reason, 3, 0.0, (1.0,)) for text in texts)
-        return Run(arm, repetition, (answers,), (0.0,), CpuSeconds(0.0, 0.0, 0.0))
+        return Run(arm, repetition, (answers,), (Traffic(0.0, 0.0),), CpuSeconds(0.0, 0.0, 0.0))
 
     runs = [run(ALONE, 0, "x", "y"), run("b", 0, "x", "y"), run("b", 1, "z"), run(ALONE, 1, "z")]
     assert num_differing(runs, "b", ALONE) == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,9 +19,9 @@ from starlette.routing import Route
 
 from goodspeed.bench.answer import Answer
 from goodspeed.bench.endpoint import Endpoint, Settings
-from goodspeed.bench.load import Shape, arrivals, run_load
+from goodspeed.bench.load import Shape, arrivals, busy_until, run_load
 from goodspeed.bench.prompts import ChatMessage, Prompt
-from goodspeed.bench.traffic import wire_bytes
+from goodspeed.bench.traffic import Traffic, traffic
 from goodspeed.errors import ConfigError, GoodSpeedError, LinkLostError, ProtocolError, RequestError
 
 
@@ -169,15 +170,22 @@ def test_an_endpoint_that_is_not_there_is_named() -> None:
     asyncio.run(run())
 
 
-def test_an_endpoint_without_metrics_has_unknown_traffic() -> None:
+def test_an_endpoint_without_metrics_has_none_to_read() -> None:
     async def run() -> None:
         async with _serving(_Server()) as endpoint:
             assert await endpoint.metrics() == ""
 
     asyncio.run(run())
-    assert str(wire_bytes("")) == "nan"
-    text = "# HELP x\ngoodspeed_drafter_sent_bytes_total 5.0\ngoodspeed_drafter_received_bytes_total 7.0\nother 1.0\n"
-    assert wire_bytes(text) == 12.0
+
+
+def test_a_drafters_counters_are_read_from_its_metrics() -> None:
+    text = (
+        "# HELP goodspeed_drafter_sent_bytes_total bytes\ngoodspeed_drafter_sent_bytes_total 5.0\n"
+        "goodspeed_drafter_received_bytes_total 7.0\ngoodspeed_drafter_committed_tokens_total 3.0\nother 1.0\n"
+    )
+    assert traffic(text) == Traffic(wire_bytes=12.0, num_committed=3.0)
+    assert traffic(text).since(Traffic(2.0, 1.0)) == Traffic(10.0, 2.0)
+    assert math.isnan(traffic("other 1.0\n").wire_bytes)
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -224,6 +232,50 @@ def test_the_first_failure_cancels_the_rest() -> None:
             prompts = [_prompt("w " * 1000), _prompt("one fail")]
             with pytest.raises(RequestError, match="flew away"):
                 await run_load(ask, prompts, Shape(concurrency=2))
+
+    asyncio.run(run())
+
+
+def test_who_is_done_stays_busy_until_the_end() -> None:
+    async def run() -> None:
+        server = _Server()
+        async with _serving(server) as endpoint:
+            end = asyncio.Event()
+            answered: list[str] = []
+
+            async def ask(prompt: Prompt) -> Answer:
+                answer = (await _ask(endpoint, prompt.messages[0].content))[0]
+                answered.append(answer.text)
+                if len(answered) == 5:
+                    end.set()
+                return answer
+
+            await busy_until(end.wait(), ask, [_prompt("a"), _prompt("b b b")], Shape(concurrency=2))
+        assert {"a ", "b b b "} == set(answered)
+        assert server.most_running == 2
+
+    asyncio.run(run())
+
+
+def test_without_prompts_the_end_is_waited_for() -> None:
+    async def run() -> None:
+        async def never(_: Prompt) -> Answer:
+            raise AssertionError("nothing is to be asked")
+
+        await busy_until(asyncio.sleep(0), never, [], Shape())
+
+    asyncio.run(run())
+
+
+def test_an_error_while_busy_is_raised() -> None:
+    async def run() -> None:
+        async with _serving(_Server()) as endpoint:
+
+            async def ask(prompt: Prompt) -> Answer:
+                return (await _ask(endpoint, prompt.messages[0].content))[0]
+
+            with pytest.raises(RequestError, match="flew away"):
+                await busy_until(asyncio.Event().wait(), ask, [_prompt("fail")], Shape())
 
     asyncio.run(run())
 

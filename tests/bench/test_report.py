@@ -15,6 +15,7 @@ from goodspeed.bench.cpu import CpuSeconds
 from goodspeed.bench.machine import this_machine
 from goodspeed.bench.report import SCHEMA, Report, arm_reports, request_records, write_json
 from goodspeed.bench.table import comparison_table
+from goodspeed.bench.traffic import Traffic
 
 CLIENTS = ("ann", "bob")
 
@@ -27,7 +28,11 @@ def _answer(text: str, num_tokens: int, end_s: float) -> Answer:
 def _run(arm: str, repetition: int, ends_s: tuple[float, float], text: str = "same") -> Run:
     answers = tuple((_answer(text, 20, end_s),) for end_s in ends_s)
     return Run(
-        arm, repetition, answers, link_bytes=(100.0, 300.0), cpu=CpuSeconds(verifier=4.0, drafters=1.0, load=0.4)
+        arm,
+        repetition,
+        answers,
+        traffic=(Traffic(100.0, 20.0), Traffic(300.0, 30.0)),
+        cpu=CpuSeconds(verifier=4.0, drafters=1.0, load=0.4),
     )
 
 
@@ -39,9 +44,9 @@ RUNS = [
 ]
 
 
-def test_goodput_in_total_is_over_the_whole_run_and_a_clients_over_its_own_time() -> None:
+def test_goodput_is_over_a_clients_own_time_and_summed_over_clients() -> None:
     alone = arm_reports(RUNS, CLIENTS, is_exact=True)[0]
-    assert alone.total.goodput.median == pytest.approx(40 / 8)
+    assert alone.total.goodput.values == pytest.approx((7.5, 7.5))
     assert alone.clients["ann"].goodput.values == pytest.approx((5.0, 5.0))
     assert alone.clients["bob"].goodput.values == pytest.approx((2.5, 2.5))
     assert alone.jain_index.median == pytest.approx(7.5**2 / (2 * (25 + 6.25)))
@@ -52,16 +57,16 @@ def test_speed_up_compares_within_a_repetition() -> None:
     alone, gradient = arm_reports(RUNS, CLIENTS, is_exact=True)
     assert alone.speed_up is None
     assert gradient.speed_up is not None
-    assert gradient.speed_up.values == pytest.approx((2.0, 4.0))
-    assert gradient.speed_up.median == pytest.approx(3.0)
+    assert gradient.speed_up.values == pytest.approx((2.0, 20 / 7.5))
+    assert gradient.speed_up.median == pytest.approx((2.0 + 20 / 7.5) / 2)
 
 
 def test_rates_pool_all_answers() -> None:
     gradient = arm_reports(RUNS, CLIENTS, is_exact=True)[1]
     assert gradient.total.acceptance_rate == pytest.approx(0.25)
     assert gradient.total.mean_acceptance_length == pytest.approx(1.5)
-    assert gradient.total.bytes_per_token == pytest.approx(800 / 80)
-    assert gradient.clients["bob"].bytes_per_token == pytest.approx(600 / 40)
+    assert gradient.total.bytes_per_token == pytest.approx(800 / 100)
+    assert gradient.clients["bob"].bytes_per_token == pytest.approx(600 / 60)
     assert gradient.total.num_answers == 4
 
 
@@ -76,7 +81,7 @@ def test_times_are_counted_from_the_asking() -> None:
 
 def test_cpu_time_is_told_per_token() -> None:
     gradient = arm_reports(RUNS, CLIENTS, is_exact=True)[1]
-    assert gradient.cpu_s_per_token == CpuSeconds(verifier=0.1, drafters=0.025, load=0.01)
+    assert gradient.cpu_s_per_token == CpuSeconds(verifier=0.08, drafters=0.02, load=0.008)
     assert gradient.load_cpu_share == pytest.approx(0.8 / 6.0)
 
 
@@ -93,7 +98,9 @@ def test_texts_of_the_rejection_rule_are_not_compared() -> None:
 def test_endpoints_of_others_have_figures_without_rounds() -> None:
     silent = replace(_answer("x", 1, 3.0), speculation=None)
     (report,) = arm_reports(
-        [Run("as served", 0, ((silent,),), (math.nan,), CpuSeconds(math.nan, math.nan, 0.0))], ["it"], is_exact=True
+        [Run("as served", 0, ((silent,),), (Traffic(math.nan, math.nan),), CpuSeconds(math.nan, math.nan, 0.0))],
+        ["it"],
+        is_exact=True,
     )
     assert math.isnan(report.total.acceptance_rate)
     assert math.isnan(report.total.bytes_per_token)
@@ -134,7 +141,7 @@ def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None
     out = StringIO()
     Console(file=out, width=120).print(comparison_table(_report().arms))
     text = out.getvalue()
-    for word in ("target alone", "GoodSpeed", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "3.00x"):
+    for word in ("target alone", "GoodSpeed", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "2.33x"):
         assert word in text
 
 

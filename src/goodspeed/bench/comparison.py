@@ -3,12 +3,16 @@
 An arm is one way: the target alone, or a cluster under one scheduler. In every repetition each arm answers the same
 prompts, which no arm has seen before, and the order of the arms moves on by one from repetition to repetition. Each
 arm is warmed up beforehand on other prompts.
+
+Every client has the same number of requests. In a closed loop, one that has its answers goes on asking the prompts of
+the warm-up, uncounted, until all have theirs: so each client's goodput is measured while all of them are served.
 """
 
+import asyncio
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import httpx
@@ -16,9 +20,9 @@ import httpx
 from goodspeed.bench.answer import Answer
 from goodspeed.bench.cpu import CpuSeconds, used
 from goodspeed.bench.endpoint import Endpoint, Settings, http_client
-from goodspeed.bench.load import Shape, gather, run_load
+from goodspeed.bench.load import Shape, busy_until, gather, run_load
 from goodspeed.bench.prompts import Prompt
-from goodspeed.bench.traffic import wire_bytes
+from goodspeed.bench.traffic import Traffic, traffic
 from goodspeed.errors import ConfigError
 
 ALONE = "target alone"
@@ -90,18 +94,13 @@ class Run:
     arm: str
     repetition: int
     answers: tuple[tuple[Answer, ...], ...]  # [clients][requests]
-    link_bytes: tuple[float, ...]
-    """Between each client's drafter and the verifier, both ways, during the run; NaN where it cannot be told."""
+    traffic: tuple[Traffic, ...]  # [clients], uncounted answers included
     cpu: CpuSeconds  # used during the run
 
     @property
     def wall_s(self) -> float:
-        """From the first request to the last token."""
+        """Until every client had its answers."""
         return max(answer.end_s for answers in self.answers for answer in answers)
-
-    @property
-    def num_tokens(self) -> int:
-        return sum(answer.num_tokens for answers in self.answers for answer in answers)
 
 
 class Watcher(Protocol):
@@ -165,50 +164,64 @@ class _Bench:
     async def run(self, arm: Arm, repetition: int) -> Run:
         endpoints = [Endpoint(self._http, url) for url in arm.urls]
         await gather([endpoint.model() for endpoint in endpoints])
-        bytes_before = await self._bytes(endpoints)
-        cpu_before = used(arm.verifier_pids, arm.drafter_pids)
-        asking = _Asking(replace(self._plan.settings, mode=arm.mode), self._watcher)
-        answers = await gather(
-            [
-                self._serve(asking, endpoint, client, repetition)
-                for endpoint, client in zip(endpoints, self._clients, strict=True)
-            ]
-        )
-        cpu = used(arm.verifier_pids, arm.drafter_pids).since(cpu_before)
-        bytes_after = await self._bytes(endpoints)
+        before = await self._traffic(endpoints), used(arm.verifier_pids, arm.drafter_pids)
+        turn = _Turn(self._plan, replace(self._plan.settings, mode=arm.mode), repetition, self._watcher)
+        everyone = asyncio.Barrier(len(endpoints))
+        users = [_User(turn, *pair) for pair in zip(endpoints, self._clients, strict=True)]
+        answers = await gather([user.run(everyone) for user in users])
+        cpu = used(arm.verifier_pids, arm.drafter_pids).since(before[1])
+        after = await self._traffic(endpoints)
         return Run(
             arm=arm.name,
             repetition=repetition,
             answers=tuple(tuple(mine) for mine in answers),
-            link_bytes=tuple(after - before for before, after in zip(bytes_before, bytes_after, strict=True)),
+            traffic=tuple(new.since(old) for new, old in zip(after, before[0], strict=True)),
             cpu=cpu,
         )
 
-    async def _serve(self, asking: "_Asking", endpoint: Endpoint, client: Client, repetition: int) -> list[Answer]:
-        async def ask(prompt: Prompt) -> Answer:
-            return await asking.ask(endpoint, client.name, prompt)
-
-        seed = zlib.crc32(f"{self._plan.settings.seed} {repetition} {client.name}".encode())
-        return await run_load(ask, self._plan.share(client, repetition), self._plan.shape, seed)
-
-    async def _bytes(self, endpoints: Sequence[Endpoint]) -> list[float]:
-        return [wire_bytes(await endpoint.metrics()) for endpoint in endpoints]
+    async def _traffic(self, endpoints: Sequence[Endpoint]) -> list[Traffic]:
+        return [traffic(await endpoint.metrics()) for endpoint in endpoints]
 
 
-class _Asking:
-    """One run's clock and settings."""
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What all users of one run share."""
 
-    def __init__(self, settings: Settings, watcher: Watcher) -> None:
-        self._settings = settings
-        self._watcher = watcher
-        self._began = time.perf_counter()
+    plan: Plan
+    settings: Settings
+    repetition: int
+    watcher: Watcher
+    began: float = field(default_factory=time.perf_counter)
 
     def elapsed_s(self) -> float:
-        return time.perf_counter() - self._began
+        return time.perf_counter() - self.began
 
-    async def ask(self, endpoint: Endpoint, client: str, prompt: Prompt) -> Answer:
-        answer = await endpoint.ask(
-            prompt, self._settings, self.elapsed_s, lambda text: self._watcher.on_text(client, text)
-        )
-        self._watcher.on_answer(client, answer)
+
+class _User:
+    """One client in one run."""
+
+    def __init__(self, turn: _Turn, endpoint: Endpoint, client: Client) -> None:
+        self._turn = turn
+        self._endpoint = endpoint
+        self._client = client
+
+    async def run(self, everyone: asyncio.Barrier) -> list[Answer]:
+        """The counted answers; ends when everyone has theirs."""
+        plan, name = self._turn.plan, self._client.name
+        seed = zlib.crc32(f"{plan.settings.seed} {self._turn.repetition} {name}".encode())
+        answers = await run_load(self._ask_counted, plan.share(self._client, self._turn.repetition), plan.shape, seed)
+        extra = plan.share(self._client, -1) if plan.shape.is_closed else ()
+        await busy_until(everyone.wait(), self._ask, extra, plan.shape)
+        return answers
+
+    async def _ask_counted(self, prompt: Prompt) -> Answer:
+        answer = await self._ask(prompt)
+        self._turn.watcher.on_answer(self._client.name, answer)
         return answer
+
+    async def _ask(self, prompt: Prompt) -> Answer:
+        turn = self._turn
+        return await self._endpoint.ask(prompt, turn.settings, turn.elapsed_s, self._on_text)
+
+    def _on_text(self, text: str) -> None:
+        self._turn.watcher.on_text(self._client.name, text)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from goodspeed.bench.stats import ratio
+
 USER_TIME = 11  # fields of /proc/PID/stat after the command's name (proc(5))
 
 
@@ -24,8 +26,8 @@ class CpuSeconds:
         return CpuSeconds(self.verifier - before.verifier, self.drafters - before.drafters, self.load - before.load)
 
     def per(self, whole: float) -> "CpuSeconds":
-        """Each divided by `whole`, which is not 0."""
-        return CpuSeconds(self.verifier / whole, self.drafters / whole, self.load / whole)
+        """Each divided by `whole`; NaN if that is 0."""
+        return CpuSeconds(ratio(self.verifier, whole), ratio(self.drafters, whole), ratio(self.load, whole))
 
 
 def used(verifier: Sequence[int], drafters: Sequence[int]) -> CpuSeconds:

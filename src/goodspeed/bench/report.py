@@ -11,6 +11,7 @@ from goodspeed.bench.comparison import ALONE, Run, num_differing
 from goodspeed.bench.cpu import CpuSeconds
 from goodspeed.bench.machine import Machine
 from goodspeed.bench.stats import Spread, jain_index, quantile, ratio, spread, sum_log
+from goodspeed.bench.traffic import Traffic
 
 SCHEMA = 1
 
@@ -40,7 +41,7 @@ class Figures:
     goodput: Spread  # committed tokens per second, one value per repetition
     acceptance_rate: float  # accepted / proposed
     mean_acceptance_length: float  # committed / rounds
-    bytes_per_token: float  # between drafter and verifier, both ways, per token of the answer
+    bytes_per_token: float  # between drafter and verifier, both ways, per committed token
     ttft_s: Latency
     time_per_token_s: Latency
     time_shares: TimeShares
@@ -127,7 +128,7 @@ def _arm_report(name: str, runs: Sequence[Run], clients: Sequence[str], is_exact
         sum_log_goodput=spread([sum_log(_client_goodputs(run)) for run in mine]),
         speed_up=spread([_goodput(run) / alone[run.repetition] for run in mine]) if is_compared else None,
         num_differing_texts=num_differing(runs, name, ALONE) if is_compared and is_exact else None,
-        cpu_s_per_token=_cpu(mine).per(sum(run.num_tokens for run in mine)),
+        cpu_s_per_token=_cpu(mine).per(sum(one.num_committed for run in mine for one in run.traffic)),
         load_cpu_share=ratio(_cpu(mine).load, sum(run.wall_s for run in mine)),
     )
 
@@ -142,29 +143,28 @@ def _cpu(runs: Sequence[Run]) -> CpuSeconds:
 
 def _total(runs: Sequence[Run]) -> Figures:
     answers = [answer for run in runs for mine in run.answers for answer in mine]
-    return _figures([_goodput(run) for run in runs], answers, sum(sum(run.link_bytes) for run in runs))
+    return _figures([_goodput(run) for run in runs], answers, [one for run in runs for one in run.traffic])
 
 
 def _client(runs: Sequence[Run], index: int) -> Figures:
     answers = [answer for run in runs for answer in run.answers[index]]
     goodputs = [_client_goodput(run.answers[index]) for run in runs]
-    return _figures(goodputs, answers, sum(run.link_bytes[index] for run in runs))
+    return _figures(goodputs, answers, [run.traffic[index] for run in runs])
 
 
-def _figures(goodputs: Sequence[float], answers: Sequence[Answer], link_bytes: float) -> Figures:
+def _figures(goodputs: Sequence[float], answers: Sequence[Answer], traffic: Sequence[Traffic]) -> Figures:
     told = [answer.speculation for answer in answers if answer.speculation]
-    num_tokens = sum(answer.num_tokens for answer in answers)
     paces = [answer.time_per_token_s for answer in answers if answer.time_per_token_s is not None]
     return Figures(
         goodput=spread(goodputs),
         acceptance_rate=ratio(sum(rounds.accepted for rounds in told), sum(rounds.proposed for rounds in told)),
         mean_acceptance_length=ratio(sum(rounds.committed for rounds in told), sum(rounds.rounds for rounds in told)),
-        bytes_per_token=ratio(link_bytes, num_tokens),
+        bytes_per_token=ratio(sum(one.wire_bytes for one in traffic), sum(one.num_committed for one in traffic)),
         ttft_s=_latency([answer.ttft_s for answer in answers]),
         time_per_token_s=_latency(paces),
         time_shares=_time_shares(answers),
         num_answers=len(answers),
-        num_tokens=num_tokens,
+        num_tokens=sum(answer.num_tokens for answer in answers),
     )
 
 
@@ -182,7 +182,8 @@ def _time_shares(answers: Sequence[Answer]) -> TimeShares:
 
 
 def _goodput(run: Run) -> float:
-    return ratio(run.num_tokens, run.wall_s)
+    """Of all clients while all of them are served: the sum of theirs."""
+    return sum(_client_goodputs(run))
 
 
 def _client_goodputs(run: Run) -> list[float]:

@@ -80,10 +80,12 @@ def alike_drafters(servers: Servers, domains: Sequence[str], rtts_ms: Sequence[f
 
 
 def with_event_logs(spec: ClusterSpec, folder: Path) -> ClusterSpec:
-    """The same cluster, every server of which writes its event log into the folder."""
+    """The same cluster, every server of which writes its event log into the folder; older ones there are removed."""
 
     def flag(server: str) -> tuple[str, ...]:
-        return ("--event-log", str(folder / f"{spec.name}-{server}.jsonl"))
+        path = folder / f"{spec.name}-{server}.jsonl"
+        path.unlink(missing_ok=True)  # a server appends
+        return ("--event-log", str(path))
 
     drafters = tuple(replace(drafter, flags=(*drafter.flags, *flag(drafter.name))) for drafter in spec.drafters)
     return replace(spec, verifier=(*spec.verifier, *flag("verifier")), drafters=drafters)

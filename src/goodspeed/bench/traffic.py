@@ -1,15 +1,35 @@
-"""Bytes on the wire, read from a drafter's Prometheus text."""
+"""What a drafter has sent, received and committed, read from its Prometheus text."""
 
 import math
+from dataclasses import dataclass
 
-COUNTERS = ("goodspeed_drafter_sent_bytes_total", "goodspeed_drafter_received_bytes_total")
+BYTES = ("goodspeed_drafter_sent_bytes_total", "goodspeed_drafter_received_bytes_total")
+COMMITTED = ("goodspeed_drafter_committed_tokens_total",)
 
 
-def wire_bytes(metrics: str) -> float:
-    """Bytes sent and received so far; NaN if the text has no such counters."""
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """So far, or during a run; NaN where it cannot be told."""
+
+    wire_bytes: float
+    """Between drafter and verifier, both ways."""
+    num_committed: float
+    """Tokens, whether or not their answers are counted."""
+
+    def since(self, before: "Traffic") -> "Traffic":
+        """What came in between."""
+        return Traffic(self.wire_bytes - before.wire_bytes, self.num_committed - before.num_committed)
+
+
+def traffic(metrics: str) -> Traffic:
+    """From a drafter's metrics; the text of anybody else has no such counters."""
+    return Traffic(_total(metrics, BYTES), _total(metrics, COMMITTED))
+
+
+def _total(metrics: str, counters: tuple[str, ...]) -> float:
     values = [
         float(line.rpartition(" ")[2])
         for line in metrics.splitlines()
-        if line.partition(" ")[0].partition("{")[0] in COUNTERS
+        if line.partition(" ")[0].partition("{")[0] in counters
     ]
     return math.fsum(values) if values else math.nan
