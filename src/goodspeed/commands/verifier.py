@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goodspeed.config import add_flags, from_args
-from goodspeed.engine.base import TargetEngine
 from goodspeed.eventlog import JsonlEvents
 from goodspeed.logs import set_up_logging
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.verifier.config import VerifierConfig
 from goodspeed.verifier.engines import target_engine
 from goodspeed.verifier.metrics import LoopCollector, MetricsPort
-from goodspeed.verifier.server import VerifierServer
+from goodspeed.verifier.server import VerifierServer, new_engine_thread
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -46,21 +45,23 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(VerifierConfig, args)
     set_up_logging(config.log_level)
-    asyncio.run(_serve(config, target_engine(config), args.ready_file))
+    asyncio.run(_serve(config, args.ready_file))
     return 0
 
 
-async def _serve(config: VerifierConfig, engine: TargetEngine, ready_file: Path | None) -> None:
+async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
     """Until a signal, or until the server fails."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    engine_thread = new_engine_thread()
+    engine = await loop.run_in_executor(engine_thread, target_engine, config)
     async with AsyncExitStack() as stack:
         events = JsonlEvents(Path(config.event_log)) if config.event_log else None
         if events:
             stack.callback(events.close)
-        server = VerifierServer(config.core, engine, events)
+        server = VerifierServer(config.core, engine, events, engine_thread)
         server.metrics.registry.register(LoopCollector(server.look, loop))
         metrics = MetricsPort(server.metrics.registry, config.metrics_host, config.metrics_port)
         stack.push_async_callback(asyncio.to_thread, metrics.close)  # it may be asking the loop

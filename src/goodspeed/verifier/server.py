@@ -35,9 +35,18 @@ class VerifierServer:
 
     Everything that the core is told and decides goes to `events`, if given. An engine that raises fails the streams of
     its batch; the server lives.
+
+    `engine_thread` is the one that loaded the engine, if loading computed: OpenMP keeps a team of threads for each
+    thread that computes, and with two teams on all cores every parallel region waits for sleepers (docs/engine.md).
     """
 
-    def __init__(self, config: CoreConfig, engine: TargetEngine, events: EventSink | None = None) -> None:
+    def __init__(
+        self,
+        config: CoreConfig,
+        engine: TargetEngine,
+        events: EventSink | None = None,
+        engine_thread: ThreadPoolExecutor | None = None,
+    ) -> None:
         self.metrics = VerifierMetrics()
         self._clock = time.monotonic
         self._engine = engine
@@ -46,7 +55,7 @@ class VerifierServer:
             if events is None
             else RecordedCore(config, engine.info, events, self._clock())
         )
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._engine_thread = engine_thread or new_engine_thread()
         self._links: dict[ConnId, DrafterLink] = {}
         self._past_traffic: dict[str, Traffic] = {}  # of links that are gone, by drafter, the longest gone first
         self._conns = itertools.count(1)
@@ -90,7 +99,7 @@ class VerifierServer:
                 else:
                     await self._wait()
         finally:
-            self._executor.shutdown(wait=False)
+            self._engine_thread.shutdown(wait=False)
             self._stopped.set()
 
     async def close(self) -> None:
@@ -134,7 +143,7 @@ class VerifierServer:
         loop = asyncio.get_running_loop()
         started = self._clock()
         try:
-            outcomes = await loop.run_in_executor(self._executor, run_batch, self._engine, batch)
+            outcomes = await loop.run_in_executor(self._engine_thread, run_batch, self._engine, batch)
         except Exception as error:
             log.exception("step failed", extra={"ids": {"streams": len(batch.streams)}})
             self._deliver(self._core.on_failed(batch, f"the engine failed: {error}", self._clock()))
@@ -173,6 +182,11 @@ class VerifierServer:
         self._deliver(self._core.on_disconnect(conn, self._clock()))
         self._wake.set()
         log.info("link closed", extra={"ids": {"conn": conn, "drafter": link.drafter}})
+
+
+def new_engine_thread() -> ThreadPoolExecutor:
+    """The one thread in which everything happens that an engine computes."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
 
 
 def run_batch(engine: TargetEngine, batch: Batch) -> list[Outcome]:
