@@ -59,7 +59,7 @@ def test_an_empty_plan_is_refused(repetitions: int, requests: int, warm_up: int)
 
 def test_texts_are_compared_prompt_by_prompt() -> None:
     def run(arm: str, repetition: int, *texts: str, finish_reason: str = "stop") -> Run:
-        answers = tuple(Answer(text, finish_reason, 3, 0.0, (1.0,)) for text in texts)
+        answers = tuple(Answer(text, finish_reason, 3, 0.0, (1.0,), (1,)) for text in texts)
         return Run(arm, repetition, (answers,), (Traffic(0.0, 0.0),), CpuSeconds(0.0, 0.0, 0.0))
 
     runs = [run(ALONE, 0, "x", "y"), run("b", 0, "x", "y"), run("b", 1, "z"), run(ALONE, 1, "z")]

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from goodspeed.bench.answer import Answer
 from goodspeed.bench.endpoint import Endpoint, Settings
-from goodspeed.bench.load import Shape, arrivals, busy_until, run_load
+from goodspeed.bench.load import Shape, arrivals, run_load
 from goodspeed.bench.prompts import ChatMessage, Prompt
 from goodspeed.bench.traffic import Traffic, traffic
 from goodspeed.errors import ConfigError, GoodSpeedError, LinkLostError, ProtocolError, RequestError
@@ -121,6 +121,7 @@ def test_an_answer_has_its_text_times_and_tokens() -> None:
         assert answer.num_tokens == 7
         assert pieces == ["one ", "two ", "three "]
         assert len(answer.chunk_s) == 3
+        assert answer.chunk_characters == (4, 4, 6)
         assert answer.asked_s < answer.chunk_s[0]
         assert all(earlier <= later for earlier, later in pairwise(answer.chunk_s))
         assert answer.speculation is None
@@ -232,50 +233,6 @@ def test_the_first_failure_cancels_the_rest() -> None:
             prompts = [_prompt("w " * 1000), _prompt("one fail")]
             with pytest.raises(RequestError, match="flew away"):
                 await run_load(ask, prompts, Shape(concurrency=2))
-
-    asyncio.run(run())
-
-
-def test_who_is_done_stays_busy_until_the_end() -> None:
-    async def run() -> None:
-        server = _Server()
-        async with _serving(server) as endpoint:
-            end = asyncio.Event()
-            answered: list[str] = []
-
-            async def ask(prompt: Prompt) -> Answer:
-                answer = (await _ask(endpoint, prompt.messages[0].content))[0]
-                answered.append(answer.text)
-                if len(answered) == 5:
-                    end.set()
-                return answer
-
-            await busy_until(end.wait(), ask, [_prompt("a"), _prompt("b b b")], Shape(concurrency=2))
-        assert {"a ", "b b b "} == set(answered)
-        assert server.most_running == 2
-
-    asyncio.run(run())
-
-
-def test_without_prompts_the_end_is_waited_for() -> None:
-    async def run() -> None:
-        async def never(_: Prompt) -> Answer:
-            raise AssertionError("nothing is to be asked")
-
-        await busy_until(asyncio.sleep(0), never, [], Shape())
-
-    asyncio.run(run())
-
-
-def test_an_error_while_busy_is_raised() -> None:
-    async def run() -> None:
-        async with _serving(_Server()) as endpoint:
-
-            async def ask(prompt: Prompt) -> Answer:
-                return (await _ask(endpoint, prompt.messages[0].content))[0]
-
-            with pytest.raises(RequestError, match="flew away"):
-                await busy_until(asyncio.Event().wait(), ask, [_prompt("fail")], Shape())
 
     asyncio.run(run())
 

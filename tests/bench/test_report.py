@@ -22,7 +22,9 @@ CLIENTS = ("ann", "bob")
 
 def _answer(text: str, num_tokens: int, end_s: float) -> Answer:
     rounds = Speculation(rounds=10, proposed=20, accepted=5, committed=15, queue_s=0.1, verify_s=0.2, drafting_s=0.3)
-    return Answer(text, "stop", num_tokens, asked_s=0.5, chunk_s=(1.0, end_s), speculation=rounds)
+    return Answer(
+        text, "stop", num_tokens, asked_s=0.5, chunk_s=(1.0, end_s), chunk_characters=(1, 3), speculation=rounds
+    )
 
 
 def _run(arm: str, repetition: int, ends_s: tuple[float, float], text: str = "same") -> Run:
@@ -44,21 +46,21 @@ RUNS = [
 ]
 
 
-def test_goodput_is_over_a_clients_own_time_and_summed_over_clients() -> None:
+def test_goodput_counts_what_arrives_while_all_are_served() -> None:
     alone = arm_reports(RUNS, CLIENTS, is_exact=True)[0]
-    assert alone.total.goodput.values == pytest.approx((7.5, 7.5))
-    assert alone.clients["ann"].goodput.values == pytest.approx((5.0, 5.0))
-    assert alone.clients["bob"].goodput.values == pytest.approx((2.5, 2.5))
-    assert alone.jain_index.median == pytest.approx(7.5**2 / (2 * (25 + 6.25)))
-    assert alone.sum_log_goodput.median == pytest.approx(math.log(5.0) + math.log(2.5))
+    assert alone.clients["ann"].goodput.values == pytest.approx((20 / 4, 20 / 4))
+    assert alone.clients["bob"].goodput.values == pytest.approx((5 / 4, 5 / 4)), "a quarter of bob's text is there"
+    assert alone.total.goodput.values == pytest.approx((6.25, 6.25))
+    assert alone.jain_index.median == pytest.approx(6.25**2 / (2 * (25 + 1.25**2)))
+    assert alone.sum_log_goodput.median == pytest.approx(math.log(5.0) + math.log(1.25))
 
 
 def test_speed_up_compares_within_a_repetition() -> None:
     alone, gradient = arm_reports(RUNS, CLIENTS, is_exact=True)
     assert alone.speed_up is None
     assert gradient.speed_up is not None
-    assert gradient.speed_up.values == pytest.approx((2.0, 20 / 7.5))
-    assert gradient.speed_up.median == pytest.approx((2.0 + 20 / 7.5) / 2)
+    assert gradient.speed_up.values == pytest.approx((12.5 / 6.25, 20 / 6.25))
+    assert gradient.speed_up.median == pytest.approx(2.6)
 
 
 def test_rates_pool_all_answers() -> None:
@@ -141,7 +143,7 @@ def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None
     out = StringIO()
     Console(file=out, width=120).print(comparison_table(_report().arms))
     text = out.getvalue()
-    for word in ("target alone", "GoodSpeed", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "2.33x"):
+    for word in ("target alone", "GoodSpeed", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "2.60x"):
         assert word in text
 
 

@@ -65,6 +65,8 @@ class Answer:
     """When it was due: in an open loop that may be before it could be sent."""
     chunk_s: tuple[float, ...]
     """When each piece of text arrived; the first is the time of the first token."""
+    chunk_characters: tuple[int, ...]
+    """How long each piece is."""
     speculation: Speculation | None = None
     """None: not a drafter of ours."""
 
@@ -76,6 +78,13 @@ class Answer:
     @property
     def end_s(self) -> float:
         return self.chunk_s[-1]
+
+    def num_tokens_by(self, time_s: float) -> float:
+        """Tokens that had arrived by then: the share of the text, for a piece does not say how many it holds."""
+        if time_s >= self.end_s:
+            return self.num_tokens
+        arrived = zip(self.chunk_s, self.chunk_characters, strict=True)
+        return self.num_tokens * sum(length for at_s, length in arrived if at_s <= time_s) / max(1, len(self.text))
 
     @property
     def time_per_token_s(self) -> float | None:

@@ -4,11 +4,10 @@ An arm is one way: the target alone, or a cluster under one scheduler. In every 
 prompts, which no arm has seen before, and the order of the arms moves on by one from repetition to repetition. Each
 arm is warmed up beforehand on other prompts.
 
-Every client has the same number of requests. In a closed loop, one that has its answers goes on asking the prompts of
-the warm-up, uncounted, until all have theirs: so each client's goodput is measured while all of them are served.
+Every client has the same number of requests, so that the texts can be compared one by one. Who drafts well is done
+early, and then the others have the verifier to themselves; so goodput is counted only while all clients are served.
 """
 
-import asyncio
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ import httpx
 from goodspeed.bench.answer import Answer
 from goodspeed.bench.cpu import CpuSeconds, used
 from goodspeed.bench.endpoint import Endpoint, Settings, http_client
-from goodspeed.bench.load import Shape, busy_until, gather, run_load
+from goodspeed.bench.load import Shape, gather, run_load
 from goodspeed.bench.prompts import Prompt
 from goodspeed.bench.traffic import Traffic, traffic
 from goodspeed.errors import ConfigError
@@ -94,13 +93,29 @@ class Run:
     arm: str
     repetition: int
     answers: tuple[tuple[Answer, ...], ...]  # [clients][requests]
-    traffic: tuple[Traffic, ...]  # [clients], uncounted answers included
+    traffic: tuple[Traffic, ...]  # [clients]
     cpu: CpuSeconds  # used during the run
 
     @property
     def wall_s(self) -> float:
-        """Until every client had its answers."""
-        return max(answer.end_s for answers in self.answers for answer in answers)
+        """Until the last client had its answers."""
+        return max(_ends(self.answers))
+
+    @property
+    def all_served_s(self) -> float:
+        """Until the first client had its answers: so long all of them were served."""
+        return min(_ends(self.answers))
+
+    def goodputs(self) -> list[float]:
+        """Tokens per second of each client while all were served."""
+        return [
+            sum(answer.num_tokens_by(self.all_served_s) for answer in answers) / self.all_served_s
+            for answers in self.answers
+        ]
+
+
+def _ends(answers: Sequence[Sequence[Answer]]) -> list[float]:
+    return [max(answer.end_s for answer in mine) for mine in answers]
 
 
 class Watcher(Protocol):
@@ -166,9 +181,8 @@ class _Bench:
         await gather([endpoint.model() for endpoint in endpoints])
         before = await self._traffic(endpoints), used(arm.verifier_pids, arm.drafter_pids)
         turn = _Turn(self._plan, replace(self._plan.settings, mode=arm.mode), repetition, self._watcher)
-        everyone = asyncio.Barrier(len(endpoints))
         users = [_User(turn, *pair) for pair in zip(endpoints, self._clients, strict=True)]
-        answers = await gather([user.run(everyone) for user in users])
+        answers = await gather([user.run() for user in users])
         cpu = used(arm.verifier_pids, arm.drafter_pids).since(before[1])
         after = await self._traffic(endpoints)
         return Run(
@@ -205,23 +219,16 @@ class _User:
         self._endpoint = endpoint
         self._client = client
 
-    async def run(self, everyone: asyncio.Barrier) -> list[Answer]:
-        """The counted answers; ends when everyone has theirs."""
+    async def run(self) -> list[Answer]:
         plan, name = self._turn.plan, self._client.name
         seed = zlib.crc32(f"{plan.settings.seed} {self._turn.repetition} {name}".encode())
-        answers = await run_load(self._ask_counted, plan.share(self._client, self._turn.repetition), plan.shape, seed)
-        extra = plan.share(self._client, -1) if plan.shape.is_closed else ()
-        await busy_until(everyone.wait(), self._ask, extra, plan.shape)
-        return answers
-
-    async def _ask_counted(self, prompt: Prompt) -> Answer:
-        answer = await self._ask(prompt)
-        self._turn.watcher.on_answer(self._client.name, answer)
-        return answer
+        return await run_load(self._ask, plan.share(self._client, self._turn.repetition), plan.shape, seed)
 
     async def _ask(self, prompt: Prompt) -> Answer:
         turn = self._turn
-        return await self._endpoint.ask(prompt, turn.settings, turn.elapsed_s, self._on_text)
+        answer = await self._endpoint.ask(prompt, turn.settings, turn.elapsed_s, self._on_text)
+        turn.watcher.on_answer(self._client.name, answer)
+        return answer
 
     def _on_text(self, text: str) -> None:
         self._turn.watcher.on_text(self._client.name, text)

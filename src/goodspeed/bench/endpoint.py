@@ -141,6 +141,7 @@ class _Reading:
             num_tokens=self._usage.completion_tokens if self._usage else len(self._pieces),
             asked_s=asked_s,
             chunk_s=tuple(self._chunk_s) or (self._clock(),),
+            chunk_characters=tuple(len(piece) for piece in self._pieces) or (0,),
             speculation=self._speculation,
         )
 

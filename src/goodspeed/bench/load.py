@@ -1,7 +1,6 @@
 """The load generator: requests to one endpoint in a closed loop (k in flight) or an open one (Poisson arrivals)."""
 
 import asyncio
-import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -31,39 +30,15 @@ class Shape:
         if not 0.0 <= self.rate < 1e6:
             raise ConfigError(f"rate is {self.rate}, expected arrivals per second, or 0 for a closed loop")
 
-    @property
-    def is_closed(self) -> bool:
-        return self.rate == 0.0
-
 
 async def run_load(ask: Ask, prompts: Sequence[Prompt], shape: Shape, seed: int = 0) -> list[Answer]:
     """Ask every prompt once; the answers in the prompts' order. `seed` is for the arrivals of an open loop.
 
     The first error of any request cancels the others and is raised.
     """
-    if shape.is_closed:
-        return await _closed_loop(ask, prompts, shape.concurrency)
-    return await _open_loop(ask, prompts, arrivals(shape.rate, len(prompts), seed))
-
-
-async def busy_until(end: Awaitable[object], ask: Ask, prompts: Sequence[Prompt], shape: Shape) -> None:
-    """Ask the prompts over and over, as many at once as the shape says, until `end`; what is unanswered is cancelled.
-
-    Without prompts just wait. The first error of any request, or of `end`, is raised.
-    """
-
-    async def work(first: int) -> None:
-        for index in itertools.count(first):
-            await ask(prompts[index % len(prompts)])
-
-    ending = asyncio.ensure_future(end)
-    tasks = [ending, *(asyncio.ensure_future(work(first)) for first in range(shape.concurrency if prompts else 0))]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        await _cancel(tasks)
+    if shape.rate:
+        return await _open_loop(ask, prompts, arrivals(shape.rate, len(prompts), seed))
+    return await _closed_loop(ask, prompts, shape.concurrency)
 
 
 def arrivals(rate: float, num_requests: int, seed: int) -> list[float]:
@@ -100,10 +75,6 @@ async def gather(work: Sequence[Awaitable[T]]) -> list[T]:
     try:
         return list(await asyncio.gather(*tasks))
     finally:
-        await _cancel(tasks)
-
-
-async def _cancel(tasks: Sequence[asyncio.Future[T]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -118,15 +118,15 @@ def write_json(report: Report, path: Path) -> None:
 
 def _arm_report(name: str, runs: Sequence[Run], clients: Sequence[str], is_exact: bool) -> ArmReport:
     mine = [run for run in runs if run.arm == name]
-    alone = {run.repetition: _goodput(run) for run in runs if run.arm == ALONE}
+    alone = {run.repetition: sum(run.goodputs()) for run in runs if run.arm == ALONE}
     is_compared = bool(alone) and name != ALONE
     return ArmReport(
         name=name,
         total=_total(mine),
         clients={client: _client(mine, index) for index, client in enumerate(clients)},
-        jain_index=spread([jain_index(_client_goodputs(run)) for run in mine]),
-        sum_log_goodput=spread([sum_log(_client_goodputs(run)) for run in mine]),
-        speed_up=spread([_goodput(run) / alone[run.repetition] for run in mine]) if is_compared else None,
+        jain_index=spread([jain_index(run.goodputs()) for run in mine]),
+        sum_log_goodput=spread([sum_log(run.goodputs()) for run in mine]),
+        speed_up=spread([sum(run.goodputs()) / alone[run.repetition] for run in mine]) if is_compared else None,
         num_differing_texts=num_differing(runs, name, ALONE) if is_compared and is_exact else None,
         cpu_s_per_token=_cpu(mine).per(sum(one.num_committed for run in mine for one in run.traffic)),
         load_cpu_share=ratio(_cpu(mine).load, sum(run.wall_s for run in mine)),
@@ -143,13 +143,12 @@ def _cpu(runs: Sequence[Run]) -> CpuSeconds:
 
 def _total(runs: Sequence[Run]) -> Figures:
     answers = [answer for run in runs for mine in run.answers for answer in mine]
-    return _figures([_goodput(run) for run in runs], answers, [one for run in runs for one in run.traffic])
+    return _figures([sum(run.goodputs()) for run in runs], answers, [one for run in runs for one in run.traffic])
 
 
 def _client(runs: Sequence[Run], index: int) -> Figures:
     answers = [answer for run in runs for answer in run.answers[index]]
-    goodputs = [_client_goodput(run.answers[index]) for run in runs]
-    return _figures(goodputs, answers, [run.traffic[index] for run in runs])
+    return _figures([run.goodputs()[index] for run in runs], answers, [run.traffic[index] for run in runs])
 
 
 def _figures(goodputs: Sequence[float], answers: Sequence[Answer], traffic: Sequence[Traffic]) -> Figures:
@@ -179,17 +178,3 @@ def _time_shares(answers: Sequence[Answer]) -> TimeShares:
     queue = ratio(sum(rounds.queue_s for _, rounds in told), whole)
     verify = ratio(sum(rounds.verify_s for _, rounds in told), whole)
     return TimeShares(drafting, queue, verify, 1.0 - drafting - queue - verify)
-
-
-def _goodput(run: Run) -> float:
-    """Of all clients while all of them are served: the sum of theirs."""
-    return sum(_client_goodputs(run))
-
-
-def _client_goodputs(run: Run) -> list[float]:
-    """Each over its own time, from its first request to its last token."""
-    return [_client_goodput(answers) for answers in run.answers]
-
-
-def _client_goodput(answers: Sequence[Answer]) -> float:
-    return ratio(sum(answer.num_tokens for answer in answers), max(answer.end_s for answer in answers))
