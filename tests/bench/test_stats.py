@@ -33,6 +33,9 @@ def test_quantiles_are_interpolated() -> None:
     assert quantile([float(n) for n in range(101)], 0.99) == pytest.approx(99.0)
     assert quantile([5.0], 0.99) == 5.0
     assert math.isnan(quantile([], 0.5))
+    assert quantile([-math.inf, -math.inf], 0.5) == -math.inf
+    assert quantile([1.0, -math.inf, 2.0], 0.5) == 1.0
+    assert quantile([1.0, 2.0], 1.0) == 2.0
 
 
 def test_spread_keeps_the_order_of_values() -> None:

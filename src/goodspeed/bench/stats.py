@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -23,8 +21,16 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Linearly interpolated between order statistics; NaN of nothing. `share` is 0..1."""
-    return float(np.quantile(np.asarray(values), share)) if values else math.nan
+    """Linearly interpolated between order statistics; NaN of nothing. `share` is 0..1; infinite values are allowed."""
+    if not values:
+        return math.nan
+    ordered = sorted(values)
+    below = math.floor(share * (len(ordered) - 1))
+    above = min(below + 1, len(ordered) - 1)
+    weight = share * (len(ordered) - 1) - below
+    if weight == 0.0 or ordered[below] == ordered[above]:
+        return ordered[below]
+    return ordered[below] * (1 - weight) + ordered[above] * weight
 
 
 def jain_index(values: Sequence[float]) -> float:
