@@ -17,7 +17,7 @@ class WindowConfig:
 
     policy: str = option("confidence", "how many tokens to propose: confidence or fixed")
     max_tokens: int = option(16, "longest proposal, if the grant allows it; 0 proposes nothing")
-    min_survival: float = option(0.12, "confidence: stop before a token that is accepted with a lower probability")
+    min_survival: float = option(0.2, "confidence: stop before a token that is accepted with a lower probability")
 
     def __post_init__(self) -> None:
         WINDOWS[self.policy]
