@@ -1,26 +1,34 @@
 """Attention of each stream to its own keys, in shapes that leave no trace of who else is in the batch.
 
-A product of matrices sums in an order that its library chooses by its shape. So a token's shapes are a function of its
-position alone: positions 64 b .. 64 b + 63 are one block, and attend to exactly 64 (b + 1) keys, those in the future
-masked. A block's new tokens, times the query heads that share a key head, are the rows of one product, padded to a
-multiple of 8, for which MKL and oneDNN treat every row alike. docs/engine.md has the measurements.
+A product of matrices sums in an order that its library chooses by its shape. So how many keys a token attends to is a
+function of its position alone: positions 128 b .. 128 b + 127 are one block, and see exactly 128 (b + 1) keys, those in
+the future masked. A stream's new tokens in one block are a tile; the query heads that share a key head are rows of one
+product. Tiles that see equally many keys go through one batched product, which treats each as if it were alone. How
+many rows a product has does not matter to oneDNN (bfloat16) from two on, nor to MKL (float32) in multiples of four.
+docs/engine.md has the measurements.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from goodspeed.engine.torch.batch import MIN_ROWS, Segment
 from goodspeed.engine.torch.kv import BLOCK, KvPool
 
-ROWS = 8
+MIN_TILE_ROWS = 4
+FEW_TOKENS = 16
+"""Tiles of up to this many tokens (decoding, verification) share a product, and so do those of more."""
+
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """How query heads share key heads."""
+    """How query heads share key heads: query head h reads key head h // group."""
 
     num_kv_heads: int
     group: int  # query heads per key head
@@ -28,98 +36,115 @@ class Heads:
     window: int | None = None  # attend to this many last positions, own included
 
     @property
-    def width(self) -> int:
-        """Elements of one token's keys."""
-        return self.num_kv_heads * self.head_dim
+    def num_query_heads(self) -> int:
+        return self.num_kv_heads * self.group
+
+    @property
+    def num_parts(self) -> int:
+        """Heads of one token's queries, keys and values."""
+        return self.num_kv_heads * (self.group + 2)
 
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """Query rows of one block of one stream, and what they attend to."""
+    """New tokens of one stream that lie in one block."""
 
-    rows: slice
-    keys: Sequence[torch.Tensor]  # per layer [1, kv_heads, keys, head_dim]
-    values: Sequence[torch.Tensor]
-    mask: torch.Tensor  # [1, 1, rows, keys]
+    first_key: int  # row of the pool
+    first_token: int  # in the batch
+    positions: range
+
+    @property
+    def num_keys(self) -> int:
+        return (self.positions.start // BLOCK + 1) * BLOCK
 
 
 class Attention:
-    """One batch's attention: rows, views of the cache and masks, made once for all layers."""
+    """One batch's attention: index tensors and masks, made once for all layers."""
 
     def __init__(self, heads: Heads, pool: KvPool, segments: Sequence[Segment]) -> None:
-        self._heads = heads
-        rows = _Rows(heads.group)
-        blocks = [(one, block, rows.add(block)) for one in segments for block in _blocks(one.positions)]
-        self._gather, self._scatter = rows.indices(pool.device)
-        mask = _mask(torch.tensor(rows.positions, device=pool.device), heads.window, pool.dtype)
-        self._tiles = [_tile(pool, one, block, where, mask) for one, block, where in blocks]
+        self._head_dim = heads.head_dim
+        groups: dict[tuple[int, bool], list[_Tile]] = defaultdict(list)
+        for tile in _tiles(segments):
+            groups[tile.num_keys, len(tile.positions) > FEW_TOKENS].append(tile)
+        self._products = [_Product(heads, pool, tiles) for tiles in groups.values()]
+        self._sizes = [product.queries.size for product in self._products]
+        queries = np.concatenate([product.queries.ravel() for product in self._products])
+        self._gather = torch.from_numpy(_parts(queries, heads)).to(pool.device)
+        self._scatter = torch.from_numpy(_places(queries, heads.num_query_heads)).to(pool.device)
 
     def __call__(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
-        """[tokens, heads * head_dim], heads ordered (place in group, key head) as the queries that `qkv` begins with.
+        """[tokens, query heads * head_dim] from [tokens, parts * head_dim]: all queries, then keys, then values.
 
-        `qkv` is [tokens, (group + 2) * width]; keys and values, its last two parts, are read from the pool.
+        The keys and values that are read are those in the pool.
         """
-        queries = qkv.view(-1, self._heads.width).index_select(0, self._gather)
-        attended = [self._attend(tile, layer, queries[tile.rows]) for tile in self._tiles]
+        queries = qkv.view(-1, self._head_dim).index_select(0, self._gather).split(self._sizes)
+        attended = [product(layer, part) for product, part in zip(self._products, queries, strict=True)]
         rows = attended[0] if len(attended) == 1 else torch.cat(attended)
         return rows.index_select(0, self._scatter).view(len(qkv), -1)
 
-    def _attend(self, tile: _Tile, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """[rows, width] from [rows, width]."""
-        per_head = queries.view(1, -1, self._heads.num_kv_heads, self._heads.head_dim).transpose(1, 2)
-        out = F.scaled_dot_product_attention(per_head, tile.keys[layer], tile.values[layer], tile.mask)
-        return out.transpose(1, 2).reshape(queries.shape)
+
+class _Product:
+    """Tiles that see equally many keys. Rows beyond a tile's own repeat its last token."""
+
+    def __init__(self, heads: Heads, pool: KvPool, tiles: Sequence[_Tile]) -> None:
+        self._heads, self._pool = heads, pool
+        row = np.arange(_num_rows(heads.group, tiles))
+        token = np.minimum(row // heads.group, np.array([[len(tile.positions) - 1] for tile in tiles]))  # [tiles, rows]
+        tokens = token + np.array([[tile.first_token] for tile in tiles])
+        heads_of = row % heads.group + heads.group * np.arange(heads.num_kv_heads)[:, None, None]
+        self.queries: Indices = tokens * heads.num_query_heads + heads_of
+        """[kv_heads, tiles, rows]: token * query heads + head."""
+        positions = token + np.array([[tile.positions.start] for tile in tiles])
+        keys = np.arange(tiles[0].num_keys)
+        self._mask = _mask(torch.from_numpy(positions).to(pool.device), keys.size, heads.window, pool.dtype)
+        slots = keys + np.array([[tile.first_key] for tile in tiles])
+        self._slots = torch.from_numpy(slots.ravel()).to(pool.device)
+
+    def __call__(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """[kv_heads * tiles * rows, head_dim] from the same."""
+        num_tiles, num_rows, num_keys = self._mask.shape
+        batch, head_dim = self._heads.num_kv_heads * num_tiles, self._heads.head_dim
+        keys, values = self._pool.read(layer, self._slots).view(2, batch, num_keys, head_dim)
+        scores = torch.bmm(queries.view(batch, num_rows, head_dim), keys.transpose(1, 2))
+        by_head = scores.view(-1, num_tiles, num_rows, num_keys)
+        probs = torch.add(self._mask, by_head, alpha=head_dim**-0.5).softmax(-1)
+        return torch.bmm(probs.view_as(scores), values).view(-1, head_dim)
 
 
-class _Rows:
-    """Lays out query rows: per block of a stream (token, place in group), padded to a multiple of ROWS."""
-
-    def __init__(self, group: int) -> None:
-        self.positions: list[int] = []
-        self._group = group
-        self._num_tokens = 0
-        self._gather: list[int] = []
-        self._scatter: list[int] = []
-
-    def add(self, block: range) -> slice:
-        """The rows of one more block; blocks come in the order of the batch's tokens."""
-        start, num_parts = len(self.positions), self._group + 2
-        tokens = range(self._num_tokens, self._num_tokens + len(block))
-        rows = [token * num_parts + place for token in tokens for place in range(self._group)]
-        padding = -len(rows) % ROWS
-        self._gather += rows + rows[-1:] * padding
-        self._scatter += range(start, start + len(rows))
-        self.positions += [position for position in block for _ in range(self._group)] + [block[-1]] * padding
-        self._num_tokens = tokens.stop
-        return slice(start, len(self.positions))
-
-    def indices(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where padded rows come from in the parts of qkv, and where the tokens' rows are among the padded ones."""
-        repeated = self._scatter[-self._group :] * max(0, MIN_ROWS - self._num_tokens)
-        return torch.tensor(self._gather, device=device), torch.tensor(self._scatter + repeated, device=device)
+def _tiles(segments: Sequence[Segment]) -> Iterator[_Tile]:
+    first_token = 0
+    for one in segments:
+        start = one.positions.start
+        while start < one.positions.stop:
+            stop = min(one.positions.stop, (start // BLOCK + 1) * BLOCK)
+            yield _Tile(one.region.start, first_token, range(start, stop))
+            first_token += stop - start
+            start = stop
 
 
-def _blocks(positions: range) -> Iterator[range]:
-    """The positions, cut where a block begins."""
-    start = positions.start
-    while start < positions.stop:
-        stop = min(positions.stop, (start // BLOCK + 1) * BLOCK)
-        yield range(start, stop)
-        start = stop
+def _num_rows(group: int, tiles: Sequence[_Tile]) -> int:
+    """A power of two: oneDNN compiles a kernel for every new shape, and keeps about a thousand."""
+    longest = max(len(tile.positions) for tile in tiles)
+    return max(MIN_TILE_ROWS, 1 << (longest * group - 1).bit_length())
 
 
-def _tile(pool: KvPool, segment: Segment, block: range, rows: slice, mask: torch.Tensor) -> _Tile:
-    num_keys = (block.start // BLOCK + 1) * BLOCK
-    keys, values = pool.read(segment.region, num_keys)
-    return _Tile(rows, keys, values, mask[rows, :num_keys][None, None])
-
-
-def _mask(positions: torch.Tensor, window: int | None, dtype: torch.dtype) -> torch.Tensor:
-    """[rows, keys of the longest]: 0 where a row's position attends, -inf where it does not."""
-    num_keys = (int(positions.max()) // BLOCK + 1) * BLOCK
+def _mask(positions: torch.Tensor, num_keys: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
+    """[tiles, rows, keys]: 0 where a row's position attends, -inf where it does not; `positions` is [tiles, rows]."""
     keys = torch.arange(num_keys, device=positions.device)
-    own = positions.unsqueeze(1)
+    own = positions.unsqueeze(-1)
     is_hidden = keys > own
     if window is not None:
         is_hidden |= keys <= own - window
     return torch.zeros_like(is_hidden, dtype=dtype).masked_fill_(is_hidden, -torch.inf)
+
+
+def _parts(queries: Indices, heads: Heads) -> Indices:
+    """Where these queries are among the parts of qkv."""
+    return queries // heads.num_query_heads * heads.num_parts + queries % heads.num_query_heads
+
+
+def _places(queries: Indices, num_query_heads: int) -> Indices:
+    """Where each token's heads, in order, are among the products' rows (any of equal ones)."""
+    places = np.empty(queries.max() + 1, dtype=np.int64)
+    places[queries] = np.arange(queries.size)
+    return np.resize(places, max(places.size, MIN_ROWS * num_query_heads))  # a token that is alone counts twice

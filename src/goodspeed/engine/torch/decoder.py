@@ -35,7 +35,7 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One block's weights. Query heads are ordered (place in group, key head), see _by_group."""
+    """One block's weights."""
 
     input_norm: Norm
     qkv: Linear
@@ -54,7 +54,8 @@ class Decoder:
         """`weights` by their Hugging Face names, of any float dtype; see models.checkpoint.tensor_shapes."""
         self.config, self.dtype, self.device = config, dtype, device
         group = config.num_heads // config.num_kv_heads
-        self._heads = Heads(config.num_kv_heads, group, config.head_dim, config.sliding_window)
+        self.heads = Heads(config.num_kv_heads, group, config.head_dim, config.sliding_window)
+        self._num_queries = config.num_heads * config.head_dim
         loader = _Loader(weights, config, dtype, device)
         self._embedding = loader.tensor("model.embed_tokens.weight")
         self._layers = [loader.layer(f"model.layers.{i}.") for i in range(config.num_layers)]
@@ -69,12 +70,12 @@ class Decoder:
         Stores every new token's keys and values in its stream's region, whatever lay there before.
         """
         batch = PackedBatch(segments, self.device)
-        attention = Attention(self._heads, pool, segments)
+        attention = Attention(self.heads, pool, segments)
         rotation = self._rope.at(batch.positions)
         x = self._embedding[batch.tokens]
         for i, layer in enumerate(self._layers):
             qkv = self._project(layer, x, rotation)
-            pool.write(i, batch.slots, qkv[:, -2 * self._heads.width :])
+            pool.write(i, batch.slots, qkv[:, self._num_queries :])
             x = x + layer.out(attention(i, qkv))
             gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, -1)
             x = x + layer.down(silu(gate) * up)
@@ -84,9 +85,9 @@ class Decoder:
 
     def _project(self, layer: Layer, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """[tokens, (heads + 2 * kv_heads) * head_dim]: turned queries and keys, then values."""
-        num_kv_heads = self._heads.num_kv_heads
+        num_kv_heads = self.heads.num_kv_heads
         qkv = layer.qkv(layer.input_norm(x))
-        turning = qkv.view(len(x), -1, self._heads.head_dim)[:, :-num_kv_heads]
+        turning = qkv.view(len(x), -1, self.heads.head_dim)[:, :-num_kv_heads]
         if layer.query_norm is not None and layer.key_norm is not None:
             queries, keys = turning[:, :-num_kv_heads], turning[:, -num_kv_heads:]
             queries.copy_(layer.query_norm(queries))
@@ -125,21 +126,11 @@ class _Loader:
             qkv=Linear(self._qkv(attention, "weight"), self._qkv(attention, "bias") if config.attention_bias else None),
             query_norm=self.norm(attention + "q_norm.weight") if config.qk_norm else None,
             key_norm=self.norm(attention + "k_norm.weight") if config.qk_norm else None,
-            out=Linear(self._by_group(self.tensor(attention + "o_proj.weight").T).T.contiguous(), out_bias),
+            out=Linear(self.tensor(attention + "o_proj.weight"), out_bias),
             mlp_norm=self.norm(prefix + "post_attention_layernorm.weight"),
             gate_up=Linear(gate_up),
             down=Linear(self.tensor(mlp + "down_proj.weight")),
         )
 
     def _qkv(self, attention: str, kind: str) -> torch.Tensor:
-        queries, keys, values = (self.tensor(f"{attention}{name}_proj.{kind}") for name in ("q", "k", "v"))
-        return torch.cat((self._by_group(queries), keys, values))
-
-    def _by_group(self, heads: torch.Tensor) -> torch.Tensor:
-        """Reorder query heads along dimension 0 from (key head, place in group) to (place in group, key head).
-
-        So a token's queries that share a key head are rows at one stride, and attention needs no copies.
-        """
-        num_kv_heads, head_dim = self._config.num_kv_heads, self._config.head_dim
-        by_key_head: torch.Tensor = heads.unflatten(0, (num_kv_heads, -1, head_dim))
-        return by_key_head.transpose(0, 1).flatten(0, 2)
+        return torch.cat([self.tensor(f"{attention}{name}_proj.{kind}") for name in ("q", "k", "v")])
