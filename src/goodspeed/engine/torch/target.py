@@ -35,7 +35,7 @@ class TorchTarget:
         self.info = info
         self.is_batch_invariant = is_batch_invariant
         """What the self-check found on this machine: logits do not depend on what shares the batch, to the bit."""
-        self._decoder = decoder
+        self.decoder = decoder
         self._pool = KvPool(decoder.config, info.kv_capacity, decoder.dtype, decoder.device)
         self._streams: dict[StreamKey, _Stream] = {}
 
@@ -61,7 +61,7 @@ class TorchTarget:
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         streams = [self._streams[work.stream] for work in batch]
         segments = [_segment(stream, work) for stream, work in zip(streams, batch, strict=True)]
-        logits = self._decoder.forward(segments, self._pool).split([one.num_logits for one in segments])
+        logits = self.decoder.forward(segments, self._pool).split([one.num_logits for one in segments])
         return [_outcome(stream, work, rows) for stream, work, rows in zip(streams, batch, logits, strict=True)]
 
 

@@ -1,0 +1,95 @@
+"""The KV pool: every admitted region fits, and moving regions keeps what they hold."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from goodspeed.engine.torch.kv import KvPool, Region, kv_bytes_per_token
+from goodspeed.errors import CapacityError
+from goodspeed.models.config import ModelConfig
+
+CONFIG = ModelConfig(
+    model_type="llama",
+    hidden_size=16,
+    num_layers=2,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=8,
+    intermediate_size=16,
+    vocab_size=32,
+    max_context=64,
+)
+
+
+def make_pool(capacity: int) -> KvPool:
+    return KvPool(CONFIG, capacity, torch.float32, torch.device("cpu"))
+
+
+def fill(pool: KvPool, region: Region, value: float) -> None:
+    slots = torch.arange(region.start, region.start + region.length)
+    for layer in range(CONFIG.num_layers):
+        pool.write(layer, slots, torch.full((region.length, 16), value + layer))
+
+
+def holds(pool: KvPool, region: Region, value: float) -> bool:
+    slots = torch.arange(region.start, region.start + region.length)
+    return all(bool((pool.read(layer, slots) == value + layer).all()) for layer in range(CONFIG.num_layers))
+
+
+def test_keys_and_values_come_back_by_head() -> None:
+    pool = make_pool(8)
+    region = pool.reserve(3)
+    keys_values = torch.arange(48.0).view(3, 16)
+    pool.write(1, torch.arange(region.start, region.start + 3), keys_values)
+    read = pool.read(1, torch.tensor([region.start + 2]))
+    assert torch.equal(read, keys_values[2].view(2, 1, 8))
+
+
+def test_a_full_pool_refuses_with_the_numbers() -> None:
+    pool = make_pool(10)
+    pool.reserve(7)
+    with pytest.raises(CapacityError, match="4 KV tokens wanted, 3 of 10 are free"):
+        pool.reserve(4)
+    assert pool.num_reserved == 7
+
+
+def test_freed_rows_are_reserved_again() -> None:
+    pool = make_pool(10)
+    first, second = pool.reserve(4), pool.reserve(6)
+    pool.free(first)
+    assert pool.reserve(3).start == 0
+    pool.free(second)
+    assert pool.reserve(7).start == 3
+    assert pool.num_reserved == 10
+
+
+def test_holes_too_short_are_joined_and_what_is_held_stays() -> None:
+    pool = make_pool(12)
+    regions = [pool.reserve(3) for _ in range(4)]
+    for number, region in enumerate(regions):
+        fill(pool, region, 10.0 * number)
+    pool.free(regions[0])
+    pool.free(regions[2])
+    wide = pool.reserve(6)
+    assert holds(pool, regions[1], 10.0)
+    assert holds(pool, regions[3], 30.0)
+    spans = sorted((one.start, one.start + one.length) for one in (wide, regions[1], regions[3]))
+    assert spans == [(0, 3), (3, 6), (6, 12)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), max_size=40))
+def test_whatever_fits_in_sum_fits(moves: list[tuple[int, int]]) -> None:
+    pool = make_pool(24)
+    held: list[tuple[Region, float]] = []
+    for number, (length, victim) in enumerate(moves):
+        while pool.num_reserved + length > pool.capacity:
+            pool.free(held.pop(victim % len(held))[0])
+        held.append((pool.reserve(length), float(number)))
+        fill(pool, *held[-1])
+        assert all(holds(pool, region, value) for region, value in held)
+
+
+def test_bytes_per_token_count_all_layers() -> None:
+    assert kv_bytes_per_token(CONFIG, torch.bfloat16) == 2 * 2 * 8 * 2
