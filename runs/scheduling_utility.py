@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.exploration import exploration_grants
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
 
@@ -46,7 +46,7 @@ def utility(setting: Setting, seed: int) -> float:
     for _ in range(NUM_ROUNDS):
         reserved = exploration_grants(starved_rounds, BUDGET if setting.is_exploring else 0)
         views = [ClientView(one.acceptance_rate, one.goodput) for one in estimators]
-        shared = scheduler.grants(views, BUDGET - sum(reserved), rng)
+        shared = scheduler.grants(views, Budget(BUDGET - sum(reserved)), rng)
         grants = [a + b for a, b in zip(shared, reserved, strict=True)]
         starved_rounds = [0 if grant else rounds + 1 for grant, rounds in zip(grants, starved_rounds, strict=True)]
         for i, grant in enumerate(grants):

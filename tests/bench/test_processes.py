@@ -87,7 +87,6 @@ def test_an_error_that_a_dead_server_caused_shows_that_servers_log(tmp_path: Pat
             processes.start(ServerSpec("mortal", arguments, 1))()
             (pid,) = processes.pids
             os.kill(pid, signal.SIGKILL)
-            assert _eventually(lambda: not _lives(pid))
             raise LinkLostError("the answer broke off")
 
     with pytest.raises(StartError, match=r"(?s)mortal has ended with exit code -9.*serving") as caught:

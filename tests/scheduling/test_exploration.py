@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.exploration import EXPLORE_AFTER, exploration_grants
 from goodspeed.scheduling.gradient import GradientScheduler
 
@@ -21,7 +21,7 @@ def test_every_client_is_granted_something_again_and_again() -> None:
     num_granted = [0] * 4
     for _ in range(100):
         reserved = exploration_grants(starved_rounds, budget=1)
-        shared = GradientScheduler().grants(clients, 1 - sum(reserved), np.random.default_rng(0))
+        shared = GradientScheduler().grants(clients, Budget(1 - sum(reserved)), np.random.default_rng(0))
         grants = [a + b for a, b in zip(reserved, shared, strict=True)]
         assert sum(grants) <= 1
         starved_rounds = [0 if grant else rounds + 1 for grant, rounds in zip(grants, starved_rounds, strict=True)]

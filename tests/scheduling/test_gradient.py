@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from goodspeed.scheduling.base import ClientView, Scheduler
+from goodspeed.scheduling.base import Budget, ClientView, Scheduler
 from goodspeed.scheduling.estimators import CensoredEstimator
 from goodspeed.scheduling.fixed import FixedScheduler
 from goodspeed.scheduling.gradient import GradientScheduler
@@ -43,31 +43,31 @@ def test_greedy_is_the_optimum_of_a_thousand_random_cases(fairness: float) -> No
             for _ in range(rng.integers(1, 5))
         ]
         budget = int(rng.integers(0, 10))
-        grants = tuple(GradientScheduler(fairness).grants(clients, budget, rng))
+        grants = tuple(GradientScheduler(fairness).grants(clients, Budget(budget), rng))
         gap = best_by_brute_force(clients, budget, fairness) - objective(clients, grants, fairness)
         assert gap <= 1e-12 * objective(clients, grants, fairness)
 
 
 def test_starved_client_gets_the_larger_grant() -> None:
     clients = [ClientView(acceptance_rate=0.7, goodput=4.0), ClientView(acceptance_rate=0.7, goodput=1.5)]
-    rich, poor = GradientScheduler().grants(clients, 10, RNG)
+    rich, poor = GradientScheduler().grants(clients, Budget(10), RNG)
     assert poor > rich
 
 
 def test_heavier_client_gets_the_larger_grant() -> None:
     clients = [ClientView(acceptance_rate=0.7, goodput=2.0, weight=weight) for weight in (1.0, 4.0)]
-    light, heavy = GradientScheduler().grants(clients, 10, RNG)
+    light, heavy = GradientScheduler().grants(clients, Budget(10), RNG)
     assert heavy > light
 
 
 def test_equal_clients_get_equal_grants_and_the_first_ones_the_remainder() -> None:
     clients = [ClientView(acceptance_rate=0.7, goodput=2.0)] * 3
-    assert GradientScheduler().grants(clients, 8, RNG) == [3, 3, 2]
+    assert GradientScheduler().grants(clients, Budget(8), RNG) == [3, 3, 2]
 
 
 def test_no_budget_is_spent_where_it_brings_nothing() -> None:
     clients = [ClientView(acceptance_rate=0.0, goodput=1.0), ClientView(acceptance_rate=0.9, goodput=1.0, max_grant=2)]
-    assert GradientScheduler().grants(clients, 10, RNG) == [0, 2]
+    assert GradientScheduler().grants(clients, Budget(10), RNG) == [0, 2]
 
 
 ACCEPTANCE_RATES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.85, 0.4, 0.75)
@@ -80,7 +80,7 @@ def long_run_utility(scheduler: Scheduler, num_rounds: int = 1500) -> float:
     committed = np.zeros(len(ACCEPTANCE_RATES))
     for _ in range(num_rounds):
         views = [ClientView(e.acceptance_rate, e.goodput) for e in estimators]
-        for i, grant in enumerate(scheduler.grants(views, 20, rng)):
+        for i, grant in enumerate(scheduler.grants(views, Budget(20), rng)):
             num_accepted = min(grant, int(rng.geometric(1.0 - ACCEPTANCE_RATES[i])) - 1)
             estimators[i].on_verdict(grant, num_accepted)
             committed[i] += num_accepted + 1

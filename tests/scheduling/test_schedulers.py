@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.errors import ConfigError
-from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.policies import SCHEDULERS
 
 clients_strategy = st.lists(
@@ -28,7 +28,7 @@ def test_grants_are_integers_within_caps_and_budget(
 ) -> None:
     scheduler, rng = SCHEDULERS[name](), np.random.default_rng(seed)
     for _ in range(3):
-        grants = scheduler.grants(clients, budget, rng)
+        grants = scheduler.grants(clients, Budget(budget), rng)
         assert all(type(grant) is int for grant in grants)
         assert len(grants) == len(clients)
         assert all(0 <= grant <= client.max_grant for grant, client in zip(grants, clients, strict=True))
@@ -42,7 +42,7 @@ def test_same_generator_and_history_give_the_same_grants(
 ) -> None:
     def history() -> list[list[int]]:
         scheduler, rng = SCHEDULERS[name](), np.random.default_rng(seed)
-        return [scheduler.grants(clients, budget, rng) for _ in range(3)]
+        return [scheduler.grants(clients, Budget(budget), rng) for _ in range(3)]
 
     assert history() == history()
 
@@ -62,7 +62,7 @@ def test_same_generator_and_history_give_the_same_grants(
 )
 def test_edges_are_answered(name: str, num_clients: int, budget: int) -> None:
     clients = [ClientView(acceptance_rate=0.8, goodput=2.0)] * num_clients
-    grants = SCHEDULERS[name]().grants(clients, budget, np.random.default_rng(0))
+    grants = SCHEDULERS[name]().grants(clients, Budget(budget), np.random.default_rng(0))
     assert len(grants) == num_clients
     assert sum(grants) <= budget
 
@@ -70,7 +70,7 @@ def test_edges_are_answered(name: str, num_clients: int, budget: int) -> None:
 @pytest.mark.parametrize("name", set(SCHEDULERS) - {"random"})
 def test_deterministic_schedulers_spend_the_whole_budget_on_willing_clients(name: str) -> None:
     clients = [ClientView(acceptance_rate=0.7, goodput=1.0 + i) for i in range(5)]
-    assert sum(SCHEDULERS[name]().grants(clients, 23, np.random.default_rng(0))) == 23
+    assert sum(SCHEDULERS[name]().grants(clients, Budget(23), np.random.default_rng(0))) == 23
 
 
 def test_unknown_scheduler_is_a_config_error_with_a_hint() -> None:

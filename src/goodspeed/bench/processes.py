@@ -16,6 +16,8 @@ from goodspeed.errors import GoodSpeedError, StartError
 
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 5.0
+DYING_S = 1.0
+"""How long a killed server may take until the system reports its end (its threads go first)."""
 POLL_S = 0.02
 TAIL_LINES = 15
 
@@ -57,10 +59,11 @@ class Processes:
     def pids(self) -> list[int]:
         return [server.process.pid for server in self._servers]
 
-    def check(self) -> None:
-        """Raises StartError if a server has ended."""
+    def check(self, patience_s: float = 0.0) -> None:
+        """Raises StartError if a server has ended, or ends within `patience_s`."""
+        deadline = time.monotonic() + patience_s
         for server in self._servers:
-            server.check()
+            server.check(max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
         """End all servers, gently if they can. Idempotent."""
@@ -79,7 +82,7 @@ class Processes:
     ) -> None:
         try:
             if isinstance(error, GoodSpeedError) and not isinstance(error, StartError):
-                self.check()  # an error that a dead server has caused is shown with that server's log
+                self.check(DYING_S)  # an error that a dead server has caused is shown with that server's log
         finally:
             self.stop()
 
@@ -112,8 +115,9 @@ class _Server:
             time.sleep(POLL_S)
         raise StartError(f"{self._name} does not serve after {START_TIMEOUT_S:.0f} s; {self._tail()}")
 
-    def check(self) -> None:
-        if self.process.poll() is not None:
+    def check(self, patience_s: float = 0.0) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience_s)
             raise StartError(f"{self._name} has ended with exit code {self.process.returncode}; {self._tail()}")
 
     def signal(self, number: signal.Signals) -> None:

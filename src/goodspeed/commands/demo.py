@@ -64,10 +64,10 @@ class Unlike:
 
 
 DRAFTERS = (
-    Unlike("laptop", "hybrid", "coding", rtt_ms=10.0, toy_acceptance=0.9),
-    Unlike("phone", "lookup", "rewriting", rtt_ms=30.0, toy_acceptance=0.5),
-    Unlike("router", "table", "maths", rtt_ms=4.0, toy_acceptance=0.7),
-    Unlike("desktop", "hybrid", "travel", rtt_ms=1.0, toy_acceptance=0.8),
+    Unlike("laptop", "hybrid", "coding", rtt_ms=4.0, toy_acceptance=0.9),
+    Unlike("phone", "lookup", "rewriting", rtt_ms=12.0, toy_acceptance=0.5),
+    Unlike("router", "table", "maths", rtt_ms=2.0, toy_acceptance=0.7),
+    Unlike("desktop", "hybrid", "travel", rtt_ms=0.5, toy_acceptance=0.8),
 )
 
 

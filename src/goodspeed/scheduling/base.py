@@ -15,23 +15,50 @@ class ClientView:
     goodput: float  # smoothed committed tokens per round (X_i), > 0
     weight: float = 1.0
     max_grant: int = 64
+    min_grant: int = 0
+    survival: Sequence[float] = ()
+    """survival[j - 1] = Pr(the first j draft tokens are accepted), never rising in j; past its end, and for an empty
+    one, acceptance is geometric: each further token survives with acceptance_rate times the one before it."""
+    gap_s: float = 0.0
+    """From a verdict sent to the next proposal received, less the drafting: both ways of the link, and the hosts."""
+    drafting_s: float = 0.0
+    """Per draft token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one verification batch may hold, and what a step of it takes: step_s + token_s * (draft tokens)."""
+
+    tokens: int  # draft tokens of all clients together
+    step_s: float = 0.0  # 0: not known yet
+    token_s: float = 0.0
 
 
 class Scheduler(Protocol):
     """Shares a verification budget among clients. May keep state; one instance serves one verifier."""
 
-    def grants(self, clients: Sequence[ClientView], budget: int, rng: np.random.Generator) -> list[int]:
-        """One grant per client, each 0..max_grant, together at most `budget`. All randomness comes from `rng`."""
+    def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
+        """One grant per client, each min_grant..max_grant, together at most budget.tokens; all randomness from `rng`.
+
+        Floors come first: where they alone exceed the budget, the earlier clients' are met.
+        """
 
 
 class Estimator(Protocol):
-    """Tracks one client's acceptance rate and smoothed goodput from its verdicts."""
+    """Tracks one client's acceptance rate, survival and smoothed goodput from its verdicts."""
 
     @property
     def acceptance_rate(self) -> float: ...
 
     @property
     def goodput(self) -> float: ...
+
+    @property
+    def survival(self) -> Sequence[float]:
+        """As ClientView.survival; empty if the estimator takes acceptance for geometric."""
+
+    def on_stream(self) -> None:
+        """The client begins a new prompt."""
 
     def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
         """One verified round of this client: `num_accepted` of `num_proposed` draft tokens were kept."""

@@ -8,6 +8,8 @@ A round without draft tokens says nothing about acceptance (eq. 3 divides by zer
 commits one token, so X falls towards 1, which raises the client's marginal gain.
 """
 
+from collections.abc import Sequence
+
 INITIAL_ACCEPTANCE_RATE = 0.5
 INITIAL_GOODPUT = 1.0  # what a round without draft tokens commits
 PRIOR_TRIALS = 2.0  # how many judged tokens the initial acceptance rate is worth
@@ -34,6 +36,11 @@ class PaperEstimator:
     @property
     def goodput(self) -> float:
         return self._goodput
+
+    survival: Sequence[float] = ()
+
+    def on_stream(self) -> None:
+        """One acceptance rate for all prompts."""
 
     def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
         self._goodput += self._beta * (num_accepted + 1 - self._goodput)
@@ -63,6 +70,11 @@ class CensoredEstimator:
     @property
     def goodput(self) -> float:
         return self._goodput
+
+    survival: Sequence[float] = ()
+
+    def on_stream(self) -> None:
+        """One acceptance rate for all prompts."""
 
     def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
         self._goodput += self._beta * (num_accepted + 1 - self._goodput)

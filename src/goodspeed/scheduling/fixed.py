@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.base import Budget, ClientView
 
 
 class FixedScheduler:
@@ -13,11 +13,11 @@ class FixedScheduler:
     def __init__(self) -> None:
         self._turn = 0
 
-    def grants(self, clients: Sequence[ClientView], budget: int, rng: np.random.Generator) -> list[int]:
+    def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
         del rng
         if not clients:
             return []
-        share, remainder = divmod(budget, len(clients))
+        share, remainder = divmod(budget.tokens, len(clients))
         first = self._turn % len(clients)
         self._turn = first + remainder
         return [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.base import Budget, ClientView
 
 
 class GradientScheduler:
@@ -22,7 +22,7 @@ class GradientScheduler:
     def __init__(self, fairness: float = 1.0) -> None:
         self._fairness = fairness
 
-    def grants(self, clients: Sequence[ClientView], budget: int, rng: np.random.Generator) -> list[int]:
+    def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
         del rng
         grants = [0] * len(clients)
         gains = [
@@ -31,9 +31,10 @@ class GradientScheduler:
             if client.max_grant > 0 and client.acceptance_rate > 0.0
         ]
         heapq.heapify(gains)
-        while budget > 0 and gains:
+        num_left = budget.tokens
+        while num_left > 0 and gains:
             gain, grant, i = gains[0]
-            budget -= 1
+            num_left -= 1
             grants[i] = grant + 1
             if grants[i] < clients[i].max_grant:
                 heapq.heapreplace(gains, (gain * clients[i].acceptance_rate, grant + 1, i))

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from goodspeed.engine.base import StreamKey
-from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.exploration import exploration_grants
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.verifier.core.client import Client
@@ -33,7 +33,7 @@ class GrantSharing:
         views = [
             self._view(client, len(active[client]), extra) for client, extra in zip(clients, reserved, strict=True)
         ]
-        shared = self._scheduler.grants(views, self._budget - sum(reserved), self._rng)
+        shared = self._scheduler.grants(views, Budget(self._budget - sum(reserved)), self._rng)
         grants: dict[StreamKey, int] = {}
         for client, extra, grant in zip(clients, reserved, shared, strict=True):
             client.grant = grant + extra
