@@ -18,7 +18,7 @@ from goodspeed.protocol.transport import Connection, Traffic
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import MAX_ABSENT, ConnId
 from goodspeed.verifier.core.config import CoreConfig
-from goodspeed.verifier.core.core import VerifierCore
+from goodspeed.verifier.core.core import CoreStats, VerifierCore
 from goodspeed.verifier.core.intake import Reply
 from goodspeed.verifier.link import DrafterLink
 from goodspeed.verifier.metrics import VerifierMetrics, describe
@@ -110,6 +110,10 @@ class VerifierServer:
         await self._stopped.wait()
         if self._serving:
             await asyncio.wait(self._serving, timeout=DRAIN_S)
+
+    def stats(self) -> CoreStats:
+        """How things stand; the clients are the core's own. Call it in the event loop."""
+        return self._core.stats()
 
     def look(self) -> list[Metric]:
         """How things stand, as metrics. Call it in the event loop."""

@@ -1,0 +1,99 @@
+"""The set-ups of the live experiments: who drafts with what, for which users, over which links, under which budget."""
+
+import tomllib
+from dataclasses import dataclass, fields
+
+from goodspeed.config import from_mapping
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.link import LinkConfig
+from goodspeed.registry import Registry
+from goodspeed.verifier.core.config import CoreConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One draft server and what its user asks."""
+
+    domain: str
+    draft: str  # engine
+    num_lessons: int = 0
+    """Answers of the target to other prompts of the domain that the draft has learned from before a run."""
+    link: LinkConfig | None = None
+    pace_ms: float = 0.0
+    """Drafting time per token of the device that it stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A row of the paper's table of set-ups, or one of ours."""
+
+    devices: tuple[Device, ...]
+    budget: int
+    max_tokens: int
+    batching: str = "barrier"
+
+    def core(self, arm: str, seed: int) -> CoreConfig:
+        """The verifier's, for an arm: a scheduler's name and options, as in `gradient,estimator=paper,beta=0.5`.
+
+        Raises ConfigError for an unknown scheduler or option.
+        """
+        scheduler, *options = arm.split(",")
+        ours: dict[str, object] = {
+            "scheduler": scheduler,
+            "budget": self.budget,
+            "max_proposal": self.budget,
+            "batching": self.batching,
+            "seed": seed,
+        }
+        config: CoreConfig = from_mapping(CoreConfig, ours | dict(_option(option) for option in options))
+        return config
+
+
+def _option(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    if name not in {field.name for field in fields(CoreConfig)}:
+        raise ConfigError(f"an arm has {text!r}, expected option=value with an option of the verifier's core")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
+FOUR = (
+    Device("copying", "lookup"),
+    Device("maths", "hybrid", num_lessons=24),
+    Device("coding", "hybrid"),
+    Device("stories", "table"),
+)
+EIGHT = (
+    *FOUR,
+    Device("correcting", "hybrid"),
+    Device("records", "lookup"),
+    Device("travel", "table", num_lessons=24),
+    Device("explaining", "hybrid"),
+)
+
+
+def _far(rtt_ms: float) -> LinkConfig:
+    return LinkConfig(rtt_ms=rtt_ms, jitter=0.2)
+
+
+FAR_FOUR = (
+    Device("copying", "lookup", link=_far(20.0)),
+    Device("maths", "hybrid", num_lessons=24, link=_far(5.0), pace_ms=12.0),
+    Device("coding", "hybrid", link=_far(80.0)),
+    Device("stories", "table", link=_far(50.0)),
+)
+
+SETUPS: Registry[Setup] = Registry(
+    "set-up",
+    {
+        "n4-c24": Setup(FOUR, budget=24, max_tokens=50),
+        "n4-c28": Setup(FOUR, budget=28, max_tokens=50),
+        "n8-c16": Setup(EIGHT, budget=16, max_tokens=150),
+        "n8-c20": Setup(EIGHT, budget=20, max_tokens=150),
+        "links-n4-c24": Setup(FAR_FOUR, budget=24, max_tokens=150, batching="deadline"),
+    },
+)
+PAPER = ("n4-c24", "n4-c28", "n8-c16", "n8-c20")
+LINKS = ("links-n4-c24",)

@@ -1,0 +1,39 @@
+"""The GoodSpeed paper's experiments, live: real servers in one process, the real target, unlike drafts and domains.
+
+Records every round of every client; runs/live_report.py makes the figures and tables. What is recorded already is not
+run again, so it may be stopped and started at will.
+
+    python -m runs.live_paper --output results/live-paper            (from the repository's root)
+    python -m runs.live_paper --output /tmp/quick --quick
+"""
+
+import argparse
+from pathlib import Path
+
+from runs.live.campaign import Campaign, carry_out
+from runs.live.setups import PAPER
+
+from goodspeed.engine.torch.config import TargetConfig
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("results/live-paper"))
+    parser.add_argument("--configs", nargs="+", default=list(PAPER), help="set-ups of runs/live/setups.py")
+    parser.add_argument("--arms", nargs="+", default=["fixed", "random", "gradient"], help="SCHEDULER[,option=value..]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--rounds", type=int, default=600, help="of every client")
+    parser.add_argument("--quick", action="store_true", help="one seed, 40 rounds of N = 4, C = 24")
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    campaign = Campaign(args.configs, args.arms, args.seeds, args.rounds, seconds=900.0)
+    if args.quick:
+        campaign = Campaign(["n4-c24"], args.arms, [1], 40, seconds=60.0)
+    target = TargetConfig(model=args.model, dtype=args.dtype, threads=args.threads)
+    carry_out(campaign, target, args.output, lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    main()

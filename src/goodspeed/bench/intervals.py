@@ -1,0 +1,51 @@
+"""Confidence intervals of a mean over few repetitions, by Student's t."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+T_975 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+"""0.975 quantile of Student's t for 1, 2, ... 30 degrees of freedom."""
+NORMAL_975 = 1.960
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its two-sided 95% confidence interval; infinite from a single value."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Of the mean of independent values, at least one."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Interval(mean, -math.inf, math.inf)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    half = t_quantile(n - 1) * math.sqrt(variance / n)
+    return Interval(mean, mean - half, mean + half)
+
+
+def paired_difference(values: Sequence[float], others: Sequence[float]) -> Interval:
+    """Of values[i] - others[i]: what both share (the prompts of seed i) drops out."""
+    return interval([value - other for value, other in zip(values, others, strict=True)])
+
+
+def paired_ratio(values: Sequence[float], others: Sequence[float]) -> Interval:
+    """Of values[i] / others[i], the geometric mean; all positive."""
+    logs = paired_difference([math.log(value) for value in values], [math.log(other) for other in others])
+    return Interval(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high) if logs.high < 700 else math.inf)
+
+
+def t_quantile(degrees_of_freedom: int) -> float:
+    """0.975 quantile; beyond the table the first two terms of its expansion around the normal one."""
+    if degrees_of_freedom <= len(T_975):
+        return T_975[degrees_of_freedom - 1]
+    return NORMAL_975 + (NORMAL_975**3 + NORMAL_975) / (4 * degrees_of_freedom)

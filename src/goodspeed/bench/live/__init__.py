@@ -1,0 +1,1 @@
+"""Live experiments in one process: a real verifier, real drafters, every round on record."""
