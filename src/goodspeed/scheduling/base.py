@@ -23,6 +23,12 @@ class ClientView:
     """From a verdict sent to the next proposal received, less the drafting: both ways of the link, and the hosts."""
     drafting_s: float = 0.0
     """Per draft token."""
+    verify_s: float = 0.0
+    """From a proposal received to its verdict sent (waiting for the step, and the step), less what its own draft tokens
+    take in the step."""
+    company: float = 0.0
+    """Weight of the clients whose streams are at the verifier, in the step or waiting for the next one, when a step of
+    this client ends: those whom each further token in that step delays, itself included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class Budget:
     tokens: int  # draft tokens of all clients together
     step_s: float = 0.0  # 0: not known yet
     token_s: float = 0.0
+    is_barrier: bool = False  # every client is in every batch, and a batch waits for the last of them
 
 
 class Scheduler(Protocol):

@@ -1,6 +1,5 @@
 """A core whose every fact and decision goes to the event log: a line each, enough to replay them all."""
 
-import dataclasses
 from collections.abc import Sequence
 
 from goodspeed.engine.base import Outcome, TargetInfo
@@ -24,8 +23,7 @@ class RecordedCore:
     def __init__(self, config: CoreConfig, info: TargetInfo, events: EventSink, now: float) -> None:
         self._core = VerifierCore(config, info)
         self._events = events
-        core_config = {field.name: getattr(config, field.name) for field in dataclasses.fields(CoreConfig)}
-        events.write("start", now, {"config": core_config, "info": to_plain(info)})
+        events.write("start", now, {"config": to_plain(config), "info": to_plain(info)})
 
     def on_connect(self, conn: ConnId, now: float) -> None:
         self._events.write("connect", now, {"conn": conn})

@@ -9,11 +9,14 @@ from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Propose, Welcome
 from goodspeed.protocol.session import VerifierStream, digest
 from goodspeed.scheduling.exploration import EXPLORE_AFTER
+from goodspeed.scheduling.late_binding import arrival_lengths
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.verifier.core.batch import verifications
+from goodspeed.verifier.core.binding import plain_bid
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.grants import GrantSharing
+from goodspeed.verifier.core.step_time import StepTime
 from goodspeed.verifier.core.stream import Stream
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
@@ -33,7 +36,7 @@ def test_streams_of_a_client_share_its_grant_evenly_and_take_turns_with_the_rest
     sharing = GrantSharing(CoreConfig(budget=7, scheduler="fixed"))
     seen = []
     for _ in range(3):
-        grants = sharing.share({client: streams}, heard={client})
+        grants = sharing.share({client: streams}, heard={client}, step_time=StepTime())
         client.num_rounds += 1
         assert sorted(grants.values()) == [2, 2, 3]
         seen.append(grants)
@@ -44,7 +47,9 @@ def test_streams_of_a_client_share_its_grant_evenly_and_take_turns_with_the_rest
 def test_opening_more_streams_does_not_win_most_of_the_budget(scheduler: str) -> None:
     many, many_streams = client_with_streams("many", 8, first_key=1)
     one, one_stream = client_with_streams("one", 1, first_key=100)
-    GrantSharing(CoreConfig(budget=16, scheduler=scheduler)).share({many: many_streams, one: one_stream}, {many, one})
+    GrantSharing(CoreConfig(budget=16, scheduler=scheduler)).share(
+        {many: many_streams, one: one_stream}, {many, one}, StepTime()
+    )
     assert many.grant + one.grant <= 16
     assert one.grant >= 3
 
@@ -55,7 +60,10 @@ def test_a_starved_client_is_granted_a_token_again() -> None:
     for _ in range(50):
         good.estimator.on_verdict(0, 0)  # it is poor, so the scheduler prefers it
     sharing = GrantSharing(CoreConfig(budget=1))
-    grants = [sharing.share({good: good_streams, bad: bad_streams}, {good, bad})[2] for _ in range(3 * EXPLORE_AFTER)]
+    grants = [
+        sharing.share({good: good_streams, bad: bad_streams}, {good, bad}, StepTime())[2]
+        for _ in range(3 * EXPLORE_AFTER)
+    ]
     assert sum(grants) >= 2
 
 
@@ -86,7 +94,7 @@ def proposed(key: int, num_tokens: int) -> Stream:
 
 def test_later_arrivals_get_what_the_earlier_ones_left_and_always_a_token_of_the_target() -> None:
     streams = {key: proposed(key, num_tokens=5) for key in (7, 3, 9)}
-    work = verifications(streams, budget=8)
+    work = verifications(streams, 8, arrival_lengths, plain_bid)
     assert work == [Verify(7, (0, 1, 2, 3, 4)), Verify(3, (0, 1, 2)), Verify(9, ())]
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from goodspeed.engine.base import Prefill, StreamKey, StreamSpec, Verify, Work
+from goodspeed.scheduling.late_binding import Binding
+from goodspeed.verifier.core.binding import BidOf
 from goodspeed.verifier.core.stream import Stream
 
 SMALLEST_CHUNK = 32
@@ -31,23 +33,25 @@ class Batch:
 def verifications(
     ready: Mapping[StreamKey, Stream],  # in order of arrival
     budget: int,
+    binding: Binding,
+    bid_of: BidOf,
 ) -> list[Verify]:
-    """Every stream that is ready, with its proposal cut to what the earlier ones left of the budget.
+    """Every stream that is ready, with as much of its proposal as the binding leaves of it.
 
-    Cutting looks at lengths and arrival only, never at the tokens that were drawn (design: exactness of the rejection
-    rule). A stream whose proposal is cut away still gets the target's next token.
+    Under the rejection rule bids look at no token that was drawn (design: exactness). A stream whose proposal is cut
+    away still gets the target's next token.
     """
-    work = []
-    for stream in ready.values():
-        proposal = stream.proposal
-        if proposal is None:
-            work.append(Verify(stream.key, ()))
-            continue
-        if len(proposal.tokens) > budget:
-            proposal = stream.proposal = stream.end.trim(budget)
-        budget -= len(proposal.tokens)
-        work.append(Verify(stream.key, proposal.tokens, proposal.draft_probs))
-    return work
+    proposing = [stream for stream in ready.values() if stream.proposal]
+    lengths = binding([bid_of(stream) for stream in proposing], budget)
+    for stream, length in zip(proposing, lengths, strict=True):
+        if stream.proposal and length < len(stream.proposal.tokens):
+            stream.proposal = stream.end.trim(length)
+    return [_verification(stream) for stream in ready.values()]
+
+
+def _verification(stream: Stream) -> Verify:
+    proposal = stream.proposal
+    return Verify(stream.key, proposal.tokens, proposal.draft_probs) if proposal else Verify(stream.key, ())
 
 
 def prefills(

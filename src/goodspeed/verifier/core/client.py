@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from goodspeed.scheduling.base import Estimator
+from goodspeed.scheduling.reliability import Reliability
+from goodspeed.verifier.core.config import ClientConfig
 from goodspeed.verifier.core.gap import GapEstimate
+from goodspeed.verifier.core.pace import Pace
 
 MAX_ABSENT = 1024
 """Clients without a session that are remembered, so that ever new names fill no memory."""
@@ -20,7 +23,10 @@ class Client:
     name: str
     estimator: Estimator
     conn: ConnId | None = None  # of its session
+    share: ClientConfig = field(default_factory=ClientConfig)
     gap: GapEstimate = field(default_factory=GapEstimate)
+    pace: Pace = field(default_factory=Pace)
+    reliability: Reliability = field(default_factory=Reliability)
     grant: int = 0  # in all, over its streams
     starved_rounds: int = 0  # verdicts in a row with a grant of 0
     num_rounds: int = 0  # verdicts

@@ -1,11 +1,31 @@
 """What the verifier's core decides by."""
 
+import math
 from dataclasses import dataclass
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
+from goodspeed.scheduling.late_binding import BINDINGS
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
 from goodspeed.verifier.core.batching.policies import BATCHINGS
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """What a drafter is entitled to. Raises ConfigError for values out of range."""
+
+    name: str = option("", "the drafter's name; empty: every drafter that no other entry names")
+    weight: float = option(1.0, "its utility counts so many times")
+    floor: int = option(0, "draft tokens that it may propose in every round, as far as the budget goes")
+    cap: int = option(2**16, "draft tokens that it may propose in a round at most, over all its streams")
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.weight < math.inf:
+            raise ConfigError(f"weight of client {self.name!r} is {self.weight}, expected more than 0")
+        if not 0 <= self.floor <= self.cap:
+            raise ConfigError(
+                f"floor and cap of client {self.name!r} are {self.floor} and {self.cap}, expected 0 <= floor <= cap"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +45,16 @@ class CoreConfig:
     max_streams: int = option(64, "streams that one session may have open or waiting")
     max_queued: int = option(1024, "streams of all clients that may wait for memory")
     lease_s: float = option(30.0, "how long a stream is kept for a drafter that does not go on with it")
+    clients: tuple[ClientConfig, ...] = option((), "weights, floors and caps by drafter: [[core.clients]] tables")
+    binding: str = option("arrival", f"who keeps what where proposals exceed the budget: {', '.join(BINDINGS)}")
+    overcommit: float = option(1.0, "grants may promise so many times the budget in all")
     seed: int = option(0, "of the scheduler's randomness")
 
     def __post_init__(self) -> None:
-        for registry, name in ((SCHEDULERS, self.scheduler), (ESTIMATORS, self.estimator), (BATCHINGS, self.batching)):
-            registry[name]
+        SCHEDULERS[self.scheduler]
+        ESTIMATORS[self.estimator]
+        BATCHINGS[self.batching]
+        BINDINGS[self.binding]
         for field, least in (("budget", 0), ("max_proposal", 1), ("prefill_chunk", 1), ("max_streams", 1), ("seed", 0)):
             if getattr(self, field) < least:
                 raise ConfigError(f"{field} is {getattr(self, field)}, expected {least} or more")
@@ -39,3 +64,14 @@ class CoreConfig:
         for field in ("barrier_timeout_s", "lease_s", "max_queued"):
             if getattr(self, field) < 0:
                 raise ConfigError(f"{field} is {getattr(self, field)}, expected 0 or more")
+        if not 1.0 <= self.overcommit < math.inf:
+            raise ConfigError(f"overcommit is {self.overcommit}, expected 1 or more")
+        names = [client.name for client in self.clients]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"client {twice!r} has several entries, expected one")
+
+    def client(self, name: str) -> ClientConfig:
+        """The drafter's own entry, else the one without a name, else equal rights."""
+        entries = {entry.name: entry for entry in self.clients}
+        return entries.get(name) or entries.get("") or ClientConfig()

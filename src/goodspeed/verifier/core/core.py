@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from goodspeed.engine.base import Outcome, TargetInfo, Work
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Load, Message, Verdict, Welcome
+from goodspeed.scheduling.late_binding import BINDINGS
 from goodspeed.verifier.core.batch import Batch, prefills, verifications
 from goodspeed.verifier.core.batching.policies import BATCHINGS
+from goodspeed.verifier.core.binding import BidOf, bid_of, plain_bid
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.grants import GrantSharing
 from goodspeed.verifier.core.intake import Intake, Reply
-from goodspeed.verifier.core.step_time import StepTime
+from goodspeed.verifier.core.step_time import LASTING, StepTime
 from goodspeed.verifier.core.stream import Stream
 from goodspeed.verifier.core.waiting import view_waiting
 
@@ -56,6 +58,8 @@ class VerifierCore:
         self._sharing = GrantSharing(config)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._step_time = StepTime()
+        self._lasting_step_time = StepTime(LASTING)
+        self._binding = BINDINGS[config.binding]
         self._is_stepping = False
         self._close_at: float | None = None  # when the waiting batch closes
         self._told_load = self._intake.load()
@@ -132,14 +136,20 @@ class VerifierCore:
         self._is_stepping = False
         if batch.work:
             self._step_time.observe(batch.num_tokens, now - started)
+            self._lasting_step_time.observe(batch.num_tokens, now - started)
         judged = [
             (stream, outcome)
             for outcome in outcomes
             if outcome.next_token is not None and (stream := self._streams.with_key(outcome.stream))
         ]
+        company = self._company([stream for stream, _ in judged])
         for stream, outcome in judged:
             _learn(stream, outcome)
-        grants = self._sharing.share(self._drafting_streams(), {stream.client for stream, _ in judged})
+            if stream.proposal is not None:
+                own_s = self._lasting_step_time.token_s * len(stream.proposal.tokens)
+                stream.client.pace.on_verdict(now - stream.since - own_s, company)
+        heard = {stream.client for stream, _ in judged}
+        grants = self._sharing.share(self._drafting_streams(), heard, self._lasting_step_time)
         for stream, outcome in judged:
             grant = grants.get(stream.key, 0)
             verdict = stream.end.on_outcome(outcome, grant, started - stream.since, now - started)
@@ -161,12 +171,24 @@ class VerifierCore:
     def _make_batch(self) -> Batch:
         table = self._streams
         work: tuple[Work, ...] = (
-            *verifications(table.ready, self._config.budget),
+            *verifications(table.ready, self._config.budget, self._binding, self._bidding()),
             *prefills(table.prefilling, self._config.prefill_chunk),
         )
         closed, opened = table.take_news()
         table.on_stepping(work)
         return Batch(closed, opened, work)
+
+    def _bidding(self) -> BidOf:
+        if self._config.binding == "arrival":
+            return plain_bid  # nothing to know
+        token_s = self._lasting_step_time.token_s
+        return lambda stream: bid_of(stream, len(self._streams.of(stream.client)), token_s)
+
+    def _company(self, judged: Sequence[Stream]) -> float:
+        """Weight of those whom the step that ends now has kept waiting; a client counts by the share of its streams."""
+        table = self._streams
+        present = [*judged, *table.ready.values(), *table.prefilling.values()]
+        return sum(stream.client.share.weight / len(table.of(stream.client)) for stream in present)
 
     def _drafting_streams(self) -> dict[Client, list[Stream]]:
         """Every client's streams whose drafter may propose now or after this step."""
@@ -207,3 +229,4 @@ def _learn(stream: Stream, outcome: Outcome) -> None:
     """A verified proposal is evidence of its client; the target's own steps (opening, fused) are not."""
     if stream.proposal is not None:
         stream.client.on_proposal_verified(len(stream.proposal.tokens), outcome.num_accepted)
+        stream.client.reliability.on_verdict(stream.proposal.confidences, outcome.num_accepted)

@@ -10,6 +10,7 @@ from goodspeed.scheduling.exploration import exploration_grants
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.step_time import StepTime
 from goodspeed.verifier.core.stream import Stream
 
 
@@ -17,7 +18,8 @@ class GrantSharing:
     """Owns the scheduler and its randomness."""
 
     def __init__(self, config: CoreConfig) -> None:
-        self._budget = config.budget
+        self._num_tokens = int(config.budget * config.overcommit)
+        self._is_barrier = config.batching == "barrier"
         self._max_proposal = config.max_proposal
         self._scheduler = SCHEDULERS[config.scheduler]()
         self._rng = np.random.default_rng(config.seed)
@@ -26,14 +28,17 @@ class GrantSharing:
         self,
         active: Mapping[Client, Sequence[Stream]],  # every client with streams that draft
         heard: Collection[Client],  # those who will hear their grant now
+        step_time: StepTime,
     ) -> dict[StreamKey, int]:
-        """The grant of every stream; sets the clients' grants, together at most the budget."""
+        """The grant of every stream; sets the clients' grants, together at most what may be promised."""
         clients = list(active)
-        reserved = exploration_grants([client.starved_rounds * (client in heard) for client in clients], self._budget)
+        starved = [client.starved_rounds * (client in heard and client.share.cap > 0) for client in clients]
+        reserved = exploration_grants(starved, self._num_tokens)
         views = [
-            self._view(client, len(active[client]), extra) for client, extra in zip(clients, reserved, strict=True)
+            view_client(client, len(active[client]), self._max_proposal, extra)
+            for client, extra in zip(clients, reserved, strict=True)
         ]
-        shared = self._scheduler.grants(views, Budget(self._budget - sum(reserved)), self._rng)
+        shared = self._scheduler.grants(views, self._budget(active, sum(reserved), step_time), self._rng)
         grants: dict[StreamKey, int] = {}
         for client, extra, grant in zip(clients, reserved, shared, strict=True):
             client.grant = grant + extra
@@ -42,14 +47,40 @@ class GrantSharing:
             grants.update(_split(client, active[client]))
         return grants
 
-    def _view(self, client: Client, num_streams: int, reserved: int) -> ClientView:
-        """A client with n streams: its j-th token is the j/n-th of each, and its goodput is theirs together."""
-        estimator = client.estimator
-        return ClientView(
-            acceptance_rate=estimator.acceptance_rate ** (1.0 / num_streams),
-            goodput=estimator.goodput * num_streams,
-            max_grant=num_streams * self._max_proposal - reserved,
+    def _budget(self, active: Mapping[Client, Sequence[Stream]], reserved: int, step_time: StepTime) -> Budget:
+        return Budget(
+            tokens=self._num_tokens - reserved,
+            step_s=step_time.predict(sum(map(len, active.values())) + reserved),
+            token_s=step_time.token_s,
+            is_barrier=self._is_barrier,
         )
+
+
+def view_client(client: Client, num_streams: int, max_proposal: int, reserved: int = 0) -> ClientView:
+    """What the scheduler sees of a client with n streams, of whose grant `reserved` is given already.
+
+    Its j-th token is the j/n-th of each stream: the survival curve is each stream's, n times over; the rate a^(1/n).
+    Its goodput is theirs together; and a token delays each of its streams by the n-th part of a token's drafting.
+    """
+    estimator, pace, share = client.estimator, client.pace, client.share
+    cap = min(num_streams * max_proposal, share.cap)
+    return ClientView(
+        acceptance_rate=estimator.acceptance_rate ** (1.0 / num_streams),
+        goodput=estimator.goodput * num_streams,
+        weight=share.weight,
+        max_grant=max(0, cap - reserved),
+        min_grant=min(max(0, share.floor - reserved), max(0, cap - reserved)),
+        survival=_interleaved(estimator.survival, num_streams),
+        gap_s=pace.gap_s,
+        drafting_s=pace.drafting_s / num_streams,
+        verify_s=pace.verify_s,
+        company=pace.company,
+    )
+
+
+def _interleaved(survival: Sequence[float], num_streams: int) -> Sequence[float]:
+    """The curve of n streams that take turns."""
+    return survival if num_streams == 1 else [chance for chance in survival for _ in range(num_streams)]
 
 
 def _split(client: Client, streams: Sequence[Stream]) -> dict[StreamKey, int]:

@@ -176,6 +176,9 @@ class Intake:
         )
         self.streams.open(stream)
         self._say_opened(stream)
+        is_new = stream.request.num_prompt == len(stream.request.tokens)  # else the text of a lost link goes on
+        if is_new and not stream.is_fused:
+            stream.client.estimator.on_stream()
 
     def _resume(self, key: StreamKey, client: Client, end: VerifierStream, now: float) -> None:
         """Go on in the memory of the older stream: nothing is prefilled again."""
@@ -197,6 +200,7 @@ class Intake:
             self._repeat(client, accepted)
             return
         client.gap.observe(now - stream.since)
+        client.pace.on_proposal(now - stream.since, propose.drafting_us / 1e6, len(propose.tokens))
         stream.proposal = accepted
         self.streams.on_ready(stream, now)
 

@@ -1,6 +1,7 @@
 """How long a step of the engine takes, learned online."""
 
-DECAY = 0.95  # of the evidence, per step: the last 20 or so count
+RECENT = 0.95  # decay of the evidence per step: the last 20 or so count
+LASTING = 0.995  # the last 200: a slope that does not follow the noise
 VARIANCE_FLOOR = 1e-6  # tokens^2: below, all steps were alike and have no slope
 
 
@@ -10,7 +11,8 @@ class StepTime:
     The decode steps that matter are linear in this range: reading the weights, then a cost a token.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, decay: float = RECENT) -> None:
+        self._decay = decay
         self._weight = 0.0
         self._tokens = 0.0  # weighted means from here on
         self._seconds = 0.0
@@ -19,7 +21,7 @@ class StepTime:
 
     def observe(self, num_tokens: int, seconds: float) -> None:
         """A step of so many new tokens took so long."""
-        self._weight = DECAY * self._weight + 1.0
+        self._weight = self._decay * self._weight + 1.0
         share = 1.0 / self._weight
         tokens_off = num_tokens - self._tokens
         seconds_off = seconds - self._seconds
@@ -32,6 +34,13 @@ class StepTime:
         """Seconds; 0 before the first observation."""
         if self._tokens_variance < VARIANCE_FLOOR:
             return self._seconds
-        slope = max(0.0, self._covariance / self._tokens_variance)
+        slope = self.token_s
         base = max(0.0, self._seconds - slope * self._tokens)
         return base + slope * num_tokens
+
+    @property
+    def token_s(self) -> float:
+        """Seconds that one more token takes; 0 before two unlike steps were observed."""
+        if self._tokens_variance < VARIANCE_FLOOR:
+            return 0.0
+        return max(0.0, self._covariance / self._tokens_variance)

@@ -1,0 +1,76 @@
+"""Binding: how much of each proposal the closing batch verifies, where the proposals together exceed its budget.
+
+Grants are promised a round ahead, from averages. When a batch closes, the proposals are there, and with them what the
+drafters know of these very tokens. So the budget can go to the tokens that are worth most now:
+
+    value of token j of proposal i = w_i U'(X_i) Pr(the first j are accepted) - price_i
+
+Values never rise with j, so taking the best `budget` of all tokens takes a beginning of every proposal, and maximises
+the sum. A price is what a token costs the others: the time that it adds to the step. Tokens worth less are left out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from goodspeed.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Bid:
+    """A proposal, as the closing batch sees it."""
+
+    worth: float
+    """w U'(X): what a committed token of this stream is worth, in utility."""
+    survival: Sequence[float]
+    """Pr(the first j tokens are accepted) for each token j of the proposal; never rising.
+
+    Under the rejection rule with draft probabilities it must not depend on which tokens were drawn.
+    """
+    price: float = 0.0
+    """In utility, per token."""
+
+
+Binding = Callable[[Sequence[Bid], int], list[int]]
+"""Bids in order of arrival and the budget in tokens -> how many tokens of each are verified."""
+
+
+def arrival_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
+    """Who comes first is served first."""
+    lengths = []
+    for bid in bids:
+        lengths.append(min(len(bid.survival), budget))
+        budget -= lengths[-1]
+    return lengths
+
+
+def late_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
+    """The `budget` tokens of all bids that are worth most, whatever they cost. Ties: earlier token, earlier arrival."""
+    if sum(len(bid.survival) for bid in bids) <= budget:
+        return [len(bid.survival) for bid in bids]
+    return _best(
+        [(-bid.worth * s, j, i) for i, bid in enumerate(bids) for j, s in enumerate(bid.survival)], bids, budget
+    )
+
+
+def priced_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
+    """Likewise, of those tokens that are worth more than their price."""
+    values = [(bid.price - bid.worth * s, j, i) for i, bid in enumerate(bids) for j, s in enumerate(bid.survival)]
+    return _best([value for value in values if value[0] < 0.0], bids, budget)
+
+
+def _best(costs: list[tuple[float, int, int]], bids: Sequence[Bid], budget: int) -> list[int]:
+    """How many of the `budget` least (cost, token, bid) fall to each bid."""
+    lengths = [0] * len(bids)
+    for _, _, i in sorted(costs)[:budget]:
+        lengths[i] += 1
+    return lengths
+
+
+BINDINGS: Registry[Binding] = Registry(
+    "binding",
+    {
+        "arrival": arrival_lengths,
+        "late": late_lengths,
+        "late_priced": priced_lengths,
+    },
+)

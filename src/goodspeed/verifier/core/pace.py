@@ -1,0 +1,65 @@
+"""Where a client's round goes: the link, its drafting, the verifier; what the time-aware scheduler wants to know.
+
+The gap from verdict to proposal is one number on the verifier's clock. The proposal says how long the drafting took
+(Propose.drafting_us), so the rest of the gap is the link, both ways, and the hosts. A drafter is not believed beyond
+the gap, and cannot change the sum.
+"""
+
+NEWEST = 1 / 16
+"""Weight of the newest round."""
+
+
+class Smoothed:
+    """An exponentially weighted mean that begins with its first value; 0 before it."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._is_known = False
+
+    def observe(self, value: float) -> None:
+        self.value = self.value + NEWEST * (value - self.value) if self._is_known else value
+        self._is_known = True
+
+
+class Pace:
+    """One client's times; as in ClientView."""
+
+    def __init__(self) -> None:
+        self._link_s = Smoothed()
+        self._verify_s = Smoothed()
+        self._company = Smoothed()
+        self._drafting_s = 0.0  # decayed sums: a short draft says less about the cost of a token
+        self._num_drafted = 0.0
+
+    @property
+    def gap_s(self) -> float:
+        """From a verdict sent to the next proposal received, less the drafting."""
+        return self._link_s.value
+
+    @property
+    def drafting_s(self) -> float:
+        """Per draft token; 0 before the first."""
+        return self._drafting_s / self._num_drafted if self._num_drafted else 0.0
+
+    @property
+    def verify_s(self) -> float:
+        """From a proposal received to its verdict sent, less what its own draft tokens take in the step."""
+        return self._verify_s.value
+
+    @property
+    def company(self) -> float:
+        """Weight of the clients that wait for a step of this client to end, itself included."""
+        return self._company.value
+
+    def on_proposal(self, gap_s: float, drafting_s: float, num_tokens: int) -> None:
+        """A proposal has come `gap_s` after its verdict; its drafter says that drafting took `drafting_s` of that."""
+        drafting_s = min(drafting_s, gap_s)
+        self._link_s.observe(gap_s - drafting_s)
+        if num_tokens:
+            self._drafting_s += drafting_s - NEWEST * self._drafting_s
+            self._num_drafted += num_tokens - NEWEST * self._num_drafted
+
+    def on_verdict(self, verify_s: float, company: float) -> None:
+        """A proposal was judged; the arguments are as the properties."""
+        self._verify_s.observe(max(0.0, verify_s))
+        self._company.observe(company)
