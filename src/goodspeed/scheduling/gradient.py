@@ -6,17 +6,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.scheduling.marginals import NOTHING, floors_within, log_survival, log_weight
+from goodspeed.scheduling.price_search import demand_of_views, grants_by_price
+
+MANY_TOKENS = 256
+"""The budget from which the search for a price is faster than one token after the other (`runs/scheduler_speed.py`)."""
 
 
 class GradientScheduler:
-    """S = argmax sum_i w_i U'(X_i) mu(a_i, S_i) with sum S_i <= budget (GoodSpeed, arXiv 2512.09963, eq. 5).
+    """S = argmax sum_i w_i U'(X_i) mu_i(S_i) with sum S_i <= budget (GoodSpeed, arXiv 2512.09963, eq. 5).
 
-    mu(a, S) = (1 - a^(S+1)) / (1 - a) is the expected number of tokens that a round with S draft tokens commits, and
-    U is alpha-fair: U'(x) = x^-fairness. 1 is the paper's log utility (proportional fairness); 0 is plain throughput.
-
-    The objective is separable and concave: the client's (S+1)-th token adds w U'(X) a^(S+1), which falls with S. So
-    giving the tokens away one by one, each where it adds most, is exact. Ties go to the smaller grant, then to the
-    earlier client.
+    mu_i(S) = 1 + s_1 + ... + s_S is the expected number of tokens that a round with S draft tokens commits; the paper's
+    (1 - a^(S+1)) / (1 - a) where acceptance is geometric. U is alpha-fair: `fairness` 0 is plain throughput, 1 the
+    paper's log utility (proportional fairness), 2 the least potential delay, and large values tend to max-min.
     """
 
     def __init__(self, fairness: float = 1.0) -> None:
@@ -24,20 +26,36 @@ class GradientScheduler:
 
     def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
         del rng
-        grants = [0] * len(clients)
-        gains = [
-            (-client.weight * client.goodput**-self._fairness * client.acceptance_rate, 0, i)
-            for i, client in enumerate(clients)
-            if client.max_grant > 0 and client.acceptance_rate > 0.0
-        ]
-        heapq.heapify(gains)
-        num_left = budget.tokens
-        while num_left > 0 and gains:
-            gain, grant, i = gains[0]
-            num_left -= 1
-            grants[i] = grant + 1
-            if grants[i] < clients[i].max_grant:
-                heapq.heapreplace(gains, (gain * clients[i].acceptance_rate, grant + 1, i))
-            else:
-                heapq.heappop(gains)
-        return grants
+        if clients and budget.tokens >= MANY_TOKENS:
+            grants: list[int] = grants_by_price(demand_of_views(clients, self._fairness), budget.tokens).tolist()
+            return grants
+        return greedy_grants(clients, budget.tokens, self._fairness)
+
+
+def greedy_grants(clients: Sequence[ClientView], num_tokens: int, fairness: float) -> list[int]:
+    """The floors, then the rest of `num_tokens` one by one, each to whom it is worth most.
+
+    Exact, since the objective is separable and concave. Ties go to the smaller grant, then to the earlier client; what
+    would be worth nothing is not given.
+    """
+    grants = floors_within(clients, num_tokens)
+    weights = [log_weight(client, fairness) for client in clients]
+    heap = []
+    for i, client in enumerate(clients):
+        if grants[i] < client.max_grant:
+            worth = weights[i] + log_survival(client, grants[i] + 1)
+            if worth > NOTHING:
+                heap.append((-worth, grants[i], i))
+    heapq.heapify(heap)
+    num_left = num_tokens - sum(grants)
+    while num_left > 0 and heap:
+        _, grant, i = heap[0]
+        grant += 1
+        grants[i] = grant
+        num_left -= 1
+        worth = weights[i] + log_survival(clients[i], grant + 1) if grant < clients[i].max_grant else NOTHING
+        if worth > NOTHING:
+            heapq.heapreplace(heap, (-worth, grant, i))
+        else:
+            heapq.heappop(heap)
+    return grants
