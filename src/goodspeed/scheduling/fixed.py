@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.scheduling.filling import fill, shares_of
 
 
 class FixedScheduler:
-    """Budget / clients for each. The remainder goes round: each call gives it to the next clients in turn."""
+    """Budget / clients for each, within floors and caps. The remainder goes to the next clients with every call."""
 
     def __init__(self) -> None:
         self._turn = 0
@@ -17,9 +18,6 @@ class FixedScheduler:
         del rng
         if not clients:
             return []
-        share, remainder = divmod(budget.tokens, len(clients))
         first = self._turn % len(clients)
-        self._turn = first + remainder
-        return [
-            min(client.max_grant, share + ((i - first) % len(clients) < remainder)) for i, client in enumerate(clients)
-        ]
+        self._turn = first + budget.tokens % len(clients)
+        return fill(shares_of(clients, [1.0] * len(clients), budget.tokens), budget.tokens, first)

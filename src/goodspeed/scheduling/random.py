@@ -5,15 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.scheduling.marginals import floors_within
 
 
 class RandomScheduler:
-    """Uniform over all ways to give the clients at most the budget together; what exceeds a client's cap is lost."""
+    """Beyond the floors uniform over all ways to give at most the budget; what exceeds a client's cap is lost."""
 
     def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
         if not clients:
             return []
-        # Stars and bars: n bars among budget + n places cut the budget into n grants and a rest.
-        bars = np.sort(rng.choice(budget.tokens + len(clients), size=len(clients), replace=False))
-        grants = np.diff(bars, prepend=-1) - 1
-        return [min(client.max_grant, int(grant)) for client, grant in zip(clients, grants, strict=True)]
+        floors = floors_within(clients, budget.tokens)
+        num_left = budget.tokens - sum(floors)
+        # Stars and bars: n bars among num_left + n places cut what is left into n grants and a rest.
+        bars = np.sort(rng.choice(num_left + len(clients), size=len(clients), replace=False))
+        extras = np.diff(bars, prepend=-1) - 1
+        return [
+            min(client.max_grant, floor + int(extra))
+            for client, floor, extra in zip(clients, floors, extras, strict=True)
+        ]

@@ -1,0 +1,110 @@
+"""One price for draft tokens: every client's grant by itself, for batches that wait for nobody."""
+
+import heapq
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.scheduling.gradient import greedy_grants
+from goodspeed.scheduling.marginals import NOTHING, floors_within, log_survival, log_weight
+
+AIM = 1.1
+"""What calls ask for in the mean, in budgets: what is too much is cut where it is worth least, what is missing is lost
+(eight clients, barrier: 98% of the budget spent with 1.0, 99.96% with 1.1; `runs/price_batches.py`)."""
+
+GAIN = 0.2
+"""How far the log price moves when a call asks for a budget more or less than it should."""
+
+
+class PriceScheduler:
+    """Each client gets its tokens that are worth the price, w U'(X) s_j >= price: O(1) a client, whoever is asked for.
+
+    The price is the budget's multiplier in the gradient scheduler's problem (GoodSpeed, arXiv 2512.09963, eq. 5). It
+    rises when a call asks for more than the budget and falls when one asks for less, so that calls fill the budget in
+    the mean: they may be for the clients of one batch, who need not be those of the next. What a call asks for beyond
+    the budget is cut where it is worth least; so a call that fills the budget has the gradient scheduler's answer.
+    """
+
+    def __init__(self, fairness: float = 1.0) -> None:
+        self._fairness = fairness
+        self._log_price = math.inf  # nobody has bought yet
+
+    def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
+        del rng
+        weights = [log_weight(client, self._fairness) for client in clients]
+        floors = floors_within(clients, budget.tokens)
+        if self._log_price == math.inf:
+            first = greedy_grants(clients, budget.tokens, self._fairness)
+            self._log_price = min(_last_worths(clients, weights, floors, first), default=math.inf)
+        wanted = [
+            max(floor, min(client.max_grant, num_surviving(client, self._log_price - weight)))
+            for client, weight, floor in zip(clients, weights, floors, strict=True)
+        ]
+        if budget.tokens > 0:
+            self._steer(sum(wanted) / budget.tokens, map(_is_open, clients, wanted))
+        return _cut(clients, weights, floors, wanted, budget.tokens)
+
+    def _steer(self, asked: float, is_open: Iterable[bool]) -> None:
+        """The price after a call that asked for so many budgets; it only falls while it would sell anything."""
+        if asked > AIM or any(is_open):
+            self._log_price += GAIN * min(1.0, asked - AIM)
+
+
+def num_surviving(client: ClientView, log_chance: float) -> int:
+    """How many draft tokens of a client survive with at least this chance, its cap aside; O(log of its curve)."""
+    curve = client.survival
+    if log_chance > 0.0:
+        return 0
+    if curve and (curve[-1] <= 0.0 or math.log(curve[-1]) < log_chance):
+        return bisect_right(curve, -math.exp(log_chance), key=lambda chance: -chance)
+    if client.acceptance_rate <= 0.0:
+        return len(curve)
+    known = math.log(curve[-1]) if curve else 0.0
+    return len(curve) + math.floor((log_chance - known) / math.log(client.acceptance_rate))
+
+
+def _last_worths(
+    clients: Sequence[ClientView], weights: Sequence[float], floors: Sequence[int], grants: Sequence[int]
+) -> list[float]:
+    """The log of what the last token is worth of every grant above its floor."""
+    return [
+        weight + log_survival(client, grant)
+        for client, weight, floor, grant in zip(clients, weights, floors, grants, strict=True)
+        if grant > floor
+    ]
+
+
+def _is_open(client: ClientView, grant: int) -> bool:
+    """Whether a lower price would sell the client another token."""
+    return grant < client.max_grant and client.weight > 0.0 and log_survival(client, grant + 1) > NOTHING
+
+
+def _cut(
+    clients: Sequence[ClientView],
+    weights: Sequence[float],
+    floors: Sequence[int],  # together at most num_tokens
+    wanted: Sequence[int],
+    num_tokens: int,
+) -> list[int]:
+    """The grants less the tokens beyond `num_tokens`: the least worth; of equal ones a larger grant's or a later's."""
+    grants = list(wanted)
+    excess = sum(wanted) - num_tokens
+    if excess <= 0:
+        return grants
+    heap = [
+        (weights[i] + log_survival(client, grants[i]), -grants[i], -i)
+        for i, client in enumerate(clients)
+        if grants[i] > floors[i]
+    ]
+    heapq.heapify(heap)
+    for _ in range(excess):
+        i = -heap[0][2]
+        grants[i] -= 1
+        if grants[i] > floors[i]:
+            heapq.heapreplace(heap, (weights[i] + log_survival(clients[i], grants[i]), -grants[i], -i))
+        else:
+            heapq.heappop(heap)
+    return grants

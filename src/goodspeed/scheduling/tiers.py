@@ -1,0 +1,35 @@
+"""Tiers by accepted length: the heuristic by which serving engines adapt the length of their drafts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.scheduling.filling import fill, shares_of
+
+TIERS = (1, 3, 7, 15, 31, 63)
+"""The first three are SGLang's default candidates; further ones for clients with several streams."""
+SLACK = 0.5
+
+
+class TiersScheduler:
+    """The least tier that a client's accepted length, a moving average, does not fill.
+
+    After SGLang's adaptive speculative decoding (moving average of the accepted draft length, tiers 1, 3, 7), for every
+    client by itself: a step up where nearly every draft token of the tier is accepted, a step down where the tier below
+    would have held them. Serving engines know no budget: where the tiers exceed it the longest are cut, to one length.
+    """
+
+    def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
+        del rng
+        shares = [
+            replace(share, cap=max(share.floor, min(share.cap, tier(client.goodput - 1.0))))
+            for share, client in zip(shares_of(clients, [1.0] * len(clients), budget.tokens), clients, strict=True)
+        ]
+        return fill(shares, budget.tokens)
+
+
+def tier(accepted_length: float) -> int:
+    """The least tier that holds this mean accepted length with some slack, else the highest."""
+    return next((one for one in TIERS if accepted_length <= one - SLACK), TIERS[-1])
