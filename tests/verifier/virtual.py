@@ -147,10 +147,18 @@ class VirtualVerifier:
 
 
 class VirtualDrafter:
-    """Opens streams, and proposes whatever is granted after a gap. `texts` has what is finished, by stream."""
+    """Opens streams, and proposes whatever is granted after a gap and drafting_s per token.
+
+    `texts` has what is finished, by stream.
+    """
 
     def __init__(
-        self, verifier: VirtualVerifier, name: str, acceptance_rate: float, gap_s: Callable[[], float] = lambda: 0.002
+        self,
+        verifier: VirtualVerifier,
+        name: str,
+        acceptance_rate: float,
+        gap_s: Callable[[], float] = lambda: 0.002,
+        drafting_s: float = 0.0,
     ) -> None:
         self.texts: dict[int, list[int]] = {}
         self.errors: list[Error] = []
@@ -158,6 +166,7 @@ class VirtualDrafter:
         self._verifier = verifier
         self._drafts = ToyDraft(acceptance_rate)
         self._gap_s = gap_s
+        self._drafting_s = drafting_s
         self._streams: dict[int, DrafterStream] = {}
         self._drafted: set[int] = set()  # open in the draft engine
         self._conn = verifier.connect(self._on_message)
@@ -201,11 +210,12 @@ class VirtualDrafter:
             del self._streams[verdict.stream]
         elif stream.opening.mode is Mode.DISTRIBUTED:
             conn, epoch = self._conn, stream.opening.epoch
-            self._verifier.after(self._gap_s(), lambda: self._propose(conn, verdict.stream, epoch))
+            delay_s = self._gap_s() + self._drafting_s * stream.max_draft
+            self._verifier.after(delay_s, lambda: self._propose(conn, verdict.stream, epoch))
 
     def _propose(self, conn: int, stream_id: int, epoch: int) -> None:
         stream = self._streams.get(stream_id)
         if stream is None or conn != self._conn or stream.opening.epoch != epoch:
             return
         draft = self._drafts.draft([DraftRequest(stream_id, stream.max_draft)])[0]
-        self._verifier.tell(self._conn, stream.propose(draft, drafting_s=0.0))
+        self._verifier.tell(self._conn, stream.propose(draft, self._drafting_s * len(draft.tokens)))

@@ -1,0 +1,128 @@
+"""The time-aware scheduler against brute force of what it says to maximise, and in the cases that make its point."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.scheduling.time_aware import TimeAwareScheduler
+
+RNG = np.random.default_rng(0)
+
+
+def grants_of(clients: Sequence[ClientView], budget: Budget) -> list[int]:
+    return TimeAwareScheduler().grants(clients, budget, RNG)
+
+
+def survival_of(client: ClientView, length: int) -> float:
+    known = len(client.survival)
+    if length <= known:
+        return client.survival[length - 1]
+    return (client.survival[-1] if known else 1.0) * client.acceptance_rate ** (length - known)
+
+
+def tokens_of(client: ClientView, grant: int) -> float:
+    return 1.0 + sum(survival_of(client, j) for j in range(1, grant + 1))
+
+
+def utility(clients: Sequence[ClientView], budget: Budget, grants: Sequence[int]) -> float:
+    """The objective as docs/time_aware.md writes it."""
+    if budget.is_barrier:
+        arrival_s = max(c.gap_s + c.drafting_s * s for c, s in zip(clients, grants, strict=True))
+        round_s = arrival_s + budget.step_s + budget.token_s * sum(grants)
+        return sum(c.weight * math.log(tokens_of(c, s) / round_s) for c, s in zip(clients, grants, strict=True))
+    total = 0.0
+    for client, grant in zip(clients, grants, strict=True):
+        round_s = client.gap_s + client.verify_s + (client.drafting_s + budget.token_s) * grant
+        total += client.weight * math.log(tokens_of(client, grant) / round_s)
+        total -= budget.token_s * (client.company - client.weight) * grant / round_s
+    return total
+
+
+def brute_force(clients: Sequence[ClientView], budget: Budget) -> float:
+    ranges = [range(c.min_grant, c.max_grant + 1) for c in clients]
+    return max(utility(clients, budget, s) for s in itertools.product(*ranges) if sum(s) <= budget.tokens)
+
+
+def random_case(rng: np.random.Generator, is_barrier: bool) -> tuple[list[ClientView], Budget]:
+    num_clients = int(rng.integers(1, 4))
+    clients = []
+    for _ in range(num_clients):
+        curve = np.cumprod(rng.uniform(0.2, 1.0, int(rng.integers(0, 5))))
+        weight = float(rng.uniform(0.5, 2.0))
+        max_grant = int(rng.integers(0, 9))
+        clients.append(
+            ClientView(
+                acceptance_rate=float(rng.uniform(0.05, 0.95)),
+                goodput=2.0,
+                weight=weight,
+                max_grant=max_grant,
+                min_grant=int(rng.integers(0, 2)) * min(1, max_grant),
+                survival=tuple(curve.tolist()),
+                gap_s=float(rng.uniform(0.002, 0.1)),
+                drafting_s=float(rng.choice([0.0, 0.001, 0.008, 0.02])),
+                verify_s=float(rng.uniform(0.01, 0.06)),
+                company=weight * float(rng.uniform(1.0, 5.0)),
+            )
+        )
+    budget = Budget(int(rng.integers(3, 15)), 0.02, float(rng.choice([0.0, 0.00005, 0.0009, 0.006])), is_barrier)
+    return clients, budget
+
+
+@pytest.mark.parametrize(("is_barrier", "largest_gap", "share_exact"), [(False, 1e-3, 0.97), (True, 1e-9, 1.0)])
+def test_utility_is_that_of_brute_force(is_barrier: bool, largest_gap: float, share_exact: float) -> None:
+    """Exact behind a barrier. Apart, greedy is not proven exact: nearly always, and else within 0.001 of the log."""
+    rng = np.random.default_rng(3)
+    gaps = []
+    for _ in range(300):
+        clients, budget = random_case(rng, is_barrier)
+        grants = grants_of(clients, budget)
+        assert all(c.min_grant <= s <= c.max_grant for c, s in zip(clients, grants, strict=True))
+        assert sum(grants) <= budget.tokens
+        gaps.append(brute_force(clients, budget) - utility(clients, budget, grants))
+    assert min(gaps) > -1e-9
+    assert np.mean(np.array(gaps) < 1e-9) >= share_exact
+    assert max(gaps) < largest_gap
+
+
+NEAR = ClientView(acceptance_rate=0.7, goodput=2.0, gap_s=0.005, verify_s=0.03, company=3.0)
+FAR = replace(NEAR, gap_s=0.2)
+
+
+def test_the_far_client_gets_the_longer_grant() -> None:
+    near, far = grants_of([NEAR, FAR], Budget(32, 0.02, 0.001))
+    assert far > near > 0
+
+
+def test_a_slow_drafter_is_granted_less() -> None:
+    slow, quick = grants_of([replace(NEAR, drafting_s=0.02), NEAR], Budget(32, 0.02, 0.001))
+    assert slow < quick
+
+
+def test_tokens_that_cost_more_than_they_bring_are_not_granted_though_there_is_room() -> None:
+    assert sum(grants_of([NEAR, NEAR], Budget(32, 0.02, 0.002))) < 16
+    assert grants_of([NEAR, NEAR], Budget(32, 0.02, 0.1)) == [0, 0]
+
+
+def test_the_more_wait_for_a_step_the_less_is_granted() -> None:
+    alone, crowded = grants_of([replace(NEAR, company=1.0), replace(NEAR, company=8.0)], Budget(64, 0.02, 0.001))
+    assert crowded < alone
+
+
+def test_without_any_time_known_the_budget_goes_where_most_survives() -> None:
+    sure, unsure = replace(NEAR, gap_s=0.0, verify_s=0.0), ClientView(acceptance_rate=0.3, goodput=2.0)
+    grants = grants_of([sure, unsure], Budget(8))
+    assert sum(grants) == 8
+    assert grants[0] > grants[1]
+
+
+def test_behind_a_barrier_drafting_is_free_while_others_are_further_away() -> None:
+    near = replace(NEAR, drafting_s=0.02)
+    together = grants_of([near, FAR], Budget(32, 0.02, 0.0001, is_barrier=True))
+    apart = grants_of([near, FAR], Budget(32, 0.02, 0.0001))
+    assert together[0] > apart[0]
+    assert near.gap_s + near.drafting_s * together[0] <= FAR.gap_s + near.drafting_s
