@@ -24,13 +24,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--rounds", type=int, default=600, help="of every client")
     parser.add_argument("--quick", action="store_true", help="one seed, 40 rounds of N = 4, C = 24")
+    parser.add_argument(
+        "--written", action="store_true", help="answers are written once and replayed: utilities, but no times"
+    )
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    campaign = Campaign(args.configs, args.arms, args.seeds, args.rounds, seconds=900.0)
+    campaign = Campaign(args.configs, args.arms, args.seeds, args.rounds, 900.0, args.written)
     if args.quick:
-        campaign = Campaign(["n4-c24"], args.arms, [1], 40, seconds=60.0)
+        campaign = Campaign(["n4-c24"], args.arms, [1], 40, 60.0, args.written)
     target = TargetConfig(model=args.model, dtype=args.dtype, threads=args.threads)
     carry_out(campaign, target, args.output, lambda line: print(line, flush=True))
 

@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from runs.live.lessons import asked, lessons, teach
 from runs.live.setups import SETUPS, Device, Setup
+from runs.live.written import Texts, WrittenTarget
 
 from goodspeed.bench.live.measures import time_split
 from goodspeed.bench.live.recording import Recording
@@ -18,6 +20,9 @@ from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
+
+MOST_PER_ROUND = 8
+"""Tokens per round for which a user's prompts are known ahead, so that answers are written many at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Campaign:
     seeds: Sequence[int]
     rounds: int  # per client; 0: only time counts
     seconds: float  # per run, at most
+    is_written: bool = False
+    """Verdicts come from texts that the target wrote before (runs/live/written.py)."""
 
     def runs(self) -> Iterator[Run]:
         """Seed by seed, so that an unfinished campaign has whole comparisons; each seed begins with the next arm."""
@@ -77,6 +84,7 @@ class Stage:
 
     def __init__(self, target: LiveTarget, model: str, folder: Path) -> None:
         self._target = target
+        self._folder = folder
         self._tokenizer = Tokenizer.load(locate(model))
         self._lessons = folder / "lessons"
 
@@ -85,9 +93,19 @@ class Stage:
         setup = SETUPS[run.setup]
         clients = [self._client(device, run.seed) for device in setup.devices]
         plan = LivePlan(setup.max_tokens, campaign.rounds, campaign.seconds, run.seed)
-        recording = asyncio.run(run_live(self._target, setup.core(run.arm, run.seed), clients, plan))
-        recording.setup |= {"setup": run.setup, "arm": run.arm, "seed": run.seed, **_where(), **_what(setup)}
+        target = self._written(run, campaign.rounds) if campaign.is_written else self._target
+        recording = asyncio.run(run_live(target, setup.core(run.arm, run.seed), clients, plan))
+        recording.setup |= {"setup": run.setup, "arm": run.arm, "seed": run.seed, "is_written": campaign.is_written}
+        recording.setup |= {**_where(), **_what(setup)}
         return recording
+
+    def _written(self, run: Run, num_rounds: int) -> LiveTarget:
+        setup = SETUPS[run.setup]
+        texts = Texts(self._target.engine, setup.max_tokens, self._folder / "texts")
+        num_prompts = MOST_PER_ROUND * num_rounds // setup.max_tokens
+        for device in setup.devices:
+            texts.expect(list(islice(asked(self._tokenizer, device.domain, run.seed, device.num_lessons), num_prompts)))
+        return LiveTarget(WrittenTarget(texts, self._target.engine.info), self._target.thread)
 
     def _client(self, device: Device, seed: int) -> LiveClient:
         engine = draft_engine(DraftConfig(engine=device.draft), self._target.engine.info.vocab_size)

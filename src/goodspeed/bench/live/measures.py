@@ -66,6 +66,12 @@ def wall_s_per_token(recording: Recording) -> float:
     return time_split(recording.steps).total / sum(sum(client.committed) for client in recording.clients)
 
 
+def efficiency(recording: Recording) -> float:
+    """Committed tokens per token that a verification looked at: the drafts, and one of the target's own a round."""
+    rounds = [(client, i) for client in recording.clients for i in client.rounds]
+    return sum(client.committed[i] for client, i in rounds) / sum(client.verified[i] + 1 for client, i in rounds)
+
+
 def per_second(client: ClientRounds, from_s: float, until_s: float) -> float:
     """Tokens committed per second between two times of the run."""
     committed = sum(n for n, at_s in zip(client.committed, client.at_s, strict=True) if from_s < at_s <= until_s)
