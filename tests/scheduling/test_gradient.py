@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from goodspeed.scheduling.base import Budget, ClientView, Scheduler
-from goodspeed.scheduling.estimators import CensoredEstimator
+from goodspeed.scheduling.estimators.decaying import censored_estimator
 from goodspeed.scheduling.fixed import FixedScheduler
 from goodspeed.scheduling.gradient import GradientScheduler, greedy_grants
 from goodspeed.scheduling.random import RandomScheduler
@@ -147,7 +147,7 @@ ACCEPTANCE_RATES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.85, 0.4, 0.75)
 def long_run_goodput(scheduler: Scheduler, num_rounds: int = 1500) -> np.ndarray:
     """Mean goodput of eight geometric clients who share 20 tokens, acceptance estimated online."""  # [8] float64
     rng = np.random.default_rng(11)
-    estimators = [CensoredEstimator(beta=0.1, eta=0.05) for _ in ACCEPTANCE_RATES]
+    estimators = [censored_estimator(beta=0.1, eta=0.05) for _ in ACCEPTANCE_RATES]
     committed = np.zeros(len(ACCEPTANCE_RATES))
     for _ in range(num_rounds):
         views = [ClientView(e.acceptance_rate, e.goodput) for e in estimators]

@@ -1,0 +1,70 @@
+"""When did the load last change? Run lengths, and how likely each is (Adams and MacKay, arXiv 0710.3742).
+
+Before every round the client's acceptance may change, with a small probability: everything seen before is then void. So
+each past round is a candidate for the last change; its hypothesis holds the evidence since, and is believed as far as
+that evidence explains the outcomes. Steady load: the oldest is believed, and a round's weight in the estimate falls as
+1/t. A change: the old hypothesis explains the new outcomes badly, a young one takes over within as many rounds as the
+change is visible in, and the estimate moves fast again. No step size, no threshold.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from goodspeed.scheduling.estimators.evidence import Evidence
+
+CHANGE_PROBABILITY = 0.001
+"""Per round; so a change is believed once it explains the outcomes better by a factor of 1000."""
+MOST_HYPOTHESES = 4
+"""Neighbours merge: ages of, say, 1, 5, 40 and 800 rounds tell all that matters (docs/estimators.md)."""
+
+
+@dataclass(slots=True)
+class Hypothesis:
+    """The load last changed `num_rounds` rounds ago."""
+
+    evidence: Evidence  # of the rounds since
+    probability: float
+    num_rounds: int = 0
+
+
+class RunLengths:
+    """The hypotheses, the oldest first; their probabilities sum to 1. `fresh` makes the evidence of no rounds."""
+
+    def __init__(self, fresh: Callable[[], Evidence]) -> None:
+        self._fresh = fresh
+        self._hypotheses = [Hypothesis(fresh(), 1.0)]
+
+    def __iter__(self) -> Iterator[Hypothesis]:
+        return iter(self._hypotheses)
+
+    def expect_change(self, probability: float, fresh: Evidence) -> None:
+        """A change is this likely right now; `fresh` is what would then be known."""
+        for hypothesis in self._hypotheses:
+            hypothesis.probability *= 1.0 - probability
+        self._hypotheses.append(Hypothesis(fresh, probability))
+        self._merge()
+
+    def observe(self, num_proposed: int, num_accepted: int) -> None:
+        """One more round with draft tokens."""
+        self.expect_change(CHANGE_PROBABILITY, self._fresh())
+        total = 0.0
+        for hypothesis in self._hypotheses:
+            hypothesis.probability *= hypothesis.evidence.likelihood(num_proposed, num_accepted)
+            total += hypothesis.probability
+            hypothesis.evidence.observe(num_proposed, num_accepted)
+            hypothesis.num_rounds += 1
+        for hypothesis in self._hypotheses:
+            hypothesis.probability /= total
+
+    def _merge(self) -> None:
+        """Of the two neighbours most alike in age keep the more probable, for both."""
+        if len(self._hypotheses) <= MOST_HYPOTHESES:
+            return
+        ages = [hypothesis.num_rounds + 1 for hypothesis in self._hypotheses]
+        younger = min(range(1, len(ages)), key=lambda i: ages[i - 1] / ages[i])
+        pair = self._hypotheses[younger - 1 : younger + 1]
+        kept = max(pair, key=lambda hypothesis: hypothesis.probability)
+        kept.probability = pair[0].probability + pair[1].probability
+        if younger == 1:
+            kept.num_rounds = pair[0].num_rounds  # the oldest stays the oldest: ages keep spanning all rounds
+        self._hypotheses[younger - 1 : younger + 1] = [kept]

@@ -1,0 +1,54 @@
+"""Estimators of a fixed pace: counts of judged tokens decay by eta, goodput is smoothed by beta (the paper's eq. 4)."""
+
+from collections.abc import Sequence
+
+from goodspeed.scheduling.estimators.evidence import Evidence, GeometricEvidence, SurvivalEvidence
+from goodspeed.scheduling.estimators.prior import INITIAL_GOODPUT
+
+
+class DecayingEstimator:
+    """Counts decay per round that proposed; a round without draft tokens says nothing about acceptance.
+
+    It still commits one token, so X falls towards 1, which raises the client's marginal gain.
+    """
+
+    def __init__(self, evidence: Evidence, beta: float, eta: float) -> None:
+        self._evidence = evidence
+        self._beta = beta
+        self._eta = eta
+        self._goodput = INITIAL_GOODPUT
+        self._num_positions = 0
+        self._survival: Sequence[float] = ()
+
+    @property
+    def acceptance_rate(self) -> float:
+        return self._evidence.acceptance_rate
+
+    @property
+    def goodput(self) -> float:
+        return self._goodput
+
+    @property
+    def survival(self) -> Sequence[float]:
+        return self._survival
+
+    def on_stream(self) -> None:
+        """One curve for all prompts."""
+
+    def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
+        self._goodput += self._beta * (num_accepted + 1 - self._goodput)
+        if num_proposed:
+            self._evidence.decay(1.0 - self._eta)
+            self._evidence.observe(num_proposed, num_accepted)
+            self._num_positions = max(self._num_positions, num_proposed)
+            self._survival = self._evidence.survival(self._num_positions)
+
+
+def censored_estimator(beta: float, eta: float) -> DecayingEstimator:
+    """Geometric acceptance: accepted / judged."""
+    return DecayingEstimator(GeometricEvidence(), beta, eta)
+
+
+def survival_estimator(beta: float, eta: float) -> DecayingEstimator:
+    """Acceptance by position: Kaplan-Meier with decay."""
+    return DecayingEstimator(SurvivalEvidence(), beta, eta)
