@@ -1,0 +1,176 @@
+"""`goodspeed fluid`: the theory, checked numerically."""
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from goodspeed.bench.machine import this_machine
+from goodspeed.config import add_flags, from_args, option
+from goodspeed.errors import ConfigError
+from goodspeed.fluid.convergence import Spot
+from goodspeed.fluid.study import QUICK, SHOWN_TIMES, Check, Plan, Study, study
+from goodspeed.fluid.tracking import Tracking
+from goodspeed.fluid.update import Update, towards
+from goodspeed.protocol.plain import to_plain
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+SCHEMA = 1
+WIDTH = 120
+PLOTS = (".svg", ".png", ".pdf")
+
+
+@dataclass(frozen=True, slots=True)
+class FluidConfig:
+    """What is checked."""
+
+    quick: bool = option(False, "few runs and few step sizes: seconds instead of a minute")
+    seed: int = option(0, "of the runs")
+    json: str = option("", "file for all figures; - is standard output")
+    plot: str = option("", "file for the plot, .svg or .png; needs goodspeed[plots]")
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}, expected 0 or more")
+        if self.plot and Path(self.plot).suffix not in PLOTS:
+            raise ConfigError(f"plot is {self.plot!r}, expected a file that ends in {', '.join(PLOTS)}")
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `fluid`."""
+    parser = subparsers.add_parser(
+        "fluid",
+        help="the theory, checked numerically",
+        description="Solve the long-run problem, integrate the fluid limit, run the recursion with smaller and smaller "
+        "steps, and hold drifting runs against the derived bounds (docs/theory.md). Exit code 1 if a bound is broken.",
+        epilog="example: goodspeed fluid --plot fluid.svg --json fluid.json",
+    )
+    add_flags(parser, FluidConfig)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    return run(from_args(FluidConfig, args))
+
+
+def run(config: FluidConfig, update: Update = towards) -> int:
+    """Check, show, write; `update` is the recursion's step. The exit code."""
+    console = Console(stderr=config.json == "-")
+    wide = console if console.is_terminal else Console(stderr=config.json == "-", width=WIDTH)
+    plot_study = _plotter() if config.plot else None
+    began = time.perf_counter()
+    with Console(stderr=True).status("checking ..."):
+        found = study(QUICK if config.quick else Plan(), np.random.default_rng(config.seed), update)
+    took_s = time.perf_counter() - began
+    if config.json:
+        _write_json(found, config.json, took_s)
+    if plot_study:
+        plot_study(found, Path(config.plot))
+    for table in (_optimum_table(found), _fluid_table(found), _sweep_table(found), _tracking_table(found)):
+        wide.print(table)
+    wide.print(_checks_table(found.checks))
+    num_broken = sum(not check.holds for check in found.checks)
+    wide.print(f"{len(found.checks) - num_broken} of {len(found.checks)} checks hold; {took_s:.1f} s.")
+    return 1 if num_broken else 0
+
+
+def _plotter() -> Callable[[Study, Path], None]:
+    """Raises ConfigError without matplotlib, before anything is computed."""
+    try:
+        plotter: Callable[[Study, Path], None] = importlib.import_module("goodspeed.fluid.plot").plot_study
+    except ImportError as error:
+        raise ConfigError(f"a plot needs matplotlib ({error}): pip install 'goodspeed[plots]'") from error
+    return plotter
+
+
+def _write_json(found: Study, file: str, took_s: float) -> None:
+    report = {
+        "schema": SCHEMA,
+        "command": sys.argv,
+        "machine": to_plain(this_machine()),
+        "took_s": took_s,
+        "problem": to_plain(found.problem),
+        "optimum": to_plain(found.optimum),
+        "fluid": [
+            {"start": start.name, "times": SHOWN_TIMES, "distances": start.distances.tolist()} for start in found.starts
+        ],
+        "known_acceptance": to_plain(found.known),
+        "estimated_acceptance": to_plain(found.estimated),
+        "tracking": to_plain(found.tracking),
+        "checks": [{**to_plain(check), "holds": bool(check.holds)} for check in found.checks],
+    }
+    text = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+    if file == "-":
+        sys.stdout.buffer.write(text)
+        return
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Path(file).write_bytes(text)
+
+
+def _optimum_table(found: Study) -> Table:
+    best = found.optimum
+    table = Table("client", title=f"The optimum: U* = {best.utility:.4f}, certified gap {best.gap:.1e}")
+    for rate in found.problem.acceptance_rates:
+        table.add_column(f"a = {rate:g}", justify="right")
+    table.add_row("x*, tokens a round", *(f"{goodput:.3f}" for goodput in best.goodputs))
+    table.add_row("mean grant", *(f"{grant:.3f}" for grant in best.grants))
+    return table
+
+
+def _fluid_table(found: Study) -> Table:
+    table = Table("|x(t) - x*| from", *(f"t = {time:g}" for time in SHOWN_TIMES), title="The fluid path")
+    for start in found.starts:
+        table.add_row(start.name, *(f"{distance:.4f}" for distance in start.distances))
+    return table
+
+
+def _sweep_table(found: Study) -> Table:
+    columns = ("acceptance", "beta", "eta", "Pr(X far)", "Pr(window far)", "mean |X - x*|", "U(window's mean)")
+    table = Table(*columns, title="Theorems 1 and 4: smaller steps")
+    for name, spots in (("known", found.known), ("estimated", found.estimated)):
+        for spot in spots:
+            table.add_row(name, *_sweep_row(spot))
+    return table
+
+
+def _sweep_row(spot: Spot) -> list[str]:
+    eta = "-" if spot.eta is None else f"{spot.eta:.4f}"
+    chances = (f"{spot.far_probability:.3f}", f"{spot.window_far_probability:.3f}")
+    return [f"{spot.beta:g}", eta, *chances, f"{spot.mean_distance:.3f}", f"{spot.window_utility:.3f}"]
+
+
+def _tracking_table(found: Study) -> Table:
+    columns = ("beta", "drift", "error", "runs", "largest gap", "certificate", "mean gap", "certificate", "in advance")
+    caption = (
+        "Gaps U*(t) - U(X(t)) of settled rounds: the largest of any run beside the mean certificate of a run; "
+        "the largest mean over runs beside its certificate, and beside the bound that knows nothing of the runs."
+    )
+    table = Table(*columns, title="Drift: gaps and their bounds", caption=caption, caption_justify="left")
+    for tracking in found.tracking:
+        table.add_row(*_tracking_row(tracking))
+    return table
+
+
+def _tracking_row(one: Tracking) -> list[str]:
+    setting = [f"{one.beta:g}", f"{one.speed:g}", f"{one.error:g}", f"{one.num_holding} of {one.num_runs} within"]
+    values = (one.largest_gap, one.mean_certificate, one.largest_mean_gap, one.largest_mean_bound, one.mean_limit)
+    return [*setting, *(f"{value:.3f}" for value in values)]
+
+
+def _checks_table(checks: Sequence[Check]) -> Table:
+    table = Table("check", "measured", "", "limit", "", title="Checks")
+    for check in checks:
+        verdict = "[green]holds[/green]" if check.holds else "[red]BROKEN[/red]"
+        table.add_row(check.name, f"{check.measured:.4g}", check.relation, f"{check.limit:.4g}", verdict)
+    return table
