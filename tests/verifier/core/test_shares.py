@@ -1,0 +1,127 @@
+"""What the scheduler sees of clients, and what configuration entitles them to."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
+
+from goodspeed.config import from_mapping
+from goodspeed.engine.base import Verify
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.messages import Mode
+from goodspeed.scheduling.base import ClientView
+from goodspeed.verifier.core.client import Client
+from goodspeed.verifier.core.config import ClientConfig, CoreConfig
+from goodspeed.verifier.core.grants import view_client
+
+
+class Curve:
+    """An estimator that says what it is told; counts prompts."""
+
+    acceptance_rate = 0.49
+    goodput = 2.0
+
+    def __init__(self, survival: Sequence[float] = ()) -> None:
+        self.survival = survival
+        self.num_prompts = 0
+
+    def on_stream(self) -> None:
+        self.num_prompts += 1
+
+    def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
+        """Nothing changes."""
+
+
+def view(num_streams: int, survival: Sequence[float] = (), share: ClientConfig | None = None) -> ClientView:
+    client = Client("edge", Curve(survival), share=share or ClientConfig())
+    client.pace.on_proposal(0.13, 0.03, 3)
+    client.pace.on_verdict(0.02, 3.0)
+    return view_client(client, num_streams, max_proposal=4)
+
+
+def test_a_view_carries_times_and_rights() -> None:
+    seen = view(1, share=ClientConfig("edge", 2.0, 1, 3))
+    assert (seen.weight, seen.min_grant, seen.max_grant, seen.company) == (2.0, 1, 3, 3.0)
+    assert (seen.gap_s, seen.drafting_s, seen.verify_s) == pytest.approx((0.1, 0.01, 0.02))
+
+
+def test_streams_take_turns_on_the_survival_curve() -> None:
+    seen = view(2, survival=(0.8, 0.5))
+    assert list(seen.survival) == [0.8, 0.8, 0.5, 0.5]
+    assert (seen.acceptance_rate, seen.goodput, seen.max_grant) == pytest.approx((0.7, 4.0, 8))
+    assert seen.drafting_s == pytest.approx(0.005)
+
+
+def run_pair(first: ClientConfig, second: ClientConfig, budget: int) -> list[int]:
+    """Draft tokens verified for two like drafters."""
+    verifier = VirtualVerifier(CoreConfig(budget=budget, clients=(first, second)), roomy_info())
+    for name in ("first", "second"):
+        VirtualDrafter(verifier, name, 0.7).open(opening(1, max_tokens=100_000))
+    verifier.run(5.0)
+    return [client.num_proposed for client in verifier.core.stats().clients]
+
+
+def test_a_client_of_more_weight_is_granted_more() -> None:
+    heavy, light = run_pair(ClientConfig("first", 4.0), ClientConfig("second"), budget=6)
+    assert heavy > 1.3 * light
+
+
+def test_floor_and_cap_hold_in_every_round() -> None:
+    capped, kept = run_pair(ClientConfig("first", cap=1), ClientConfig("second", floor=6), budget=7)
+    assert kept > 5 * capped > 0
+
+
+def test_an_entry_without_a_name_is_for_everybody_else() -> None:
+    config = CoreConfig(clients=(ClientConfig("", 0.5), ClientConfig("edge", 2.0)))
+    assert [config.client(name).weight for name in ("edge", "another")] == [2.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clients": [{"name": "a", "weight": 0.0}]}, "weight of client 'a' is 0.0"),
+        ({"clients": [{"floor": 3, "cap": 2}]}, "floor and cap of client '' are 3 and 2"),
+        ({"clients": [{"name": "a"}, {"name": "a"}]}, "client 'a' has several entries"),
+        ({"clients": [{"wieght": 1.0}]}, "did you mean 'weight'"),
+        ({"binding": "lat"}, "did you mean 'late'"),
+        ({"overcommit": 0.5}, "overcommit is 0.5, expected 1 or more"),
+    ],
+)
+def test_wrong_rights_are_errors_that_name_the_value(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(CoreConfig, options)
+
+
+def test_grants_promise_no_more_than_the_overcommitted_budget() -> None:
+    verifier = VirtualVerifier(CoreConfig(budget=6, overcommit=2.0, batching="barrier", scheduler="fixed"))
+    for i in range(3):
+        VirtualDrafter(verifier, f"drafter {i}", 0.7).open(opening(1, max_tokens=200))
+    verifier.run(1.0)
+    assert sum(client.grant for client in verifier.core.stats().clients) == 12
+    drafted = [sum(len(w.draft_tokens) for w in batch.work if isinstance(w, Verify)) for batch in verifier.batches]
+    assert max(drafted) == 6
+
+
+def test_a_new_prompt_is_told_to_the_estimator_and_a_resumed_text_is_not() -> None:
+    verifier = VirtualVerifier()
+    drafter = VirtualDrafter(verifier, "edge", 0.7)
+    (client,) = verifier.core.stats().clients
+    client.estimator = curve = Curve()
+    drafter.open(opening(1, max_tokens=500))
+    verifier.run(0.2)
+    drafter.open(opening(2, max_tokens=20))
+    verifier.run(0.1)
+    assert curve.num_prompts == 2
+    drafter.reconnect("edge")
+    verifier.run(0.1)
+    assert curve.num_prompts == 2
+
+
+def test_a_fused_stream_is_no_prompt_of_the_drafter() -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    (client,) = verifier.core.stats().clients
+    client.estimator = curve = Curve()
+    verifier.tell(conn, replace(opening(1), mode=Mode.FUSED))
+    assert curve.num_prompts == 0
