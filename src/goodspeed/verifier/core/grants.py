@@ -7,7 +7,7 @@ import numpy as np
 from goodspeed.engine.base import StreamKey
 from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.exploration import exploration_grants
-from goodspeed.scheduling.policies import SCHEDULERS
+from goodspeed.scheduling.policies import PER_BATCH, SCHEDULERS
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.step_time import StepTime
@@ -19,9 +19,11 @@ class GrantSharing:
 
     def __init__(self, config: CoreConfig) -> None:
         self._num_tokens = int(config.budget * config.overcommit)
+        self._is_per_batch = config.scheduler in PER_BATCH
         self._is_barrier = config.batching == "barrier"
         self._max_proposal = config.max_proposal
         self._scheduler = SCHEDULERS[config.scheduler]()
+        self._is_per_batch = config.scheduler in PER_BATCH
         self._rng = np.random.default_rng(config.seed)
 
     def share(
@@ -30,15 +32,20 @@ class GrantSharing:
         heard: Collection[Client],  # those who will hear their grant now
         step_time: StepTime,
     ) -> dict[StreamKey, int]:
-        """The grant of every stream; sets the clients' grants, together at most what may be promised."""
-        clients = list(active)
+        """The grants of the clients' streams; sets the clients' grants, together at most what may be promised.
+
+        All who draft share it, and are answered; by a per-batch scheduler only those who hear.
+        """
+        clients = [client for client in active if client in heard or not self._is_per_batch]
         starved = [client.starved_rounds * (client in heard and client.share.cap > 0) for client in clients]
         reserved = exploration_grants(starved, self._num_tokens)
         views = [
             view_client(client, len(active[client]), self._max_proposal, extra)
             for client, extra in zip(clients, reserved, strict=True)
         ]
-        shared = self._scheduler.grants(views, self._budget(active, sum(reserved), step_time), self._rng)
+        num_reserved = sum(reserved)
+        budget = self._budget(sum(len(active[client]) for client in clients) + num_reserved, num_reserved, step_time)
+        shared = self._scheduler.grants(views, budget, self._rng)
         grants: dict[StreamKey, int] = {}
         for client, extra, grant in zip(clients, reserved, shared, strict=True):
             client.grant = grant + extra
@@ -47,10 +54,11 @@ class GrantSharing:
             grants.update(_split(client, active[client]))
         return grants
 
-    def _budget(self, active: Mapping[Client, Sequence[Stream]], reserved: int, step_time: StepTime) -> Budget:
+    def _budget(self, num_others: int, num_reserved: int, step_time: StepTime) -> Budget:
+        """`num_others`: tokens that are in the batch whatever the scheduler grants."""
         return Budget(
-            tokens=self._num_tokens - reserved,
-            step_s=step_time.predict(sum(map(len, active.values())) + reserved),
+            tokens=self._num_tokens - num_reserved,
+            step_s=step_time.predict(num_others),
             token_s=step_time.token_s,
             is_barrier=self._is_barrier,
         )
