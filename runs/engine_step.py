@@ -1,6 +1,6 @@
 """Step time of the torch engine beside Hugging Face transformers and vLLM's CPU build, in one run.
 
-    python runs/engine_step.py --vllm-python ~/vllm/bin/python        # bf16, 2 threads; without it: ours and transformers
+    python runs/engine_step.py --vllm-python ~/vllm/bin/python        # bf16, 2 threads; without: ours, transformers
     python runs/engine_step.py --engines ours --model llama-3.1-8b --device cuda     # random weights of that shape
 
 Streams x new tokens of each: a verification of 7 wrong draft tokens for 8. The engines take turns, case by case, over
@@ -10,6 +10,7 @@ percentiles. On a GPU the floor is what reading the weights once takes at the me
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -20,6 +21,13 @@ from goodspeed.models.catalog import locate
 
 WORKERS = Path(__file__).parent / "step_engines"
 CASES = ((1, 1), (1, 8), (4, 1), (4, 8), (8, 1), (8, 8))
+VLLM_SETTINGS = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "HF_HUB_OFFLINE": "1",
+}
 WARM_UP = 3  # steps of every turn that do not count
 
 
@@ -30,11 +38,18 @@ class Engine:
     name: str
     num_draft: int
     command: list[str]
+    settings: dict[str, str]
     steps_s: dict[int, list[float]] = field(default_factory=dict)
 
     def start(self) -> None:
         """Wait until the model is loaded."""
-        self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **self.settings},
+        )
         if self._answer() != "ready":
             raise SystemExit(f"{self.name} did not start: {' '.join(self.command)}")
 
@@ -88,14 +103,16 @@ def _arguments() -> argparse.Namespace:
 
 def _engine(name: str, num_draft: int, asked: argparse.Namespace) -> Engine:
     numbers = [str(asked.threads), str(num_draft), asked.device]
+    settings = {"OMP_NUM_THREADS": str(asked.threads)}
     match name:
         case "ours":
             command = [sys.executable, str(WORKERS / "ours.py"), asked.model, *numbers]
         case "hf":
             command = [sys.executable, str(WORKERS / "hf.py"), str(locate(asked.model)), *numbers]
         case _:
+            settings |= VLLM_SETTINGS
             command = [asked.vllm_python, str(WORKERS / "vllm_cpu.py"), str(locate(asked.model)), *numbers]
-    return Engine(name, num_draft, command)
+    return Engine(name, num_draft, command, settings)
 
 
 def _show(engines: list[Engine], names: list[str]) -> None:

@@ -4,9 +4,8 @@ import sys
 import time
 
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache
-
 from served import Case, prompt, serve
+from transformers import AutoModelForCausalLM, DynamicCache
 
 
 @torch.inference_mode()

@@ -1,16 +1,16 @@
-"""The project's torch engine: python ours.py MODEL THREADS NUM_DRAFT [shaped] [DEVICE]."""
+"""The project's torch engine: python ours.py MODEL THREADS NUM_DRAFT DEVICE."""
 
 import sys
 import time
 
 import torch
+from served import Case, prompt, serve
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import Prefill, StreamSpec, Verify
 from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.engine.torch.shaped_pair import SHAPES, shaped_target
-from served import Case, prompt, serve
 
 WRONG = 17
 """A draft token that is practically never the target's: every step commits one token, as plain decoding does."""

@@ -1,24 +1,17 @@
 """vLLM's CPU build, its engine core in this process: python vllm_cpu.py FOLDER THREADS NUM_DRAFT.
 
-NUM_DRAFT wrong draft tokens a stream and step come from a proposer of our own (`custom_class`).
+NUM_DRAFT wrong draft tokens a stream and step come from a proposer of our own (`custom_class`). The threads come by
+the environment, as vLLM wants them.
 """
 
-import os
 import sys
 import time
 
 from served import Case, prompt, serve
+from vllm import LLM, SamplingParams
 
-FOLDER, THREADS, NUM_DRAFT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+FOLDER, NUM_DRAFT = sys.argv[1], int(sys.argv[3])
 WRONG = 17
-SETTINGS = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "OMP_NUM_THREADS": THREADS,
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-}
 
 
 class WrongDrafts:
@@ -27,17 +20,14 @@ class WrongDrafts:
     def __init__(self, vllm_config: object) -> None:
         del vllm_config
 
-    def load_model(self, *args: object, **kwargs: object) -> None:
+    def load_model(self, *_args: object, **_kwargs: object) -> None:
         """Nothing to load."""
 
-    def propose(self, sampled_token_ids: list[list[int]], *args: object, **kwargs: object) -> list[list[int]]:
+    def propose(self, sampled_token_ids: list[list[int]], *_args: object, **_kwargs: object) -> list[list[int]]:
         return [[WRONG] * NUM_DRAFT if tokens else [] for tokens in sampled_token_ids]
 
 
 def main() -> None:
-    os.environ.update(SETTINGS)
-    from vllm import LLM, SamplingParams  # noqa: PLC0415  (reads the settings when it is imported)
-
     drafts = {"method": "custom_class", "model": "vllm_cpu.WrongDrafts", "num_speculative_tokens": NUM_DRAFT}
     engine = LLM(
         FOLDER,
