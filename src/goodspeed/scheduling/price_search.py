@@ -60,13 +60,14 @@ def demand_of(
     survival: Floats | None = None,  # [clients, tokens], never rising by row; past its end acceptance is geometric
 ) -> Demand:
     """The demand of clients given as arrays."""
-    heads = np.zeros((0, len(caps))) if survival is None else np.ascontiguousarray(survival.T)
-    num_head = len(heads)
+    log_head = np.zeros((0, len(caps))) if survival is None else survival.T.copy()
+    num_head = len(log_head)
+    num_alive = np.add.reduce(log_head > 0.0, axis=0, dtype=np.int64)
     with np.errstate(divide="ignore"):  # the log of no chance is -inf: never bought
         log_rate = np.where(acceptance_rates > 0.0, np.log(acceptance_rates), -1.0)
-        log_head = np.log(heads) + log_weights
+        np.log(log_head, out=log_head)
+    log_head += log_weights
     log_base = log_weights if num_head == 0 else log_head[-1] - num_head * log_rate
-    num_alive = np.add.reduce(heads > 0.0, axis=0, dtype=np.int64)
     is_endless = (num_alive == num_head) & (acceptance_rates > 0.0)
     useful = np.where(np.isneginf(log_weights), 0, np.where(is_endless, caps, num_alive))
     return Demand(log_base, log_rate, log_head, floors, np.maximum(floors, np.minimum(caps, useful)))

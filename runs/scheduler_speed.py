@@ -1,0 +1,110 @@
+"""How long a scheduler's decision takes: for a few clients, and for thousands, on one core.
+
+    .venv/bin/python runs/scheduler_speed.py
+
+Microseconds for one decision, median and 90th percentile of n calls, each with other goodputs. "views" starts at what
+the verifier hands to a scheduler, "arrays" at numpy arrays; both end at the grants.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.scheduling.gradient import MANY_TOKENS, greedy_grants
+from goodspeed.scheduling.policies import SCHEDULERS
+from goodspeed.scheduling.price_search import demand_of, demand_of_views, grants_by_price
+
+CURVE_LENGTH = 16
+RNG = np.random.default_rng(0)
+
+
+def survival(num_clients: int) -> NDArray[np.float64]:
+    """[clients, CURVE_LENGTH]"""
+    return np.cumprod(RNG.beta(3.0, 1.5, (num_clients, CURVE_LENGTH)), axis=1)
+
+
+def views(num_clients: int, has_curves: bool) -> list[ClientView]:
+    """Clients of unlike acceptance and goodput, with a cap of 16."""
+    curves = survival(num_clients).tolist() if has_curves else [()] * num_clients
+    rates, goodputs = RNG.uniform(0.3, 0.95, num_clients).tolist(), RNG.uniform(1.0, 6.0, num_clients).tolist()
+    return [
+        ClientView(rate, goodput, max_grant=16, survival=curve, gap_s=0.03, drafting_s=0.001)
+        for rate, goodput, curve in zip(rates, goodputs, curves, strict=True)
+    ]
+
+
+def show(what: str, decide: Callable[[int], object], num_calls: int) -> None:
+    """A row; `decide` is told the number of the call."""
+    for i in range(max(3, num_calls // 20)):
+        decide(i)
+    times = []
+    for i in range(num_calls):
+        start = time.perf_counter()
+        decide(i)
+        times.append(1e6 * (time.perf_counter() - start))
+    print(f"| {what} | {np.median(times):,.1f} | {np.quantile(times, 0.9):,.1f} | {num_calls:,} |", flush=True)
+
+
+def few() -> None:
+    """Every scheduler for 8 clients and 24 tokens."""
+    for has_curves in (False, True):
+        kind = "curves" if has_curves else "geometric"
+        cases = [views(8, has_curves) for _ in range(64)]
+        for name in SCHEDULERS:
+            scheduler, budget = SCHEDULERS[name](), Budget(24, step_s=0.03, token_s=0.001)
+            show(
+                f"`{name}`: 8 clients, 24 tokens, {kind}, views",
+                lambda i, scheduler=scheduler, cases=cases, budget=budget: scheduler.grants(cases[i % 64], budget, RNG),
+                5000,
+            )
+
+
+def many() -> None:
+    """The price search for 10,000 clients and 80,000 tokens."""
+    num_clients, num_tokens = 10_000, 80_000
+    log_weights = [-np.log(RNG.uniform(1.0, 6.0, num_clients)) for _ in range(8)]
+    rates = RNG.uniform(0.3, 0.95, num_clients)
+    floors, caps = np.zeros(num_clients, dtype=np.int64), np.full(num_clients, 64)
+    for curves in (None, survival(num_clients)):
+        kind = "geometric" if curves is None else f"curves of {CURVE_LENGTH}"
+        show(
+            f"price search: 10,000 clients, 80,000 tokens, {kind}, arrays",
+            lambda i, curves=curves: grants_by_price(
+                demand_of(log_weights[i % 8], rates, floors, caps, curves), num_tokens
+            ),
+            300,
+        )
+    clients = views(num_clients, has_curves=False)
+    gradient = SCHEDULERS["gradient"]()
+    show("`gradient`: the same, geometric, views", lambda _: gradient.grants(clients, Budget(num_tokens), RNG), 30)
+    show("token by token: the same", lambda _: greedy_grants(clients, num_tokens, 1.0), 10)
+
+
+def crossing() -> None:
+    """Token by token against the price search around MANY_TOKENS."""
+    for num_tokens in (MANY_TOKENS // 2, MANY_TOKENS, 2 * MANY_TOKENS):
+        for has_curves in (False, True):
+            clients = views(num_tokens // 4, has_curves)
+            what = f"{len(clients)} clients, {num_tokens} tokens, {'curves' if has_curves else 'geometric'}, views"
+            show(f"token by token: {what}", lambda _, c=clients, n=num_tokens: greedy_grants(c, n, 1.0), 500)
+            show(
+                f"price search: {what}",
+                lambda _, c=clients, n=num_tokens: grants_by_price(demand_of_views(c, 1.0), n),
+                500,
+            )
+
+
+def main() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print("| decision | median, us | 90% | n |\n|---|---|---|---|")
+    few()
+    many()
+    crossing()
+
+
+if __name__ == "__main__":
+    main()
