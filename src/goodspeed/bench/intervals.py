@@ -10,7 +10,7 @@ T_975 = (
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
 """0.975 quantile of Student's t for 1, 2, ... 30 degrees of freedom."""
-NORMAL_975 = 1.960
+NORMAL_975 = 1.95996
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ def paired_ratio(values: Sequence[float], others: Sequence[float]) -> Interval:
 
 
 def t_quantile(degrees_of_freedom: int) -> float:
-    """0.975 quantile; beyond the table the first two terms of its expansion around the normal one."""
+    """0.975 quantile; beyond the table its expansion around the normal one (Abramowitz and Stegun, 26.7.5)."""
     if degrees_of_freedom <= len(T_975):
         return T_975[degrees_of_freedom - 1]
-    return NORMAL_975 + (NORMAL_975**3 + NORMAL_975) / (4 * degrees_of_freedom)
+    z, n = NORMAL_975, degrees_of_freedom
+    return z + (z**3 + z) / (4 * n) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
