@@ -23,7 +23,6 @@ class GrantSharing:
         self._is_barrier = config.batching == "barrier"
         self._max_proposal = config.max_proposal
         self._scheduler = SCHEDULERS[config.scheduler]()
-        self._is_per_batch = config.scheduler in PER_BATCH
         self._rng = np.random.default_rng(config.seed)
 
     def share(

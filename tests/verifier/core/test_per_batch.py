@@ -1,0 +1,44 @@
+"""Schedulers of one batch are asked for those who hear their grant, and share the whole budget among them."""
+
+import pytest
+from tests.verifier.virtual import opening
+
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Welcome
+from goodspeed.protocol.session import VerifierStream
+from goodspeed.scheduling.policies import ESTIMATORS
+from goodspeed.verifier.core.client import Client
+from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.grants import GrantSharing
+from goodspeed.verifier.core.step_time import StepTime
+from goodspeed.verifier.core.stream import Stream
+
+WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
+
+
+def clients_with_a_stream(num_clients: int) -> dict[Client, list[Stream]]:
+    active = {}
+    for key in range(num_clients):
+        client = Client(f"client {key}", ESTIMATORS["censored"](0.1, 0.05), conn=1)
+        active[client] = [Stream(key, client, 1, VerifierStream(opening(1), WELCOME), 23, 0, 0.0)]
+    return active
+
+
+@pytest.mark.parametrize(("scheduler", "for_each"), [("gradient", 2), ("price", 8)])
+def test_two_of_eight_get_a_batch_of_their_own_at_one_price_and_a_part_of_all_grants_otherwise(
+    scheduler: str, for_each: int
+) -> None:
+    active = clients_with_a_stream(8)
+    heard = list(active)[2:4]
+    grants = GrantSharing(CoreConfig(budget=16, scheduler=scheduler)).share(active, heard, StepTime())
+    assert [grants[active[client][0].key] for client in heard] == [for_each] * 2
+
+
+def test_a_client_keeps_its_grant_until_it_hears_another() -> None:
+    active = clients_with_a_stream(4)
+    first, second = list(active)[:2], list(active)[2:]
+    sharing = GrantSharing(CoreConfig(budget=16, scheduler="price"))
+    sharing.share(active, first, StepTime())
+    told = [client.grant for client in first]
+    sharing.share(active, second, StepTime())
+    assert [client.grant for client in first] == told
+    assert all(told)
