@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import DraftRequest, Outcome, TargetInfo
+from goodspeed.engine.base import DraftEngine, DraftRequest, Outcome, TargetEngine, TargetInfo
 from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
 from goodspeed.eventlog import EventSink, NoEvents
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Hello, Message, Mode, Open, Opened, Verdict
@@ -49,9 +49,10 @@ class VirtualVerifier:
         info: TargetInfo | None = None,
         step_s: Callable[[int], float] = lambda num_tokens: 0.010 + 0.001 * num_tokens,
         events: EventSink | None = None,
+        engine: TargetEngine | None = None,
     ) -> None:
         self.now = 100.0
-        self.engine = ToyTarget(info or toy_info())
+        self.engine = engine or ToyTarget(info or toy_info())
         self.core = RecordedCore(config or CoreConfig(), self.engine.info, events or NoEvents(), self.now)
         self.batches: list[Batch] = []
         self.received: dict[int, list[Message]] = {}
@@ -147,24 +148,26 @@ class VirtualVerifier:
 
 
 class VirtualDrafter:
-    """Opens streams, and proposes whatever is granted after a gap and drafting_s per token.
+    """Opens streams, and proposes after a gap and drafting_s per token what its draft engine makes of the grant.
 
-    `texts` has what is finished, by stream.
+    `texts` has what is finished, by stream; on_text is told of each.
     """
 
     def __init__(
         self,
         verifier: VirtualVerifier,
         name: str,
-        acceptance_rate: float,
+        drafts: float | DraftEngine,  # a number: the toy's acceptance rate
         gap_s: Callable[[], float] = lambda: 0.002,
         drafting_s: float = 0.0,
     ) -> None:
+        self.min_survival = 0.0
+        self.on_text: Callable[[int], None] = lambda _stream: None
         self.texts: dict[int, list[int]] = {}
         self.errors: list[Error] = []
         self.num_committed = 0
         self._verifier = verifier
-        self._drafts = ToyDraft(acceptance_rate)
+        self._drafts: DraftEngine = ToyDraft(drafts) if isinstance(drafts, float) else drafts
         self._gap_s = gap_s
         self._drafting_s = drafting_s
         self._streams: dict[int, DrafterStream] = {}
@@ -208,6 +211,7 @@ class VirtualDrafter:
             self.texts[verdict.stream] = list(stream.committed)
             self._forget(verdict.stream)
             del self._streams[verdict.stream]
+            self.on_text(verdict.stream)
         elif stream.opening.mode is Mode.DISTRIBUTED:
             conn, epoch = self._conn, stream.opening.epoch
             delay_s = self._gap_s() + self._drafting_s * stream.max_draft
@@ -217,5 +221,5 @@ class VirtualDrafter:
         stream = self._streams.get(stream_id)
         if stream is None or conn != self._conn or stream.opening.epoch != epoch:
             return
-        draft = self._drafts.draft([DraftRequest(stream_id, stream.max_draft)])[0]
+        draft = self._drafts.draft([DraftRequest(stream_id, stream.max_draft, self.min_survival)])[0]
         self._verifier.tell(self._conn, stream.propose(draft, self._drafting_s * len(draft.tokens)))
