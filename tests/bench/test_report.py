@@ -13,7 +13,8 @@ from goodspeed.bench.answer import Answer, Speculation
 from goodspeed.bench.comparison import ALONE, Run
 from goodspeed.bench.cpu import CpuSeconds
 from goodspeed.bench.machine import this_machine
-from goodspeed.bench.report import SCHEMA, Report, arm_reports, request_records, write_json
+from goodspeed.bench.report import SCHEMA, OptimumReport, Report, arm_reports, request_records, write_json
+from goodspeed.bench.stats import spread
 from goodspeed.bench.table import comparison_table
 from goodspeed.bench.traffic import Traffic
 
@@ -127,7 +128,7 @@ def test_json_keeps_its_schema(tmp_path: Path) -> None:
     arm = fields["arms"][1]
     assert set(arm) == {
         "name", "total", "clients", "jain_index", "sum_log_goodput", "speed_up", "num_differing_texts",
-        "cpu_s_per_token", "load_cpu_share",
+        "cpu_s_per_token", "load_cpu_share", "optimum",
     }  # fmt: skip
     assert list(arm["clients"]) == list(CLIENTS)
     assert set(arm["total"]) == set(arm["clients"]["ann"]) == {
@@ -145,6 +146,18 @@ def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None
     text = out.getvalue()
     for word in ("target alone", "GoodSpeed", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "2.60x"):
         assert word in text
+
+
+def test_table_tells_the_distance_from_the_optimum_where_it_is_known() -> None:
+    alone, gradient = _report().arms
+    rounds = {"ann": spread([2.25]), "bob": spread([1.5])}
+    optimum = OptimumReport(1.5, 0.0, {"ann": 2.5, "bob": 1.75}, rounds, spread([0.125]), spread([0.35]))
+    out = StringIO()
+    Console(file=out, width=120).print(comparison_table([alone, replace(gradient, optimum=optimum)]))
+    rows = {line.split("│")[1].strip(): line for line in out.getvalue().splitlines() if line.startswith("│")}
+    assert "2.25; 2.50" in rows["ann; at best [4]"]
+    assert "0.125" in rows["utility below the best [4]"]
+    assert "0.35" in rows["distance from the best [4]"]
 
 
 def test_machine_says_what_it_is() -> None:

@@ -33,7 +33,8 @@ def test_demo_ends_with_a_table_and_identical_texts(tmp_path: Path) -> None:
     report = tmp_path / "demo.json"
     done = _run("demo", "--quick", "--json", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
-    for word in ("target alone", "fixed split", "random split", "GoodSpeed", "laptop", "Jain's index", "0 of 4"):
+    words = ("target alone", "fixed split", "random split", "GoodSpeed", "laptop", "Jain's index", "0 of 4")
+    for word in (*words, "distance from the best"):
         assert word in done.stdout
     assert "All 12 drafted texts are identical to the target alone's." in done.stdout
     arms = json.loads(report.read_text(encoding="utf-8"))["arms"]
@@ -55,6 +56,12 @@ def test_bench_compares_a_cluster_with_the_target_alone(tmp_path: Path) -> None:
     assert gradient["num_differing_texts"] == 0
     assert len(gradient["speed_up"]["values"]) == 2
     assert report["setup"]["pair"] == "toy"
+    assert alone["optimum"] is None
+    optimum = gradient["optimum"]
+    assert set(optimum["best"]) == set(optimum["goodput_per_round"]) == {"client0", "client1"}
+    assert optimum["certified_gap"] < 1e-6
+    assert len(optimum["utility_gap"]["values"]) == 2
+    assert all(value > 1.0 for value in optimum["best"].values())
     assert len(report["requests"]) == 2 * 2 * 2 * 2
     texts = {request["answer"]["text"] for request in report["requests"]}
     assert len(texts) > 1, "equal texts would prove nothing if all were the same"

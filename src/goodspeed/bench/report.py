@@ -50,6 +50,21 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class OptimumReport:
+    """The best that a run's own acceptance would have allowed, and what it reached; tokens per round throughout.
+
+    Acceptance is the survival curve of every client over the arm's whole run, warm-up included.
+    """
+
+    utility: float  # U*: of the best goodputs, weighted sum of natural logarithms
+    certified_gap: float  # no goodputs within the budget have a utility above U* and this
+    best: dict[str, float]  # x*, by client
+    goodput_per_round: dict[str, Spread]  # x, by client
+    utility_gap: Spread  # U* - U(x)
+    distance: Spread  # |x - x*|, Euclid
+
+
+@dataclass(frozen=True, slots=True)
 class ArmReport:
     """One way to serve the clients."""
 
@@ -63,6 +78,8 @@ class ArmReport:
     cpu_s_per_token: CpuSeconds
     load_cpu_share: float
     """CPU time of the load generator per second of wall time (1 = a whole core)."""
+    optimum: OptimumReport | None = None
+    """None: nothing was drafted, or there is no event log of the verifier."""
 
 
 @dataclass(frozen=True, slots=True)

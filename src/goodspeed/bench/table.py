@@ -14,7 +14,8 @@ TITLES = {"fixed": "fixed split", "random": "random split", "gradient": "GoodSpe
 WIDTH = 120
 CAPTION = (
     r"\[1] of the streams' time: drafting, in the verifier's queue, verification, all else (link, prefill, waiting for "
-    r"a core)  \[2] of verifier, drafters, load generator  \[3] from the target alone's to the same prompt"
+    r"a core)  \[2] of verifier, drafters, load generator  \[3] from the target alone's to the same prompt  "
+    r"\[4] per round, the paper's unit: at best with this run's own acceptance and budget"
 )
 
 Cell = Callable[[ArmReport], str]
@@ -43,6 +44,7 @@ def title_of(arm: str) -> str:
 
 def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
     clients = list(arms[0].clients)
+    has_optima = any(arm.optimum for arm in arms)
     return [
         ("goodput, tokens/s", lambda arm: _spread(arm.total.goodput, 1)),
         ("  against target alone", _speed_up),
@@ -52,6 +54,8 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
         ("acceptance", lambda arm: _number(arm.total.acceptance_rate, 3)),
         *((f"  {client}", _client_acceptance(client)) for client in clients),
         ("tokens per round", lambda arm: _number(arm.total.mean_acceptance_length, 2)),
+        *((rf"  {client}; at best \[4]", _client_rounds(client)) for client in clients if has_optima),
+        *(_OPTIMUM_ROWS if has_optima else ()),
         ("first token, ms, p50/p99", lambda arm: _milliseconds(arm.total.ttft_s)),
         ("per token, ms, p50/p99", lambda arm: _milliseconds(arm.total.time_per_token_s)),
         (r"time, % \[1]", _time_shares),
@@ -59,6 +63,29 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
         ("bytes per token", lambda arm: _number(arm.total.bytes_per_token, 1)),
         (r"texts that differ \[3]", _differing),
     ]
+
+
+def _utility_gap(arm: ArmReport) -> str:
+    return _spread(arm.optimum.utility_gap, 3) if arm.optimum else "-"
+
+
+def _distance(arm: ArmReport) -> str:
+    return _spread(arm.optimum.distance, 2) if arm.optimum else "-"
+
+
+_OPTIMUM_ROWS: tuple[tuple[str, Cell], ...] = (
+    (r"  utility below the best \[4]", _utility_gap),
+    (r"  distance from the best \[4]", _distance),
+)
+
+
+def _client_rounds(client: str) -> Cell:
+    def cell(arm: ArmReport) -> str:
+        if arm.optimum is None:
+            return "-"
+        return f"{_number(arm.optimum.goodput_per_round[client].median, 2)}; {_number(arm.optimum.best[client], 2)}"
+
+    return cell
 
 
 def _speed_up(arm: ArmReport) -> str:

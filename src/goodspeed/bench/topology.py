@@ -91,6 +91,18 @@ def with_event_logs(spec: ClusterSpec, folder: Path) -> ClusterSpec:
     return replace(spec, verifier=(*spec.verifier, *flag("verifier")), drafters=drafters)
 
 
+def with_verifier_log(spec: ClusterSpec, folder: Path) -> ClusterSpec:
+    """The same cluster, whose verifier at least writes its event log to verifier_log; an older one is removed."""
+    path = verifier_log(spec, folder)
+    path.unlink(missing_ok=True)  # a server appends
+    return replace(spec, verifier=(*spec.verifier, "--event-log", str(path)))
+
+
+def verifier_log(spec: ClusterSpec, folder: Path) -> Path:
+    """Where with_event_logs and with_verifier_log put the verifier's."""
+    return folder / f"{spec.name}-verifier.jsonl"
+
+
 def _config(path: str) -> tuple[str, ...]:
     return ("--config", path) if path else ()
 

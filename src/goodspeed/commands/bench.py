@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +16,21 @@ from goodspeed.bench.comparison import ALONE, Arm, Plan
 from goodspeed.bench.endpoint import Settings, is_drafter
 from goodspeed.bench.experiment import DISTRIBUTED, FUSED, Experiment, client_of, cluster_arms, measure, run_folder
 from goodspeed.bench.load import Shape
+from goodspeed.bench.optimality import with_optima
 from goodspeed.bench.processes import Processes
 from goodspeed.bench.prompts import DOMAINS
 from goodspeed.bench.report import Report, write_json
 from goodspeed.bench.show import ProgressBar
 from goodspeed.bench.table import comparison_table, wide_console
-from goodspeed.bench.topology import PAIRS, ClusterSpec, Servers, alike_drafters, with_event_logs
+from goodspeed.bench.topology import (
+    PAIRS,
+    ClusterSpec,
+    Servers,
+    alike_drafters,
+    verifier_log,
+    with_event_logs,
+    with_verifier_log,
+)
 from goodspeed.config import add_flags, from_args, option
 from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
@@ -103,14 +111,14 @@ def _bench_endpoints(config: BenchConfig) -> Report:
 def _bench_clusters(config: BenchConfig) -> Report:
     specs = _cluster_specs(config)
     experiment = _experiment(config, {drafter.name: drafter.domain for drafter in specs[0].drafters})
-    with ExitStack() as stack:
-        folder = stack.enter_context(run_folder(config.event_log))
-        processes = stack.enter_context(Processes(folder))
-        if config.event_log:
-            specs = [with_event_logs(spec, folder) for spec in specs]
-        with Console(stderr=True).status("starting servers ..."):
-            clusters = start_clusters(processes, specs)
-        return _measure(experiment, cluster_arms(clusters, config.baseline))
+    with run_folder(config.event_log) as folder:
+        logged = with_event_logs if config.event_log else with_verifier_log
+        with Processes(folder) as processes:
+            with Console(stderr=True).status("starting servers ..."):
+                clusters = start_clusters(processes, [logged(spec, folder) for spec in specs])
+            report = _measure(experiment, cluster_arms(clusters, config.baseline))
+        has_single_streams = config.concurrency == 1 and not config.rate
+        return with_optima(report, {spec.name: verifier_log(spec, folder) for spec in specs if has_single_streams})
 
 
 def _cluster_specs(config: BenchConfig) -> list[ClusterSpec]:

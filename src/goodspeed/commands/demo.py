@@ -1,7 +1,6 @@
 """`goodspeed demo`: one verifier, four unlike drafters, real prompts, and a comparison."""
 
 import argparse
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +12,20 @@ from goodspeed.bench.comparison import Plan
 from goodspeed.bench.endpoint import Settings
 from goodspeed.bench.experiment import Experiment, client_of, cluster_arms, measure, run_folder
 from goodspeed.bench.load import Shape
+from goodspeed.bench.optimality import with_optima
 from goodspeed.bench.processes import Processes
 from goodspeed.bench.report import Report, write_json
 from goodspeed.bench.show import LiveTexts
 from goodspeed.bench.table import comparison_table, wide_console
-from goodspeed.bench.topology import PAIRS, ClusterSpec, DrafterSpec, Servers, with_event_logs
+from goodspeed.bench.topology import (
+    PAIRS,
+    ClusterSpec,
+    DrafterSpec,
+    Servers,
+    verifier_log,
+    with_event_logs,
+    with_verifier_log,
+)
 from goodspeed.config import add_flags, from_args, option
 
 if TYPE_CHECKING:
@@ -104,18 +112,17 @@ def _measure(config: DemoConfig, console: Console) -> Report:
         plan=_plan(config),
         setup={**asdict(config), "drafters": [asdict(unlike) for unlike in DRAFTERS]},
     )
-    with ExitStack() as stack:
-        folder = stack.enter_context(run_folder(config.event_log))
-        processes = stack.enter_context(Processes(folder))
-        specs = [_spec(config, scheduler) for scheduler in SCHEDULERS]
-        if config.event_log:
-            specs = [with_event_logs(spec, folder) for spec in specs]
-        with console.status("starting a verifier and four drafters for each scheduler ..."):
-            clusters = start_clusters(processes, specs)
-        arms = cluster_arms(clusters, has_baseline=True)
-        captions = {unlike.name: unlike.caption(config.quick) for unlike in DRAFTERS}
-        texts = stack.enter_context(LiveTexts(captions, experiment.num_answers * len(arms), console))
-        return measure(experiment, arms, texts)
+    specs = [_spec(config, scheduler) for scheduler in SCHEDULERS]
+    captions = {unlike.name: unlike.caption(config.quick) for unlike in DRAFTERS}
+    with run_folder(config.event_log) as folder:
+        logged = with_event_logs if config.event_log else with_verifier_log
+        with Processes(folder) as processes:
+            with console.status("starting a verifier and four drafters for each scheduler ..."):
+                clusters = start_clusters(processes, [logged(spec, folder) for spec in specs])
+            arms = cluster_arms(clusters, has_baseline=True)
+            with LiveTexts(captions, experiment.num_answers * len(arms), console) as texts:
+                report = measure(experiment, arms, texts)
+        return with_optima(report, {spec.name: verifier_log(spec, folder) for spec in specs})
 
 
 def _spec(config: DemoConfig, scheduler: str) -> ClusterSpec:

@@ -1,0 +1,76 @@
+"""How far a run's goodputs are from the best that its own acceptance would have allowed.
+
+In tokens per round, the paper's unit: the optimum says how to share a budget, not how long a round takes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goodspeed.bench.recorded import RecordedRun, recorded_run
+from goodspeed.bench.report import ArmReport, OptimumReport, Report, RequestRecord
+from goodspeed.bench.stats import ratio, spread
+from goodspeed.scheduling.optimum import long_run_optimum, utility
+
+
+def with_optima(report: Report, logs: Mapping[str, Path]) -> Report:
+    """The report, its arms' distances from their optima added where an arm's verifier left an event log.
+
+    A client must have one stream at a time: with more, its rounds are not the scheduler's. Raises ConfigError for a
+    file that is no event log.
+    """
+    return replace(report, arms=[_with_optimum(arm, report.requests, logs) for arm in report.arms])
+
+
+def _with_optimum(arm: ArmReport, requests: Sequence[RequestRecord], logs: Mapping[str, Path]) -> ArmReport:
+    if arm.name not in logs:
+        return arm
+    with logs[arm.name].open(encoding="utf-8") as lines:
+        run = recorded_run(lines)
+    mine = [request for request in requests if request.arm == arm.name]
+    return replace(arm, optimum=optimum_report(run, mine))
+
+
+def optimum_report(run: RecordedRun, requests: Sequence[RequestRecord]) -> OptimumReport | None:
+    """Of one arm; None if a client proposed nothing at all, or an answer does not tell its rounds."""
+    names = sorted({request.client for request in requests})
+    goodputs = goodputs_per_round(requests)
+    if set(names) != set(run.clients) or not np.isfinite(goodputs).all():
+        return None
+    clients = [run.clients[name] for name in names]
+    weights = np.array([client.weight for client in clients])
+    best = long_run_optimum(clients, run.budget)
+    return OptimumReport(
+        utility=best.utility,
+        certified_gap=best.gap,
+        best=dict(zip(names, best.goodputs.tolist(), strict=True)),
+        goodput_per_round={name: spread(goodputs[:, i].tolist()) for i, name in enumerate(names)},
+        utility_gap=spread([best.utility - utility(row, weights) for row in goodputs]),
+        distance=spread([float(np.linalg.norm(row - best.goodputs)) for row in goodputs]),
+    )
+
+
+def goodputs_per_round(requests: Sequence[RequestRecord]) -> NDArray[np.float64]:
+    """[repetitions, clients in order of name]: committed tokens per round; NaN where answers do not tell.
+
+    An answer's opening round, the target's own token after the prefill, is not one that the scheduler shares.
+    """
+    names = sorted({request.client for request in requests})
+    repetitions = sorted({request.repetition for request in requests})
+    return np.array(
+        [
+            [_goodput([one for one in requests if (one.repetition, one.client) == (number, name)]) for name in names]
+            for number in repetitions
+        ]
+    )
+
+
+def _goodput(requests: Sequence[RequestRecord]) -> float:
+    told = [request.answer.speculation for request in requests if request.answer.speculation]
+    if len(told) < len(requests):
+        return math.nan
+    return ratio(sum(one.committed - 1 for one in told), sum(one.rounds - 1 for one in told))
