@@ -15,7 +15,7 @@ from goodspeed.errors import ConfigError, ErrorCode
 from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Verdict
 from goodspeed.protocol.plain import message_from_plain, message_to_plain
 from goodspeed.scheduling.policies import SCHEDULERS
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.config import ClientConfig, CoreConfig
 from goodspeed.verifier.replay import replay
 
 
@@ -29,11 +29,12 @@ class Lines:
         self.lines.append(json.dumps({"event": event, "now": now, **fields}))
 
 
-def recorded_run(scheduler: str) -> list[str]:
+def recorded_run(scheduler: str, config: CoreConfig | None = None) -> list[str]:
     """Jittery drafters of all rules, a reconnect, a flood, an offender, and a shutdown."""
+    config = config or CoreConfig(scheduler=scheduler, seed=3)
     rng = np.random.default_rng(1)
     log = Lines()
-    verifier = VirtualVerifier(CoreConfig(scheduler=scheduler, seed=3), toy_info(kv_capacity=500), events=log)
+    verifier = VirtualVerifier(config, toy_info(kv_capacity=500), events=log)
     drafters = [
         VirtualDrafter(verifier, f"drafter {i}", 0.5 + i / 10, lambda: float(rng.exponential(0.02))) for i in range(4)
     ]
@@ -56,6 +57,13 @@ def test_recorded_run_replays_identically(scheduler: str) -> None:
     lines = recorded_run(scheduler)
     assert sum('"Verdict"' in line for line in lines) > 50
     assert replay(lines) is None
+
+
+@pytest.mark.parametrize("binding", ["late", "late_priced"])
+def test_late_binding_and_rights_replay_identically(binding: str) -> None:
+    clients = (ClientConfig("drafter 1", weight=3.0, floor=2), ClientConfig("", cap=9))
+    config = CoreConfig(scheduler="time_aware", budget=6, overcommit=3.0, binding=binding, clients=clients)
+    assert replay(recorded_run("time_aware", config)) is None
 
 
 def test_two_runs_in_one_log_replay_identically() -> None:
