@@ -4,10 +4,19 @@ from collections.abc import Callable, Sequence
 
 from goodspeed.scheduling.estimators.change import RunLengths
 from goodspeed.scheduling.estimators.evidence import Evidence, GeometricEvidence, SurvivalEvidence
-from goodspeed.scheduling.estimators.prior import INITIAL_GOODPUT
+from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITIAL_GOODPUT, PRIOR_TOKENS
 
 GOODPUT_STEP = 0.2
 """Weight of the newest round in X; anything from 0.1 to 0.5 gives the same utility (docs/estimators.md)."""
+
+HISTORY_KEEP = 0.998  # per round: the client's long-run rate is that of its last 500 rounds or so
+NEW_PROMPT_PROBABILITY = 0.5
+"""That a prompt's acceptance is another than the last one's."""
+NEW_PROMPT_TOKENS = 8.0
+"""How many judged tokens of a new prompt outweigh the client's long-run rate."""
+
+MakeEvidence = Callable[[float, float], Evidence]
+"""Of no rounds: from the prior acceptance rate and how many judged tokens that is worth."""
 
 
 class AdaptiveEstimator:
@@ -16,10 +25,14 @@ class AdaptiveEstimator:
     X smooths the *expected* goodput of a round, mu at its proposal's length, not the realised one. A realised round is
     mostly luck, which eq. 4 can only average away by a small step, and a small step is slow after a change. Expected
     goodput has no luck in it; what is left to average is that grants are integers, and a few rounds do that.
+
+    A new prompt is a likely change, to something near the client's long-run rate.
     """
 
-    def __init__(self, fresh: Callable[[], Evidence]) -> None:
-        self._run_lengths = RunLengths(fresh)
+    def __init__(self, make_evidence: MakeEvidence) -> None:
+        self._make_evidence = make_evidence
+        self._run_lengths = RunLengths(lambda: make_evidence(INITIAL_ACCEPTANCE_RATE, PRIOR_TOKENS))
+        self._history = GeometricEvidence()
         self._goodput = INITIAL_GOODPUT
         self._num_positions = 0  # of the longest proposal
         self._acceptance_rate = 0.0
@@ -39,11 +52,15 @@ class AdaptiveEstimator:
         return self._survival
 
     def on_stream(self) -> None:
-        """One curve for all prompts."""
+        prior = self._make_evidence(self._history.acceptance_rate, NEW_PROMPT_TOKENS)
+        self._run_lengths.expect_change(NEW_PROMPT_PROBABILITY, prior)
+        self._refresh()
 
     def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
         if num_proposed:
             self._run_lengths.observe(num_proposed, num_accepted)
+            self._history.decay(HISTORY_KEEP)
+            self._history.observe(num_proposed, num_accepted)
             self._num_positions = max(self._num_positions, num_proposed)
             self._refresh()
         self._goodput += GOODPUT_STEP * (self._expected_tokens(num_proposed) - self._goodput)

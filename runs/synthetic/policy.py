@@ -1,0 +1,108 @@
+"""What shares the budget in a synthetic round: the project's scheduler, on estimates of one of these kinds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from runs.synthetic.tape import BUDGET, Floats, Tape
+
+from goodspeed.scheduling.base import Budget, ClientView, Estimator
+from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITIAL_GOODPUT, within_bounds
+from goodspeed.scheduling.exploration import exploration_grants
+from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
+
+
+class Learner(Protocol):
+    """One client's estimates."""
+
+    def view(self) -> ClientView: ...
+
+    def on_round(self, num_proposed: int, num_accepted: int, ratio_sum: float) -> None: ...
+
+
+class FromVerdicts:
+    """What a live verifier can know: a registered estimator, which never sees a ratio."""
+
+    def __init__(self, name: str, beta: float, eta: float) -> None:
+        self.estimator: Estimator = ESTIMATORS[name](beta, eta)
+
+    def view(self) -> ClientView:
+        one = self.estimator
+        return ClientView(one.acceptance_rate, one.goodput, survival=one.survival)
+
+    def on_round(self, num_proposed: int, num_accepted: int, ratio_sum: float) -> None:
+        del ratio_sum
+        self.estimator.on_verdict(num_proposed, num_accepted)
+
+
+class FromRatios:
+    """The paper's eq. 3 and 4 to the letter: the mean ratio over all drafted positions, judged or not.
+
+    `eta` None: acceptance is known to be `acceptance_rate`.
+    """
+
+    def __init__(self, beta: float, eta: float | None, acceptance_rate: float = INITIAL_ACCEPTANCE_RATE) -> None:
+        self._beta = beta
+        self._eta = eta
+        self._acceptance_rate = acceptance_rate
+        self._goodput = INITIAL_GOODPUT
+
+    def view(self) -> ClientView:
+        return ClientView(within_bounds(self._acceptance_rate), self._goodput)
+
+    def on_round(self, num_proposed: int, num_accepted: int, ratio_sum: float) -> None:
+        self._goodput += self._beta * (num_accepted + 1 - self._goodput)
+        if num_proposed and self._eta is not None:
+            self._acceptance_rate += self._eta * (ratio_sum / num_proposed - self._acceptance_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A row of a table."""
+
+    name: str
+    learner: Callable[[int], Learner]  # from the client's number
+    is_exploring: bool = False
+    scheduler: str = "gradient"
+    rounds_per_prompt: int = 0  # 0: the estimators are told of no prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What came of it; arrays are [rounds, clients]."""
+
+    grants: NDArray[np.int64]
+    committed: NDArray[np.int64]  # x
+    smoothed: Floats  # X before the round
+
+
+def play(policy: Policy, tape: Tape) -> Trace:
+    """All rounds of the tape."""
+    num_clients = tape.run_lengths.shape[1]
+    scheduler = SCHEDULERS[policy.scheduler]()
+    learners = [policy.learner(i) for i in range(num_clients)]
+    rng = np.random.default_rng(0)
+    starved_rounds = [0] * num_clients
+    shape = tape.run_lengths.shape
+    trace = Trace(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape))
+    for t, run_lengths in enumerate(tape.run_lengths.tolist()):
+        reserved = exploration_grants(starved_rounds, BUDGET if policy.is_exploring else 0)
+        views = [learner.view() for learner in learners]
+        shared = scheduler.grants(views, Budget(BUDGET - sum(reserved)), rng)
+        grants = [min(BUDGET, a + b) for a, b in zip(shared, reserved, strict=True)]
+        starved_rounds = [0 if grant else rounds + 1 for grant, rounds in zip(grants, starved_rounds, strict=True)]
+        accepted = [min(grant, length) for grant, length in zip(grants, run_lengths, strict=True)]
+        for i, learner in enumerate(learners):
+            _tell_prompt(policy, learner, t)
+            learner.on_round(grants[i], accepted[i], float(tape.ratio_sums[t, i, grants[i]]))
+        trace.grants[t] = grants
+        trace.committed[t] = np.add(accepted, 1)
+        trace.smoothed[t] = [view.goodput for view in views]
+    return trace
+
+
+def _tell_prompt(policy: Policy, learner: Learner, t: int) -> None:
+    if policy.rounds_per_prompt and t % policy.rounds_per_prompt == 0 and isinstance(learner, FromVerdicts):
+        learner.estimator.on_stream()
