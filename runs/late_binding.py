@@ -12,7 +12,6 @@ committed tokens per round; intervals are 95% over seeds, paired where a differe
 
 import argparse
 import copy
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -24,66 +23,23 @@ import numpy.typing as npt
 from runs.live.domains import prompts as domain_prompts
 from runs.live.written import Texts, WrittenTarget
 from scipy import stats
+from tests.verifier.varying import VaryingDraft
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Draft, DraftEngine, DraftRequest, StreamKey, TargetEngine
+from goodspeed.engine.base import DraftEngine, DraftRequest, TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
-from goodspeed.engine.toy import ToyModel
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.verifier.core.config import CoreConfig
 
 RATES = (0.85, 0.7, 0.55, 0.4)
-SPREAD = 1.5  # a + b of the Beta distribution: small is bimodal, as a hybrid's confidences are
 REAL_DOMAINS = ("maths", "coding", "travel", "rewriting")
 NUM_LESSONS, NUM_PROMPTS, MAX_TOKENS = 16, 24, 100
 WARM_UP_ROUNDS = 100
 Floats = npt.NDArray[np.float64]
-
-
-class VaryingDraft:
-    """Drafts for ToyTarget: token t has confidence c_t ~ Beta of the given mean, and is right with chance c_t."""
-
-    def __init__(self, acceptance_rate: float, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        shape = SPREAD * acceptance_rate, SPREAD * (1.0 - acceptance_rate)
-        self._confidences = rng.beta(*shape, 4096)
-        self._is_right = rng.random(4096) < self._confidences
-        self._model = ToyModel()
-        self._tokens: dict[StreamKey, list[int]] = {}
-
-    def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
-        del sampling
-        self._tokens[stream] = list(tokens)
-
-    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
-        return [self._draft(request) for request in requests]
-
-    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
-        self._tokens[stream].extend(tokens)
-
-    def close(self, stream: StreamKey) -> None:
-        del self._tokens[stream]
-
-    def _draft(self, request: DraftRequest) -> Draft:
-        tokens, confidences, survival = list(self._tokens[request.stream]), list[float](), 1.0
-        while len(confidences) < request.max_tokens:
-            place = _place(tokens)
-            survival *= float(self._confidences[place])
-            if survival < request.min_survival:
-                break
-            top = self._model.top(tokens)
-            tokens.append(top if self._is_right[place] else (top + 1) % 256)
-            confidences.append(float(self._confidences[place]))
-        return Draft(tuple(tokens[len(tokens) - len(confidences) :]), tuple(confidences))
-
-
-def _place(tokens: Sequence[int]) -> int:
-    text = ",".join(map(str, [len(tokens), *tokens[-4:]])).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=2).digest(), "little") % 4096
 
 
 @dataclass(frozen=True)

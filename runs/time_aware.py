@@ -6,7 +6,8 @@
 The verifier's core with toy drafters: round trips of 5, 20, 50 and 80 ms with 20% jitter, one of them (the nearest, or
 the furthest) drafting at `--slow-ms` a token and the others at 0.1, acceptance rates in four orders. Goodput is
 committed tokens per second after a warm-up; the figures are geometric means over clients and cases beside the fixed
-split, with 95% intervals over seeds. `--optimum` searches, in the same virtual host, the stationary grants with the most utility.
+split, with 95% intervals over seeds. `--varying`: confidences vary from token to token. `--optimum` searches, in the
+same virtual host, the stationary grants with the most utility.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from tests.verifier.varying import VaryingDraft
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
 from goodspeed.verifier.core.config import ClientConfig, CoreConfig
@@ -55,6 +57,7 @@ class Case:
     acceptance_rates: tuple[float, ...]
     slow: int  # which drafter
     slow_ms: float
+    is_varying: bool
 
     def verifier(self, config: CoreConfig, seed: int) -> tuple[VirtualVerifier, list[VirtualDrafter]]:
         """With endless streams."""
@@ -64,7 +67,8 @@ class Case:
         for i, rate in enumerate(self.acceptance_rates):
             gap_s = jittered(RTTS_MS[i % len(RTTS_MS)] / 1e3, rng)
             drafting_s = (self.slow_ms if i == self.slow else QUICK_MS) / 1e3
-            drafters.append(VirtualDrafter(verifier, f"drafter {i}", rate, gap_s, drafting_s))
+            drafts = VaryingDraft(rate, 100 * seed + i) if self.is_varying else rate
+            drafters.append(VirtualDrafter(verifier, f"drafter {i}", drafts, gap_s, drafting_s))
             drafters[-1].open(opening(1, prompt=(i, seed % 250, 2), max_tokens=500_000))
         return verifier, drafters
 
@@ -115,7 +119,7 @@ def best_stationary(case: Case, budget: int, begin: Sequence[int]) -> tuple[int,
 
 def cases(args: argparse.Namespace) -> Iterator[Case]:
     for order, slow in itertools.product(ORDERS, (0, len(RTTS_MS) - 1)):
-        yield Case(ENGINES[args.engine], order * (args.clients // len(order)), slow, args.slow_ms)
+        yield Case(ENGINES[args.engine], order * (args.clients // len(order)), slow, args.slow_ms, args.varying)
 
 
 def mean_grants(case: Case, budget: int) -> list[int]:
@@ -129,7 +133,8 @@ def main() -> None:
     args = _parser().parse_args()
     kept = {"batching": args.batching, "estimator": args.estimator, "eta": args.eta, "budget": args.budget}
     configs = {name: CoreConfig(scheduler=name, **kept) for name in ("fixed", "gradient", "time_aware")}
-    configs["time_aware, late binding"] = CoreConfig(scheduler="time_aware", binding="late", **kept)
+    configs["time_aware, late"] = CoreConfig(scheduler="time_aware", binding="late", **kept)
+    configs["time_aware, late_priced"] = CoreConfig(scheduler="time_aware", binding="late_priced", **kept)
     logs: dict[str, list[Floats]] = {name: [] for name in (*configs, "best stationary")}  # [cases][seeds, clients]
     for case in cases(args):
         arms = dict(configs)
@@ -169,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--estimator", default="censored")
     parser.add_argument("--eta", type=float, default=0.02)
     parser.add_argument("--slow-ms", type=float, default=8.0)
+    parser.add_argument("--varying", action="store_true", help="confidences that vary from token to token")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--optimum", action="store_true")
     return parser
