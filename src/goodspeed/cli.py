@@ -19,7 +19,8 @@ COMMANDS = ("demo", "up", "verifier", "drafter", "bench", "profile", "models", "
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
-    args = _parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    args = _parser(arguments).parse_args(arguments)
     try:
         return int(args.run(args))
     except GoodSpeedError as error:
@@ -29,10 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Imports the asked command alone; all of them for the help that lists them."""
     parser = argparse.ArgumentParser(prog="goodspeed", description=goodspeed.__doc__)
     parser.add_argument("--version", action="version", version=f"goodspeed {goodspeed.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    asked = [name for name in COMMANDS if name.replace("_", "-") in arguments[:1]]
+    for name in asked or COMMANDS:
         importlib.import_module(f"goodspeed.commands.{name}").add_parser(subparsers)
     return parser

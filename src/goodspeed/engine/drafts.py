@@ -1,10 +1,8 @@
 """Draft engines by name. PyTorch is imported only by the engines that need it."""
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from goodspeed.config import option
 from goodspeed.engine.base import DraftEngine
@@ -15,6 +13,7 @@ from goodspeed.engine.memory import DraftMemory
 from goodspeed.engine.silent import SilentDraft
 from goodspeed.engine.source import Source
 from goodspeed.engine.table import NgramTable, TableSource
+from goodspeed.engine.torch_room import import_torch_room
 from goodspeed.engine.toy import ToyDraft, ToyModel
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
@@ -67,7 +66,7 @@ def _hybrid(config: DraftConfig, vocab_size: int) -> DraftEngine:
 def _adviser(config: DraftConfig, vocab_size: int) -> Source | None:
     if not config.model:
         return None
-    source: Source = _import("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
+    source: Source = import_torch_room("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
     return source
 
 
@@ -81,12 +80,12 @@ def _table(config: DraftConfig, vocab_size: int) -> DraftEngine:
 
 
 def _torch(config: DraftConfig, vocab_size: int) -> DraftEngine:
-    engine: DraftEngine = _import("goodspeed.engine.torch.draft").torch_draft(config, vocab_size)
+    engine: DraftEngine = import_torch_room("goodspeed.engine.torch.draft").torch_draft(config, vocab_size)
     return engine
 
 
 def _shaped(config: DraftConfig, vocab_size: int) -> DraftEngine:
-    engine: DraftEngine = _import("goodspeed.engine.torch.shaped_pair").shaped_draft(config, vocab_size)
+    engine: DraftEngine = import_torch_room("goodspeed.engine.torch.shaped_pair").shaped_draft(config, vocab_size)
     return engine
 
 
@@ -107,13 +106,6 @@ def _memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
 
 def _sources(config: DraftConfig) -> str:
     return f"{config.engine} {config.model}".strip()
-
-
-def _import(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"this engine needs what `pip install 'goodspeed[torch]'` brings: {error}") from error
 
 
 DRAFTS: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(

@@ -1,14 +1,12 @@
 """Target engines by name. PyTorch is imported only by the engines that need it."""
 
-import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from goodspeed.engine.base import TargetEngine
+from goodspeed.engine.torch_room import import_torch_room
 from goodspeed.engine.toy import ToyTarget, toy_info, toy_tokenizer
-from goodspeed.errors import ConfigError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.registry import Registry
 from goodspeed.verifier.config import VerifierConfig
@@ -20,12 +18,14 @@ def target_engine(config: VerifierConfig) -> TargetEngine:
 
 
 def _torch(config: VerifierConfig) -> TargetEngine:
-    engine: TargetEngine = _import("goodspeed.engine.torch.loading").load_target(config.target)
+    engine: TargetEngine = import_torch_room("goodspeed.engine.torch.loading").load_target(config.target)
     return engine
 
 
 def _shaped(config: VerifierConfig) -> TargetEngine:
-    engine: TargetEngine = _import("goodspeed.engine.torch.shaped_pair").shaped_target(config.target, config.seed)
+    engine: TargetEngine = import_torch_room("goodspeed.engine.torch.shaped_pair").shaped_target(
+        config.target, config.seed
+    )
     return engine
 
 
@@ -34,13 +34,6 @@ def _toy(config: VerifierConfig) -> TargetEngine:
         toy_tokenizer(Path(folder))
         fingerprint = Tokenizer.load(Path(folder)).fingerprint
     return ToyTarget(toy_info(fingerprint), config.seed)
-
-
-def _import(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"this engine needs what `pip install 'goodspeed[torch]'` brings: {error}") from error
 
 
 TARGETS: Registry[Callable[[VerifierConfig], TargetEngine]] = Registry(
