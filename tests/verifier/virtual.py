@@ -52,8 +52,9 @@ class VirtualVerifier:
         engine: TargetEngine | None = None,
     ) -> None:
         self.now = 100.0
-        self.engine = engine or ToyTarget(info or toy_info())
-        self.core = RecordedCore(config or CoreConfig(), self.engine.info, events or NoEvents(), self.now)
+        self.engine = ToyTarget(info or toy_info())
+        self._target: TargetEngine = engine or self.engine
+        self.core = RecordedCore(config or CoreConfig(), self._target.info, events or NoEvents(), self.now)
         self.batches: list[Batch] = []
         self.received: dict[int, list[Message]] = {}
         self._step_s = step_s
@@ -133,10 +134,10 @@ class VirtualVerifier:
     def _run_engine(self, batch: Batch) -> list[Outcome]:
         self.batches.append(batch)
         for key in batch.closed:
-            self.engine.close(key)
+            self._target.close(key)
         for key, spec in batch.opened:
-            self.engine.open(key, spec)
-        return self.engine.step(batch.work) if batch.work else []
+            self._target.open(key, spec)
+        return self._target.step(batch.work) if batch.work else []
 
     def _finish(self, batch: Batch, outcomes: list[Outcome], started: float) -> None:
         self._is_stepping = False
