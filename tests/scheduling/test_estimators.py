@@ -137,15 +137,28 @@ def test_paper_estimate_reads_low_on_long_proposals() -> None:
 MEASURED_RATES = [0.27, 0.41, 0.44, 0.54, 0.70, 0.78]  # of a small draft model by position: far from geometric
 
 
-@pytest.mark.parametrize("name", BY_POSITION)
-def test_survival_converges_to_a_curve_that_is_not_geometric(name: str) -> None:
+def test_survival_converges_to_a_curve_that_is_not_geometric() -> None:
     rates = [rate**0.3 for rate in MEASURED_RATES]
-    estimator = ESTIMATORS[name](0.1, 0.0005)
+    estimator = ESTIMATORS["survival"](0.1, 0.0005)
     feed(estimator, rates, 4000)
     # The first position is judged 4000 times, the sixth about 200 times: 4 standard errors of its survival are .045.
     np.testing.assert_allclose(estimator.survival, np.cumprod(rates), atol=0.045)
-    geometric = estimator.acceptance_rate ** np.arange(1, 7)
-    assert np.max(np.abs(np.cumprod(rates) - geometric)) > 0.05
+
+
+@pytest.mark.parametrize("name", BY_POSITION)
+def test_survival_is_nearer_to_the_truth_than_a_geometric_one(name: str) -> None:
+    """With the adaptive one's memory of a hundred rounds, the mean of what it says; its positions shrink together."""
+    rates = [rate**0.3 for rate in MEASURED_RATES]
+    estimator = ESTIMATORS[name](0.1, 0.01)
+    curves, geometric = [], []
+    for seed in range(60):
+        feed(estimator, rates, 50, seed)
+        curves.append(list(estimator.survival))
+        geometric.append(estimator.acceptance_rate ** np.arange(1, 7))
+    error, geometric_error = (
+        np.linalg.norm(np.mean(estimates[5:], axis=0) - np.cumprod(rates)) for estimates in (curves, geometric)
+    )
+    assert error < 0.75 * geometric_error
 
 
 @pytest.mark.parametrize("name", BY_POSITION)
@@ -173,7 +186,7 @@ def test_steps_shrink_while_the_load_is_steady(name: str) -> None:
             steps.append(before - estimator.acceptance_rate)
         return float(np.median(steps))
 
-    assert 0.0 < step_after(600) < step_after(60) / 3 < step_after(6) / 9
+    assert 0.0 < step_after(300) < step_after(30) / 2 < step_after(3) / 4
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)

@@ -3,8 +3,8 @@
 Before every round the client's acceptance may change, with a small probability: everything seen before is then void. So
 each past round is a candidate for the last change; its hypothesis holds the evidence since, and is believed as far as
 that evidence explains the outcomes. Steady load: the oldest is believed, and a round's weight in the estimate falls as
-1/t. A change: the old hypothesis explains the new outcomes badly, a young one takes over within as many rounds as the
-change is visible in, and the estimate moves fast again. No step size, no threshold.
+1/t, down to a floor. A change: the old hypothesis explains the new outcomes badly, a young one takes over within as
+many rounds as the change is visible in, and the estimate moves fast again. No step size, no threshold.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +14,8 @@ from goodspeed.scheduling.estimators.evidence import Evidence
 
 CHANGE_PROBABILITY = 0.001
 """Per round; so a change is believed once it explains the outcomes better by a factor of 1000."""
+KEEP = 0.99
+"""Of the evidence, per round: what drifts too slowly for a change to be seen is followed over a hundred rounds."""
 MOST_HYPOTHESES = 4
 """Neighbours merge: ages of, say, 1, 5, 40 and 800 rounds tell all that matters (docs/estimators.md)."""
 
@@ -51,6 +53,7 @@ class RunLengths:
         for hypothesis in self._hypotheses:
             hypothesis.probability *= hypothesis.evidence.likelihood(num_proposed, num_accepted)
             total += hypothesis.probability
+            hypothesis.evidence.decay(KEEP)
             hypothesis.evidence.observe(num_proposed, num_accepted)
             hypothesis.num_rounds += 1
         for hypothesis in self._hypotheses:
