@@ -25,6 +25,10 @@ class Batch:
         return sum(item.num_tokens if isinstance(item, Prefill) else 1 + len(item.draft_tokens) for item in self.work)
 
     @property
+    def has_prefills(self) -> bool:
+        return any(isinstance(item, Prefill) for item in self.work)
+
+    @property
     def streams(self) -> tuple[StreamKey, ...]:
         """Every stream that the batch opens or works on."""
         return tuple(dict.fromkeys([*(key for key, _ in self.opened), *(item.stream for item in self.work)]))

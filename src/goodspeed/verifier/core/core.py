@@ -136,7 +136,8 @@ class VerifierCore:
         self._is_stepping = False
         if batch.work:
             self._step_time.observe(batch.num_tokens, now - started)
-            self._lasting_step_time.observe(batch.num_tokens, now - started)
+            if not batch.has_prefills:  # whose tokens may cost something else
+                self._lasting_step_time.observe(batch.num_tokens, now - started)
         judged = [
             (stream, outcome)
             for outcome in outcomes
