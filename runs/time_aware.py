@@ -118,7 +118,7 @@ def best_stationary(case: Case, budget: int, begin: Sequence[int]) -> tuple[int,
 
 
 def cases(args: argparse.Namespace) -> Iterator[Case]:
-    for order, slow in itertools.product(ORDERS, (0, len(RTTS_MS) - 1)):
+    for order, slow in itertools.product(ORDERS[: args.orders], (0, len(RTTS_MS) - 1)):
         yield Case(ENGINES[args.engine], order * (args.clients // len(order)), slow, args.slow_ms, args.varying)
 
 
@@ -174,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--estimator", default="censored")
     parser.add_argument("--eta", type=float, default=0.02)
     parser.add_argument("--slow-ms", type=float, default=8.0)
+    parser.add_argument("--orders", type=int, default=len(ORDERS), help="only the first so many orders of acceptance")
     parser.add_argument("--varying", action="store_true", help="confidences that vary from token to token")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--optimum", action="store_true")
