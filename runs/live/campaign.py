@@ -1,6 +1,7 @@
 """All runs of an experiment: set-ups by seeds by arms, from one loaded target; what is recorded is not run again."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def carry_out(campaign: Campaign, target: TargetConfig, folder: Path, say: Calla
     say(f"{len(missing)} runs to make, {len(list(campaign.runs())) - len(missing)} are there")
     if not missing:
         return
+    logging.getLogger("goodspeed").setLevel(logging.ERROR)  # sessions that end with their run are no news
     thread = LastingThread()
     try:
         stage = Stage(LiveTarget(thread.submit(load_target, target).result(), thread), target.model, folder)
