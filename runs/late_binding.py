@@ -36,7 +36,7 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.verifier.core.config import CoreConfig
 
 RATES = (0.85, 0.7, 0.55, 0.4)
-REAL_DOMAINS = ("maths", "coding", "travel", "rewriting")
+REAL_DOMAINS = ("copying", "maths", "coding", "travel")
 NUM_LESSONS, NUM_PROMPTS, MAX_TOKENS = 16, 24, 100
 WARM_UP_ROUNDS = 100
 Floats = npt.NDArray[np.float64]
