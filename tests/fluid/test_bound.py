@@ -9,7 +9,8 @@ import pytest
 from goodspeed.fluid.bound import Drift, mean_bound
 from goodspeed.fluid.drifts import KINDS, DriftKind
 from goodspeed.fluid.lipschitz import knapsack, utility_lipschitz
-from goodspeed.fluid.problem import REFERENCE, optimal_utilities
+from goodspeed.fluid.problem import REFERENCE, log_utility, optimal_utilities
+from goodspeed.fluid.recursion import Recursion, geometric_goodputs
 from goodspeed.fluid.tracking import Chase, chase
 
 LIMITS = Drift(REFERENCE.rates - 0.05, REFERENCE.rates + 0.05, speed=5e-4)
@@ -81,3 +82,17 @@ def test_the_bound_in_advance_falls_with_the_step() -> None:
     standing = replace(LIMITS, speed=0.0)
     limits = [mean_bound(standing, 20, beta).limit for beta in (0.1, 0.02)]
     assert limits[1] < 0.3 * limits[0]
+
+
+def test_the_charge_for_drift_is_nearly_reached_when_all_rates_rise() -> None:
+    """L speed / beta is what the mean gap costs, not only what it costs at most."""
+    beta, speed, num_rounds = 0.05, 5e-4, 200
+    rng = np.random.default_rng(0)
+    recursion = Recursion(np.ones((400, 8)), REFERENCE.budget, beta)
+    gaps = []
+    for t in range(-160, num_rounds):
+        rates = LIMITS.low + speed * max(0, t)
+        gaps.append(optimal_utilities(rates[None], 20)[0] - log_utility(recursion.goodputs).mean())
+        recursion.advance(geometric_goodputs(rates, recursion.decide(rates), rng))
+    charge = LIMITS.lipschitz(20) * speed / beta
+    assert 0.7 * charge < float(np.mean(gaps[-100:])) < charge + 0.06

@@ -98,7 +98,7 @@ def mean_bound(drift: Drift, budget: int, beta: float) -> MeanBound:
     state, are bounded for all states of a price by a knapsack over the clients; then over all prices.
     """
     lipschitz = drift.lipschitz(budget)
-    prices = np.geomspace(1.0 / (budget + 1) ** 2, 1.0, NUM_PRICES + 1)
+    prices = np.concatenate([[0.0], np.geomspace(1.0 / (budget + 1) ** 2, 1.0, NUM_PRICES)])
     bounds = []
     for share in SHARES_GIVEN_UP:
         rule = Rule(beta, MEAN_TILT, 1.0 - share)
@@ -137,5 +137,5 @@ def _cost_within(slopes: Floats, grants: Ints, beliefs: tuple[float, float], err
     low, high = np.full(shape, max(beliefs[0] - error, 1e-3)), np.full(shape, min(beliefs[1] + error, 1.0 - 1e-3))
     cost = step_cost(slopes, everywhere, low, high, rule)
     if error > 0.0:
-        cost = cost + (2.0 - rule.descent_kept) * rule.beta * belief_cost(slopes, everywhere, high, error)
+        cost = cost + rule.descent_kept * rule.beta * belief_cost(slopes, everywhere, high, error)
     return cost
