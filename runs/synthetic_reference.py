@@ -1,29 +1,32 @@
 """The estimators on a synthetic problem whose optimum is known.
 
-    python -m runs.synthetic_reference [table] [steady] [change] [shapes] [prompts]
+    python -m runs.synthetic_reference [table] [steady] [goodput] [change] [shapes] [prompts]
 
 Eight clients with acceptance .9 .8 .7 .6 .5 .85 .4 .75 share 20 draft tokens a round; utility is the sum of log mean
-committed tokens per round. Five tables:
+committed tokens per round. Six tables:
 
 table    the reference: the paper's eq. 3 to 5 to the letter (mean ratio over all drafted positions), with acceptance
          known or estimated. 20 runs of 6,000 rounds; the first 2,000 are left out: with eta = .002 the estimates of
          clients with short grants still approach by then, and without that warm-up no length reproduces that row
          (E|X - x*| .65 over rounds 0 to 2,000 instead of .26), while the spread of the utility (.02) asks for 4,000.
 steady   utility of the running mean over rounds 100 to 300, 100 runs, from verdicts only (and eq. 3's ratios beside).
+goodput  what smoothing the expected goodput instead of the realised one is worth; acceptance known, rounds 100 to 300.
 change   at round 300 the acceptance rates change hands, in reverse order. Rounds until back: the first r such that the
          mean *expected* goodput mu(true a, S_t) over the last 20 rounds, all after the change, has a utility of at
          least 99% of the optimum's (so 20 is the least possible). 60 runs. Beside it the utility of the mean expected
          goodput over rounds 60 to 200 after the change.
 shapes   acceptance by position as measured on a small draft model (.27 .41 .44 .54 .70 .78), raised to powers from .15
          to 1 for eight clients: expected goodput over rounds 100 to 300 and 300 to 600.
-prompts  every 25 rounds a new prompt whose acceptance is Beta(10 a, 10 (1 - a)).
+prompts  every 25 rounds a new prompt whose acceptance is Beta(10 a, 10 (1 - a)), or just a; 20 runs, ± standard error.
 """
 
 import sys
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from runs.synthetic.policy import FromRatios, FromVerdicts, Policy, Trace, play
+from runs.synthetic.policy import ExpectedGoodput, FromRatios, FromVerdicts, Policy, Trace, play
 from runs.synthetic.tape import ACCEPTANCE_RATES, BUDGET, Floats, Tape, curve_tape, ratio_tape
 
 from goodspeed.scheduling.base import ClientView
@@ -115,6 +118,22 @@ def show_steady(num_runs: int = 100) -> None:
         print(f"| {policy.name} | {spread(realised)} | {standard_error(realised):.3f} | {spread(expected)} |")
 
 
+def show_goodput(num_runs: int = 60) -> None:
+    print(
+        "\n| weight of the newest round | realised goodput (eq. 4): U of the mean expected goodput | expected goodput |"
+    )
+    print("|---|---|---|")
+    tapes = [ratio_tape(steady_rates(300), seed) for seed in range(num_runs)]
+    for step in (0.5, 0.2, 0.1, 0.02):
+        pair = known(step), Policy("", partial(_expected, step))
+        cells = [[utility(expected_goodput(play(one, tape), tape)[100:]) for tape in tapes] for one in pair]
+        print(f"| {step} | {' | '.join(spread(cell) for cell in cells)} |")
+
+
+def _expected(step: float, client: int) -> ExpectedGoodput:
+    return ExpectedGoodput(step, ACCEPTANCE_RATES[client])
+
+
 def show_change(num_runs: int = 60) -> None:
     rates = steady_rates(CHANGE_AT + 200)
     rates[CHANGE_AT:] = rates[CHANGE_AT:, ::-1]
@@ -147,17 +166,20 @@ def show_shapes(num_runs: int = 60) -> None:
         print(f"| {policy.name} | {spread(early, 4)} | {spread(late, 4)} |")
 
 
-def show_prompts(num_runs: int = 60) -> None:
-    print("\n| estimator | not told of prompts: U of the mean expected goodput | told |")
-    print("|---|---|---|")
-    tapes = [prompt_tape(600, seed) for seed in range(num_runs)]
-    for policy in LIVE:
-        cells = []
-        for rounds in (0, ROUNDS_PER_PROMPT):
-            told = Policy(policy.name, policy.learner, policy.is_exploring, rounds_per_prompt=rounds)
-            cells.append([utility(expected_goodput(play(told, tape), tape)[100:]) for tape in tapes])
+def show_prompts(num_runs: int = 20) -> None:
+    unlike = [prompt_tape(600, seed) for seed in range(num_runs)]
+    alike = [ratio_tape(steady_rates(600), seed) for seed in range(num_runs)]
+    print("\n| estimator | prompts unlike, not told | told | prompts alike, not told | told |")
+    print("|---|---|---|---|---|")
+    for policy in (from_verdicts("censored"), *LIVE[-2:]):
+        told = replace(policy, rounds_per_prompt=ROUNDS_PER_PROMPT)
+        cells = [
+            [utility(expected_goodput(play(one, tape), tape)[100:]) for tape in tapes]
+            for tapes in (unlike, alike)
+            for one in (policy, told)
+        ]
         print(
-            f"| {policy.name} | {' | '.join(f'{np.mean(cell):.4f} ± {standard_error(cell):.4f}' for cell in cells)} |"
+            f"| {policy.name} | {' | '.join(f'{np.mean(cell):.3f} ± {standard_error(cell):.3f}' for cell in cells)} |"
         )
 
 
@@ -192,6 +214,7 @@ def spread(values: list[float], digits: int = 3) -> str:
 TABLES = {
     "table": show_table,
     "steady": show_steady,
+    "goodput": show_goodput,
     "change": show_change,
     "shapes": show_shapes,
     "prompts": show_prompts,

@@ -58,6 +58,23 @@ class FromRatios:
             self._acceptance_rate += self._eta * (ratio_sum / num_proposed - self._acceptance_rate)
 
 
+class ExpectedGoodput:
+    """Acceptance is known, and X smooths mu at the proposal's length instead of the realised tokens."""
+
+    def __init__(self, step: float, acceptance_rate: float) -> None:
+        self._step = step
+        self._acceptance_rate = acceptance_rate
+        self._goodput = INITIAL_GOODPUT
+
+    def view(self) -> ClientView:
+        return ClientView(self._acceptance_rate, self._goodput)
+
+    def on_round(self, num_proposed: int, num_accepted: int, ratio_sum: float) -> None:
+        del num_accepted, ratio_sum
+        expected = (1.0 - self._acceptance_rate ** (num_proposed + 1)) / (1.0 - self._acceptance_rate)
+        self._goodput += self._step * (expected - self._goodput)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A row of a table."""
