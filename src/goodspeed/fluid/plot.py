@@ -64,5 +64,5 @@ def _tracking(axes: Axes, found: Study) -> None:
     for name, values, marker in pairs:
         axes.semilogy(places, values, marker, markersize=8, label=name)
     axes.set_xticks(places, labels, fontsize="small")
-    axes.set(title="Tracking: measured and bounds, settled rounds", ylabel="utility")
-    axes.legend(fontsize="small")
+    axes.set(title="Tracking: measured and bounds, settled rounds", ylabel="utility", ylim=(None, 200.0))
+    axes.legend(fontsize="small", loc="upper right")
