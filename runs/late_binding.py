@@ -31,6 +31,7 @@ from goodspeed.engine.base import DraftEngine, DraftRequest, TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
+from goodspeed.engine.toy import toy_info
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.verifier.core.config import CoreConfig
@@ -48,8 +49,8 @@ class Setup:
 
     engine: Callable[[], TargetEngine | None]  # None: the toy target
     drafts: Callable[[int, int], DraftEngine]  # client, seed
-    prompts: Callable[[int, int], Iterator[tuple[int, ...]]]  # client, seed; as many as one likes
-    max_tokens: int
+    prompts: Callable[[int, int], Iterator[tuple[tuple[int, ...], int]]]
+    """client, seed -> prompts and the lengths of their answers, as many as one likes"""
     min_survival: float
 
 
@@ -75,7 +76,7 @@ def run(setup: Setup, config: CoreConfig, seed: int, num_rounds: int) -> Figures
         prompts, streams = setup.prompts(i, seed), itertools.count(1)
 
         def ask(_done: int, drafter=drafter, prompts=prompts, streams=streams) -> None:
-            drafter.open(opening(next(streams), next(prompts), setup.max_tokens))
+            drafter.open(opening(next(streams), *next(prompts)))
 
         drafter.on_text = ask
         ask(0)
@@ -94,14 +95,13 @@ def _counts(clients: Sequence[object]) -> Floats:
 
 
 def toy_setup(args: argparse.Namespace) -> Setup:
-    def prompts(client: int, seed: int) -> Iterator[tuple[int, ...]]:
-        return ((1 + client, seed % 250, number % 250) for number in itertools.count())
+    def prompts(client: int, seed: int) -> Iterator[tuple[tuple[int, ...], int]]:
+        return (((1 + client, seed % 250, number % 250), MAX_TOKENS) for number in itertools.count())
 
     return Setup(
         lambda: None,
         lambda client, seed: VaryingDraft(RATES[client], 100 * seed + client),
         prompts,
-        100,
         args.min_survival,
     )
 
@@ -118,17 +118,16 @@ def real_setup(args: argparse.Namespace) -> Setup:
         texts.write(tokens)
         asked.append(tokens[NUM_LESSONS:])
         taught.append(_taught([(prompt, texts.answer(prompt)) for prompt in tokens[:NUM_LESSONS]], target))
-    info = replace(target.info, kv_capacity=10**9)
+    info = replace(target.info, kv_capacity=10**9, tokenizer_fingerprint=toy_info().tokenizer_fingerprint)
 
-    def prompts(client: int, seed: int) -> Iterator[tuple[int, ...]]:
+    def prompts(client: int, seed: int) -> Iterator[tuple[tuple[int, ...], int]]:
         order = np.random.default_rng([seed, client]).permutation(NUM_PROMPTS)
-        return (asked[client][place] for place in itertools.cycle(order))
+        return ((asked[client][place], len(texts.answer(asked[client][place]))) for place in itertools.cycle(order))
 
     return Setup(
         lambda: WrittenTarget(texts, info),
         lambda client, _seed: copy.deepcopy(taught[client]),
         prompts,
-        MAX_TOKENS,
         args.min_survival,
     )
 
