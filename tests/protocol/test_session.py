@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.protocol.judged import judge
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import Draft, Outcome, SparseProbs
@@ -46,7 +47,7 @@ def verified(prefix: Sequence[int], draft: Sequence[int]) -> Outcome:
 def started(opening: Open = OPEN, grant: int = 4) -> tuple[DrafterStream, VerifierStream]:
     """Both ends after round 0."""
     drafter, verifier = DrafterStream(opening), VerifierStream(opening, WELCOME)
-    drafter.on_verdict(verifier.on_outcome(verified(opening.tokens, ()), grant, 0.0, 0.0))
+    drafter.on_verdict(judge(verifier, verified(opening.tokens, ()), grant))
     return drafter, verifier
 
 
@@ -63,7 +64,7 @@ def judged(verifier: VerifierStream, propose: Propose, grant: int = 4) -> Verdic
     """The verdict on a new proposal."""
     accepted = verifier.on_propose(propose)
     assert isinstance(accepted, Propose)
-    return verifier.on_outcome(verified(verifier.committed, accepted.tokens), grant, 0.001, 0.03)
+    return judge(verifier, verified(verifier.committed, accepted.tokens), grant, 0.001, 0.03)
 
 
 def refused(verifier: VerifierStream, propose: Propose) -> ErrorCode:
@@ -99,7 +100,7 @@ def test_a_repeated_proposal_gets_the_same_verdict() -> None:
     propose = drafter.propose(good_draft(drafter, 3), 0.0)
     verifier.on_propose(propose)
     assert verifier.on_propose(propose) == Repeat(None)  # still being verified
-    verdict = verifier.on_outcome(verified(verifier.committed, propose.tokens), 4, 0.0, 0.0)
+    verdict = judge(verifier, verified(verifier.committed, propose.tokens), 4)
     assert verifier.on_propose(propose) == Repeat(verdict)
     assert drafter.on_verdict(verdict) != ()
     assert drafter.on_verdict(verdict) == ()  # a repeated verdict commits nothing
@@ -190,7 +191,7 @@ def test_a_trimmed_proposal_is_judged_as_if_it_had_been_shorter() -> None:
     verifier.on_propose(drafter.propose(good_draft(drafter, 4), 0.0))
     trimmed = verifier.trim(1)
     assert (len(trimmed.tokens), len(trimmed.confidences)) == (1, 1)
-    verdict = verifier.on_outcome(verified(verifier.committed, trimmed.tokens), 4, 0.0, 0.0)
+    verdict = judge(verifier, verified(verifier.committed, trimmed.tokens), 4)
     assert len(drafter.on_verdict(verdict)) == 2
     assert drafter.committed == verifier.committed == target_text(6)
 
@@ -210,10 +211,10 @@ def test_an_end_token_inside_the_accepted_tokens_ends_the_stream_there() -> None
 def test_max_tokens_inside_the_accepted_tokens_ends_the_stream_there() -> None:
     drafter, verifier = started(replace(OPEN, max_tokens=4))
     verifier.on_propose(drafter.propose(good_draft(drafter, 2), 0.0))
-    verdict = verifier.on_outcome(Outcome(3, 2, 42), 4, 0.0, 0.0)
+    verdict = judge(verifier, Outcome(3, 2, 42), 4)
     assert (verdict.num_accepted, verdict.finish, verdict.committed_length) == (2, FinishReason.LENGTH, 7)
     fused = VerifierStream(replace(OPEN, max_tokens=1, mode=Mode.FUSED), WELCOME)
-    assert fused.on_outcome(Outcome(3, 0, 42), 4, 0.0, 0.0).finish is FinishReason.LENGTH
+    assert judge(fused, Outcome(3, 0, 42), 4).finish is FinishReason.LENGTH
 
 
 def test_grants_never_reach_past_what_is_still_wanted() -> None:
@@ -237,13 +238,13 @@ def test_log_probabilities_are_cut_with_their_tokens() -> None:
     propose = drafter.propose(good_draft(drafter, 4), 0.0)
     verifier.on_propose(propose)
     outcome = replace(verified(verifier.committed, propose.tokens), logprobs=(-1.0, -2.0, -3.0, -4.0, -5.0))
-    assert verifier.on_outcome(outcome, 4, 0.0, 0.0).logprobs == (-1.0, -2.0)
+    assert judge(verifier, outcome, 4).logprobs == (-1.0, -2.0)
 
 
 def test_fused_mode_counts_rounds_by_itself() -> None:
     drafter, verifier = started(replace(OPEN, mode=Mode.FUSED, max_tokens=3))
     while drafter.finish is FinishReason.NONE:
-        drafter.on_verdict(verifier.on_outcome(verified(verifier.committed, ()), 4, 0.0, 0.0))
+        drafter.on_verdict(judge(verifier, verified(verifier.committed, ()), 4))
     assert drafter.committed == target_text(6)
 
 
@@ -254,7 +255,7 @@ def test_a_resumed_stream_goes_on_as_if_nothing_had_happened() -> None:
     assert (reopening.epoch, reopening.num_prompt, list(reopening.tokens)) == (1, 3, target_text(4))
     check_open(reopening, WELCOME)
     elsewhere = VerifierStream(reopening, WELCOME)
-    drafter.on_verdict(elsewhere.on_outcome(verified(elsewhere.committed, ()), 4, 0.0, 0.0))
+    drafter.on_verdict(judge(elsewhere, verified(elsewhere.committed, ()), 4))
     while drafter.finish is FinishReason.NONE:
         drafter.on_verdict(judged(elsewhere, drafter.propose(good_draft(drafter, min(2, drafter.max_draft)), 0.0)))
     assert drafter.committed == target_text(3 + 16)
@@ -281,7 +282,7 @@ def test_a_verdict_of_an_older_epoch_is_ignored() -> None:
 )
 def test_a_verdict_that_contradicts_the_proposal_is_an_error(change: Callable[[Verdict], Verdict]) -> None:
     drafter, verifier = DrafterStream(OPEN, vocab_size=100), VerifierStream(OPEN, WELCOME)
-    drafter.on_verdict(verifier.on_outcome(verified(PROMPT, ()), 4, 0.0, 0.0))
+    drafter.on_verdict(judge(verifier, verified(PROMPT, ()), 4))
     verdict = judged(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
     before = list(drafter.committed)
     with pytest.raises(ProtocolError) as caught:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.protocol.judged import judge
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import Draft, Outcome
@@ -98,11 +99,11 @@ class FaultyLink(RuleBasedStateMachine):
         """The engine's next step: prefill, or the pending proposal, which may be trimmed first."""
         if not self.is_prefilled:
             self.is_prefilled = True
-            self.down.append(self.verifier.on_outcome(self.outcome(()), grant, 0.0, 0.0))
+            self.down.append(judge(self.verifier, self.outcome(()), grant))
         elif self.work is not None:
             kept = self.verifier.trim(num_kept).tokens
             self.work = None
-            self.down.append(self.verifier.on_outcome(self.outcome(kept), grant, 0.0, 0.0))
+            self.down.append(judge(self.verifier, self.outcome(kept), grant))
 
     @precondition(lambda self: self.down)
     @rule(is_repeated=st.booleans())

@@ -71,7 +71,9 @@ class VerifierStream:
     def __init__(self, request: Open, welcome: Welcome) -> None:
         self.request = request
         self.committed = list(request.tokens)
-        self.is_finished = False
+        self._finish = FinishReason.NONE
+        self._news: tuple[int, ...] = ()  # committed last
+        self._news_logprobs: tuple[float, ...] = ()
         self._welcome = welcome
         self._end_tokens = frozenset(request.end_tokens)
         self._digest = digest(request.tokens)
@@ -114,34 +116,48 @@ class VerifierStream:
         )
         return self._pending
 
-    def on_outcome(self, outcome: Outcome, grant: int, queue_s: float, verify_s: float) -> Verdict:
-        """Commit what the engine decided, cut at an end token or at max_tokens, and make the round's verdict.
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Commit what the engine decided, cut at an end token or at max_tokens; `conclude` then tells the drafter.
 
         Call it for the outcome that ends the prefill (round 0), for each pending proposal, and for each step in fused
-        mode. `grant` is what the scheduler allows next; the verdict's grant is cut to what the stream can still use.
+        mode.
         """
         assert outcome.next_token is not None
-        is_first = self._verdict is None
-        if self._pending is None and not is_first:
+        if self._pending is None and self._verdict is not None:
             self._round += 1  # fused mode: no proposal announced this round
         drafted = self._pending.tokens[: outcome.num_accepted] if self._pending else ()
-        tokens, finish = self._cut((*drafted, outcome.next_token))
+        tokens, self._finish = self._cut((*drafted, outcome.next_token))
+        self._news, self._news_logprobs = tokens, outcome.logprobs[: len(tokens)]
         self.committed.extend(tokens)
         self._digest = digest(tokens, self._digest)
-        self.is_finished = finish is not FinishReason.NONE
         self._pending = None
+
+    @property
+    def is_finished(self) -> bool:
+        return self._finish is not FinishReason.NONE
+
+    @property
+    def max_grant(self) -> int:
+        """A proposal longer than what is still wanted, less the target's own token, would be verified for nothing."""
+        if self.is_finished or self.request.mode is Mode.FUSED:
+            return 0
+        remaining = self.request.num_prompt + self.request.max_tokens - len(self.committed)
+        return min(self._welcome.max_proposal, remaining - 1)
+
+    def conclude(self, grant: int, queue_s: float, verify_s: float) -> Verdict:
+        """The verdict on what on_outcome has committed. `grant` is what the scheduler allows, cut to max_grant."""
         self._verdict = Verdict(
             stream=self.request.stream,
             epoch=self.request.epoch,
             round=self._round,
-            num_accepted=len(tokens) - 1,
-            next_token=tokens[-1],
+            num_accepted=len(self._news) - 1,
+            next_token=self._news[-1],
             committed_length=len(self.committed),
-            grant=self._usable(grant),
-            finish=finish,
+            grant=min(grant, self.max_grant),
+            finish=self._finish,
             queue_us=min(round(queue_s * 1e6), MAX_ROUND_US),
             verify_us=min(round(verify_s * 1e6), MAX_ROUND_US),
-            logprobs=outcome.logprobs[: len(tokens)],
+            logprobs=self._news_logprobs,
         )
         return self._verdict
 
@@ -176,13 +192,6 @@ class VerifierStream:
         if self._verdict is None:
             return "being prefilled"
         return f"{'verifying' if self._pending else 'past'} round {self._round}"
-
-    def _usable(self, grant: int) -> int:
-        """A proposal longer than what is still wanted, less the target's own token, would be verified for nothing."""
-        if self.is_finished or self.request.mode is Mode.FUSED:
-            return 0
-        remaining = self.request.num_prompt + self.request.max_tokens - len(self.committed)
-        return min(grant, self._welcome.max_proposal, remaining - 1)
 
     def _cut(self, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], FinishReason]:
         room = self.request.num_prompt + self.request.max_tokens - len(self.committed)

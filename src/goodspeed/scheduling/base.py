@@ -67,5 +67,8 @@ class Estimator(Protocol):
     def on_stream(self) -> None:
         """The client begins a new prompt."""
 
-    def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
-        """One verified round of this client: `num_accepted` of `num_proposed` draft tokens were kept."""
+    def on_verdict(self, num_granted: int, num_accepted: int) -> None:
+        """One verified round of this client: of the `num_granted` draft tokens that it could bring, some were kept.
+
+        What it was granted and did not propose counts as not accepted: granting it brought nothing.
+        """

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 from scipy import stats
+from tests.protocol.judged import judge
 from tests.verifier.virtual import opening
 
 from goodspeed.decoding.distribution import distribution
@@ -57,7 +58,7 @@ class Pair:
         self.stream.end.on_propose(propose)
 
     def judge(self, outcome: Outcome) -> None:
-        self.drafter.on_verdict(self.stream.end.on_outcome(outcome, WINDOW, 0.0, 0.0))
+        self.drafter.on_verdict(judge(self.stream.end, outcome, WINDOW))
 
 
 def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:
@@ -90,7 +91,9 @@ def texts(bids: BidOf) -> Iterator[tuple[int, ...]]:
             for pair, outcome in zip(pairs, engine.step(work), strict=True):
                 proposal = pair.stream.proposal
                 assert proposal is not None
-                pair.stream.client.on_proposal_verified(len(proposal.tokens), outcome.num_accepted)
+                pair.stream.client.on_proposal_verified(
+                    len(proposal.tokens), len(proposal.tokens), outcome.num_accepted
+                )
                 pair.stream.client.reliability.on_verdict(proposal.confidences, outcome.num_accepted)
                 begin = len(pair.drafter.committed)
                 pair.judge(outcome)

@@ -1,6 +1,7 @@
 """How the budget reaches clients and their streams."""
 
 import pytest
+from tests.protocol.judged import judge
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening
 
 from goodspeed.config import from_mapping
@@ -26,7 +27,7 @@ def client_with_streams(name: str, num_streams: int, first_key: int, accepted: i
     """A client whose proposals of four had `accepted` accepted so far, and its open streams."""
     client = Client(name, ESTIMATORS["censored"](0.1, 0.05), conn=1)
     for _ in range(30):
-        client.on_proposal_verified(4, accepted)
+        client.on_proposal_verified(4, 4, accepted)
     end = VerifierStream(opening(1), WELCOME)
     return client, [Stream(first_key + i, client, 1, end, 23, 0, 0.0) for i in range(num_streams)]
 
@@ -82,10 +83,27 @@ def test_proposals_beyond_the_budget_are_cut_in_order_of_arrival() -> None:
     assert all(len(drafter.texts[1]) == 103 for drafter in drafters)
 
 
+def test_nobody_is_granted_what_the_rest_of_the_answer_cannot_use() -> None:
+    ending, (stream,) = client_with_streams("ending", 1, first_key=1)
+    other, other_streams = client_with_streams("other", 1, first_key=2)
+    judge(stream.end, Outcome(1, 0, 8), grant=0)
+    stream.end.committed.extend([8] * (20 - 1 - 3))  # three tokens of twenty are left, the last one the target's own
+    GrantSharing(CoreConfig(budget=12)).share({ending: [stream], other: other_streams}, {ending, other}, StepTime())
+    assert (ending.grant, other.grant) == (2, 10)
+
+
+def test_what_a_drafter_leaves_of_its_grant_speaks_against_granting_it() -> None:
+    stream = proposed(1, num_tokens=3)
+    stream.grant = 8
+    assert stream.num_granted == 8
+    verifications({1: stream}, 2, arrival_lengths, plain_bid)
+    assert stream.num_granted == 2  # of a proposal that the batch has cut nobody knows the rest
+
+
 def proposed(key: int, num_tokens: int) -> Stream:
     """A stream whose proposal of so many tokens is to be verified."""
     _, (stream,) = client_with_streams(f"client {key}", 1, first_key=key)
-    stream.end.on_outcome(Outcome(key, 0, 8), num_tokens, 0.0, 0.0)
+    judge(stream.end, Outcome(key, 0, 8), num_tokens)
     tokens = tuple(range(num_tokens))
     stream.proposal = Propose(1, 0, 1, 4, digest([5, 6, 7, 8]), tokens)
     stream.end.on_propose(stream.proposal)

@@ -29,7 +29,7 @@ class Curve:
     def on_stream(self) -> None:
         self.num_prompts += 1
 
-    def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
+    def on_verdict(self, num_granted: int, num_accepted: int) -> None:
         """Nothing changes."""
 
 
@@ -37,7 +37,7 @@ def view(num_streams: int, survival: Sequence[float] = (), share: ClientConfig |
     client = Client("edge", Curve(survival), share=share or ClientConfig())
     client.pace.on_proposal(0.13, 0.03, 3)
     client.pace.on_verdict(0.02, 3.0)
-    return view_client(client, num_streams, max_proposal=4)
+    return view_client(client, num_streams, cap=min(num_streams * 4, client.share.cap))
 
 
 def test_a_view_carries_times_and_rights() -> None:

@@ -56,26 +56,26 @@ class AdaptiveEstimator:
         self._run_lengths.expect_change(NEW_PROMPT_PROBABILITY, prior)
         self._refresh()
 
-    def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
-        if num_proposed:
-            self._run_lengths.observe(num_proposed, num_accepted)
+    def on_verdict(self, num_granted: int, num_accepted: int) -> None:
+        if num_granted:
+            self._run_lengths.observe(num_granted, num_accepted)
             self._history.decay(HISTORY_KEEP)
-            self._history.observe(num_proposed, num_accepted)
-            self._num_positions = max(self._num_positions, num_proposed)
+            self._history.observe(num_granted, num_accepted)
+            self._num_positions = max(self._num_positions, num_granted)
             self._refresh()
-        self._goodput += GOODPUT_STEP * (self._expected_tokens(num_proposed) - self._goodput)
+        self._goodput += GOODPUT_STEP * (self._expected_tokens(num_granted) - self._goodput)
 
     def _refresh(self) -> None:
         self._acceptance_rate = sum(one.probability * one.evidence.acceptance_rate for one in self._run_lengths)
         curves = [(one.probability, one.evidence.survival(self._num_positions)) for one in self._run_lengths]
         self._survival = [sum(terms) for terms in zip(*([p * s for s in curve] for p, curve in curves), strict=True)]
 
-    def _expected_tokens(self, num_proposed: int) -> float:
+    def _expected_tokens(self, num_granted: int) -> float:
         """mu: what a round with so many draft tokens commits in the mean."""
-        curve = self._survival[:num_proposed]
+        curve = self._survival[:num_granted]
         last = curve[-1] if curve else 1.0
         rate = self._acceptance_rate
-        num_beyond = num_proposed - len(curve)
+        num_beyond = num_granted - len(curve)
         return 1.0 + sum(curve) + last * rate * (1.0 - rate**num_beyond) / (1.0 - rate)
 
 

@@ -46,15 +46,15 @@ class RunLengths:
         self._hypotheses.append(Hypothesis(fresh, probability))
         self._merge()
 
-    def observe(self, num_proposed: int, num_accepted: int) -> None:
+    def observe(self, num_granted: int, num_accepted: int) -> None:
         """One more round with draft tokens."""
         self.expect_change(CHANGE_PROBABILITY, self._fresh())
         total = 0.0
         for hypothesis in self._hypotheses:
-            hypothesis.probability *= hypothesis.evidence.likelihood(num_proposed, num_accepted)
+            hypothesis.probability *= hypothesis.evidence.likelihood(num_granted, num_accepted)
             total += hypothesis.probability
             hypothesis.evidence.decay(KEEP)
-            hypothesis.evidence.observe(num_proposed, num_accepted)
+            hypothesis.evidence.observe(num_granted, num_accepted)
             hypothesis.num_rounds += 1
         for hypothesis in self._hypotheses:
             hypothesis.probability /= total

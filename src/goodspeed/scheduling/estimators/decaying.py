@@ -35,12 +35,12 @@ class DecayingEstimator:
     def on_stream(self) -> None:
         """One curve for all prompts."""
 
-    def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
+    def on_verdict(self, num_granted: int, num_accepted: int) -> None:
         self._goodput += self._beta * (num_accepted + 1 - self._goodput)
-        if num_proposed:
+        if num_granted:
             self._evidence.decay(1.0 - self._eta)
-            self._evidence.observe(num_proposed, num_accepted)
-            self._num_positions = max(self._num_positions, num_proposed)
+            self._evidence.observe(num_granted, num_accepted)
+            self._num_positions = max(self._num_positions, num_granted)
             self._survival = self._evidence.survival(self._num_positions)
 
 

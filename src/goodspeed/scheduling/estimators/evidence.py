@@ -26,10 +26,10 @@ class Evidence(Protocol):
     def survival(self, num_positions: int) -> Sequence[float]:
         """As ClientView.survival, for the first so many positions; empty if acceptance is taken for geometric."""
 
-    def observe(self, num_proposed: int, num_accepted: int) -> None:
+    def observe(self, num_granted: int, num_accepted: int) -> None:
         """One more round."""
 
-    def likelihood(self, num_proposed: int, num_accepted: int) -> float:
+    def likelihood(self, num_granted: int, num_accepted: int) -> float:
         """Of this outcome of the next round, > 0."""
 
     def decay(self, keep: float) -> None:
@@ -56,14 +56,14 @@ class GeometricEvidence:
         del num_positions
         return ()
 
-    def observe(self, num_proposed: int, num_accepted: int) -> None:
+    def observe(self, num_granted: int, num_accepted: int) -> None:
         self._num_accepted += num_accepted
-        self._num_judged += num_accepted + (num_accepted < num_proposed)
+        self._num_judged += num_accepted + (num_accepted < num_granted)
 
-    def likelihood(self, num_proposed: int, num_accepted: int) -> float:
+    def likelihood(self, num_granted: int, num_accepted: int) -> float:
         rate = self.acceptance_rate
         passed = rate**num_accepted
-        return passed * (1.0 - rate) if num_accepted < num_proposed else passed
+        return passed * (1.0 - rate) if num_accepted < num_granted else passed
 
     def decay(self, keep: float) -> None:
         self._num_accepted *= keep
@@ -98,9 +98,9 @@ class SurvivalEvidence:
         last = curve[-1] if curve else 1.0
         return curve + [last * rate**j for j in range(1, num_positions - len(curve) + 1)]
 
-    def observe(self, num_proposed: int, num_accepted: int) -> None:
-        self._pooled.observe(num_proposed, num_accepted)
-        num_judged = num_accepted + (num_accepted < num_proposed)
+    def observe(self, num_granted: int, num_accepted: int) -> None:
+        self._pooled.observe(num_granted, num_accepted)
+        num_judged = num_accepted + (num_accepted < num_granted)
         num_unseen = num_judged - len(self._judged)
         if num_unseen > 0:
             self._accepted.extend([0.0] * num_unseen)
@@ -111,9 +111,9 @@ class SurvivalEvidence:
             self._accepted[position] += 1.0
         self._multiply()
 
-    def likelihood(self, num_proposed: int, num_accepted: int) -> float:
+    def likelihood(self, num_granted: int, num_accepted: int) -> float:
         curve = (1.0, *self.survival(num_accepted + 1))
-        return curve[num_accepted] - curve[num_accepted + 1] if num_accepted < num_proposed else curve[num_accepted]
+        return curve[num_accepted] - curve[num_accepted + 1] if num_accepted < num_granted else curve[num_accepted]
 
     def decay(self, keep: float) -> None:
         self._pooled.decay(keep)

@@ -32,7 +32,7 @@ class PaperEstimator:
     def on_stream(self) -> None:
         """One acceptance rate for all prompts."""
 
-    def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
+    def on_verdict(self, num_granted: int, num_accepted: int) -> None:
         self._goodput += self._beta * (num_accepted + 1 - self._goodput)
-        if num_proposed:
-            self._acceptance_rate += self._eta * (num_accepted / num_proposed - self._acceptance_rate)
+        if num_granted:
+            self._acceptance_rate += self._eta * (num_accepted / num_granted - self._acceptance_rate)

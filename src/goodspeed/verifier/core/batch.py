@@ -49,7 +49,7 @@ def verifications(
     lengths = binding([bid_of(stream) for stream in proposing], budget)
     for stream, length in zip(proposing, lengths, strict=True):
         if stream.proposal and length < len(stream.proposal.tokens):
-            stream.proposal = stream.end.trim(length)
+            stream.proposal, stream.is_cut = stream.end.trim(length), True
     return [_verification(stream) for stream in ready.values()]
 
 

@@ -34,9 +34,9 @@ class Client:
     num_accepted: int = 0
     num_committed: int = 0
 
-    def on_proposal_verified(self, num_proposed: int, num_accepted: int) -> None:
-        """Evidence: `num_accepted` of `num_proposed` draft tokens were kept."""
-        self.estimator.on_verdict(num_proposed, num_accepted)
+    def on_proposal_verified(self, num_granted: int, num_proposed: int, num_accepted: int) -> None:
+        """`num_accepted` of `num_proposed` draft tokens were kept; as evidence they are those of `num_granted`."""
+        self.estimator.on_verdict(num_granted, num_accepted)
         self.num_proposed += num_proposed
         self.num_accepted += num_accepted
 

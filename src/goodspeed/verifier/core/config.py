@@ -36,7 +36,7 @@ class CoreConfig:
     budget: int = option(24, "draft tokens that one verification batch may hold")
     max_proposal: int = option(16, "draft tokens that one proposal may hold, whatever the grant")
     scheduler: str = option("gradient", f"how the budget is shared: {', '.join(SCHEDULERS)}")
-    estimator: str = option("adaptive", f"how acceptance is estimated: {', '.join(ESTIMATORS)}")
+    estimator: str = option("adaptive_survival", f"how acceptance is estimated: {', '.join(ESTIMATORS)}")
     beta: float = option(0.1, "weight of the newest round in a client's goodput; the adaptive estimators need none")
     eta: float = option(0.05, "weight of the newest round in a client's acceptance; the adaptive estimators need none")
     batching: str = option("deadline", f"when a batch closes: {', '.join(BATCHINGS)}")

@@ -146,14 +146,14 @@ class VerifierCore:
         company = self._company([stream for stream, _ in judged])
         for stream, outcome in judged:
             _learn(stream, outcome)
+            stream.end.on_outcome(outcome)
             if stream.proposal is not None:
                 own_s = self._lasting_step_time.token_s * len(stream.proposal.tokens)
                 stream.client.pace.on_verdict(now - stream.since - own_s, company)
         heard = {stream.client for stream, _ in judged}
         grants = self._sharing.share(self._drafting_streams(), heard, self._lasting_step_time)
-        for stream, outcome in judged:
-            grant = grants.get(stream.key, 0)
-            verdict = stream.end.on_outcome(outcome, grant, started - stream.since, now - started)
+        for stream, _ in judged:
+            verdict = stream.end.conclude(grants.get(stream.key, 0), started - stream.since, now - started)
             self._conclude(stream, verdict, now)
         return self._settle(now)
 
@@ -195,13 +195,14 @@ class VerifierCore:
         """Every client's streams whose drafter may propose now or after this step."""
         active: dict[Client, list[Stream]] = {}
         for stream in self._streams:
-            if stream.conn is not None and not stream.is_fused and stream.num_unprefilled == 0:
+            is_over = stream.is_fused or stream.end.is_finished
+            if stream.conn is not None and not is_over and stream.num_unprefilled == 0:
                 active.setdefault(stream.client, []).append(stream)
         return active
 
     def _conclude(self, stream: Stream, verdict: Verdict, now: float) -> None:
         """Send the verdict and see whose turn it is."""
-        stream.proposal = None
+        stream.proposal, stream.is_cut = None, False
         stream.grant = verdict.grant
         stream.client.num_rounds += 1
         stream.client.num_committed += verdict.num_accepted + 1
@@ -229,5 +230,5 @@ class VerifierCore:
 def _learn(stream: Stream, outcome: Outcome) -> None:
     """A verified proposal is evidence of its client; the target's own steps (opening, fused) are not."""
     if stream.proposal is not None:
-        stream.client.on_proposal_verified(len(stream.proposal.tokens), outcome.num_accepted)
+        stream.client.on_proposal_verified(stream.num_granted, len(stream.proposal.tokens), outcome.num_accepted)
         stream.client.reliability.on_verdict(stream.proposal.confidences, outcome.num_accepted)

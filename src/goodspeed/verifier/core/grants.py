@@ -7,6 +7,7 @@ import numpy as np
 from goodspeed.engine.base import StreamKey
 from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.exploration import exploration_grants
+from goodspeed.scheduling.filling import Share, fill
 from goodspeed.scheduling.policies import PER_BATCH, SCHEDULERS
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.config import CoreConfig
@@ -21,7 +22,6 @@ class GrantSharing:
         self._num_tokens = int(config.budget * config.overcommit)
         self._is_per_batch = config.scheduler in PER_BATCH
         self._is_barrier = config.batching == "barrier"
-        self._max_proposal = config.max_proposal
         self._scheduler = SCHEDULERS[config.scheduler]()
         self._rng = np.random.default_rng(config.seed)
 
@@ -36,11 +36,14 @@ class GrantSharing:
         All who draft share it, and are answered; by a per-batch scheduler only those who hear.
         """
         clients = [client for client in active if client in heard or not self._is_per_batch]
-        starved = [client.starved_rounds * (client in heard and client.share.cap > 0) for client in clients]
+        caps = [min(client.share.cap, sum(stream.end.max_grant for stream in active[client])) for client in clients]
+        starved = [
+            client.starved_rounds * (client in heard and cap > 0) for client, cap in zip(clients, caps, strict=True)
+        ]
         reserved = exploration_grants(starved, self._num_tokens)
         views = [
-            view_client(client, len(active[client]), self._max_proposal, extra)
-            for client, extra in zip(clients, reserved, strict=True)
+            view_client(client, len(active[client]), cap, extra)
+            for client, cap, extra in zip(clients, caps, reserved, strict=True)
         ]
         num_reserved = sum(reserved)
         budget = self._budget(sum(len(active[client]) for client in clients) + num_reserved, num_reserved, step_time)
@@ -63,14 +66,13 @@ class GrantSharing:
         )
 
 
-def view_client(client: Client, num_streams: int, max_proposal: int, reserved: int = 0) -> ClientView:
-    """What the scheduler sees of a client with n streams, of whose grant `reserved` is given already.
+def view_client(client: Client, num_streams: int, cap: int, reserved: int = 0) -> ClientView:
+    """What the scheduler sees of a client with n streams that can use `cap` tokens; `reserved` are given already.
 
     Its j-th token is the j/n-th of each stream: the survival curve is each stream's, n times over; the rate a^(1/n).
     Its goodput is theirs together; and a token delays each of its streams by the n-th part of a token's drafting.
     """
     estimator, pace, share = client.estimator, client.pace, client.share
-    cap = min(num_streams * max_proposal, share.cap)
     return ClientView(
         acceptance_rate=estimator.acceptance_rate ** (1.0 / num_streams),
         goodput=estimator.goodput * num_streams,
@@ -91,8 +93,7 @@ def _interleaved(survival: Sequence[float], num_streams: int) -> Sequence[float]
 
 
 def _split(client: Client, streams: Sequence[Stream]) -> dict[StreamKey, int]:
-    """Evenly; the remainder goes to other streams with every round."""
-    num_streams = len(streams)
-    grant, remainder = divmod(client.grant, num_streams)
-    first = client.num_rounds
-    return {stream.key: grant + ((i - first) % num_streams < remainder) for i, stream in enumerate(streams)}
+    """Evenly, to each as many as it can use; the remainder goes to other streams with every round."""
+    shares = [Share(rate=1.0, floor=0, cap=stream.end.max_grant) for stream in streams]
+    grants = fill(shares, client.grant, first=client.num_rounds % len(streams))
+    return {stream.key: grant for stream, grant in zip(streams, grants, strict=True)}

@@ -21,6 +21,7 @@ class Stream:
     since: float  # when it began to wait for what it waits for
     is_late: bool = False  # a batch closed without its proposal
     proposal: Propose | None = None  # to be verified
+    is_cut: bool = False  # the batch had no room for all of it
     grant: int = 0  # of its last verdict
 
     @property
@@ -30,6 +31,15 @@ class Stream:
     @property
     def is_fused(self) -> bool:
         return self.end.request.mode is Mode.FUSED
+
+    @property
+    def num_granted(self) -> int:
+        """Draft tokens that the proposal could have brought to verification.
+
+        Where a drafter proposes fewer than it was granted, the rest brought nothing, as rejected ones would have; where
+        the batch cut the proposal, nobody knows what the rest would have brought.
+        """
+        return len(self.proposal.tokens) if self.is_cut and self.proposal else self.grant
 
     @property
     def num_tokens(self) -> int:
