@@ -10,7 +10,7 @@ from goodspeed.scheduling.policies import SCHEDULERS
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PairFlags:
     """A target model and its draft, as flags of the two servers."""
 
     verifier: tuple[str, ...]
@@ -107,19 +107,26 @@ def _config(path: str) -> tuple[str, ...]:
     return ("--config", path) if path else ()
 
 
-def _smollm2(_acceptance_rate: float) -> Pair:
-    return Pair(("--engine", "torch"), ("--draft.engine", "hybrid"))
+def _smollm2(_acceptance_rate: float) -> PairFlags:
+    return PairFlags(("--engine", "torch"), ("--draft.engine", "hybrid"))
 
 
-def _shaped(acceptance_rate: float) -> Pair:
+def _shaped(acceptance_rate: float) -> PairFlags:
     rate = ("--draft.acceptance-rate", str(acceptance_rate))
-    return Pair(("--engine", "shaped"), ("--draft.engine", "shaped", *rate))
+    return PairFlags(("--engine", "shaped"), ("--draft.engine", "shaped", *rate))
 
 
-def _toy(acceptance_rate: float) -> Pair:
+def _shaped_large(acceptance_rate: float) -> PairFlags:
+    small, shape = _shaped(acceptance_rate), "qwen3-0.6b"
+    return PairFlags((*small.verifier, "--target.model", shape), (*small.drafter, "--draft.model", shape))
+
+
+def _toy(acceptance_rate: float) -> PairFlags:
     rate = ("--draft.acceptance-rate", str(acceptance_rate))
-    return Pair(("--engine", "toy"), ("--draft.engine", "toy", *rate))
+    return PairFlags(("--engine", "toy"), ("--draft.engine", "toy", *rate))
 
 
-PAIRS: Registry[Callable[[float], Pair]] = Registry("pair", {"smollm2": _smollm2, "shaped": _shaped, "toy": _toy})
+PAIRS: Registry[Callable[[float], PairFlags]] = Registry(
+    "pair", {"smollm2": _smollm2, "shaped": _shaped, "shaped_large": _shaped_large, "toy": _toy}
+)
 """By name, from the acceptance rate where it can be dialled."""
