@@ -1,11 +1,7 @@
-"""Replay: a recorded event log is told to a fresh core, which must decide the same."""
+"""A drafter's event log, replayed."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
 
-import msgspec
 import numpy as np
 
 from goodspeed.drafter.core.config import CoreConfig
@@ -14,44 +10,14 @@ from goodspeed.drafter.core.decision import Decision
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.recording import decision_to_plain, work_to_plain
 from goodspeed.engine.base import Draft
-from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import FromVerifier, Welcome
 from goodspeed.protocol.plain import from_plain, message_from_plain, to_plain
-
-Event = Mapping[str, Any]
-"""A line of the log, parsed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The first decision that came out otherwise."""
-
-    line: int  # of the log, from 1
-    recorded: object
-    replayed: object
+from goodspeed.replay import Difference, Event, replay_log
 
 
 def replay(lines: Iterable[str]) -> Difference | None:
-    """The first difference between the log's decisions and those of a fresh core told the same facts, or None.
-
-    A log may hold several runs; each begins with its start event. Raises ConfigError for a line that is no event.
-    """
-    core: _Replayed | None = None
-    for number, line in enumerate(lines, start=1):
-        try:
-            event = json.loads(line)
-            if event["event"] == "start":
-                core = _Replayed(event)
-                continue
-            if core is None:
-                raise ConfigError("the event log does not begin with a start event")
-            recorded = [event.get(key) for key in ("decision", "work", "stream", "dial")]
-            replayed = core.decide(event)
-        except (ValueError, KeyError, AssertionError, msgspec.ValidationError) as error:
-            raise ConfigError(f"line {number} of the event log: {error!r}") from error
-        if json.dumps(recorded) != json.dumps(replayed):
-            return Difference(number, recorded, replayed)
-    return None
+    """The first difference, or None. Raises ConfigError for a line that is no event."""
+    return replay_log(lines, _Replayed)
 
 
 class _Replayed:
@@ -66,6 +32,9 @@ class _Replayed:
             "time": lambda e: core.on_time(e["now"]),
             "drafted": lambda e: core.on_drafted(_drafts(e), e["drafting_s"], e["now"]),
         }
+
+    def recorded(self, event: Event) -> object:
+        return [event.get(key) for key in ("decision", "work", "stream", "dial")]
 
     def decide(self, event: Event) -> list[object]:
         """What the core decides on the event's fact, in plain form: decision, work, stream, dial."""

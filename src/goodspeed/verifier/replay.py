@@ -1,53 +1,22 @@
-"""Replay: a recorded event log is told to a fresh core, which must decide the same."""
+"""A verifier's event log, replayed."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from goodspeed.config import from_mapping
 from goodspeed.engine.base import Outcome, TargetInfo
-from goodspeed.errors import ConfigError, ErrorCode, ProtocolError
+from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.plain import from_plain, message_from_plain, replies_to_plain
+from goodspeed.replay import Difference, Event, replay_log
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.intake import Reply
 from goodspeed.verifier.recording import batch_to_plain
 
-Event = Mapping[str, Any]
-"""A line of the log, parsed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The first decision that came out otherwise."""
-
-    line: int  # of the log, from 1
-    recorded: object
-    replayed: object
-
 
 def replay(lines: Iterable[str]) -> Difference | None:
-    """The first difference between the log's decisions and those of a fresh core told the same facts, or None.
-
-    A log may hold several runs; each begins with its start event. Raises ConfigError for a line that is no event.
-    """
-    core: _Replayed | None = None
-    for number, line in enumerate(lines, start=1):
-        try:
-            event = json.loads(line)
-            if event["event"] == "start":
-                core = _Replayed(event)
-                continue
-            assert core is not None, "the log does not begin with a start event"
-            recorded = event.get("batch", event.get("replies"))
-            replayed = core.decide(event)
-        except (ValueError, KeyError, AssertionError) as error:
-            raise ConfigError(f"line {number} of the event log: {error!r}") from error
-        if json.dumps(recorded) != json.dumps(replayed):
-            return Difference(number, recorded, replayed)
-    return None
+    """The first difference, or None. Raises ConfigError for a line that is no event."""
+    return replay_log(lines, _Replayed)
 
 
 class _Replayed:
@@ -67,6 +36,9 @@ class _Replayed:
             "verified": lambda e: core.on_verified(self._running(), _outcomes(e), e["started"], e["now"]),
             "failed": lambda e: core.on_failed(self._running(), e["reason"], e["now"]),
         }
+
+    def recorded(self, event: Event) -> object:
+        return event.get("batch", event.get("replies"))
 
     def decide(self, event: Event) -> object:
         """What the core decides on the event's fact, in plain form."""

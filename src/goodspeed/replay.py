@@ -1,0 +1,54 @@
+"""Replay: a recorded event log is told to a fresh core, which must decide the same."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from goodspeed.errors import ConfigError
+
+Event = Mapping[str, Any]
+"""A line of the log, parsed."""
+
+
+class ReplayedCore(Protocol):
+    """A core that lives through its log again."""
+
+    def recorded(self, event: Event) -> object:
+        """What was decided on the event's fact when it was recorded, in plain form."""
+
+    def decide(self, event: Event) -> object:
+        """What is decided on it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first decision that came out otherwise."""
+
+    line: int  # of the log, from 1
+    recorded: object
+    replayed: object
+
+
+def replay_log(lines: Iterable[str], begin: Callable[[Event], ReplayedCore]) -> Difference | None:
+    """The first difference between the log's decisions and those of a fresh core told the same facts, or None.
+
+    `begin` makes the core from a start event; a log may hold several runs, each of which begins with one. Raises
+    ConfigError for a line that is no event.
+    """
+    core: ReplayedCore | None = None
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = json.loads(line)
+            if event["event"] == "start":
+                core = begin(event)
+                continue
+            assert core is not None, "the log does not begin with a start event"
+            recorded, replayed = core.recorded(event), core.decide(event)
+        except (ValueError, KeyError, AssertionError, msgspec.ValidationError) as error:
+            raise ConfigError(f"line {number} of the event log: {error!r}") from error
+        if json.dumps(recorded) != json.dumps(replayed):
+            return Difference(number, recorded, replayed)
+    return None
