@@ -1,5 +1,6 @@
 """The KV pool: every admitted region fits, and moving regions keeps what they hold."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -33,8 +34,9 @@ def fill(pool: KvPool, region: Region, value: float) -> None:
 
 
 def holds(pool: KvPool, region: Region, value: float) -> bool:
-    slots = torch.arange(region.start, region.start + region.length)
-    return all(bool((pool.read(layer, slots) == value + layer).all()) for layer in range(CONFIG.num_layers))
+    blocks = pool.blocks(np.array([region.start]))
+    rows = [pool.read(layer, blocks)[:, 0, : region.length] for layer in range(CONFIG.num_layers)]
+    return all(bool((row == value + layer).all()) for layer, row in enumerate(rows))
 
 
 def test_keys_and_values_come_back_by_head() -> None:
@@ -42,8 +44,9 @@ def test_keys_and_values_come_back_by_head() -> None:
     region = pool.reserve(3)
     keys_values = torch.arange(48.0).view(3, 16)
     pool.write(1, torch.arange(region.start, region.start + 3), keys_values)
-    read = pool.read(1, torch.tensor([region.start + 2]))
-    assert torch.equal(read, keys_values[2].view(2, 1, 8))
+    read = pool.read(1, pool.blocks(np.array([[region.start + 2], [region.start]])))
+    assert torch.equal(read[:, 0, 0], keys_values[2].view(2, 8))
+    assert torch.equal(read[:, 1, :3], keys_values.view(3, 2, 8).transpose(0, 1))
 
 
 def test_a_full_pool_refuses_with_the_numbers() -> None:

@@ -97,14 +97,13 @@ class _Product:
         positions = token + np.array([[tile.positions.start] for tile in tiles])
         keys = np.arange(tiles[0].num_keys)
         self._mask = _mask(torch.from_numpy(positions).to(pool.device), keys.size, heads.window, pool.dtype)
-        slots = keys + np.array([[tile.first_key] for tile in tiles])
-        self._slots = torch.from_numpy(slots.ravel()).to(pool.device)
+        self._blocks = pool.blocks(keys[::BLOCK] + np.array([[tile.first_key] for tile in tiles]))
 
     def __call__(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """[kv_heads * tiles * rows, head_dim] from the same."""
         num_tiles, num_rows, num_keys = self._mask.shape
         batch, head_dim = self._heads.num_kv_heads * num_tiles, self._heads.head_dim
-        keys, values = self._pool.read(layer, self._slots).view(2, batch, num_keys, head_dim)
+        keys, values = self._pool.read(layer, self._blocks).view(2, batch, num_keys, head_dim)
         scores = torch.bmm(queries.view(batch, num_rows, head_dim), keys.transpose(1, 2))
         by_head = scores.view(-1, num_tiles, num_rows, num_keys)
         probs = torch.add(self._mask, by_head, alpha=head_dim**-0.5).softmax(-1)

@@ -6,6 +6,8 @@ together when no hole is long enough. Memory is taken from the system only as it
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from goodspeed.errors import CapacityError
@@ -34,6 +36,7 @@ class KvPool:
         # Zeros, since rows that were never written are read too: masked, but a NaN would survive the mask.
         self._pool = torch.zeros(shape, dtype=dtype, device=device)
         self._layers = self._pool.unbind(0)
+        self._blocks = [_blocks(layer) for layer in self._layers]
         self._regions: list[Region] = []  # by start
 
     @property
@@ -66,12 +69,20 @@ class KvPool:
         by_token = keys_values.view(len(slots), pool.shape[0], pool.shape[2])
         pool.index_copy_(1, slots, by_token.transpose(0, 1))
 
-    def read(self, layer: int, slots: torch.Tensor) -> torch.Tensor:
-        """[2 * kv_heads, slots, head_dim]: copies of one layer's keys, then of its values.
+    def blocks(self, first_rows: npt.NDArray[np.int64]) -> torch.Tensor:
+        """What `read` takes for the blocks that begin at these rows of the pool (of any shape, in order)."""
+        _, num_parts, num_rows, _ = self._pool.shape
+        index = np.arange(num_parts)[:, None] * num_rows + first_rows.ravel()
+        return torch.from_numpy(index.ravel()).to(self.device)
 
-        Rows that nobody has written are finite and mean nothing.
+    def read(self, layer: int, blocks: torch.Tensor) -> torch.Tensor:
+        """[2 * kv_heads, blocks, BLOCK, head_dim]: copies of one layer's keys, then of its values.
+
+        Whole blocks are copied more than twice as fast as row by row. Rows that nobody has written are finite and mean
+        nothing.
         """
-        return self._layers[layer].index_select(1, slots)
+        num_parts, _, head_dim = self._layers[layer].shape
+        return self._blocks[layer].index_select(0, blocks).view(num_parts, -1, BLOCK, head_dim)
 
     def _hole(self, length: int) -> int:
         """Where the new region starts: the first hole that is long enough, made by moving regions if need be."""
@@ -92,6 +103,13 @@ class KvPool:
                 region.start = end
             end += region.length
         return end
+
+
+def _blocks(layer: torch.Tensor) -> torch.Tensor:
+    """[every row that a block can begin at, BLOCK * head_dim]: all blocks of [parts, rows, head_dim], overlapping."""
+    num_parts, num_rows, head_dim = layer.shape
+    num_blocks = num_parts * num_rows - BLOCK + 1
+    return layer.as_strided((num_blocks, BLOCK * head_dim), (head_dim, 1))
 
 
 def kv_bytes_per_token(config: ModelConfig, dtype: torch.dtype) -> int:
