@@ -80,6 +80,8 @@ class VerifierStream:
         self._round = 0  # being judged, or judged last
         self._pending: Propose | None = None
         self._verdict: Verdict | None = None  # None until the prefix is prefilled
+        self.max_grant = self._usable()
+        """How long a proposal the stream can use."""
 
     def spec(self) -> StreamSpec:
         """The stream as the engine sees it."""
@@ -131,18 +133,11 @@ class VerifierStream:
         self.committed.extend(tokens)
         self._digest = digest(tokens, self._digest)
         self._pending = None
+        self.max_grant = self._usable()
 
     @property
     def is_finished(self) -> bool:
         return self._finish is not FinishReason.NONE
-
-    @property
-    def max_grant(self) -> int:
-        """A proposal longer than what is still wanted, less the target's own token, would be verified for nothing."""
-        if self.is_finished or self.request.mode is Mode.FUSED:
-            return 0
-        remaining = self.request.num_prompt + self.request.max_tokens - len(self.committed)
-        return min(self._welcome.max_proposal, remaining - 1)
 
     def conclude(self, grant: int, queue_s: float, verify_s: float) -> Verdict:
         """The verdict on what on_outcome has committed. `grant` is what the scheduler allows, cut to max_grant."""
@@ -192,6 +187,13 @@ class VerifierStream:
         if self._verdict is None:
             return "being prefilled"
         return f"{'verifying' if self._pending else 'past'} round {self._round}"
+
+    def _usable(self) -> int:
+        """A proposal longer than what is still wanted, less the target's own token, would be verified for nothing."""
+        if self.is_finished or self.request.mode is Mode.FUSED:
+            return 0
+        num_wanted = self.request.num_prompt + self.request.max_tokens - len(self.committed)
+        return min(self._welcome.max_proposal, num_wanted - 1)
 
     def _cut(self, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], FinishReason]:
         room = self.request.num_prompt + self.request.max_tokens - len(self.committed)

@@ -86,8 +86,8 @@ def test_proposals_beyond_the_budget_are_cut_in_order_of_arrival() -> None:
 def test_nobody_is_granted_what_the_rest_of_the_answer_cannot_use() -> None:
     ending, (stream,) = client_with_streams("ending", 1, first_key=1)
     other, other_streams = client_with_streams("other", 1, first_key=2)
-    judge(stream.end, Outcome(1, 0, 8), grant=0)
-    stream.end.committed.extend([8] * (20 - 1 - 3))  # three tokens of twenty are left, the last one the target's own
+    for _ in range(20 - 3):  # three tokens of twenty are left, the last one the target's own
+        judge(stream.end, Outcome(1, 0, 8), grant=0)
     GrantSharing(CoreConfig(budget=12)).share({ending: [stream], other: other_streams}, {ending, other}, StepTime())
     assert (ending.grant, other.grant) == (2, 10)
 

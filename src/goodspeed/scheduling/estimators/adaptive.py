@@ -59,16 +59,16 @@ class AdaptiveEstimator:
     def on_verdict(self, num_granted: int, num_accepted: int) -> None:
         if num_granted:
             self._run_lengths.observe(num_granted, num_accepted)
-            self._history.decay(HISTORY_KEEP)
-            self._history.observe(num_granted, num_accepted)
+            self._history.observe(num_granted, num_accepted, keep=HISTORY_KEEP)
             self._num_positions = max(self._num_positions, num_granted)
             self._refresh()
         self._goodput += GOODPUT_STEP * (self._expected_tokens(num_granted) - self._goodput)
 
     def _refresh(self) -> None:
-        self._acceptance_rate = sum(one.probability * one.evidence.acceptance_rate for one in self._run_lengths)
-        curves = [(one.probability, one.evidence.survival(self._num_positions)) for one in self._run_lengths]
-        self._survival = [sum(terms) for terms in zip(*([p * s for s in curve] for p, curve in curves), strict=True)]
+        beliefs = [(one.probability, one.evidence) for one in self._run_lengths]
+        self._acceptance_rate = sum([p * evidence.acceptance_rate for p, evidence in beliefs])
+        curves = [[p * s for s in evidence.survival(self._num_positions)] for p, evidence in beliefs]
+        self._survival = list(map(sum, zip(*curves, strict=True)))
 
     def _expected_tokens(self, num_granted: int) -> float:
         """mu: what a round with so many draft tokens commits in the mean."""

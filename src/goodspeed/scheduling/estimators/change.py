@@ -9,6 +9,7 @@ many rounds as the change is visible in, and the estimate moves fast again. No s
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from goodspeed.scheduling.estimators.evidence import Evidence
 
@@ -53,8 +54,7 @@ class RunLengths:
         for hypothesis in self._hypotheses:
             hypothesis.probability *= hypothesis.evidence.likelihood(num_granted, num_accepted)
             total += hypothesis.probability
-            hypothesis.evidence.decay(KEEP)
-            hypothesis.evidence.observe(num_granted, num_accepted)
+            hypothesis.evidence.observe(num_granted, num_accepted, keep=KEEP)
             hypothesis.num_rounds += 1
         for hypothesis in self._hypotheses:
             hypothesis.probability /= total
@@ -64,7 +64,8 @@ class RunLengths:
         if len(self._hypotheses) <= MOST_HYPOTHESES:
             return
         ages = [hypothesis.num_rounds + 1 for hypothesis in self._hypotheses]
-        younger = min(range(1, len(ages)), key=lambda i: ages[i - 1] / ages[i])
+        ratios = [older / younger for older, younger in pairwise(ages)]
+        younger = 1 + ratios.index(min(ratios))
         pair = self._hypotheses[younger - 1 : younger + 1]
         kept = max(pair, key=lambda hypothesis: hypothesis.probability)
         kept.probability = pair[0].probability + pair[1].probability

@@ -38,8 +38,7 @@ class DecayingEstimator:
     def on_verdict(self, num_granted: int, num_accepted: int) -> None:
         self._goodput += self._beta * (num_accepted + 1 - self._goodput)
         if num_granted:
-            self._evidence.decay(1.0 - self._eta)
-            self._evidence.observe(num_granted, num_accepted)
+            self._evidence.observe(num_granted, num_accepted, keep=1.0 - self._eta)
             self._num_positions = max(self._num_positions, num_granted)
             self._survival = self._evidence.survival(self._num_positions)
 

@@ -26,14 +26,11 @@ class Evidence(Protocol):
     def survival(self, num_positions: int) -> Sequence[float]:
         """As ClientView.survival, for the first so many positions; empty if acceptance is taken for geometric."""
 
-    def observe(self, num_granted: int, num_accepted: int) -> None:
-        """One more round."""
+    def observe(self, num_granted: int, num_accepted: int, keep: float = 1.0) -> None:
+        """One more round; all counts before it are multiplied by `keep`, 0..1."""
 
     def likelihood(self, num_granted: int, num_accepted: int) -> float:
         """Of this outcome of the next round, > 0."""
-
-    def decay(self, keep: float) -> None:
-        """All counts times `keep`, 0..1."""
 
 
 class GeometricEvidence:
@@ -56,18 +53,14 @@ class GeometricEvidence:
         del num_positions
         return ()
 
-    def observe(self, num_granted: int, num_accepted: int) -> None:
-        self._num_accepted += num_accepted
-        self._num_judged += num_accepted + (num_accepted < num_granted)
+    def observe(self, num_granted: int, num_accepted: int, keep: float = 1.0) -> None:
+        self._num_accepted = keep * self._num_accepted + num_accepted
+        self._num_judged = keep * self._num_judged + num_accepted + (num_accepted < num_granted)
 
     def likelihood(self, num_granted: int, num_accepted: int) -> float:
         rate = self.acceptance_rate
         passed = rate**num_accepted
         return passed * (1.0 - rate) if num_accepted < num_granted else passed
-
-    def decay(self, keep: float) -> None:
-        self._num_accepted *= keep
-        self._num_judged *= keep
 
 
 class SurvivalEvidence:
@@ -78,52 +71,48 @@ class SurvivalEvidence:
     rises.
     """
 
-    __slots__ = ("_accepted", "_judged", "_pooled", "_survival")
+    __slots__ = ("_accepted", "_judged", "_num_accepted", "_num_judged", "_survival", "acceptance_rate")
 
     def __init__(self, prior_rate: float = INITIAL_ACCEPTANCE_RATE, prior_tokens: float = PRIOR_TOKENS) -> None:
-        self._pooled = GeometricEvidence(prior_rate, prior_tokens)
-        self._accepted: list[float] = []
+        self._num_accepted = prior_rate * prior_tokens  # at all positions
+        self._num_judged = prior_tokens
+        self.acceptance_rate = within_bounds(prior_rate)
+        self._accepted: list[float] = []  # by position, as far as any was judged
         self._judged: list[float] = []
-        self._survival: list[float] = []  # of the positions seen
-
-    @property
-    def acceptance_rate(self) -> float:
-        return self._pooled.acceptance_rate
+        self._survival: list[float] = []
 
     def survival(self, num_positions: int) -> Sequence[float]:
-        curve = self._survival[:num_positions]
-        if len(curve) == num_positions:
-            return curve
-        rate = self.acceptance_rate
-        last = curve[-1] if curve else 1.0
-        return curve + [last * rate**j for j in range(1, num_positions - len(curve) + 1)]
+        num_beyond = num_positions - len(self._survival)
+        if num_beyond <= 0:
+            return self._survival[:num_positions]
+        return self._survival + [self._chance(j) for j in range(len(self._survival) + 1, num_positions + 1)]
 
-    def observe(self, num_granted: int, num_accepted: int) -> None:
-        self._pooled.observe(num_granted, num_accepted)
+    def observe(self, num_granted: int, num_accepted: int, keep: float = 1.0) -> None:
         num_judged = num_accepted + (num_accepted < num_granted)
-        num_unseen = num_judged - len(self._judged)
-        if num_unseen > 0:
-            self._accepted.extend([0.0] * num_unseen)
-            self._judged.extend([0.0] * num_unseen)
-        for position in range(num_judged):
-            self._judged[position] += 1.0
-        for position in range(num_accepted):
-            self._accepted[position] += 1.0
+        self._num_accepted = keep * self._num_accepted + num_accepted
+        self._num_judged = keep * self._num_judged + num_judged
+        self.acceptance_rate = within_bounds(self._num_accepted / self._num_judged)
+        unseen = [0.0] * (num_judged - len(self._judged))
+        self._judged = [keep * count + (j < num_judged) for j, count in enumerate(self._judged + unseen)]
+        self._accepted = [keep * count + (j < num_accepted) for j, count in enumerate(self._accepted + unseen)]
         self._multiply()
 
     def likelihood(self, num_granted: int, num_accepted: int) -> float:
-        curve = (1.0, *self.survival(num_accepted + 1))
-        return curve[num_accepted] - curve[num_accepted + 1] if num_accepted < num_granted else curve[num_accepted]
+        passed = self._chance(num_accepted)
+        return passed - self._chance(num_accepted + 1) if num_accepted < num_granted else passed
 
-    def decay(self, keep: float) -> None:
-        self._pooled.decay(keep)
-        self._accepted = [keep * count for count in self._accepted]
-        self._judged = [keep * count for count in self._judged]
+    def _chance(self, num_tokens: int) -> float:
+        """That the first so many tokens are accepted."""
+        num_seen = len(self._survival)
+        if 0 < num_tokens <= num_seen:
+            return self._survival[num_tokens - 1]
+        last = self._survival[-1] if num_tokens and num_seen else 1.0
+        return float(last * self.acceptance_rate ** max(0, num_tokens - num_seen))
 
     def _multiply(self) -> None:
         prior = SHRINKAGE_TOKENS * self.acceptance_rate
-        survival = 1.0
-        self._survival.clear()
-        for accepted, judged in zip(self._accepted, self._judged, strict=True):
-            survival *= (accepted + prior) / (judged + SHRINKAGE_TOKENS)
-            self._survival.append(survival)
+        chance = 1.0
+        self._survival = [
+            chance := chance * (accepted + prior) / (judged + SHRINKAGE_TOKENS)
+            for accepted, judged in zip(self._accepted, self._judged, strict=True)
+        ]

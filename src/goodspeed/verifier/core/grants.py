@@ -36,7 +36,7 @@ class GrantSharing:
         All who draft share it, and are answered; by a per-batch scheduler only those who hear.
         """
         clients = [client for client in active if client in heard or not self._is_per_batch]
-        caps = [min(client.share.cap, sum(stream.end.max_grant for stream in active[client])) for client in clients]
+        caps = [min(client.share.cap, sum([stream.end.max_grant for stream in active[client]])) for client in clients]
         starved = [
             client.starved_rounds * (client in heard and cap > 0) for client, cap in zip(clients, caps, strict=True)
         ]
@@ -94,6 +94,8 @@ def _interleaved(survival: Sequence[float], num_streams: int) -> Sequence[float]
 
 def _split(client: Client, streams: Sequence[Stream]) -> dict[StreamKey, int]:
     """Evenly, to each as many as it can use; the remainder goes to other streams with every round."""
+    if len(streams) == 1:
+        return {streams[0].key: client.grant}
     shares = [Share(rate=1.0, floor=0, cap=stream.end.max_grant) for stream in streams]
     grants = fill(shares, client.grant, first=client.num_rounds % len(streams))
     return {stream.key: grant for stream, grant in zip(streams, grants, strict=True)}
