@@ -26,6 +26,7 @@ from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Message, Open, Opened, Propose, Verdict
 from goodspeed.protocol.session import DrafterStream
+from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.server import VerifierServer
@@ -48,9 +49,11 @@ def opening(stream: int) -> Open:
 class Rounds:
     """Sixty-four streams of `num_clients` drafters, driven without a network, each part of a round timed."""
 
-    def __init__(self, num_clients: int, scheduler: str) -> None:
+    def __init__(self, num_clients: int, scheduler: str, estimator: str) -> None:
         self.engine = ToyTarget(INFO)
-        config = CoreConfig(budget=CONFIG.budget, scheduler=scheduler, max_proposal=NUM_DRAFT_TOKENS)
+        config = CoreConfig(
+            budget=CONFIG.budget, scheduler=scheduler, estimator=estimator, max_proposal=NUM_DRAFT_TOKENS
+        )
         self.core = VerifierCore(config, INFO)
         self.drafts = ToyDraft(0.7)
         self.streams: dict[tuple[int, int], DrafterStream] = {}
@@ -102,12 +105,12 @@ class Rounds:
                 self.drafts.commit(message.stream, self.streams[conn, message.stream].on_verdict(message))
 
 
-def show_parts(num_clients: int, scheduler: str, num_rounds: int) -> None:
-    rounds = Rounds(num_clients, scheduler)
+def show_parts(num_clients: int, scheduler: str, estimator: str, num_rounds: int) -> None:
+    rounds = Rounds(num_clients, scheduler, estimator)
     for _ in range(20):
         rounds.run()
     runs = [rounds.run() for _ in range(num_rounds)]
-    print(f"{num_clients} clients, {scheduler}:")
+    print(f"{num_clients} clients, {scheduler}, {estimator}:")
     for name, seconds in [*zip(PARTS, zip(*runs, strict=True), strict=True), ("all", [sum(run) for run in runs])]:
         show(name, seconds)
 
@@ -199,11 +202,12 @@ def show_live(num_clients: int, marks: Sequence[tuple[int, float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--estimator", default=CoreConfig().estimator, choices=list(ESTIMATORS))
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each live run")
     args = parser.parse_args()
     for num_clients, scheduler in ((64, "gradient"), (8, "gradient"), (64, "fixed")):
-        show_parts(num_clients, scheduler, args.rounds)
+        show_parts(num_clients, scheduler, args.estimator, args.rounds)
     for num_clients in (64, 8):
         asyncio.run(measure_live(num_clients, args.seconds))
 

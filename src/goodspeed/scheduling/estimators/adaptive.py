@@ -22,7 +22,7 @@ MakeEvidence = Callable[[float, float], Evidence]
 class AdaptiveEstimator:
     """The mean over all run lengths of what each one's evidence says (Bayesian model averaging).
 
-    X smooths the *expected* goodput of a round, mu at its proposal's length, not the realised one. A realised round is
+    X smooths the *expected* goodput of a round, mu at its grant, not the realised one. A realised round is
     mostly luck, which eq. 4 can only average away by a small step, and a small step is slow after a change. Expected
     goodput has no luck in it; what is left to average is that grants are integers, and a few rounds do that.
 
@@ -33,23 +33,10 @@ class AdaptiveEstimator:
         self._make_evidence = make_evidence
         self._run_lengths = RunLengths(lambda: make_evidence(INITIAL_ACCEPTANCE_RATE, PRIOR_TOKENS))
         self._history = GeometricEvidence()
-        self._goodput = INITIAL_GOODPUT
-        self._num_positions = 0  # of the longest proposal
-        self._acceptance_rate = 0.0
-        self._survival: Sequence[float] = ()
-        self._refresh()
-
-    @property
-    def acceptance_rate(self) -> float:
-        return self._acceptance_rate
-
-    @property
-    def goodput(self) -> float:
-        return self._goodput
-
-    @property
-    def survival(self) -> Sequence[float]:
-        return self._survival
+        self._num_positions = 0  # of the longest grant
+        self.acceptance_rate = INITIAL_ACCEPTANCE_RATE
+        self.goodput = INITIAL_GOODPUT
+        self.survival: Sequence[float] = ()
 
     def on_stream(self) -> None:
         prior = self._make_evidence(self._history.acceptance_rate, NEW_PROMPT_TOKENS)
@@ -62,19 +49,19 @@ class AdaptiveEstimator:
             self._history.observe(num_granted, num_accepted, keep=HISTORY_KEEP)
             self._num_positions = max(self._num_positions, num_granted)
             self._refresh()
-        self._goodput += GOODPUT_STEP * (self._expected_tokens(num_granted) - self._goodput)
+        self.goodput += GOODPUT_STEP * (self._expected_tokens(num_granted) - self.goodput)
 
     def _refresh(self) -> None:
         beliefs = [(one.probability, one.evidence) for one in self._run_lengths]
-        self._acceptance_rate = sum([p * evidence.acceptance_rate for p, evidence in beliefs])
+        self.acceptance_rate = sum([p * evidence.acceptance_rate for p, evidence in beliefs])
         curves = [[p * s for s in evidence.survival(self._num_positions)] for p, evidence in beliefs]
-        self._survival = list(map(sum, zip(*curves, strict=True)))
+        self.survival = list(map(sum, zip(*curves, strict=True)))
 
     def _expected_tokens(self, num_granted: int) -> float:
         """mu: what a round with so many draft tokens commits in the mean."""
-        curve = self._survival[:num_granted]
+        curve = self.survival[:num_granted]
         last = curve[-1] if curve else 1.0
-        rate = self._acceptance_rate
+        rate = self.acceptance_rate
         num_beyond = num_granted - len(curve)
         return 1.0 + sum(curve) + last * rate * (1.0 - rate**num_beyond) / (1.0 - rate)
 

@@ -16,31 +16,21 @@ class DecayingEstimator:
         self._evidence = evidence
         self._beta = beta
         self._eta = eta
-        self._goodput = INITIAL_GOODPUT
         self._num_positions = 0
-        self._survival: Sequence[float] = ()
-
-    @property
-    def acceptance_rate(self) -> float:
-        return self._evidence.acceptance_rate
-
-    @property
-    def goodput(self) -> float:
-        return self._goodput
-
-    @property
-    def survival(self) -> Sequence[float]:
-        return self._survival
+        self.acceptance_rate = evidence.acceptance_rate
+        self.goodput = INITIAL_GOODPUT
+        self.survival: Sequence[float] = ()
 
     def on_stream(self) -> None:
         """One curve for all prompts."""
 
     def on_verdict(self, num_granted: int, num_accepted: int) -> None:
-        self._goodput += self._beta * (num_accepted + 1 - self._goodput)
+        self.goodput += self._beta * (num_accepted + 1 - self.goodput)
         if num_granted:
             self._evidence.observe(num_granted, num_accepted, keep=1.0 - self._eta)
             self._num_positions = max(self._num_positions, num_granted)
-            self._survival = self._evidence.survival(self._num_positions)
+            self.acceptance_rate = self._evidence.acceptance_rate
+            self.survival = self._evidence.survival(self._num_positions)
 
 
 def censored_estimator(beta: float, eta: float) -> DecayingEstimator:

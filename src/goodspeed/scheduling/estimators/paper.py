@@ -19,20 +19,16 @@ class PaperEstimator:
         self._beta = beta
         self._eta = eta
         self._acceptance_rate = INITIAL_ACCEPTANCE_RATE
-        self._goodput = INITIAL_GOODPUT
+        self.goodput = INITIAL_GOODPUT
 
     @property
     def acceptance_rate(self) -> float:
         return within_bounds(self._acceptance_rate)
 
-    @property
-    def goodput(self) -> float:
-        return self._goodput
-
     def on_stream(self) -> None:
         """One acceptance rate for all prompts."""
 
     def on_verdict(self, num_granted: int, num_accepted: int) -> None:
-        self._goodput += self._beta * (num_accepted + 1 - self._goodput)
+        self.goodput += self._beta * (num_accepted + 1 - self.goodput)
         if num_granted:
             self._acceptance_rate += self._eta * (num_accepted / num_granted - self._acceptance_rate)
