@@ -1,0 +1,1 @@
+"""Draft servers, verification servers and networks in virtual time, hosting the very objects that serve."""

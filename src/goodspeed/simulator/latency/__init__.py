@@ -1,0 +1,1 @@
+"""How long a forward pass takes: measured tables, rooflines, straight lines."""

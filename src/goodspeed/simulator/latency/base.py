@@ -1,0 +1,21 @@
+"""The seam between the simulator and whatever knows how long a forward pass takes."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StepShape:
+    """What one forward pass works on. A draft step is one of a stream and a token."""
+
+    num_streams: int
+    num_tokens: int  # new tokens in all: prompt chunks, and each proposal with the one token of the target's own
+    num_prefill_tokens: int  # those of them that belong to prompts
+    num_context_tokens: int  # KV tokens that attention reads, over all streams, the new ones included
+
+
+class LatencyModel(Protocol):
+    """A model on a device."""
+
+    def step_s(self, shape: StepShape) -> float:
+        """Seconds of one forward pass, host time included; deterministic."""

@@ -1,0 +1,1 @@
+"""When users ask, and how much: arrival processes, lengths, traces."""
