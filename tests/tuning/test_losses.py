@@ -28,7 +28,7 @@ def test_log_probabilities_and_their_gradients_are_those_of_softmax() -> None:
 
 def test_frozen_head_gets_no_gradient() -> None:
     hidden, head, places = drawn(4)
-    top_logprobs(hidden, head.detach(), places).sum().backward()  # type: ignore[no-untyped-call]
+    top_logprobs(hidden, head.detach(), places).sum().backward()
     assert hidden.grad is not None
     assert head.grad is None
 
