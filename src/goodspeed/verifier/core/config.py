@@ -47,6 +47,9 @@ class CoreConfig:
     lease_s: float = option(30.0, "how long a stream is kept for a drafter that does not go on with it")
     clients: tuple[ClientConfig, ...] = option((), "weights, floors and caps by drafter: [[core.clients]] tables")
     binding: str = option("arrival", f"who keeps what where proposals exceed the budget: {', '.join(BINDINGS)}")
+    time_price: float = option(
+        1.0, "how much of the time that a token costs the others counts against it when tokens are bound late"
+    )
     overcommit: float = option(1.0, "grants may promise so many times the budget in all")
     seed: int = option(0, "of the scheduler's randomness")
 
@@ -64,6 +67,8 @@ class CoreConfig:
         for field in ("barrier_timeout_s", "lease_s", "max_queued"):
             if getattr(self, field) < 0:
                 raise ConfigError(f"{field} is {getattr(self, field)}, expected 0 or more")
+        if not 0.0 <= self.time_price < math.inf:
+            raise ConfigError(f"time_price is {self.time_price}, expected 0 or more")
         if not 1.0 <= self.overcommit < math.inf:
             raise ConfigError(f"overcommit is {self.overcommit}, expected 1 or more")
         names = [client.name for client in self.clients]

@@ -182,7 +182,7 @@ class VerifierCore:
     def _bidding(self) -> BidOf:
         if self._config.binding == "arrival":
             return plain_bid  # nothing to know
-        token_s = self._lasting_step_time.token_s
+        token_s = self._config.time_price * self._lasting_step_time.token_s
         return lambda stream: bid_of(stream, len(self._streams.of(stream.client)), token_s)
 
     def _company(self, judged: Sequence[Stream]) -> float:
