@@ -240,10 +240,13 @@ class DrafterCore:
         """Have the stream's next proposal drafted, or send an empty one at once where nothing may be drafted."""
         view = WindowView(
             grant=stream.end.max_draft,
-            recent_acceptance=stream.recent_acceptance,
+            recent_acceptance=stream.acceptance.recent,
             rtt_s=link.rtt_s.get(),
             drafting_s_per_token=self.drafting_s_per_token.get(),
             verify_s=link.verify_s.get(),
+            queue_s=link.queue_s.get(),
+            acceptance_rate=stream.acceptance.rate,
+            last_acceptance=stream.acceptance.last,
         )
         window = self._window.next_window(view)
         if window.max_tokens == 0:

@@ -1,7 +1,6 @@
 """What a verdict says of the round that it ends."""
 
 from goodspeed.drafter.core.decision import Round
-from goodspeed.drafter.core.estimates import NEWEST
 from goodspeed.drafter.core.link import Link
 from goodspeed.drafter.core.stream import Stream
 from goodspeed.errors import ErrorCode, ProtocolError
@@ -16,8 +15,7 @@ def measure(stream: Stream, link: Link, pending: Propose | None, verdict: Verdic
         return Round(0, 0, verdict.grant, queue_s, verify_s)
     num_proposed = len(pending.tokens)
     num_accepted = _num_accepted(pending, verdict)
-    if num_proposed:
-        stream.recent_acceptance += NEWEST * (num_accepted / num_proposed - stream.recent_acceptance)
+    stream.acceptance.on_round(num_proposed, num_accepted)
     rtt_s = max(0.0, now - stream.sent_at - queue_s - verify_s)
     link.rtt_s.observe(rtt_s)
     return Round(num_proposed, num_accepted, verdict.grant, queue_s, verify_s, stream.drafting_s, rtt_s)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from goodspeed.drafter.core.acceptance import Acceptance
 from goodspeed.drafter.core.link import Link
 from goodspeed.engine.base import DraftRequest, StreamKey
 from goodspeed.protocol.messages import Mode
@@ -31,7 +32,7 @@ class Stream:
     has_reopened: bool = False  # on this link, after an error
     sent_at: float = 0.0  # its proposal, for the first time
     drafting_s: float = 0.0  # of its proposal
-    recent_acceptance: float = 1.0
+    acceptance: Acceptance = field(default_factory=Acceptance)
 
     @property
     def is_fused(self) -> bool:
