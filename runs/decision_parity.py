@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -45,6 +46,7 @@ from goodspeed.protocol.inprocess import InProcess
 from goodspeed.protocol.link import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Mode
 from goodspeed.protocol.transport import Connection
+from goodspeed.routing.policies import ONE_AT_A_TIME, ROUTINGS
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
 from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
@@ -192,10 +194,17 @@ def shorter_window() -> contextlib.AbstractContextManager[object]:
     return mock.patch.object(ConfidenceWindow, "next_window", next_window)
 
 
+def always_last(routing: str) -> contextlib.AbstractContextManager[object]:
+    """The routing policy picks the last verifier that it may."""
+    kind = type(ROUTINGS[routing]())
+    return mock.patch.object(kind, "pick", lambda _self, candidates, _rng: candidates[-1].index)
+
+
 PLANTED: dict[str, Callable[[], contextlib.AbstractContextManager[object]]] = {
     "barrier": longer_barrier,
     "deadline": hasty_deadline,
     "confidence": shorter_window,
+    **{routing: partial(always_last, routing) for routing in ROUTINGS if routing not in ONE_AT_A_TIME},
 }
 """A changed line, by the policy that it is in."""
 
@@ -251,7 +260,7 @@ def main() -> int:
         logs = asyncio.run(record(make_scene(args), Path(folder)))
         honest = replay_all(logs)
         planted = {}
-        for name in (args.batching, "confidence"):
+        for name in (args.batching, "confidence", *([args.routing] if args.verifiers > 1 else [])):
             with PLANTED[name]():
                 planted[name] = [one.decisions for one in replay_all(logs) if one.difference]
     for one in honest:

@@ -11,6 +11,7 @@ from goodspeed.drafter.core.config import CoreConfig as DrafterConfig
 from goodspeed.drafter.core.request import Request
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.protocol.messages import Mode
+from goodspeed.routing.policies import ROUTINGS
 from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
 from goodspeed.verifier.server import new_engine_thread
 
@@ -42,8 +43,12 @@ def test_replayed_decisions_are_those_of_the_live_run(logs: list[Path]) -> None:
     assert '"link_lost"' in Path(logs[-4]).read_text()  # drafter 0 was lost, and its streams went on
 
 
-@pytest.mark.parametrize(("policy", "core"), [("barrier", "verifier"), ("confidence", "drafter")])
+@pytest.mark.parametrize(
+    ("policy", "core"), [("barrier", "verifier"), ("confidence", "drafter"), ("round_robin", "drafter")]
+)
 def test_changed_line_of_a_policy_is_found(logs: list[Path], policy: str, core: str) -> None:
+    if policy in ROUTINGS and len(logs) == 5:
+        pytest.skip("one verifier: there is nothing to route")
     with PLANTED[policy]():
         found = [one for one in replay_all(logs) if one.difference]
     assert found
