@@ -55,7 +55,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     target = load_target(TargetConfig(model=args.model, threads=2))
-    contexts = np.random.default_rng(0).integers(*args.contexts, 2 * args.streams).tolist()
+    low, high = args.contexts
+    contexts = np.random.default_rng(0).integers(low, high, 2 * args.streams).tolist()
     for key, context in enumerate(contexts):
         open_stream(target, key, context, (len(DRAFT) + 1) * (2 * args.pairs + 1))
     order = LengthAware(args.bucket).order([Candidate(context, 0.0) for context in contexts])
