@@ -272,8 +272,7 @@ class DrafterCore:
         for stream in self._patience.overdue(self._streams, now):
             if self._patience.is_given_up(stream, now):
                 self._hang_up(_link_of(stream).index, self._patience.overdue_reason)
-                continue
-            if pending := stream.end.repeat():
+            elif pending := stream.end.repeat():
                 self._tell(stream, pending)
             self._streams.on_repeated(stream, now)
 
