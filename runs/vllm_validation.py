@@ -2,12 +2,11 @@
 
     python -m runs.vllm_validation [--data FOLDER] [--plot FILE] [--json FILE]
 
-The run was recorded by others (casys-kaist/LLMServingSim, MIT): 300 ShareGPT requests, ten a second. The simulation is the
-live verifier core in fused mode under `goodspeed simulate`'s objects: arrivals and lengths from requests.jsonl; the
-limits on sequences and on tokens per step from meta.json; the step's time from kernels that aiconfigurator-core measured
-on this GPU (vLLM 0.24). One number is fitted: the host's time per step, to the mean time per token of the first half of
-the requests. Everything else is a prediction; the second half was not looked at. Needs the extra gpu-tables; about two
-minutes.
+The run was recorded by others (casys-kaist/LLMServingSim, MIT): 300 ShareGPT requests, ten a second. The simulator
+hosts the live verifier core in fused mode: arrivals and lengths are those of requests.jsonl, the limits on sequences
+and on tokens per step those of meta.json, and a step takes what kernels took that aiconfigurator-core measured on this
+GPU (vLLM 0.24). One number is fitted, the host's time per step, to one figure: the mean time per token of the first
+half of the requests. Needs the extra gpu-tables; half a minute on a free core.
 """
 
 import argparse
@@ -19,6 +18,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
+from goodspeed.simulator.workload.trace import TraceConfig
+from goodspeed.simulator.workload.workloads import WorkloadConfig
+from goodspeed.simulator.world import simulate
 from rich.console import Console
 from rich.table import Table
 
@@ -27,10 +30,6 @@ from goodspeed.drafter.core.config import RetryConfig
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
 from goodspeed.simulator.latency.models import LatencyConfig
-from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
-from goodspeed.simulator.workload.trace import TraceConfig
-from goodspeed.simulator.workload.workloads import WorkloadConfig
-from goodspeed.simulator.world import simulate
 from goodspeed.verifier.core.config import CoreConfig
 
 DATA = "../shared/data/validation/vllm_sharegpt/rtxpro6000_llama31_8b"
@@ -183,7 +182,7 @@ def compare(folder: Path, plot_to: Path | None, json_to: Path | None) -> None:
     console.print(f"fitted to the first {half} requests' mean time per token: host time {1e3 * host_s:.2f} ms a step")
     console.print(comparison(f"first {half} requests (the time per token was fitted)", real[:half], fitted[:half]))
     console.print(
-        comparison(f"last {len(real) - half} requests (nothing of them was used)", real[half:], fitted[half:])
+        comparison(f"last {len(real) - half} requests (nothing was fitted to them)", real[half:], fitted[half:])
     )
     console.print(comparison("all requests", real, fitted))
     if json_to:
