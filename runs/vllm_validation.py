@@ -46,6 +46,7 @@ class Timing:
     asked_s: float
     first_token_s: float
     finished_s: float
+    num_prompt_tokens: int
     num_answer_tokens: int
 
     @property
@@ -58,19 +59,32 @@ class Timing:
         return (self.finished_s - self.first_token_s) / (self.num_answer_tokens - 1)
 
 
+def check_data(folder: Path) -> None:
+    """Raises ConfigError if the recorded run is not there."""
+    missing = [name for name in ("meta.json", "requests.jsonl") if not (folder / name).is_file()]
+    if missing:
+        raise ConfigError(f"{folder} has no {' and no '.join(missing)}; say where the recorded run is: --data FOLDER")
+
+
 def measured(folder: Path) -> list[Timing]:
     """The real run. Arrivals are on the client's clock, tokens on the server's; what lies between the two is taken for
     the least delay from arrival to queue that any request saw, so that this one took no time."""
     rows = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
     offset = min(row["queued_ts"] - row["arrival_time"] for row in rows)
     return [
-        Timing(row["arrival_time"] + offset, row["first_token_ts"], row["last_token_ts"], row["output_toks"])
+        Timing(
+            row["arrival_time"] + offset,
+            row["first_token_ts"],
+            row["last_token_ts"],
+            row["input_toks"],
+            row["output_toks"],
+        )
         for row in rows
     ]
 
 
-def simulated(folder: Path, settings: dict[str, Any], host_s: float) -> list[Timing]:
-    """The same requests, in the same order."""
+def simulated(folder: Path, settings: dict[str, Any], latency: LatencyConfig) -> list[Timing]:
+    """The same requests, in the same order, at a server of such steps."""
     limits = CoreConfig(
         max_admitted=settings["max_num_seqs"],
         max_step_tokens=settings["max_num_batched_tokens"],
@@ -78,7 +92,6 @@ def simulated(folder: Path, settings: dict[str, Any], host_s: float) -> list[Tim
         max_streams=100_000,
         max_queued=100_000,
     )
-    latency = LatencyConfig(kind="aiconfigurator", host_s=host_s, aiconfigurator=TABLES)
     scenario = Scenario(
         duration_s=600.0,
         mode="fused",
@@ -91,7 +104,10 @@ def simulated(folder: Path, settings: dict[str, Any], host_s: float) -> list[Tim
         ),
     )
     answers = sorted(simulate(scenario).answers, key=lambda answer: answer.request)
-    return [Timing(one.asked_s, one.first_token_s, one.finished_s, one.num_answer_tokens) for one in answers]
+    return [
+        Timing(one.asked_s, one.first_token_s, one.finished_s, one.num_prompt_tokens, one.num_answer_tokens)
+        for one in answers
+    ]
 
 
 def fit_host_s(real: Sequence[Timing], run: Callable[[float], list[Timing]], num_fitted: int) -> float:
@@ -155,11 +171,8 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, help="figure to write (.svg, .png)")
     parser.add_argument("--json", type=Path, help="file for the figures")
     args = parser.parse_args()
-    missing = [name for name in ("meta.json", "requests.jsonl") if not (args.data / name).is_file()]
-    if missing:
-        print(f"{args.data} has no {' and no '.join(missing)}; say where the recorded run is: --data", file=sys.stderr)
-        return 2
     try:
+        check_data(args.data)
         compare(args.data, args.plot, args.json)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -173,7 +186,8 @@ def compare(folder: Path, plot_to: Path | None, json_to: Path | None) -> None:
     half = len(real) // 2
 
     def run(host_s: float) -> list[Timing]:
-        return simulated(folder, settings, host_s)
+        latency = LatencyConfig(kind="aiconfigurator", host_s=host_s, aiconfigurator=TABLES)
+        return simulated(folder, settings, latency)
 
     host_s = fit_host_s(real, run, half)
     unfitted, fitted = run(0.0), run(host_s)
