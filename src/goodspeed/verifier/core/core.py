@@ -174,16 +174,15 @@ class VerifierCore:
         """There is work; who waits for a full batch to grow waits for nothing."""
         if 0 < self._config.max_batch_streams <= len(self._streams.ready):
             return now
-        waiting = view_waiting(self._streams, self._config.prefill_chunk, self._step_time, now)
+        waiting = view_waiting(self._streams, self._config, self._step_time, now)
         return self._batching.close_at(waiting, now)
 
     def _make_batch(self) -> Batch:
         table = self._streams
         verified = chosen(table.ready, self._config.max_batch_streams, self._ordering)
-        work: tuple[Work, ...] = (
-            *verifications(verified, self._config.budget, self._binding, self._bidding()),
-            *prefills(table.prefilling, self._config.prefill_chunk),
-        )
+        verifies = verifications(verified, self._config.budget, self._binding, self._bidding())
+        num_tokens = sum(1 + len(item.draft_tokens) for item in verifies)
+        work: tuple[Work, ...] = (*verifies, *prefills(table.prefilling, self._config.prefill_room(num_tokens)))
         closed, opened = table.take_news()
         table.on_stepping(work)
         return Batch(closed, opened, work)
