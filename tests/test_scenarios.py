@@ -6,36 +6,33 @@ from pathlib import Path
 import pytest
 
 from goodspeed.simulator.experiment.figures import figures
-from goodspeed.simulator.scenario import Scenario, read_scenario
+from goodspeed.simulator.scenario import read_scenario
 from goodspeed.simulator.world import simulate
 
 SCENARIOS = sorted((Path(__file__).parents[1] / "configs" / "scenarios").glob("*.toml"))
-CLIENTS = {
-    "demo": 4,
-    "dsd_1000": 1000,
-    "dsd_600": 600,
-    "goodspeed_n4": 4,
-    "goodspeed_n8": 8,
-    "home_lab": 5,
-    "phone_fleet": 240,
+BRIEFLY = {
+    "demo": (4, 5.0),
+    "dsd_1000": (1000, 0.4),
+    "dsd_600": (600, 0.5),
+    "goodspeed_n4": (4, 5.0),
+    "goodspeed_n8": (8, 4.0),
+    "home_lab": (5, 20.0),
+    "phone_fleet": (240, 1.5),
 }
-BRIEF_ROUNDS = 300
-"""About so many: a moment of a large scenario, some seconds of a small one."""
-
-
-def _brief(scenario: Scenario) -> Scenario:
-    seconds = max(0.6, BRIEF_ROUNDS / (5 * len(scenario.clients)))
-    return replace(scenario, duration_s=min(scenario.duration_s, seconds))
+"""How many clients each has, and how long a run takes a moment only; simulated seconds."""
 
 
 def test_every_example_is_known() -> None:
-    assert {path.stem: len(read_scenario(path).clients) for path in SCENARIOS} == CLIENTS
+    assert {path.stem: len(read_scenario(path).clients) for path in SCENARIOS} == {
+        name: num_clients for name, (num_clients, _) in BRIEFLY.items()
+    }
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_example_says_how_it_is_used_and_runs(path: Path) -> None:
     assert f"goodspeed simulate configs/scenarios/{path.name}" in path.read_text(encoding="utf-8")
-    run = simulate(_brief(read_scenario(path)), seed=0)
+    _, duration_s = BRIEFLY[path.stem]
+    run = simulate(replace(read_scenario(path), duration_s=duration_s), seed=0)
     assert run.num_rounds > 20
     assert run.num_failed == 0
     assert figures(run, 0.0).values["utilisation"] > 0.0
