@@ -28,7 +28,7 @@ def test_every_fit_is_shown_and_its_config_is_one_for_a_scenario(log: Path) -> N
     for fit in found.fits:
         assert f"| {fit.name} |" in shown
         config = from_mapping(AcceptanceConfig, tomllib.loads(toml(fit))["acceptance"])
-        assert config.model == fit.name
+        assert config.model == fit.config.model
         assert config.confidence.concentration == pytest.approx(fit.config.confidence.concentration, rel=1e-3)
         assert config.markov.easy_rate == pytest.approx(fit.config.markov.easy_rate, rel=1e-3)
 
