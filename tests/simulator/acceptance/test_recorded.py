@@ -1,6 +1,7 @@
 """A live recording replays rightly at windows at which it was not made. Seeds are fixed; bounds: 4 standard errors."""
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,6 +124,32 @@ def test_an_unusable_log_is_an_error_that_names_it(text: str, tmp_path: Path) ->
         acceptance_model(config)
     with pytest.raises(ConfigError, match=r"none\.jsonl"):
         read_answers(tmp_path / "none.jsonl")
+
+
+def test_a_log_without_a_judged_token_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="no judged draft token"):
+        RecordedAcceptance([whole(UNKNOWN * 4)])
+
+
+@pytest.mark.parametrize("judged", [UNKNOWN + RIGHT, RIGHT + UNKNOWN, STOPPED, UNKNOWN + WRONG * 3])
+def test_little_that_is_known_is_enough(judged: str) -> None:
+    tape = RecordedAcceptance([whole(judged)] * 2).tape(0, 0, np.random.default_rng(0))
+    assert all(0.0 <= tape.confidence(place, 0) <= 1.0 for place in range(10))
+    for place, known in enumerate(judged):
+        assert known not in {RIGHT, WRONG} or tape.is_right(place, 0) == (known == RIGHT)
+
+
+def test_a_changed_log_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    config = AcceptanceConfig("recorded", recorded=RecordedConfig(str(path)))
+    found = []
+    for number, judged in enumerate(("111", "111", "000")):
+        with path.open("w") as file:
+            write_answers([whole(judged)], file)
+        os.utime(path, ns=(number // 2, number // 2))
+        found.append(acceptance_model(config))
+    assert found[0] is found[1]
+    assert bits(found[2].tape(0, 0, np.random.default_rng(0)), 3) == "000"
 
 
 def test_an_answer_whose_parts_do_not_fit_is_refused() -> None:

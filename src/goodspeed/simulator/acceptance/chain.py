@@ -85,8 +85,8 @@ def _re_estimated(chain: MarkovConfig, judged: Sequences, forward: _Forward) -> 
     is_inside = np.arange(1, len(states))[:, None] < judged.lengths  # [places - 1, answers]
     pairs = np.einsum("pai,ij,paj,pa->ij", forward.filtered[:-1], moves, seen, is_inside)
     known = judged.is_known.T[:, :, None] * states
-    rates = (known * (judged.bits.T == 1)[:, :, None]).sum(axis=(0, 1)) / known.sum(axis=(0, 1))
-    leaving = pairs / pairs.sum(axis=1, keepdims=True)
+    rates = (known * (judged.bits.T == 1)[:, :, None]).sum(axis=(0, 1)) / (known.sum(axis=(0, 1)) + LEAST)
+    leaving = pairs / (pairs.sum(axis=1, keepdims=True) + LEAST)
     easy_rate, hard_rate, to_hard, to_easy = np.clip([*rates, leaving[0, 1], leaving[1, 0]], LEAST, 1 - LEAST).tolist()
     if easy_rate >= hard_rate:
         return MarkovConfig(easy_rate, hard_rate, to_hard, to_easy)
