@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from goodspeed.drafter.core.decision import Began, DraftWork, Note, WentOn
+from goodspeed.drafter.core.decision import DraftWork
+from goodspeed.drafter.notes import tell
 from goodspeed.engine.base import Draft, DraftEngine
 
 log = logging.getLogger(__name__)
@@ -84,19 +85,9 @@ class _Worker:
     def _draft(self, work: DraftWork) -> Sequence[Draft]:
         if self._engine is not None:
             try:
-                _tell(self._engine, work.notes)
+                tell(self._engine, work.notes)
                 return self._engine.draft(work.requests) if work.requests else []
             except Exception:
                 log.exception("the draft engine has failed; from now on nothing is drafted")
                 self._engine = None
         return [Draft((), ()) for _ in work.requests]
-
-
-def _tell(engine: DraftEngine, notes: Sequence[Note]) -> None:
-    for note in notes:
-        if isinstance(note, WentOn):
-            engine.commit(note.stream, note.tokens)
-        elif isinstance(note, Began):
-            engine.open(note.stream, note.tokens, note.sampling)
-        else:
-            engine.close(note.stream)
