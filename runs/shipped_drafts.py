@@ -52,6 +52,7 @@ class Run:
     streams: int
     net: str
     steps: int
+    decay: int
 
     def collect_config(self, split: str) -> CollectConfig:
         return CollectConfig(
@@ -72,7 +73,7 @@ class Run:
             student=NETS[self.net],
             steps=self.steps,
             rows=3,
-            decay=self.steps // 4,
+            decay=self.decay,
             warmup=100,
             learning_rate=2e-3,
             validate_every=100,
@@ -91,9 +92,10 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--streams", type=int, default=96)
     parser.add_argument("--net", choices=NETS, default="smollm2-draft-12m")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--decay", type=int, default=750, help="last steps, in which the learning rate falls")
     args = parser.parse_args()
-    STEPS[args.step](Run(args.prompts, args.work, args.threads, args.streams, args.net, args.steps))
+    STEPS[args.step](Run(args.prompts, args.work, args.threads, args.streams, args.net, args.steps, args.decay))
     return 0
 
 
