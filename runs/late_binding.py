@@ -150,7 +150,7 @@ def arms(args: argparse.Namespace) -> dict[str, CoreConfig]:
     kept = {"budget": args.budget, "batching": "barrier", "estimator": args.estimator, "scheduler": args.scheduler}
     found = {"grants alone": CoreConfig(**kept), "grants alone, x1.5": CoreConfig(overcommit=1.5, **kept)}
     for times in args.overcommit:
-        found[f"late binding, x{times:g}"] = CoreConfig(binding="late", overcommit=times, **kept)
+        found[f"late binding, x{times:g}"] = CoreConfig(binding="late", time_price=0.0, overcommit=times, **kept)
     return found
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from goodspeed.bench.cell import Cell
 from goodspeed.bench.stats import quantile
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import DraftEngine, DraftRequest, Prefill, StreamKey, StreamSpec, TargetEngine, Verify
@@ -47,20 +48,6 @@ class Grid:
     def points(self) -> list[Point]:
         """Streams vary slowest, context fastest."""
         return [Point(*values) for values in itertools.product(self.streams, self.tokens, self.context)]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What was measured at a point; seconds of a whole step."""
-
-    streams: int
-    tokens: int
-    context: int
-    median_s: float
-    min_s: float
-    p90_s: float
-    num_drafted: float | None = None
-    """Draft engines: tokens that came, per stream and step, of those asked for."""
 
 
 class TargetBench:

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from goodspeed.bench.cell import Cell
 from goodspeed.bench.machine import Machine, this_machine
-from goodspeed.bench.profile import Cell, Grid, TargetBench, profile_draft
+from goodspeed.bench.profile import Grid, TargetBench, profile_draft
 from goodspeed.bench.prompts import DOMAINS, load_prompts
 from goodspeed.config import add_flags, from_args, option, table
 from goodspeed.engine.base import TargetEngine

@@ -4,12 +4,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from goodspeed.config import option, table
+from goodspeed.config import option
+from goodspeed.config import table as part
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
+from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
 from goodspeed.simulator.latency.base import LatencyModel
 from goodspeed.simulator.latency.host import HostedLatency
 from goodspeed.simulator.latency.linear import LinearConfig
+from goodspeed.simulator.latency.roofline import RooflineConfig
+from goodspeed.simulator.latency.table import TableConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +23,13 @@ class LatencyConfig:
     Raises ConfigError for an unknown kind and values out of range.
     """
 
-    kind: str = option("linear", "how a step's time is known: linear")
+    kind: str = option("linear", "how a step's time is known: linear, table, roofline or aiconfigurator")
     host_s: float = option(0.0, "seconds that the host adds to each step")
     host_stream_s: float = option(0.0, "seconds that the host adds to each step per stream in it")
-    linear: LinearConfig = table(LinearConfig)
+    linear: LinearConfig = part(LinearConfig)
+    table: TableConfig = part(TableConfig)
+    roofline: RooflineConfig = part(RooflineConfig)
+    aiconfigurator: AiconfiguratorConfig = part(AiconfiguratorConfig)
 
     def __post_init__(self) -> None:
         LATENCIES[self.kind]
@@ -42,5 +49,8 @@ LATENCIES: Registry[Callable[[LatencyConfig], LatencyModel]] = Registry(
     "latency model",
     {
         "linear": lambda config: config.linear.model(),
+        "table": lambda config: config.table.model(),
+        "roofline": lambda config: config.roofline.model(),
+        "aiconfigurator": lambda config: config.aiconfigurator.model(),
     },
 )

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from goodspeed.engine.base import Prefill, StreamKey, StreamSpec, Verify, Work
 from goodspeed.scheduling.late_binding import Binding
 from goodspeed.verifier.core.binding import BidOf
+from goodspeed.verifier.core.config import SMALLEST_CHUNK
 from goodspeed.verifier.core.stream import Stream
-
-SMALLEST_CHUNK = 32
-"""Prompt tokens below which sharing a chunk between prompts costs more than it brings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class VerifierCore:
         assert not self._is_stepping
         self._close_at = None
         if self._streams.has_work:
-            waiting = view_waiting(self._streams, self._config.prefill_chunk, self._step_time, now)
+            waiting = view_waiting(self._streams, self._config, self._step_time, now)
             self._close_at = self._batching.close_at(waiting, now)
             if self._close_at > now:
                 return None
@@ -171,10 +171,9 @@ class VerifierCore:
 
     def _make_batch(self) -> Batch:
         table = self._streams
-        work: tuple[Work, ...] = (
-            *verifications(table.ready, self._config.budget, self._binding, self._bidding()),
-            *prefills(table.prefilling, self._config.prefill_chunk),
-        )
+        verifies = verifications(table.ready, self._config.budget, self._binding, self._bidding())
+        num_tokens = sum(1 + len(item.draft_tokens) for item in verifies)
+        work: tuple[Work, ...] = (*verifies, *prefills(table.prefilling, self._config.prefill_room(num_tokens)))
         closed, opened = table.take_news()
         table.on_stepping(work)
         return Batch(closed, opened, work)
@@ -182,7 +181,7 @@ class VerifierCore:
     def _bidding(self) -> BidOf:
         if self._config.binding == "arrival":
             return plain_bid  # nothing to know
-        token_s = self._lasting_step_time.token_s
+        token_s = self._config.time_price * self._lasting_step_time.token_s
         return lambda stream: bid_of(stream, len(self._streams.of(stream.client)), token_s)
 
     def _company(self, judged: Sequence[Stream]) -> float:
