@@ -16,9 +16,10 @@ from goodspeed.drafter.config import DrafterConfig
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import Service
 from goodspeed.drafter.http.serving import WebServer, listen
+from goodspeed.drafter.judging import AcceptanceEvents
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.engine.drafts import draft_engine, keep_memory
-from goodspeed.eventlog import JsonlEvents
+from goodspeed.eventlog import EventSink, JsonlEvents, ManyEvents
 from goodspeed.logs import set_up_logging
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ def _run(args: argparse.Namespace) -> int:
     tokenizer = load_tokenizer(config.tokenizer_model)
     engine = draft_engine(config.draft, tokenizer.vocab_size)
     with ExitStack() as stack:
-        events = JsonlEvents(Path(config.event_log)) if config.event_log else None
-        if events:
-            stack.callback(events.close)
+        events = _event_sink(config, stack)
         stack.callback(keep_memory, engine, config.draft, tokenizer.vocab_size)
         listener = stack.enter_context(listen(config.host, config.port))
 
@@ -61,6 +60,18 @@ def _run(args: argparse.Namespace) -> int:
 
         asyncio.run(serve())
     return 0
+
+
+def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:
+    """Whatever logs the config asks for; the stack closes them."""
+    sinks: list[JsonlEvents | AcceptanceEvents] = []
+    if config.event_log:
+        sinks.append(JsonlEvents(Path(config.event_log)))
+    if config.acceptance_log:
+        sinks.append(AcceptanceEvents(config.drafter, Path(config.acceptance_log)))
+    for sink in sinks:
+        stack.callback(sink.close)
+    return ManyEvents(sinks) if sinks else None
 
 
 async def _serve(server: DrafterServer, web: WebServer, grace_s: float, ready_file: Path | None) -> None:

@@ -36,6 +36,7 @@ class DrafterConfig:
     retry: RetryConfig = table(RetryConfig)
     grpc: GrpcClientConfig = table(GrpcClientConfig)
     event_log: str = option("", "JSONL file to which every fact and decision is appended")
+    acceptance_log: str = option("", "JSONL file to which is appended, for every answer, which draft tokens were right")
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     def __post_init__(self) -> None:

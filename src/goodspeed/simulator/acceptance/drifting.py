@@ -7,7 +7,7 @@ import numpy as np
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
-from goodspeed.simulator.acceptance.tape import BlockTape
+from goodspeed.simulator.acceptance.tape import BlockTape, luck
 from goodspeed.simulator.ranges import at_least, share
 
 SHAPES = ["linear", "step"]
@@ -50,4 +50,4 @@ class DriftingAcceptance:
 
     def tape(self, client: int, request: int, rng: np.random.Generator) -> BlockTape:  # noqa: ARG002
         rate = self._config.rate(request)
-        return BlockTape(lambda _, num: np.full(num, rate), self._concentration, rng)
+        return BlockTape(lambda rng, num: luck(np.full(num, rate), rng), self._concentration, rng)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from goodspeed.config import option
-from goodspeed.simulator.acceptance.tape import BlockTape
+from goodspeed.simulator.acceptance.tape import BlockTape, Drawn, luck
 from goodspeed.simulator.ranges import share
 
 
@@ -28,7 +27,7 @@ class FixedAcceptance:
         self._concentration = concentration
 
     def tape(self, client: int, request: int, rng: np.random.Generator) -> BlockTape:  # noqa: ARG002
-        return BlockTape(self._chances, self._concentration, rng)
+        return BlockTape(self._draw, self._concentration, rng)
 
-    def _chances(self, _: np.random.Generator, num: int) -> NDArray[np.float64]:
-        return np.full(num, self._rate)
+    def _draw(self, rng: np.random.Generator, num: int) -> Drawn:
+        return luck(np.full(num, self._rate), rng)

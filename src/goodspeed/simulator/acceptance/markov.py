@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.acceptance.tape import BlockTape
+from goodspeed.simulator.acceptance.tape import BlockTape, Drawn, luck
 from goodspeed.simulator.ranges import share
 
 
@@ -45,7 +44,7 @@ class MarkovAcceptance:
         self._concentration = concentration
 
     def tape(self, client: int, request: int, rng: np.random.Generator) -> BlockTape:  # noqa: ARG002
-        return BlockTape(_Chain(self._config).chances, self._concentration, rng)
+        return BlockTape(_Chain(self._config).draw, self._concentration, rng)
 
 
 class _Chain:
@@ -57,13 +56,13 @@ class _Chain:
         self._config = config
         self._is_easy: bool | None = None  # at the latest position; None before the first
 
-    def chances(self, rng: np.random.Generator, num: int) -> NDArray[np.float64]:
+    def draw(self, rng: np.random.Generator, num: int) -> Drawn:
         config, is_easy, path = self._config, self._is_easy, []
-        for luck in rng.random(num).tolist():
+        for chance in rng.random(num).tolist():
             if is_easy is None:
-                is_easy = luck < config.easy_share
+                is_easy = chance < config.easy_share
             else:
-                is_easy = luck >= config.to_hard if is_easy else luck < config.to_easy
+                is_easy = chance >= config.to_hard if is_easy else chance < config.to_easy
             path.append(is_easy)
         self._is_easy = is_easy
-        return np.where(path, config.easy_rate, config.hard_rate)
+        return luck(np.where(path, config.easy_rate, config.hard_rate), rng)

@@ -11,17 +11,21 @@ from goodspeed.simulator.acceptance.drifting import DriftingAcceptance, Drifting
 from goodspeed.simulator.acceptance.fixed import FixedAcceptance, FixedConfig
 from goodspeed.simulator.acceptance.markov import MarkovAcceptance, MarkovConfig
 from goodspeed.simulator.acceptance.positional import PositionalAcceptance, PositionalConfig
+from goodspeed.simulator.acceptance.recorded import RecordedConfig, recorded_acceptance
+from goodspeed.simulator.acceptance.renewal import RenewalAcceptance, RenewalConfig
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceConfig:
     """Which tokens are right. Only the chosen model's table matters. Raises ConfigError for an unknown model."""
 
-    model: str = option("fixed", "fixed, positional, drifting, markov or recorded")
+    model: str = option("fixed", "fixed, positional, drifting, markov, renewal or recorded")
     fixed: FixedConfig = table(FixedConfig)
     positional: PositionalConfig = table(PositionalConfig)
     drifting: DriftingConfig = table(DriftingConfig)
     markov: MarkovConfig = table(MarkovConfig)
+    renewal: RenewalConfig = table(RenewalConfig)
+    recorded: RecordedConfig = table(RecordedConfig)
     confidence: ConfidenceConfig = table(ConfidenceConfig)
 
     def __post_init__(self) -> None:
@@ -35,6 +39,8 @@ ACCEPTANCES: Registry[Callable[[AcceptanceConfig], AcceptanceModel]] = Registry(
         "positional": lambda config: PositionalAcceptance(config.positional, config.confidence.concentration),
         "drifting": lambda config: DriftingAcceptance(config.drifting, config.confidence.concentration),
         "markov": lambda config: MarkovAcceptance(config.markov, config.confidence.concentration),
+        "renewal": lambda config: RenewalAcceptance(config.renewal, config.confidence.concentration),
+        "recorded": lambda config: recorded_acceptance(config.recorded),
     },
 )
 

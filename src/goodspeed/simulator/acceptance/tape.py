@@ -9,8 +9,16 @@ from goodspeed.simulator.acceptance.confidence import reports
 
 BLOCK = 64  # positions
 
-Chances = Callable[[np.random.Generator, int], NDArray[np.float64]]
-"""Pr(right) of the next so many positions, in order: float64 [n]. May draw from the generator, and remember."""
+Drawn = tuple[NDArray[np.float64], NDArray[np.bool_]]
+"""Chances of being right, float64 [n], and what came out, bool [n]."""
+
+Draw = Callable[[np.random.Generator, int], Drawn]
+"""The next so many positions, in order. May remember."""
+
+
+def luck(chances: NDArray[np.float64], rng: np.random.Generator) -> Drawn:
+    """Each bit for itself."""
+    return chances, rng.random(len(chances)) < chances
 
 
 class BlockTape:
@@ -20,16 +28,16 @@ class BlockTape:
     generators of their own: asking for the one never changes the other.
     """
 
-    __slots__ = ("_bits", "_chances", "_concentration", "_drawn", "_reporting", "_reports", "_rng", "_seed")
+    __slots__ = ("_bits", "_concentration", "_draw", "_drawn", "_reporting", "_reports", "_rng", "_seed")
 
-    def __init__(self, chances: Chances, concentration: float, rng: np.random.Generator) -> None:
+    def __init__(self, draw: Draw, concentration: float, rng: np.random.Generator) -> None:
         self._seed = int(rng.integers(2**63))
         self._rng = np.random.default_rng(self._seed)
-        self._chances = chances
+        self._draw = draw
         self._concentration = concentration
         self._bits: list[bool] = []
         self._reports: list[float] = []
-        self._drawn: list[tuple[NDArray[np.float64], NDArray[np.bool_]]] = []  # chances and bits, by block
+        self._drawn: list[Drawn] = []  # by block
         self._reporting: np.random.Generator | None = None  # made for who asks
 
     def is_right(self, position: int, depth: int) -> bool:  # noqa: ARG002
@@ -48,10 +56,8 @@ class BlockTape:
 
     def _draw_to(self, position: int) -> None:
         while len(self._bits) <= position:
-            chances = self._chances(self._rng, BLOCK)
-            bits = self._rng.random(BLOCK) < chances
-            self._drawn.append((chances, bits))
-            self._bits.extend(bits.tolist())
+            self._drawn.append(self._draw(self._rng, BLOCK))
+            self._bits.extend(self._drawn[-1][1].tolist())
 
     def _report_to(self, position: int) -> None:
         self._draw_to(position)
