@@ -4,10 +4,14 @@ The two messages of a round are counted field by field, as protobuf lays them ou
 bytes); the others are rare, and encoded. tests/protocol/test_size.py compares with the codec.
 """
 
+from collections.abc import Sequence
+
 from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.messages import Message, Propose, Verdict
 
-FIXED32_BYTES = 5  # with its tag, like a float of its own
+FIXED32_BYTES = 5  # with its tag
+VARINT_BYTES = tuple(max(1, (num_bits + 6) // 7) for num_bits in range(33))  # by the value's bits
+NUMBER_BYTES = (0, *(1 + num_bytes for num_bytes in VARINT_BYTES[1:]))
 
 
 def frame_bytes(message: Message) -> int:
@@ -20,43 +24,34 @@ def frame_bytes(message: Message) -> int:
 
 
 def _verdict(message: Verdict) -> int:
-    return (
-        _number(message.stream)
-        + _number(message.epoch)
-        + _number(message.round)
-        + _number(message.num_accepted)
-        + _number(message.next_token)
-        + _number(message.committed_length)
-        + _number(message.grant)
-        + _number(message.finish)
-        + _number(message.queue_us)
-        + _number(message.verify_us)
-        + _packed(4 * len(message.logprobs))
+    numbers = (
+        message.stream,
+        message.epoch,
+        message.round,
+        message.num_accepted,
+        message.next_token,
+        message.committed_length,
+        message.grant,
+        message.finish,
+        message.queue_us,
+        message.verify_us,
     )
+    return _numbers(numbers) + _packed(4 * len(message.logprobs))
 
 
 def _propose(message: Propose) -> int:
+    numbers = (message.stream, message.epoch, message.round, message.base_length, message.drafting_us)
     return (
-        _number(message.stream)
-        + _number(message.epoch)
-        + _number(message.round)
-        + _number(message.base_length)
+        _numbers(numbers)
         + (FIXED32_BYTES if message.digest else 0)
-        + _packed(sum([_varint(token) for token in message.tokens]))
+        + _packed(sum([VARINT_BYTES[token.bit_length()] for token in message.tokens]))
         + _packed(len(message.confidences))
-        + _number(message.drafting_us)
     )
 
 
-def _number(value: int) -> int:
-    """A uint32 or enum field: a tag of one byte, and the varint."""
-    if value < 0x80:
-        return 2 if value else 0
-    return 1 + (value.bit_length() + 6) // 7
-
-
-def _varint(value: int) -> int:
-    return 1 if value < 0x80 else (value.bit_length() + 6) // 7
+def _numbers(values: Sequence[int]) -> int:
+    """Fields of uint32 or enum: a tag of one byte and the varint each, or nothing for 0."""
+    return sum([NUMBER_BYTES[value.bit_length()] for value in values])
 
 
 def _packed(num_bytes: int) -> int:
@@ -66,4 +61,4 @@ def _packed(num_bytes: int) -> int:
 
 def _nested(num_bytes: int) -> int:
     """A message, list or string field with so much in it: a tag of one byte, the length, the content."""
-    return 1 + _varint(num_bytes) + num_bytes
+    return 1 + VARINT_BYTES[num_bytes.bit_length()] + num_bytes

@@ -1,17 +1,19 @@
 """A draft server in virtual time: the live core, an engine whose drafts take their time, and a link to a verifier."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decision import Decision, Failed, News
+from goodspeed.drafter.core.decision import Decision, DraftWork, Failed, News
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.notes import tell
-from goodspeed.engine.base import StreamKey
+from goodspeed.engine.base import Draft, DraftRequest, StreamKey
 from goodspeed.protocol.messages import FinishReason, FromDrafter, Mode
 from goodspeed.simulator.acceptance.base import Tape
 from goodspeed.simulator.answering import Answering
 from goodspeed.simulator.draft import TapedDraft
-from goodspeed.simulator.kernel import Event, Process, Signal, duration_ns, time_ns
+from goodspeed.simulator.kernel import Event, Process, duration_ns, time_ns
 from goodspeed.simulator.surroundings import Surroundings
 from goodspeed.simulator.target import RIGHT
 from goodspeed.simulator.uplink import Uplink
@@ -27,7 +29,7 @@ class Parts:
 
 
 class SimulatedDrafter:
-    """Hosts a core as DrafterServer does. `run_device` and `run_uplink` are its processes."""
+    """Hosts a core as DrafterServer does. `run` is the process of its links."""
 
     def __init__(self, around: Surroundings, client: str, parts: Parts, mode: Mode) -> None:
         self.uplink = parts.uplink
@@ -42,7 +44,6 @@ class SimulatedDrafter:
         self._outbox: list[FromDrafter] = []
         self._news: list[News] = []
         self._hang_up: str | None = None
-        self._has_work = Signal(around.kernel)  # perhaps, for the draft engine
         self._timer: Event | None = None
         self._timer_at = 0.0
 
@@ -66,25 +67,8 @@ class SimulatedDrafter:
         self.do(decision)
         self.settle()
 
-    def run_device(self) -> Process:
-        """The draft engine's work, one piece after the other."""
-        while True:
-            work = self._core.next_drafts()
-            if work is None:
-                yield self._has_work
-                continue
-            tell(self._engine, work.notes)
-            drafts = self._engine.draft(work.requests) if work.requests else []
-            drafting_s = self._engine.take_drafting_s()
-            if drafting_s > 0.0:
-                yield duration_ns(drafting_s)
-            if self._trace.is_on:
-                self._trace.on_drafted(self._client, [request.stream for request in work.requests], drafting_s)
-            self.do(self._core.on_drafted(drafts, drafting_s, self._kernel.now_s))
-            self.settle()
-
-    def run_uplink(self) -> Process:
-        """Its links."""
+    def run(self) -> Process:
+        """Keep a session with some verifier."""
         return self.uplink.run(self)
 
     def do(self, decision: Decision) -> None:
@@ -95,7 +79,8 @@ class SimulatedDrafter:
 
     def settle(self) -> None:
         """Draft, send and tell: first what the verifier waits for, then what users wait for."""
-        self._has_work.fire()
+        if work := self._core.next_drafts():
+            self._draft(work)
         if self._outbox:
             outbox, self._outbox = self._outbox, []
             self.uplink.send(outbox)
@@ -107,6 +92,20 @@ class SimulatedDrafter:
             reason, self._hang_up = self._hang_up, None
             self.uplink.hang_up(reason)
         self._arm()
+
+    def _draft(self, work: DraftWork) -> None:
+        """The device begins; it takes one piece of work at a time, and the core knows."""
+        tell(self._engine, work.notes)
+        drafts = self._engine.draft(work.requests) if work.requests else []
+        drafting_s = self._engine.take_drafting_s()
+        done_ns = self._kernel.now_ns + duration_ns(drafting_s)
+        self._kernel.at(done_ns, partial(self._on_drafted, work.requests, drafts, drafting_s))
+
+    def _on_drafted(self, requests: Sequence[DraftRequest], drafts: Sequence[Draft], drafting_s: float) -> None:
+        if self._trace.is_on:
+            self._trace.on_drafted(self._client, [request.stream for request in requests], drafting_s)
+        self.do(self._core.on_drafted(drafts, drafting_s, self._kernel.now_s))
+        self.settle()
 
     def _deliver(self, news: News) -> None:
         answering = self._answers[news.stream]

@@ -53,8 +53,7 @@ class Fleet:
         drafter = SimulatedDrafter(around, name, parts, self._mode)
         user = User(kernel, around.tally, drafter, min(verifier.most_tokens for verifier in verifiers))
         asks = self._workload.asks(number, around.luck.rng(Role.WORKLOAD, self._index, number))
-        kernel.start(drafter.run_uplink())
-        kernel.start(drafter.run_device())
+        kernel.start(drafter.run())
         kernel.start(user.run(asks, tape_of))
         for cut in self._tier.cuts:
             kernel.start(parts.uplink.cut(cut))

@@ -155,9 +155,11 @@ class DrafterCore:
     def wake_at(self) -> float | None:
         """When on_time is due though nothing happens; None: never."""
         streams, retry = self._streams, self._retry
-        times = [retry.give_up_s + since for s in streams.waiting.values() if (since := s.stalled_since) is not None]
-        if self.is_up and streams.num_open < self._max_streams:
-            times += [stream.open_at for stream in streams.waiting.values()]
+        times: list[float] = []
+        if waiting := streams.waiting.values():
+            times += [retry.give_up_s + since for stream in waiting if (since := stream.stalled_since) is not None]
+            if self.is_up and streams.num_open < self._max_streams:
+                times += [stream.open_at for stream in waiting]
         if streams.opening:
             times.append(next(iter(streams.opening.values())).since + retry.first_token_s)
         if streams.owed:

@@ -1,6 +1,6 @@
 """The verifier's core: facts in, decisions out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from goodspeed.engine.base import Outcome, TargetInfo, Work
@@ -151,7 +151,8 @@ class VerifierCore:
                 own_s = self._lasting_step_time.token_s * len(stream.proposal.tokens)
                 stream.client.pace.on_verdict(now - stream.since - own_s, company)
         heard = {stream.client for stream, _ in judged}
-        grants = self._sharing.share(self._drafting_streams(), heard, self._lasting_step_time)
+        active = self._drafting_streams(heard if self._sharing.is_per_batch else None)
+        grants = self._sharing.share(active, heard, self._lasting_step_time)
         for stream, _ in judged:
             verdict = stream.end.conclude(grants.get(stream.key, 0), started - stream.since, now - started)
             self._conclude(stream, verdict, now)
@@ -190,10 +191,12 @@ class VerifierCore:
         present = [*judged, *table.ready.values(), *table.prefilling.values()]
         return sum(stream.client.share.weight / len(table.of(stream.client)) for stream in present)
 
-    def _drafting_streams(self) -> dict[Client, list[Stream]]:
-        """Every client's streams whose drafter may propose now or after this step."""
+    def _drafting_streams(self, of: Iterable[Client] | None) -> dict[Client, list[Stream]]:
+        """These (or all) clients' streams whose drafter may propose now or after this step; the oldest first."""
+        table = self._streams
         active: dict[Client, list[Stream]] = {}
-        for stream in self._streams:
+        streams = table if of is None else table.in_order(of)
+        for stream in streams:
             is_over = stream.is_fused or stream.end.is_finished
             if stream.conn is not None and not is_over and stream.num_unprefilled == 0:
                 active.setdefault(stream.client, []).append(stream)
@@ -218,8 +221,7 @@ class VerifierCore:
     def _settle(self, now: float) -> list[Reply]:
         """Admit who fits now, tell the load if it is time, and hand out the replies."""
         self._intake.admit(now)
-        load = self._intake.load()
-        if load != self._told_load and now >= self._tell_load_at:
+        if now >= self._tell_load_at and (load := self._intake.load()) != self._told_load:
             self._told_load, self._tell_load_at = load, now + LOAD_INTERVAL_S
             self._intake.replies.extend((conn, load) for conn in self._sessions.welcome_conns())
         replies, self._intake.replies = self._intake.replies, []

@@ -29,13 +29,14 @@ def view_waiting(table: StreamTable, config: CoreConfig, step_time: StepTime, no
 
 
 def _arrivals(absent: list[Stream], now: float, until: float) -> list[Arrival]:
-    arrivals = [_arrival(stream, now) for stream in absent if stream.client.gap.is_known]
-    return sorted(arrival for arrival in arrivals if now < arrival.latest and arrival.expected <= until)[:MAX_ARRIVALS]
-
-
-def _arrival(stream: Stream, now: float) -> Arrival:
     """Who is later than expected is expected a deviation from now."""
-    gap = stream.client.gap
-    latest = stream.since + gap.longest_s
-    expected = max(stream.since + gap.mean_s, min(latest, now + gap.deviation_s))
-    return Arrival(expected, latest, 1 + stream.grant)
+    arrivals = []
+    for stream in absent:
+        gap = stream.client.gap
+        if not gap.is_known or stream.since + gap.mean_s > until:
+            continue
+        latest = stream.since + gap.longest_s
+        expected = max(stream.since + gap.mean_s, min(latest, now + gap.deviation_s))
+        if now < latest and expected <= until:
+            arrivals.append(Arrival(expected, latest, 1 + stream.grant))
+    return sorted(arrivals)[:MAX_ARRIVALS]
