@@ -12,6 +12,7 @@ from goodspeed.protocol.link import LinkConfig, Outage
 from goodspeed.registry import nearest_name
 from goodspeed.simulator.acceptance.models import AcceptanceConfig
 from goodspeed.simulator.latency.models import LatencyConfig
+from goodspeed.simulator.machine import MachineConfig
 from goodspeed.simulator.ranges import at_least, positive, share
 from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.verifier.core.config import CoreConfig
@@ -87,6 +88,7 @@ class Scenario:
     duration_s: float = option(60.0, "simulated seconds")
     seed: int = option(0, "of everything random")
     mode: str = option("distributed", "distributed: drafters draft; fused: verifiers generate alone and stream")
+    machine: MachineConfig = table(MachineConfig)
     verifiers: tuple[VerifierTier, ...] = option((VerifierTier(),), "[[verifiers]] tables")
     drafters: tuple[DrafterTier, ...] = option((DrafterTier(),), "[[drafters]] tables")
 

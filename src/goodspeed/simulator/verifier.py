@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from goodspeed.protocol.messages import FromDrafter, FromVerifier
-from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns, time_ns
+from goodspeed.simulator.hosting import Seat
+from goodspeed.simulator.kernel import Kernel, Process, Signal, time_ns
 from goodspeed.simulator.result import VerifierRecord
 from goodspeed.simulator.target import TapedTarget
 from goodspeed.simulator.wire import Wire
@@ -23,6 +24,7 @@ class Place:
     number: int  # of all
     tier: str
     name: str
+    seat: Seat
 
 
 class SimulatedVerifier:
@@ -84,7 +86,7 @@ class SimulatedVerifier:
         outcomes = []
         if batch.work:
             outcomes = engine.step(batch.work)
-            yield duration_ns(engine.step_s)
+            yield self.place.seat.step(engine.step_s)
         self._deliver(self._core.on_verified(batch, outcomes, started, self._kernel.now_s))
 
     def _wait(self) -> Process:
