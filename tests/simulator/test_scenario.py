@@ -31,7 +31,7 @@ def tier(**values: Any) -> dict[str, Any]:
         (tier(shared={"up_mbps": 0.0}), "up_mbps is 0: nothing would ever arrive"),
         (tier(verifiers=["verifer"]), "cannot reach a verifier tier 'verifer'; did you mean 'verifier'"),
         (tier(link={"outages": [{"start_s": 0.0, "duration_s": 999.0}]}), "reach no verifier: an outage"),
-        (tier(mode="fussed"), "mode is 'fussed'; did you mean 'fused'"),
+        (tier(mode="fussed"), "unknown mode 'fussed'; did you mean 'fused'"),
         ({"verifiers": []}, "verifiers is empty, expected at least one"),
         ({"drafters": [{}, {}]}, "drafters has the name 'drafter' 2 times, expected different names"),
         ({"verifiers": [{"kv_capacity": 0}]}, "kv_capacity is 0, expected 1 or more"),

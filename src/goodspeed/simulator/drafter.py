@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decision import Decision, DraftWork, Failed, News
+from goodspeed.drafter.core.decision import Decision, DraftWork, Failed, HangUp, News, ToVerifier
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.notes import tell
 from goodspeed.engine.base import Draft, DraftRequest, StreamKey
-from goodspeed.protocol.messages import FinishReason, FromDrafter, Mode
+from goodspeed.protocol.messages import FinishReason, Mode
 from goodspeed.simulator.acceptance.base import Tape
 from goodspeed.simulator.answering import Answering
 from goodspeed.simulator.draft import TapedDraft
 from goodspeed.simulator.hosting import Seat
-from goodspeed.simulator.kernel import Event, Process, time_ns
+from goodspeed.simulator.kernel import Event, time_ns
 from goodspeed.simulator.surroundings import Surroundings
 from goodspeed.simulator.target import RIGHT
 from goodspeed.simulator.uplink import Uplink
@@ -31,7 +31,7 @@ class Parts:
 
 
 class SimulatedDrafter:
-    """Hosts a core as DrafterServer does. `run` is the process of its links."""
+    """Hosts a core as DrafterServer does, from `begin` on."""
 
     def __init__(self, around: Surroundings, client: str, parts: Parts, mode: Mode) -> None:
         self.uplink = parts.uplink
@@ -44,9 +44,9 @@ class SimulatedDrafter:
         self._core = parts.core
         self._engine = parts.engine
         self._answers: dict[StreamKey, Answering] = {}
-        self._outbox: list[FromDrafter] = []
+        self._outbox: list[ToVerifier] = []
         self._news: list[News] = []
-        self._hang_up: str | None = None
+        self._hang_ups: list[HangUp] = []
         self._timer: Event | None = None
         self._timer_at = 0.0
 
@@ -59,7 +59,7 @@ class SimulatedDrafter:
         """Some verifier has said Welcome."""
         return self._core.welcome is not None
 
-    def begin(self, answering: Answering, tape: Tape) -> None:
+    def answer(self, answering: Answering, tape: Tape) -> None:
         """Have the request answered; some verifier must have been met, and be able to hold it."""
         self._seat.ask(partial(self._begin, answering, tape))
 
@@ -73,15 +73,15 @@ class SimulatedDrafter:
         self.do(decision)
         self.settle()
 
-    def run(self) -> Process:
-        """Keep a session with some verifier."""
-        return self.uplink.run(self)
+    def begin(self) -> None:
+        """Dial."""
+        self.uplink.begin(self)
 
     def do(self, decision: Decision) -> None:
         """Take a decision; `settle` carries it out."""
         self._outbox += decision.messages
         self._news += decision.news
-        self._hang_up = self._hang_up or decision.hang_up
+        self._hang_ups += decision.hang_ups
 
     def settle(self) -> None:
         """Draft, send and tell: first what the verifier waits for, then what users wait for."""
@@ -94,9 +94,10 @@ class SimulatedDrafter:
             news, self._news = self._news, []
             for one in news:
                 self._seat.tell(partial(self._deliver, one))
-        if self._hang_up:
-            reason, self._hang_up = self._hang_up, None
-            self.uplink.hang_up(reason)
+        if self._hang_ups:
+            hang_ups, self._hang_ups = self._hang_ups, []
+            for hang_up in hang_ups:
+                self.uplink.hang_up(hang_up)
         self._arm()
 
     def _draft(self, work: DraftWork) -> None:
@@ -121,8 +122,9 @@ class SimulatedDrafter:
             answering.add(news, self._kernel.now_s)
             if news.finish is FinishReason.NONE:
                 return
-            is_fused = self._mode is Mode.FUSED
-            self._tally.answers.append(answering.record(self.uplink.verifier, is_fused, self._kernel.now_s))
+            welcome, is_fused = self._core.links[news.verifier].welcome, self._mode is Mode.FUSED
+            assert welcome is not None
+            self._tally.answers.append(answering.record(welcome.verifier, is_fused, self._kernel.now_s))
         del self._answers[news.stream]
         answering.end()
 

@@ -7,14 +7,13 @@ import numpy as np
 from goodspeed.drafter.core.config import CoreConfig
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.recording import RecordedCore
-from goodspeed.protocol.messages import Mode
 from goodspeed.simulator.acceptance.base import Tape
 from goodspeed.simulator.acceptance.models import acceptance_model
 from goodspeed.simulator.draft import TapedDraft
 from goodspeed.simulator.drafter import Parts, SimulatedDrafter
 from goodspeed.simulator.luck import Role
 from goodspeed.simulator.routes import Routes
-from goodspeed.simulator.scenario import DrafterTier
+from goodspeed.simulator.scenario import Scenario
 from goodspeed.simulator.surroundings import Surroundings
 from goodspeed.simulator.uplink import Uplink
 from goodspeed.simulator.user import User
@@ -26,12 +25,14 @@ from goodspeed.simulator.workload.workloads import workload
 class Fleet:
     """The drafters of one tier; `begin` each. Raises ConfigError if a file that the tier names cannot be read."""
 
-    def __init__(self, around: Surroundings, index: int, tier: DrafterTier, mode: Mode) -> None:
+    def __init__(self, around: Surroundings, scenario: Scenario, index: int) -> None:
+        tier = scenario.drafters[index]
         self.routes = Routes(around.kernel, around.luck, index, tier)
         self._around = around
         self._index = index
         self._tier = tier
-        self._mode = mode
+        self._mode = scenario.mode_of(tier)
+        self._routing = scenario.routing_of(tier)
         self._latency = tier.latency.model()
         self._acceptance = acceptance_model(tier.acceptance)
         self._workload = workload(tier.workload, tier.count)
@@ -41,7 +42,6 @@ class Fleet:
         around, kernel = self._around, self._around.kernel
         name = f"{self._tier.name}-{number}"
         core = self._core(name, number, len(verifiers))
-
         seat = around.hosting.seat()
 
         def find_way(verifier: int) -> tuple[VerifierEnd, Route]:
@@ -56,13 +56,13 @@ class Fleet:
         drafter = SimulatedDrafter(around, name, parts, self._mode)
         user = User(kernel, around.tally, drafter, min(verifier.most_tokens for verifier in verifiers))
         asks = self._workload.asks(number, around.luck.rng(Role.WORKLOAD, self._index, number))
-        kernel.start(drafter.run())
+        drafter.begin()
         kernel.start(user.run(asks, tape_of))
         for cut in self._tier.cuts:
             kernel.start(parts.uplink.cut(cut))
 
     def _core(self, name: str, number: int, num_verifiers: int) -> DrafterCore:
-        config = CoreConfig(num_verifiers, self._tier.window, self._tier.retry)
+        config = CoreConfig(num_verifiers, self._tier.window, self._tier.retry, self._routing)
         seed = self._around.luck.number(Role.DRAFTER, self._index, number)
         if self._around.events_of is None:
             return DrafterCore(config, np.random.default_rng(seed))

@@ -7,7 +7,6 @@ from goodspeed.simulator.kernel import Kernel, Signal, duration_ns
 from goodspeed.simulator.machine import Loop, Machine, MachineConfig, Then
 from goodspeed.simulator.wire import Route, Way
 
-
 AT_ONCE_NS = 1_000
 """A link without any delay rounds times up to the next nanosecond."""
 

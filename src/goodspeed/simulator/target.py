@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from goodspeed.engine.base import Outcome, Prefill, StreamKey, StreamSpec, TargetInfo, Verify, Work
 from goodspeed.simulator.latency.base import LatencyModel, StepShape
 
+MODEL = "simulated"
+"""Its name, and the fingerprint of its weights and of its tokenizer."""
 RIGHT = 20_000
 """Every token of the target's text; like most tokens of a real vocabulary it takes 3 bytes on the wire."""
 WRONG = 20_001
@@ -83,4 +85,4 @@ class TapedTarget:
 
 def target_info(kv_capacity: int, max_context: int) -> TargetInfo:
     """What the verifier is told of the engine; all verifiers of a scenario serve one model."""
-    return TargetInfo("simulated", "simulated", "simulated", VOCAB_SIZE, max_context, kv_capacity)
+    return TargetInfo(MODEL, MODEL, MODEL, VOCAB_SIZE, max_context, kv_capacity)

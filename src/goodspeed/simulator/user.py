@@ -36,7 +36,7 @@ class User:
             previous = Answering(self._drafter.client, request, ask, self._kernel.now_s, Signal(self._kernel))
             while not self._drafter.has_met:
                 yield self._drafter.uplink.has_met
-            self._drafter.begin(previous, tape_of(request))
+            self._drafter.answer(previous, tape_of(request))
 
     def _fits(self, request: int, ask: Ask) -> bool:
         num_tokens = ask.num_prompt_tokens + ask.num_answer_tokens

@@ -61,10 +61,10 @@ class Route:
 class DrafterEnd(Protocol):
     """What a wire wants of a drafter."""
 
-    def on_frame(self, wire: "Wire", messages: Sequence[FromVerifier]) -> None:
-        """A verifier's messages have arrived together."""
+    def on_frame(self, messages: Sequence[FromVerifier]) -> None:
+        """The verifier's messages have arrived together."""
 
-    def on_lost(self, wire: "Wire", reason: str) -> None:
+    def on_lost(self, reason: str) -> None:
         """The connection is gone."""
 
 
@@ -113,7 +113,7 @@ class Wire:
         self.is_lost = True
         if self._conn is not None:
             self._verifier.on_lost(self._conn)
-        self._drafter.on_lost(self, reason)
+        self._drafter.on_lost(reason)
 
     def _arrive_up(self, messages: Sequence[FromDrafter]) -> None:
         if self.is_lost:
@@ -124,7 +124,7 @@ class Wire:
 
     def _arrive_down(self, messages: Sequence[FromVerifier]) -> None:
         if not self.is_lost:
-            self._drafter.on_frame(self, messages)
+            self._drafter.on_frame(messages)
 
 
 def _num_bytes(messages: Sequence[Message]) -> int:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from goodspeed.protocol.messages import Mode
 from goodspeed.simulator.answering import Tally
 from goodspeed.simulator.fleet import Fleet
 from goodspeed.simulator.hosting import OwnMachines, SharedMachine
@@ -43,10 +42,7 @@ class World:
             self._begin_verifier(number, tier, index)
             for number, (tier, index) in enumerate((tier, i) for tier in scenario.verifiers for i in range(tier.count))
         ]
-        self._fleets = [
-            Fleet(around, i, tier, Mode.FUSED if scenario.is_fused(tier) else Mode.DISTRIBUTED)
-            for i, tier in enumerate(scenario.drafters)
-        ]
+        self._fleets = [Fleet(around, scenario, index) for index in range(len(scenario.drafters))]
         num_begun = 0
         for fleet, tier in zip(self._fleets, scenario.drafters, strict=True):
             for number in range(tier.count):

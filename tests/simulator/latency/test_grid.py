@@ -51,3 +51,11 @@ def test_a_falling_end_does_not_lead_below_zero() -> None:
     table = Grid("noise", ("tokens",), {(1.0,): 3.0, (2.0,): 1.0})
     with pytest.warns(ExtrapolationWarning):
         assert table(1000.0) == 1.0
+
+
+def test_a_place_that_was_measured_needs_no_neighbour() -> None:
+    """The longest context of four streams was measured; that of nine does not reach so far."""
+    table = grid([(4, 10), (4, 200), (9, 10), (9, 100)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert table(4.0, 200.0) == plane(4.0, 200.0)

@@ -38,6 +38,7 @@ def write_profile(folder: Path) -> str:
         verify=[cell(*point, step_s(*point)) for point in grid],
         prefill=[cell(1, tokens, 512, BASE_S + 0.0005 * tokens) for tokens in (64, 128, 512)],
         drafting=[cell(1, t, c, 0.004 * t + 0.002, t - 0.5) for t in (1, 8) for c in (64, 1024)],
+        opening=[cell(1, tokens, 1, 0.0003 * tokens) for tokens in (100, 500)],
     )
     path = folder / "steps.json"
     path.write_bytes(msgspec.json.encode(profile))
@@ -62,6 +63,12 @@ def test_a_draft_step_costs_its_share_of_the_longest_round(tmp_path: Path) -> No
     assert model.step_s(StepShape(1, 1, 0, 301)) == pytest.approx((0.004 * 8 + 0.002) / 7.5)
 
 
+def test_pieces_of_a_prompt_cost_together_what_the_prompt_does(tmp_path: Path) -> None:
+    model = TableConfig(write_profile(tmp_path), role="draft").model()
+    pieces = [StepShape(1, 120, 120, 120 * (i + 1)) for i in range(3)]
+    assert sum(model.step_s(piece) for piece in pieces) == pytest.approx(0.0003 * 360)
+
+
 def test_leaving_the_table_warns(tmp_path: Path) -> None:
     model = TableConfig(write_profile(tmp_path)).model()
     with pytest.warns(ExtrapolationWarning, match="verification: streams of 64 is outside of what was measured, 1 to"):
@@ -72,12 +79,14 @@ def test_what_is_no_table_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the latency table 'nowhere.json'"):
         TableConfig("nowhere.json").model()
     other = tmp_path / "other.json"
-    other.write_text('{"schema": 1, "verify": []}')
+    other.write_text('{"schema": 2, "verify": []}')
     with pytest.raises(ConfigError, match=r"is no table of `goodspeed profile`: .*prefill"):
         TableConfig(str(other)).model()
-    other.write_text('{"schema": 1, "verify": [], "prefill": [], "drafting": []}')
+    other.write_text('{"schema": 2, "verify": [], "prefill": [], "drafting": []}')
     with pytest.raises(ConfigError, match="no verification step, expected at least one"):
         TableConfig(str(other)).model()
-    other.write_text('{"schema": 2, "verify": [], "prefill": [], "drafting": []}')
-    with pytest.raises(ConfigError, match="is a table of schema 2, expected 1"):
+    with pytest.raises(ConfigError, match="no drafting or no opening, expected at least one cell of each"):
+        TableConfig(str(other), role="draft").model()
+    other.write_text('{"schema": 1, "verify": [], "prefill": [], "drafting": []}')
+    with pytest.raises(ConfigError, match="is a table of schema 1, expected 2"):
         TableConfig(str(other)).model()

@@ -1,7 +1,7 @@
 """Interpolation in measured tables, in any number of axes, with places where nothing was measured."""
 
 import warnings
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 
 Cells = dict[tuple[float, ...], float]
@@ -27,19 +27,21 @@ class Grid:
         assert cells
         self._name = name
         self._axes = axes
+        self._outside = ""
         self._has_warned = False
         self._root = _Row(0, cells, self._on_outside)
 
     def __call__(self, *place: float) -> float:
         """The figure at a value for every axis."""
-        return self._root.at(place)
+        figure = self._root.at(place)
+        if self._outside and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(f"{self._name}: {self._outside}", ExtrapolationWarning, stacklevel=3)
+        return figure
 
     def _on_outside(self, axis: int, value: float, least: float, most: float) -> None:
-        if self._has_warned:
-            return
-        self._has_warned = True
-        text = f"{self._name}: {self._axes[axis]} of {value:g} is outside of what was measured, {least:g} to {most:g}"
-        warnings.warn(text, ExtrapolationWarning, stacklevel=4)
+        if not self._outside:
+            self._outside = f"{self._axes[axis]} of {value:g} is outside of what was measured, {least:g} to {most:g}"
 
 
 class _Row:
@@ -58,9 +60,9 @@ class _Row:
         value, others, values = place[0], place[1:], self._values
         if not values[0] <= value <= values[-1]:
             self._on_outside(self._axis, value, values[0], values[-1])
-        if value <= values[0] or len(values) == 1:
-            return self._figure(0, others)
-        right = min(bisect_right(values, value), len(values) - 1)
+        right = min(bisect_left(values, value), len(values) - 1)
+        if right == 0 or values[right] == value:
+            return self._figure(right, others)
         before, after = self._figure(right - 1, others), self._figure(right, others)
         share = (value - values[right - 1]) / (values[right] - values[right - 1])
         if share > 1.0:

@@ -15,7 +15,7 @@ from goodspeed.simulator.latency.grid import Cells, Grid
 from goodspeed.simulator.latency.parts import split
 
 AXES = ("streams", "tokens per stream", "context")
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class _Tables(msgspec.Struct):
     verify: list[Cell]
     prefill: list[Cell]
     drafting: list[Cell]
+    opening: list[Cell] = []  # since schema 2
 
 
 class TargetTable:
@@ -68,9 +69,12 @@ class TargetTable:
 
 
 class DraftTable:
-    """A draft step: a round of the draft engine, spread over the tokens that came of the longest draft measured."""
+    """A draft step: a round of the draft engine, spread over the tokens that came of the longest draft measured.
 
-    def __init__(self, drafting: Sequence[Cell]) -> None:
+    A piece of a prompt costs what reading up to its end does, less what reading up to its beginning does.
+    """
+
+    def __init__(self, drafting: Sequence[Cell], opening: Sequence[Cell]) -> None:
         most = max(cell.tokens for cell in drafting)
         cells: Cells = {
             (cell.streams, cell.context): cell.median_s / max(1.0, cell.num_drafted or 0.0)
@@ -78,8 +82,13 @@ class DraftTable:
             if cell.tokens == most
         }
         self._step = Grid("drafting", (AXES[0], AXES[2]), cells)
+        prompts: Cells = {(0.0,): 0.0, **{(cell.tokens,): cell.median_s for cell in opening}}
+        self._opening = Grid("reading prompts", ("prompt tokens",), prompts)
 
     def step_s(self, shape: StepShape) -> float:
+        if shape.num_prefill_tokens:
+            start = max(0, shape.num_context_tokens - shape.num_prefill_tokens)
+            return max(0.0, self._opening(start + shape.num_prefill_tokens) - self._opening(start))
         context = (shape.num_context_tokens - shape.num_tokens) / shape.num_streams
         return self._step(shape.num_streams, max(1.0, context))
 
@@ -91,9 +100,9 @@ def _target(tables: _Tables) -> LatencyModel:
 
 
 def _draft(tables: _Tables) -> LatencyModel:
-    if not tables.drafting:
-        raise ConfigError("the latency table has no drafting, expected at least one cell")
-    return DraftTable(tables.drafting)
+    if not tables.drafting or not tables.opening:
+        raise ConfigError("the latency table has no drafting or no opening, expected at least one cell of each")
+    return DraftTable(tables.drafting, tables.opening)
 
 
 ROLES: Registry[Callable[[_Tables], LatencyModel]] = Registry("role", {"target": _target, "draft": _draft})

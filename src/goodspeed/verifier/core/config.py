@@ -7,7 +7,7 @@ from goodspeed.config import option
 from goodspeed.errors import ConfigError
 from goodspeed.scheduling.late_binding import BINDINGS
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
-from goodspeed.verifier.core.batching.policies import BATCHINGS
+from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 
 SMALLEST_CHUNK = 32
 """Prompt tokens below which sharing a chunk between prompts costs more than it brings; a batch has room for these."""
@@ -16,6 +16,8 @@ LEAST = {
     "budget": 0,
     "max_proposal": 1,
     "barrier_timeout_s": 0,
+    "max_batch_streams": 0,
+    "lab_bucket": 1,
     "prefill_chunk": 1,
     "max_step_tokens": 1,
     "max_admitted": 1,
@@ -58,6 +60,9 @@ class CoreConfig:
     eta: float = option(0.05, "weight of the newest round in a client's acceptance; the adaptive estimators need none")
     batching: str = option("deadline", f"when a batch closes: {', '.join(BATCHINGS)}")
     barrier_timeout_s: float = option(1.0, "longest that the barrier waits for a drafter")
+    max_batch_streams: int = option(0, "streams that one batch may verify; 0: all that are ready")
+    ordering: str = option("fifo", f"who goes first when not all may: {', '.join(ORDERINGS)}")
+    lab_bucket: int = option(64, "lab: context lengths within so many tokens count as alike")
     prefill_chunk: int = option(128, "prompt tokens that one batch may hold beside its proposals")
     max_step_tokens: int = option(
         2**16, "tokens that one batch may hold in all: prompts get what proposals leave of it, but 32 at least"
@@ -78,6 +83,7 @@ class CoreConfig:
         SCHEDULERS[self.scheduler]
         ESTIMATORS[self.estimator]
         BATCHINGS[self.batching]
+        ORDERINGS[self.ordering]
         BINDINGS[self.binding]
         for field, least in LEAST.items():
             if getattr(self, field) < least:

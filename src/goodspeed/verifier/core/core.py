@@ -7,8 +7,8 @@ from goodspeed.engine.base import Outcome, TargetInfo, Work
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Load, Message, Verdict, Welcome
 from goodspeed.scheduling.late_binding import BINDINGS
-from goodspeed.verifier.core.batch import Batch, prefills, verifications
-from goodspeed.verifier.core.batching.policies import BATCHINGS
+from goodspeed.verifier.core.batch import Batch, chosen, prefills, verifications
+from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.binding import BidOf, bid_of, plain_bid
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.config import CoreConfig
@@ -57,6 +57,7 @@ class VerifierCore:
         self._sessions = self._intake.sessions
         self._sharing = GrantSharing(config)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
+        self._ordering = ORDERINGS[config.ordering](config.lab_bucket)
         self._step_time = StepTime()
         self._lasting_step_time = StepTime(LASTING)
         self._binding = BINDINGS[config.binding]
@@ -111,8 +112,7 @@ class VerifierCore:
         assert not self._is_stepping
         self._close_at = None
         if self._streams.has_work:
-            waiting = view_waiting(self._streams, self._config, self._step_time, now)
-            self._close_at = self._batching.close_at(waiting, now)
+            self._close_at = self._next_close(now)
             if self._close_at > now:
                 return None
         elif not self._streams.has_news:
@@ -170,9 +170,17 @@ class VerifierCore:
         """How things stand."""
         return CoreStats(self._intake.load(), tuple(self._sessions.clients))
 
+    def _next_close(self, now: float) -> float:
+        """There is work; who waits for a full batch to grow waits for nothing."""
+        if 0 < self._config.max_batch_streams <= len(self._streams.ready):
+            return now
+        waiting = view_waiting(self._streams, self._config, self._step_time, now)
+        return self._batching.close_at(waiting, now)
+
     def _make_batch(self) -> Batch:
         table = self._streams
-        verifies = verifications(table.ready, self._config.budget, self._binding, self._bidding())
+        verified = chosen(table.ready, self._config.max_batch_streams, self._ordering)
+        verifies = verifications(verified, self._config.budget, self._binding, self._bidding())
         num_tokens = sum(1 + len(item.draft_tokens) for item in verifies)
         work: tuple[Work, ...] = (*verifies, *prefills(table.prefilling, self._config.prefill_room(num_tokens)))
         closed, opened = table.take_news()
