@@ -55,10 +55,11 @@ def _compare(
     with warnings.catch_warnings():
         warnings.simplefilter("once", ExtrapolationWarning)
         fit = calibrate([(setup, runs[setup.name]) for setup in calibrating], partial(Models, table))
-        outcomes = _outcomes(setups, runs, Models(table, fit.machine), args.seeds)
-    report = {"machine": this_machine(), "fit": fit, "outcomes": outcomes}
+        models = Models(table, fit.machine)
+        fitted, outcomes = (_outcomes(these, runs, models, args.seeds) for these in (calibrating, setups))
+    report = {"machine": this_machine(), "fit": fit, "fitted": fitted, "outcomes": outcomes}
     (args.output / "prediction.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
-    _show(fit, outcomes)
+    _show(fit, fitted, outcomes)
 
 
 def _outcomes(setups: Sequence[Setup], runs: dict[str, LiveRun], models: Models, num_seeds: int) -> list[Outcome]:
@@ -90,9 +91,11 @@ def _cut(setup: Setup, is_quick: bool) -> Setup:
     return replace(setup, requests=2, repetitions=2) if is_quick else setup
 
 
-def _show(fit: Fit, outcomes: Sequence[Outcome]) -> None:
-    for text in (tables.fitted(fit), tables.comparison(outcomes), tables.clients(outcomes), tables.causes(outcomes)):
-        print(f"\n{text}")
+def _show(fit: Fit, fitted: Sequence[Outcome], outcomes: Sequence[Outcome]) -> None:
+    print(f"\nCalibration, on which the simulator is fitted:\n\n{tables.fitted(fit)}\n\n{tables.comparison(fitted)}")
+    print(f"\nPrediction:\n\n{tables.comparison(outcomes)}")
+    print(f"\nEach client:\n\n{tables.clients(outcomes)}")
+    print(f"\nLive / simulated:\n\n{tables.causes((*fitted, *outcomes))}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,17 +6,17 @@ Fitted, so that the simulated calibration runs have the live ones' means: how mu
 request costs before its first token.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import msgspec
 from runs.prediction.live import LiveRun
 from runs.prediction.served import Repetition, figures
 from runs.prediction.setups import Setup
-from runs.prediction.simulated import OTHERS, Models, simulated_repetition
+from runs.prediction.simulated import OWN, Models, Variant, simulated_repetition
 from runs.prediction.watch import Watch
 
-from goodspeed.bench.machine import num_cores
 from goodspeed.bench.stats import ratio
 from goodspeed.simulator.latency.base import LatencyModel
 from goodspeed.simulator.latency.table import TableConfig
@@ -24,7 +24,7 @@ from goodspeed.simulator.machine import MachineConfig
 
 TIMER_S = 0.0005
 """asyncio waits for whole milliseconds, rounded up: half of one on average."""
-NUM_ROUNDS = 8
+NUM_ROUNDS = 10
 STEP = 0.6
 """Of what is missing, in each round: what one number takes from the cores the others feel."""
 LEAST_FACTOR = 0.5
@@ -49,16 +49,22 @@ class Fit(msgspec.Struct):
     simulated: Means
 
 
-def calibrate(runs: Calibrating, models: Callable[[MachineConfig], Models]) -> Fit:
-    """Damped fixed-point iteration: each of the three numbers mainly moves its own mean."""
+def calibrate(runs: Calibrating, models: Callable[[MachineConfig], Models], variant: Variant = OWN) -> Fit:
+    """Damped fixed-point iteration, each of the three numbers mainly moves its own mean; the best of all rounds."""
     latency = TableConfig(str(models(MachineConfig()).tables), "target").model()
     live = _means([(run.watch, run.repetitions) for _, run in runs], latency)
     machine, drafter_s = _measured([run for _, run in runs])
-    simulated = live
+    fits = []
     for _ in range(NUM_ROUNDS):
-        simulated = _simulated(runs, models(machine), latency)
+        simulated = _simulated(runs, models(machine), (latency, variant))
+        fits.append(Fit(machine, live, simulated))
         machine = _moved(machine, drafter_s, live, simulated)
-    return Fit(machine, live, _simulated(runs, models(machine), latency))
+    return min(fits, key=_distance)
+
+
+def _distance(fit: Fit) -> float:
+    pairs = zip(astuple(fit.live), astuple(fit.simulated), strict=True)
+    return max(abs(math.log(simulated / live)) for live, simulated in pairs)
 
 
 def _measured(runs: Sequence[LiveRun]) -> tuple[MachineConfig, float]:
@@ -71,8 +77,8 @@ def _measured(runs: Sequence[LiveRun]) -> tuple[MachineConfig, float]:
     verifier_s = per_round(lambda run: run.host.verifier)
     drafter_s = per_round(lambda run: run.host.drafters - sum(run.drafting_s))
     machine = MachineConfig(
-        cores=num_cores(),
-        engine_threads=num_cores(),
+        cores=runs[0].num_cores,
+        engine_threads=runs[0].num_cores,
         receive_s=verifier_s / 2,
         send_s=verifier_s / 2,
         answer_s=drafter_s / 2,
@@ -94,12 +100,13 @@ def _moved(machine: MachineConfig, drafter_s: float, live: Means, simulated: Mea
     )
 
 
-def _simulated(runs: Calibrating, models: Models, latency: LatencyModel) -> Means:
+def _simulated(runs: Calibrating, models: Models, how: tuple[LatencyModel, Variant]) -> Means:
+    latency, variant = how
     seen = []
     for setup, live in runs:
         watch = Watch()
         repetitions = [
-            simulated_repetition(setup, live, models, (number, OTHERS, number), watch)
+            simulated_repetition(setup, live, models, (number, variant, number), watch)
             for number in range(setup.repetitions)
         ]
         seen.append((watch, repetitions))

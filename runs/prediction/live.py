@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 from runs.prediction.served import Repetition, Served, of_answer
@@ -58,14 +59,15 @@ class LiveRun(msgspec.Struct):
     steps_s: list[float]
     gaps_s: list[float]
     drafting_s: list[float]
-    info: dict[str, str | int | float | bool | list[int] | None]
+    info: dict[str, Any]  # the TargetInfo
     host: HostTimes
+    num_cores: int  # for all of it together
     seconds: float
 
     @property
     def watch(self) -> Watch:
         """As if its verifier's log were read again."""
-        return Watch(self.steps, self.steps_s, self.gaps_s, self.drafting_s, dict(self.info))
+        return Watch(self.steps, self.steps_s, self.gaps_s, self.drafting_s, self.info)
 
     @property
     def num_rounds(self) -> int:
@@ -110,6 +112,7 @@ def run_live(setup: Setup, plan: LivePlan) -> LiveRun:
         watch.drafting_s,
         watch.info,
         host,
+        num_cores(),
         time.monotonic() - began,
     )
 

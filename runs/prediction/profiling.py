@@ -11,10 +11,10 @@ from goodspeed.bench.topology import PAIRS
 GRID = (
     *("--streams", "1", "2", "4", "8"),
     *("--tokens", "1", "2", "4", "8", "17"),
-    *("--context", "64", "384"),
-    *("--prefill", "32", "64", "128"),
+    *("--context", "32", "512"),
+    *("--prefill", "32", "64", "128", "512"),
 )
-"""Where the set-ups go: 8 streams, proposals of up to 16, prompts and answers of 30 to 450 tokens."""
+"""Where the set-ups go: 8 streams, proposals of up to 16, prompts and answers of 30 to 500 tokens."""
 
 
 def profile(pair: str, path: Path, repeats: int) -> None:

@@ -44,9 +44,14 @@ def test_whatever_a_host_does_takes_time(cost: str) -> None:
     assert mean_s(run({"cores": 8, cost: 0.003})) > mean_s(run({"cores": 8}))
 
 
-def test_a_link_that_takes_no_time_needs_no_timer() -> None:
-    late, on_time = run({"cores": 8, "timer_s": 0.01}, link={}), run({"cores": 8}, link={})
+def test_a_single_drafter_without_a_link_meets_no_timer() -> None:
+    late, on_time = (run({"cores": 8, "timer_s": timer_s}, count=1, link={}) for timer_s in (0.01, 0.0))
     assert late.answers == on_time.answers
+
+
+def test_batches_that_wait_for_somebody_close_later_where_timers_are_late() -> None:
+    late, on_time = (run({"cores": 8, "timer_s": timer_s}, link={}) for timer_s in (0.003, 0.0))
+    assert late.answers != on_time.answers
 
 
 def test_a_shared_machine_gives_the_same_run_again() -> None:

@@ -14,6 +14,10 @@ AT_ONCE_NS = 1_000
 class Seat(Protocol):
     """One server's place at a machine."""
 
+    @property
+    def late_ns(self) -> int:
+        """Its timers fire so much later than they should."""
+
     def step(self, step_s: float) -> int | Signal:
         """What the verifier's process waits for while the engine computes."""
 
@@ -41,6 +45,7 @@ class OwnMachines:
     """Every server has cores enough; hosts take no time but what the latency models hold. Its only Seat is itself."""
 
     def __init__(self, kernel: Kernel) -> None:
+        self.late_ns = 0
         self._kernel = kernel
 
     def seat(self) -> Seat:
@@ -80,17 +85,17 @@ class SharedMachine:
 
     def route(self, route: Route, drafter: Seat, verifier: Seat) -> Route:
         config, at_drafter, at_verifier = self._config, self._loops[drafter], self._loops[verifier]
-        timer_ns = duration_ns(config.timer_s)
         return Route(
-            _HostedWay(self._kernel, route.up, ((at_drafter, 0.0), (at_verifier, config.receive_s)), timer_ns),
+            _HostedWay(self._kernel, route.up, ((at_drafter, 0.0), (at_verifier, config.receive_s)), drafter.late_ns),
             _HostedWay(
-                self._kernel, route.down, ((at_verifier, config.send_s), (at_drafter, config.answer_s)), timer_ns
+                self._kernel, route.down, ((at_verifier, config.send_s), (at_drafter, config.answer_s)), drafter.late_ns
             ),
         )
 
 
 class _SharedSeat:
     def __init__(self, kernel: Kernel, config: MachineConfig, parts: tuple[Machine, Loop, Loop]) -> None:
+        self.late_ns = duration_ns(config.timer_s)
         self._kernel = kernel
         self._config = config
         self._machine, self._loop, self._users = parts

@@ -31,7 +31,7 @@ class MachineConfig:
     answer_s: float = option(0.0, "a drafter takes a frame and answers it, drafting left out")
     tell_s: float = option(0.0, "a drafter passes a round's text on, after it has answered")
     read_s: float = option(0.0, "the users' process reads a piece of text; there is one for all of them")
-    timer_s: float = option(0.0, "an emulated link's timers are so late each way (time, not CPU)")
+    timer_s: float = option(0.0, "timers, of emulated links each way and of verifiers, are so late (time, not CPU)")
 
     def __post_init__(self) -> None:
         for name in ("cores", "receive_s", "send_s", "ask_s", "answer_s", "tell_s", "read_s", "timer_s"):

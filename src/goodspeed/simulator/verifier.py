@@ -95,7 +95,8 @@ class SimulatedVerifier:
         if wake_at is None:
             yield self._woken
             return
-        alarm = self._kernel.at(max(time_ns(wake_at), self._kernel.now_ns), self._woken.fire)
+        now_ns, due_ns = self._kernel.now_ns, time_ns(wake_at)
+        alarm = self._kernel.at(due_ns + self.place.seat.late_ns if due_ns > now_ns else now_ns, self._woken.fire)
         yield self._woken
         alarm.cancel()
         if self._kernel.now_s >= wake_at:
