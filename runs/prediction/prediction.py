@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 from runs.prediction.live import LiveRun
-from runs.prediction.served import Figures, figures
+from runs.prediction.served import Figures, figures, mean_figures
 from runs.prediction.setups import Setup
 from runs.prediction.simulated import Models, Variant, simulated_repetition
 from runs.prediction.watch import Watch
@@ -54,13 +54,18 @@ def means_of(watch: Watch) -> Means:
 
 
 def _predicted(setup: Setup, live: LiveRun, models: Models, variant: Variant, num_seeds: int) -> Predicted:
+    """Every seed has as many answers as there were live: a far quantile of more answers would be another figure."""
     watch = Watch()
-    runs = [
-        simulated_repetition(setup, live, models, (repetition, variant, seed), watch if seed == 0 else None)
-        for repetition in range(setup.repetitions)
+    by_seed = [
+        figures(
+            [
+                simulated_repetition(setup, live, models, (repetition, variant, seed), None if seed else watch)
+                for repetition in range(setup.repetitions)
+            ]
+        )
         for seed in range(num_seeds)
     ]
-    return Predicted(variant.name, figures(runs), means_of(watch))
+    return Predicted(variant.name, mean_figures(by_seed), means_of(watch))
 
 
 def error(predicted: float, live: float) -> float:

@@ -92,6 +92,26 @@ def figures(repetitions: Sequence[Repetition]) -> Figures:
     )
 
 
+def mean_figures(every: Sequence[Figures]) -> Figures:
+    """Of each figure."""
+
+    def mean(name: str) -> float:
+        return float(sum(getattr(one, name) for one in every) / len(every))
+
+    clients = zip(*(one.client_goodputs for one in every), strict=True)
+    return Figures(
+        mean("goodput"),
+        tuple(sum(rates) / len(every) for rates in clients),
+        mean("tpot_p50_s"),
+        mean("tpot_p99_s"),
+        mean("ttft_p50_s"),
+        mean("ttft_mean_s"),
+        mean("tokens_per_round"),
+        mean("acceptance_rate"),
+        every[0].num_answers,
+    )
+
+
 def _goodputs(repetitions: Sequence[Repetition]) -> list[float]:
     """By client."""
     ends = [min(max(answer.end_s for answer in mine) for mine in repetition) for repetition in repetitions]
