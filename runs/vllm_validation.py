@@ -2,12 +2,11 @@
 
     python -m runs.vllm_validation [--data FOLDER] [--plot FILE] [--json FILE]
 
-The run was recorded by others (casys-kaist/LLMServingSim, MIT): 300 ShareGPT requests, ten a second. The simulation is the
-live verifier core in fused mode under `goodspeed simulate`'s objects: arrivals and lengths from requests.jsonl; the
-limits on sequences and on tokens per step from meta.json; the step's time from kernels that aiconfigurator-core measured
-on this GPU (vLLM 0.24). One number is fitted: the host's time per step, to the mean time per token of the first half of
-the requests. Everything else is a prediction; the second half was not looked at. Needs the extra gpu-tables; about two
-minutes.
+The run was recorded by others (casys-kaist/LLMServingSim, MIT): 300 ShareGPT requests, ten a second. The simulator
+hosts the live verifier core in fused mode: arrivals and lengths are those of requests.jsonl, the limits on sequences
+and on tokens per step those of meta.json, and a step takes what kernels took that aiconfigurator-core measured on this
+GPU (vLLM 0.24). One number is fitted, the host's time per step, to one figure: the mean time per token of the first
+half of the requests. Needs the extra gpu-tables; half a minute on a free core.
 """
 
 import argparse
@@ -19,6 +18,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
+from goodspeed.simulator.workload.trace import TraceConfig
+from goodspeed.simulator.workload.workloads import WorkloadConfig
+from goodspeed.simulator.world import simulate
 from rich.console import Console
 from rich.table import Table
 
@@ -27,10 +30,6 @@ from goodspeed.drafter.core.config import RetryConfig
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
 from goodspeed.simulator.latency.models import LatencyConfig
-from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
-from goodspeed.simulator.workload.trace import TraceConfig
-from goodspeed.simulator.workload.workloads import WorkloadConfig
-from goodspeed.simulator.world import simulate
 from goodspeed.verifier.core.config import CoreConfig
 
 DATA = "../shared/data/validation/vllm_sharegpt/rtxpro6000_llama31_8b"
@@ -47,6 +46,7 @@ class Timing:
     asked_s: float
     first_token_s: float
     finished_s: float
+    num_prompt_tokens: int
     num_answer_tokens: int
 
     @property
@@ -59,19 +59,32 @@ class Timing:
         return (self.finished_s - self.first_token_s) / (self.num_answer_tokens - 1)
 
 
+def check_data(folder: Path) -> None:
+    """Raises ConfigError if the recorded run is not there."""
+    missing = [name for name in ("meta.json", "requests.jsonl") if not (folder / name).is_file()]
+    if missing:
+        raise ConfigError(f"{folder} has no {' and no '.join(missing)}; say where the recorded run is: --data FOLDER")
+
+
 def measured(folder: Path) -> list[Timing]:
     """The real run. Arrivals are on the client's clock, tokens on the server's; what lies between the two is taken for
     the least delay from arrival to queue that any request saw, so that this one took no time."""
     rows = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
     offset = min(row["queued_ts"] - row["arrival_time"] for row in rows)
     return [
-        Timing(row["arrival_time"] + offset, row["first_token_ts"], row["last_token_ts"], row["output_toks"])
+        Timing(
+            row["arrival_time"] + offset,
+            row["first_token_ts"],
+            row["last_token_ts"],
+            row["input_toks"],
+            row["output_toks"],
+        )
         for row in rows
     ]
 
 
-def simulated(folder: Path, settings: dict[str, Any], host_s: float) -> list[Timing]:
-    """The same requests, in the same order."""
+def simulated(folder: Path, settings: dict[str, Any], latency: LatencyConfig) -> list[Timing]:
+    """The same requests, in the same order, at a server of such steps."""
     limits = CoreConfig(
         max_admitted=settings["max_num_seqs"],
         max_step_tokens=settings["max_num_batched_tokens"],
@@ -79,7 +92,6 @@ def simulated(folder: Path, settings: dict[str, Any], host_s: float) -> list[Tim
         max_streams=100_000,
         max_queued=100_000,
     )
-    latency = LatencyConfig(kind="aiconfigurator", host_s=host_s, aiconfigurator=TABLES)
     scenario = Scenario(
         duration_s=600.0,
         mode="fused",
@@ -92,7 +104,10 @@ def simulated(folder: Path, settings: dict[str, Any], host_s: float) -> list[Tim
         ),
     )
     answers = sorted(simulate(scenario).answers, key=lambda answer: answer.request)
-    return [Timing(one.asked_s, one.first_token_s, one.finished_s, one.num_answer_tokens) for one in answers]
+    return [
+        Timing(one.asked_s, one.first_token_s, one.finished_s, one.num_prompt_tokens, one.num_answer_tokens)
+        for one in answers
+    ]
 
 
 def fit_host_s(real: Sequence[Timing], run: Callable[[float], list[Timing]], num_fitted: int) -> float:
@@ -156,11 +171,8 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, help="figure to write (.svg, .png)")
     parser.add_argument("--json", type=Path, help="file for the figures")
     args = parser.parse_args()
-    missing = [name for name in ("meta.json", "requests.jsonl") if not (args.data / name).is_file()]
-    if missing:
-        print(f"{args.data} has no {' and no '.join(missing)}; say where the recorded run is: --data", file=sys.stderr)
-        return 2
     try:
+        check_data(args.data)
         compare(args.data, args.plot, args.json)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -174,7 +186,8 @@ def compare(folder: Path, plot_to: Path | None, json_to: Path | None) -> None:
     half = len(real) // 2
 
     def run(host_s: float) -> list[Timing]:
-        return simulated(folder, settings, host_s)
+        latency = LatencyConfig(kind="aiconfigurator", host_s=host_s, aiconfigurator=TABLES)
+        return simulated(folder, settings, latency)
 
     host_s = fit_host_s(real, run, half)
     unfitted, fitted = run(0.0), run(host_s)
@@ -183,7 +196,7 @@ def compare(folder: Path, plot_to: Path | None, json_to: Path | None) -> None:
     console.print(f"fitted to the first {half} requests' mean time per token: host time {1e3 * host_s:.2f} ms a step")
     console.print(comparison(f"first {half} requests (the time per token was fitted)", real[:half], fitted[:half]))
     console.print(
-        comparison(f"last {len(real) - half} requests (nothing of them was used)", real[half:], fitted[half:])
+        comparison(f"last {len(real) - half} requests (nothing was fitted to them)", real[half:], fitted[half:])
     )
     console.print(comparison("all requests", real, fitted))
     if json_to:

@@ -14,7 +14,20 @@ from collections.abc import Sequence
 import goodspeed
 from goodspeed.errors import GoodSpeedError
 
-COMMANDS = ("demo", "up", "verifier", "drafter", "bench", "profile", "models", "fluid", "verify_lossless")
+COMMANDS = (
+    "demo",
+    "up",
+    "verifier",
+    "drafter",
+    "bench",
+    "profile",
+    "models",
+    "fluid",
+    "verify_lossless",
+    "simulate",
+    "sweep",
+    "replay",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

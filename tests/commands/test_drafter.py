@@ -85,10 +85,38 @@ def test_stopped_drafter_ends_its_streams_and_its_log_replays(tmp_path: Path) ->
     asyncio.run(asyncio.wait_for(stop_in_mid_stream(tmp_path), 60))
 
 
+async def spread_over_two(folder: Path) -> None:
+    log = folder / "events.jsonl"
+    async with verifier() as (_, first), verifier() as (_, second):
+        flags = ("--verifiers", first, second, "--routing", "round_robin", "--event-log", str(log))
+        async with drafter(folder, first, *flags) as (process, url):
+            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+                for _ in range(1000):
+                    metrics = (await client.get("/metrics")).text
+                    if all(
+                        f'goodspeed_drafter_verifier_up{{verifier="{one}"}} 1.0' in metrics for one in (first, second)
+                    ):
+                        break
+                    await asyncio.sleep(0.01)
+                for _ in range(4):
+                    await client.post("/v1/chat/completions", json={**CHAT, "max_tokens": 20})
+                metrics = (await client.get("/metrics")).text
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    for one in (first, second):
+        assert f'goodspeed_drafter_verifier_committed_tokens_total{{verifier="{one}"}} 40.0' in metrics
+    assert replay(log.read_text().splitlines()) is None
+
+
+def test_routing_spreads_answers_over_the_verifiers(tmp_path: Path) -> None:
+    asyncio.run(asyncio.wait_for(spread_over_two(tmp_path), 60))
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--verifiers", "nowhere"], "expected host:port"),
+        (["--verifiers", "a:1", "--routing", "jsp"], "did you mean 'jsq'"),
         (["--verifiers", "a:1", "--window.policy", "fixt"], "did you mean 'fixed'"),
         (["--draft.engine", "toy", "--draft.acceptance-rate", "2"], "expected 0 to 1"),
         (["--tokenizer", "no-such-model"], "unknown model 'no-such-model'"),

@@ -213,3 +213,26 @@ def test_stream_without_room_anywhere_fails() -> None:
     key = drafter.open(REQUEST)
     world.run(4)
     assert isinstance(drafter.heard[key].error, CapacityError)
+
+
+def shares(routing: str) -> list[int]:
+    """Answers by verifier, the second of which takes five times as long for a step; eight answers at any time."""
+    world, verifiers, drafter = cluster(2, routing)
+    verifiers[1].step_s = 0.05
+    opened = [0, 0]
+    for _ in range(400):
+        while drafter.core.num_streams < 8:
+            before = places(drafter)
+            drafter.open(REQUEST)
+            opened = [sum(counts) for counts in zip(opened, places(drafter), [-count for count in before], strict=True)]
+        world.run(0.02)
+    return opened
+
+
+def test_slow_verifier_gets_fewer_answers_from_those_who_look() -> None:
+    by_turns, by_depth, by_latency = shares("round_robin"), shares("jsq"), shares("latency_aware")
+    assert by_turns[1] / sum(by_turns) > 0.45
+    assert by_depth[1] / sum(by_depth) < 0.35
+    assert by_latency[1] / sum(by_latency) < 0.2
+    assert by_latency[1] > 0  # it is still measured
+    assert sum(by_latency) > sum(by_depth) > sum(by_turns)

@@ -62,13 +62,14 @@ class World:
 
 
 class VirtualVerifier:
-    """A verifier's core with a toy target; `is_deaf` makes it swallow what it is told."""
+    """A verifier's core with a toy target, a step of 10 ms; `is_deaf` makes it swallow what it is told."""
 
     def __init__(self, world: World, config: VerifierConfig | None = None, engine: ToyTarget | None = None) -> None:
         self.engine = engine or ToyTarget(toy_info())
         self.core = VerifierCore(config or VerifierConfig(), self.engine.info)
         self.is_alive = True
         self.is_deaf = False
+        self.step_s = 0.01
         self._world = world
         self._handlers: dict[int, Callable[[Message], None]] = {}
         self._conns = itertools.count(1)
@@ -104,7 +105,7 @@ class VirtualVerifier:
             return
         self._is_stepping = True
         started = self._world.now
-        self._world.after(0.01, lambda: self._on_stepped(batch, started))
+        self._world.after(self.step_s, lambda: self._on_stepped(batch, started))
 
     def _on_time(self) -> None:
         if self.is_alive:

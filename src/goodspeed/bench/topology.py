@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from goodspeed.bench.arms import core_flags
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
-from goodspeed.scheduling.policies import SCHEDULERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,10 @@ class Servers:
     verifier_config: str = ""  # TOML file
     drafter_config: str = ""  # TOML file
 
-    def verifier_flags(self, scheduler: str) -> tuple[str, ...]:
-        """Raises ConfigError for an unknown pair or scheduler."""
-        SCHEDULERS[scheduler]
+    def verifier_flags(self, arm: str) -> tuple[str, ...]:
+        """Raises ConfigError for an unknown pair, scheduler or option."""
         flags = PAIRS[self.pair](self.acceptance_rate).verifier
-        return (*_config(self.verifier_config), *flags, "--core.scheduler", scheduler)
+        return (*_config(self.verifier_config), *flags, *core_flags(arm))
 
     def drafter_flags(self) -> tuple[str, ...]:
         """Raises ConfigError for an unknown pair."""

@@ -51,7 +51,10 @@ class BenchConfig:
     clients: int = option(4, "drafters of a cluster, each with one client")
     pair: str = option("smollm2", f"target and draft of a cluster: {', '.join(PAIRS)}")
     acceptance: float = option(0.8, "shaped and toy pairs: share of draft tokens that the target accepts")
-    scheduler: tuple[str, ...] = option(("gradient",), f"one cluster for each: {', '.join(SCHEDULERS)}, or all")
+    scheduler: tuple[str, ...] = option(
+        ("gradient",),
+        f"one cluster for each: {', '.join(SCHEDULERS)}, with options of the verifier's core behind commas; or all",
+    )
     rtt_ms: tuple[float, ...] = option((), "emulated round trips of the drafters' links, in turns; none: no emulation")
     baseline: bool = option(True, "measure the target alone too, in fused mode on the same engine")
     prompts: tuple[str, ...] = option(DOMAINS, "domains or JSONL files, in turns over the clients")

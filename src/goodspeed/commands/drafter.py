@@ -34,7 +34,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "drafter",
         help="one draft server with an OpenAI-compatible API",
         description="Answer OpenAI requests by drafting for a verification server, until SIGTERM or Ctrl-C.",
-        epilog="example: goodspeed drafter --verifiers 10.0.0.5:7700 10.0.0.6:7700 --port 8000 --draft.engine hybrid",
+        epilog="example: goodspeed drafter --verifiers 10.0.0.5:7700 10.0.0.6:7700 --routing jsq --draft.engine hybrid",
     )
     add_flags(parser, DrafterConfig)
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the port there, as JSON, once it serves")

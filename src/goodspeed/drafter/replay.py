@@ -17,10 +17,12 @@ from goodspeed.replay import Difference, Event, replay_log
 
 def replay(lines: Iterable[str]) -> Difference | None:
     """The first difference, or None. Raises ConfigError for a line that is no event."""
-    return replay_log(lines, _Replayed)
+    return replay_log(lines, ReplayedDrafter)
 
 
-class _Replayed:
+class ReplayedDrafter:
+    """A core, as its start event describes it."""
+
     def __init__(self, start: Event) -> None:
         config: CoreConfig = from_plain(start["config"], CoreConfig)
         self._core = core = DrafterCore(config, np.random.default_rng(start["seed"]))

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 
 from goodspeed.drafter.answer import Answer
 from goodspeed.drafter.core.core import DrafterCore
@@ -164,8 +164,7 @@ class DrafterServer:
     async def _settle(self, verifier: int) -> None:
         """Draft, send and tell: first what this verifier waits for, then what users wait for."""
         self._work()
-        if others := [other for other in self._pending() if other != verifier]:
-            self._soon(self._flush_apart(others))
+        self._flush_soon(other for other in self._pending() if other != verifier)
         try:
             await self._flush(verifier)
         finally:
@@ -175,7 +174,10 @@ class DrafterServer:
     async def _settle_apart(self) -> None:
         """As _settle, outside of any conversation."""
         self._work()
-        await self._flush_apart(self._pending())
+        pending = self._pending()
+        self._flush_soon(pending[1:])
+        for verifier in pending[:1]:
+            await self._flush_apart(verifier)
         self._deliver()
         self._arm()
 
@@ -183,17 +185,19 @@ class DrafterServer:
         """Verifiers to whom something is to be sent, or whose link is to be closed."""
         return [i for i, uplink in enumerate(self._uplinks) if uplink.outbox or uplink.hang_up]
 
-    async def _flush_apart(self, verifiers: Sequence[int]) -> None:
-        """None waits for another; the conversation of a link that is lost hears of it by itself."""
+    def _flush_soon(self, verifiers: Iterable[int]) -> None:
+        """None of them waits for another."""
+        for verifier in verifiers:
+            self._soon(self._flush_apart(verifier))
 
-        async def flush(verifier: int) -> None:
-            with contextlib.suppress(LinkLostError):
-                await self._flush(verifier)
-            uplink = self._uplinks[verifier]
-            if uplink.hang_up and uplink.connection:
-                await uplink.connection.close()
-
-        await asyncio.gather(*(flush(verifier) for verifier in verifiers))
+    async def _flush_apart(self, verifier: int) -> None:
+        """As _flush; the conversation of a link that is lost hears of it by itself."""
+        uplink = self._uplinks[verifier]
+        if uplink.hang_up and uplink.connection:
+            await uplink.connection.close()
+            return
+        with contextlib.suppress(LinkLostError):
+            await self._flush(verifier)
 
     async def _flush(self, verifier: int) -> None:
         """Raises LinkLostError."""

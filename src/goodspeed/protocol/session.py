@@ -243,7 +243,7 @@ class DrafterStream:
             base_length=len(self.committed),
             digest=self._digest,
             tokens=draft.tokens,
-            confidences=tuple(round(255 * confidence) for confidence in draft.confidences),
+            confidences=tuple([round(255 * confidence) for confidence in draft.confidences]),
             draft_probs=draft.draft_probs,
             drafting_us=min(round(drafting_s * 1e6), MAX_ROUND_US),
         )

@@ -47,8 +47,9 @@ class Kernel:
 
     def at(self, time_ns: int, action: Callable[[], None]) -> Event:
         """Have the action called at this time, which is not past."""
+        assert time_ns >= self.now_ns
         event = Event(action)
-        self.put(time_ns, event)
+        heapq.heappush(self._calendar, (time_ns, next(self._order), event))
         return event
 
     def put(self, time_ns: int, event: Event) -> None:

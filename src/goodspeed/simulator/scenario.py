@@ -116,6 +116,11 @@ class Scenario:
         """How a tier's drafters choose among their verifiers."""
         return tier.routing or self.routing
 
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Names of all drafters."""
+        return tuple(f"{tier.name}-{number}" for tier in self.drafters for number in range(tier.count))
+
     def _check_reach(self, tier: DrafterTier) -> None:
         known = [one.name for one in self.verifiers]
         for name in tier.verifiers:

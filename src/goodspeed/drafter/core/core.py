@@ -25,11 +25,12 @@ from goodspeed.drafter.core.estimates import Smoothed
 from goodspeed.drafter.core.faults import Cure, cure_of, error_of
 from goodspeed.drafter.core.link import Link
 from goodspeed.drafter.core.links import Links
+from goodspeed.drafter.core.patience import Patience
 from goodspeed.drafter.core.request import Request, opening
-from goodspeed.drafter.core.rounds import check_logprobs, measure
+from goodspeed.drafter.core.rounds import check_logprobs, measure, view_stream
 from goodspeed.drafter.core.stream import Stream, StreamTable
 from goodspeed.engine.base import Draft, DraftRequest, StreamKey
-from goodspeed.errors import CapacityError, ErrorCode, GoodSpeedError, LinkLostError, ProtocolError
+from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
 from goodspeed.protocol.messages import (
     Cancel,
     Error,
@@ -43,7 +44,6 @@ from goodspeed.protocol.messages import (
     Welcome,
 )
 from goodspeed.protocol.session import DrafterStream
-from goodspeed.windows.base import WindowView
 from goodspeed.windows.policies import window_policy
 
 NO_DRAFT = Draft((), ())
@@ -62,6 +62,7 @@ class DrafterCore:
         self.links = Links(config, rng)
         self.drafting_s_per_token = Smoothed()
         self._retry = config.retry
+        self._patience = Patience(config.retry)
         self._rng = rng
         self._window = window_policy(config.window)
         self._streams = StreamTable()
@@ -152,32 +153,17 @@ class DrafterCore:
 
     def on_time(self, now: float) -> Decision:
         """Time has passed: streams give up, proposals are repeated."""
-        for stream in list(self._streams.waiting.values()):
-            if stream.stalled_since is not None and stream.stalled_since + self._retry.give_up_s <= now:
-                self._fail(stream, self._stall_error(stream))
-        for stream in list(self._streams.opening.values()):
-            if stream.since + self._retry.first_token_s > now:
-                break
+        for stream in self._patience.stalled(self._streams, now):
+            self._fail(stream, self._patience.stall_error(stream, self.links))
+        for stream in self._patience.unbegun(self._streams, now):
             self._cancel(stream)
-            reason = f"the verifier has not begun for {self._retry.first_token_s:g} s"
-            self._news.append(Failed(stream.key, CapacityError(reason)))
+            self._news.append(Failed(stream.key, self._patience.unbegun_error()))
         self._repeat_overdue(now)
         return self._settle(now)
 
     def wake_at(self) -> float | None:
         """When on_time is due though nothing happens; None: never."""
-        streams, retry = self._streams, self._retry
-        times: list[float] = []
-        for stream in streams.waiting.values():
-            if stream.stalled_since is not None:
-                times.append(retry.give_up_s + stream.stalled_since)
-            if (chance_at := self.links.next_chance(stream)) is not None:
-                times.append(chance_at)
-        if streams.opening:
-            times.append(next(iter(streams.opening.values())).since + retry.first_token_s)
-        if streams.owed:
-            times.append(next(iter(streams.owed.values())) + retry.repeat_s)
-        return min(times, default=None)
+        return self._patience.next_end(self._streams, self.links)
 
     def next_drafts(self) -> DraftWork | None:
         """What the idle draft engine is to do now, over all streams whose turn it is; None: nothing, or it is busy."""
@@ -242,17 +228,7 @@ class DrafterCore:
 
     def _take_turn(self, stream: Stream, link: Link, now: float) -> None:
         """Have the stream's next proposal drafted, or send an empty one at once where nothing may be drafted."""
-        view = WindowView(
-            grant=stream.end.max_draft,
-            recent_acceptance=stream.acceptance.recent,
-            rtt_s=link.rtt_s.get(),
-            drafting_s_per_token=self.drafting_s_per_token.get(),
-            verify_s=link.verify_s.get(),
-            queue_s=link.queue_s.get(),
-            acceptance_rate=stream.acceptance.rate,
-            last_acceptance=stream.acceptance.last,
-        )
-        window = self._window.next_window(view)
+        window = self._window.next_window(view_stream(stream, link, self.drafting_s_per_token.get()))
         if window.max_tokens == 0:
             self._propose(stream, NO_DRAFT, 0.0, now)
         else:
@@ -293,24 +269,12 @@ class DrafterCore:
             self._streams.on_waiting(stream, now)
 
     def _repeat_overdue(self, now: float) -> None:
-        for key, sent_at in list(self._streams.owed.items()):
-            if sent_at + self._retry.repeat_s > now:
-                return
-            stream = self._held(key)
-            if stream.since + self._retry.verdict_s <= now:
-                self._hang_up(_link_of(stream).index, f"no verdict for {self._retry.verdict_s:g} s")
-            else:
-                if pending := stream.end.repeat():
-                    self._tell(stream, pending)
-                self._streams.on_repeated(stream, now)
-
-    def _stall_error(self, stream: Stream) -> GoodSpeedError:
-        waited = f"for {self._retry.give_up_s:g} s"
-        if not self.is_up:
-            return LinkLostError(f"no verifier could be reached {waited}: {self.lost_reason}")
-        if stream.refusal:
-            return CapacityError(f"the verifier had no room {waited}: {stream.refusal}")
-        return CapacityError(f"all {self.links.max_streams} streams of this drafter were taken {waited}")
+        for stream in self._patience.overdue(self._streams, now):
+            if self._patience.is_given_up(stream, now):
+                self._hang_up(_link_of(stream).index, self._patience.overdue_reason)
+            elif pending := stream.end.repeat():
+                self._tell(stream, pending)
+            self._streams.on_repeated(stream, now)
 
     def _cancel(self, stream: Stream) -> None:
         if stream.key not in self._streams.waiting:

@@ -1,10 +1,11 @@
-"""What a verdict says of the round that it ends."""
+"""What a verdict says of the round that it ends, and what is known before the next."""
 
 from goodspeed.drafter.core.decision import Round
 from goodspeed.drafter.core.link import Link
 from goodspeed.drafter.core.stream import Stream
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Propose, Verdict
+from goodspeed.windows.base import WindowView
 
 
 def measure(stream: Stream, link: Link, pending: Propose | None, verdict: Verdict, now: float) -> Round:
@@ -19,6 +20,20 @@ def measure(stream: Stream, link: Link, pending: Propose | None, verdict: Verdic
     rtt_s = max(0.0, now - stream.sent_at - queue_s - verify_s)
     link.rtt_s.observe(rtt_s)
     return Round(num_proposed, num_accepted, verdict.grant, queue_s, verify_s, stream.drafting_s, rtt_s)
+
+
+def view_stream(stream: Stream, link: Link, drafting_s_per_token: float) -> WindowView:
+    """For the window policy."""
+    return WindowView(
+        grant=stream.end.max_draft,
+        recent_acceptance=stream.acceptance.recent,
+        rtt_s=link.rtt_s.get(),
+        drafting_s_per_token=drafting_s_per_token,
+        verify_s=link.verify_s.get(),
+        queue_s=link.queue_s.get(),
+        acceptance_rate=stream.acceptance.rate,
+        last_acceptance=stream.acceptance.last,
+    )
 
 
 def check_logprobs(stream: Stream, verdict: Verdict) -> None:

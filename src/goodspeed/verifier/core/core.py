@@ -62,7 +62,8 @@ class VerifierCore:
         self._lasting_step_time = StepTime(LASTING)
         self._binding = BINDINGS[config.binding]
         self._is_stepping = False
-        self._close_at: float | None = None  # when the waiting batch closes
+        self.close_at: float | None = None
+        """When the batch that next_batch lets wait for more closes; None: it lets none wait."""
         self._told_load = self._intake.load()
         self._tell_load_at = 0.0
 
@@ -110,10 +111,10 @@ class VerifierCore:
     def next_batch(self, now: float) -> Batch | None:
         """What the idle engine is to do now; None: nothing, or to wait until wake_at for more to join."""
         assert not self._is_stepping
-        self._close_at = None
+        self.close_at = None
         if self._streams.has_work:
-            self._close_at = self._next_close(now)
-            if self._close_at > now:
+            self.close_at = self._next_close(now)
+            if self.close_at > now:
                 return None
         elif not self._streams.has_news:
             return None
@@ -122,7 +123,7 @@ class VerifierCore:
 
     def wake_at(self) -> float | None:
         """When on_time and next_batch are due though nothing happens, after next_batch gave None; None: never."""
-        times = [] if self._close_at is None else [self._close_at]
+        times = [] if self.close_at is None else [self.close_at]
         if drafting := self._streams.drafting:
             times.append(next(iter(drafting.values())).since + self._config.lease_s)
         if stranger := self._sessions.oldest_stranger():
