@@ -54,31 +54,34 @@ def table(found: Goodness) -> str:
         f"{found.num_answers} answers, {found.num_known} tokens judged, {found.num_unknown} unknown, "
         f"{found.rate:.3f} right, calibration error {found.calibration_error:.3f}",
         "",
-        "| tokens a round at window | " + " | ".join(map(str, WINDOWS)) + " | worst | AIC | log-likelihood of a "
+        "| tokens a round at window | "
+        + " | ".join(map(str, WINDOWS))
+        + " | answers' spread | worst | AIC | log-likelihood of a "
         "held-out token | run lengths, p |",
-        "|---" * (len(WINDOWS) + 5) + "|",
+        "|---" * (len(WINDOWS) + 6) + "|",
         "| replayed | "
-        + " | ".join(f"{m:.3f} ± {e:.3f}" for m, e in zip(found.replayed, found.standard_errors, strict=True))
-        + " | | | | |",
+        + " | ".join(f"{true.mean:.3f} ± {true.standard_error:.3f}" for true in found.replayed)
+        + f" | {found.replayed[-1].spread:.2f} | | | | |",
     ]
     return "\n".join(rows + [_row(fit, found) for fit in found.fits])
 
 
 def _row(fit: Fit, found: Goodness) -> str:
-    errors = [said / true - 1.0 for said, true in zip(fit.tokens_per_round, found.replayed, strict=True)]
-    cells = " | ".join(f"{mean:.3f}" for mean in fit.tokens_per_round)
+    errors = [said.mean / true.mean - 1.0 for said, true in zip(fit.tokens_per_round, found.replayed, strict=True)]
+    cells = " | ".join(f"{said.mean:.3f}" for said in fit.tokens_per_round)
     worst = max(errors, key=abs)
     return (
-        f"| {fit.name} | {cells} | {worst:+.1%} | {fit.aic:.0f} | {fit.held_out_log_likelihood:.4f} "
-        f"| {fit.run_lengths_p_value:.2g} |"
+        f"| {fit.name} | {cells} | {fit.tokens_per_round[-1].spread:.2f} | {worst:+.1%} | {fit.aic:.0f} "
+        f"| {fit.held_out_log_likelihood:.4f} | {fit.run_lengths_p_value:.2g} |"
     )
 
 
 def toml(fit: Fit) -> str:
     """The config's table, for a scenario file."""
     numbers = dataclasses.asdict(fit.config)
-    tables = {f"acceptance.{fit.name}": numbers[fit.name], "acceptance.confidence": numbers["confidence"]}
-    lines = ["[acceptance]", f'model = "{fit.name}"']
+    model = fit.config.model
+    tables = {f"acceptance.{model}": numbers[model], "acceptance.confidence": numbers["confidence"]}
+    lines = ["[acceptance]", f'model = "{model}"']
     for name, values in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in values.items())]
     return "\n".join(lines)

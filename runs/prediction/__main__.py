@@ -10,12 +10,12 @@ measured again, so it can be stopped and begun anew. Nothing else should run mea
 
 import argparse
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import msgspec
@@ -28,7 +28,6 @@ from runs.prediction.setups import CALIBRATION, Setup, predicted
 from runs.prediction.simulated import OTHERS, OWN, Models
 
 from goodspeed.bench.machine import num_cores, this_machine
-from goodspeed.simulator.latency.grid import ExtrapolationWarning
 
 T = TypeVar("T")
 VARIANTS = (OTHERS, OWN)
@@ -51,11 +50,10 @@ def main() -> None:
 def _compare(
     calibrating: Sequence[Setup], setups: Sequence[Setup], runs: dict[str, LiveRun], args: argparse.Namespace
 ) -> None:
-    table = args.output / "tables.json"
-    with warnings.catch_warnings():
-        warnings.simplefilter("once", ExtrapolationWarning)
-        fit = calibrate([(setup, runs[setup.name]) for setup in calibrating], partial(Models, table))
-        models = Models(table, fit.machine)
+    with TemporaryDirectory(prefix="goodspeed-") as folder:
+        unfitted = Models(args.output / "tables.json", Path(folder))
+        fit = calibrate([(setup, runs[setup.name]) for setup in calibrating], unfitted)
+        models = replace(unfitted, machine=fit.machine)
         fitted, outcomes = (_outcomes(these, runs, models, args.seeds) for these in (calibrating, setups))
     report = {"machine": this_machine(), "fit": fit, "fitted": fitted, "outcomes": outcomes}
     (args.output / "prediction.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))

@@ -14,7 +14,7 @@ import msgspec
 from runs.prediction.live import LiveRun
 from runs.prediction.served import Repetition, figures
 from runs.prediction.setups import Setup
-from runs.prediction.simulated import OWN, Models, Variant, simulated_repetition
+from runs.prediction.simulated import OWN, Models, simulated_repetition
 from runs.prediction.watch import Watch
 
 from goodspeed.bench.stats import ratio
@@ -49,14 +49,14 @@ class Fit(msgspec.Struct):
     simulated: Means
 
 
-def calibrate(runs: Calibrating, models: Callable[[MachineConfig], Models], variant: Variant = OWN) -> Fit:
+def calibrate(runs: Calibrating, unfitted: Models) -> Fit:
     """Damped fixed-point iteration, each of the three numbers mainly moves its own mean; the best of all rounds."""
-    latency = TableConfig(str(models(MachineConfig()).tables), "target").model()
+    latency = TableConfig(str(unfitted.tables), "target").model()
     live = _means([(run.watch, run.repetitions) for _, run in runs], latency)
     machine, drafter_s = _measured([run for _, run in runs])
     fits = []
     for _ in range(NUM_ROUNDS):
-        simulated = _simulated(runs, models(machine), (latency, variant))
+        simulated = _simulated(runs, replace(unfitted, machine=machine), latency)
         fits.append(Fit(machine, live, simulated))
         machine = _moved(machine, drafter_s, live, simulated)
     return min(fits, key=_distance)
@@ -100,13 +100,13 @@ def _moved(machine: MachineConfig, drafter_s: float, live: Means, simulated: Mea
     )
 
 
-def _simulated(runs: Calibrating, models: Models, how: tuple[LatencyModel, Variant]) -> Means:
-    latency, variant = how
+def _simulated(runs: Calibrating, models: Models, latency: LatencyModel) -> Means:
+    """With their own acceptance: it is not what is fitted."""
     seen = []
     for setup, live in runs:
         watch = Watch()
         repetitions = [
-            simulated_repetition(setup, live, models, (number, variant, number), watch)
+            simulated_repetition(setup, live, models, (number, OWN, number), watch)
             for number in range(setup.repetitions)
         ]
         seen.append((watch, repetitions))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from runs.prediction.live import WARM_UP, LiveRun, repetition_of
@@ -39,7 +38,8 @@ class Models:
     """What is known of this machine."""
 
     tables: Path  # of `goodspeed profile`
-    machine: MachineConfig
+    folder: Path  # for logs that are replayed; it must have none of other live runs
+    machine: MachineConfig = MachineConfig()
 
 
 def simulated_repetition(
@@ -47,9 +47,9 @@ def simulated_repetition(
 ) -> list[list[Served]]:
     """[clients][requests] of a repetition, a variant and a seed; the verifier's events go to `watch`."""
     repetition, variant, seed = which
-    with TemporaryDirectory(prefix="goodspeed-") as folder:
-        scenario = _scenario(setup, live, models, _logs(setup, live, repetition, variant, Path(folder)))
-        result = simulate(scenario, seed, _events_of(watch) if watch else None)
+    folder = models.folder / f"{setup.name}-{repetition}"
+    scenario = _scenario(setup, live, models, _logs(setup, live, repetition, variant, folder))
+    result = simulate(scenario, seed, _events_of(watch) if watch else None)
     return _answers(setup, result)
 
 
@@ -80,16 +80,16 @@ class _Logs:
 
 
 def _logs(setup: Setup, live: LiveRun, repetition: int, variant: Variant, folder: Path) -> dict[str, _Logs]:
-    """By client's name."""
-    places, logs = setup.places(), {}
-    for place, judged in zip(places, live.judged, strict=True):
-        own = [*judged[:WARM_UP], *repetition_of(judged, setup.requests, repetition)]
-        acceptance = own if variant.is_own else _others(setup, live, repetition, place)
-        logs[place.name] = _Logs(
-            _write(own, folder / f"{place.name}-lengths.jsonl"),
-            _write(acceptance, folder / f"{place.name}-acceptance.jsonl"),
-            variant.is_own,
+    """By client's name; drafters that ask of the same domain share what others recorded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    logs = {}
+    for place, judged in zip(setup.places(), live.judged, strict=True):
+        own = _written(
+            folder / f"{place.name}.jsonl",
+            lambda judged=judged: [*judged[:WARM_UP], *repetition_of(judged, setup.requests, repetition)],
         )
+        others = _written(folder / f"{place.domain}.jsonl", lambda place=place: _others(setup, live, repetition, place))
+        logs[place.name] = _Logs(own, own if variant.is_own else others, variant.is_own)
     return logs
 
 
@@ -105,9 +105,11 @@ def _others(setup: Setup, live: LiveRun, repetition: int, place: Place) -> list[
     ]
 
 
-def _write(answers: Sequence[JudgedAnswer], path: Path) -> Path:
-    with path.open("w", encoding="utf-8") as file:
-        write_answers(answers, file)
+def _written(path: Path, answers: Callable[[], Sequence[JudgedAnswer]]) -> Path:
+    """Once: who has filled in a log's gaps knows it by its time of writing."""
+    if not path.exists():
+        with path.open("w", encoding="utf-8") as file:
+            write_answers(answers(), file)
     return path
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodspeed.bench.arms import core_flags, core_options
+from goodspeed.bench.arms import core_flags, core_options, draft_flags
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.scheduling.policies import BASELINES, SCHEDULERS
@@ -30,3 +30,10 @@ def test_an_unknown_scheduler_or_option_is_an_error(arm: str) -> None:
 
 def test_baselines_are_schedulers() -> None:
     assert set(SCHEDULERS) >= BASELINES
+
+
+def test_drafts_are_an_engine_with_options() -> None:
+    flags = draft_flags("hybrid,table_slots=1024,memory=learned.npz")
+    assert flags == ("--draft.engine", "hybrid", "--draft.table-slots", "1024", "--draft.memory", "learned.npz")
+    with pytest.raises(ConfigError, match="did you mean 'table_slots'"):
+        draft_flags("hybrid,table_slot=3")

@@ -12,9 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from goodspeed.acceptancelog import read_answers
 from goodspeed.cli import main
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.config import TOY
+from goodspeed.drafter.judging import judged_answers
 from goodspeed.drafter.replay import replay
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.protocol.grpc_config import GrpcServerConfig
@@ -60,7 +62,8 @@ async def drafter(folder: Path, address: str, *flags: str) -> AsyncIterator[tupl
 
 async def stop_in_mid_stream(folder: Path) -> None:
     log = folder / "events.jsonl"
-    flags = ("--event-log", str(log), "--grace-s", "0.2", "--grpc.link.rtt-ms", "20")
+    judged = folder / "acceptance.jsonl"
+    flags = ("--event-log", str(log), "--acceptance-log", str(judged), "--grace-s", "0.2", "--grpc.link.rtt-ms", "20")
     async with verifier() as (engine, address), drafter(folder, address, *flags) as (process, url):
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
             whole = await client.post("/v1/chat/completions", json={**CHAT, "max_tokens": 20})
@@ -79,6 +82,9 @@ async def stop_in_mid_stream(folder: Path) -> None:
             await asyncio.sleep(0.01)
         assert engine.num_open == 0
     assert replay(log.read_text().splitlines()) is None
+    answers = read_answers(judged)
+    assert [(answer.finish, answer.num_answer == 20) for answer in answers] == [("LENGTH", True), ("CANCELLED", False)]
+    assert answers == list(judged_answers(log.read_text().splitlines(), answers[0].client))
 
 
 def test_stopped_drafter_ends_its_streams_and_its_log_replays(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ def judged(client: str, request: int, rng: np.random.Generator) -> JudgedAnswer:
     )
 
 
-def as_if_live(setup: Setup, tables: Path) -> LiveRun:
+def as_if_live(setup: Setup, tables: Path, folder: Path) -> LiveRun:
     """What would have been seen, had the simulator been the machine."""
     rng = np.random.default_rng(setup.num_drafters)
     answers = [
@@ -82,7 +81,7 @@ def as_if_live(setup: Setup, tables: Path) -> LiveRun:
     info = {"kv_capacity": 100_000, "max_context": 8192}
     nothing = LiveRun(setup.name, [], answers, [], [], [], [], info, HostTimes(0.0, 0.0, 0.0, 0.0), 2, 0.0)
     watch = Watch()
-    served = simulated_repetition(setup, nothing, Models(tables, TRUTH), (0, OWN, 0), watch)
+    served = simulated_repetition(setup, nothing, Models(tables, folder, TRUTH), (0, OWN, 0), watch)
     num = len(watch.gaps_s) + sum(map(len, answers))
     host = HostTimes(
         num * (TRUTH.receive_s + TRUTH.send_s),
@@ -94,20 +93,22 @@ def as_if_live(setup: Setup, tables: Path) -> LiveRun:
     return LiveRun(setup.name, [served], answers, *seen, info, host, 2, 0.0)
 
 
-def test_a_calibrated_simulator_predicts_another_set_up(tables: Path) -> None:
-    fit = calibrate([(setup, as_if_live(setup, tables)) for setup in CALIBRATING], partial(Models, tables), OWN)
+def test_a_calibrated_simulator_predicts_another_set_up(tables: Path, tmp_path: Path) -> None:
+    fit = calibrate([(setup, as_if_live(setup, tables, tmp_path)) for setup in CALIBRATING], Models(tables, tmp_path))
     for name, value in asdict(fit.live).items():
         assert asdict(fit.simulated)[name] == pytest.approx(value, rel=0.03)
     assert fit.machine.step_factor == pytest.approx(TRUTH.step_factor, rel=0.05)
-    one = outcome(PREDICTED, as_if_live(PREDICTED, tables), Models(tables, fit.machine), ((OWN,), 1))
+    one = outcome(
+        PREDICTED, as_if_live(PREDICTED, tables, tmp_path), Models(tables, tmp_path, fit.machine), ((OWN,), 1)
+    )
     predicted = one.predicted[0].figures
     for name in ("goodput", "tpot_p50_s", "tpot_p99_s", "ttft_p50_s"):
         assert error(getattr(predicted, name), getattr(one.live, name)) == pytest.approx(0.0, abs=0.05)
 
 
-def test_a_machine_that_is_thought_faster_than_it_is_shows_as_an_error(tables: Path) -> None:
+def test_a_machine_that_is_thought_faster_than_it_is_shows_as_an_error(tables: Path, tmp_path: Path) -> None:
     wrong = replace(TRUTH, step_factor=1.0, answer_s=0.0)
-    one = outcome(PREDICTED, as_if_live(PREDICTED, tables), Models(tables, wrong), ((OWN,), 1))
+    one = outcome(PREDICTED, as_if_live(PREDICTED, tables, tmp_path), Models(tables, tmp_path, wrong), ((OWN,), 1))
     assert error(one.predicted[0].figures.goodput, one.live.goodput) > 0.05
 
 

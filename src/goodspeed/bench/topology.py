@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from goodspeed.bench.arms import core_flags
+from goodspeed.bench.arms import core_flags, draft_flags
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
 
@@ -58,12 +58,15 @@ class Servers:
         flags = PAIRS[self.pair](self.acceptance_rate).verifier
         return (*_config(self.verifier_config), *flags, *core_flags(arm))
 
-    def drafter_flags(self) -> tuple[str, ...]:
-        """Raises ConfigError for an unknown pair."""
-        return (*_config(self.drafter_config), *PAIRS[self.pair](self.acceptance_rate).drafter)
+    def drafter_flags(self, drafts: str = "") -> tuple[str, ...]:
+        """With `drafts` (bench.arms), if given, instead of the pair's. Raises ConfigError for an unknown name."""
+        flags = PAIRS[self.pair](self.acceptance_rate).drafter
+        return (*_config(self.drafter_config), *flags, *(draft_flags(drafts) if drafts else ()))
 
 
-def alike_drafters(servers: Servers, domains: Sequence[str], rtts_ms: Sequence[float], num: int) -> list[DrafterSpec]:
+def alike_drafters(
+    flags: tuple[str, ...], domains: Sequence[str], rtts_ms: Sequence[float], num: int
+) -> list[DrafterSpec]:
     """So many drafters that differ in domain and link only, in turns. Raises ConfigError for less than one."""
     if num < 1:
         raise ConfigError(f"clients is {num}, expected at least 1")
@@ -71,7 +74,7 @@ def alike_drafters(servers: Servers, domains: Sequence[str], rtts_ms: Sequence[f
         DrafterSpec(
             name=f"client{number}",
             domain=domains[number % len(domains)],
-            flags=servers.drafter_flags(),
+            flags=flags,
             rtt_ms=rtts_ms[number % len(rtts_ms)] if rtts_ms else 0.0,
         )
         for number in range(num)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.simulator.acceptance.live import live_answers
 
+from goodspeed.acceptancelog import write_answers
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.acceptance.base import AcceptanceModel, Tape
@@ -20,12 +22,23 @@ from goodspeed.simulator.acceptance.fixed import FixedConfig
 from goodspeed.simulator.acceptance.markov import MarkovConfig
 from goodspeed.simulator.acceptance.models import ACCEPTANCES, AcceptanceConfig, acceptance_model
 from goodspeed.simulator.acceptance.positional import PositionalConfig
+from goodspeed.simulator.acceptance.recorded import RecordedConfig
 
 places = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 12), st.booleans()), min_size=1, max_size=60)
 
 
-def model(name: str) -> AcceptanceModel:
-    return acceptance_model(AcceptanceConfig(model=name))
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A live recording."""
+    path = tmp_path_factory.mktemp("recorded") / "acceptance.jsonl"
+    with path.open("w") as file:
+        write_answers(live_answers(AcceptanceConfig("markov"), 300, 4), file)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def models(log: str) -> dict[str, AcceptanceModel]:
+    return {name: acceptance_model(AcceptanceConfig(name, recorded=RecordedConfig(log))) for name in ACCEPTANCES}
 
 
 def tape(config: AcceptanceConfig, seed: int = 0, request: int = 0) -> Tape:
@@ -43,32 +56,32 @@ def ask(of: Tape, position: int, depth: int, is_confidence: bool) -> float:
 @pytest.mark.parametrize("name", ACCEPTANCES)
 @given(asked=places, seed=st.integers(0, 2**32))
 def test_a_place_has_one_answer_whatever_was_asked_before(
-    name: str, asked: list[tuple[int, int, bool]], seed: int
+    name: str, models: dict[str, AcceptanceModel], asked: list[tuple[int, int, bool]], seed: int
 ) -> None:
-    first, second = (model(name).tape(1, 2, np.random.default_rng(seed)) for _ in range(2))
+    first, second = (models[name].tape(1, 2, np.random.default_rng(seed)) for _ in range(2))
     answers = {place: ask(first, *place) for place in asked}
     assert all(ask(second, *place) == answers[place] for place in sorted(asked))
     assert all(ask(first, *place) == answers[place] for place in reversed(asked))
 
 
 @pytest.mark.parametrize("name", ACCEPTANCES)
-def test_tapes_of_one_generator_do_not_disturb_each_other(name: str) -> None:
+def test_tapes_of_one_generator_do_not_disturb_each_other(name: str, models: dict[str, AcceptanceModel]) -> None:
     rng = np.random.default_rng(5)
-    first, second = model(name).tape(0, 0, rng), model(name).tape(0, 1, rng)
+    first, second = models[name].tape(0, 0, rng), models[name].tape(0, 1, rng)
     together = [(first.is_right(position, 0), second.is_right(position, 0)) for position in range(200)]
     rng = np.random.default_rng(5)
-    alone = [bits(model(name).tape(0, request, rng), 200) for request in (0, 1)]
+    alone = [bits(models[name].tape(0, request, rng), 200) for request in (0, 1)]
     assert together == list(zip(*alone, strict=True))
     assert alone[0] != alone[1]
 
 
 @pytest.mark.parametrize("name", ACCEPTANCES)
 @pytest.mark.parametrize("depth", [0, 3])
-def test_reports_are_calibrated_chances(name: str, depth: int) -> None:
+def test_reports_are_calibrated_chances(name: str, models: dict[str, AcceptanceModel], depth: int) -> None:
     """Of the reports in each tenth, as many are right as they say, within 4.5 standard errors."""
     asked = [
         (of.confidence(position, depth), of.is_right(position, depth))
-        for of in (model(name).tape(0, request, np.random.default_rng(request)) for request in range(100))
+        for of in (models[name].tape(0, request, np.random.default_rng(request)) for request in range(100))
         for position in range(150)
     ]
     said, is_right = np.array(asked).T

@@ -18,11 +18,10 @@ Floats = NDArray[np.float64]
 STARTS = (
     MarkovConfig(easy_rate=0.95, hard_rate=0.3, to_hard=0.1, to_easy=0.1),
     MarkovConfig(easy_rate=0.8, hard_rate=0.5, to_hard=0.03, to_easy=0.03),
-    MarkovConfig(easy_rate=0.9, hard_rate=0.1, to_hard=0.3, to_easy=0.4),
 )
-"""Re-estimation climbs to the nearest top: long spells, short ones, and a slow drift."""
+"""Re-estimation climbs to the nearest top: of short spells that differ much, or of long ones that differ little."""
 MAX_PASSES = 100
-ENOUGH = 1e-6
+ENOUGH = 3e-6
 """A pass that raises the log-likelihood of a token by less is the last."""
 LEAST = 1e-6  # a rate or transition of 0 would never be left again
 
@@ -86,8 +85,8 @@ def _re_estimated(chain: MarkovConfig, judged: Sequences, forward: _Forward) -> 
     is_inside = np.arange(1, len(states))[:, None] < judged.lengths  # [places - 1, answers]
     pairs = np.einsum("pai,ij,paj,pa->ij", forward.filtered[:-1], moves, seen, is_inside)
     known = judged.is_known.T[:, :, None] * states
-    rates = (known * (judged.bits.T == 1)[:, :, None]).sum(axis=(0, 1)) / known.sum(axis=(0, 1))
-    leaving = pairs / pairs.sum(axis=1, keepdims=True)
+    rates = (known * (judged.bits.T == 1)[:, :, None]).sum(axis=(0, 1)) / (known.sum(axis=(0, 1)) + LEAST)
+    leaving = pairs / (pairs.sum(axis=1, keepdims=True) + LEAST)
     easy_rate, hard_rate, to_hard, to_easy = np.clip([*rates, leaving[0, 1], leaving[1, 0]], LEAST, 1 - LEAST).tolist()
     if easy_rate >= hard_rate:
         return MarkovConfig(easy_rate, hard_rate, to_hard, to_easy)

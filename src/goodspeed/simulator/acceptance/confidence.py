@@ -16,7 +16,7 @@ class ConfidenceConfig:
     """How much a drafter knows. Raises ConfigError for values out of range."""
 
     concentration: float = option(
-        3.0,
+        2.2,
         "reports are Beta distributed around the true rate, as of so many observations: near 0 the drafter knows right "
         "from wrong, inf: it reports the rate itself",
     )

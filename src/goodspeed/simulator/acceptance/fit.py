@@ -1,9 +1,11 @@
 """Generators fitted to judged answers: each by maximum likelihood, as a config that can be pasted into a scenario."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 
 from goodspeed.simulator.acceptance.chain import STARTS, fill_in, fit_chain
@@ -11,7 +13,7 @@ from goodspeed.simulator.acceptance.chain import log_likelihood as chain_log_lik
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingConfig
 from goodspeed.simulator.acceptance.fixed import FixedConfig
-from goodspeed.simulator.acceptance.models import AcceptanceConfig
+from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
 from goodspeed.simulator.acceptance.positional import PositionalConfig
 from goodspeed.simulator.acceptance.renewal import RenewalConfig
 from goodspeed.simulator.acceptance.sequences import Sequences
@@ -21,6 +23,14 @@ Floats = NDArray[np.float64]
 NUM_DEPTHS = 8
 NUM_SPELLS = 8  # of `drifting`
 LEAST = 1e-6
+
+NODES = hermegauss(15)[0], hermegauss(15)[1] / hermegauss(15)[1].sum()
+"""Where a standard normal intercept is looked at, and with which weight."""
+FIRST_SPREAD = 0.5
+MAX_PASSES = 60
+NUM_SAMPLED, PLACES_SAMPLED = 200, 120
+MOST_CONCENTRATION = 1e3
+RIDGE = 1e-6  # a run length that never occurs has no curvature
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +73,82 @@ def fit_markov(judged: Sequences) -> AcceptanceConfig:
 
 def fit_renewal(judged: Sequences) -> AcceptanceConfig:
     """The share of right tokens after as many right ones. Unknown places are first filled in by the likeliest chain."""
+    places, rights = (counts.sum(axis=0) for counts in _run_counts(judged))
+    rates = np.clip((rights + 0.5) / (places + 1.0), LEAST, 1.0 - LEAST)
+    return AcceptanceConfig("renewal", renewal=RenewalConfig(tuple(rates.tolist())))
+
+
+def fit_spread(judged: Sequences) -> AcceptanceConfig:
+    """The same, and how much answers differ.
+
+    A logistic regression on run length with a normal intercept for each answer, by expectation and maximisation; the
+    intercept is integrated over NODES (Gauss-Hermite).
+    """
+    places, rights = _run_counts(judged)
+    nodes, weights = NODES
+    start = np.array(fit_renewal(judged).renewal.rates)
+    slopes = np.append(np.log(start / (1.0 - start)), FIRST_SPREAD)  # of each run length, and of the node
+    cells = np.array([[*np.eye(NUM_DEPTHS)[run], node] for run in range(NUM_DEPTHS) for node in nodes])
+    for _ in range(MAX_PASSES):
+        chances = _expit(cells @ slopes).reshape(NUM_DEPTHS, len(nodes))
+        fits = rights @ np.log(chances) + (places - rights) @ np.log1p(-chances) + np.log(weights)  # [answers, nodes]
+        shares = np.exp(fits - fits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        slopes = _regressed(cells, slopes, (places.T @ shares).ravel(), (rights.T @ shares).ravel())
+    rates = tuple(_expit(slopes[:-1]).tolist())
+    return AcceptanceConfig("renewal", renewal=RenewalConfig(rates, abs(float(slopes[-1]))))
+
+
+def _regressed(cells: Floats, slopes: Floats, places: Floats, rights: Floats) -> Floats:
+    """One step of Newton's: cells [n, m], slopes [m], weighted trials and successes [n]."""
+    chances = _expit(cells @ slopes)
+    gradient = cells.T @ (rights - places * chances)
+    curvature = (cells * (places * chances * (1.0 - chances))[:, None]).T @ cells
+    step = np.linalg.solve(curvature + RIDGE * np.eye(len(slopes)), gradient)
+    moved: Floats = slopes + np.clip(step, -1.0, 1.0)
+    return moved
+
+
+def _run_counts(judged: Sequences) -> tuple[Floats, Floats]:
+    """[answers, NUM_DEPTHS]: places after so many right tokens, and how many of them are right."""
     bits = judged.bits == 1
     if not np.array_equal(judged.is_known.sum(axis=1), judged.lengths):
         bits = fill_in(fit_chain(judged, STARTS[:1]), judged, np.random.default_rng(0))
+    runs = np.minimum(_runs(bits), NUM_DEPTHS - 1)
     is_inside = np.arange(bits.shape[1]) < judged.lengths[:, None]
-    runs = _runs(bits)
-    rates: list[float] = []
-    for run in range(NUM_DEPTHS):
-        here = is_inside & (np.minimum(runs, NUM_DEPTHS - 1) == run)
-        rates.append(float(np.clip(bits[here].mean(), LEAST, 1.0 - LEAST)) if here.any() or not rates else rates[-1])
-    return AcceptanceConfig("renewal", renewal=RenewalConfig(tuple(rates)))
+    here = is_inside[:, :, None] & (runs[:, :, None] == np.arange(NUM_DEPTHS))
+    return here.sum(axis=1).astype(float), (here & bits[:, :, None]).sum(axis=1).astype(float)
 
 
-def fit_confidence(judged: Sequences) -> ConfidenceConfig:
-    """The concentration at which Beta reports around one rate have the variance of the reported ones."""
+def _expit(log_odds: Floats) -> Floats:
+    chances: Floats = np.clip(1.0 / (1.0 + np.exp(-log_odds)), LEAST, 1.0 - LEAST)
+    return chances
+
+
+def fit_confidence(config: AcceptanceConfig, judged: Sequences) -> ConfidenceConfig:
+    """The concentration at which the generator's reports vary as much as the recorded ones.
+
+    Var(report) = Var(chance) + E[chance (1 - chance)] / (concentration + 1); a generator that is sure of its chance
+    reports it. If the chances alone vary more than the recorded reports, they are reported as they are.
+    """
+    chances = _chances(replace(config, confidence=ConfidenceConfig(math.inf)))
     reported = judged.confidences[judged.is_known]
-    mean, variance = float(reported.mean()), float(reported.var())
-    if variance == 0.0:
-        return ConfidenceConfig(np.inf)
-    return ConfidenceConfig(max(LEAST, mean * (1.0 - mean) / variance - 1.0))
+    excess = float(reported.var() - chances.var())
+    noise = float((chances * (1.0 - chances)).mean())
+    if excess * MOST_CONCENTRATION <= noise:
+        return ConfidenceConfig(math.inf)
+    return ConfidenceConfig(max(LEAST, noise / excess - 1.0))
+
+
+def _chances(config: AcceptanceConfig) -> Floats:
+    """Of many answers' places, at the depths of drafts without end."""
+    model, found = acceptance_model(config), []
+    for request in range(NUM_SAMPLED):
+        tape, run = model.tape(0, request, np.random.default_rng(request)), 0
+        for place in range(PLACES_SAMPLED):
+            found.append(tape.confidence(place, run))
+            run = run + 1 if tape.is_right(place, run) else 0
+    return np.array(found)
 
 
 def _fixed_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> float:
@@ -103,15 +170,25 @@ def _markov_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> float
 
 
 def _renewal_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> float:
-    """By the distribution of the run given what is known so far, place after place."""
-    rates = np.array(config.renewal.rates)
-    runs = np.zeros((len(judged.lengths), len(rates)))
-    runs[:, 0], total = 1.0, 0.0
+    """Integrated over how easy each answer is."""
+    if not config.renewal.spread:
+        return float(_run_log_likelihood(config.renewal.rates, judged).sum())
+    nodes, weights = NODES
+    each = np.array([_run_log_likelihood(config.renewal.of_answer(node), judged) for node in nodes.tolist()])
+    return float(np.logaddexp.reduce(each + np.log(weights)[:, None], axis=0).sum())
+
+
+def _run_log_likelihood(rates: Sequence[float], judged: Sequences) -> Floats:
+    """[answers]: by the distribution of the run given what is known so far, place after place."""
+    bounded = np.clip(rates, LEAST, 1.0 - LEAST)
+    runs = np.zeros((len(judged.lengths), len(bounded)))
+    runs[:, 0] = 1.0
+    total = np.zeros(len(judged.lengths))
     for bits in judged.bits.T:
-        right = np.where((bits == 0)[:, None], 0.0, runs * rates)  # [answers, runs] joint with the bit, where known
-        wrong = np.where(bits == 1, 0.0, (runs * (1.0 - rates)).sum(axis=1))
+        right = np.where((bits == 0)[:, None], 0.0, runs * bounded)  # [answers, runs] joint with the bit, where known
+        wrong = np.where(bits == 1, 0.0, (runs * (1.0 - bounded)).sum(axis=1))
         scale = right.sum(axis=1) + wrong
-        total += float(np.log(scale).sum())
+        total += np.log(scale)
         runs = np.concatenate((wrong[:, None], right[:, :-1]), axis=1)
         runs[:, -1] += right[:, -1]
         runs /= scale[:, None]
@@ -124,6 +201,7 @@ FAMILIES = {
     "drifting": Family(NUM_SPELLS, fit_drifting, _drifting_log_likelihood),
     "markov": Family(4, fit_markov, _markov_log_likelihood),
     "renewal": Family(NUM_DEPTHS, fit_renewal, _renewal_log_likelihood),
+    "renewal, spread": Family(NUM_DEPTHS + 1, fit_spread, _renewal_log_likelihood),
 }
 
 

@@ -17,8 +17,19 @@ from goodspeed.simulator.acceptance.rounds import accepted_by_round
 from goodspeed.simulator.acceptance.sequences import Sequences, sequences
 
 WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8)
-NUM_TAPES = 20
+NUM_TAPES = 10
 """Tapes for each held-out answer's length: what a generator predicts is then known better than what it is held to."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokensPerRound:
+    """Of all rounds of all answers; the target's own token included."""
+
+    mean: float
+    standard_error: float
+    """Of the mean, answers being independent (ratio estimator)."""
+    spread: float
+    """Standard deviation among answers of their own means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +38,14 @@ class Fit:
 
     name: str
     config: AcceptanceConfig
-    """Fitted to all answers, with the confidence that they report."""
+    """Fitted to all answers, with reports that vary as theirs."""
     num_parameters: int
     log_likelihood: float  # of all known bits, natural, fitted to all
     held_out_log_likelihood: float  # per known bit, each by the fit to the other half
     run_lengths_p_value: float
     """Of the right tokens before a wrong one: two-sample chi-square, recorded against generated. Runs of one answer are
     not independent, so it is a figure of merit: comparable between fits, harsher than its number says."""
-    tokens_per_round: tuple[float, ...]  # predicted, by WINDOWS; the target's own token included
+    tokens_per_round: tuple[TokensPerRound, ...]  # predicted, by WINDOWS
 
     @property
     def aic(self) -> float:
@@ -52,8 +63,7 @@ class Goodness:
     rate: float  # share of right tokens among the known
     calibration_error: float
     """Mean |reported - right| over ten bins of confidence, weighted."""
-    replayed: tuple[float, ...]  # tokens per round of the recording, by WINDOWS
-    standard_errors: tuple[float, ...]  # of it, answers being independent
+    replayed: tuple[TokensPerRound, ...]  # by WINDOWS
     fits: tuple[Fit, ...]
 
 
@@ -72,7 +82,6 @@ def goodness(answers: Sequence[JudgedAnswer], seed: int = 0) -> Goodness:
     judged = sequences(answers).settled(rng)
     halves = [_half(answers[first::2], judged.every_other(first)) for first in (0, 1)]
     tapes, lengths = [tape for half in halves for tape in half.tapes], halves[0].lengths + halves[1].lengths
-    replayed = [_tokens_per_round(tapes, lengths, window) for window in WINDOWS]
     known = judged.is_known
     return Goodness(
         num_answers=len(answers),
@@ -80,8 +89,7 @@ def goodness(answers: Sequence[JudgedAnswer], seed: int = 0) -> Goodness:
         num_unknown=int(judged.lengths.sum() - known.sum()),
         rate=float((judged.bits[known] == 1).mean()),
         calibration_error=_calibration_error(judged),
-        replayed=tuple(mean for mean, _ in replayed),
-        standard_errors=tuple(error * math.sqrt(len(tapes) / len(answers)) for _, error in replayed),
+        replayed=tuple(_tokens_per_round(tapes, lengths, window, len(answers)) for window in WINDOWS),
         fits=tuple(_fit(name, judged, halves, rng) for name in FAMILIES),
     )
 
@@ -105,22 +113,24 @@ def _fit(name: str, judged: Sequences, halves: Sequence[_Half], rng: np.random.G
     config = family.fit(judged)
     return Fit(
         name=name,
-        config=replace(config, confidence=fit_confidence(judged)),
+        config=replace(config, confidence=fit_confidence(config, judged)),
         num_parameters=family.num_parameters,
         log_likelihood=family.log_likelihood(config, judged),
         held_out_log_likelihood=likelihood / int(judged.is_known.sum()),
         run_lengths_p_value=two_sample_p_value(_run_lengths(recorded), _run_lengths(zip(tapes, lengths, strict=True))),
-        tokens_per_round=tuple(_tokens_per_round(tapes, lengths, window)[0] for window in WINDOWS),
+        tokens_per_round=tuple(_tokens_per_round(tapes, lengths, window, len(judged.lengths)) for window in WINDOWS),
     )
 
 
-def _tokens_per_round(tapes: Sequence[Tape], lengths: Sequence[int], window: int) -> tuple[float, float]:
-    """Mean, and its standard error (ratio estimator over answers)."""
+def _tokens_per_round(tapes: Sequence[Tape], lengths: Sequence[int], window: int, num_answers: int) -> TokensPerRound:
+    """Several tapes may be of one answer: then they say no more of how answers differ."""
     rounds = [list(accepted_by_round(tape, length, window)) for tape, length in zip(tapes, lengths, strict=True)]
     tokens = np.array([sum(accepted) + len(accepted) for accepted in rounds], dtype=float)
     counts = np.array([len(accepted) for accepted in rounds], dtype=float)
-    mean = tokens.sum() / counts.sum()
-    return float(mean), float(np.sqrt(len(rounds)) * (tokens - mean * counts).std() / counts.sum())
+    mean = float(tokens.sum() / counts.sum())
+    error = (tokens - mean * counts).std() / (counts.mean() * math.sqrt(num_answers))
+    has_rounds = counts > 0
+    return TokensPerRound(mean, float(error), float((tokens[has_rounds] / counts[has_rounds]).std()))
 
 
 def _run_lengths(tapes: Iterable[tuple[Tape, int]]) -> Counter[int]:

@@ -12,12 +12,12 @@ from goodspeed.simulator.ranges import share
 
 @dataclass(frozen=True, slots=True)
 class MarkovConfig:
-    """Raises ConfigError for values out of range."""
+    """Raises ConfigError for values out of range. The default: hybrid drafts (docs/acceptance.md)."""
 
     easy_rate: float = option(0.9, "chance of a right token in the easy state")
-    hard_rate: float = option(0.3, "in the hard state")
+    hard_rate: float = option(0.33, "in the hard state")
     to_hard: float = option(0.1, "chance of leaving the easy state at a token")
-    to_easy: float = option(0.2, "chance of leaving the hard state at a token")
+    to_easy: float = option(0.065, "chance of leaving the hard state at a token")
 
     def __post_init__(self) -> None:
         for name in ("easy_rate", "hard_rate", "to_hard", "to_easy"):

@@ -59,18 +59,25 @@ class PositionalTape:
         self._reporting: np.random.Generator | None = None
 
     def is_right(self, position: int, depth: int) -> bool:
-        while len(self._bits) <= position:
-            self._bits.extend((self._rng.random((BLOCK, 1)) < self._rates).tolist())
-        return self._bits[position][depth if depth < self._last else self._last]
+        try:
+            row = self._bits[position]
+        except IndexError:
+            self._draw_to(position)
+            row = self._bits[position]
+        return row[depth if depth < self._last else self._last]
 
     def confidence(self, position: int, depth: int) -> float:
         while len(self._reports) <= position:
             self._report_block()
         return self._reports[position][min(depth, self._last)]
 
+    def _draw_to(self, position: int) -> None:
+        while len(self._bits) <= position:
+            self._bits.extend((self._rng.random((BLOCK, 1)) < self._rates).tolist())
+
     def _report_block(self) -> None:
         begin = len(self._reports)
-        self.is_right(begin, 0)
+        self._draw_to(begin)
         if self._reporting is None:
             self._reporting = np.random.default_rng((self._seed, 1))
         bits = np.array(self._bits[begin : begin + BLOCK])

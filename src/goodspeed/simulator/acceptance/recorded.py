@@ -1,5 +1,6 @@
 """Replay of recorded answers, right at any window: what is right belongs to places of the answer, not to rounds."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 
 from goodspeed.acceptancelog import JudgedAnswer, read_answers
 from goodspeed.config import option
+from goodspeed.errors import ConfigError
 from goodspeed.simulator.acceptance.chain import STARTS, fill_in, fit_chain
 from goodspeed.simulator.acceptance.sequences import Sequences, sequences
 
@@ -88,8 +90,15 @@ class RecordedTape:
 
 
 def recorded_acceptance(config: RecordedConfig) -> RecordedAcceptance:
-    """Raises ConfigError if the log cannot be read."""
-    return RecordedAcceptance(read_answers(Path(config.file)), config.is_per_client, config.is_in_order)
+    """Raises ConfigError if the log cannot be read. Every replication asks; filling in takes half a second."""
+    path = Path(config.file)
+    changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
+    return _read(path, changed_ns, config.is_per_client, config.is_in_order)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: Path, _changed_ns: int, is_per_client: bool, is_in_order: bool) -> RecordedAcceptance:
+    return RecordedAcceptance(read_answers(path), is_per_client, is_in_order)
 
 
 def recorded_tapes(answers: Sequence[JudgedAnswer]) -> list[list[RecordedTape]]:
@@ -99,12 +108,14 @@ def recorded_tapes(answers: Sequence[JudgedAnswer]) -> list[list[RecordedTape]]:
 
 
 def _filled(judged: Sequences) -> list[list[_Answer]]:
-    """NUM_FILLINGS times all answers; once if nothing is unknown."""
+    """NUM_FILLINGS times all answers; once if nothing is unknown. Raises ConfigError if everything is."""
     rng = np.random.default_rng(FILLING_SEED)
     if np.array_equal(judged.is_known.sum(axis=1), judged.lengths):
         return [_rows(judged, judged.bits == 1, rng)]
-    chain = fit_chain(judged.settled(rng), STARTS[:1])
     settled = [judged.settled(rng) for _ in range(NUM_FILLINGS)]
+    if not settled[0].is_known.any():
+        raise ConfigError("the acceptance log has no judged draft token")
+    chain = fit_chain(settled[0], STARTS[:1])
     return [_rows(one, fill_in(chain, one, rng), rng) for one in settled]
 
 

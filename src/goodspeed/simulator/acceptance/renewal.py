@@ -1,8 +1,9 @@
-"""Runs: how likely a token is right depends on how many right ones came just before it, and on nothing older.
+"""Runs: how likely a token is right depends on how many right ones came just before it, and on how easy the answer is.
 
 Other than the depth in a draft, the run goes on over the ends of rounds, so it does not depend on any window.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,27 +11,34 @@ import numpy as np
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.acceptance.tape import BlockTape, Drawn
-from goodspeed.simulator.ranges import share
+from goodspeed.simulator.ranges import at_least, share
 
 
 @dataclass(frozen=True, slots=True)
 class RenewalConfig:
-    """Raises ConfigError for rates out of range. The default: prompt lookup for SmolLM2-135M (docs/acceptance.md)."""
+    """Raises ConfigError for rates out of range. The default: hybrid drafts (docs/acceptance.md)."""
 
     rates: tuple[float, ...] = option(
-        (0.23, 0.50, 0.68, 0.76, 0.81, 0.85, 0.87, 0.91),
+        (0.40, 0.55, 0.64, 0.70, 0.72, 0.78, 0.81, 0.87),
         "chance that a token is right after 0, 1, 2, ... right ones in a row; beyond the last, the last",
     )
+    spread: float = option(0.0, "standard deviation among answers of the log-odds of all rates; 0: answers are alike")
 
     def __post_init__(self) -> None:
         if not self.rates:
             raise ConfigError("renewal.rates is empty, expected at least one rate")
         for rate in self.rates:
             share("renewal.rates", rate)
+        at_least("renewal.spread", self.spread, 0.0)
+
+    def of_answer(self, luck: float) -> tuple[float, ...]:
+        """The rates of an answer that is so many standard deviations easier than the median one."""
+        factor = math.exp(self.spread * luck)
+        return tuple(rate * factor / (rate * factor + 1.0 - rate) for rate in self.rates)
 
     @property
     def stationary_rate(self) -> float:
-        """Share of right tokens in the long run: mean run / (mean run + the wrong one that ends it)."""
+        """Share of right tokens in the median answer's long run: mean run / (mean run + the wrong one that ends it)."""
         survival = np.cumprod(self.rates)
         if survival[-1] == 0.0:
             run = float(survival.sum())
@@ -49,7 +57,10 @@ class RenewalAcceptance:
         self._concentration = concentration
 
     def tape(self, client: int, request: int, rng: np.random.Generator) -> BlockTape:  # noqa: ARG002
-        return BlockTape(_Runs(self._config.rates).draw, self._concentration, rng)
+        rates = self._config.rates
+        if self._config.spread:
+            rates = self._config.of_answer(float(rng.standard_normal()))
+        return BlockTape(_Runs(rates).draw, self._concentration, rng)
 
 
 class _Runs:

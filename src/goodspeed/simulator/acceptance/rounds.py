@@ -12,7 +12,8 @@ def accepted_by_round(tape: Tape, num_tokens: int, window: int) -> Iterator[int]
     """
     position = 1
     while position < num_tokens:
-        most = min(window, num_tokens - position - 1)
-        num_accepted = next((depth for depth in range(most) if not tape.is_right(position + depth, depth)), most)
-        yield num_accepted
-        position += num_accepted + 1
+        most, depth = min(window, num_tokens - position - 1), 0
+        while depth < most and tape.is_right(position + depth, depth):
+            depth += 1
+        yield depth
+        position += depth + 1

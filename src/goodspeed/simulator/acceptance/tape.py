@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from goodspeed.simulator.acceptance.confidence import reports
 
-BLOCK = 64  # positions
+BLOCK = 128  # positions: most answers need one or two
 
 Drawn = tuple[NDArray[np.float64], NDArray[np.bool_]]
 """Chances of being right, float64 [n], and what came out, bool [n]."""
