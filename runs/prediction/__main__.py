@@ -28,6 +28,7 @@ from runs.prediction.setups import CALIBRATION, Setup, predicted
 from runs.prediction.simulated import OTHERS, OWN, Models
 
 from goodspeed.bench.machine import num_cores, this_machine
+from goodspeed.simulator.machine import MachineConfig
 
 T = TypeVar("T")
 VARIANTS = (OTHERS, OWN)
@@ -51,7 +52,7 @@ def _compare(
     calibrating: Sequence[Setup], setups: Sequence[Setup], runs: dict[str, LiveRun], args: argparse.Namespace
 ) -> None:
     with TemporaryDirectory(prefix="goodspeed-") as folder:
-        unfitted = Models(args.output / "tables.json", Path(folder))
+        unfitted = Models(args.output / "tables.json", Path(folder), MachineConfig())
         fit = calibrate([(setup, runs[setup.name]) for setup in calibrating], unfitted)
         models = replace(unfitted, machine=fit.machine)
         fitted, outcomes = (_outcomes(these, runs, models, args.seeds) for these in (calibrating, setups))

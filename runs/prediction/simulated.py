@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Models:
 
     tables: Path  # of `goodspeed profile`
     folder: Path  # for logs that are replayed; it must have none of other live runs
-    machine: MachineConfig = MachineConfig()
+    machine: MachineConfig
 
 
 def simulated_repetition(
@@ -84,13 +85,14 @@ def _logs(setup: Setup, live: LiveRun, repetition: int, variant: Variant, folder
     folder.mkdir(parents=True, exist_ok=True)
     logs = {}
     for place, judged in zip(setup.places(), live.judged, strict=True):
-        own = _written(
-            folder / f"{place.name}.jsonl",
-            lambda judged=judged: [*judged[:WARM_UP], *repetition_of(judged, setup.requests, repetition)],
-        )
-        others = _written(folder / f"{place.domain}.jsonl", lambda place=place: _others(setup, live, repetition, place))
+        own = _written(folder / f"{place.name}.jsonl", partial(_own, setup, judged, repetition))
+        others = _written(folder / f"{place.domain}.jsonl", partial(_others, setup, live, repetition, place))
         logs[place.name] = _Logs(own, own if variant.is_own else others, variant.is_own)
     return logs
+
+
+def _own(setup: Setup, judged: Sequence[JudgedAnswer], repetition: int) -> list[JudgedAnswer]:
+    return [*judged[:WARM_UP], *repetition_of(judged, setup.requests, repetition)]
 
 
 def _others(setup: Setup, live: LiveRun, repetition: int, place: Place) -> list[JudgedAnswer]:

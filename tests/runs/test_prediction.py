@@ -94,7 +94,10 @@ def as_if_live(setup: Setup, tables: Path, folder: Path) -> LiveRun:
 
 
 def test_a_calibrated_simulator_predicts_another_set_up(tables: Path, tmp_path: Path) -> None:
-    fit = calibrate([(setup, as_if_live(setup, tables, tmp_path)) for setup in CALIBRATING], Models(tables, tmp_path))
+    fit = calibrate(
+        [(setup, as_if_live(setup, tables, tmp_path)) for setup in CALIBRATING],
+        Models(tables, tmp_path, MachineConfig()),
+    )
     for name, value in asdict(fit.live).items():
         assert asdict(fit.simulated)[name] == pytest.approx(value, rel=0.03)
     assert fit.machine.step_factor == pytest.approx(TRUTH.step_factor, rel=0.05)
