@@ -17,7 +17,7 @@ from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import Service
 from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.engine.drafts import draft_engine, keep_memory
+from goodspeed.drafter.slot import DraftSlot
 from goodspeed.eventlog import JsonlEvents
 from goodspeed.logs import set_up_logging
 
@@ -44,17 +44,18 @@ def _run(args: argparse.Namespace) -> int:
     config = from_args(DrafterConfig, args)
     set_up_logging(config.log_level)
     tokenizer = load_tokenizer(config.tokenizer_model)
-    engine = draft_engine(config.draft, tokenizer.vocab_size)
+    slot = DraftSlot(config.draft, tokenizer)
     with ExitStack() as stack:
         events = JsonlEvents(Path(config.event_log)) if config.event_log else None
         if events:
             stack.callback(events.close)
-        stack.callback(keep_memory, engine, config.draft, tokenizer.vocab_size)
+        stack.callback(slot.keep_memory)
         listener = stack.enter_context(listen(config.host, config.port))
 
         async def serve() -> None:
-            server = draft_server(config, tokenizer, engine, events)
-            service = Service(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key)
+            server = draft_server(config, tokenizer, slot.drafting, events)
+            server.metrics.watch_draft(lambda: (slot.config.name, slot.num_swaps))
+            service = Service(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, slot)
             await _serve(
                 server, WebServer(make_app(service), listener, config.grace_s), config.grace_s, args.ready_file
             )

@@ -84,7 +84,7 @@ class _Worker:
     def _draft(self, work: DraftWork) -> Sequence[Draft]:
         if self._engine is not None:
             try:
-                _tell(self._engine, work.notes)
+                tell(self._engine, work.notes)
                 return self._engine.draft(work.requests) if work.requests else []
             except Exception:
                 log.exception("the draft engine has failed; from now on nothing is drafted")
@@ -92,7 +92,8 @@ class _Worker:
         return [Draft((), ()) for _ in work.requests]
 
 
-def _tell(engine: DraftEngine, notes: Sequence[Note]) -> None:
+def tell(engine: DraftEngine, notes: Sequence[Note]) -> None:
+    """Have the engine hear the notes, in order."""
     for note in notes:
         if isinstance(note, WentOn):
             engine.commit(note.stream, note.tokens)
