@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from goodspeed.config import add_flags, from_args
 from goodspeed.drafter.assembly import draft_server, load_tokenizer
 from goodspeed.drafter.config import DrafterConfig
+from goodspeed.drafter.drafting import Drafting
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import Service
 from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.slot import DraftSlot
+from goodspeed.drafter.traffic import RecordingDrafting, TrafficFile
 from goodspeed.eventlog import JsonlEvents
 from goodspeed.logs import set_up_logging
 
@@ -53,7 +55,7 @@ def _run(args: argparse.Namespace) -> int:
         listener = stack.enter_context(listen(config.host, config.port))
 
         async def serve() -> None:
-            server = draft_server(config, tokenizer, slot.drafting, events)
+            server = draft_server(config, tokenizer, _recorded(config, slot.drafting), events)
             server.metrics.watch_draft(lambda: (slot.config.name, slot.num_swaps))
             service = Service(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, slot)
             await _serve(
@@ -62,6 +64,11 @@ def _run(args: argparse.Namespace) -> int:
 
         asyncio.run(serve())
     return 0
+
+
+def _recorded(config: DrafterConfig, drafting: Drafting) -> Drafting:
+    """Raises ConfigError if traffic is to be recorded and cannot be."""
+    return RecordingDrafting(drafting, TrafficFile(Path(config.record), config.drafter)) if config.record else drafting
 
 
 async def _serve(server: DrafterServer, web: WebServer, grace_s: float, ready_file: Path | None) -> None:
