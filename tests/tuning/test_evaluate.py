@@ -11,7 +11,7 @@ from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.memory import DraftMemory
 from goodspeed.errors import ConfigError
 from goodspeed.tuning.dataset import Dataset, Facts
-from goodspeed.tuning.table import learn_table
+from goodspeed.tuning.table import learn_table, shuffled
 
 FACTS = Facts("toy", "toy-259", "abc", VOCAB_SIZE, TOP_K, 60, 0, "test")
 
@@ -80,19 +80,21 @@ def _agreement(path: Path) -> float:
 
 
 def test_table_stays_within_its_memory() -> None:
-    examples = [toy_example(i, 60) for i in range(8)]
-    memory = learn_table([DraftConfig(engine="table", table_slots=64)], examples, (VOCAB_SIZE, "abc"))
+    answers = shuffled([toy_example(i, 60) for i in range(8)])
+    memory = learn_table([DraftConfig(engine="table", table_slots=64)], answers, (VOCAB_SIZE, "abc"))
     assert memory.table.num_slots == 64
     assert memory.table.num_used <= 64
 
 
 def test_draft_without_a_table_is_refused() -> None:
     with pytest.raises(ConfigError, match="toy has no table"):
-        learn_table([DraftConfig(engine="toy")], [toy_example(0, 4)], (VOCAB_SIZE, "abc"))
+        learn_table([DraftConfig(engine="toy")], shuffled([toy_example(0, 4)]), (VOCAB_SIZE, "abc"))
 
 
 def test_learned_calibration_comes_with_the_table(data: Path, tmp_path: Path) -> None:
-    memory = learn_table([DraftConfig(engine="hybrid")], list(Dataset.open(data).examples()), (VOCAB_SIZE, "abc"))
+    memory = learn_table(
+        [DraftConfig(engine="hybrid")], shuffled(list(Dataset.open(data).examples())), (VOCAB_SIZE, "abc")
+    )
     memory.save(tmp_path / "toy.npz")
     config = DraftConfig(engine="hybrid", table=str(tmp_path / "toy.npz"))
     engine = draft_engine(config, VOCAB_SIZE, "abc")

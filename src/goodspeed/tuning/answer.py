@@ -32,10 +32,11 @@ class Answer:
 
 def answers_of(examples: Iterable[Example], temperature: float, rule: Rule) -> list[Answer]:
     """Those of the examples that were said at this temperature, and are long enough to be drafted for."""
-    return [_answer(one, rule) for one in examples if one.origin.temperature == temperature and len(one.answer) > 1]
+    return [answer_of(one, rule) for one in examples if one.origin.temperature == temperature and len(one.answer) > 1]
 
 
-def _answer(example: Example, rule: Rule) -> Answer:
+def answer_of(example: Example, rule: Rule) -> Answer:
+    """One of them."""
     origin = example.origin
     return Answer(
         tuple(example.prompt.tolist()),

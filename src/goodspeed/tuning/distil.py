@@ -25,6 +25,7 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.acceptance import Hits, accepted_per_round, agreement
 from goodspeed.tuning.config import DistilConfig
 from goodspeed.tuning.dataset import Dataset
+from goodspeed.tuning.export import export
 from goodspeed.tuning.losses import LOSSES, likeliest, top_logprobs
 from goodspeed.tuning.rows import Cutter, Document, Rows, batch, pack
 from goodspeed.tuning.start import start_of
@@ -36,7 +37,7 @@ T = TypeVar("T")
 WINDOW = 4
 LARGEST_GRADIENT = 1.0
 CURVE = "curve.csv"
-CONFIG = "config.json"
+CONFIG = "distil.json"
 MAY_CHANGE = ("steps", "decay", "threads", "patience", "validate_every", "checkpoint_every", "data", "validation")
 
 
@@ -85,13 +86,14 @@ class Distiller:
         self.standing = Standing()
         self._resume()
 
-    def run(self, report: Report) -> None:
+    def run(self, report: Report, on_step: Callable[[int], None]) -> None:
         """Learn until the steps are done or it no longer gets better. Raises DataError if the disk is full."""
         config, standing, began = self.config, self.standing, time.monotonic()
         losses: list[float] = []
         batches = self._batches()
         while standing.step < config.steps and not self._is_stale():
             losses.append(self._update(next(batches)))
+            on_step(standing.step)
             if standing.step % config.validate_every == 0 or standing.step == config.steps:
                 look = self._look(float(np.mean(losses)), time.monotonic() - began)
                 losses.clear()
@@ -100,11 +102,12 @@ class Distiller:
             if standing.step % config.checkpoint_every == 0 or standing.step == config.steps:
                 self._save()
 
-    def best(self) -> dict[str, torch.Tensor]:
-        """Full-size weights of the best look so far, or of now if there was none."""
+    def export(self) -> None:
+        """Write the best weights so far into the run's folder, as a checkpoint. Raises CheckpointError, DataError."""
         if (self.folder / BEST).exists():
             self._load_parameters(read_tensors(self.folder / BEST))
-        return self.student.export()
+        student = self.student
+        export(self.folder, student.config, student.export(), student.kept, self.target)
 
     def _update(self, passes: Sequence[Sequence[Sequence[Document]]]) -> float:
         """One step of the optimiser over some passes; the mean loss."""

@@ -33,7 +33,7 @@ class TopLogprobs(torch.autograd.Function):
         return logits.gather(1, columns).float() - normaliser
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: torch.Tensor
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
         hidden, head, columns, logits, normaliser = ctx.saved_tensors  # type: ignore[attr-defined]
@@ -52,7 +52,7 @@ def top_logprobs(
     places: torch.Tensor,  # [n, k] int64; -1: the head has no such row
 ) -> torch.Tensor:
     """[n, k] float32: the student's log-probabilities there (of row 0 where it has none). Backward works once."""
-    found: torch.Tensor = TopLogprobs.apply(hidden, head, places.clamp_min(0))
+    found: torch.Tensor = TopLogprobs.apply(hidden, head, places.clamp_min(0))  # type: ignore[no-untyped-call]
     return found
 
 

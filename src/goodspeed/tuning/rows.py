@@ -10,6 +10,7 @@ import torch
 from goodspeed.tuning.example import Example
 
 PADDING = -1
+NUM_OPEN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Cutter:
         top_k: int,
         temperature: float,
     ) -> Document:
-        """With the target's `top_k` likeliest tokens; temperature below 1 sharpens their distribution, above softens."""
+        """With the target's `top_k` likeliest tokens; temperature below 1 sharpens their distribution."""
         prompt = example.prompt[-self._max_prompt :]
         num = min(len(example.answer), self._length - len(prompt) + 1)
         return Document(
@@ -86,23 +87,30 @@ class Cutter:
 def _probs(logprobs: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
     """[n, k]: as they are, or at another temperature, the mass beyond the top k being none then."""
     if temperature == 1.0:
-        return np.exp(logprobs)
-    powers: npt.NDArray[np.float32] = np.exp((logprobs - logprobs.max(1, keepdims=True)) / temperature)
-    return powers / powers.sum(1, keepdims=True)
+        probs: npt.NDArray[np.float32] = np.exp(logprobs)
+        return probs
+    probs = np.exp((logprobs - logprobs.max(1, keepdims=True)) / temperature)
+    probs /= probs.sum(1, keepdims=True)
+    return probs
 
 
 def pack(documents: Iterable[Document], length: int) -> Iterator[list[Document]]:
-    """Rows of at most `length` tokens, filled with the documents in their order."""
-    row: list[Document] = []
-    room = length
+    """Rows of at most `length` tokens: each document goes into the first open row with room, NUM_OPEN are open."""
+    rows: list[list[Document]] = []
+    rooms: list[int] = []
     for document in documents:
-        if len(document.tokens) > room:
-            yield row
-            row, room = [], length
-        row.append(document)
-        room -= len(document.tokens)
-    if row:
-        yield row
+        size = len(document.tokens)
+        fitting = next((i for i, room in enumerate(rooms) if room >= size), None)
+        if fitting is None:
+            if len(rows) == NUM_OPEN:
+                yield rows.pop(0)
+                rooms.pop(0)
+            fitting = len(rows)
+            rows.append([])
+            rooms.append(length)
+        rows[fitting].append(document)
+        rooms[fitting] -= size
+    yield from rows
 
 
 def batch(packed: Sequence[Sequence[Document]], length: int) -> Rows:
@@ -119,12 +127,15 @@ def batch(packed: Sequence[Sequence[Document]], length: int) -> Rows:
             end = span.stop
             places.append(i * length + np.arange(end - one.num_losses, end))
     flat = [one for row in packed for one in row]
-    told = (np.concatenate([getattr(one, name) for one in flat]) for name in ("answer", "top_places"))
-    answer, top_places = (torch.from_numpy(array.astype(np.int64)) for array in told)
-    return Rows(
-        *(torch.from_numpy(array) for array in (tokens, positions, owners, np.concatenate(places))),
-        answer,
-        top_places,
-        torch.from_numpy(np.concatenate([one.top_probs for one in flat])),
-        torch.from_numpy(np.concatenate([one.weights for one in flat])),
+    arrays = (tokens, positions, owners, np.concatenate(places), *_told(flat))
+    return Rows(*map(torch.from_numpy, arrays))
+
+
+def _told(flat: Sequence[Document]) -> tuple[npt.NDArray[np.generic], ...]:
+    """The teaching of all documents' answers, one after the other."""
+    return (
+        np.concatenate([one.answer for one in flat]).astype(np.int64),
+        np.concatenate([one.top_places for one in flat]).astype(np.int64),
+        np.concatenate([one.top_probs for one in flat]),
+        np.concatenate([one.weights for one in flat]),
     )

@@ -12,9 +12,10 @@ from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights, tensor_shapes
 from goodspeed.models.config import ModelConfig
 from goodspeed.models.draft_vocab import read_draft_vocab
+from goodspeed.models.packing import EMBEDDING, HEAD
 from goodspeed.tuning.config import StudentConfig
 from goodspeed.tuning.example import Example
-from goodspeed.tuning.student import EMBEDDING, HEAD, NORM, Start
+from goodspeed.tuning.student import NORM, Start
 
 HEAD_DIM = 64
 INITIAL_DEVIATION = 0.02

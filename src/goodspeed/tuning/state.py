@@ -12,6 +12,7 @@ from goodspeed.errors import DataError
 
 STATE = "state.safetensors"
 BEST = "best.safetensors"
+FIELDS = ("step", "num_tokens", "best", "num_worse")
 Tensors = dict[str, torch.Tensor]
 
 
@@ -40,13 +41,11 @@ def load_state(folder: Path) -> tuple[Standing, Tensors] | None:
         return None
     tensors = read_tensors(folder / STATE)
     try:
-        standing = Standing(**{name: kind(tensors.pop(f"standing.{name}").item()) for name, kind in FIELDS.items()})
+        numbers = {name: tensors.pop(f"standing.{name}").item() for name in FIELDS}
     except KeyError as error:
         raise DataError(f"{folder / STATE} is no state of a training run: {error} is missing") from error
-    return standing, tensors
-
-
-FIELDS: dict[str, type[int] | type[float]] = {"step": int, "num_tokens": int, "best": float, "num_worse": int}
+    whole = {name: int(value) for name, value in numbers.items()}
+    return Standing(whole["step"], whole["num_tokens"], numbers["best"], whole["num_worse"]), tensors
 
 
 def write_tensors(path: Path, tensors: Tensors) -> None:

@@ -13,9 +13,10 @@ from torch import nn
 
 from goodspeed.engine.torch.rope import Rope
 from goodspeed.models.config import ModelConfig
+from goodspeed.models.packing import EMBEDDING, HEAD, spread_head
 from goodspeed.tuning.rows import Rows
 
-EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
+NORM = "model.norm.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,7 @@ class Student(nn.Module):
         return self._weight(HEAD)
 
     def export(self) -> dict[str, torch.Tensor]:
-        """Full-size float32 weights by name; in the head, rows of dropped tokens are the mean of the others.
-
-        So a dropped token's logit is the mean of the kept ones, never more than the largest: the greedy choice is that
-        of the small head in every engine that loads the checkpoint.
-        """
+        """Full-size float32 weights by name, the head's as packing.spread_head makes them."""
         weights = {_name(key): value.detach().float() for key, value in self.named_parameters()}
         if self.kept is not None:
             weights[HEAD] = spread_head(weights[HEAD], self.kept, self.config.vocab_size)
@@ -88,8 +85,9 @@ class Student(nn.Module):
         group = config.num_heads // config.num_kv_heads
         q, k, v = (part.transpose(1, 2) for part in heads)
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self._linear(prefix + "o_proj", mixed.transpose(1, 2).flatten(2))
+        # Forward and backward in half the time of torch's scaled_dot_product_attention on a CPU, masked rows of 512.
+        scores = (q * config.head_dim**-0.5) @ k.transpose(2, 3) + mask
+        return self._linear(prefix + "o_proj", (scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
 
     def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         bias = getattr(self, _key(name + ".bias"), None)
@@ -106,13 +104,6 @@ class Student(nn.Module):
         """Moved to the device, its rotations too."""
         self._rope = Rope(self.config, self.config.max_context, self._dtype, device)
         return self.to(device)
-
-
-def spread_head(rows: torch.Tensor, kept: torch.Tensor, vocab_size: int) -> torch.Tensor:
-    """[vocab, hidden] from the kept rows; the others hold their mean."""
-    head = rows.mean(0).repeat(vocab_size, 1)
-    head[kept] = rows
-    return head
 
 
 def _with_head(start: Start) -> dict[str, torch.Tensor]:

@@ -26,15 +26,15 @@ MIN_SURVIVAL = 0.1
 
 def learn_table(
     drafts: Sequence[DraftConfig],  # at least one, each with a table
-    examples: Sequence[Example],
+    answers: Sequence[Answer],
     vocabulary: tuple[int, str],  # its size, the tokenizer's fingerprint
     on_draft: Callable[[str], object] = lambda _: None,
 ) -> DraftMemory:
-    """The table of the examples' answers, and a calibration for each of these drafts.
+    """The table of the answers, and a calibration for each of these drafts.
 
     Raises ConfigError for a draft that has no table, and what draft_engine raises.
     """
-    answers, calibrations = _shuffled(examples), dict[str, Calibration]()
+    calibrations = dict[str, Calibration]()
     for config in drafts:
         on_draft(config.name)
         engine = draft_engine(replace(config, table=NO_TABLE, memory=""), vocabulary[0])
@@ -47,7 +47,8 @@ def learn_table(
     return DraftMemory(table, *vocabulary, calibrations)
 
 
-def _shuffled(examples: Sequence[Example]) -> list[Answer]:
+def shuffled(examples: Sequence[Example]) -> list[Answer]:
+    """The examples' answers in an order in which sources and temperatures are mixed, always the same."""
     heats = sorted({one.origin.temperature for one in examples})
     rules = {heat: Rule.COUPLED if heat else Rule.GREEDY for heat in heats}
     answers = [answer for heat in heats for answer in answers_of(examples, heat, rules[heat])]

@@ -12,7 +12,7 @@ from goodspeed.config import add_flags, from_args, option, table
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.torch_room import import_torch_room
 from goodspeed.errors import ConfigError
-from goodspeed.tuning.table import learn_table
+from goodspeed.tuning.table import learn_table, shuffled
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -59,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
     with Console(stderr=True).status("learning ...") as status:
         memory = learn_table(
             [draft_of(config.draft, name) for name in config.drafts],
-            examples,
+            shuffled(examples),
             (facts.vocab_size, facts.tokenizer_fingerprint),
             lambda name: status.update(f"learning with {name} ..."),
         )
