@@ -59,6 +59,7 @@ class TrafficFile:
             "client": self._client,
             "temperature": stream.sampling.temperature,
             "seed": stream.sampling.seed,
+            "rule": stream.sampling.rule.name.lower(),
         }
         try:
             self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
