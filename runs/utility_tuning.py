@@ -1,14 +1,15 @@
 """Utility-guided against uniform distillation at equal training budget: 4 clients of unlike domains and weights.
 
 A small student (the last 6 tokens, one hidden layer, a reduced vocabulary) learns from recorded answers of four
-domains, one a client, as many answers of each. Both arms share their first steps, their batches and their number of steps. After
-the first steps the guided arm weighs every token by goodspeed.tuning.utility; the uniform arm goes on as before. Both
-are judged by what the scheduler would make of them on held-out answers: the optimum's sum of weighted log goodputs
-(tokens per round) for their survival curves there. Seeds change the student's start, its batches and the split.
+domains, one a client, as many answers of each. All arms share their first steps, their batches and their number of
+steps. After the first steps the guided arm weighs every token by goodspeed.tuning.utility; the uniform arm goes on as
+before; a third weighs by the clients' weights alone. They are judged by what the scheduler would make of them on
+held-out answers: the optimum's sum of weighted log goodputs (tokens per round) for their survival curves there. Seeds
+change the student's start, its batches and the split.
 
     python -m runs.utility_tuning --data WORK/test WORK/validation WORK/train --json utility.json
 
-Five seeds with two settings of the weights take about 4 minutes on one core; docs/utility_tuning.md has the outcome.
+Five seeds with two settings of the weights take about 3 minutes on one core; docs/utility_tuning.md has the outcome.
 """
 
 import argparse
@@ -181,17 +182,28 @@ def run_seed(answers: dict[str, list[Example]], size: Size, seed: int) -> Iterat
     plain = first.copy().run(whole, uniform, size.steps - size.first_steps)
     for setting, client_weights in SETTINGS.items():
         yield judge(plain, judged, (setting, "uniform", seed), client_weights)
-        weights = guided(first, learned, client_weights)
-        better = first.copy().run(whole, weights, size.steps - size.first_steps)
-        yield judge(better, judged, (setting, "guided", seed), client_weights)
+        arms = {"guided": guided(first, learned, client_weights)}
+        if len(set(client_weights)) > 1:
+            arms["client weights alone"] = by_client(learned, client_weights)
+        for arm, weights in arms.items():
+            better = first.copy().run(whole, weights, size.steps - size.first_steps)
+            yield judge(better, judged, (setting, arm, seed), client_weights)
+
+
+def by_client(learned: dict[str, Places], client_weights: Sequence[float]) -> Weights:
+    """Every token of a client by that client's weight: what is left when the scheduler's part is taken away."""
+    flat = np.repeat(client_weights, [len(each.targets) for each in learned.values()]).astype(np.float32)
+    weights: Weights = flat / flat.mean()
+    return weights
 
 
 def guided(first: Trainer, learned: dict[str, Places], client_weights: Sequence[float]) -> Weights:
     """Every token's weight by what the student that has begun would be accepted for."""
     clients = traffic_of(first, learned, client_weights)
     weights = token_weights(clients, Share(BUDGET))
-    flat: Weights = np.concatenate([_whole(answer) for each in weights for answer in each]).astype(np.float32)
-    return flat / flat.mean()
+    flat = np.concatenate([_whole(answer) for each in weights for answer in each]).astype(np.float32)
+    normal: Weights = flat / flat.mean()
+    return normal
 
 
 def _whole(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -217,11 +229,13 @@ def judge(
 
 
 def compare(outcomes: Sequence[Outcome], setting: str) -> dict[str, Interval]:
-    """95% intervals over seeds: each arm, and the gain, paired by seed."""
-    uniform, better = (
-        [one.utility for one in outcomes if (one.setting, one.arm) == (setting, arm)] for arm in ("uniform", "guided")
-    )
-    return {"uniform": interval(uniform), "guided": interval(better), "gain": paired_difference(better, uniform)}
+    """95% intervals over seeds: each arm, and its gain over the uniform one, paired by seed."""
+    arms = list({one.arm: None for one in outcomes if one.setting == setting})
+    utilities = {arm: [one.utility for one in outcomes if (one.setting, one.arm) == (setting, arm)] for arm in arms}
+    gains = {
+        f"gain of {arm}": paired_difference(utilities[arm], utilities["uniform"]) for arm in arms if arm != "uniform"
+    }
+    return {arm: interval(values) for arm, values in utilities.items()} | gains
 
 
 def by_domain(folders: Sequence[Path]) -> dict[str, list[Example]]:
