@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from matplotlib.figure import Figure
 from runs.utility_tuning import by_domain
 
@@ -86,7 +87,7 @@ class Arm:
 def main() -> int:
     args = _parser().parse_args()
     answers = by_domain(args.data)
-    before, after = answers[BEFORE], answers[AFTER]
+    before, after = (shuffled(answers[name]) for name in (BEFORE, AFTER))
     traffic = [*before[: args.num_before], *after[: args.num_after]]
     folder = locate(args.target)
     tokenizer = Tokenizer.load(folder)
@@ -100,6 +101,11 @@ def main() -> int:
     for line in summary([arm.drafter for arm in arms], num_before):
         print(line)
     return 0
+
+
+def shuffled(examples: Sequence[Example]) -> list[Example]:
+    """So that the traffic of a domain is the same from its beginning to its end."""
+    return [examples[place] for place in np.random.default_rng(0).permutation(len(examples))]
 
 
 def arms_of(args: argparse.Namespace, tokenizer: Tokenizer, spare: Sequence[Example], scratch: Path) -> Iterator[Arm]:

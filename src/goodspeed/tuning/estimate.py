@@ -15,7 +15,8 @@ class Estimate:
     num_prompts: int
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ± {self.standard_error:.3f}"
+        error = f" ± {self.standard_error:.3f}" if self.num_prompts > 1 else ""  # one prompt says nothing of others
+        return f"{self.value:.3f}{error}"
 
 
 def ratio_of_sums(observations: Iterable[tuple[Hashable, float, float]]) -> Estimate:
