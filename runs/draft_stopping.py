@@ -29,7 +29,6 @@ def main() -> int:
     args = _parser().parse_args()
     dataset = Dataset.open(args.data)
     answers = answers_of(chosen(list(dataset.examples()), args.num_prompts, args.seed), 0.0, Rule.GREEDY)
-    num_tokens = sum(len(answer.tokens) for answer in answers)
     print(f"{len(answers)} answers of {sum(len(answer.tokens) for answer in answers)} tokens")
     replays = {
         window: [replayer(args, dataset.facts.vocab_size).replay(answers, window, least) for least in SURVIVALS]
