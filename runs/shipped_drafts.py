@@ -22,9 +22,15 @@ from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.asks import asks_of, sampled
 from goodspeed.tuning.collect import Collector, Progress, Report
-from goodspeed.tuning.config import CollectConfig
+from goodspeed.tuning.config import CollectConfig, DistilConfig, StudentConfig
+from goodspeed.tuning.distil import Distiller
 from goodspeed.tuning.generation import Ask
 
+NETS = {
+    "smollm2-draft-12m": StudentConfig(layers=(0, 1), vocabulary=8192),
+    "smollm2-draft-21m": StudentConfig(layers=(0, 1, 28, 29), vocabulary=12288),
+}
+"""Both begin from layers of the target, and learn all but the embedding."""
 HELD_OUT = ("writing", "humanities", "summarization", "math_reasoning")
 """Categories of Spec-Bench that no draft learns from."""
 SPEC_BENCH, GSM8K, HUMANEVAL = "spec_bench_dev.jsonl", "gsm8k_train.jsonl", "humaneval.jsonl.gz"
@@ -44,6 +50,8 @@ class Run:
     work: Path
     threads: int
     streams: int
+    net: str
+    steps: int
 
     def collect_config(self, split: str) -> CollectConfig:
         return CollectConfig(
@@ -56,6 +64,24 @@ class Run:
             target=TargetConfig(threads=self.threads, dtype="bf16"),
         )
 
+    def distil_config(self) -> DistilConfig:
+        return DistilConfig(
+            data=str(self.work / "train"),
+            validation=str(self.work / "validation"),
+            out=str(self.work / self.net),
+            student=NETS[self.net],
+            steps=self.steps,
+            rows=3,
+            decay=self.steps // 4,
+            warmup=100,
+            learning_rate=2e-3,
+            validate_every=100,
+            checkpoint_every=100,
+            threads=self.threads,
+            seed=SEED,
+            dtype="bf16",
+        )
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -64,8 +90,10 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--streams", type=int, default=96)
+    parser.add_argument("--net", choices=NETS, default="smollm2-draft-12m")
+    parser.add_argument("--steps", type=int, default=4000)
     args = parser.parse_args()
-    STEPS[args.step](Run(args.prompts, args.work, args.threads, args.streams))
+    STEPS[args.step](Run(args.prompts, args.work, args.threads, args.streams, args.net, args.steps))
     return 0
 
 
@@ -80,6 +108,13 @@ def collect(run: Run) -> None:
     for split, greedy in asks.items():
         collector = Collector(run.collect_config(split))
         collector.collect(with_sampled(split, greedy, collector), [], report)
+
+
+def distil(run: Run) -> None:
+    """One net, until its steps are done."""
+    distiller = Distiller(run.distil_config())
+    distiller.run(lambda look: print(look, flush=True), lambda _step: None)
+    distiller.export()
 
 
 def with_sampled(split: str, greedy: list[Ask], collector: Collector) -> list[Ask]:
@@ -145,7 +180,7 @@ def reporter() -> Report:
     return report
 
 
-STEPS: Mapping[str, Callable[[Run], None]] = {"collect": collect}
+STEPS: Mapping[str, Callable[[Run], None]] = {"collect": collect, "distil": distil}
 
 if __name__ == "__main__":
     sys.exit(main())

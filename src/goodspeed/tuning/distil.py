@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +37,7 @@ T = TypeVar("T")
 WINDOW = 4
 LARGEST_GRADIENT = 1.0
 CURVE = "curve.csv"
+KEPT = "kept"
 CONFIG = "distil.json"
 MAY_CHANGE = ("steps", "decay", "threads", "patience", "validate_every", "checkpoint_every", "data", "validation")
 
@@ -69,12 +70,15 @@ class Distiller:
         """Raises DataError, CheckpointError, ConfigError; a run that is there must have the same config."""
         self.config = config
         self.folder = Path(config.out)
+        self._objective = LOSSES[config.loss]
         self.target = locate(config.target)
         self._check_config()
         self._device = choose_device(config.device)
         torch.set_num_threads(config.threads or os.cpu_count() or 1)
-        data = self._dataset(config.data)
+        data, before = self._dataset(config.data), load_state(self.folder)
         start = start_of(config.student, self.target, data.examples(), config.seed)
+        if before and KEPT in before[1]:  # data that grew since would choose others
+            start = replace(start, kept=before[1][KEPT])
         trained = ["model.layers.", "model.norm."]
         trained += ["lm_head."] * config.student.train_head + ["model.embed_tokens."] * config.student.train_embedding
         dtype = choose_dtype(config.dtype, self._device)
@@ -84,7 +88,8 @@ class Distiller:
         self._validation = self._cut(self._dataset(config.validation), config.validation_answers)
         self._optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
         self.standing = Standing()
-        self._resume()
+        if before:
+            self._resume(*before)
 
     def run(self, report: Report, on_step: Callable[[int], None]) -> None:
         """Learn until the steps are done or it no longer gets better. Raises DataError if the disk is full."""
@@ -133,7 +138,7 @@ class Distiller:
         share = self.config.likeliest_share
         logprobs = top_logprobs(self.student(rows), self.student.head(), rows.top_places)
         target_probs = rows.top_probs * (rows.top_places >= 0)
-        loss = LOSSES[self.config.loss](logprobs, target_probs)
+        loss = self._objective(logprobs, target_probs)
         return loss if share == 0.0 else (1.0 - share) * loss + share * likeliest(logprobs, target_probs)
 
     @torch.no_grad()
@@ -225,13 +230,12 @@ class Distiller:
             for name, value in self._parameters().items()
             for kind in ("step", "exp_avg", "exp_avg_sq")
         }
-        save_state(self.folder, self.standing, {**self._parameters(), **moments})
+        kept = self.student.kept
+        vocabulary = {} if kept is None else {KEPT: kept}
+        save_state(self.folder, self.standing, {**self._parameters(), **moments, **vocabulary})
 
-    def _resume(self) -> None:
-        found = load_state(self.folder)
-        if found is None:
-            return
-        self.standing, tensors = found
+    def _resume(self, standing: Standing, tensors: Tensors) -> None:
+        self.standing = standing
         self._load_parameters(tensors)
         for name, value in self._parameters().items():
             self._optimizer.state[value] = {

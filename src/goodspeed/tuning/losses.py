@@ -65,7 +65,7 @@ def reverse_kl(logprobs: torch.Tensor, target_probs: torch.Tensor) -> torch.Tens
     """KL(student || target), what is beyond the top k being one token."""
     probs = logprobs.exp() * (target_probs > 0)
     inside = (probs * (logprobs - target_probs.clamp_min(LEAST).log())).sum(-1)
-    rest, target_rest = (1.0 - part.sum(-1).clamp_max(1.0 - LEAST) for part in (probs, target_probs))
+    rest, target_rest = ((1.0 - part.sum(-1)).clamp_min(LEAST) for part in (probs, target_probs))
     return inside + rest * (rest.log() - target_rest.log())
 
 
