@@ -133,8 +133,10 @@ def main() -> None:
     args = _parser().parse_args()
     kept = {"batching": args.batching, "estimator": args.estimator, "eta": args.eta, "budget": args.budget}
     configs = {name: CoreConfig(scheduler=name, **kept) for name in ("fixed", "gradient", "time_aware")}
-    configs["time_aware, late"] = CoreConfig(scheduler="time_aware", binding="late", **kept)
-    configs["time_aware, late_priced"] = CoreConfig(scheduler="time_aware", binding="late_priced", **kept)
+    configs["gradient, late"] = CoreConfig(binding="late", time_price=0.25, overcommit=1.5, **kept)
+    for price in (0.0, 1.0):
+        name = f"time_aware, late, price {price:g}"
+        configs[name] = CoreConfig(scheduler="time_aware", binding="late", time_price=price, **kept)
     logs: dict[str, list[Floats]] = {name: [] for name in (*configs, "best stationary")}  # [cases][seeds, clients]
     for case in cases(args):
         arms = dict(configs)

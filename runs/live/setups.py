@@ -1,10 +1,9 @@
 """The set-ups of the live experiments: who drafts with what, for which users, over which links, under which budget."""
 
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from goodspeed.bench.arms import core_options
 from goodspeed.config import from_mapping
-from goodspeed.errors import ConfigError
 from goodspeed.protocol.link import LinkConfig
 from goodspeed.registry import Registry
 from goodspeed.verifier.core.config import CoreConfig
@@ -33,30 +32,15 @@ class Setup:
     batching: str = "barrier"
 
     def core(self, arm: str, seed: int) -> CoreConfig:
-        """The verifier's, for an arm: a scheduler's name and options, as in `gradient,estimator=paper,beta=0.5`.
-
-        Raises ConfigError for an unknown scheduler or option.
-        """
-        scheduler, *options = arm.split(",")
+        """The verifier's, for an arm (bench.arms). Raises ConfigError for an unknown scheduler or option."""
         ours: dict[str, object] = {
-            "scheduler": scheduler,
             "budget": self.budget,
             "max_proposal": self.budget,
             "batching": self.batching,
             "seed": seed,
         }
-        config: CoreConfig = from_mapping(CoreConfig, ours | dict(_option(option) for option in options))
+        config: CoreConfig = from_mapping(CoreConfig, ours | core_options(arm))
         return config
-
-
-def _option(text: str) -> tuple[str, object]:
-    name, _, value = text.partition("=")
-    if name not in {field.name for field in fields(CoreConfig)}:
-        raise ConfigError(f"an arm has {text!r}, expected option=value with an option of the verifier's core")
-    try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name, value
 
 
 FOUR = (

@@ -14,7 +14,21 @@ from collections.abc import Sequence
 import goodspeed
 from goodspeed.errors import GoodSpeedError
 
-COMMANDS = ("demo", "up", "verifier", "drafter", "bench", "profile", "models", "fluid", "verify_lossless", "tune")
+COMMANDS = (
+    "demo",
+    "up",
+    "verifier",
+    "drafter",
+    "bench",
+    "profile",
+    "models",
+    "fluid",
+    "verify_lossless",
+    "simulate",
+    "sweep",
+    "replay",
+    "tune",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

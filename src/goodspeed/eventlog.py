@@ -4,7 +4,7 @@ It is the interface to replay, dashboard and tuning: whatever a core was told, a
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -21,6 +21,17 @@ class NoEvents:
 
     def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:
         """Does nothing."""
+
+
+class ManyEvents:
+    """Hands every event to several sinks."""
+
+    def __init__(self, sinks: Sequence[EventSink]) -> None:
+        self._sinks = sinks
+
+    def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:
+        for sink in self._sinks:
+            sink.write(event, now, fields)
 
 
 class JsonlEvents:

@@ -1,7 +1,7 @@
 """Replay: a recorded event log is told to a fresh core, which must decide the same."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +35,14 @@ class Difference:
 def replay_log(lines: Iterable[str], begin: Callable[[Event], ReplayedCore]) -> Difference | None:
     """The first difference between the log's decisions and those of a fresh core told the same facts, or None.
 
+    Raises as `decisions` does.
+    """
+    return next((difference for difference in decisions(lines, begin) if difference), None)
+
+
+def decisions(lines: Iterable[str], begin: Callable[[Event], ReplayedCore]) -> Iterator[Difference | None]:
+    """For each event in turn, whether what is decided on it differs from the log; the first difference is the last.
+
     `begin` makes the core from a start event; a log may hold several runs, each of which begins with one. Raises
     ConfigError for a line that is no event.
     """
@@ -47,8 +55,9 @@ def replay_log(lines: Iterable[str], begin: Callable[[Event], ReplayedCore]) -> 
                 continue
             assert core is not None, "the log does not begin with a start event"
             recorded, replayed = core.recorded(event), core.decide(event)
-        except (ValueError, KeyError, AssertionError, msgspec.ValidationError) as error:
+        except (ValueError, KeyError, AssertionError, TypeError, msgspec.ValidationError) as error:
             raise ConfigError(f"line {number} of the event log: {error!r}") from error
         if json.dumps(recorded) != json.dumps(replayed):
-            return Difference(number, recorded, replayed)
-    return None
+            yield Difference(number, recorded, replayed)
+            return
+        yield None

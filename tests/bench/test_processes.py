@@ -31,7 +31,7 @@ with Processes(Path(sys.argv[1])) as processes:
 
 def _toy_spec(name: str = "toy", num_drafters: int = 2) -> ClusterSpec:
     servers = Servers("toy", acceptance_rate=0.8)
-    drafters = alike_drafters(servers, ("maths",), (), num_drafters)
+    drafters = alike_drafters(servers.drafter_flags(), ("maths",), (), num_drafters)
     return ClusterSpec(name, servers.verifier_flags("gradient"), tuple(drafters))
 
 
@@ -117,9 +117,9 @@ def test_unknown_names_are_refused_before_anything_starts(pair: str, scheduler: 
 
 
 def test_drafters_take_domains_and_links_in_turns() -> None:
-    drafters = alike_drafters(Servers("toy", 0.8), ("maths", "travel"), (5.0, 20.0, 80.0), 4)
+    drafters = alike_drafters(Servers("toy", 0.8).drafter_flags(), ("maths", "travel"), (5.0, 20.0, 80.0), 4)
     assert [drafter.domain for drafter in drafters] == ["maths", "travel", "maths", "travel"]
     assert [drafter.rtt_ms for drafter in drafters] == [5.0, 20.0, 80.0, 5.0]
     assert "20.0" in drafters[1].arguments(7700)
     with pytest.raises(ConfigError, match="clients is 0"):
-        alike_drafters(Servers("toy", 0.8), ("maths",), (), 0)
+        alike_drafters(Servers("toy", 0.8).drafter_flags(), ("maths",), (), 0)

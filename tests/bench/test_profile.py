@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodspeed.bench.profile import Grid, TargetBench, profile_draft
+from goodspeed.bench.profile import Grid, TargetBench, profile_draft, profile_opening
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
@@ -44,6 +44,14 @@ def test_draft_engines_say_how_much_they_drafted() -> None:
     assert toy.num_drafted == 4.0
     (lookup,) = profile_draft(HybridDraft([LookupSource()], Calibration()), tuple(range(200)), grid, 2, lambda: None)
     assert lookup.num_drafted == 0.0, "nothing repeats in that text"
+
+
+def test_prompts_are_read_one_at_a_time_and_closed() -> None:
+    engine, told = ToyDraft(0.8), []
+    cells = profile_opening(engine, TEXT, (8, 32), 2, lambda: told.append(1))
+    assert [(cell.streams, cell.tokens) for cell in cells] == [(1, 8), (1, 32)]
+    assert all(cell.median_s > 0.0 for cell in cells)
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("streams", [(), (0,)])

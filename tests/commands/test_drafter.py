@@ -12,9 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from goodspeed.acceptancelog import read_answers
 from goodspeed.cli import main
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.config import TOY
+from goodspeed.drafter.judging import judged_answers
 from goodspeed.drafter.replay import replay
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.protocol.grpc_config import GrpcServerConfig
@@ -60,7 +62,8 @@ async def drafter(folder: Path, address: str, *flags: str) -> AsyncIterator[tupl
 
 async def stop_in_mid_stream(folder: Path) -> None:
     log = folder / "events.jsonl"
-    flags = ("--event-log", str(log), "--grace-s", "0.2", "--grpc.link.rtt-ms", "20")
+    judged = folder / "acceptance.jsonl"
+    flags = ("--event-log", str(log), "--acceptance-log", str(judged), "--grace-s", "0.2", "--grpc.link.rtt-ms", "20")
     async with verifier() as (engine, address), drafter(folder, address, *flags) as (process, url):
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
             whole = await client.post("/v1/chat/completions", json={**CHAT, "max_tokens": 20})
@@ -79,16 +82,47 @@ async def stop_in_mid_stream(folder: Path) -> None:
             await asyncio.sleep(0.01)
         assert engine.num_open == 0
     assert replay(log.read_text().splitlines()) is None
+    answers = read_answers(judged)
+    assert [(answer.finish, answer.num_answer == 20) for answer in answers] == [("LENGTH", True), ("CANCELLED", False)]
+    assert answers == list(judged_answers(log.read_text().splitlines(), answers[0].client))
 
 
 def test_stopped_drafter_ends_its_streams_and_its_log_replays(tmp_path: Path) -> None:
     asyncio.run(asyncio.wait_for(stop_in_mid_stream(tmp_path), 60))
 
 
+async def spread_over_two(folder: Path) -> None:
+    log = folder / "events.jsonl"
+    async with verifier() as (_, first), verifier() as (_, second):
+        flags = ("--verifiers", first, second, "--routing", "round_robin", "--event-log", str(log))
+        async with drafter(folder, first, *flags) as (process, url):
+            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+                for _ in range(1000):
+                    metrics = (await client.get("/metrics")).text
+                    if all(
+                        f'goodspeed_drafter_verifier_up{{verifier="{one}"}} 1.0' in metrics for one in (first, second)
+                    ):
+                        break
+                    await asyncio.sleep(0.01)
+                for _ in range(4):
+                    await client.post("/v1/chat/completions", json={**CHAT, "max_tokens": 20})
+                metrics = (await client.get("/metrics")).text
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    for one in (first, second):
+        assert f'goodspeed_drafter_verifier_committed_tokens_total{{verifier="{one}"}} 40.0' in metrics
+    assert replay(log.read_text().splitlines()) is None
+
+
+def test_routing_spreads_answers_over_the_verifiers(tmp_path: Path) -> None:
+    asyncio.run(asyncio.wait_for(spread_over_two(tmp_path), 60))
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--verifiers", "nowhere"], "expected host:port"),
+        (["--verifiers", "a:1", "--routing", "jsp"], "did you mean 'jsq'"),
         (["--verifiers", "a:1", "--window.policy", "fixt"], "did you mean 'fixed'"),
         (["--draft.engine", "toy", "--draft.acceptance-rate", "2"], "expected 0 to 1"),
         (["--tokenizer", "no-such-model"], "unknown model 'no-such-model'"),

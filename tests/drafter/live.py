@@ -68,11 +68,24 @@ async def drafter_at(
     link: LinkConfig | None = None,
     meet_s: float = 10.0,
 ) -> AsyncIterator[DrafterServer]:
-    """A running drafter that dials these verifiers; it has met the first."""
-    core = DrafterCore(replace(config or CoreConfig(), num_verifiers=len(verifiers)), np.random.default_rng(0))
+    """A running drafter that dials these verifiers; it has met one."""
     known = [Verifier(f"v{i}", verifier.transport.connector(link)) for i, verifier in enumerate(verifiers)]
     hello = Hello(PROTOCOL_VERSION, "drafter", verifiers[0].fingerprint)
-    server = DrafterServer(core, drafting or InlineDrafting(ToyDraft(0.7)), hello, known)
+    async with running_drafter(known, hello, config or CoreConfig(), drafting, meet_s) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def running_drafter(
+    verifiers: Sequence[Verifier],
+    hello: Hello,
+    config: CoreConfig,
+    drafting: Drafting | None = None,
+    meet_s: float = 10.0,
+) -> AsyncIterator[DrafterServer]:
+    """A running drafter that dials wherever these say; it has met one."""
+    core = DrafterCore(replace(config, num_verifiers=len(verifiers)), np.random.default_rng(0))
+    server = DrafterServer(core, drafting or InlineDrafting(ToyDraft(0.7)), hello, verifiers)
     running = asyncio.create_task(server.run())
     try:
         await server.meet(meet_s)

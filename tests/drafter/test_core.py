@@ -190,8 +190,9 @@ def test_pauses_between_dials_grow_to_the_longest() -> None:
     drafter.cut()
     dials: list[float] = []
     for _ in range(4000):
-        if not dials or dials[-1] != drafter.core.next_dial.at:
-            dials.append(drafter.core.next_dial.at)
+        dial = drafter.core.dials[0]
+        if not dials or dials[-1] != dial.at:
+            dials.append(dial.at)
         world.run(0.01)
     pauses = [after - before for before, after in itertools.pairwise(dials)]
     assert pauses[0] < 0.1
@@ -334,5 +335,5 @@ def test_round_trip_is_measured_without_queue_and_verification() -> None:
     drafter.latency_s = lambda: 0.04
     drafter.open(REQUEST)
     world.run(60)
-    assert drafter.core.estimates.rtt_s.get() == pytest.approx(0.08, abs=0.002)
-    assert drafter.core.estimates.verify_s.get() == pytest.approx(0.01, abs=0.001)
+    assert drafter.core.links[0].rtt_s.get() == pytest.approx(0.08, abs=0.002)
+    assert drafter.core.links[0].verify_s.get() == pytest.approx(0.01, abs=0.001)

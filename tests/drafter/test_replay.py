@@ -68,9 +68,9 @@ def test_first_difference_is_found(event: str) -> None:
     if event == "drafts":
         changed["work"]["requests"] = [{"stream": 99, "max_tokens": 1, "min_survival": 0.5}]
     elif event == "link_lost":
-        changed["dial"]["at"] += 1e-9
+        changed["dials"][0]["at"] += 1e-9
     else:
-        changed["decision"]["hang_up"] = "planted"
+        changed["decision"]["hang_ups"] = [[0, "planted"]]
     lines[at] = json.dumps(changed)
     difference = replay(lines)
     assert difference is not None

@@ -4,6 +4,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -61,13 +62,14 @@ class World:
 
 
 class VirtualVerifier:
-    """A verifier's core with a toy target; `is_deaf` makes it swallow what it is told."""
+    """A verifier's core with a toy target, a step of 10 ms; `is_deaf` makes it swallow what it is told."""
 
     def __init__(self, world: World, config: VerifierConfig | None = None, engine: ToyTarget | None = None) -> None:
         self.engine = engine or ToyTarget(toy_info())
         self.core = VerifierCore(config or VerifierConfig(), self.engine.info)
         self.is_alive = True
         self.is_deaf = False
+        self.step_s = 0.01
         self._world = world
         self._handlers: dict[int, Callable[[Message], None]] = {}
         self._conns = itertools.count(1)
@@ -103,7 +105,7 @@ class VirtualVerifier:
             return
         self._is_stepping = True
         started = self._world.now
-        self._world.after(0.01, lambda: self._on_stepped(batch, started))
+        self._world.after(self.step_s, lambda: self._on_stepped(batch, started))
 
     def _on_time(self) -> None:
         if self.is_alive:
@@ -152,7 +154,8 @@ class VirtualDrafter:
         self.drafting_s = 0.001
         self._world = world
         self._verifiers = verifiers
-        self._link: tuple[VirtualVerifier, int] | None = None
+        self._conns: dict[int, int] = {}  # by verifier
+        self._dialled: set[int] = set()
         self._wake_at: float | None = None
         self._arrival = 0.0  # of what was sent last, in each direction: nothing overtakes anything
         self._dial()
@@ -166,52 +169,59 @@ class VirtualDrafter:
     def cancel(self, key: int) -> None:
         self._do(self.core.cancel(key, self._world.now))
 
-    def cut(self, reason: str = "cut") -> None:
-        """The link is gone, with whatever is on its way."""
-        if self._link:
-            (verifier, conn), self._link = self._link, None
-            verifier.disconnect(conn)
-            self._do(self.core.on_link_lost(reason, self._world.now))
-            self._dial()
+    def cut(self, reason: str = "cut", verifier: int | None = None) -> None:
+        """The link to the verifier (None: every link) is gone, with whatever is on its way."""
+        for index in list(self._conns) if verifier is None else [verifier]:
+            if index in self._conns:
+                self._verifiers[index].disconnect(self._conns.pop(index))
+                self._on_lost(index, reason)
 
-    def receive(self, message: FromVerifier) -> None:
+    def receive(self, message: FromVerifier, verifier: int = 0) -> None:
         """As if the verifier had said it."""
-        self._do(self.core.on_message(message, self._world.now))
+        self._do(self.core.on_message(verifier, message, self._world.now))
 
     def _dial(self) -> None:
-        dial = self.core.next_dial
-        self._world.after(dial.at - self._world.now, lambda: self._connect(self._verifiers[dial.verifier]))
+        for dial in self.core.dials:
+            if dial.verifier not in self._dialled:
+                self._dialled.add(dial.verifier)
+                self._world.after(dial.at - self._world.now, partial(self._connect, dial.verifier))
 
-    def _connect(self, verifier: VirtualVerifier) -> None:
+    def _on_lost(self, index: int, reason: str) -> None:
+        self._dialled.remove(index)
+        self._do(self.core.on_link_lost(index, reason, self._world.now))
+        self._dial()
+
+    def _connect(self, index: int) -> None:
+        verifier = self._verifiers[index]
         if not verifier.is_alive:
-            self._do(self.core.on_link_lost("nobody answers", self._world.now))
-            self._dial()
+            self._on_lost(index, "nobody answers")
             return
-        link = verifier, verifier.connect(lambda message: self._travel(link, lambda: self._on_message(message)))
-        self._link = link
-        verifier.tell(link[1], Hello(PROTOCOL_VERSION, "drafter", "toy"))
+        conn = verifier.connect(lambda message: self._travel(index, conn, lambda: self._on_message(index, message)))
+        self._conns[index] = conn
+        verifier.tell(conn, Hello(PROTOCOL_VERSION, "drafter", "toy"))
 
-    def _travel(self, link: tuple[VirtualVerifier, int], arrive: Callable[[], None]) -> None:
+    def _travel(self, index: int, conn: int, arrive: Callable[[], None]) -> None:
         """Unless the link is cut on the way."""
         self._arrival = max(self._arrival, self._world.now + self.latency_s())
-        self._world.after(self._arrival - self._world.now, lambda: arrive() if self._link == link else None)
+        delay_s = self._arrival - self._world.now
+        self._world.after(delay_s, lambda: arrive() if self._conns.get(index) == conn else None)
 
-    def _on_message(self, message: Message) -> None:
+    def _on_message(self, index: int, message: Message) -> None:
         if isinstance(message, Welcome):
-            self._do(self.core.on_link_up(message, self._world.now))
+            self._do(self.core.on_link_up(index, message, self._world.now))
         else:
             assert isinstance(message, FromVerifier)
-            self._do(self.core.on_message(message, self._world.now))
+            self._do(self.core.on_message(index, message, self._world.now))
         if isinstance(message, Refused) or (isinstance(message, Error) and message.stream is None):
-            self.cut(message.reason)
+            self.cut(message.reason, index)
 
     def _do(self, decision: Decision) -> None:
-        for message in decision.messages:
-            self._send(message)
+        for verifier, message in decision.messages:
+            self._send(verifier, message)
         for news in decision.news:
             self._hear(news)
-        if decision.hang_up:
-            self.cut(decision.hang_up)
+        for verifier, reason in decision.hang_ups:
+            self.cut(reason, verifier)
         if work := self.core.next_drafts():
             self._world.after(self.drafting_s, lambda: self._draft(work))
         wake_at = self.core.wake_at()
@@ -223,11 +233,11 @@ class VirtualDrafter:
         self._wake_at = None
         self._do(self.core.on_time(self._world.now))
 
-    def _send(self, message: FromDrafter) -> None:
+    def _send(self, index: int, message: FromDrafter) -> None:
         self.sent.append(message)
-        assert self._link is not None, f"{message} without a link"
-        verifier, conn = self._link
-        self._travel(self._link, lambda: verifier.tell(conn, message))
+        assert index in self._conns, f"{message} without a link"
+        verifier, conn = self._verifiers[index], self._conns[index]
+        self._travel(index, conn, lambda: verifier.tell(conn, message))
 
     def _hear(self, news: Committed | Failed) -> None:
         heard = self.heard[news.stream]

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from goodspeed.scheduling.late_binding import BINDINGS, Bid, Binding, arrival_lengths, late_lengths, priced_lengths
+from goodspeed.scheduling.late_binding import BINDINGS, Bid, arrival_lengths, late_lengths
 
 SURE, UNSURE = Bid(1.0, (0.9, 0.8, 0.7)), Bid(1.0, (0.5, 0.2, 0.1))
 
@@ -24,20 +24,19 @@ def test_late_a_poor_clients_tokens_are_worth_more() -> None:
 
 def test_within_the_budget_nothing_is_cut_unless_it_costs_more_than_it_brings() -> None:
     assert late_lengths([UNSURE, SURE], 6) == [3, 3]
-    assert priced_lengths([Bid(1.0, UNSURE.survival, price=0.3), SURE], 6) == [1, 3]
+    assert late_lengths([Bid(1.0, UNSURE.survival, price=0.3), SURE], 6) == [1, 3]
 
 
-@pytest.mark.parametrize("binding", [late_lengths, priced_lengths])
-def test_no_other_lengths_have_more_value(binding: Binding) -> None:
+@pytest.mark.parametrize("dearest", [0.0, 0.5])
+def test_no_other_lengths_have_more_value(dearest: float) -> None:
     """Brute force over 200 random cases."""
     rng = np.random.default_rng(1)
     for _ in range(200):
-        is_priced = binding is priced_lengths
         bids = [
             Bid(
                 float(rng.uniform(0.1, 2.0)),
                 tuple(np.cumprod(rng.uniform(0.3, 1.0, int(rng.integers(0, 5)))).tolist()),
-                float(rng.uniform(0.0, 0.5)) if is_priced else 0.0,
+                float(rng.uniform(0.0, dearest)),
             )
             for _ in range(3)
         ]
@@ -49,7 +48,7 @@ def test_no_other_lengths_have_more_value(binding: Binding) -> None:
 
         options = itertools.product(*(range(len(bid.survival) + 1) for bid in bids))
         best = max(value(lengths) for lengths in options if sum(lengths) <= budget)
-        found = tuple(binding(bids, budget))
+        found = tuple(late_lengths(bids, budget))
         assert sum(found) <= budget
         assert value(found) == pytest.approx(best)
 

@@ -59,10 +59,11 @@ def test_recorded_run_replays_identically(scheduler: str) -> None:
     assert replay(lines) is None
 
 
-@pytest.mark.parametrize("binding", ["late", "late_priced"])
-def test_late_binding_and_rights_replay_identically(binding: str) -> None:
+@pytest.mark.parametrize("time_price", [0.0, 1.0])
+def test_late_binding_and_rights_replay_identically(time_price: float) -> None:
     clients = (ClientConfig("drafter 1", weight=3.0, floor=2), ClientConfig("", cap=9))
-    config = CoreConfig(scheduler="time_aware", budget=6, overcommit=3.0, binding=binding, clients=clients)
+    rights = CoreConfig(scheduler="time_aware", budget=6, overcommit=3.0, clients=clients)
+    config = replace(rights, binding="late", time_price=time_price)
     assert replay(recorded_run("time_aware", config)) is None
 
 

@@ -1,12 +1,16 @@
 """Every registered window policy keeps the seam's contract; each does what it is there for."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.errors import ConfigError
+from goodspeed.windows.analytic import AnalyticWindow
 from goodspeed.windows.base import Window, WindowView
 from goodspeed.windows.policies import WINDOWS, WindowConfig, window_policy
+from goodspeed.windows.threshold import ThresholdConfig
 
 views = st.builds(
     WindowView,
@@ -15,6 +19,9 @@ views = st.builds(
     rtt_s=st.floats(0, 10),
     drafting_s_per_token=st.floats(0, 1),
     verify_s=st.floats(0, 10),
+    queue_s=st.floats(0, 10),
+    acceptance_rate=st.floats(0, 1),
+    last_acceptance=st.none() | st.floats(0, 1),
 )
 
 
@@ -48,3 +55,62 @@ def test_unknown_policy_names_the_nearest_one() -> None:
 def test_values_out_of_range_are_named(max_tokens: int, min_survival: float) -> None:
     with pytest.raises(ConfigError, match="expected 0"):
         WindowConfig("fixed", max_tokens, min_survival)
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "length"), [(None, 4), (0.0, 2), (0.25, 2), (0.26, 4), (0.59, 4), (0.6, 8), (1.0, 8)]
+)
+def test_threshold_window_follows_the_last_round(acceptance: float | None, length: int) -> None:
+    policy = window_policy(WindowConfig("threshold", 16))
+    assert policy.next_window(replace(VIEW, grant=16, last_acceptance=acceptance)) == Window(length)
+
+
+@pytest.mark.parametrize("wrong", [{"low": 0.7}, {"high": 1.1}, {"small": 5}, {"large": 3}, {"small": -1}])
+def test_thresholds_out_of_order_are_named(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="expected 0 <= "):
+        ThresholdConfig(**wrong)
+
+
+def analytic(view: WindowView, max_tokens: int = 64) -> int:
+    return AnalyticWindow(max_tokens).next_window(view).max_tokens
+
+
+FAR = WindowView(64, 0.5, rtt_s=0.05, drafting_s_per_token=0.005, verify_s=0.02, queue_s=0.01, acceptance_rate=0.8)
+
+
+@given(
+    view=st.builds(
+        WindowView,
+        grant=st.integers(1, 40),
+        recent_acceptance=st.just(0.5),
+        rtt_s=st.floats(0.001, 0.5),
+        drafting_s_per_token=st.floats(0.0001, 0.05),
+        verify_s=st.floats(0.001, 0.1),
+        queue_s=st.floats(0, 0.1),
+        acceptance_rate=st.floats(0, 0.99),
+    )
+)
+def test_analytic_window_is_the_best_of_all_lengths(view: WindowView) -> None:
+    def speed(length: int) -> float:  # in closed form: Leviathan et al. 2023, equation 1
+        tokens = (1 - view.acceptance_rate ** (length + 1)) / (1 - view.acceptance_rate)
+        return tokens / (view.rtt_s + view.queue_s + view.verify_s + length * view.drafting_s_per_token)
+
+    best = max(speed(length) for length in range(1, view.grant + 1))
+    assert speed(analytic(view)) == pytest.approx(best, rel=1e-9)
+
+
+def test_analytic_window_grows_with_the_round_trip_and_with_acceptance() -> None:
+    by_rtt = [analytic(replace(FAR, rtt_s=rtt_s)) for rtt_s in (0.0, 0.02, 0.1, 0.5)]
+    by_acceptance = [analytic(replace(FAR, acceptance_rate=rate)) for rate in (0.1, 0.5, 0.8, 0.95)]
+    assert by_rtt == sorted(set(by_rtt))
+    assert by_acceptance == sorted(set(by_acceptance))
+
+
+def test_analytic_window_shrinks_where_drafting_is_slow() -> None:
+    by_drafting = [analytic(replace(FAR, drafting_s_per_token=slow)) for slow in (0.001, 0.005, 0.02, 0.5)]
+    assert by_drafting == sorted(set(by_drafting), reverse=True)
+    assert by_drafting[-1] == 1  # it goes on measuring
+
+
+def test_analytic_window_of_a_drafter_that_has_measured_nothing_is_one_token() -> None:
+    assert analytic(WindowView(8, 1.0, 0.0, 0.0, 0.0)) == 1

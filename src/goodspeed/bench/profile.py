@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from goodspeed.bench.cell import Cell
 from goodspeed.bench.stats import quantile
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import DraftEngine, DraftRequest, Prefill, StreamKey, StreamSpec, TargetEngine, Verify
@@ -47,20 +48,6 @@ class Grid:
     def points(self) -> list[Point]:
         """Streams vary slowest, context fastest."""
         return [Point(*values) for values in itertools.product(self.streams, self.tokens, self.context)]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What was measured at a point; seconds of a whole step."""
-
-    streams: int
-    tokens: int
-    context: int
-    median_s: float
-    min_s: float
-    p90_s: float
-    num_drafted: float | None = None
-    """Draft engines: tokens that came, per stream and step, of those asked for."""
 
 
 class TargetBench:
@@ -134,6 +121,15 @@ def profile_draft(engine: DraftEngine, text: Sequence[int], grid: Grid, repeats:
     return list(_cells(lambda point: _draft_cell(engine, keys, text, point, num_steps), grid, on_cell))
 
 
+def profile_opening(
+    engine: DraftEngine, text: Sequence[int], lengths: Sequence[int], repeats: int, on_cell: OnCell
+) -> list[Cell]:
+    """Reading prompts of so many tokens, one at a time, with a draft engine. Raises ConfigError."""
+    keys, num_steps = itertools.count(), _num_steps(repeats)
+    prompts = Grid((1,), tuple(lengths), (1,))
+    return list(_cells(lambda point: _opening_cell(engine, keys, text, point, num_steps), prompts, on_cell))
+
+
 def _cells(measure: Callable[[Point], Cell | None], grid: Grid, on_cell: OnCell) -> Iterator[Cell]:
     for point in grid.points():
         cell = measure(point)
@@ -160,6 +156,19 @@ def _draft_cell(
     for stream in streams:
         engine.close(stream)
     return _cell(point, steps_s, num_drafted / (len(steps_s) * point.streams))
+
+
+def _opening_cell(
+    engine: DraftEngine, keys: Iterator[StreamKey], text: Sequence[int], point: Point, num_steps: int
+) -> Cell:
+    steps_s = []
+    for step in range(num_steps):
+        stream, prompt = next(keys), _piece(text, step, point.tokens)
+        began = time.perf_counter()
+        engine.open(stream, prompt, Sampling())
+        steps_s.append(time.perf_counter() - began)
+        engine.close(stream)
+    return _cell(point, steps_s)
 
 
 def _cell(point: Point, steps_s: Sequence[float], num_drafted: float | None = None) -> Cell:

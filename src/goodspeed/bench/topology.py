@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from goodspeed.bench.arms import core_flags, draft_flags
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
-from goodspeed.scheduling.policies import SCHEDULERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,20 @@ class Servers:
     verifier_config: str = ""  # TOML file
     drafter_config: str = ""  # TOML file
 
-    def verifier_flags(self, scheduler: str) -> tuple[str, ...]:
-        """Raises ConfigError for an unknown pair or scheduler."""
-        SCHEDULERS[scheduler]
+    def verifier_flags(self, arm: str) -> tuple[str, ...]:
+        """Raises ConfigError for an unknown pair, scheduler or option."""
         flags = PAIRS[self.pair](self.acceptance_rate).verifier
-        return (*_config(self.verifier_config), *flags, "--core.scheduler", scheduler)
+        return (*_config(self.verifier_config), *flags, *core_flags(arm))
 
-    def drafter_flags(self) -> tuple[str, ...]:
-        """Raises ConfigError for an unknown pair."""
-        return (*_config(self.drafter_config), *PAIRS[self.pair](self.acceptance_rate).drafter)
+    def drafter_flags(self, drafts: str = "") -> tuple[str, ...]:
+        """With `drafts` (bench.arms), if given, instead of the pair's. Raises ConfigError for an unknown name."""
+        flags = PAIRS[self.pair](self.acceptance_rate).drafter
+        return (*_config(self.drafter_config), *flags, *(draft_flags(drafts) if drafts else ()))
 
 
-def alike_drafters(servers: Servers, domains: Sequence[str], rtts_ms: Sequence[float], num: int) -> list[DrafterSpec]:
+def alike_drafters(
+    flags: tuple[str, ...], domains: Sequence[str], rtts_ms: Sequence[float], num: int
+) -> list[DrafterSpec]:
     """So many drafters that differ in domain and link only, in turns. Raises ConfigError for less than one."""
     if num < 1:
         raise ConfigError(f"clients is {num}, expected at least 1")
@@ -72,7 +74,7 @@ def alike_drafters(servers: Servers, domains: Sequence[str], rtts_ms: Sequence[f
         DrafterSpec(
             name=f"client{number}",
             domain=domains[number % len(domains)],
-            flags=servers.drafter_flags(),
+            flags=flags,
             rtt_ms=rtts_ms[number % len(rtts_ms)] if rtts_ms else 0.0,
         )
         for number in range(num)

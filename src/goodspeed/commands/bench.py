@@ -51,7 +51,13 @@ class BenchConfig:
     clients: int = option(4, "drafters of a cluster, each with one client")
     pair: str = option("smollm2", f"target and draft of a cluster: {', '.join(PAIRS)}")
     acceptance: float = option(0.8, "shaped and toy pairs: share of draft tokens that the target accepts")
-    scheduler: tuple[str, ...] = option(("gradient",), f"one cluster for each: {', '.join(SCHEDULERS)}, or all")
+    scheduler: tuple[str, ...] = option(
+        ("gradient",),
+        f"one cluster for each: {', '.join(SCHEDULERS)}, with options of the verifier's core behind commas; or all",
+    )
+    drafts: tuple[str, ...] = option(
+        (), "one cluster for each, with every scheduler: draft engines with options behind commas (default: the pair's)"
+    )
     rtt_ms: tuple[float, ...] = option((), "emulated round trips of the drafters' links, in turns; none: no emulation")
     baseline: bool = option(True, "measure the target alone too, in fused mode on the same engine")
     prompts: tuple[str, ...] = option(DOMAINS, "domains or JSONL files, in turns over the clients")
@@ -123,9 +129,15 @@ def _bench_clusters(config: BenchConfig) -> Report:
 
 def _cluster_specs(config: BenchConfig) -> list[ClusterSpec]:
     servers = Servers(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
-    drafters = tuple(alike_drafters(servers, config.prompts, config.rtt_ms, config.clients))
     names = SCHEDULERS if "all" in config.scheduler else dict.fromkeys(config.scheduler)
-    return [ClusterSpec(name, servers.verifier_flags(name), drafters) for name in names]
+    specs = []
+    for drafts in dict.fromkeys(config.drafts or ("",)):
+        flags = servers.drafter_flags(drafts)
+        drafters = tuple(alike_drafters(flags, config.prompts, config.rtt_ms, config.clients))
+        for name in names:
+            arm = f"{name} with {drafts}" if drafts else name
+            specs.append(ClusterSpec(arm, servers.verifier_flags(name), drafters))
+    return specs
 
 
 def _experiment(config: BenchConfig, sources: Mapping[str, str]) -> Experiment:

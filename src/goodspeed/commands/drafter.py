@@ -17,10 +17,11 @@ from goodspeed.drafter.drafting import Drafting
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import Service
 from goodspeed.drafter.http.serving import WebServer, listen
+from goodspeed.drafter.judging import AcceptanceEvents
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.slot import DraftSlot
 from goodspeed.drafter.traffic import RecordingDrafting, TrafficFile
-from goodspeed.eventlog import JsonlEvents
+from goodspeed.eventlog import EventSink, JsonlEvents, ManyEvents
 from goodspeed.logs import set_up_logging
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "drafter",
         help="one draft server with an OpenAI-compatible API",
         description="Answer OpenAI requests by drafting for a verification server, until SIGTERM or Ctrl-C.",
-        epilog="example: goodspeed drafter --verifiers 10.0.0.5:7700 10.0.0.6:7700 --port 8000 --draft.engine hybrid",
+        epilog="example: goodspeed drafter --verifiers 10.0.0.5:7700 10.0.0.6:7700 --routing jsq --draft.engine hybrid",
     )
     add_flags(parser, DrafterConfig)
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the port there, as JSON, once it serves")
@@ -48,9 +49,7 @@ def _run(args: argparse.Namespace) -> int:
     tokenizer = load_tokenizer(config.tokenizer_model)
     slot = DraftSlot(config.draft, tokenizer)
     with ExitStack() as stack:
-        events = JsonlEvents(Path(config.event_log)) if config.event_log else None
-        if events:
-            stack.callback(events.close)
+        events = _event_sink(config, stack)
         stack.callback(slot.keep_memory)
         listener = stack.enter_context(listen(config.host, config.port))
 
@@ -69,6 +68,18 @@ def _run(args: argparse.Namespace) -> int:
 def _recorded(config: DrafterConfig, drafting: Drafting) -> Drafting:
     """Raises ConfigError if traffic is to be recorded and cannot be."""
     return RecordingDrafting(drafting, TrafficFile(Path(config.record), config.drafter)) if config.record else drafting
+
+
+def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:
+    """Whatever logs the config asks for; the stack closes them."""
+    sinks: list[JsonlEvents | AcceptanceEvents] = []
+    if config.event_log:
+        sinks.append(JsonlEvents(Path(config.event_log)))
+    if config.acceptance_log:
+        sinks.append(AcceptanceEvents(config.drafter, Path(config.acceptance_log)))
+    for sink in sinks:
+        stack.callback(sink.close)
+    return ManyEvents(sinks) if sinks else None
 
 
 async def _serve(server: DrafterServer, web: WebServer, grace_s: float, ready_file: Path | None) -> None:

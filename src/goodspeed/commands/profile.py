@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from goodspeed.bench.cell import Cell
 from goodspeed.bench.machine import Machine, this_machine
-from goodspeed.bench.profile import Cell, Grid, TargetBench, profile_draft
+from goodspeed.bench.profile import Grid, TargetBench, profile_draft, profile_opening
 from goodspeed.bench.prompts import DOMAINS, load_prompts
 from goodspeed.config import add_flags, from_args, option, table
 from goodspeed.engine.base import TargetEngine
@@ -25,7 +26,7 @@ from goodspeed.verifier.engines import target_engine
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class ProfileConfig:
     streams: tuple[int, ...] = option((1, 2, 4, 8), "streams in a step")
     tokens: tuple[int, ...] = option((1, 2, 4, 8), "tokens per stream: the draft and one more, or tokens to draft")
     context: tuple[int, ...] = option((64, 256, 1024), "tokens before the first step that is measured")
-    prefill: tuple[int, ...] = option((32, 128, 512), "prompt tokens in a prefill step of one stream")
+    prefill: tuple[int, ...] = option((32, 128, 512), "prompt tokens in a prefill step of one stream, and of drafts")
     repeats: int = option(7, "steps measured at each point, after two to warm up")
     json: str = option("", "file for the tables; - is standard output")
 
@@ -56,6 +57,7 @@ class Profile:
     verify: list[Cell]
     prefill: list[Cell]
     drafting: list[Cell]
+    opening: list[Cell]
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -64,7 +66,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "profile",
         help="latency tables of engines",
         description="Measure what a step of the target engine costs by streams, tokens and context, what a prefill "
-        "step costs, and what a round of the draft engine costs. Nothing else should run meanwhile.",
+        "step costs, and what a round of the draft engine and a prompt cost. Nothing else should run meanwhile.",
         epilog="example: goodspeed profile --streams 1 4 8 --tokens 1 8 --context 256 --json steps.json",
     )
     add_flags(parser, ProfileConfig)
@@ -90,7 +92,7 @@ def _measure(config: ProfileConfig, target: TargetEngine) -> Profile:
     drafts = draft_engine(config.draft, target.info.vocab_size)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring", total=2 * len(grid.points()) + len(prompts.points()))
+        task = progress.add_task("measuring", total=2 * (len(grid.points()) + len(prompts.points())))
 
         def on_cell() -> None:
             progress.advance(task)
@@ -105,6 +107,7 @@ def _measure(config: ProfileConfig, target: TargetEngine) -> Profile:
             verify=bench.verify(grid, on_cell),
             prefill=bench.prefill(prompts, on_cell),
             drafting=profile_draft(drafts, _text(), grid, config.repeats, on_cell),
+            opening=profile_opening(drafts, _text(), config.prefill, config.repeats, on_cell),
         )
 
 
@@ -119,6 +122,7 @@ def _show(profile: Profile, console: Console) -> None:
         (f"verification step of {profile.model}", profile.verify),
         (f"prefill step of {profile.model}", profile.prefill),
         (f"round of the draft engine {profile.draft.engine}", profile.drafting),
+        (f"a prompt read by the draft engine {profile.draft.engine}", profile.opening),
     ):
         console.print(_table(title, cells))
 

@@ -81,7 +81,7 @@ def _serve(config: UpConfig, is_json: bool) -> None:
 
 def _spec(config: UpConfig) -> ClusterSpec:
     servers = Servers(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
-    drafters = tuple(alike_drafters(servers, DOMAINS, config.rtt_ms, config.clients))
+    drafters = tuple(alike_drafters(servers.drafter_flags(), DOMAINS, config.rtt_ms, config.clients))
     return ClusterSpec("up", servers.verifier_flags(config.scheduler), drafters)
 
 

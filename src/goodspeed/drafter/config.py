@@ -9,6 +9,7 @@ from goodspeed.drafter.core.config import CoreConfig, RetryConfig
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.grpc_config import GrpcClientConfig
+from goodspeed.routing.policies import ROUTINGS
 from goodspeed.windows.policies import WindowConfig
 
 TOY = "toy"
@@ -22,7 +23,8 @@ class DrafterConfig:
     name: str = option(
         "", "what verifiers share their budget by; of two with one name the later wins (default: host-pid)"
     )
-    verifiers: tuple[str, ...] = option(("127.0.0.1:7700",), "verifiers, host:port; the next is tried when one is lost")
+    verifiers: tuple[str, ...] = option(("127.0.0.1:7700",), "verifiers, host:port")
+    routing: str = option("failover", f"which verifier a new answer goes to: {', '.join(ROUTINGS)}")
     host: str = option("127.0.0.1", "address of the HTTP API; 0.0.0.0 for every interface (then use an API key)")
     port: int = option(8000, "port of the HTTP API; 0 = any free one")
     api_key: str = option("", "what users must bring as their OpenAI API key; empty: everybody may ask")
@@ -39,6 +41,7 @@ class DrafterConfig:
         "", "JSONL file to which prompts, answers and rejected proposals go, for `goodspeed tune`: what users wrote"
     )
     event_log: str = option("", "JSONL file to which every fact and decision is appended")
+    acceptance_log: str = option("", "JSONL file to which is appended, for every answer, which draft tokens were right")
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     def __post_init__(self) -> None:
@@ -48,6 +51,7 @@ class DrafterConfig:
             host, _, port = address.rpartition(":")
             if not host or not port.isdecimal():
                 raise ConfigError(f"verifiers has {address!r}, expected host:port")
+        ROUTINGS[self.routing]
         if self.max_tokens < 1:
             raise ConfigError(f"max_tokens is {self.max_tokens}, expected 1 or more")
         if self.grace_s < 0.0:
@@ -56,7 +60,7 @@ class DrafterConfig:
     @property
     def core(self) -> CoreConfig:
         """The core's part."""
-        return CoreConfig(len(self.verifiers), self.window, self.retry)
+        return CoreConfig(len(self.verifiers), self.window, self.retry, self.routing)
 
     @property
     def drafter(self) -> str:

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from goodspeed.drafter.core.decision import Began, DraftWork, Note, WentOn
+from goodspeed.drafter.core.decision import DraftWork
+from goodspeed.drafter.notes import tell
 from goodspeed.engine.base import Draft, DraftEngine
 
 log = logging.getLogger(__name__)
@@ -90,14 +91,3 @@ class _Worker:
                 log.exception("the draft engine has failed; from now on nothing is drafted")
                 self._engine = None
         return [Draft((), ()) for _ in work.requests]
-
-
-def tell(engine: DraftEngine, notes: Sequence[Note]) -> None:
-    """Have the engine hear the notes, in order."""
-    for note in notes:
-        if isinstance(note, WentOn):
-            engine.commit(note.stream, note.tokens)
-        elif isinstance(note, Began):
-            engine.open(note.stream, note.tokens, note.sampling)
-        else:
-            engine.close(note.stream)

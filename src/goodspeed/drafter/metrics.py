@@ -1,12 +1,15 @@
 """What a drafter shows to Prometheus."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import prometheus_client
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from goodspeed.drafter.core.decision import Committed
+from goodspeed.drafter.core.link import Link
 from goodspeed.protocol.transport import Traffic
 
 SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -28,6 +31,7 @@ class DrafterMetrics:
         self._grant = self._gauge("grant", "draft tokens granted by the last verdict")
         self._drafting = self._histogram("drafting_seconds", "drafting one proposal")
         self._rtt = self._histogram("rtt_seconds", "from proposal to verdict, less queue and verification")
+        self._by_verifier: Counter[int] = Counter()  # committed tokens
 
     def watch(self, traffic: Callable[[], Traffic], num_streams: Callable[[], int]) -> None:
         """Show also what is read only when somebody looks."""
@@ -38,10 +42,15 @@ class DrafterMetrics:
         """Show which draft engine drafts, and how often it was exchanged."""
         self.registry.register(_Draft(draft))
 
+    def watch_links(self, addresses: Sequence[str], links: Iterable[Link]) -> None:
+        """Show the verifiers, too."""
+        self.registry.register(_Links(addresses, links, self._by_verifier))
+
     def observe(self, committed: Committed) -> None:
         """One more round of some stream."""
         measured = committed.round
         self.num_committed += len(committed.tokens)
+        self._by_verifier[committed.verifier] += len(committed.tokens)
         self._num_proposed += measured.num_proposed
         self._num_accepted += measured.num_accepted
         self._rounds.inc()
@@ -55,8 +64,8 @@ class DrafterMetrics:
         if measured.rtt_s is not None:
             self._rtt.observe(measured.rtt_s)
 
-    def _counter(self, name: str, help_text: str) -> Counter:
-        return Counter(f"goodspeed_drafter_{name}", help_text, registry=self.registry)
+    def _counter(self, name: str, help_text: str) -> prometheus_client.Counter:
+        return prometheus_client.Counter(f"goodspeed_drafter_{name}", help_text, registry=self.registry)
 
     def _gauge(self, name: str, help_text: str) -> Gauge:
         return Gauge(f"goodspeed_drafter_{name}", help_text, registry=self.registry)
@@ -102,3 +111,30 @@ class _Bytes(Collector):
             "bytes in both directions / committed tokens",
             total / max(1, self._num_committed()),
         )
+
+
+class _Links(Collector):
+    """Each verifier as the core sees it, labelled by its address."""
+
+    def __init__(self, addresses: Sequence[str], links: Iterable[Link], committed: Mapping[int, int]) -> None:
+        self._addresses = addresses
+        self._links = links
+        self._committed = committed
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._gauge("up", "there is a link", lambda link: link.is_up)
+        yield self._gauge("streams", "this drafter's streams there", lambda link: link.num_streams)
+        yield self._gauge("depth", "streams there, as reported, and ours since", lambda link: link.depth)
+        yield self._gauge("rtt_seconds", "smoothed round trip", lambda link: link.rtt_s.get())
+        committed = CounterMetricFamily(
+            "goodspeed_drafter_verifier_committed_tokens", "tokens by who committed them", labels=["verifier"]
+        )
+        for address, link in zip(self._addresses, self._links, strict=True):
+            committed.add_metric([address], self._committed.get(link.index, 0))
+        yield committed
+
+    def _gauge(self, name: str, help_text: str, value: Callable[[Link], float]) -> Metric:
+        family = GaugeMetricFamily(f"goodspeed_drafter_verifier_{name}", help_text, labels=["verifier"])
+        for address, link in zip(self._addresses, self._links, strict=True):
+            family.add_metric([address], value(link))
+        return family

@@ -35,15 +35,18 @@ class RecordedCore(DrafterCore):
     def cancel(self, key: StreamKey, now: float) -> Decision:
         return self._note("cancel", now, {"stream": key}, super().cancel(key, now))
 
-    def on_link_up(self, welcome: Welcome, now: float) -> Decision:
-        return self._note("link_up", now, {"welcome": to_plain(welcome)}, super().on_link_up(welcome, now))
+    def on_link_up(self, verifier: int, welcome: Welcome, now: float) -> Decision:
+        fact: dict[str, object] = {"verifier": verifier, "welcome": to_plain(welcome)}
+        return self._note("link_up", now, fact, super().on_link_up(verifier, welcome, now))
 
-    def on_link_lost(self, reason: str, now: float) -> Decision:
-        decision = super().on_link_lost(reason, now)
-        return self._note("link_lost", now, {"reason": reason, "dial": to_plain(self.next_dial)}, decision)
+    def on_link_lost(self, verifier: int, reason: str, now: float) -> Decision:
+        decision = super().on_link_lost(verifier, reason, now)
+        fact: dict[str, object] = {"verifier": verifier, "reason": reason, "dials": to_plain(self.dials)}
+        return self._note("link_lost", now, fact, decision)
 
-    def on_message(self, message: FromVerifier, now: float) -> Decision:
-        return self._note("message", now, {"message": message_to_plain(message)}, super().on_message(message, now))
+    def on_message(self, verifier: int, message: FromVerifier, now: float) -> Decision:
+        fact: dict[str, object] = {"verifier": verifier, "message": message_to_plain(message)}
+        return self._note("message", now, fact, super().on_message(verifier, message, now))
 
     def on_time(self, now: float) -> Decision:
         return self._note("time", now, {}, super().on_time(now))
@@ -67,9 +70,9 @@ class RecordedCore(DrafterCore):
 def decision_to_plain(decision: Decision) -> dict[str, object]:
     """Each message and each piece of news with its kind."""
     return {
-        "messages": [message_to_plain(message) for message in decision.messages],
+        "messages": [{"verifier": to, **message_to_plain(message)} for to, message in decision.messages],
         "news": [_news_to_plain(news) for news in decision.news],
-        "hang_up": decision.hang_up,
+        "hang_ups": to_plain(decision.hang_ups),
     }
 
 

@@ -1,22 +1,22 @@
-"""The draft server: hosts the core on asyncio, with a session at one verifier at a time."""
+"""The draft server: hosts the core on asyncio, with a task for each session at a verifier."""
 
 import asyncio
 import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 
 from goodspeed.drafter.answer import Answer
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decision import Committed, Decision, Failed, News
+from goodspeed.drafter.core.decision import Committed, Decision, Dial, Failed, News
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.drafting import Drafted, Drafting
 from goodspeed.drafter.metrics import DrafterMetrics
-from goodspeed.drafter.uplink import Verifier, dial
+from goodspeed.drafter.uplink import Uplink, Verifier
 from goodspeed.engine.base import StreamKey
 from goodspeed.errors import LinkLostError, ProtocolError
-from goodspeed.protocol.messages import Error, FinishReason, FromDrafter, FromVerifier, Hello, Welcome
+from goodspeed.protocol.messages import Error, FinishReason, FromVerifier, Hello, Welcome
 from goodspeed.protocol.transport import Connection, Traffic
 
 log = logging.getLogger(__name__)
@@ -28,20 +28,17 @@ class DrafterServer:
     """Answers requests by way of the verifiers in its list. `run` must be running; use it within one event loop."""
 
     def __init__(self, core: DrafterCore, drafting: Drafting, hello: Hello, verifiers: Sequence[Verifier]) -> None:
-        self.metrics = DrafterMetrics()
-        self.metrics.watch(lambda: self.traffic, lambda: self.num_streams)
         self._core = core
         self._drafting = drafting
         self._hello = hello
-        self._verifiers = verifiers
-        self._connection: Connection | None = None
-        self._past_traffic = Traffic()  # of links that are gone
+        self._uplinks = [Uplink(verifier) for verifier in verifiers]
+        self._sessions: dict[int, asyncio.Task[None]] = {}  # by verifier: from dialling to its end
+        self.metrics = DrafterMetrics()
+        self.metrics.watch(lambda: self.traffic, lambda: self.num_streams)
+        self.metrics.watch_links([verifier.address for verifier in verifiers], core.links)
         self._met = asyncio.Event()  # set: some verifier has been met
         self._answers: dict[StreamKey, Answer] = {}
-        self._outbox: deque[FromDrafter] = deque()
         self._news: deque[News] = deque()
-        self._hang_up: str | None = None
-        self._troubles: dict[str, str] = {}  # why verifiers failed the last time, by address; told once
         self._is_working = False  # the draft engine's work is being handed out
         self._settling: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -64,13 +61,13 @@ class DrafterServer:
 
     @property
     def welcome(self) -> Welcome | None:
-        """The verifier's limits (the last one's, while there is none); None before the first session."""
+        """The verifiers' limits (the last one's, while there is none); None before the first session."""
         return self._core.welcome
 
     @property
     def traffic(self) -> Traffic:
         """Bytes and frames to and from all verifiers so far."""
-        return _sum(self._past_traffic, self._connection.traffic) if self._connection else self._past_traffic
+        return sum((uplink.traffic for uplink in self._uplinks), Traffic())
 
     async def meet(self, deadline_s: float) -> Welcome:
         """Wait for the first session. Raises LinkLostError if there is none in time."""
@@ -94,99 +91,130 @@ class DrafterServer:
         answer = self._answers[key] = Answer(self._core.welcome.verifier, lambda: self._cancel(key))
         log.info("stream opened", extra={"ids": {"stream": key, "num_prompt": len(request.tokens)}})
         self._do(decision)
-        self._settle_soon()
+        self._soon(self._settle_apart())
         return answer
 
     async def run(self) -> None:
-        """Keep a session with some verifier until cancelled; then every stream ends, here and there."""
+        """Keep the sessions that the core wants until cancelled; then every stream ends, here and there."""
         try:
             while True:
-                await self._serve_next()
+                for dial in self._core.dials:
+                    if dial.verifier not in self._sessions:
+                        self._sessions[dial.verifier] = asyncio.create_task(self._serve(dial))
+                ended, _ = await asyncio.wait(self._sessions.values(), return_when=asyncio.FIRST_COMPLETED)
+                self._sessions = {verifier: task for verifier, task in self._sessions.items() if task not in ended}
+                for task in ended:
+                    task.result()  # whatever a verifier can cause is handled: what is raised is ours
         finally:
             await self._part()
 
-    async def _serve_next(self) -> None:
+    async def _serve(self, dial: Dial) -> None:
         """One session, from dialling to its end."""
-        next_dial = self._core.next_dial
-        await asyncio.sleep(next_dial.at - time.monotonic())
-        verifier = self._verifiers[next_dial.verifier]
+        await asyncio.sleep(dial.at - time.monotonic())
+        uplink = self._uplinks[dial.verifier]
         try:
-            uplink = await dial(verifier, self._hello)
-            self._connection = uplink.connection
-            self._troubles.pop(verifier.address, None)
-            ids = {"verifier": uplink.welcome.verifier, "address": verifier.address, "model": uplink.welcome.model}
-            log.info("verifier found", extra={"ids": ids})
-            self._do(self._core.on_link_up(uplink.welcome, time.monotonic()))
+            session = await uplink.dial(self._hello)
+            self._do(self._core.on_link_up(dial.verifier, session.welcome, time.monotonic()))
             self._met.set()
-            await self._converse(uplink.connection, uplink.rest)
+            await self._converse(dial.verifier, session.connection, session.rest)
         except (LinkLostError, ProtocolError) as error:
-            await self._on_lost(verifier, self._hang_up or str(error))
+            reason = uplink.hang_up or str(error)
+            connection = uplink.drop(reason)
+            self._do(self._core.on_link_lost(dial.verifier, reason, time.monotonic()))
+            await self._settle_apart()
+            if connection:
+                await connection.close()
 
-    async def _converse(self, connection: Connection, messages: Sequence[object]) -> None:
+    async def _converse(self, verifier: int, connection: Connection, messages: Sequence[object]) -> None:
         """Take messages and answer them. Raises LinkLostError or ProtocolError at the session's end."""
+        uplink = self._uplinks[verifier]
         while True:
             for message in messages:
                 if isinstance(message, FromVerifier):
-                    self._do(self._core.on_message(message, time.monotonic()))
-            await self._settle()
-            if self._hang_up:
-                raise LinkLostError(self._hang_up)
+                    self._do(self._core.on_message(verifier, message, time.monotonic()))
+            await self._settle(verifier)
+            if uplink.hang_up:
+                raise LinkLostError(uplink.hang_up)
             messages = await _receive(connection)
-
-    async def _on_lost(self, verifier: Verifier, reason: str) -> None:
-        level = logging.DEBUG if self._troubles.get(verifier.address) == reason else logging.WARNING
-        log.log(level, "verifier lost", extra={"ids": {"address": verifier.address, "why": reason}})
-        self._troubles[verifier.address] = reason
-        await self._disconnect()
-        self._do(self._core.on_link_lost(reason, time.monotonic()))
-        await self._settle()
-
-    async def _disconnect(self) -> None:
-        self._outbox.clear()
-        self._hang_up = None
-        if connection := self._connection:
-            self._past_traffic, self._connection = _sum(self._past_traffic, connection.traffic), None
-            await connection.close()
 
     async def _part(self) -> None:
         """End every stream and hang up."""
         self._has_parted = True
+        for task in self._sessions.values():
+            task.cancel()
+        await asyncio.gather(*self._sessions.values(), return_exceptions=True)
         for key, answer in list(self._answers.items()):
             self._cancel(key)
             answer.put(Failed(key, LinkLostError(PARTING)), "")
         await self._settle_apart()
         await asyncio.gather(*self._settling)
-        await self._disconnect()
+        await asyncio.gather(*(uplink.connection.close() for uplink in self._uplinks if uplink.connection))
         if self._timer:
             self._timer.cancel()
         self._drafting.close()
 
     def _do(self, decision: Decision) -> None:
         """Take a decision; _settle carries it out."""
-        self._outbox.extend(decision.messages)
+        for verifier, message in decision.messages:
+            self._uplinks[verifier].outbox.append(message)
         self._news.extend(decision.news)
-        self._hang_up = self._hang_up or decision.hang_up
+        for verifier, reason in decision.hang_ups:
+            self._uplinks[verifier].hang_up = reason
 
-    async def _settle(self) -> None:
-        """Draft, send and tell: first what the verifier waits for, then what users wait for."""
+    async def _settle(self, verifier: int) -> None:
+        """Draft, send and tell: first what this verifier waits for, then what users wait for."""
         self._work()
+        self._flush_soon(other for other in self._pending() if other != verifier)
         try:
-            await self._flush()
+            await self._flush(verifier)
         finally:
             self._deliver()
             self._arm()
 
-    def _settle_soon(self) -> None:
-        task = asyncio.create_task(self._settle_apart())
+    async def _settle_apart(self) -> None:
+        """As _settle, outside of any conversation."""
+        self._work()
+        pending = self._pending()
+        self._flush_soon(pending[1:])
+        for verifier in pending[:1]:
+            await self._flush_apart(verifier)
+        self._deliver()
+        self._arm()
+
+    def _pending(self) -> Sequence[int]:
+        """Verifiers to whom something is to be sent, or whose link is to be closed."""
+        return [i for i, uplink in enumerate(self._uplinks) if uplink.outbox or uplink.hang_up]
+
+    def _flush_soon(self, verifiers: Iterable[int]) -> None:
+        """None of them waits for another."""
+        for verifier in verifiers:
+            self._soon(self._flush_apart(verifier))
+
+    async def _flush_apart(self, verifier: int) -> None:
+        """As _flush; the conversation of a link that is lost hears of it by itself."""
+        uplink = self._uplinks[verifier]
+        if uplink.hang_up and uplink.connection:
+            await uplink.connection.close()
+            return
+        with contextlib.suppress(LinkLostError):
+            await self._flush(verifier)
+
+    async def _flush(self, verifier: int) -> None:
+        """Raises LinkLostError."""
+        uplink = self._uplinks[verifier]
+        while uplink.outbox and uplink.connection:
+            message = uplink.outbox.popleft()
+            try:
+                await uplink.connection.send((message,))
+            except ProtocolError as error:  # too long to be sent: as if the verifier had refused it
+                assert not isinstance(message, Hello)
+                refusal = Error(error.code, str(error), message.stream, message.epoch)
+                self._do(self._core.on_message(verifier, refusal, time.monotonic()))
+
+    def _soon(self, doing: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(doing)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
-
-    async def _settle_apart(self) -> None:
-        """As _settle, outside of the conversation, which hears by itself if the link is lost."""
-        with contextlib.suppress(LinkLostError):
-            await self._settle()
-        if self._hang_up and self._connection:
-            await self._connection.close()
 
     def _work(self) -> None:
         self._is_working = True
@@ -197,18 +225,7 @@ class DrafterServer:
     def _on_drafted(self, drafted: Drafted) -> None:
         self._do(self._core.on_drafted(drafted.drafts, drafted.drafting_s, time.monotonic()))
         if not self._is_working:
-            self._settle_soon()
-
-    async def _flush(self) -> None:
-        """Raises LinkLostError."""
-        while self._outbox and self._connection:
-            message = self._outbox.popleft()
-            try:
-                await self._connection.send((message,))
-            except ProtocolError as error:  # too long to be sent: as if the verifier had refused it
-                assert not isinstance(message, Hello)
-                refusal = Error(error.code, str(error), message.stream, message.epoch)
-                self._do(self._core.on_message(refusal, time.monotonic()))
+            self._soon(self._settle_apart())
 
     def _deliver(self) -> None:
         while self._news:
@@ -216,9 +233,13 @@ class DrafterServer:
             if isinstance(news, Committed):
                 self.metrics.observe(news)
             if answer := self._answers.get(news.stream):
-                assert self._core.welcome is not None
-                answer.put(news, self._core.welcome.verifier)
+                answer.put(news, self._name_of(news))
                 self._forget_ended(news)
+
+    def _name_of(self, news: News) -> str:
+        """Of the verifier, as it has called itself."""
+        welcome = self._core.links[news.verifier].welcome if isinstance(news, Committed) else None
+        return welcome.verifier if welcome else ""
 
     def _forget_ended(self, news: News) -> None:
         if isinstance(news, Failed):
@@ -232,7 +253,7 @@ class DrafterServer:
         if self._answers.pop(key, None):
             log.info("stream cancelled", extra={"ids": {"stream": key}})
             self._do(self._core.cancel(key, time.monotonic()))
-            self._settle_soon()
+            self._soon(self._settle_apart())
 
     def _arm(self) -> None:
         """Have on_time called when the core wants it; a timer that comes too early asks again."""
@@ -246,7 +267,7 @@ class DrafterServer:
     def _on_timer(self) -> None:
         self._timer = None
         self._do(self._core.on_time(time.monotonic()))
-        self._settle_soon()
+        self._soon(self._settle_apart())
 
 
 async def _receive(connection: Connection) -> Sequence[object]:
@@ -258,12 +279,3 @@ async def _receive(connection: Connection) -> Sequence[object]:
             if error.stream is None:
                 raise
             log.warning("message dropped", extra={"ids": {"stream": error.stream, "why": error}})
-
-
-def _sum(one: Traffic, other: Traffic) -> Traffic:
-    return Traffic(
-        one.sent_bytes + other.sent_bytes,
-        one.received_bytes + other.received_bytes,
-        one.sent_frames + other.sent_frames,
-        one.received_frames + other.received_frames,
-    )

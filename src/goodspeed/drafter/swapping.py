@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.drafter.core.decision import Began, DraftWork, Ended, Note, WentOn
-from goodspeed.drafter.drafting import Drafted, Drafting, OnDrafted, tell
+from goodspeed.drafter.drafting import Drafted, Drafting, OnDrafted
+from goodspeed.drafter.notes import tell
 from goodspeed.engine.base import DraftEngine, StreamKey
 
 Lengths = Mapping[StreamKey, int]

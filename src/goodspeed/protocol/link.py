@@ -94,11 +94,14 @@ class Link:
         self._arrived_at = start  # when the last byte so far will have arrived
         self._jitter_at = -math.inf
         self._jitter = 0.0  # standard normal, correlated in time
+        self._jitter_variance = math.log1p(config.jitter**2)  # of the delay's logarithm
 
     def delivery(self, num_bytes: int, now: float) -> float:
         """When `num_bytes` sent at `now` will all have arrived; seconds on the same clock."""
         conditions = self._conditions(now)
-        leaves_at = self._after_outages(max(now, self._free_at))
+        leaves_at = max(now, self._free_at)
+        if self._outages:
+            leaves_at = self._after_outages(leaves_at)
         bits_per_s = conditions.bandwidth_mbps * 1e6
         self._free_at = leaves_at + (8 * num_bytes / bits_per_s if bits_per_s else 0.0)
         flight_s = conditions.rtt_ms / 2e3 * self._jitter_factor(now) + self._retransmission_s(num_bytes, conditions)
@@ -106,6 +109,8 @@ class Link:
         return self._arrived_at
 
     def _conditions(self, now: float) -> Conditions:
+        if len(self._trace) == 1:
+            return self._trace[0]
         index = bisect.bisect_right(self._trace, now - self._start, key=lambda point: point.at_s)
         return self._trace[max(0, index - 1)]
 
@@ -124,8 +129,7 @@ class Link:
         kept = math.exp(-(now - self._jitter_at) / memory_s) if memory_s else 0.0
         self._jitter = kept * self._jitter + math.sqrt(1 - kept * kept) * float(self._rng.standard_normal())
         self._jitter_at = now
-        variance = math.log1p(self._config.jitter**2)
-        return math.exp(math.sqrt(variance) * self._jitter - variance / 2)
+        return math.exp(math.sqrt(self._jitter_variance) * self._jitter - self._jitter_variance / 2)
 
     def _retransmission_s(self, num_bytes: int, conditions: Conditions) -> float:
         """Timeouts of the unluckiest packet: with n packets, Pr(none is lost k times) = (1 - loss^k)^n."""

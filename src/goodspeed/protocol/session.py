@@ -4,6 +4,7 @@ VerifierStream and DrafterStream are the two ends of one stream. They hold the c
 lengths and digests, answer repetitions, and know how a stream is resumed. Hosts move their messages.
 """
 
+import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ MAX_ROUND_US = 2**32 - 1
 
 def digest(tokens: Sequence[int], start: int = 0) -> int:
     """CRC-32 over the tokens as little-endian uint32, continuing from the digest `start` of the tokens before them."""
-    return zlib.crc32(np.asarray(tokens, dtype="<u4").tobytes(), start)
+    return zlib.crc32(struct.pack(f"<{len(tokens)}I", *tokens), start)
 
 
 def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> None:
@@ -242,7 +243,7 @@ class DrafterStream:
             base_length=len(self.committed),
             digest=self._digest,
             tokens=draft.tokens,
-            confidences=tuple(round(255 * confidence) for confidence in draft.confidences),
+            confidences=tuple([round(255 * confidence) for confidence in draft.confidences]),
             draft_probs=draft.draft_probs,
             drafting_us=min(round(drafting_s * 1e6), MAX_ROUND_US),
         )
@@ -283,19 +284,19 @@ class DrafterStream:
         """`length` is what the verdict should commit in all. Raises ProtocolError for a contradiction."""
         last_length = self.opening.num_prompt + self.opening.max_tokens
         is_due = self._next_round == 0 or self._pending is not None or self.opening.mode is Mode.FUSED
-        contradictions = {
-            "unasked": not is_due or self.finish is not FinishReason.NONE,
-            f"expected was round {self._next_round}": verdict.round != self._next_round,
-            f"proposed were {len(drafted)}": verdict.num_accepted > len(drafted),
-            f"committed are {length}": verdict.committed_length != length,
-            f"the last length is {last_length}": length > last_length,
-            "not finished": length == last_length and verdict.finish is FinishReason.NONE,
-            f"the vocabulary has {self._vocab_size}": verdict.next_token >= self._vocab_size,
-            "log-probabilities do not match": len(verdict.logprobs) not in {0, verdict.num_accepted + 1},
-        }
-        if any(contradictions.values()):
-            wrong = ", ".join(why for why, is_wrong in contradictions.items() if is_wrong)
-            raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {wrong}", verdict.stream)
+        contradictions = (  # the words are put together only where they are needed
+            (not is_due or self.finish is not FinishReason.NONE, "unasked", ""),
+            (verdict.round != self._next_round, "expected was round ", self._next_round),
+            (verdict.num_accepted > len(drafted), "proposed were ", len(drafted)),
+            (verdict.committed_length != length, "committed are ", length),
+            (length > last_length, "the last length is ", last_length),
+            (length == last_length and verdict.finish is FinishReason.NONE, "not finished", ""),
+            (verdict.next_token >= self._vocab_size, "the vocabulary has ", self._vocab_size),
+            (len(verdict.logprobs) not in {0, verdict.num_accepted + 1}, "log-probabilities do not match", ""),
+        )
+        wrong = [f"{what}{value}" for is_wrong, what, value in contradictions if is_wrong]
+        if wrong:
+            raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {', '.join(wrong)}", verdict.stream)
 
 
 def _check_tokens(tokens: Sequence[int], vocab_size: int, stream: int) -> None:

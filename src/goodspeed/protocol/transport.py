@@ -27,6 +27,14 @@ class Traffic:
     sent_frames: int = 0
     received_frames: int = 0
 
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(
+            self.sent_bytes + other.sent_bytes,
+            self.received_bytes + other.received_bytes,
+            self.sent_frames + other.sent_frames,
+            self.received_frames + other.received_frames,
+        )
+
 
 class Connection(Protocol):
     """An open link. Frames keep their order; messages sent together may share a frame."""

@@ -47,15 +47,16 @@ def greedy_grants(clients: Sequence[ClientView], num_tokens: int, fairness: floa
             if worth > NOTHING:
                 heap.append((-worth, grants[i], i))
     heapq.heapify(heap)
-    num_left = num_tokens - sum(grants)
+    num_left, heapreplace = num_tokens - sum(grants), heapq.heapreplace
     while num_left > 0 and heap:
         _, grant, i = heap[0]
         grant += 1
         grants[i] = grant
         num_left -= 1
-        worth = weights[i] + log_survival(clients[i], grant + 1) if grant < clients[i].max_grant else NOTHING
+        client = clients[i]
+        worth = weights[i] + log_survival(client, grant + 1) if grant < client.max_grant else NOTHING
         if worth > NOTHING:
-            heapq.heapreplace(heap, (-worth, grant, i))
+            heapreplace(heap, (-worth, grant, i))
         else:
             heapq.heappop(heap)
     return grants

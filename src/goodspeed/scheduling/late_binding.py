@@ -44,25 +44,14 @@ def arrival_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
 
 
 def late_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
-    """The `budget` tokens of all bids that are worth most, whatever they cost. Ties: earlier token, earlier arrival."""
-    if sum(len(bid.survival) for bid in bids) <= budget:
-        return [len(bid.survival) for bid in bids]
-    return _best(
-        [(-bid.worth * s, j, i) for i, bid in enumerate(bids) for j, s in enumerate(bid.survival)], bids, budget
-    )
+    """The `budget` tokens of all bids that are worth most, of those worth more than their price.
 
-
-def priced_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
-    """Likewise, of those tokens that are worth more than their price."""
-    values = [(bid.price - bid.worth * s, j, i) for i, bid in enumerate(bids) for j, s in enumerate(bid.survival)]
-    return _best([value for value in values if value[0] < 0.0], bids, budget)
-
-
-def _best(costs: list[tuple[float, int, int]], bids: Sequence[Bid], budget: int) -> list[int]:
-    """How many of the `budget` least (cost, token, bid) fall to each bid."""
+    Ties: earlier token, earlier arrival.
+    """
+    costs = [(bid.price - bid.worth * s, j, i) for i, bid in enumerate(bids) for j, s in enumerate(bid.survival)]
     lengths = [0] * len(bids)
-    for _, _, i in sorted(costs)[:budget]:
-        lengths[i] += 1
+    for cost, _, i in sorted(costs)[:budget]:
+        lengths[i] += cost < 0.0
     return lengths
 
 
@@ -71,6 +60,5 @@ BINDINGS: Registry[Binding] = Registry(
     {
         "arrival": arrival_lengths,
         "late": late_lengths,
-        "late_priced": priced_lengths,
     },
 )

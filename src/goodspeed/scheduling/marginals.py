@@ -18,7 +18,8 @@ def log_survival(client: ClientView, num_tokens: int) -> float:
     """log s_j for j = num_tokens >= 1: by the client's curve, past its end (and without one) geometric."""
     curve = client.survival
     if num_tokens <= len(curve):
-        return _log(curve[num_tokens - 1])
+        chance = curve[num_tokens - 1]
+        return math.log(chance) if chance > 0.0 else NOTHING
     known = _log(curve[-1]) if curve else 0.0
     return known + (num_tokens - len(curve)) * _log(client.acceptance_rate)
 

@@ -34,6 +34,9 @@ SCHEDULERS: Registry[Callable[[], Scheduler]] = Registry(
     },
 )
 
+BASELINES = frozenset({"fixed", "random", "proportional", "tiers"})
+"""What others do; a comparison runs them as published, without late binding."""
+
 PER_BATCH = frozenset({"price", "time_aware"})
 """Schedulers that share the budget among those who hear their grant now, not among all who draft: the verifier asks
 them for the clients of the step that has just ended, and only those count."""

@@ -17,7 +17,7 @@ from goodspeed.verifier.core.intake import Reply
 class RecordedCore:
     """A VerifierCore for its host, with an event for each call: the fact's fields, and what was decided.
 
-    next_batch leaves an event only when it closes a batch: else it decides, and changes, nothing.
+    next_batch leaves one when it closes a batch, and when it lets one wait: else there is nothing to decide.
     """
 
     def __init__(self, config: CoreConfig, info: TargetInfo, events: EventSink, now: float) -> None:
@@ -51,6 +51,8 @@ class RecordedCore:
         batch = self._core.next_batch(now)
         if batch is not None:
             self._events.write("batch", now, {"batch": batch_to_plain(batch)})
+        elif self._core.close_at is not None:
+            self._events.write("wait", now, {"until": self._core.close_at})
         return batch
 
     def wake_at(self) -> float | None:

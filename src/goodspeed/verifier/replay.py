@@ -16,10 +16,10 @@ from goodspeed.verifier.recording import batch_to_plain
 
 def replay(lines: Iterable[str]) -> Difference | None:
     """The first difference, or None. Raises ConfigError for a line that is no event."""
-    return replay_log(lines, _Replayed)
+    return replay_log(lines, ReplayedVerifier)
 
 
-class _Replayed:
+class ReplayedVerifier:
     """A core, and the batch that its engine would be running."""
 
     def __init__(self, start: Event) -> None:
@@ -38,16 +38,16 @@ class _Replayed:
         }
 
     def recorded(self, event: Event) -> object:
-        return event.get("batch", event.get("replies"))
+        return event.get("batch", event.get("until", event.get("replies")))
 
     def decide(self, event: Event) -> object:
         """What the core decides on the event's fact, in plain form."""
         if event["event"] == "connect":
             self._core.on_connect(event["conn"], event["now"])
             return None
-        if event["event"] == "batch":
+        if event["event"] in {"batch", "wait"}:
             self._batch = self._core.next_batch(event["now"])
-            return None if self._batch is None else batch_to_plain(self._batch)
+            return self._core.close_at if self._batch is None else batch_to_plain(self._batch)
         return replies_to_plain(self._tell[event["event"]](event))
 
     def _running(self) -> Batch:

@@ -1,7 +1,6 @@
 """The verification server: hosts the core on asyncio, and runs the engine in a thread of its own."""
 
 import asyncio
-import dataclasses
 import itertools
 import logging
 import time
@@ -119,7 +118,7 @@ class VerifierServer:
         """How things stand, as metrics. Call it in the event loop."""
         traffic = dict(self._past_traffic)
         for link in self._links.values():
-            traffic[link.drafter] = _sum(traffic.get(link.drafter, Traffic()), link.connection.traffic)
+            traffic[link.drafter] = traffic.get(link.drafter, Traffic()) + link.connection.traffic
         return describe(self._core.stats(), traffic)
 
     async def _read(self, conn: ConnId, link: DrafterLink) -> None:
@@ -180,7 +179,7 @@ class VerifierServer:
     def _on_link_gone(self, conn: ConnId, link: DrafterLink) -> None:
         del self._links[conn]
         past = self._past_traffic.pop(link.drafter, Traffic())
-        self._past_traffic[link.drafter] = _sum(past, link.connection.traffic)
+        self._past_traffic[link.drafter] = past + link.connection.traffic
         while len(self._past_traffic) > MAX_ABSENT:
             del self._past_traffic[next(iter(self._past_traffic))]
         self._deliver(self._core.on_disconnect(conn, self._clock()))
@@ -203,10 +202,6 @@ def run_batch(engine: TargetEngine, batch: Batch) -> list[Outcome]:
     for key, spec in batch.opened:
         engine.open(key, spec)
     return engine.step(batch.work) if batch.work else []
-
-
-def _sum(a: Traffic, b: Traffic) -> Traffic:
-    return Traffic(*(x + y for x, y in zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True)))
 
 
 def _log(conn: ConnId, drafter: str, message: Message) -> None:

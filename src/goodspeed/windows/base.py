@@ -13,6 +13,12 @@ class WindowView:
     rtt_s: float
     drafting_s_per_token: float
     verify_s: float
+    queue_s: float = 0.0
+    """At the verifier, before a proposal's step begins; smoothed, as are all times."""
+    acceptance_rate: float = 1.0
+    """Of a token all before which were accepted: accepted / (accepted + rounds with a rejection), smoothed."""
+    last_acceptance: float | None = None
+    """accepted / proposed of the last round that proposed anything; None before the first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,24 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from goodspeed.config import option
+from goodspeed.config import option, table
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
+from goodspeed.windows.analytic import AnalyticWindow
 from goodspeed.windows.base import WindowPolicy
 from goodspeed.windows.confidence import ConfidenceWindow
 from goodspeed.windows.fixed import FixedWindow
+from goodspeed.windows.threshold import ThresholdConfig, ThresholdWindow
 
 
 @dataclass(frozen=True, slots=True)
 class WindowConfig:
     """Which window policy, and its numbers. Raises ConfigError for an unknown policy and values out of range."""
 
-    policy: str = option("confidence", "how many tokens to propose: confidence or fixed")
+    policy: str = option("confidence", "how many tokens to propose: confidence, fixed, threshold or analytic")
     max_tokens: int = option(16, "longest proposal, if the grant allows it; 0 proposes nothing")
     min_survival: float = option(0.2, "confidence: stop before a token that is accepted with a lower probability")
+    threshold: ThresholdConfig = table(ThresholdConfig)
 
     def __post_init__(self) -> None:
         WINDOWS[self.policy]
@@ -32,6 +35,8 @@ WINDOWS: Registry[Callable[[WindowConfig], WindowPolicy]] = Registry(
     {
         "confidence": lambda config: ConfidenceWindow(config.max_tokens, config.min_survival),
         "fixed": lambda config: FixedWindow(config.max_tokens),
+        "threshold": lambda config: ThresholdWindow(config.max_tokens, config.threshold),
+        "analytic": lambda config: AnalyticWindow(config.max_tokens),
     },
 )
 

@@ -24,7 +24,7 @@ def show(
     for i, tokens in enumerate(rounds):
         is_last = i == len(rounds) - 1
         logprobs = tuple(-float(token) for token in tokens)
-        committed = Committed(1, tuple(tokens), logprobs, finish if is_last else FinishReason.NONE, ROUND)
+        committed = Committed(1, tuple(tokens), logprobs, finish if is_last else FinishReason.NONE, ROUND, 0)
         pieces.append(transcript.push(committed))
         if transcript.finish:
             break

@@ -1,13 +1,14 @@
 """Memory, the queue, and prompts in chunks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, alone, opening
 
 from goodspeed.engine.base import Prefill, Verify
 from goodspeed.engine.toy import toy_info
 from goodspeed.errors import ErrorCode
-from goodspeed.protocol.messages import Cancel, Error, Message, Opened
+from goodspeed.protocol.messages import Cancel, Error, Message, Mode, Opened, Verdict
 from goodspeed.verifier.core.config import CoreConfig
 
 STREAM_TOKENS = 23  # of the streams that opening() makes
@@ -133,3 +134,32 @@ def test_one_prompt_alone_gets_the_whole_chunk() -> None:
     verifier.tell(verifier.welcome("edge"), opening(1, prompt=(1,) * 250))
     verifier.step_until_idle()
     assert [batch.work for batch in verifier.batches] == [(Prefill(1, 100),), (Prefill(1, 100),), (Prefill(1, 50),)]
+
+
+def test_prompts_get_what_proposals_leave_of_a_step() -> None:
+    verifier = VirtualVerifier(CoreConfig(prefill_chunk=200, max_step_tokens=100))
+    conn = verifier.welcome("edge")
+    for stream in (1, 2, 3):
+        verifier.tell(conn, replace(opening(stream, prompt=(1, 2)), mode=Mode.FUSED))
+    verifier.step()
+    verifier.tell(conn, opening(4, prompt=(1,) * 250))
+    chunks = [batch.work[-1] for batch in (verifier.step(), verifier.step()) if batch]
+    assert chunks == [Prefill(4, 97), Prefill(4, 97)]
+
+
+def test_a_full_step_leaves_prompts_a_little() -> None:
+    verifier = VirtualVerifier(CoreConfig(max_step_tokens=1))
+    verifier.tell(verifier.welcome("edge"), opening(1, prompt=(1,) * 70))
+    verifier.step_until_idle()
+    assert [batch.work for batch in verifier.batches] == [(Prefill(1, 32),), (Prefill(1, 32),), (Prefill(1, 6),)]
+
+
+def test_streams_beyond_the_most_that_may_be_open_wait_though_there_is_memory() -> None:
+    verifier = VirtualVerifier(CoreConfig(max_admitted=2))
+    conn = verifier.welcome("edge")
+    for stream in (1, 2, 3):
+        verifier.tell(conn, replace(opening(stream, max_tokens=3 * stream), mode=Mode.FUSED))
+    while verifier.step():
+        assert verifier.engine.num_open <= 2
+    finished = [message.stream for message in verifier.take(conn) if isinstance(message, Verdict) and message.finish]
+    assert finished == [1, 2, 3]

@@ -87,7 +87,7 @@ def texts(bids: BidOf) -> Iterator[tuple[int, ...]]:
             mine.propose(drawn(mine.drafter.committed, mine.drafter.max_draft, seed))
             other.propose(other_drafts.draft([DraftRequest(1, WINDOW)])[0])
             pairs = [mine, other]
-            work = verifications({pair.stream.key: pair.stream for pair in pairs}, WINDOW, late_lengths, bids)
+            work = verifications([pair.stream for pair in pairs], WINDOW, late_lengths, bids)
             for pair, outcome in zip(pairs, engine.step(work), strict=True):
                 proposal = pair.stream.proposal
                 assert proposal is not None

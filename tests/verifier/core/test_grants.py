@@ -96,7 +96,7 @@ def test_what_a_drafter_leaves_of_its_grant_speaks_against_granting_it() -> None
     stream = proposed(1, num_tokens=3)
     stream.grant = 8
     assert stream.num_granted == 8
-    verifications({1: stream}, 2, arrival_lengths, plain_bid)
+    verifications([stream], 2, arrival_lengths, plain_bid)
     assert stream.num_granted == 2  # of a proposal that the batch has cut nobody knows the rest
 
 
@@ -112,7 +112,7 @@ def proposed(key: int, num_tokens: int) -> Stream:
 
 def test_later_arrivals_get_what_the_earlier_ones_left_and_always_a_token_of_the_target() -> None:
     streams = {key: proposed(key, num_tokens=5) for key in (7, 3, 9)}
-    work = verifications(streams, 8, arrival_lengths, plain_bid)
+    work = verifications(list(streams.values()), 8, arrival_lengths, plain_bid)
     assert work == [Verify(7, (0, 1, 2, 3, 4)), Verify(3, (0, 1, 2)), Verify(9, ())]
 
 

@@ -18,7 +18,7 @@ from goodspeed.protocol.messages import Cancel, Error, Load, Message, Mode, Prop
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.verifier.core.batch import Batch
-from goodspeed.verifier.core.batching.policies import BATCHINGS
+from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.core import VerifierCore
 
@@ -33,11 +33,18 @@ MISHAPS = ("reconnect", "disconnect", "reopen", "repeat", "cancel", "wrong propo
 class RandomTraffic(RuleBasedStateMachine):
     """Three drafters who know the protocol, and do what they like."""
 
-    @initialize(scheduler=st.sampled_from(list(SCHEDULERS)), batching=st.sampled_from(list(BATCHINGS)))
-    def start(self, scheduler: str, batching: str) -> None:
+    @initialize(
+        scheduler=st.sampled_from(list(SCHEDULERS)),
+        batching=st.sampled_from(list(BATCHINGS)),
+        ordering=st.sampled_from(list(ORDERINGS)),
+        most=st.integers(0, 2),
+    )
+    def start(self, scheduler: str, batching: str, ordering: str, most: int) -> None:
         config = CoreConfig(
             scheduler=scheduler,
             batching=batching,
+            ordering=ordering,
+            max_batch_streams=most,
             budget=BUDGET,
             prefill_chunk=PREFILL_CHUNK,
             max_streams=3,

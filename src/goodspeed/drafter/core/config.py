@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from goodspeed.config import option, table
 from goodspeed.errors import ConfigError
+from goodspeed.routing.policies import ROUTINGS
 from goodspeed.windows.policies import WindowConfig
 
 
@@ -28,8 +29,12 @@ class RetryConfig:
 
 @dataclass(frozen=True, slots=True)
 class CoreConfig:
-    """The core's part of the drafter's config."""
+    """The core's part of the drafter's config. Raises ConfigError for an unknown routing policy."""
 
     num_verifiers: int = 1  # in the list of those to dial
     window: WindowConfig = table(WindowConfig)
     retry: RetryConfig = table(RetryConfig)
+    routing: str = "failover"
+
+    def __post_init__(self) -> None:
+        ROUTINGS[self.routing]

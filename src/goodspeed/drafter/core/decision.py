@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import DraftRequest, StreamKey
@@ -34,6 +35,8 @@ class Committed:
     """One per token, if the request asked for them."""
     finish: FinishReason
     round: Round
+    verifier: int
+    """Whose verdict it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +50,32 @@ class Failed:
 News = Committed | Failed
 
 
+class ToVerifier(NamedTuple):
+    """A message for one verifier."""
+
+    verifier: int  # index in the host's list
+    message: FromDrafter
+
+
+class HangUp(NamedTuple):
+    """The link to this verifier is to be closed at once; its loss is then reported as any other."""
+
+    verifier: int  # index in the host's list
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """In order: messages to be sent, news to be told."""
+    """In order: messages to be sent, news to be told; then links to be closed."""
 
-    messages: Sequence[FromDrafter] = ()
+    messages: Sequence[ToVerifier] = ()
     news: Sequence[News] = ()
-    hang_up: str | None = None
-    """Why the link to this verifier is to be closed at once; its loss is then reported as any other."""
+    hang_ups: Sequence[HangUp] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Which verifier to dial next, and when."""
+    """Which verifier to dial, and when."""
 
     verifier: int  # index in the host's list
     at: float

@@ -1,4 +1,4 @@
-"""Whom to dial next, and when: round the list of verifiers, with pauses that grow while nobody lasts."""
+"""Whom to dial, and when: pauses grow while a verifier does not last."""
 
 import numpy as np
 
@@ -7,36 +7,32 @@ from goodspeed.drafter.core.decision import Dial
 
 
 class Dialling:
-    """Every verifier of the list is tried once without a pause; after that each failure in a row doubles it.
+    """A verifier's first failure in a row costs no pause; each further one doubles it.
 
     A link that held for longer than the longest pause counts as a success, and the next failure as the first.
     """
 
-    def __init__(self, num_verifiers: int, config: RetryConfig) -> None:
-        self._num_verifiers = num_verifiers
+    def __init__(self, verifier: int, config: RetryConfig) -> None:
+        self.dial: Dial | None = Dial(verifier, 0.0)
+        """None while the link is up."""
+        self._verifier = verifier
         self._config = config
-        self._dial = Dial(0, float("-inf"))
         self._num_failures = 0
         self._up_since: float | None = None
 
-    @property
-    def next_dial(self) -> Dial:
-        """Whom to dial while there is no link."""
-        return self._dial
-
     def on_up(self, now: float) -> None:
-        """The verifier dialled last has said Welcome."""
+        """The verifier has said Welcome."""
         self._up_since = now
+        self.dial = None
 
     def on_lost(self, now: float, rng: np.random.Generator) -> None:
         """The link, or the attempt to make one, has failed."""
         if self._up_since is not None and now - self._up_since > self._config.backoff_max_s:
             self._num_failures = 0
         self._up_since = None
+        pause_s = backoff_s(self._config, self._num_failures - 1, rng) if self._num_failures else 0.0
         self._num_failures += 1
-        num_pauses = self._num_failures - self._num_verifiers
-        pause_s = backoff_s(self._config, num_pauses - 1, rng) if num_pauses > 0 else 0.0
-        self._dial = Dial((self._dial.verifier + 1) % self._num_verifiers, now + pause_s)
+        self.dial = Dial(self._verifier, now + pause_s)
 
 
 def backoff_s(config: RetryConfig, num_before: int, rng: np.random.Generator) -> float:

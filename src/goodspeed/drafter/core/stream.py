@@ -1,11 +1,21 @@
 """All streams of a drafter, by what they wait for."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from goodspeed.drafter.core.acceptance import Acceptance
+from goodspeed.drafter.core.link import Link
 from goodspeed.engine.base import DraftRequest, StreamKey
 from goodspeed.protocol.messages import Mode
 from goodspeed.protocol.session import DrafterStream
+
+
+@dataclass(slots=True)
+class Refusal:
+    """A verifier had no room for a stream."""
+
+    may_ask_at: float
+    num_refusals: int = 1  # in a row
 
 
 @dataclass(slots=True, eq=False)
@@ -15,14 +25,14 @@ class Stream:
     key: StreamKey
     end: DrafterStream
     since: float  # when it began to wait for what it waits for
+    link: Link | None = None  # where it is, or is to be opened again; None: wherever the routing policy says
     stalled_since: float | None = None  # no verifier has had it since then
-    open_at: float = 0.0  # waiting: not to be opened before
-    refusal: str = ""  # why the verifier had no room for it the last time, if it had none
-    num_refusals: int = 0  # in a row
+    refusals: dict[int, Refusal] = field(default_factory=dict)  # by verifier
+    refusal: str = ""  # why a verifier had no room for it the last time, if it had none
     has_reopened: bool = False  # on this link, after an error
     sent_at: float = 0.0  # its proposal, for the first time
     drafting_s: float = 0.0  # of its proposal
-    recent_acceptance: float = 1.0
+    acceptance: Acceptance = field(default_factory=Acceptance)
 
     @property
     def is_fused(self) -> bool:
@@ -32,18 +42,34 @@ class Stream:
     def epoch(self) -> int:
         return self.end.opening.epoch
 
+    def may_ask_at(self, verifier: int) -> float:
+        """When this verifier may be asked for room."""
+        refusal = self.refusals.get(verifier)
+        return refusal.may_ask_at if refusal else self.since
+
+    def num_refusals(self, verifier: int) -> int:
+        """In a row."""
+        refusal = self.refusals.get(verifier)
+        return refusal.num_refusals if refusal else 0
+
+    def on_refused(self, verifier: int, reason: str, may_ask_at: float) -> None:
+        """The verifier has no room; another may have."""
+        self.refusal = reason
+        self.refusals[verifier] = Refusal(may_ask_at, self.num_refusals(verifier) + 1)
+        self.link = None
+
     def on_admitted(self) -> None:
         """A verifier has it."""
         self.stalled_since = None
-        self.num_refusals = 0
         self.refusal = ""
+        self.refusals.clear()
 
 
 class StreamTable:
     """Every stream is in one part, or with the draft engine (then in none).
 
-    waiting   to be opened, for want of a link, of room at the verifier, or of time since it was refused
-    opening   its first verdict on this link is awaited; in the order of `since`
+    waiting   to be opened, for want of a link, of room at a verifier, or of time since it was refused
+    opening   its first verdict on its link is awaited; in the order of `since`
     ready     it is to be drafted for
     owed      the verdict on its proposal, or the next one of a fused stream, is awaited; in the order of sending
     """
@@ -61,26 +87,22 @@ class StreamTable:
     def __iter__(self) -> Iterator[Stream]:
         return iter(self._streams.values())
 
-    @property
-    def num_open(self) -> int:
-        """Streams that the verifier knows of."""
-        return len(self._streams) - len(self.waiting)
-
     def get(self, key: StreamKey) -> Stream | None:
         return self._streams.get(key)
 
-    def on_waiting(self, stream: Stream, open_at: float, now: float) -> None:
+    def on_waiting(self, stream: Stream, now: float) -> None:
         """A new stream, or one that is to be opened again."""
-        self._leave_parts(stream)
+        self._leave_verifier(stream)
         self._streams[stream.key] = self.waiting[stream.key] = stream
-        stream.open_at = open_at
         stream.since = now
         if stream.stalled_since is None:
             stream.stalled_since = now
 
-    def on_opening(self, stream: Stream, now: float) -> None:
+    def on_opening(self, stream: Stream, link: Link, now: float) -> None:
         self._leave_parts(stream)
         self.opening[stream.key] = stream
+        stream.link = link
+        link.num_streams += 1
         stream.since = now
 
     def on_ready(self, stream: Stream, request: DraftRequest, now: float) -> None:
@@ -105,8 +127,14 @@ class StreamTable:
         self.owed[stream.key] = now
 
     def remove(self, stream: Stream) -> None:
-        self._leave_parts(stream)
+        self._leave_verifier(stream)
         del self._streams[stream.key]
+
+    def _leave_verifier(self, stream: Stream) -> None:
+        """Its verifier, if one knew of it, is to know of it no more."""
+        if stream.link and stream.key in self._streams and stream.key not in self.waiting:
+            stream.link.num_streams -= 1
+        self._leave_parts(stream)
 
     def _leave_parts(self, stream: Stream) -> None:
         self.waiting.pop(stream.key, None)

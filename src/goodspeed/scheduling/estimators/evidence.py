@@ -85,7 +85,8 @@ class SurvivalEvidence:
         num_beyond = num_positions - len(self._survival)
         if num_beyond <= 0:
             return self._survival[:num_positions]
-        return self._survival + [self._chance(j) for j in range(len(self._survival) + 1, num_positions + 1)]
+        last, rate = self._survival[-1] if self._survival else 1.0, self.acceptance_rate
+        return self._survival + [last * rate**j for j in range(1, num_beyond + 1)]
 
     def observe(self, num_granted: int, num_accepted: int, keep: float = 1.0) -> None:
         num_judged = num_accepted + (num_accepted < num_granted)

@@ -23,10 +23,12 @@ class Applicant:
 class Admission:
     """Clients take turns; a client's own streams keep their order. The head of the queue is never overtaken."""
 
-    def __init__(self, kv_capacity: int, max_queued: int) -> None:
+    def __init__(self, kv_capacity: int, max_admitted: int, max_queued: int) -> None:
         self.kv_capacity = kv_capacity
         self.kv_used = 0
         self.num_queued = 0
+        self._num_admitted = 0
+        self._max_admitted = max_admitted
         self._max_queued = max_queued
         self._queues: dict[str, dict[int, Applicant]] = {}  # by client and stream id; the next client first
 
@@ -47,7 +49,7 @@ class Admission:
 
     def admit_next(self) -> Applicant | None:
         """The next in turn with its memory reserved, or None if nobody waits or it does not fit yet."""
-        if not self._queues:
+        if not self._queues or self._num_admitted >= self._max_admitted:
             return None
         name, queue = next(iter(self._queues.items()))
         applicant = next(iter(queue.values()))
@@ -57,11 +59,13 @@ class Admission:
         if name in self._queues:
             self._queues[name] = self._queues.pop(name)
         self.kv_used += applicant.capacity
+        self._num_admitted += 1
         return applicant
 
     def release(self, capacity: int) -> None:
         """A stream's memory is free again."""
         self.kv_used -= capacity
+        self._num_admitted -= 1
 
     def find(self, client: Client, stream_id: int) -> Applicant | None:
         """The waiting stream of this id."""

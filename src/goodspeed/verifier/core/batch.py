@@ -1,15 +1,14 @@
 """One step of the engine: who is in it, and with how much."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from goodspeed.engine.base import Prefill, StreamKey, StreamSpec, Verify, Work
 from goodspeed.scheduling.late_binding import Binding
+from goodspeed.verifier.core.batching.ordering import Candidate, OrderingPolicy
 from goodspeed.verifier.core.binding import BidOf
+from goodspeed.verifier.core.config import SMALLEST_CHUNK
 from goodspeed.verifier.core.stream import Stream
-
-SMALLEST_CHUNK = 32
-"""Prompt tokens below which sharing a chunk between prompts costs more than it brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +33,36 @@ class Batch:
         return tuple(dict.fromkeys([*(key for key, _ in self.opened), *(item.stream for item in self.work)]))
 
 
-def verifications(
+def chosen(
     ready: Mapping[StreamKey, Stream],  # in order of arrival
+    most: int,
+    ordering: OrderingPolicy,
+) -> Sequence[Stream]:
+    """Those who are verified in this step, by arrival: all (`most` 0, or they fit), else the first of the ordering."""
+    streams = list(ready.values())
+    if not most or len(streams) <= most:
+        return streams
+    candidates = [Candidate(len(stream.end.committed), stream.since) for stream in streams]
+    return [streams[i] for i in sorted(ordering.order(candidates)[:most])]
+
+
+def verifications(
+    ready: Sequence[Stream],  # in order of arrival
     budget: int,
     binding: Binding,
     bid_of: BidOf,
 ) -> list[Verify]:
-    """Every stream that is ready, with as much of its proposal as the binding leaves of it.
+    """Every one of these streams, with as much of its proposal as the binding leaves of it.
 
     Under the rejection rule bids look at no token that was drawn (design: exactness). A stream whose proposal is cut
     away still gets the target's next token.
     """
-    proposing = [stream for stream in ready.values() if stream.proposal]
+    proposing = [stream for stream in ready if stream.proposal]
     lengths = binding([bid_of(stream) for stream in proposing], budget)
     for stream, length in zip(proposing, lengths, strict=True):
         if stream.proposal and length < len(stream.proposal.tokens):
             stream.proposal, stream.is_cut = stream.end.trim(length), True
-    return [_verification(stream) for stream in ready.values()]
+    return [_verification(stream) for stream in ready]
 
 
 def _verification(stream: Stream) -> Verify:

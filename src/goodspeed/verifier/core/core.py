@@ -1,14 +1,14 @@
 """The verifier's core: facts in, decisions out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from goodspeed.engine.base import Outcome, TargetInfo, Work
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Load, Message, Verdict, Welcome
 from goodspeed.scheduling.late_binding import BINDINGS
-from goodspeed.verifier.core.batch import Batch, prefills, verifications
-from goodspeed.verifier.core.batching.policies import BATCHINGS
+from goodspeed.verifier.core.batch import Batch, chosen, prefills, verifications
+from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.binding import BidOf, bid_of, plain_bid
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.config import CoreConfig
@@ -57,11 +57,13 @@ class VerifierCore:
         self._sessions = self._intake.sessions
         self._sharing = GrantSharing(config)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
+        self._ordering = ORDERINGS[config.ordering](config.lab_bucket)
         self._step_time = StepTime()
         self._lasting_step_time = StepTime(LASTING)
         self._binding = BINDINGS[config.binding]
         self._is_stepping = False
-        self._close_at: float | None = None  # when the waiting batch closes
+        self.close_at: float | None = None
+        """When the batch that next_batch lets wait for more closes; None: it lets none wait."""
         self._told_load = self._intake.load()
         self._tell_load_at = 0.0
 
@@ -109,11 +111,10 @@ class VerifierCore:
     def next_batch(self, now: float) -> Batch | None:
         """What the idle engine is to do now; None: nothing, or to wait until wake_at for more to join."""
         assert not self._is_stepping
-        self._close_at = None
+        self.close_at = None
         if self._streams.has_work:
-            waiting = view_waiting(self._streams, self._config.prefill_chunk, self._step_time, now)
-            self._close_at = self._batching.close_at(waiting, now)
-            if self._close_at > now:
+            self.close_at = self._next_close(now)
+            if self.close_at > now:
                 return None
         elif not self._streams.has_news:
             return None
@@ -122,7 +123,7 @@ class VerifierCore:
 
     def wake_at(self) -> float | None:
         """When on_time and next_batch are due though nothing happens, after next_batch gave None; None: never."""
-        times = [] if self._close_at is None else [self._close_at]
+        times = [] if self.close_at is None else [self.close_at]
         if drafting := self._streams.drafting:
             times.append(next(iter(drafting.values())).since + self._config.lease_s)
         if stranger := self._sessions.oldest_stranger():
@@ -151,7 +152,8 @@ class VerifierCore:
                 own_s = self._lasting_step_time.token_s * len(stream.proposal.tokens)
                 stream.client.pace.on_verdict(now - stream.since - own_s, company)
         heard = {stream.client for stream, _ in judged}
-        grants = self._sharing.share(self._drafting_streams(), heard, self._lasting_step_time)
+        active = self._drafting_streams(heard if self._sharing.is_per_batch else None)
+        grants = self._sharing.share(active, heard, self._lasting_step_time)
         for stream, _ in judged:
             verdict = stream.end.conclude(grants.get(stream.key, 0), started - stream.since, now - started)
             self._conclude(stream, verdict, now)
@@ -169,12 +171,19 @@ class VerifierCore:
         """How things stand."""
         return CoreStats(self._intake.load(), tuple(self._sessions.clients))
 
+    def _next_close(self, now: float) -> float:
+        """There is work; who waits for a full batch to grow waits for nothing."""
+        if 0 < self._config.max_batch_streams <= len(self._streams.ready):
+            return now
+        waiting = view_waiting(self._streams, self._config, self._step_time, now)
+        return self._batching.close_at(waiting, now)
+
     def _make_batch(self) -> Batch:
         table = self._streams
-        work: tuple[Work, ...] = (
-            *verifications(table.ready, self._config.budget, self._binding, self._bidding()),
-            *prefills(table.prefilling, self._config.prefill_chunk),
-        )
+        verified = chosen(table.ready, self._config.max_batch_streams, self._ordering)
+        verifies = verifications(verified, self._config.budget, self._binding, self._bidding())
+        num_tokens = sum(1 + len(item.draft_tokens) for item in verifies)
+        work: tuple[Work, ...] = (*verifies, *prefills(table.prefilling, self._config.prefill_room(num_tokens)))
         closed, opened = table.take_news()
         table.on_stepping(work)
         return Batch(closed, opened, work)
@@ -182,7 +191,7 @@ class VerifierCore:
     def _bidding(self) -> BidOf:
         if self._config.binding == "arrival":
             return plain_bid  # nothing to know
-        token_s = self._lasting_step_time.token_s
+        token_s = self._config.time_price * self._lasting_step_time.token_s
         return lambda stream: bid_of(stream, len(self._streams.of(stream.client)), token_s)
 
     def _company(self, judged: Sequence[Stream]) -> float:
@@ -191,10 +200,12 @@ class VerifierCore:
         present = [*judged, *table.ready.values(), *table.prefilling.values()]
         return sum(stream.client.share.weight / len(table.of(stream.client)) for stream in present)
 
-    def _drafting_streams(self) -> dict[Client, list[Stream]]:
-        """Every client's streams whose drafter may propose now or after this step."""
+    def _drafting_streams(self, of: Iterable[Client] | None) -> dict[Client, list[Stream]]:
+        """These (or all) clients' streams whose drafter may propose now or after this step; the oldest first."""
+        table = self._streams
         active: dict[Client, list[Stream]] = {}
-        for stream in self._streams:
+        streams = table if of is None else table.in_order(of)
+        for stream in streams:
             is_over = stream.is_fused or stream.end.is_finished
             if stream.conn is not None and not is_over and stream.num_unprefilled == 0:
                 active.setdefault(stream.client, []).append(stream)
@@ -219,8 +230,7 @@ class VerifierCore:
     def _settle(self, now: float) -> list[Reply]:
         """Admit who fits now, tell the load if it is time, and hand out the replies."""
         self._intake.admit(now)
-        load = self._intake.load()
-        if load != self._told_load and now >= self._tell_load_at:
+        if now >= self._tell_load_at and (load := self._intake.load()) != self._told_load:
             self._told_load, self._tell_load_at = load, now + LOAD_INTERVAL_S
             self._intake.replies.extend((conn, load) for conn in self._sessions.welcome_conns())
         replies, self._intake.replies = self._intake.replies, []

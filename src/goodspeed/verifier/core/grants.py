@@ -20,14 +20,15 @@ class GrantSharing:
 
     def __init__(self, config: CoreConfig) -> None:
         self._num_tokens = int(config.budget * config.overcommit)
-        self._is_per_batch = config.scheduler in PER_BATCH
+        self.is_per_batch = config.scheduler in PER_BATCH
+        """The budget is shared among those who hear alone."""
         self._is_barrier = config.batching == "barrier"
         self._scheduler = SCHEDULERS[config.scheduler]()
         self._rng = np.random.default_rng(config.seed)
 
     def share(
         self,
-        active: Mapping[Client, Sequence[Stream]],  # every client with streams that draft
+        active: Mapping[Client, Sequence[Stream]],  # every client with streams that draft; per batch: who hears
         heard: Collection[Client],  # those who will hear their grant now
         step_time: StepTime,
     ) -> dict[StreamKey, int]:
@@ -35,7 +36,7 @@ class GrantSharing:
 
         All who draft share it, and are answered; by a per-batch scheduler only those who hear.
         """
-        clients = [client for client in active if client in heard or not self._is_per_batch]
+        clients = [client for client in active if client in heard or not self.is_per_batch]
         caps = [min(client.share.cap, sum([stream.end.max_grant for stream in active[client]])) for client in clients]
         starved = [
             client.starved_rounds * (client in heard and cap > 0) for client, cap in zip(clients, caps, strict=True)

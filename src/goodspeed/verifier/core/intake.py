@@ -29,7 +29,7 @@ class Intake:
     def __init__(self, config: CoreConfig, info: TargetInfo, welcome: Welcome) -> None:
         self.sessions = Sessions(config, welcome, info.tokenizer_fingerprint)
         self.streams = StreamTable()
-        self.admission = Admission(info.kv_capacity, config.max_queued)
+        self.admission = Admission(info.kv_capacity, config.max_admitted, config.max_queued)
         self.replies: list[Reply] = []
         self._welcome = welcome
 
@@ -90,7 +90,7 @@ class Intake:
         return Load(len(self.streams), admission.num_queued, admission.kv_used, admission.kv_capacity)
 
     def admit(self, now: float) -> None:
-        """Open as many waiting streams as memory allows; the leases of lost drafters yield to those who wait."""
+        """Open as many waiting streams as may be; the leases of lost drafters yield to those who wait."""
         while self.admission.num_queued:
             applicant = self.admission.admit_next()
             if applicant is None:

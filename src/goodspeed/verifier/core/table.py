@@ -1,7 +1,7 @@
 """All admitted streams, by what they wait for, and what the engine has yet to hear of them."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from goodspeed.engine.base import Prefill, StreamKey, StreamSpec, Work
 from goodspeed.protocol.session import VerifierStream
@@ -52,6 +52,10 @@ class StreamTable:
     def of(self, client: Client) -> Mapping[int, Stream]:
         """The client's streams by their stream ids."""
         return self._by_name.get(client.name, {})
+
+    def in_order(self, clients: Iterable[Client]) -> list[Stream]:
+        """All streams of these clients, in the order in which iterating over the table gives them."""
+        return sorted((stream for client in clients for stream in self.of(client).values()), key=_key)
 
     def open(self, stream: Stream) -> None:
         """A newly admitted stream: the engine will hear of it with the next batch."""
@@ -150,3 +154,7 @@ class StreamTable:
         self.prefilling.pop(stream.key, None)
         self.ready.pop(stream.key, None)
         self.drafting.pop(stream.key, None)
+
+
+def _key(stream: Stream) -> StreamKey:
+    return stream.key

@@ -1,6 +1,7 @@
 """The idle engine's view of the streams, for the batching policy."""
 
 from goodspeed.verifier.core.batching.base import Arrival, Waiting
+from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.step_time import StepTime
 from goodspeed.verifier.core.stream import Stream
 from goodspeed.verifier.core.table import StreamTable
@@ -9,12 +10,13 @@ MAX_ARRIVALS = 16
 """How far ahead a policy looks; more does not change what is best now."""
 
 
-def view_waiting(table: StreamTable, prefill_chunk: int, step_time: StepTime, now: float) -> Waiting:
+def view_waiting(table: StreamTable, config: CoreConfig, step_time: StepTime, now: float) -> Waiting:
     """Needs work in the table."""
     ready = table.ready.values()
     absent = [stream for stream in table.drafting.values() if stream.conn is not None]
-    num_prefill_tokens = min(prefill_chunk, sum(stream.num_unprefilled for stream in table.prefilling.values()))
-    num_ready_tokens = num_prefill_tokens + sum(stream.num_tokens for stream in ready)
+    num_verified_tokens = sum(stream.num_tokens for stream in ready)
+    num_unprefilled = sum(stream.num_unprefilled for stream in table.prefilling.values())
+    num_ready_tokens = num_verified_tokens + min(config.prefill_room(num_verified_tokens), num_unprefilled)
     return Waiting(
         num_ready=len(ready) + len(table.prefilling),
         num_ready_tokens=num_ready_tokens,
@@ -27,13 +29,14 @@ def view_waiting(table: StreamTable, prefill_chunk: int, step_time: StepTime, no
 
 
 def _arrivals(absent: list[Stream], now: float, until: float) -> list[Arrival]:
-    arrivals = [_arrival(stream, now) for stream in absent if stream.client.gap.is_known]
-    return sorted(arrival for arrival in arrivals if now < arrival.latest and arrival.expected <= until)[:MAX_ARRIVALS]
-
-
-def _arrival(stream: Stream, now: float) -> Arrival:
     """Who is later than expected is expected a deviation from now."""
-    gap = stream.client.gap
-    latest = stream.since + gap.longest_s
-    expected = max(stream.since + gap.mean_s, min(latest, now + gap.deviation_s))
-    return Arrival(expected, latest, 1 + stream.grant)
+    arrivals = []
+    for stream in absent:
+        gap = stream.client.gap
+        if not gap.is_known or stream.since + gap.mean_s > until:
+            continue
+        latest = stream.since + gap.longest_s
+        expected = max(stream.since + gap.mean_s, min(latest, now + gap.deviation_s))
+        if now < latest and expected <= until:
+            arrivals.append(Arrival(expected, latest, 1 + stream.grant))
+    return sorted(arrivals)[:MAX_ARRIVALS]

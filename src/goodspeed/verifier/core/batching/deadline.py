@@ -1,8 +1,9 @@
 """Closes a batch when waiting longer costs more than it brings."""
 
+import itertools
 from collections.abc import Sequence
 
-from goodspeed.verifier.core.batching.base import Arrival, Waiting
+from goodspeed.verifier.core.batching.base import Waiting
 
 
 class DeadlineBatching:
@@ -15,25 +16,27 @@ class DeadlineBatching:
 
     def close_at(self, waiting: Waiting, now: float) -> float:
         arrivals = waiting.arrivals
-        delays = [_total_delay(waiting, num_joining, now) for num_joining in range(len(arrivals) + 1)]
+        if not arrivals:
+            return now
+        num_tokens = [0, *itertools.accumulate(arrival.num_tokens for arrival in arrivals)]
+        delays = [_total_delay(waiting, num_joining, num_tokens, now) for num_joining in range(len(arrivals) + 1)]
         num_joining = delays.index(min(delays))
         return max((arrival.latest for arrival in arrivals[:num_joining]), default=now)
 
 
-def _total_delay(waiting: Waiting, num_joining: int, now: float) -> float:
-    """Seconds from now, summed over streams, to the next verdict, if the batch waits for `num_joining` arrivals."""
-    joining, late = waiting.arrivals[:num_joining], waiting.arrivals[num_joining:]
-    step_time = waiting.step_time
-    start = joining[-1].expected if joining else now
-    end = start + step_time.predict(waiting.num_ready_tokens + _num_tokens(joining))
-    num_served = waiting.num_ready + len(joining)
+def _total_delay(waiting: Waiting, num_joining: int, num_tokens: Sequence[int], now: float) -> float:
+    """Seconds from now, summed over streams, to the next verdict, if the batch waits for `num_joining` arrivals.
+
+    `num_tokens` of the first 0, 1, 2 ... arrivals together.
+    """
+    arrivals, step_time = waiting.arrivals, waiting.step_time
+    num_late = len(arrivals) - num_joining
+    start = arrivals[num_joining - 1].expected if num_joining else now
+    end = start + step_time.predict(waiting.num_ready_tokens + num_tokens[num_joining])
+    num_served = waiting.num_ready + num_joining
     delay_s = num_served * (end - now)
-    if late:
-        late_end = max(late[-1].expected, end) + step_time.predict(_num_tokens(late))
-        delay_s += len(late) * (late_end - now)
+    if num_late:
+        late_end = max(arrivals[-1].expected, end) + step_time.predict(num_tokens[-1] - num_tokens[num_joining])
+        delay_s += num_late * (late_end - now)
         delay_s += num_served * max(0.0, late_end - (end + waiting.gap_s))
     return delay_s
-
-
-def _num_tokens(arrivals: Sequence[Arrival]) -> int:
-    return sum(arrival.num_tokens for arrival in arrivals)

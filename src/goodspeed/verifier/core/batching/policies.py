@@ -1,4 +1,4 @@
-"""The batching policies by name."""
+"""The batching and ordering policies by name."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,9 @@ from goodspeed.registry import Registry
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
 from goodspeed.verifier.core.batching.base import BatchingPolicy
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
+from goodspeed.verifier.core.batching.fifo import Fifo
+from goodspeed.verifier.core.batching.lab import LengthAware
+from goodspeed.verifier.core.batching.ordering import OrderingPolicy
 
 BATCHINGS: Registry[Callable[[float], BatchingPolicy]] = Registry(
     "batching policy",
@@ -15,3 +18,12 @@ BATCHINGS: Registry[Callable[[float], BatchingPolicy]] = Registry(
     },
 )
 """Each takes the barrier's timeout in seconds."""
+
+ORDERINGS: Registry[Callable[[int], OrderingPolicy]] = Registry(
+    "ordering policy",
+    {
+        "fifo": lambda _bucket_tokens: Fifo(),
+        "lab": LengthAware,
+    },
+)
+"""Each takes the width of a bucket of context lengths in tokens."""

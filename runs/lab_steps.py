@@ -1,0 +1,79 @@
+"""Does it pay to verify streams of like context together? Real steps of the real engine.
+
+Twice as many streams as a step may hold, contexts drawn evenly from a range. fifo: two steps in order of arrival.
+lab: two steps as the policy orders them. Both verify everybody once; they take turns, and take turns at going first.
+
+    python -m runs.lab_steps --json results/lab_steps.json
+
+A minute on 2 cores.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from goodspeed.bench.stats import quantile
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import Prefill, StreamSpec, TargetEngine, Verify
+from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.torch.loading import load_target
+from goodspeed.verifier.core.batching.lab import LengthAware
+from goodspeed.verifier.core.batching.ordering import Candidate
+
+CHUNK = 256
+DRAFT = (200, 201, 202, 203)
+
+
+def open_stream(target: TargetEngine, key: int, num_prompt: int, room: int) -> None:
+    """With random text; nothing here depends on what it says."""
+    rng = np.random.default_rng(key)
+    tokens = tuple(int(token) for token in rng.integers(100, 1000, num_prompt))
+    target.open(key, StreamSpec(tokens, Sampling(), num_prompt + room))
+    for begin in range(0, num_prompt, CHUNK):
+        target.step([Prefill(key, min(CHUNK, num_prompt - begin))])
+
+
+def step_s(target: TargetEngine, keys: Sequence[int]) -> float:
+    """Seconds."""
+    started = time.perf_counter()
+    target.step([Verify(key, DRAFT) for key in keys])
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Print and write the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--streams", type=int, default=8, help="a step")
+    parser.add_argument("--contexts", type=int, nargs=2, default=[32, 900])
+    parser.add_argument("--bucket", type=int, default=128)
+    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    target = load_target(TargetConfig(model=args.model, threads=2))
+    low, high = args.contexts
+    contexts = np.random.default_rng(0).integers(low, high, 2 * args.streams).tolist()
+    for key, context in enumerate(contexts):
+        open_stream(target, key, context, (len(DRAFT) + 1) * (2 * args.pairs + 1))
+    order = LengthAware(args.bucket).order([Candidate(context, 0.0) for context in contexts])
+    orders = {"fifo": range(2 * args.streams), "lab": order}
+    times: dict[str, list[float]] = {name: [] for name in orders}
+    for i in range(args.pairs):
+        for name in sorted(orders, reverse=i % 2 == 1):
+            halves = orders[name][: args.streams], orders[name][args.streams :]
+            times[name].append(sum(step_s(target, keys) for keys in halves))
+    ratios = [lab / fifo for lab, fifo in zip(times["lab"], times["fifo"], strict=True)]
+    result = {f"{name}_ms": 1e3 * quantile(seconds, 0.5) for name, seconds in times.items()}
+    result |= {f"lab_over_fifo_{share}": quantile(ratios, share) for share in (0.25, 0.5, 0.75)}
+    print(json.dumps({key: round(value, 3) for key, value in result.items()}))
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps({"arguments": vars(args) | {"json": str(args.json)}, "result": result}))
+
+
+if __name__ == "__main__":
+    main()

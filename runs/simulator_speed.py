@@ -1,0 +1,80 @@
+"""How many rounds a core simulates in a second, and in how much memory: `python -m runs.simulator_speed`.
+
+50 drafters a verifier (issue: 20 verifiers with 1,000 drafters), 20 ms away, jittery links, users who think for two
+seconds. Each size and policy runs in a process of its own, one after the other; seconds are CPU seconds, the making of
+the world included. About 3 minutes; `--minutes 10 --drafters 1000` for the whole of ten simulated minutes (some 15
+minutes with the cheap policies).
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+
+from goodspeed.simulator.scenario import Scenario, scenario_of
+from goodspeed.simulator.world import simulate
+
+DRAFTERS_PER_VERIFIER = 50
+POLICIES = {
+    "static": ({"scheduler": "fixed", "estimator": "censored"}, {"policy": "fixed", "max_tokens": 4}),
+    "price": ({"scheduler": "price", "estimator": "censored"}, {}),
+    "default": ({}, {}),
+}
+"""The verifier's core, the drafter's window. `static`: an equal split and windows of 4, as DSD's baseline."""
+
+
+def fleet(num_drafters: int, seconds: float, policy: str) -> Scenario:
+    core, window = POLICIES[policy]
+    tier = {
+        "count": num_drafters,
+        "link": {"rtt_ms": 20.0, "jitter": 0.1},
+        "latency": {"linear": {"base_s": 0.010, "token_s": 0.0001}},
+        "workload": {"closed": {"think_s": 2.0}},
+        "window": window,
+    }
+    verifier = {
+        "count": max(1, num_drafters // DRAFTERS_PER_VERIFIER),
+        "kv_capacity": 200_000,
+        "latency": {"linear": {"base_s": 0.020, "token_s": 0.00005}},
+        "core": {"budget": 200, "prefill_chunk": 256, **core},
+    }
+    return scenario_of({"duration_s": seconds, "drafters": [tier], "verifiers": [verifier]})
+
+
+def measure(num_drafters: int, seconds: float, policy: str) -> None:
+    """A row of the table."""
+    started = time.process_time()
+    result = simulate(fleet(num_drafters, seconds, policy))
+    spent_s = time.process_time() - started
+    num_steps = sum(verifier.num_steps for verifier in result.verifiers)
+    print(
+        f"| {policy} | {num_drafters:,} | {seconds:g} | {result.num_rounds:,} | {result.num_rounds / num_steps:.1f} "
+        f"| {result.num_rounds / spent_s:,.0f} | {1e6 * spent_s / result.num_rounds:.1f} "
+        f"| {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--drafters", type=int, nargs="*", default=[100, 1000, 10_000])
+    parser.add_argument("--policies", nargs="*", default=list(POLICIES), choices=POLICIES)
+    parser.add_argument("--minutes", type=float, help="simulated; default: as long as some 100,000 rounds take")
+    parser.add_argument("--alone", action="store_true", help="in this process")
+    args = parser.parse_args()
+    if not args.alone:
+        print("| policy | drafters | simulated s | rounds | rounds a step | rounds/s | us a round | MB |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
+    for policy in args.policies:
+        for num_drafters in args.drafters:
+            seconds = 60.0 * args.minutes if args.minutes else max(4.0, 15_000 / num_drafters)
+            if args.alone:
+                measure(num_drafters, seconds, policy)
+            else:
+                one = ["--alone", "--drafters", f"{num_drafters}", "--policies", policy, "--minutes", f"{seconds / 60}"]
+                subprocess.run([sys.executable, "-m", "runs.simulator_speed", *one], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The simulator beside a real server: vLLM 0.19 serving Llama-3.1-8B on an RTX PRO 6000, without speculation.
+
+    python -m runs.vllm_validation [--data FOLDER] [--plot FILE] [--json FILE]
+
+The run was recorded by others (casys-kaist/LLMServingSim, MIT): 300 ShareGPT requests, ten a second. The simulator
+hosts the live verifier core in fused mode: arrivals and lengths are those of requests.jsonl, the limits on sequences
+and on tokens per step those of meta.json, and a step takes what kernels took that aiconfigurator-core measured on this
+GPU (vLLM 0.24). One number is fitted, the host's time per step, to one figure: the mean time per token of the first
+half of the requests. Needs the extra gpu-tables; half a minute on a free core.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from goodspeed.bench.stats import quantile
+from goodspeed.drafter.core.config import RetryConfig
+from goodspeed.errors import ConfigError
+from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
+from goodspeed.simulator.latency.models import LatencyConfig
+from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
+from goodspeed.simulator.workload.trace import TraceConfig
+from goodspeed.simulator.workload.workloads import WorkloadConfig
+from goodspeed.simulator.world import simulate
+from goodspeed.verifier.core.config import CoreConfig
+
+DATA = "../shared/data/validation/vllm_sharegpt/rtxpro6000_llama31_8b"
+TABLES = AiconfiguratorConfig(shape="llama-3.1-8b", gpu="rtx_pro_6000_server")
+KV_TOKENS = 550_000
+"""vLLM's default nine tenths of 96 GB, less 16 GB of weights and some, at 128 KiB a token. The run needs 202,000."""
+MOST_HOST_S = 0.010
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One request; seconds on one clock."""
+
+    asked_s: float
+    first_token_s: float
+    finished_s: float
+    num_prompt_tokens: int
+    num_answer_tokens: int
+
+    @property
+    def ttft_s(self) -> float:
+        return self.first_token_s - self.asked_s
+
+    @property
+    def token_s(self) -> float:
+        """Mean time per token after the first (TPOT)."""
+        return (self.finished_s - self.first_token_s) / (self.num_answer_tokens - 1)
+
+
+def check_data(folder: Path) -> None:
+    """Raises ConfigError if the recorded run is not there."""
+    missing = [name for name in ("meta.json", "requests.jsonl") if not (folder / name).is_file()]
+    if missing:
+        raise ConfigError(f"{folder} has no {' and no '.join(missing)}; say where the recorded run is: --data FOLDER")
+
+
+def measured(folder: Path) -> list[Timing]:
+    """The real run. Arrivals are on the client's clock, tokens on the server's; what lies between the two is taken for
+    the least delay from arrival to queue that any request saw, so that this one took no time."""
+    rows = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
+    offset = min(row["queued_ts"] - row["arrival_time"] for row in rows)
+    return [
+        Timing(
+            row["arrival_time"] + offset,
+            row["first_token_ts"],
+            row["last_token_ts"],
+            row["input_toks"],
+            row["output_toks"],
+        )
+        for row in rows
+    ]
+
+
+def simulated(folder: Path, settings: dict[str, Any], latency: LatencyConfig) -> list[Timing]:
+    """The same requests, in the same order, at a server of such steps."""
+    limits = CoreConfig(
+        max_admitted=settings["max_num_seqs"],
+        max_step_tokens=settings["max_num_batched_tokens"],
+        prefill_chunk=settings["max_num_batched_tokens"],
+        max_streams=100_000,
+        max_queued=100_000,
+    )
+    scenario = Scenario(
+        duration_s=600.0,
+        mode="fused",
+        verifiers=(VerifierTier(kv_capacity=KV_TOKENS, latency=latency, core=limits),),
+        drafters=(
+            DrafterTier(
+                workload=WorkloadConfig("trace", trace=TraceConfig(str(folder / "requests.jsonl"), "vllm")),
+                retry=RetryConfig(give_up_s=600.0, first_token_s=600.0, verdict_s=600.0),
+            ),
+        ),
+    )
+    answers = sorted(simulate(scenario).answers, key=lambda answer: answer.request)
+    return [
+        Timing(one.asked_s, one.first_token_s, one.finished_s, one.num_prompt_tokens, one.num_answer_tokens)
+        for one in answers
+    ]
+
+
+def fit_host_s(real: Sequence[Timing], run: Callable[[float], list[Timing]], num_fitted: int) -> float:
+    """The host's time per step at which the first requests' mean time per token is that of the real ones."""
+    target_s = fmean(one.token_s for one in real[:num_fitted])
+    least, most = 0.0, MOST_HOST_S
+    for _ in range(8):
+        host_s = (least + most) / 2
+        if fmean(one.token_s for one in run(host_s)[:num_fitted]) < target_s:
+            least = host_s
+        else:
+            most = host_s
+    return (least + most) / 2
+
+
+def figures(timings: Sequence[Timing]) -> dict[str, float]:
+    """What is compared."""
+    tokens_s, ttfts_s = [one.token_s for one in timings], [one.ttft_s for one in timings]
+    span_s = max(one.finished_s for one in timings) - min(one.asked_s for one in timings)
+    return {
+        "time per token, mean, ms": 1e3 * fmean(tokens_s),
+        "time per token, p50, ms": 1e3 * quantile(tokens_s, 0.5),
+        "time per token, p99, ms": 1e3 * quantile(tokens_s, 0.99),
+        "TTFT, mean, s": fmean(ttfts_s),
+        "TTFT, p50, s": quantile(ttfts_s, 0.5),
+        "TTFT, p90, s": quantile(ttfts_s, 0.9),
+        "TTFT, p99, s": quantile(ttfts_s, 0.99),
+        "tokens per second": sum(one.num_answer_tokens for one in timings) / span_s,
+    }
+
+
+def comparison(title: str, real: Sequence[Timing], simulation: Sequence[Timing]) -> Table:
+    """Measured, simulated, error."""
+    table = Table("", "measured", "simulated", "error", title=title)
+    ours = figures(simulation)
+    for name, value in figures(real).items():
+        table.add_row(name, f"{value:.4g}", f"{ours[name]:.4g}", f"{100 * (ours[name] / value - 1):+.1f}%")
+    return table
+
+
+def plot(real: Sequence[Timing], simulation: Sequence[Timing], path: Path) -> None:
+    """First token and time per token of every request, in the order of arrival."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  (an optional extra)
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for timings, name, style in ((real, "vLLM 0.19, measured", "k."), (simulation, "simulated", "C1.")):
+        times = [one.asked_s - timings[0].asked_s for one in timings]
+        left.plot(times, [one.ttft_s for one in timings], style, label=name)
+        right.plot(times, [1e3 * one.token_s for one in timings], style, label=name)
+    left.set(xlabel="arrival, s", ylabel="time to first token, s")
+    right.set(xlabel="arrival, s", ylabel="time per token, ms")
+    left.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(DATA), help="folder of the recorded run")
+    parser.add_argument("--plot", type=Path, help="figure to write (.svg, .png)")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    args = parser.parse_args()
+    try:
+        check_data(args.data)
+        compare(args.data, args.plot, args.json)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def compare(folder: Path, plot_to: Path | None, json_to: Path | None) -> None:
+    settings = json.loads((folder / "meta.json").read_text())["engine_kwargs"]
+    real = measured(folder)
+    half = len(real) // 2
+
+    def run(host_s: float) -> list[Timing]:
+        latency = LatencyConfig(kind="aiconfigurator", host_s=host_s, aiconfigurator=TABLES)
+        return simulated(folder, settings, latency)
+
+    host_s = fit_host_s(real, run, half)
+    unfitted, fitted = run(0.0), run(host_s)
+    console = Console()
+    console.print(comparison("nothing fitted (host time 0), all requests", real, unfitted))
+    console.print(f"fitted to the first {half} requests' mean time per token: host time {1e3 * host_s:.2f} ms a step")
+    console.print(comparison(f"first {half} requests (the time per token was fitted)", real[:half], fitted[:half]))
+    console.print(
+        comparison(f"last {len(real) - half} requests (nothing was fitted to them)", real[half:], fitted[half:])
+    )
+    console.print(comparison("all requests", real, fitted))
+    if json_to:
+        runs = {"measured": real, "unfitted": unfitted, "fitted": fitted}
+        timings = {name: [asdict(one) for one in timings] for name, timings in runs.items()}
+        json_to.write_text(json.dumps({"host_s": host_s, **timings}))
+    if plot_to:
+        plot(real, fitted, plot_to)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""`goodspeed simulate`: a scenario, replicated, with intervals."""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from goodspeed.bench.machine import this_machine
+from goodspeed.bench.table import wide_console
+from goodspeed.config import add_flags, from_args, option
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.plain import to_plain
+from goodspeed.simulator.experiment.arm import measure, name_of, scenario_values
+from goodspeed.simulator.experiment.columns import answer_columns, write_columns
+from goodspeed.simulator.experiment.executor import local_executor
+from goodspeed.simulator.experiment.replication import Replication, Seeds, replicate
+from goodspeed.simulator.experiment.run_report import Told, run_report
+from goodspeed.simulator.experiment.summary import Precision, Summary, summarise
+from goodspeed.simulator.experiment.tables import figure_rows, goodput_rows, replication_rows
+from goodspeed.simulator.experiment.timeline import write_timeline
+from goodspeed.simulator.scenario import scenario_of
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+SCHEMA = 1
+MOST_CLIENTS = 16
+"""Shown one by one on a terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateConfig:
+    """How often, how long, and what is kept."""
+
+    seeds: int = option(5, "replications; they differ by seed alone")
+    first_seed: int = option(0, "of the replications; the others follow")
+    until_s: float = option(0.0, "simulated seconds; 0: the scenario's own")
+    warm_up: str = option("mser-5", "left out at the start: simulated seconds, or mser-5: found in each replication")
+    precision: str = option("", "FIGURE=X%: replicate until its interval is within X% of the mean, as goodput=2%")
+    max_seeds: int = option(100, "replications at most, with a precision")
+    jobs: int = option(0, "replications at a time; 0: one for each core")
+    output: str = option("", "folder for answers (CSV, Parquet), summary.json, report.html and trace.json")
+    trace: int = option(0, "requests of the first replication whose spans are kept, for ui.perfetto.dev")
+
+    def __post_init__(self) -> None:
+        for name in ("until_s", "trace"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        if self.precision and self.max_seeds < self.seeds:
+            raise ConfigError(f"max_seeds is {self.max_seeds}, expected at least the {self.seeds} of seeds")
+        if self.trace and not self.output:
+            raise ConfigError("trace is given without output, expected a folder for trace.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command has found."""
+
+    told: Told
+    summary: Summary
+    replications: Sequence[Replication]  # by seed
+    is_precise: bool
+    took_s: float
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "schema": SCHEMA,
+            "command": self.told.command,
+            "machine": to_plain(this_machine()),
+            "took_s": self.took_s,
+            "scenario": to_plain(self.told.settings),
+            "is_precise": self.is_precise,
+            "figures": to_plain(self.summary.figures),
+            "goodputs": to_plain(self.summary.goodputs),
+            "replications": [to_plain(one.figures) for one in self.replications],
+        }
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `simulate`."""
+    parser = subparsers.add_parser(
+        "simulate",
+        help="a scenario, simulated",
+        description="Simulate drafters, links and verifiers that decide with the live servers' own objects, several "
+        "times, and tell figures with their 95% confidence intervals (docs/simulate.md). Exit code 1 if a precision "
+        "was asked for and not reached.",
+        epilog="example: goodspeed simulate configs/scenarios/home_lab.toml --seeds 10 --output results/home_lab",
+    )
+    parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="what is simulated")
+    add_flags(parser, SimulateConfig)
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(SimulateConfig, args)
+    found = _simulate(config, args.scenario)
+    if config.output:
+        for problem in write_outcome(found, Path(config.output)):
+            print(f"goodspeed: {problem}", file=sys.stderr)
+    if args.json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found.plain())) + b"\n")
+    else:
+        _show(found)
+    return 0 if found.is_precise else 1
+
+
+def _simulate(config: SimulateConfig, path: Path) -> Outcome:
+    values = scenario_values(path, config.until_s)
+    scenario = scenario_of(values)
+    precision = Precision.parse(config.precision) if config.precision else None
+    seeds = Seeds(config.first_seed, config.seeds, config.max_seeds)
+    began = time.perf_counter()
+    with local_executor(config.jobs) as executor:
+        running = replicate(measure(config.warm_up, config.trace), scenario, seeds, precision, executor)
+        total = None if precision else config.seeds
+        console = Console(stderr=True)
+        found = list(track(running, "simulating", total, console=console, transient=True))
+    found.sort(key=lambda one: one.run.seed)
+    figures = [one.figures for one in found]
+    return Outcome(
+        told=Told(name_of(values, path), f"goodspeed {shlex.join(sys.argv[1:])}", values),
+        summary=summarise(figures),
+        replications=found,
+        is_precise=precision is None or precision.is_reached(figures),
+        took_s=time.perf_counter() - began,
+    )
+
+
+def write_outcome(found: Outcome, folder: Path) -> list[str]:
+    """All files. What could not be written, in words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    problems = write_columns(answer_columns(found.replications), folder / "answers")
+    (folder / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(found.plain()), indent=1) + b"\n")
+    report = run_report(found.told, found.summary, found.replications)
+    (folder / "report.html").write_text(report, encoding="utf-8")
+    if spans := found.replications[0].run.spans:
+        write_timeline(spans, folder / "trace.json")
+    return problems
+
+
+def _show(found: Outcome) -> None:
+    console = wide_console()
+    summary, figures = found.summary, [one.figures for one in found.replications]
+    title = f"{found.told.name}: {summary.num_replications} replications, {found.took_s:.1f} s"
+    console.print(_table(["figure", "unit", "mean", "95%"], figure_rows(summary), title))
+    if len(summary.goodputs) <= MOST_CLIENTS:
+        console.print(_table(["client", "goodput, tokens/s", "95%"], goodput_rows(summary.goodputs)))
+    headers = ["seed", "warm-up, s", "found by", "answers", "goodput, tokens/s"]
+    console.print(_table(headers, replication_rows(figures)))
+    if not found.is_precise:
+        console.print("[red]The precision that was asked for is not reached:[/red] more --max-seeds, or longer runs.")
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
+    table = Table(title=title)
+    for i, header in enumerate(headers):
+        table.add_column(header, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,190 @@
+"""`goodspeed sweep`: a grid of scenarios and seeds, over all cores or a Ray cluster."""
+
+import argparse
+import importlib
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from goodspeed.bench.machine import this_machine
+from goodspeed.bench.table import wide_console
+from goodspeed.config import add_flags, from_args, option
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.plain import to_plain
+from goodspeed.simulator.experiment.arm import measure, name_of, scenario_values
+from goodspeed.simulator.experiment.cell_folder import SCHEMA, CellFolder, Manifest
+from goodspeed.simulator.experiment.columns import cell_columns, write_columns
+from goodspeed.simulator.experiment.executor import Executor, local_executor
+from goodspeed.simulator.experiment.grid import Axis, Cell, cells
+from goodspeed.simulator.experiment.replication import Measure, Seeds
+from goodspeed.simulator.experiment.run_report import Told
+from goodspeed.simulator.experiment.sweep import CellResult, Found, Task, cell_results, open_tasks, sweep
+from goodspeed.simulator.experiment.sweep_report import sweep_report
+from goodspeed.simulator.experiment.tables import cell_rows, difference_rows, headers
+from goodspeed.simulator.scenario import Scenario, scenario_of
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepConfig:
+    """How often, how long, where."""
+
+    seeds: int = option(5, "replications of every cell, under the same seeds")
+    first_seed: int = option(0, "of the replications; the others follow")
+    until_s: float = option(0.0, "simulated seconds; 0: the scenario's own")
+    warm_up: str = option("mser-5", "left out at the start: simulated seconds, or mser-5: found in each replication")
+    jobs: int = option(0, "replications at a time; 0: one for each core")
+    output: str = option("", "folder of the sweep; empty: results/sweep-SCENARIO")
+    resume: bool = option(False, "go on with the sweep in the folder: what is done is not done again")
+
+    def __post_init__(self) -> None:
+        if self.until_s < 0:
+            raise ConfigError(f"until_s is {self.until_s}, expected 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A sweep, understood and checked."""
+
+    told: Told
+    axes: tuple[Axis, ...]
+    cells: tuple[Cell, ...]
+    tasks: tuple[Task[Scenario], ...]
+    folder: CellFolder
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `sweep`."""
+    parser = subparsers.add_parser(
+        "sweep",
+        help="a grid of scenarios and seeds",
+        description="Simulate a scenario with every combination of the values that --set gives to its keys, each under "
+        "the same seeds, and compare the cells with the first one by paired differences (docs/simulate.md).",
+        epilog="example: goodspeed sweep configs/scenarios/home_lab.toml "
+        "--set verifiers.0.core.scheduler=fixed,gradient drafters.*.link.rtt_ms=5,20 --seeds 10",
+    )
+    parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="what is varied")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY.PATH=VALUE,VALUE",
+        help="a key and its values; in lists of tables a place from 0, a name, or * for all",
+    )
+    add_flags(parser, SweepConfig)
+    parser.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="on a Ray cluster; one of this machine")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(SweepConfig, args)
+    measured = measure(config.warm_up)
+    plan = _plan(config, args.scenario, tuple(map(Axis.parse, args.set)))
+    manifest = Manifest(SCHEMA, dict(plan.told.settings), measured.warm_up_s)
+    plan.folder.open(manifest, config.resume)
+    found = _sweep(plan, measured, config.jobs, args.ray)
+    results = cell_results(plan.cells, found)
+    for problem in _write(plan, found, results):
+        print(f"goodspeed: {problem}", file=sys.stderr)
+    if args.json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_plain(plan, results))) + b"\n")
+    else:
+        _show(plan, results)
+    return 0
+
+
+def _plan(config: SweepConfig, path: Path, axes: tuple[Axis, ...]) -> Plan:
+    """Every cell is checked before the first one is run."""
+    if any(axis.path == "seed" for axis in axes):
+        raise ConfigError("set is seed=..., expected another key: --seeds and --first-seed say which seeds are run")
+    values = scenario_values(path, config.until_s)
+    grid = tuple(cells(axes))
+    scenarios = {cell: scenario_of(cell.of(values)) for cell in grid}
+    seeds = Seeds(config.first_seed, config.seeds).batch(0)
+    return Plan(
+        told=Told(name_of(values, path), f"goodspeed {shlex.join(sys.argv[1:])}", values),
+        axes=axes,
+        cells=grid,
+        tasks=tuple(Task(cell, scenarios[cell], seed) for seed in seeds for cell in grid),
+        folder=CellFolder(Path(config.output or f"results/sweep-{path.stem}")),
+    )
+
+
+def _sweep(plan: Plan, measured: Measure[Scenario], num_jobs: int, ray_address: str | None) -> Found:
+    todo, found = open_tasks(plan.tasks, plan.folder)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("simulating", total=len(plan.tasks), completed=len(plan.tasks) - len(todo))
+        try:
+            with _executor(num_jobs, ray_address) as executor:
+                for task, figures in sweep(measured, todo, plan.folder, executor):
+                    found.setdefault(task.cell, {})[task.seed] = figures
+                    progress.advance(bar)
+        except KeyboardInterrupt:
+            num_done = sum(map(len, found.values()))
+            print(f"goodspeed: {num_done} of {len(plan.tasks)} are done; --resume goes on", file=sys.stderr)
+            raise
+    return found
+
+
+def _executor(num_jobs: int, ray_address: str | None) -> Executor:
+    if ray_address is None:
+        return local_executor(num_jobs)
+    try:
+        room = importlib.import_module("goodspeed.simulator.experiment.ray_cluster")
+    except ImportError as error:
+        raise ConfigError(f"--ray needs Ray ({error}): pip install 'goodspeed[ray]'") from error
+    cluster: Executor = room.RayCluster(ray_address, num_jobs)
+    return cluster
+
+
+def _write(plan: Plan, found: Found, results: Sequence[CellResult]) -> list[str]:
+    folder = plan.folder.path
+    problems = write_columns(cell_columns(plan.cells, found), folder / "sweep")
+    summary = msgspec.json.format(msgspec.json.encode(_plain(plan, results)), indent=1)
+    (folder / "summary.json").write_bytes(summary + b"\n")
+    report = sweep_report(plan.told, plan.axes, plan.cells, results)
+    (folder / "report.html").write_text(report, encoding="utf-8")
+    return problems
+
+
+def _plain(plan: Plan, results: Sequence[CellResult]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "command": plan.told.command,
+        "machine": to_plain(this_machine()),
+        "scenario": to_plain(plan.told.settings),
+        "cells": to_plain(results),
+    }
+
+
+def _show(plan: Plan, results: Sequence[CellResult]) -> None:
+    console = wide_console()
+    names = [cell.name for cell in plan.cells]
+    console.print(_table(cell_rows(names, results), plan.told.name))
+    if len(names) > 1:
+        title = f"differences from {names[0]}, paired by seed; * its 95% interval does not hold 0"
+        console.print(_table(difference_rows(names, results), title))
+    console.print(f"{plan.folder.path / 'report.html'}", highlight=False)
+
+
+def _table(rows: Sequence[Sequence[str]], title: str) -> Table:
+    """A row for each cell."""
+    table = Table(title=title)
+    for i, header in enumerate(headers()):
+        table.add_column(header, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,1 @@
+"""Which of several verifiers a new stream is opened at."""

@@ -1,0 +1,27 @@
+"""The routing policies by name."""
+
+from collections.abc import Callable
+
+from goodspeed.registry import Registry
+from goodspeed.routing.base import RoutingPolicy
+from goodspeed.routing.failover import Failover
+from goodspeed.routing.jsq import JoinShortestQueue
+from goodspeed.routing.latency_aware import LatencyAware
+from goodspeed.routing.power_of_two import PowerOfTwo
+from goodspeed.routing.random import RandomRouting
+from goodspeed.routing.round_robin import RoundRobin
+
+ROUTINGS: Registry[Callable[[], RoutingPolicy]] = Registry(
+    "routing policy",
+    {
+        "failover": Failover,
+        "random": RandomRouting,
+        "round_robin": RoundRobin,
+        "jsq": JoinShortestQueue,
+        "power_of_two": PowerOfTwo,
+        "latency_aware": LatencyAware,
+    },
+)
+
+ONE_AT_A_TIME = frozenset({"failover"})
+"""Policies by which a drafter has a link to one verifier only; by all others it keeps one to each."""

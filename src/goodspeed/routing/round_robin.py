@@ -1,0 +1,25 @@
+"""Turns."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from goodspeed.routing.base import VerifierView
+
+
+class RoundRobin:
+    """The next of the list after the one picked last, those that cannot be picked left out.
+
+    The first is drawn, so that a crowd of drafters does not begin at the same verifier.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+
+    def pick(self, candidates: Sequence[VerifierView], rng: np.random.Generator) -> int:
+        if self._last is None:
+            self._last = candidates[int(rng.integers(len(candidates)))].index
+        else:
+            later = [view.index for view in candidates if view.index > self._last]
+            self._last = later[0] if later else candidates[0].index
+        return self._last

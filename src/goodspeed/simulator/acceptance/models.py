@@ -1,0 +1,50 @@
+"""The acceptance models by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from goodspeed.config import option, table
+from goodspeed.registry import Registry
+from goodspeed.simulator.acceptance.base import AcceptanceModel
+from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
+from goodspeed.simulator.acceptance.drifting import DriftingAcceptance, DriftingConfig
+from goodspeed.simulator.acceptance.fixed import FixedAcceptance, FixedConfig
+from goodspeed.simulator.acceptance.markov import MarkovAcceptance, MarkovConfig
+from goodspeed.simulator.acceptance.positional import PositionalAcceptance, PositionalConfig
+from goodspeed.simulator.acceptance.recorded import RecordedConfig, recorded_acceptance
+from goodspeed.simulator.acceptance.renewal import RenewalAcceptance, RenewalConfig
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptanceConfig:
+    """Which tokens are right. Only the chosen model's table matters. Raises ConfigError for an unknown model."""
+
+    model: str = option("fixed", "fixed, positional, drifting, markov, renewal or recorded")
+    fixed: FixedConfig = table(FixedConfig)
+    positional: PositionalConfig = table(PositionalConfig)
+    drifting: DriftingConfig = table(DriftingConfig)
+    markov: MarkovConfig = table(MarkovConfig)
+    renewal: RenewalConfig = table(RenewalConfig)
+    recorded: RecordedConfig = table(RecordedConfig)
+    confidence: ConfidenceConfig = table(ConfidenceConfig)
+
+    def __post_init__(self) -> None:
+        ACCEPTANCES[self.model]
+
+
+ACCEPTANCES: Registry[Callable[[AcceptanceConfig], AcceptanceModel]] = Registry(
+    "acceptance model",
+    {
+        "fixed": lambda config: FixedAcceptance(config.fixed, config.confidence.concentration),
+        "positional": lambda config: PositionalAcceptance(config.positional, config.confidence.concentration),
+        "drifting": lambda config: DriftingAcceptance(config.drifting, config.confidence.concentration),
+        "markov": lambda config: MarkovAcceptance(config.markov, config.confidence.concentration),
+        "renewal": lambda config: RenewalAcceptance(config.renewal, config.confidence.concentration),
+        "recorded": lambda config: recorded_acceptance(config.recorded),
+    },
+)
+
+
+def acceptance_model(config: AcceptanceConfig) -> AcceptanceModel:
+    """The model that the config describes. Raises ConfigError if it needs a file that cannot be read."""
+    return ACCEPTANCES[config.model](config)

@@ -1,0 +1,85 @@
+"""A rate for each place in the draft. Real acceptance is not geometric: it often grows with depth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from goodspeed.config import option
+from goodspeed.errors import ConfigError
+from goodspeed.simulator.acceptance.confidence import reports
+from goodspeed.simulator.acceptance.tape import BLOCK
+from goodspeed.simulator.ranges import share
+
+
+@dataclass(frozen=True, slots=True)
+class PositionalConfig:
+    """Raises ConfigError for rates out of range. The default: four layers of SmolLM2-135M, window 6, as measured."""
+
+    rates: tuple[float, ...] = option(
+        (0.27, 0.41, 0.44, 0.54, 0.70, 0.78),
+        "chance that the first, second, ... token of a draft is right given those before it; beyond the last, the last",
+    )
+
+    def __post_init__(self) -> None:
+        if not self.rates:
+            raise ConfigError("positional.rates is empty, expected at least one rate")
+        for rate in self.rates:
+            share("positional.rates", rate)
+
+
+class PositionalAcceptance:
+    """Bits that depend on the depth as well as on the place in the answer."""
+
+    def __init__(self, config: PositionalConfig, concentration: float) -> None:
+        self._rates = np.array(config.rates)
+        self._concentration = concentration
+
+    def tape(self, client: int, request: int, rng: np.random.Generator) -> "PositionalTape":  # noqa: ARG002
+        return PositionalTape(self._rates, self._concentration, rng)
+
+
+class PositionalTape:
+    """A place has one number of luck, which each depth compares with its own rate. Otherwise as BlockTape."""
+
+    __slots__ = ("_bits", "_concentration", "_last", "_rates", "_reporting", "_reports", "_rng", "_seed")
+
+    def __init__(
+        self,
+        rates: np.ndarray[tuple[int], np.dtype[np.float64]],  # [depths]
+        concentration: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self._seed = int(rng.integers(2**63))
+        self._rng = np.random.default_rng(self._seed)
+        self._rates = rates
+        self._last = len(rates) - 1
+        self._concentration = concentration
+        self._bits: list[list[bool]] = []  # by position, then depth
+        self._reports: list[list[float]] = []
+        self._reporting: np.random.Generator | None = None
+
+    def is_right(self, position: int, depth: int) -> bool:
+        try:
+            row = self._bits[position]
+        except IndexError:
+            self._draw_to(position)
+            row = self._bits[position]
+        return row[depth if depth < self._last else self._last]
+
+    def confidence(self, position: int, depth: int) -> float:
+        while len(self._reports) <= position:
+            self._report_block()
+        return self._reports[position][min(depth, self._last)]
+
+    def _draw_to(self, position: int) -> None:
+        while len(self._bits) <= position:
+            self._bits.extend((self._rng.random((BLOCK, 1)) < self._rates).tolist())
+
+    def _report_block(self) -> None:
+        begin = len(self._reports)
+        self._draw_to(begin)
+        if self._reporting is None:
+            self._reporting = np.random.default_rng((self._seed, 1))
+        bits = np.array(self._bits[begin : begin + BLOCK])
+        chances = np.broadcast_to(self._rates, bits.shape)
+        self._reports.extend(reports(chances, bits, self._concentration, self._reporting).tolist())

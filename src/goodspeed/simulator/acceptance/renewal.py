@@ -1,0 +1,82 @@
+"""Runs: how likely a token is right depends on how many right ones came just before it, and on how easy the answer is.
+
+Other than the depth in a draft, the run goes on over the ends of rounds, so it does not depend on any window.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from goodspeed.config import option
+from goodspeed.errors import ConfigError
+from goodspeed.simulator.acceptance.tape import BlockTape, Drawn
+from goodspeed.simulator.ranges import at_least, share
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalConfig:
+    """Raises ConfigError for rates out of range. The default: hybrid drafts (docs/acceptance.md)."""
+
+    rates: tuple[float, ...] = option(
+        (0.40, 0.55, 0.64, 0.70, 0.72, 0.78, 0.81, 0.87),
+        "chance that a token is right after 0, 1, 2, ... right ones in a row; beyond the last, the last",
+    )
+    spread: float = option(0.0, "standard deviation among answers of the log-odds of all rates; 0: answers are alike")
+
+    def __post_init__(self) -> None:
+        if not self.rates:
+            raise ConfigError("renewal.rates is empty, expected at least one rate")
+        for rate in self.rates:
+            share("renewal.rates", rate)
+        at_least("renewal.spread", self.spread, 0.0)
+
+    def of_answer(self, luck: float) -> tuple[float, ...]:
+        """The rates of an answer that is so many standard deviations easier than the median one."""
+        factor = math.exp(self.spread * luck)
+        return tuple(rate * factor / (rate * factor + 1.0 - rate) for rate in self.rates)
+
+    @property
+    def stationary_rate(self) -> float:
+        """Share of right tokens in the median answer's long run: mean run / (mean run + the wrong one that ends it)."""
+        survival = np.cumprod(self.rates)
+        if survival[-1] == 0.0:
+            run = float(survival.sum())
+        elif self.rates[-1] == 1.0:
+            return 1.0
+        else:
+            run = float(survival[:-1].sum() + survival[-1] / (1.0 - self.rates[-1]))
+        return run / (run + 1.0)
+
+
+class RenewalAcceptance:
+    """An answer begins as after a wrong token."""
+
+    def __init__(self, config: RenewalConfig, concentration: float) -> None:
+        self._config = config
+        self._concentration = concentration
+
+    def tape(self, client: int, request: int, rng: np.random.Generator) -> BlockTape:  # noqa: ARG002
+        rates = self._config.rates
+        if self._config.spread:
+            rates = self._config.of_answer(float(rng.standard_normal()))
+        return BlockTape(_Runs(rates).draw, self._concentration, rng)
+
+
+class _Runs:
+    """The run of one answer so far."""
+
+    __slots__ = ("_rates", "_run")
+
+    def __init__(self, rates: tuple[float, ...]) -> None:
+        self._rates = rates
+        self._run = 0
+
+    def draw(self, rng: np.random.Generator, num: int) -> Drawn:
+        last, run, chances, bits = len(self._rates) - 1, self._run, [], []
+        for chance in rng.random(num).tolist():
+            chances.append(self._rates[min(run, last)])
+            bits.append(chance < chances[-1])
+            run = run + 1 if bits[-1] else 0
+        self._run = run
+        return np.array(chances), np.array(bits)

@@ -1,0 +1,105 @@
+"""The draft model as an engine that computes nothing: tapes say which tokens are right, and its steps take time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import Draft, DraftRequest, StreamKey
+from goodspeed.engine.neural import MAX_PIECE
+from goodspeed.simulator.acceptance.base import Tape
+from goodspeed.simulator.latency.base import LatencyModel, StepShape
+from goodspeed.simulator.target import RIGHT, WRONG
+
+
+@dataclass(slots=True)
+class _Stream:
+    tape: Tape
+    num_prompt: int
+    num_committed: int = 0  # prompt included
+    num_cached: int = 0  # tokens that the model has read, the last draft's included
+    num_steps: int = 0  # of the last draft
+
+
+class TapedDraft:
+    """A DraftEngine with the time of a neural one: a step of the draft model per token, nothing read twice.
+
+    `expect` a stream's tape before it is opened. What comes after a draft's first wrong token is wrong too.
+    """
+
+    def __init__(self, latency: LatencyModel) -> None:
+        self._latency = latency
+        self._streams: dict[StreamKey, _Stream] = {}
+        self._drafting_s = 0.0
+
+    def expect(self, stream: StreamKey, tape: Tape, num_prompt: int) -> None:
+        """The luck of a stream that will be opened."""
+        self._streams[stream] = _Stream(tape, num_prompt)
+
+    def take_drafting_s(self) -> float:
+        """Seconds that the device was at work since the last call."""
+        taken, self._drafting_s = self._drafting_s, 0.0
+        return taken
+
+    def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
+        """Reads all of the prefix but its last token, in pieces."""
+        del sampling
+        state, num_read = self._streams[stream], len(tokens) - 1
+        state.num_committed, state.num_cached = len(tokens), num_read
+        for start in range(0, num_read, MAX_PIECE):
+            num_tokens = min(MAX_PIECE, num_read - start)
+            self._drafting_s += self._latency.step_s(StepShape(1, num_tokens, num_tokens, start + num_tokens))
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        streams = [self._streams[request.stream] for request in requests]
+        drafts = [_draft(stream, request) for stream, request in zip(streams, requests, strict=True)]
+        self._drafting_s += self._alone_s(streams[0]) if len(streams) == 1 else self._together_s(streams)
+        for stream in streams:
+            stream.num_cached = stream.num_committed + stream.num_steps - 1
+        return drafts
+
+    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
+        """All but the last of the tokens are the draft's own: as far as it has read them it need not again."""
+        state = self._streams[stream]
+        state.num_cached = min(state.num_cached, state.num_committed + len(tokens) - 1)
+        state.num_committed += len(tokens)
+
+    def close(self, stream: StreamKey) -> None:
+        self._streams.pop(stream, None)
+
+    def _alone_s(self, stream: _Stream) -> float:
+        """The first step catches up; the time of the others is taken at the middle of their contexts."""
+        num_committed, num_more = stream.num_committed, stream.num_steps - 1
+        first_s = self._latency.step_s(StepShape(1, num_committed - stream.num_cached, 0, num_committed))
+        if not num_more:
+            return first_s
+        return first_s + num_more * self._latency.step_s(StepShape(1, 1, 0, num_committed + (num_more + 1) // 2))
+
+    def _together_s(self, streams: Sequence[_Stream]) -> float:
+        """Step by step, over the streams that still draft."""
+        drafting_s = 0.0
+        num_unread = sum(stream.num_committed - stream.num_cached for stream in streams)
+        for step in range(max(stream.num_steps for stream in streams)):
+            active = [stream for stream in streams if step < stream.num_steps]
+            num_tokens = len(active) if step else num_unread
+            num_context = sum(stream.num_committed + step for stream in active)
+            drafting_s += self._latency.step_s(StepShape(len(active), num_tokens, 0, num_context))
+        return drafting_s
+
+
+def _draft(stream: _Stream, request: DraftRequest) -> Draft:
+    """Up to max_tokens; a token whose survival falls below the bound costs its step, and is not proposed."""
+    tape, start = stream.tape, stream.num_committed - stream.num_prompt
+    tokens: list[int] = []
+    confidences: list[float] = []
+    survival, token = 1.0, RIGHT
+    for depth in range(request.max_tokens):
+        confidence = tape.confidence(start + depth, depth)
+        survival *= confidence
+        if survival < request.min_survival:
+            break
+        if token == RIGHT and not tape.is_right(start + depth, depth):
+            token = WRONG
+        tokens.append(token)
+        confidences.append(confidence)
+    stream.num_steps = min(len(tokens) + 1, request.max_tokens)
+    return Draft(tuple(tokens), tuple(confidences))

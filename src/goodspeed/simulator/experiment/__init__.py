@@ -1,0 +1,1 @@
+"""What is done with simulated runs: figures, replications, grids, reports."""

@@ -1,0 +1,157 @@
+"""A forward pass put together from measured GPU kernels: matrix products, attention, sums among GPUs.
+
+What was not measured, norms and activations and sampling, takes its memory traffic at ELEMENTWISE_EFFICIENCY of the
+bandwidth and KERNEL_S a kernel, the figures that the tables' own package uses.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from goodspeed.config import option
+from goodspeed.errors import ConfigError
+from goodspeed.simulator.latency.base import LatencyModel, StepShape
+from goodspeed.simulator.latency.decoder import Decoder, Matrix
+from goodspeed.simulator.latency.devices import DEVICES
+from goodspeed.simulator.latency.gpu_tables import GpuTables
+from goodspeed.simulator.latency.grid import Cells, Grid
+from goodspeed.simulator.latency.parts import Parts, split
+from goodspeed.simulator.latency.shapes import model_shape
+
+ELEMENTWISE_EFFICIENCY = 0.8
+KERNEL_S = 3e-6
+KERNELS_PER_LAYER = 5  # two norms, rotation, writing the cache, activation
+SAMPLING_BYTES = 10  # per token and word: 16-bit logits read, 32-bit ones written and read
+UNQUANTIZED = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True)
+class AiconfiguratorConfig:
+    """Raises ConfigError for a GPU without a spec sheet here."""
+
+    shape: str = option("llama-3.1-8b", "the model's shape: a name of the catalog or a folder with a config.json")
+    gpu: str = option("h100_sxm", "whose tables: a100_sxm, h100_sxm, h200_sxm, b200_sxm, l40s, rtx_pro_6000_server")
+    framework: str = option("vllm", "whose kernels: vllm, sglang, trtllm")
+    weights: str = option("bfloat16", "type of the layers' weights: bfloat16, fp8 or another that the tables have")
+    kv: str = option("bfloat16", "type of the KV cache: bfloat16 or fp8")
+    tensor_parallel: int = option(1, "GPUs that share the model")
+
+    def __post_init__(self) -> None:
+        DEVICES[self.gpu]
+
+    def model(self) -> LatencyModel:
+        """The model of these tables. Raises ConfigError if they are not installed, or measured nothing that fits."""
+        return MeasuredGpu(self)
+
+
+class MeasuredGpu:
+    """Sums of measured kernels."""
+
+    def __init__(self, config: AiconfiguratorConfig) -> None:
+        tables = GpuTables(config.gpu, config.framework)
+        decoder = Decoder(model_shape(config.shape), config.tensor_parallel)
+        self._num_layers = decoder.config.num_layers
+        products = tables.products(config.weights)
+        self._layers = _matrix_grid("layers' products", decoder.layer_matrices, products)
+        if config.weights != UNQUANTIZED:
+            products = tables.products(UNQUANTIZED)
+        self._head = _matrix_grid("the head's product", [decoder.head], products)
+        heads = decoder.num_heads, decoder.num_kv_heads, decoder.config.head_dim
+        generation = tables.attention("generation", heads, config.kv)
+        prompts = tables.attention("context", heads, config.kv)
+        self._generation = Grid("attention of streams", ("streams", "context"), generation)
+        self._prompts = Grid("attention of prompts", ("prompts", "context"), prompts)
+        self._pair_s = _pair_s(prompts)
+        bytes_per_s = ELEMENTWISE_EFFICIENCY * DEVICES[config.gpu].bytes_per_s
+        self._base_s = self._num_layers * KERNELS_PER_LAYER * KERNEL_S
+        self._token_s = decoder.elementwise_bytes / bytes_per_s
+        self._sampling_s = SAMPLING_BYTES * decoder.head.num_outputs / bytes_per_s
+        self._hidden_size = decoder.config.hidden_size
+        self._sums = None
+        if config.tensor_parallel > 1:
+            self._sums = Grid("sums among GPUs", ("numbers",), tables.sums(config.tensor_parallel))
+
+    def products_s(self, num_tokens: int) -> float:
+        """The matrix products of a pass over so many tokens, each with its successor chosen."""
+        return self._layers(num_tokens) + self._head(num_tokens)
+
+    def step_s(self, shape: StepShape) -> float:
+        parts = split(shape)
+        num_chosen = parts.num_verified_tokens + parts.num_prompts
+        return (
+            self._layers(shape.num_tokens)
+            + self._head(num_chosen)
+            + self._num_layers * (self._verify_attention_s(parts) + self._prompt_attention_s(parts))
+            + self._base_s
+            + self._token_s * shape.num_tokens
+            + self._sampling_s * num_chosen
+            + self._sums_s(shape.num_tokens)
+        )
+
+    def _verify_attention_s(self, parts: Parts) -> float:
+        """One layer's. The cache is read once per stream; tokens beyond the first add their arithmetic."""
+        if not parts.num_verifying:
+            return 0.0
+        num_more = parts.num_verified_tokens - parts.num_verifying
+        reading_s = self._generation(parts.num_verifying, parts.verify_context)
+        return reading_s + num_more * parts.verify_context * self._pair_s
+
+    def _prompt_attention_s(self, parts: Parts) -> float:
+        """One layer's. A chunk costs what the prompt up to its end does, less what the prompt before it does."""
+        if not parts.num_prompts:
+            return 0.0
+        chunk, end = parts.num_prefill_tokens / parts.num_prompts, parts.prefill_context
+        whole_s = self._prompts(parts.num_prompts, end)
+        if chunk == end:
+            return whole_s
+        return max(self._prompts(parts.num_prompts, chunk), whole_s - self._prompts(parts.num_prompts, end - chunk))
+
+    def _sums_s(self, num_tokens: int) -> float:
+        """After attention and after the last product of each layer."""
+        return 2 * self._num_layers * self._sums(num_tokens * self._hidden_size) if self._sums else 0.0
+
+
+def _pair_s(prompts: Cells) -> float:
+    """Of one new token and one that it attends to: from the longest prompt measured alone, which is all arithmetic."""
+    length = max(length for number, length in prompts if number == 1)
+    return prompts[1.0, length] / (length * length / 2)
+
+
+def _matrix_grid(name: str, matrices: Sequence[Matrix], products: Mapping[tuple[int, int], Cells]) -> Grid:
+    """The sum of the matrices' products, by tokens."""
+    curves = [_product(matrix, products) for matrix in matrices]
+    places = set(curves[0]).intersection(*curves[1:])
+    counts = [matrix.count for matrix in matrices]
+    cells = {place: sum(count * curve[place] for count, curve in zip(counts, curves, strict=True)) for place in places}
+    return Grid(name, ("tokens",), cells)
+
+
+def _product(matrix: Matrix, products: Mapping[tuple[int, int], Cells]) -> Cells:
+    """Seconds by tokens of one product: between the measured sizes, linear in both.
+
+    A matrix wider than any measured is taken in equal pieces, as its outputs do not depend on each other.
+    """
+    widths = sorted({outputs for outputs, _ in products})
+    num_pieces = -(-matrix.num_outputs // widths[-1])
+    outputs = _around(matrix.num_outputs / num_pieces, widths)
+    inputs = _around(matrix.num_inputs, sorted({inputs for _, inputs in products}))
+    corners = [
+        (num_pieces * outputs_share * inputs_share, products.get((width, depth), {}))
+        for width, outputs_share in outputs
+        for depth, inputs_share in inputs
+    ]
+    places = set(corners[0][1]).intersection(*(curve for _, curve in corners))
+    if not places:
+        raise ConfigError(f"no products near {matrix.num_outputs} outputs and {matrix.num_inputs} inputs were measured")
+    return {place: sum(share * curve[place] for share, curve in corners) for place in places}
+
+
+def _around(size: float, measured: Sequence[int]) -> list[tuple[int, float]]:
+    """The measured sizes beside it, each with its share; below the least and above the greatest, in proportion."""
+    right = bisect_left(measured, size)
+    if right == len(measured) or right == 0 or measured[right] == size:
+        nearest = measured[min(right, len(measured) - 1)]
+        return [(nearest, size / nearest)]
+    left = measured[right - 1]
+    share = (size - left) / (measured[right] - left)
+    return [(left, 1.0 - share), (measured[right], share)]

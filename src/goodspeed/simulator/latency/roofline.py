@@ -1,0 +1,84 @@
+"""A device from its spec sheet: every matrix takes as long as its arithmetic or its memory traffic, the longer one.
+
+The roofline model (Williams, Waterman, Patterson 2009). Few tokens wait for the weights, many for the arithmetic; the
+knee lies where the two are equal.
+"""
+
+from dataclasses import dataclass
+
+from goodspeed.config import option
+from goodspeed.errors import ConfigError
+from goodspeed.simulator.latency.base import LatencyModel, StepShape
+from goodspeed.simulator.latency.decoder import ACTIVATION_BYTES, Decoder, Matrix
+from goodspeed.simulator.latency.devices import DEVICES
+from goodspeed.simulator.latency.parts import Parts, split
+from goodspeed.simulator.latency.shapes import model_shape
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineConfig:
+    """Raises ConfigError for an unknown device, values out of range, and devices without a link that share a model."""
+
+    shape: str = option("llama-3.1-8b", "the model's shape: a name of the catalog or a folder with a config.json")
+    device: str = option("h100_sxm", f"whose spec sheet: {', '.join(DEVICES)}")
+    flops: float = option(0.0, "16-bit FLOPs per second in place of the device's; 0: the device's")
+    bytes_per_s: float = option(0.0, "memory bandwidth in place of the device's; 0: the device's")
+    weight_bits: float = option(16.0, "bits per weight in memory; the arithmetic stays 16-bit")
+    kv_bits: float = option(16.0, "bits per number in the KV cache")
+    tensor_parallel: int = option(1, "devices that share the model")
+    compute_efficiency: float = option(0.7, "share of the peak arithmetic that large products reach")
+    memory_efficiency: float = option(0.8, "share of the peak bandwidth that reading weights reaches")
+    layer_s: float = option(10e-6, "seconds per layer that neither hides: launches, norms, waiting")
+
+    def __post_init__(self) -> None:
+        device = DEVICES[self.device]
+        if self.tensor_parallel > 1 and not device.link_bytes_per_s:
+            raise ConfigError(f"tensor_parallel is {self.tensor_parallel}, but {self.device} has no link to another")
+        for name in ("flops", "bytes_per_s", "layer_s"):
+            if getattr(self, name) < 0.0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        for name in ("compute_efficiency", "memory_efficiency"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected more than 0, up to 1")
+        for name in ("weight_bits", "kv_bits"):
+            if not 1.0 <= getattr(self, name) <= 32.0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 to 32")
+
+    def model(self) -> LatencyModel:
+        """The model of this device. Raises ConfigError or CheckpointError for an unknown shape."""
+        return RooflineLatency(self)
+
+
+class RooflineLatency:
+    """The sum over a pass of the longer of arithmetic and memory traffic."""
+
+    def __init__(self, config: RooflineConfig) -> None:
+        device = DEVICES[config.device]
+        decoder = Decoder(model_shape(config.shape), config.tensor_parallel)
+        self._config = config
+        self._flops = config.compute_efficiency * (config.flops or device.flops)
+        self._bytes_per_s = config.memory_efficiency * (config.bytes_per_s or device.bytes_per_s)
+        self._layer_matrices = decoder.layer_matrices
+        self._head = decoder.head
+        self._kv_bytes = decoder.num_kv_values * config.kv_bits / 8
+        self._attention_flops = decoder.attention_flops
+        self._token_s = decoder.elementwise_bytes / self._bytes_per_s
+        if config.tensor_parallel > 1:
+            self._token_s += decoder.reduced_bytes / device.link_bytes_per_s
+        self._base_s = config.layer_s * decoder.config.num_layers
+
+    def step_s(self, shape: StepShape) -> float:
+        parts = split(shape)
+        matrices_s = sum(self._matrix_s(matrix, shape.num_tokens) for matrix in self._layer_matrices)
+        head_s = self._matrix_s(self._head, parts.num_verified_tokens + parts.num_prompts)
+        return self._base_s + self._token_s * shape.num_tokens + matrices_s + head_s + self._attention_s(parts)
+
+    def _matrix_s(self, matrix: Matrix, num_tokens: int) -> float:
+        num_bytes = matrix.num_weights * self._config.weight_bits / 8
+        num_bytes += matrix.count * num_tokens * ACTIVATION_BYTES * (matrix.num_inputs + matrix.num_outputs)
+        return max(2 * matrix.num_weights * num_tokens / self._flops, num_bytes / self._bytes_per_s)
+
+    def _attention_s(self, parts: Parts) -> float:
+        num_kv_tokens = parts.num_verifying * parts.verify_context + parts.num_prompts * parts.prefill_context
+        arithmetic_s = self._attention_flops * (parts.num_verify_pairs + parts.num_prefill_pairs) / self._flops
+        return max(arithmetic_s, self._kv_bytes * num_kv_tokens / self._bytes_per_s)

@@ -1,0 +1,64 @@
+"""The ways between drafters and verifiers: live links, each with its own luck, and shared ones in front of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.link import Conditions, Link, LinkConfig, read_trace
+from goodspeed.simulator.kernel import Kernel
+from goodspeed.simulator.luck import Luck, Role
+from goodspeed.simulator.scenario import DrafterTier
+from goodspeed.simulator.wire import Lane, Meter, Route
+
+
+class Routes:
+    """Of one tier of drafters. Raises ConfigError if a trace cannot be read."""
+
+    def __init__(self, kernel: Kernel, luck: Luck, tier_index: int, tier: DrafterTier) -> None:
+        self.up_meter, self.down_meter = Meter(), Meter()
+        self._kernel = kernel
+        self._luck = luck
+        self._tier_index = tier_index
+        self._tier = tier
+        self._downlink = tier.downlink or tier.link
+        self._up_trace, self._down_trace = _trace(tier.link), _trace(self._downlink)
+        self._shared = cache(self._make_shared)  # by group
+
+    def route(self, drafter: int, verifier: int) -> Route:
+        """A new way from this drafter of the tier to this verifier of the scenario."""
+        path = (self._tier_index, drafter, verifier)
+        spread = self._tier.distance_spread
+        distance = self._luck.rng(Role.DISTANCE, *path).uniform(1.0 - spread, 1.0 + spread) if spread else 1.0
+        up = Link(_at(distance, self._tier.link), self._luck.rng(Role.UPLINK, *path), 0.0, self._up_trace)
+        down = Link(_at(distance, self._downlink), self._luck.rng(Role.DOWNLINK, *path), 0.0, self._down_trace)
+        shared_up, shared_down = self._shared(drafter // self._tier.shared.num_drafters)
+        return Route(
+            Lane(self._kernel, (*shared_up, up), self.up_meter),
+            Lane(self._kernel, (*shared_down, down), self.down_meter),
+        )
+
+    def _make_shared(self, group: int) -> tuple[Sequence[Link], Sequence[Link]]:
+        shared = self._tier.shared
+        rng = self._luck.rng(Role.UPLINK, self._tier_index, group)  # which such a link does not use
+        up, down = (
+            [Link(LinkConfig(bandwidth_mbps=mbps), rng)] if mbps else [] for mbps in (shared.up_mbps, shared.down_mbps)
+        )
+        return up, down
+
+
+def _at(distance: float, config: LinkConfig) -> LinkConfig:
+    return config if distance == 1.0 else replace(config, rtt_ms=distance * config.rtt_ms)
+
+
+def _trace(config: LinkConfig) -> Sequence[Conditions]:
+    trace = read_trace(Path(config.trace_file)) if config.trace_file else []
+    limits = [point.bandwidth_mbps for point in trace]
+    if any(limits) and not all(limits):
+        at_s = trace[limits.index(0.0)].at_s
+        raise ConfigError(
+            f"bandwidth_mbps is 0 at {at_s:g} s of {config.trace_file}, expected more than 0 "
+            "(0 is no limit at all; say with `outages` when nothing leaves)"
+        )
+    return trace

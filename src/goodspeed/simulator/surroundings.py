@@ -1,0 +1,24 @@
+"""What everybody in a run shares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from goodspeed.eventlog import EventSink
+from goodspeed.simulator.answering import Tally
+from goodspeed.simulator.kernel import Kernel
+from goodspeed.simulator.luck import Luck
+from goodspeed.simulator.tracing import Trace
+
+EventsOf = Callable[[str], EventSink]
+"""Where the facts and decisions of a server go, by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Of one run."""
+
+    kernel: Kernel
+    luck: Luck
+    tally: Tally
+    trace: Trace
+    events_of: EventsOf | None  # None: no event logs

@@ -1,0 +1,88 @@
+"""The target model as an engine that computes nothing: its text is one token, again and again, its steps take time."""
+
+from collections.abc import Sequence
+
+from goodspeed.engine.base import Outcome, Prefill, StreamKey, StreamSpec, TargetInfo, Verify, Work
+from goodspeed.simulator.latency.base import LatencyModel, StepShape
+
+MODEL = "simulated"
+"""Its name, and the fingerprint of its weights and of its tokenizer."""
+RIGHT = 20_000
+"""Every token of the target's text; like most tokens of a real vocabulary it takes 3 bytes on the wire."""
+WRONG = 20_001
+"""A draft token that the target rejects."""
+VOCAB_SIZE = 32_768
+
+
+class TapedTarget:
+    """A TargetEngine. A drafter that has asked its tape drafts RIGHT or WRONG, so a proposal tells its own verdict."""
+
+    def __init__(self, info: TargetInfo, latency: LatencyModel) -> None:
+        self.step_s = 0.0
+        """What the last step took."""
+        self.num_steps = 0
+        self.num_tokens = 0
+        self.busy_s = 0.0
+        self.kv_tokens = 0  # reserved
+        self.peak_kv_tokens = 0
+        self._info = info
+        self._latency = latency
+        self._specs: dict[StreamKey, StreamSpec] = {}
+        self._lengths: dict[
+            StreamKey, int
+        ] = {}  # tokens of the prefix that are prefilled, then of all that is committed
+
+    @property
+    def info(self) -> TargetInfo:
+        return self._info
+
+    def open(self, stream: StreamKey, spec: StreamSpec) -> None:
+        self._specs[stream] = spec
+        self._lengths[stream] = 0
+        self.kv_tokens += spec.capacity
+        self.peak_kv_tokens = max(self.peak_kv_tokens, self.kv_tokens)
+
+    def step(self, batch: Sequence[Work]) -> list[Outcome]:
+        lengths = self._lengths
+        num_tokens = num_prefill_tokens = num_context_tokens = 0
+        outcomes = []
+        for work in batch:
+            if isinstance(work, Verify):
+                num_new = 1 + len(work.draft_tokens)
+                num_context_tokens += lengths[work.stream] + num_new - 1  # the last committed token is new to the cache
+                outcomes.append(self._verify(work))
+            else:
+                num_new = work.num_tokens
+                num_prefill_tokens += num_new
+                num_context_tokens += lengths[work.stream] + num_new
+                outcomes.append(self._prefill(work))
+            num_tokens += num_new
+        self._take_time(StepShape(len(batch), num_tokens, num_prefill_tokens, num_context_tokens))
+        return outcomes
+
+    def close(self, stream: StreamKey) -> None:
+        self.kv_tokens -= self._specs.pop(stream).capacity
+        del self._lengths[stream]
+
+    def _verify(self, work: Verify) -> Outcome:
+        draft = work.draft_tokens
+        num_accepted = draft.index(WRONG) if WRONG in draft else len(draft)
+        self._lengths[work.stream] += num_accepted + 1
+        return Outcome(work.stream, num_accepted, RIGHT)
+
+    def _prefill(self, work: Prefill) -> Outcome:
+        length = self._lengths[work.stream] + work.num_tokens
+        is_whole = length == len(self._specs[work.stream].tokens)
+        self._lengths[work.stream] = length + is_whole
+        return Outcome(work.stream, 0, RIGHT if is_whole else None)
+
+    def _take_time(self, shape: StepShape) -> None:
+        self.step_s = self._latency.step_s(shape)
+        self.num_steps += 1
+        self.num_tokens += shape.num_tokens
+        self.busy_s += self.step_s
+
+
+def target_info(kv_capacity: int, max_context: int) -> TargetInfo:
+    """What the verifier is told of the engine; all verifiers of a scenario serve one model."""
+    return TargetInfo(MODEL, MODEL, MODEL, VOCAB_SIZE, max_context, kv_capacity)

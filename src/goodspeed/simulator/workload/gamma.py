@@ -1,0 +1,40 @@
+"""Users whose gaps are more even than chance, or more uneven."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from goodspeed.config import option
+from goodspeed.simulator.ranges import positive
+from goodspeed.simulator.workload.asking import Sizes
+from goodspeed.simulator.workload.base import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class GammaConfig:
+    """Raises ConfigError for values out of range."""
+
+    rate: float = option(0.1, "requests per second of one client")
+    cv: float = option(2.0, "standard deviation / mean of the gaps: 1 is Poisson, more comes in clumps")
+
+    def __post_init__(self) -> None:
+        positive("gamma.rate", self.rate)
+        positive("gamma.cv", self.cv)
+
+
+class GammaWorkload:
+    """A renewal process of Gamma gaps, which begins as if a request had just come."""
+
+    def __init__(self, config: GammaConfig, sizes: Sizes) -> None:
+        self._config = config
+        self._sizes = sizes
+
+    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
+        return self._sizes.asks(self._gaps(rng), False, rng)
+
+    def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
+        shape = self._config.cv**-2
+        scale = 1.0 / (self._config.rate * shape)
+        while True:
+            yield float(rng.gamma(shape, scale))

@@ -1,0 +1,61 @@
+"""Users who come in bursts: busy for a while, then away."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from goodspeed.config import option
+from goodspeed.simulator.ranges import positive
+from goodspeed.simulator.workload.asking import Sizes
+from goodspeed.simulator.workload.base import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class OnOffConfig:
+    """Raises ConfigError for values out of range."""
+
+    rate: float = option(0.1, "requests per second of one client, over busy and idle times")
+    on_s: float = option(20.0, "mean length of a busy time")
+    off_s: float = option(60.0, "mean length of an idle time")
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "on_s", "off_s"):
+            positive(f"on_off.{name}", getattr(self, name))
+
+    @property
+    def busy_rate(self) -> float:
+        """Requests per second of a busy time."""
+        return self.rate * (self.on_s + self.off_s) / self.on_s
+
+    @property
+    def index_of_dispersion(self) -> float:
+        """Variance / mean of the number of requests in a long time; 1 for Poisson (Fischer, Meier-Hellstern 1993)."""
+        out, back = 1.0 / self.on_s, 1.0 / self.off_s
+        return 1.0 + 2.0 * self.busy_rate * out / (out + back) ** 2
+
+
+class OnOffWorkload:
+    """An interrupted Poisson process, in its stationary state from the start: some clients begin idle."""
+
+    def __init__(self, config: OnOffConfig, sizes: Sizes) -> None:
+        self._config = config
+        self._sizes = sizes
+
+    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
+        return self._sizes.asks(self._gaps(rng), False, rng)
+
+    def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
+        config = self._config
+        is_busy = rng.random() < config.on_s / (config.on_s + config.off_s)
+        gap_s = 0.0 if is_busy else float(rng.exponential(config.off_s))
+        busy_s = float(rng.exponential(config.on_s))  # left of it: exponential times have no memory
+        while True:
+            until_next = float(rng.exponential(1.0 / config.busy_rate))
+            if until_next <= busy_s:
+                busy_s -= until_next
+                yield gap_s + until_next
+                gap_s = 0.0
+            else:
+                gap_s += busy_s + float(rng.exponential(config.off_s))
+                busy_s = float(rng.exponential(config.on_s))

@@ -1,0 +1,36 @@
+"""Users who ask at any moment as likely as at any other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from goodspeed.config import option
+from goodspeed.simulator.ranges import positive
+from goodspeed.simulator.workload.asking import Sizes
+from goodspeed.simulator.workload.base import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class PoissonConfig:
+    """Raises ConfigError for a rate out of range."""
+
+    rate: float = option(0.1, "requests per second of one client")
+
+    def __post_init__(self) -> None:
+        positive("poisson.rate", self.rate)
+
+
+class PoissonWorkload:
+    """Exponential gaps, none of them cut."""
+
+    def __init__(self, config: PoissonConfig, sizes: Sizes) -> None:
+        self._config = config
+        self._sizes = sizes
+
+    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
+        return self._sizes.asks(self._gaps(rng), False, rng)
+
+    def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
+        while True:
+            yield float(rng.exponential(1.0 / self._config.rate))

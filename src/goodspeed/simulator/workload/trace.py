@@ -1,0 +1,116 @@
+"""Requests that real users made, at the times at which they made them."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from goodspeed.config import option
+from goodspeed.errors import ConfigError
+from goodspeed.registry import Registry
+from goodspeed.simulator.ranges import at_least, positive
+from goodspeed.simulator.workload.base import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class TraceConfig:
+    """Raises ConfigError for an unknown format and values out of range."""
+
+    file: str = option("", "arrivals, one a line")
+    format: str = option("azure", "azure (CSV), mooncake (JSONL), or vllm (JSONL of its benchmark's requests)")
+    speed: float = option(1.0, "the rate of arrivals is multiplied by this")
+    start_s: float = option(0.0, "what came earlier, in the trace's own time, is left out")
+    max_prompt: int = option(0, "longer prompts are cut to so many tokens; 0 = not at all")
+    max_answer: int = option(0, "longer answers are cut to so many tokens; 0 = not at all")
+    split_seed: int = option(0, "of the draw that gives each request to a client")
+
+    def __post_init__(self) -> None:
+        TRACE_FORMATS[self.format]
+        positive("trace.speed", self.speed)
+        for name in ("start_s", "max_prompt", "max_answer", "split_seed"):
+            at_least(f"trace.{name}", getattr(self, name), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A line of a trace."""
+
+    at_s: float
+    num_prompt_tokens: int
+    num_answer_tokens: int
+
+
+class TraceWorkload:
+    """Every request goes to some client, at random, and keeps its time: all together they are the trace.
+
+    Taken in turns a Poisson stream would become an even one for each client; drawn, it stays Poisson. Which client gets
+    which request does not depend on who asks first. Raises ConfigError if the file cannot be read.
+    """
+
+    def __init__(self, config: TraceConfig, num_clients: int) -> None:
+        arrivals = _prepared(read_arrivals(Path(config.file), config.format), config)
+        owners = np.random.default_rng(config.split_seed).integers(num_clients, size=len(arrivals)).tolist()
+        self._arrivals: list[list[Arrival]] = [[] for _ in range(num_clients)]
+        for owner, arrival in zip(owners, arrivals, strict=True):
+            self._arrivals[owner].append(arrival)
+
+    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
+        now = 0.0
+        for arrival in self._arrivals[client]:
+            yield Ask(arrival.at_s - now, False, arrival.num_prompt_tokens, arrival.num_answer_tokens)
+            now = arrival.at_s
+
+
+def read_arrivals(path: Path, trace_format: str) -> list[Arrival]:
+    """In the order of their times, which are counted from the first one. Raises ConfigError."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file) if path.suffix == ".csv" else map(json.loads, file)
+            arrivals = [TRACE_FORMATS[trace_format](row) for row in rows]
+    except KeyError as error:
+        raise ConfigError(f"{path} is no {trace_format} trace: it has no {error}") from error
+    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
+        raise ConfigError(f"cannot read the {trace_format} trace {str(path)!r}: {error}") from error
+    if not arrivals:
+        raise ConfigError(f"the trace {path} is empty")
+    arrivals.sort(key=lambda arrival: arrival.at_s)
+    return [replace(arrival, at_s=arrival.at_s - arrivals[0].at_s) for arrival in arrivals]
+
+
+def _prepared(arrivals: list[Arrival], config: TraceConfig) -> list[Arrival]:
+    return [
+        Arrival(
+            (arrival.at_s - config.start_s) / config.speed,
+            _cut(arrival.num_prompt_tokens, config.max_prompt),
+            _cut(arrival.num_answer_tokens, config.max_answer),
+        )
+        for arrival in arrivals
+        if arrival.at_s >= config.start_s
+    ]
+
+
+def _cut(length: int, most: int) -> int:
+    """Some traces have empty prompts and answers; a request has at least a token of each."""
+    return max(1, min(length, most) if most else length)
+
+
+def _azure(row: Mapping[str, Any]) -> Arrival:
+    at_s = (np.datetime64(row["TIMESTAMP"]) - np.datetime64(0, "s")) / np.timedelta64(1, "s")
+    return Arrival(float(at_s), int(row["ContextTokens"]), int(row["GeneratedTokens"]))
+
+
+def _mooncake(row: Mapping[str, Any]) -> Arrival:
+    return Arrival(row["timestamp"] / 1e3, row["input_length"], row["output_length"])
+
+
+def _vllm(row: Mapping[str, Any]) -> Arrival:
+    return Arrival(row["arrival_time"], row["input_toks"], row["output_toks"])
+
+
+TRACE_FORMATS: Registry[Callable[[Mapping[str, Any]], Arrival]] = Registry(
+    "trace format", {"azure": _azure, "mooncake": _mooncake, "vllm": _vllm}
+)

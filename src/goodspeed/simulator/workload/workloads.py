@@ -1,0 +1,54 @@
+"""The workloads by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from goodspeed.config import option, table
+from goodspeed.registry import Registry
+from goodspeed.simulator.workload.asking import Sizes
+from goodspeed.simulator.workload.base import Workload
+from goodspeed.simulator.workload.closed import ClosedConfig, ClosedWorkload
+from goodspeed.simulator.workload.gamma import GammaConfig, GammaWorkload
+from goodspeed.simulator.workload.lengths import LengthConfig, lengths
+from goodspeed.simulator.workload.on_off import OnOffConfig, OnOffWorkload
+from goodspeed.simulator.workload.poisson import PoissonConfig, PoissonWorkload
+from goodspeed.simulator.workload.trace import TraceConfig, TraceWorkload
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadConfig:
+    """What users ask. Only the chosen arrivals' table matters. Raises ConfigError for unknown arrivals."""
+
+    arrivals: str = option("closed", "closed, poisson, gamma, on_off or trace")
+    closed: ClosedConfig = table(ClosedConfig)
+    poisson: PoissonConfig = table(PoissonConfig)
+    gamma: GammaConfig = table(GammaConfig)
+    on_off: OnOffConfig = table(OnOffConfig)
+    trace: TraceConfig = table(TraceConfig)
+    prompt: LengthConfig = table(LengthConfig)
+    answer: LengthConfig = table(LengthConfig)
+
+    def __post_init__(self) -> None:
+        WORKLOADS[self.arrivals]
+
+    @property
+    def sizes(self) -> Sizes:
+        """Raises ConfigError if a file of lengths cannot be read."""
+        return Sizes(lengths(self.prompt), lengths(self.answer))
+
+
+WORKLOADS: Registry[Callable[[WorkloadConfig, int], Workload]] = Registry(
+    "workload",
+    {
+        "closed": lambda config, _: ClosedWorkload(config.closed, config.sizes),
+        "poisson": lambda config, _: PoissonWorkload(config.poisson, config.sizes),
+        "gamma": lambda config, _: GammaWorkload(config.gamma, config.sizes),
+        "on_off": lambda config, _: OnOffWorkload(config.on_off, config.sizes),
+        "trace": lambda config, num_clients: TraceWorkload(config.trace, num_clients),
+    },
+)
+
+
+def workload(config: WorkloadConfig, num_clients: int) -> Workload:
+    """The workload that the config describes, for clients 0 to num_clients - 1. Raises ConfigError."""
+    return WORKLOADS[config.arrivals](config, num_clients)

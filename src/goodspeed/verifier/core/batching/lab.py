@@ -1,0 +1,20 @@
+"""Length-aware batching (LAB of DSD, arXiv 2511.21669): streams of like context go together."""
+
+from collections.abc import Sequence
+
+from goodspeed.verifier.core.batching.ordering import Candidate
+
+
+class LengthAware:
+    """The oldest goes first, then those whose contexts are nearest to its own, by buckets of `bucket_tokens`.
+
+    DSD sorts by bucket, shortest first, and a long context then waits for as long as short ones keep coming. Here the
+    oldest is in every step, so nobody waits for more steps than there are streams before it.
+    """
+
+    def __init__(self, bucket_tokens: int) -> None:
+        self._bucket_tokens = bucket_tokens
+
+    def order(self, candidates: Sequence[Candidate]) -> Sequence[int]:
+        buckets = [candidate.context // self._bucket_tokens for candidate in candidates]
+        return sorted(range(len(candidates)), key=lambda i: abs(buckets[i] - buckets[0]))  # stable: then by arrival

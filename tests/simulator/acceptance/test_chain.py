@@ -1,0 +1,72 @@
+"""The hidden chain: likelihood by hand, parameters found again, gaps filled in as they were likely."""
+
+import itertools
+
+import numpy as np
+import pytest
+from tests.simulator.acceptance.live import live_answer, live_answers
+
+from goodspeed.simulator.acceptance.chain import STARTS, fill_in, fit_chain, log_likelihood
+from goodspeed.simulator.acceptance.markov import MarkovConfig
+from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
+from goodspeed.simulator.acceptance.sequences import Sequences, sequences
+
+CHAIN = MarkovConfig(easy_rate=0.9, hard_rate=0.2, to_hard=0.1, to_easy=0.3)
+
+
+def judged(*rows: str) -> Sequences:
+    bits = np.array([[{"1": 1, "0": 0, "?": -1}[place] for place in row] for row in rows], dtype=np.int8)
+    return Sequences(
+        bits, np.zeros(bits.shape, dtype=np.int64), np.zeros(bits.shape), np.array([bits.shape[1]] * len(rows))
+    )
+
+
+def by_hand(text: str) -> float:
+    """Sum over all ways through the states."""
+    rates, moves, start = (0.9, 0.2), ((0.9, 0.1), (0.3, 0.7)), (0.75, 0.25)
+    total = 0.0
+    for states in itertools.product((0, 1), repeat=len(text)):
+        chance = start[states[0]]
+        for before, after in itertools.pairwise(states):
+            chance *= moves[before][after]
+        for state, place in zip(states, text, strict=True):
+            chance *= {"1": rates[state], "0": 1 - rates[state], "?": 1.0}[place]
+        total += chance
+    return total
+
+
+@pytest.mark.parametrize("text", ["1", "0", "110", "1?0", "??", "0?1?10"])
+def test_likelihood_is_the_sum_over_all_ways(text: str) -> None:
+    assert log_likelihood(CHAIN, judged(text)) == pytest.approx(np.log(by_hand(text)))
+    assert log_likelihood(CHAIN, judged(text, text)) == pytest.approx(2 * np.log(by_hand(text)))
+
+
+def test_gaps_are_filled_in_as_likely_as_they_are() -> None:
+    """Both gaps together: four outcomes, each within 4 standard errors of its chance by hand."""
+    num = 20_000
+    filled = fill_in(CHAIN, judged(*["11??0"] * num), np.random.default_rng(1))
+    assert np.all(filled[:, :2])
+    assert not filled[:, 4].any()
+    for gap in ("00", "01", "10", "11"):
+        chance = by_hand(f"11{gap}0") / by_hand("11??0")
+        share = np.mean((filled[:, 2] == (gap[0] == "1")) & (filled[:, 3] == (gap[1] == "1")))
+        assert abs(share - chance) < 4 * np.sqrt(chance * (1 - chance) / num)
+
+
+def test_parameters_are_found_again_from_a_live_recording() -> None:
+    """300 answers of 120 tokens at window 3: an eighth is unknown. Tolerances are about 4 standard errors."""
+    config = AcceptanceConfig("markov", markov=CHAIN)
+    found = fit_chain(sequences(live_answers(config, 300, 3)), STARTS[:1])
+    assert found.stationary_rate == pytest.approx(CHAIN.stationary_rate, abs=0.02)
+    assert found.easy_rate == pytest.approx(0.9, abs=0.03)
+    assert found.hard_rate == pytest.approx(0.2, abs=0.06)
+    assert found.to_hard == pytest.approx(0.1, abs=0.03)
+    assert found.to_easy == pytest.approx(0.3, abs=0.06)
+
+
+def test_short_answers_do_not_count_what_is_beyond_their_end() -> None:
+    model = acceptance_model(AcceptanceConfig("markov", markov=CHAIN))
+    tapes = [model.tape(0, request, np.random.default_rng(request)) for request in range(300)]
+    mixed = [live_answer(tape, 20 if i % 2 else 120, 3) for i, tape in enumerate(tapes)]
+    found = fit_chain(sequences(mixed), STARTS[:1])
+    assert found.stationary_rate == pytest.approx(CHAIN.stationary_rate, abs=0.025)

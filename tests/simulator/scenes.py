@@ -1,0 +1,46 @@
+"""Small scenarios for tests, as the values of a TOML file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from goodspeed.simulator.scenario import Scenario, scenario_of
+
+
+def drafters(name: str = "drafter", **values: Any) -> dict[str, Any]:
+    """A tier at 20 ms whose users think for half a second."""
+    defaults = {
+        "name": name,
+        "count": 4,
+        "link": {"rtt_ms": 20.0},
+        "latency": {"linear": {"base_s": 0.004, "token_s": 0.0}},
+        "workload": {"closed": {"think_s": 0.5}},
+    }
+    return {**defaults, **values}
+
+
+def scene(*tiers: Mapping[str, Any], **values: Any) -> Scenario:
+    """Ten seconds with one verifier, unless told otherwise."""
+    return scenario_of({"duration_s": 10.0, "drafters": list(tiers) or [drafters()], **values})
+
+
+def alone(mode: str, rate: float, window: int, draft_s: float, num_tokens: int) -> Scenario:
+    """One drafter without a network, whose only answer has so many tokens; a step of the target takes 10 ms."""
+    tier = drafters(
+        count=1,
+        link={},
+        latency={"linear": {"base_s": draft_s, "token_s": 0.0}},
+        window={"policy": "fixed", "max_tokens": window},
+        acceptance={"fixed": {"rate": rate}},
+        workload={
+            "closed": {"think_s": 1e6, "thinking": "fixed"},
+            "prompt": {"distribution": "fixed", "fixed": {"num_tokens": 4}},
+            "answer": {"distribution": "fixed", "fixed": {"num_tokens": num_tokens}},
+        },
+    )
+    verifier = {
+        "max_context": 10**6,
+        "kv_capacity": 10**6,
+        "latency": {"linear": {"base_s": 0.01, "token_s": 0.0}},
+        "core": {"scheduler": "fixed", "budget": window},
+    }
+    return scene(tier, verifiers=[verifier], mode=mode, duration_s=1e6 + num_tokens)

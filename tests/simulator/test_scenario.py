@@ -1,0 +1,73 @@
+"""A scenario that cannot be meant is one clear error."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.simulator.scenes import drafters, scene
+
+from goodspeed.config import read_toml
+from goodspeed.errors import ConfigError
+from goodspeed.simulator.scenario import Scenario, read_scenario, scenario_of
+from goodspeed.simulator.world import simulate
+
+
+def tier(**values: Any) -> dict[str, Any]:
+    return {"drafters": [values]}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"durations": 5.0}, "unknown key 'durations'; did you mean 'duration_s'"),
+        (tier(lnk={}), r"unknown key 'drafters\[0\].lnk'; did you mean 'link'"),
+        (tier(link={"rtt": 5.0}), r"unknown key 'drafters\[0\].link.rtt'; did you mean 'rtt_ms'"),
+        ({"verifiers": [{"core": {"sheduler": "price"}}]}, "did you mean 'scheduler'"),
+        ({"duration_s": -1.0}, "duration_s is -1.0, expected more than 0"),
+        (tier(count=0), "count is 0, expected 1 or more"),
+        (tier(link={"rtt_ms": -5.0}), "rtt_ms is -5.0, expected 0"),
+        (tier(workload={"poisson": {"rate": -1.0}}), "poisson.rate is -1.0, expected more than 0"),
+        (tier(link={"bandwidth_mbps": 0}), r"drafters\[0\].link.bandwidth_mbps is 0: nothing would ever arrive"),
+        (tier(shared={"up_mbps": 0.0}), "up_mbps is 0: nothing would ever arrive"),
+        (tier(verifiers=["verifer"]), "cannot reach a verifier tier 'verifer'; did you mean 'verifier'"),
+        (tier(link={"outages": [{"start_s": 0.0, "duration_s": 999.0}]}), "reach no verifier: an outage"),
+        (tier(mode="fussed"), "unknown mode 'fussed'; did you mean 'fused'"),
+        ({"verifiers": []}, "verifiers is empty, expected at least one"),
+        ({"drafters": [{}, {}]}, "drafters has the name 'drafter' 2 times, expected different names"),
+        ({"verifiers": [{"kv_capacity": 0}]}, "kv_capacity is 0, expected 1 or more"),
+        ({"verifiers": [{"latency": {"kind": "liner"}}]}, "unknown latency model 'liner'; did you mean 'linear'"),
+    ],
+)
+def test_wrong_values_are_one_clear_error(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        scenario_of(values)
+
+
+def test_a_verifier_too_small_for_the_first_request_is_an_error() -> None:
+    lengths = {"distribution": "fixed", "fixed": {"num_tokens": 500}}
+    workload = {"closed": {"think_s": 0.1}, "prompt": lengths}
+    with pytest.raises(ConfigError, match=r"first request of drafter-\d has 500 prompt tokens .* holds 400 in all"):
+        simulate(scene(drafters(workload=workload), verifiers=[{"kv_capacity": 400}]))
+
+
+def test_a_later_request_that_is_too_long_is_refused_alone() -> None:
+    lengths = {"distribution": "lognormal", "lognormal": {"mean": 60.0, "cv": 1.5}}
+    tier = drafters(workload={"closed": {"think_s": 0.1}, "answer": lengths})
+    result = simulate(scene(tier, verifiers=[{"kv_capacity": 100_000, "max_context": 500}], duration_s=30.0))
+    assert result.num_failed > 0
+    assert len(result.answers) > 10
+
+
+def test_a_trace_whose_bandwidth_falls_to_zero_is_an_error(tmp_path: Path) -> None:
+    trace = tmp_path / "link.csv"
+    trace.write_text("at_s,rtt_ms,bandwidth_mbps,loss\n0,20,10,0\n5,20,0,0\n")
+    with pytest.raises(ConfigError, match="bandwidth_mbps is 0 at 5 s of"):
+        simulate(scene(drafters(link={"trace_file": str(trace)})))
+
+
+def test_a_file_says_what_its_values_say(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text('duration_s = 5.0\n[[drafters]]\nname = "phone"\ncount = 3\n[drafters.link]\nrtt_ms = 60.0\n')
+    assert read_scenario(path) == scenario_of(read_toml(path))
+    assert read_scenario(path).drafters[0].link.rtt_ms == 60.0
+    assert isinstance(read_scenario(path), Scenario)

@@ -1,0 +1,180 @@
+"""Runs are the same again, replay through the cores, and survive what happens to networks."""
+
+import hashlib
+import itertools
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.simulator.scenes import drafters, scene
+
+from goodspeed.drafter.replay import replay as replay_drafter
+from goodspeed.eventlog import JsonlEvents
+from goodspeed.scheduling.gradient import GradientScheduler
+from goodspeed.simulator.result import RunResult
+from goodspeed.simulator.scenario import Scenario
+from goodspeed.simulator.world import simulate
+from goodspeed.verifier.replay import replay as replay_verifier
+from goodspeed.windows.base import Window, WindowView
+from goodspeed.windows.confidence import ConfidenceWindow
+
+TROUBLED = scene(
+    drafters("laptop", link={"rtt_ms": 20.0, "jitter": 0.3, "loss": 0.02, "bandwidth_mbps": 10.0}),
+    drafters("phone", count=2, cuts=[{"start_s": 3.0, "duration_s": 1.5}], acceptance={"model": "markov"}),
+    drafters("far", count=2, mode="fused", workload={"arrivals": "poisson", "poisson": {"rate": 1.0}}),
+    verifiers=[{"count": 2, "kv_capacity": 1000, "core": {"budget": 6}}],
+)
+
+
+def logged(scenario: Scenario, folder: Path) -> RunResult:
+    """The run, its event logs in the folder by server."""
+    sinks: dict[str, JsonlEvents] = {}
+
+    def events_of(name: str) -> JsonlEvents:
+        sinks[name] = JsonlEvents(folder / f"{name}.jsonl")
+        return sinks[name]
+
+    result = simulate(scenario, events_of=events_of)
+    for sink in sinks.values():
+        sink.close()
+    return result
+
+
+def lines_of(folder: Path, name: str) -> list[str]:
+    return (folder / f"{name}.jsonl").read_text().splitlines()
+
+
+def fingerprint(folder: Path) -> str:
+    """Of all logs, byte for byte."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def test_the_same_seed_gives_the_same_log_in_two_runs_and_in_another_process(tmp_path: Path) -> None:
+    first, second, third = (tmp_path / name for name in "abc")
+    assert logged(TROUBLED, first) == logged(TROUBLED, second)
+    program = (
+        "from pathlib import Path; from tests.simulator.test_world import TROUBLED, logged; "
+        f"logged(TROUBLED, Path({str(third)!r}))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+    assert fingerprint(first) == fingerprint(second) == fingerprint(third)
+
+
+def test_another_seed_gives_another_run() -> None:
+    assert simulate(TROUBLED, 1).answers != simulate(TROUBLED, 2).answers
+
+
+def test_recording_changes_nothing(tmp_path: Path) -> None:
+    assert logged(TROUBLED, tmp_path) == simulate(TROUBLED)
+
+
+@pytest.fixture(scope="module")
+def troubled_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("logs")
+    logged(TROUBLED, folder)
+    return folder
+
+
+def test_a_simulated_runs_logs_replay_through_the_live_cores(troubled_logs: Path) -> None:
+    for path in sorted(troubled_logs.iterdir()):
+        replay = replay_verifier if path.name.startswith("verifier") else replay_drafter
+        lines = path.read_text().splitlines()
+        assert len(lines) > 100
+        assert replay(lines) is None, path.name
+
+
+def test_a_planted_difference_in_a_scheduler_is_found(troubled_logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GradientScheduler.__init__, "__defaults__", (1.1,))  # its fairness
+    assert replay_verifier(lines_of(troubled_logs, "verifier-0")) is not None
+
+
+def test_a_planted_difference_in_a_window_policy_is_found(troubled_logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def next_window(policy: ConfidenceWindow, view: WindowView) -> Window:
+        return Window(min(policy._max_tokens, view.grant), 1.01 * policy._min_survival)
+
+    monkeypatch.setattr(ConfidenceWindow, "next_window", next_window)
+    assert replay_drafter(lines_of(troubled_logs, "laptop-0")) is not None
+
+
+def test_nobody_is_lost_who_was_only_cut_off() -> None:
+    """Answers that were under way when the network went are finished after it is back."""
+    cut = {"start_s": 3.0, "duration_s": 1.5}
+    result = simulate(scene(drafters("phone", count=3, cuts=[cut])))
+    over_the_gap = [answer for answer in result.answers if answer.asked_s < 3.0 and answer.finished_s > 4.5]
+    assert len(over_the_gap) >= 1
+    assert result.num_failed == 0
+    assert not [answer for answer in result.answers if 3.05 < answer.finished_s < 4.5]
+
+
+def test_a_policy_meets_the_same_world_as_another() -> None:
+    """Same requests, of the same lengths; only what they take differs (common random numbers)."""
+    asks = []
+    for window in (2, 8):
+        tier = drafters(window={"policy": "fixed", "max_tokens": window}, workload={"arrivals": "poisson"})
+        result = simulate(scene(tier, duration_s=30.0))
+        asks.append({(a.client, a.request): (a.asked_s, a.num_answer_tokens) for a in result.answers})
+    both = asks[0].keys() & asks[1].keys()
+    assert len(both) > 5
+    assert all(asks[0][key] == asks[1][key] for key in both)
+    assert sum(1 for answer in result.answers) >= len(both)
+
+
+def test_an_answer_has_as_many_tokens_as_were_asked_for_whatever_the_mode() -> None:
+    answers = []
+    for mode in ("distributed", "fused"):
+        result = simulate(scene(mode=mode))
+        assert all(answer.is_fused == (mode == "fused") for answer in result.answers)
+        answers.append({(a.client, a.request): a.num_answer_tokens for a in result.answers})
+    both = answers[0].keys() & answers[1].keys()
+    assert len(both) > 5
+    assert all(answers[0][key] == answers[1][key] for key in both)
+
+
+def test_drafters_that_share_a_thin_link_wait_for_each_other() -> None:
+    times_s = []
+    for sharing in (1, 4):
+        shared = {"num_drafters": sharing, "up_mbps": 0.02}
+        result = simulate(scene(drafters(shared=shared), duration_s=20.0))
+        times_s.append(np.mean([answer.network_s / answer.num_rounds for answer in result.answers]))
+    assert times_s[1] > 1.2 * times_s[0]
+
+
+def test_a_slower_way_down_costs_just_that() -> None:
+    """20 ms up and down against 20 ms up and 60 ms down: half of the difference in every round."""
+    network_s = []
+    for downlink in (20.0, 60.0):
+        result = simulate(scene(drafters(count=1, downlink={"rtt_ms": downlink})))
+        rounds = sum(answer.num_rounds - 1 for answer in result.answers)
+        network_s.append(sum(answer.network_s for answer in result.answers) / rounds)
+    assert network_s == pytest.approx([0.020, 0.040], abs=1e-5)
+
+
+def test_memory_that_holds_one_stream_makes_the_others_wait() -> None:
+    lengths = {"distribution": "fixed", "fixed": {"num_tokens": 50}}
+    tier = drafters(workload={"closed": {"think_s": 0.1}, "prompt": lengths, "answer": lengths})
+    result = simulate(scene(tier, verifiers=[{"kv_capacity": 130, "max_context": 130}]))
+    (verifier,) = result.verifiers
+    assert verifier.peak_kv_tokens == 100
+    spans = sorted((answer.first_token_s, answer.finished_s) for answer in result.answers)
+    assert len(spans) > 5
+    assert all(later[0] > earlier[1] for earlier, later in itertools.pairwise(spans))
+
+
+def test_a_traced_requests_spans_cover_its_time_without_holes() -> None:
+    result = simulate(scene(drafters(count=1)), num_traced=1)
+    by_actor: dict[str, float] = defaultdict(float)
+    for span in result.spans:
+        by_actor[span.actor] += span.end_s - span.start_s
+    (answer,) = [answer for answer in result.answers if answer.request == 0]
+    assert {span.request for span in result.spans} == {0}
+    assert by_actor["drafter"] == pytest.approx(answer.drafting_s, abs=1e-4)
+    assert by_actor["verifier"] == pytest.approx(answer.verify_s, abs=1e-4)
+    network_s = answer.network_s + 0.020  # the opening's, which no round measures
+    assert by_actor["uplink"] + by_actor["downlink"] == pytest.approx(network_s, abs=1e-3)
+    assert sum(by_actor.values()) == pytest.approx(answer.finished_s - answer.asked_s, rel=0.05)

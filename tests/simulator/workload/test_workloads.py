@@ -1,0 +1,210 @@
+"""The contract of every registered workload, and the moments of what users ask.
+
+Statistical tests have fixed seeds; a bound on a mean is at least 4 standard errors wide (below 1e-4, two-sided).
+"""
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from goodspeed.config import from_mapping
+from goodspeed.errors import ConfigError
+from goodspeed.simulator.workload.base import Ask, Workload
+from goodspeed.simulator.workload.closed import THINKING, ClosedConfig
+from goodspeed.simulator.workload.gamma import GammaConfig
+from goodspeed.simulator.workload.on_off import OnOffConfig
+from goodspeed.simulator.workload.poisson import PoissonConfig
+from goodspeed.simulator.workload.trace import TraceConfig, read_arrivals
+from goodspeed.simulator.workload.workloads import WORKLOADS, WorkloadConfig, workload
+
+NUM_CLIENTS = 3
+
+
+@pytest.fixture
+def trace_file(tmp_path: Path) -> Path:
+    path = tmp_path / "trace.jsonl"
+    rows = [{"timestamp": 500 * i, "input_length": 10 + i, "output_length": i} for i in range(300)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def of(name: str, trace_file: Path) -> Workload:
+    return workload(WorkloadConfig(name, trace=TraceConfig(str(trace_file), "mooncake")), NUM_CLIENTS)
+
+
+def gaps(config: WorkloadConfig, num: int, seed: int = 1) -> NDArray[np.float64]:
+    asks = workload(config, 1).asks(0, np.random.default_rng(seed))
+    return np.array([ask.gap_s for ask in itertools.islice(asks, num)])
+
+
+def asked(name: str, trace_file: Path, client: int = 0) -> list[Ask]:
+    return list(itertools.islice(of(name, trace_file).asks(client, np.random.default_rng(7)), 50))
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_asks_depend_on_the_generator_alone(name: str, trace_file: Path) -> None:
+    assert asked(name, trace_file) == asked(name, trace_file)
+    users = [of(name, trace_file).asks(client, np.random.default_rng(client)) for client in range(NUM_CLIENTS)]
+    in_turns = list(itertools.islice(zip(*users, strict=False), 40))
+    for client in range(NUM_CLIENTS):
+        alone = itertools.islice(of(name, trace_file).asks(client, np.random.default_rng(client)), 40)
+        assert [turn[client] for turn in in_turns] == list(alone)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_asks_are_possible(name: str, trace_file: Path) -> None:
+    asks = asked(name, trace_file)
+    assert len(asks) == 50
+    assert all(ask.gap_s >= 0.0 and ask.num_prompt_tokens >= 1 and ask.num_answer_tokens >= 1 for ask in asks)
+    assert {ask.is_closed_loop for ask in asks} == {name == "closed"}
+
+
+@pytest.mark.parametrize(
+    ("config", "cv"),
+    [
+        (WorkloadConfig("poisson", poisson=PoissonConfig(4.0)), 1.0),
+        (WorkloadConfig("gamma", gamma=GammaConfig(4.0, 0.5)), 0.5),
+        (WorkloadConfig("gamma", gamma=GammaConfig(4.0, 3.0)), 3.0),
+    ],
+)
+def test_gaps_have_the_mean_and_the_spread_that_were_asked_for(config: WorkloadConfig, cv: float) -> None:
+    """The error of a sample's variance is by its fourth moment; 1 + 6 cv^2 bounds Gamma's kurtosis."""
+    num = 40_000
+    drawn = gaps(config, num)
+    assert abs(drawn.mean() - 0.25) < 4 * cv * 0.25 / math.sqrt(num)
+    assert abs(drawn.var() / (cv * 0.25) ** 2 - 1.0) < 4 * math.sqrt((2 + 6 * cv**2) / num)
+
+
+def test_poisson_gaps_are_exponential() -> None:
+    """Kolmogorov and Smirnov's distance: 1.95 / sqrt(n) is exceeded once in 1,000. A clipped tail is found."""
+    num = 20_000
+    drawn = np.sort(gaps(WorkloadConfig("poisson", poisson=PoissonConfig(4.0)), num))
+
+    def distance(values: NDArray[np.float64]) -> float:
+        expected = -np.expm1(-4.0 * values)
+        return float(np.max(np.abs(expected - np.arange(1, num + 1) / num)))
+
+    assert distance(drawn) < 1.95 / math.sqrt(num)
+    assert distance(np.minimum(drawn, 3 * 0.25)) > 1.95 / math.sqrt(num)
+
+
+def test_bursts_keep_the_mean_rate_and_disperse_counts_as_derived() -> None:
+    """Counts of 200 windows of 500 s, of 25 bursts each; their variance has a relative standard error of 10%."""
+    config = OnOffConfig(rate=1.0, on_s=5.0, off_s=15.0)
+    assert config.busy_rate == pytest.approx(4.0)
+    times = np.cumsum(gaps(WorkloadConfig("on_off", on_off=config), 105_000))
+    counts = np.histogram(times, bins=200, range=(0.0, 100_000.0))[0]
+    error = math.sqrt(config.index_of_dispersion * 500.0 / 200)
+    assert abs(counts.mean() - 500.0) < 4 * error
+    assert counts.var() / counts.mean() == pytest.approx(config.index_of_dispersion, rel=4 * 0.1)
+
+
+@pytest.mark.parametrize("thinking", THINKING)
+def test_users_think_as_long_as_they_should(thinking: str) -> None:
+    config = ClosedConfig(think_s=3.0, thinking=thinking, cv=0.6)
+    cv = {"fixed": 0.0, "exponential": 1.0, "lognormal": 0.6}[thinking]
+    drawn = gaps(WorkloadConfig("closed", closed=config), 20_000)[1:]
+    assert abs(drawn.mean() - 3.0) <= 4 * cv * 3.0 / math.sqrt(20_000)
+    assert drawn.std() / drawn.mean() == pytest.approx(cv, rel=0.06)
+
+
+def test_fixed_think_times_do_not_begin_in_step() -> None:
+    config = WorkloadConfig("closed", closed=ClosedConfig(think_s=3.0, thinking="fixed"))
+    firsts = [gaps(config, 1, seed)[0] for seed in range(200)]
+    assert abs(np.mean(firsts) - 1.5) < 4 * 3.0 / math.sqrt(12 * 200)
+
+
+def merged(config: TraceConfig) -> list[tuple[float, int, int]]:
+    every = workload(WorkloadConfig("trace", trace=config), NUM_CLIENTS)
+    found = []
+    for client in range(NUM_CLIENTS):
+        now = 0.0
+        for ask in every.asks(client, np.random.default_rng(client)):
+            now += ask.gap_s
+            found.append((now, ask.num_prompt_tokens, ask.num_answer_tokens))
+    return sorted(found)
+
+
+def test_clients_together_are_the_trace(trace_file: Path) -> None:
+    together = merged(TraceConfig(str(trace_file), "mooncake"))
+    assert [row[1:] for row in together] == [(10 + i, max(1, i)) for i in range(300)]
+    assert [row[0] for row in together] == pytest.approx([0.5 * i for i in range(300)])
+
+
+def test_trace_is_sped_up_begun_later_and_cut(trace_file: Path) -> None:
+    config = TraceConfig(str(trace_file), "mooncake", speed=2.0, start_s=10.0, max_prompt=100, max_answer=50)
+    together = merged(config)
+    assert [row[1:] for row in together] == [(min(10 + i, 100), min(i, 50)) for i in range(20, 300)]
+    assert [row[0] for row in together] == pytest.approx([0.25 * i for i in range(280)])
+
+
+@pytest.mark.parametrize(
+    ("name", "trace_format", "text"),
+    [
+        (
+            "a.csv",
+            "azure",
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+            "2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9805900,396,109\n",
+        ),
+        (
+            "m.jsonl",
+            "mooncake",
+            '{"timestamp": 100, "input_length": 374, "output_length": 44, "hash_ids": [0]}\n'
+            '{"timestamp": 4400, "input_length": 396, "output_length": 109, "hash_ids": [0, 1]}\n',
+        ),
+        (
+            "v.jsonl",
+            "vllm",
+            '{"request_id": "b", "input_toks": 396, "output_toks": 109, "arrival_time": 1777142842.9}\n'
+            '{"request_id": "a", "input_toks": 374, "output_toks": 44, "arrival_time": 1777142838.6}\n',
+        ),
+    ],
+)
+def test_formats_are_read_in_the_order_of_time(name: str, trace_format: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    first, second = read_arrivals(tmp_path / name, trace_format)
+    assert (first.at_s, first.num_prompt_tokens, first.num_answer_tokens) == (0.0, 374, 44)
+    assert second.at_s == pytest.approx(4.3, abs=1e-6)
+    assert (second.num_prompt_tokens, second.num_answer_tokens) == (396, 109)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"timestamp": "x", "input_length": 1, "output_length": 1}', "[1]"])
+def test_an_unreadable_trace_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"trace\.jsonl"):
+        read_arrivals(path, "mooncake")
+
+
+def test_the_wrong_format_says_what_is_missing(trace_file: Path) -> None:
+    with pytest.raises(ConfigError, match="TIMESTAMP"):
+        read_arrivals(trace_file, "azure")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"arrivals": "poison"}, "did you mean 'poisson'"),
+        ({"poisson": {"rate": -1.0}}, r"poisson\.rate"),
+        ({"poisson": {"rate": math.inf}}, r"poisson\.rate"),
+        ({"poisson": {"rte": 1.0}}, "did you mean 'rate'"),
+        ({"gamma": {"cv": 0.0}}, r"gamma\.cv"),
+        ({"on_off": {"off_s": 0.0}}, r"on_off\.off_s"),
+        ({"closed": {"think_s": -1.0}}, r"closed\.think_s"),
+        ({"closed": {"thinking": "lognorm"}}, "did you mean 'lognormal'"),
+        ({"trace": {"speed": 0.0}}, r"trace\.speed"),
+        ({"trace": {"format": "azur"}}, "did you mean 'azure'"),
+        ({"prompt": {"distribution": "normal"}}, "did you mean 'lognormal'"),
+        ({"answer": {"uniform": {"low": 9, "high": 3}}}, r"uniform\.high"),
+    ],
+)
+def test_a_wrong_number_is_an_error_that_names_it(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        from_mapping(WorkloadConfig, wrong)

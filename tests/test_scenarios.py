@@ -1,0 +1,38 @@
+"""The example scenarios are understood, say how they are used, and run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from goodspeed.simulator.experiment.figures import figures
+from goodspeed.simulator.scenario import read_scenario
+from goodspeed.simulator.world import simulate
+
+SCENARIOS = sorted((Path(__file__).parents[1] / "configs" / "scenarios").glob("*.toml"))
+BRIEFLY = {
+    "demo": (4, 5.0),
+    "dsd_1000": (1000, 0.4),
+    "dsd_600": (600, 0.5),
+    "goodspeed_n4": (4, 5.0),
+    "goodspeed_n8": (8, 4.0),
+    "home_lab": (5, 20.0),
+    "phone_fleet": (240, 1.5),
+}
+"""How many clients each has, and how long a run takes a moment only; simulated seconds."""
+
+
+def test_every_example_is_known() -> None:
+    assert {path.stem: len(read_scenario(path).clients) for path in SCENARIOS} == {
+        name: num_clients for name, (num_clients, _) in BRIEFLY.items()
+    }
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_example_says_how_it_is_used_and_runs(path: Path) -> None:
+    assert f"goodspeed simulate configs/scenarios/{path.name}" in path.read_text(encoding="utf-8")
+    _, duration_s = BRIEFLY[path.stem]
+    run = simulate(replace(read_scenario(path), duration_s=duration_s), seed=0)
+    assert run.num_rounds > 20
+    assert run.num_failed == 0
+    assert figures(run, 0.0).values["utilisation"] > 0.0
