@@ -27,6 +27,7 @@ COMMANDS = (
     "simulate",
     "sweep",
     "replay",
+    "tune",
 )
 
 

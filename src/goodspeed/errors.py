@@ -3,6 +3,7 @@
 GoodSpeedError
 ├── ConfigError          a configuration file or flag
 ├── CheckpointError      model files: missing, truncated, of an unknown kind
+├── DataError            a data set: missing, damaged, of another tokenizer, or there is no room to write it
 ├── RequestError         a user's request (a field, a length, a model name)
 ├── CapacityError        no room now: memory, streams, queue
 ├── ProtocolError        a peer broke the protocol; closes one stream or one session
@@ -23,6 +24,10 @@ class ConfigError(GoodSpeedError):
 
 class CheckpointError(GoodSpeedError):
     """Model files are missing, truncated or of an unknown kind."""
+
+
+class DataError(GoodSpeedError):
+    """A data set is missing, damaged or another's, or cannot be written."""
 
 
 class RequestError(GoodSpeedError):

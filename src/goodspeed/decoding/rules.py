@@ -95,22 +95,31 @@ def one_hot(token: int) -> SparseProbs:
 
 
 def draft_choice(
-    logits: npt.NDArray[np.float32],  # [vocab], of the draft model
+    logits: npt.NDArray[np.float32],  # [n], of the draft model
     sampling: Sampling,
     position: int,
+    token_ids: npt.NDArray[np.int64] | None = None,  # [n], ascending: the tokens that it has logits for; None: 0 .. n-1
 ) -> int:
     """The drafter's token under the greedy and coupled rules: what it would choose were it the target."""
-    return _choice(logits, sampling, position)
+    if token_ids is None:
+        return _choice(logits, sampling, position)
+    if sampling.rule is Rule.GREEDY:
+        return int(token_ids[np.argmax(logits)])
+    draft = distribution(logits, sampling)
+    tokens = token_ids[draft.token_ids]
+    return int(tokens[np.argmax(draft.log_weights + gumbel_at(sampling.seed, position, tokens))])
 
 
 def draft_probs_of(
-    logits: npt.NDArray[np.float32],  # [vocab], of the draft model
+    logits: npt.NDArray[np.float32],  # [n], of the draft model
     sampling: Sampling,
     size: int,
+    token_ids: npt.NDArray[np.int64] | None = None,  # [n], ascending: the tokens that it has logits for; None: 0 .. n-1
 ) -> SparseProbs:
     """The draft model's distribution after the stream's temperature, top-k and top-p, cut to `size` tokens."""
     draft = likeliest(distribution(logits, sampling), size)
-    return quantise(draft.token_ids, np.exp(draft.log_weights), size)
+    tokens = draft.token_ids if token_ids is None else token_ids[draft.token_ids]
+    return quantise(tokens, np.exp(draft.log_weights), size)
 
 
 def quantise(

@@ -64,9 +64,19 @@ class _Cache:
 class Reader:
     """Keeps a draft model's caches in step with prefixes."""
 
-    def __init__(self, model: DraftModel, vocab_size: int) -> None:
+    def __init__(
+        self,
+        model: DraftModel,
+        vocab_size: int,
+        token_ids: npt.NDArray[np.int64] | None = None,  # [model.vocab_size], ascending
+    ) -> None:
+        """`token_ids`: the tokens that the columns of the model's logits stand for; None: column i is token i."""
+        self.token_ids = token_ids
         self._model = model
-        self._vocab_size = min(vocab_size, model.vocab_size)  # a checkpoint may pad its vocabulary
+        # A checkpoint may pad its vocabulary beyond the target's.
+        self._num_columns = min(vocab_size, model.vocab_size)
+        if token_ids is not None:
+            self._num_columns = int(np.searchsorted(token_ids, vocab_size))
         self._caches: dict[StreamKey, _Cache] = {}
 
     def open(self, prefix: Prefix) -> None:
@@ -82,10 +92,10 @@ class Reader:
         return len(prefix.tokens) <= cache.capacity or self._grow(prefix)
 
     def rows(self, prefixes: Sequence[Prefix]) -> npt.NDArray[np.float32]:
-        """[len(prefixes), vocab]: logits of what comes after each prefix, its drafted tokens included."""
+        """[len(prefixes), columns]: logits of what comes after each prefix, its drafted tokens included."""
         for prefix in prefixes:
             self._catch_up(prefix, len(prefix.tokens) - MAX_PIECE)
-        return self._model.run([self._piece(prefix, len(prefix.tokens)) for prefix in prefixes])[:, : self._vocab_size]
+        return self._model.run([self._piece(prefix, len(prefix.tokens)) for prefix in prefixes])[:, : self._num_columns]
 
     def close(self, prefix: Prefix) -> None:
         """Forget the stream."""
@@ -139,7 +149,8 @@ class NeuralSource:
     def guesses(self, prefixes: Sequence[Prefix]) -> list[Guess | None]:
         readable = [prefix for prefix in prefixes if self._reader.can_read(prefix)]
         rows = iter(self._reader.rows(readable)) if readable else iter(())
-        return [_guess(next(rows), prefix) if prefix in readable else None for prefix in prefixes]
+        token_ids = self._reader.token_ids
+        return [_guess(next(rows), prefix, token_ids) if prefix in readable else None for prefix in prefixes]
 
     def rewind(self, prefix: Prefix) -> None:
         """Nothing to do: the reader compares."""
@@ -151,11 +162,12 @@ class NeuralSource:
         self._reader.close(prefix)
 
 
-def _guess(row: npt.NDArray[np.float32], prefix: Prefix) -> Guess:
+def _guess(row: npt.NDArray[np.float32], prefix: Prefix, token_ids: npt.NDArray[np.int64] | None) -> Guess:
     sampling = prefix.sampling
     share = top_share(row, sampling)
-    is_rejection = sampling.rule is Rule.REJECTION  # a draw would need its probabilities on the wire
-    token = int(np.argmax(row)) if is_rejection else draft_choice(row, sampling, len(prefix.tokens))
+    # Under the rejection rule the likeliest: a draw would need its probabilities on the wire.
+    choosing = Sampling() if sampling.rule is Rule.REJECTION else sampling
+    token = draft_choice(row, choosing, len(prefix.tokens), token_ids)
     kind = share_kind(share)
     return Guess(token, (1 + kind // 4) << COARSE_SHIFT | kind % 4, min(max(share, 0.02), 0.98))
 

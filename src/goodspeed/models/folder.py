@@ -1,6 +1,7 @@
 """The files of a model folder, as Hugging Face lays them out."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from goodspeed.errors import CheckpointError
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+TOKENIZER_FILES = ("tokenizer*.json", "special_tokens_map.json", "chat_template*", "vocab.json", "merges.txt")
 JsonObject = Mapping[str, object]
 
 
@@ -61,6 +63,13 @@ def read_json(path: Path) -> JsonObject:
 def write_json(path: Path, values: JsonObject) -> None:
     """Write a JSON object, for people to read too."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """The tokenizer's files and the chat template, from one model folder to another. Raises OSError."""
+    for pattern in TOKENIZER_FILES:
+        for path in source.glob(pattern):
+            shutil.copyfile(path, folder / path.name)
 
 
 def _shards(folder: Path) -> list[Path]:

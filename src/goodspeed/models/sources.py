@@ -10,8 +10,8 @@ from typing import Protocol
 import huggingface_hub
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.cache import cache_folder, file_digest
-from goodspeed.models.folder import check_folder
+from goodspeed.models.cache import cache_folder, file_digest, fill
+from goodspeed.models.folder import check_folder, copy_tokenizer
 
 Progress = Callable[[int, int], None]
 """Called with how much is done, of how much."""
@@ -87,6 +87,42 @@ class GgufModel:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedDraft:
+    """A draft model that travels packed in this package, made an ordinary checkpoint once, in the cache."""
+
+    draft: Path
+    embedding: Path
+    """The target's, which several drafts share."""
+    target: Source
+    """Whose tokenizer it speaks with."""
+
+    def cached(self) -> Path | None:
+        folder = self._folder()
+        return folder if folder.is_dir() else None
+
+    def fetch(self, progress: Progress) -> Path:
+        folder = self._folder()
+        if not folder.is_dir():
+            tokenizer = self.fetch_tokenizer()
+            unpack: Callable[[Path, Path, Path], None] = _needing_extra("goodspeed.models.packing").unpack
+
+            def write(empty: Path) -> None:
+                unpack(self.draft, self.embedding, empty)
+                copy_tokenizer(tokenizer, empty)
+
+            fill(folder, write)
+        progress(1, 1)
+        return folder
+
+    def fetch_tokenizer(self) -> Path:
+        return self.target.fetch_tokenizer()
+
+    def _folder(self) -> Path:
+        digest = file_digest(self.draft)[:8] + file_digest(self.embedding)[:4]
+        return cache_folder() / "drafts" / f"{self.draft.stem}-{digest}" / f"model-v{CONVERSION}"
+
+
+@dataclass(frozen=True, slots=True)
 class HubModel:
     """A repository of the Hugging Face hub, in the hub's own cache."""
 
@@ -126,5 +162,5 @@ def _needing_extra(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise CheckpointError(
-            f"reading GGUF files needs the package {error.name!r}; get it with: pip install 'goodspeed[torch]'"
+            f"reading these files needs the package {error.name!r}; get it with: pip install 'goodspeed[torch]'"
         ) from error

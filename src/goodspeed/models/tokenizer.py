@@ -16,6 +16,8 @@ from goodspeed.models.spelling import Spelling, TextStream
 
 __all__ = ["TextStream", "Tokenizer"]
 
+MARK = "<<what the user says>>"
+
 
 class Tokenizer:
     """A model's tokenizer and chat template. Safe to share between threads and streams."""
@@ -64,6 +66,16 @@ class Tokenizer:
         text = self._chat_template.render(messages)
         _check_unicode(text, "messages")
         return list(self._backend.encode(text, add_special_tokens=False).ids)
+
+    def encode_user_turn(self) -> list[int]:
+        """Tokens of a chat up to the place where the user begins to speak.
+
+        Raises RequestError (field "messages") if the model's chat template shows no such place.
+        """
+        text = self._chat_template.render([{"role": "user", "content": MARK}]) if self._chat_template else ""
+        if MARK not in text:
+            raise RequestError("this model's chat template shows no place for a user's turn", "messages")
+        return list(self._backend.encode(text[: text.index(MARK)], add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of the tokens; special tokens have none."""

@@ -1,5 +1,6 @@
 """Draft models on the embedded decoder, beside a target on the same one."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +10,19 @@ import torch
 
 from goodspeed.bench.lossless import Pair, Schedule
 from goodspeed.decoding.reference import Request
+from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.base import DraftRequest
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.neural import MAX_PIECE, Piece
+from goodspeed.engine.neural_draft import PROBS_SIZE
 from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.draft import TorchDraftModel
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.errors import CheckpointError, ConfigError
 from goodspeed.models.checkpoint import read_config, read_weights
+from goodspeed.models.draft_vocab import write_draft_vocab
 
 Checkpoints = Callable[..., Path]
 VOCAB_SIZE = 320
@@ -92,3 +96,28 @@ def test_checkpoint_of_a_smaller_vocabulary_is_refused(folder: Path) -> None:
 def test_missing_model_is_named() -> None:
     with pytest.raises(ConfigError, match="needs a model"):
         draft_engine(DraftConfig(engine="torch"), VOCAB_SIZE)
+
+
+@pytest.mark.parametrize("engine", ["torch", "hybrid"])
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
+def test_reduced_head_drafts_the_best_of_its_tokens(
+    folder: Path, tmp_path: Path, sampling: Sampling, engine: str
+) -> None:
+    kept = np.arange(2, VOCAB_SIZE, 3)
+    shutil.copytree(folder, tmp_path / "reduced")
+    write_draft_vocab(tmp_path / "reduced", kept.tolist())
+    draft = draft_engine(config(tmp_path / "reduced", engine), VOCAB_SIZE)
+    draft.open(1, PROMPTS[1], sampling)
+    drafted = draft.draft([DraftRequest(1, 1)])[0]
+    decoder = Decoder(read_weights(folder), read_config(folder), torch.float32, torch.device("cpu"))
+    model = TorchDraftModel(decoder, VOCAB_SIZE, kv_capacity=256)
+    model.open(1, 100)
+    masked = np.full(VOCAB_SIZE, -np.inf, np.float32)
+    masked[kept] = model.run([Piece(1, 0, PROMPTS[1])])[0, kept]
+    if sampling.rule is Rule.REJECTION and engine == "torch":
+        expected = draft_probs_of(masked, sampling, PROBS_SIZE)
+        assert drafted.draft_probs[0].token_ids.tolist() == expected.token_ids.tolist()
+        assert drafted.tokens == (draw(expected, sampling, len(PROMPTS[1])),)
+    else:
+        choosing = Sampling() if sampling.rule is Rule.REJECTION else sampling
+        assert drafted.tokens == (draft_choice(masked, choosing, len(PROMPTS[1])),)

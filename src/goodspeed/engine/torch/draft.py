@@ -1,6 +1,7 @@
 """Draft models on the embedded decoder: any checkpoint with the target's tokenizer."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ from goodspeed.errors import CheckpointError, ConfigError
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.config import ModelConfig
+from goodspeed.models.draft_vocab import read_draft_vocab
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 class TorchDraftModel:
@@ -73,4 +77,9 @@ def _load(config: DraftConfig, vocab_size: int) -> Reader:
     shape = read_config(folder)
     if shape.vocab_size < vocab_size:
         raise CheckpointError(f"{config.model} has a vocabulary of {shape.vocab_size}, the target's has {vocab_size}")
-    return Reader(make_model(read_weights(folder), shape, shape.vocab_size, config), vocab_size)
+    weights, kept = read_weights(folder), read_draft_vocab(folder, shape.vocab_size)
+    if kept is None:
+        return Reader(make_model(weights, shape, shape.vocab_size, config), vocab_size)
+    weights[HEAD] = weights.get(HEAD, weights[EMBEDDING])[torch.from_numpy(kept)]
+    model = make_model(weights, replace(shape, tie_word_embeddings=False), len(kept), config)
+    return Reader(model, vocab_size, kept)

@@ -1,0 +1,186 @@
+"""The drafts that the package ships for SmolLM2-135M-Instruct: collected, distilled, judged and packed by one script.
+
+    python -m runs.shipped_drafts collect --prompts PROMPTS --work WORK
+
+PROMPTS is a folder with spec_bench_dev.jsonl, gsm8k_train.jsonl and humaneval.jsonl.gz; besides, the target writes most
+of its training prompts itself. Every step goes on where it was killed. On two cores (AVX-512 with bfloat16) `collect`
+takes about an hour.
+
+Held out by source: four categories of Spec-Bench and all of HumanEval are in the test set alone. Of the sources that
+are trained on, every eighth prompt is tested and every eighth stops the training.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from goodspeed.bench.prompts import load_prompts
+from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.tuning.asks import asks_of, sampled
+from goodspeed.tuning.collect import Collector, Progress, Report
+from goodspeed.tuning.config import CollectConfig, DistilConfig, StudentConfig
+from goodspeed.tuning.distil import Distiller
+from goodspeed.tuning.generation import Ask
+
+NETS = {
+    "smollm2-draft-12m": StudentConfig(layers=(0, 1), vocabulary=8192),
+    "smollm2-draft-21m": StudentConfig(layers=(0, 1, 28, 29), vocabulary=12288),
+}
+"""Both begin from layers of the target, and learn all but the embedding."""
+HELD_OUT = ("writing", "humanities", "summarization", "math_reasoning")
+"""Categories of Spec-Bench that no draft learns from."""
+SPEC_BENCH, GSM8K, HUMANEVAL = "spec_bench_dev.jsonl", "gsm8k_train.jsonl", "humaneval.jsonl.gz"
+NUM_GSM8K = 2400
+NUM_JUDGED_GSM8K = 200  # of whose first, every eighth is tested and every eighth validates
+NUM_WRITTEN = 2300
+SAMPLED_SHARE = 5  # every so manieth training prompt is answered at temperature 1 too
+MAX_TOKENS = 256
+SEED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where things are, and on what the work is done."""
+
+    prompts: Path
+    work: Path
+    threads: int
+    streams: int
+    net: str
+    steps: int
+
+    def collect_config(self, split: str) -> CollectConfig:
+        return CollectConfig(
+            out=str(self.work / split),
+            write=NUM_WRITTEN,
+            max_tokens=MAX_TOKENS,
+            seed=SEED,
+            split=split,
+            streams=self.streams,
+            target=TargetConfig(threads=self.threads, dtype="bf16"),
+        )
+
+    def distil_config(self) -> DistilConfig:
+        return DistilConfig(
+            data=str(self.work / "train"),
+            validation=str(self.work / "validation"),
+            out=str(self.work / self.net),
+            student=NETS[self.net],
+            steps=self.steps,
+            rows=3,
+            decay=self.steps // 4,
+            warmup=100,
+            learning_rate=2e-3,
+            validate_every=100,
+            checkpoint_every=100,
+            threads=self.threads,
+            seed=SEED,
+            dtype="bf16",
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("--prompts", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--streams", type=int, default=96)
+    parser.add_argument("--net", choices=NETS, default="smollm2-draft-12m")
+    parser.add_argument("--steps", type=int, default=4000)
+    args = parser.parse_args()
+    STEPS[args.step](Run(args.prompts, args.work, args.threads, args.streams, args.net, args.steps))
+    return 0
+
+
+def collect(run: Run) -> None:
+    """Three data sets: test and validation first, since they are small, then train."""
+    train = Collector(run.collect_config("train"))
+    report = reporter()
+    written = train.written(report)
+    asks = {split: asked(split, run.prompts, train.tokenizer) for split in ("test", "validation", "train")}
+    asks["validation"] += [ask for ask in written if _number(ask) % 128 == 0]
+    asks["train"] += [ask for ask in written if _number(ask) % 128]
+    for split, greedy in asks.items():
+        collector = Collector(run.collect_config(split))
+        collector.collect(with_sampled(split, greedy, collector), [], report)
+
+
+def distil(run: Run) -> None:
+    """One net, until its steps are done."""
+    distiller = Distiller(run.distil_config())
+    distiller.run(lambda look: print(look, flush=True), lambda _step: None)
+    distiller.export()
+
+
+def with_sampled(split: str, greedy: list[Ask], collector: Collector) -> list[Ask]:
+    """In the order of asking: greedy, and at temperature 1 all of the test and some of the training prompts."""
+    share = {"train": SAMPLED_SHARE, "validation": len(greedy), "test": 1}[split]
+    heated = [sampled(ask, 1.0, SEED << 32 | i) for i, ask in enumerate(greedy[::share])]
+    return collector.shuffled([*greedy, *heated])
+
+
+def asked(split: str, folder: Path, tokenizer: Tokenizer) -> list[Ask]:
+    """The greedy asks of a split, from the prompts of other people."""
+    files: Mapping[str, Callable[[Ask], str | None]] = {
+        SPEC_BENCH: _spec_bench_split,
+        GSM8K: _gsm8k_split,
+        HUMANEVAL: _humaneval_split,
+    }
+    return [
+        ask
+        for name, split_of in files.items()
+        for ask in asks_of(load_prompts(str(folder / name)), tokenizer, name, MAX_TOKENS)
+        if split_of(ask) == split
+    ]
+
+
+def _spec_bench_split(ask: Ask) -> str | None:
+    if ask.origin.category not in HELD_OUT:
+        return _eighths(ask)
+    is_small = ask.origin.category in ("writing", "humanities")  # 8 prompts each; of 64 every other one
+    return "test" if is_small or _number(ask) % 2 else None
+
+
+def _gsm8k_split(ask: Ask) -> str | None:
+    number = _number(ask)
+    if number >= NUM_GSM8K:
+        return None
+    return _eighths(ask) if number < NUM_JUDGED_GSM8K else "train"
+
+
+def _humaneval_split(ask: Ask) -> str | None:
+    return "test" if _number(ask) % 4 == 0 else None
+
+
+def _eighths(ask: Ask) -> str:
+    return {0: "test", 4: "validation"}.get(_number(ask) % 8, "train")
+
+
+def _number(ask: Ask) -> int:
+    """The place of its prompt in its source."""
+    return int(ask.origin.key.removeprefix(ask.origin.source).lstrip("#"))
+
+
+def reporter() -> Report:
+    """Prints a line every half a minute."""
+    began = last = time.monotonic()
+
+    def report(now: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last > 30 or now.num_done == now.num_asked:
+            last = time.monotonic()
+            done = f"{now.stage} {now.num_done}/{now.num_asked}, {now.num_tokens:,} tokens"
+            print(f"{last - began:6.0f} s  {done}", flush=True)
+
+    return report
+
+
+STEPS: Mapping[str, Callable[[Run], None]] = {"collect": collect, "distil": distil}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""`goodspeed tune`: draft models that the target accepts more often, one module per verb.
+
+Every verb is a module of this package with `add_parser(verbs) -> None`, as the commands of `goodspeed.cli` are. A verb
+imports torch when it runs, never when its flags are listed.
+"""
+
+import argparse
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+VERBS: tuple[str, ...] = ("collect", "distil", "table", "evaluate", "weigh", "online")
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add `tune` with its verbs."""
+    parser = subparsers.add_parser(
+        "tune",
+        help="make and judge draft models",
+        description="Make draft models for a target from its own answers, and judge them (docs/tuning.md).",
+        epilog="example: goodspeed tune collect --prompts gsm8k.jsonl --out answers",
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in VERBS:
+        importlib.import_module(f"goodspeed.commands.tune.{verb}").add_parser(verbs)

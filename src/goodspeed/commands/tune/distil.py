@@ -1,0 +1,64 @@
+"""`goodspeed tune distil`: a draft model that learns from a data set."""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+
+from goodspeed.config import add_flags, from_args
+from goodspeed.engine.torch_room import import_torch_room
+from goodspeed.tuning.config import DistilConfig
+
+if TYPE_CHECKING:
+    from goodspeed.tuning.distil import Look
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_parser(verbs: "Subparsers") -> None:
+    """Add `distil`."""
+    parser = verbs.add_parser(
+        "distil",
+        help="a draft model that learns from a data set",
+        description="Train a student on the target's answers, watch its acceptance on others, and save the best as a "
+        "checkpoint that transformers loads.",
+        epilog="example: goodspeed tune distil --data answers --validation others --out draft "
+        "--student.layers 0 1 --student.vocabulary 8192 --steps 2000",
+    )
+    add_flags(parser, DistilConfig)
+    parser.add_argument("--json", action="store_true", help="print the last look as JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(DistilConfig, args)
+    distiller = import_torch_room("goodspeed.tuning.distil").Distiller(config)
+    console = Console(stderr=True)
+    looks: list[Look] = []
+
+    def report(look: "Look") -> None:
+        looks.append(look)
+        console.print(_shown(look, config.steps))
+
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task("learning", total=config.steps)
+        distiller.run(report, lambda step: bar.update(task, completed=step))
+    distiller.export()
+    if args.json:
+        print(
+            json.dumps({"folder": config.out, "best": distiller.standing.best, "looks": [asdict(one) for one in looks]})
+        )
+    else:
+        print(f"{config.out}: {distiller.standing.best:.3f} accepted a round on the validation set")
+    return 0
+
+
+def _shown(look: "Look", num_steps: int) -> str:
+    return (
+        f"step {look.step}/{num_steps}: loss {look.loss:.3f}, agreement {look.agreement:.3f}, "
+        f"accepted a round {look.accepted_per_round:.3f}, at temperature 1 {look.expected_acceptance:.3f}, "
+        f"{look.elapsed_s:.0f} s"
+    )

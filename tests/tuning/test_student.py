@@ -1,0 +1,83 @@
+"""A student computes what the embedded engine and transformers compute, and its checkpoint keeps its choices."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from goodspeed.engine.torch.decoder import Decoder, Segment
+from goodspeed.engine.torch.kv import KvPool
+from goodspeed.models.checkpoint import read_config, read_weights
+from goodspeed.models.draft_vocab import read_draft_vocab
+from goodspeed.tuning.example import Example, Origin
+from goodspeed.tuning.export import export
+from goodspeed.tuning.rows import Cutter, batch
+from goodspeed.tuning.student import Start, Student
+
+Checkpoints = Callable[..., Path]
+
+
+def answered(num_prompt: int, num_answer: int, seed: int) -> Example:
+    rng = np.random.default_rng(seed)
+    prompt, answer = (rng.integers(0, 320, num, dtype=np.int32) for num in (num_prompt, num_answer))
+    logprobs = np.zeros((num_answer, 1), np.float16)
+    return Example(Origin("k", "s", ""), prompt, answer, answer[:, None].copy(), logprobs)
+
+
+def started(folder: Path, kept: torch.Tensor | None) -> Start:
+    return Start(replace(read_config(folder), tie_word_embeddings=False), read_weights(folder), kept)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_packed_documents_get_the_logits_that_the_engine_gives_each(
+    random_checkpoint: Checkpoints, family: str
+) -> None:
+    folder = random_checkpoint(family)
+    student = Student(started(folder, None), ["model.layers."], torch.float32)
+    examples = [answered(5, 9, 1), answered(3, 20, 2), answered(11, 4, 3)]
+    cutter = Cutter(64, 32, 320, None)
+    documents = [cutter.document(one, None, 1, 1.0) for one in examples]
+    with torch.no_grad():
+        found = student(batch([documents[:2], documents[2:]], 64)) @ student.head().T
+    decoder = Decoder(read_weights(folder), read_config(folder), torch.float32, torch.device("cpu"))
+    expected = [_logits(decoder, one) for one in examples]
+    torch.testing.assert_close(found, torch.cat(expected), atol=2e-4, rtol=2e-4)
+
+
+def test_checkpoint_loads_in_transformers_and_says_what_the_small_head_says(
+    random_checkpoint: Checkpoints, tmp_path: Path
+) -> None:
+    folder = random_checkpoint("llama")
+    kept = torch.arange(3, 320, 4)
+    student = Student(started(folder, kept), ["model.layers."], torch.bfloat16)
+    export(tmp_path, student.config, student.export(), kept, folder)
+    found = read_draft_vocab(tmp_path, 320)
+    assert found is not None
+    assert found.tolist() == kept.tolist()
+    transformers = importlib.import_module("transformers")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    tokens = torch.tensor([answered(40, 1, 5).prompt.tolist()])
+    with torch.no_grad():
+        logits = model(tokens).logits[0]
+    small = logits[:, kept]
+    assert kept[small.argmax(-1)].tolist() == logits.argmax(-1).tolist()
+    dropped = np.setdiff1d(np.arange(320), kept.numpy())
+    # bfloat16 rounds the mean row once
+    torch.testing.assert_close(logits[:, dropped], small.mean(-1, keepdim=True).expand(-1, 240), atol=0.05, rtol=0.05)
+
+
+def test_only_what_is_named_learns(random_checkpoint: Checkpoints) -> None:
+    student = Student(started(random_checkpoint("llama"), None), ["model.layers.1."], torch.float32)
+    learning = {name.replace("/", ".") for name, one in student.named_parameters() if one.requires_grad}
+    assert learning
+    assert all(name.startswith("model.layers.1.") for name in learning)
+
+
+def _logits(decoder: Decoder, one: Example) -> torch.Tensor:
+    tokens = [*one.prompt.tolist(), *one.answer[:-1].tolist()]
+    pool = KvPool(decoder.config, len(tokens), torch.float32, torch.device("cpu"))
+    return decoder.forward([Segment(tokens, pool.reserve(len(tokens)), 0, len(one.answer))], pool)
