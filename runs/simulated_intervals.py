@@ -2,8 +2,9 @@
 
     python -m runs.simulated_intervals          (from the repository's root; two minutes of a core)
 
-Experiments of five replications each; the warm-up is given (100 s), found by MSER-5 in each replication itself, or found
-in a pilot. Shown: how often the 95% interval of the mean holds the truth, and how far the mean of all runs is from it.
+Experiments of five replications each; the warm-up is given (100 s), found by MSER-5 in each replication itself, or
+found in a pilot. Shown: how often the 95% interval of the mean holds the truth, and how far the mean of all runs is
+from it.
 """
 
 import argparse
