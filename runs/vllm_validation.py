@@ -18,10 +18,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
-from goodspeed.simulator.workload.trace import TraceConfig
-from goodspeed.simulator.workload.workloads import WorkloadConfig
-from goodspeed.simulator.world import simulate
 from rich.console import Console
 from rich.table import Table
 
@@ -30,6 +26,10 @@ from goodspeed.drafter.core.config import RetryConfig
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
 from goodspeed.simulator.latency.models import LatencyConfig
+from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
+from goodspeed.simulator.workload.trace import TraceConfig
+from goodspeed.simulator.workload.workloads import WorkloadConfig
+from goodspeed.simulator.world import simulate
 from goodspeed.verifier.core.config import CoreConfig
 
 DATA = "../shared/data/validation/vllm_sharegpt/rtxpro6000_llama31_8b"

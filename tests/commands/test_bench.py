@@ -97,8 +97,9 @@ def test_profile_writes_its_tables(tmp_path: Path, capsys: pytest.CaptureFixture
     tables = json.loads(file.read_text(encoding="utf-8"))
     assert set(tables) == {
         "schema", "command", "machine", "model", "model_fingerprint", "draft", "verify", "prefill", "drafting",
+        "opening",
     }  # fmt: skip
-    assert [len(tables[name]) for name in ("verify", "prefill", "drafting")] == [4, 1, 4]
+    assert [len(tables[name]) for name in ("verify", "prefill", "drafting", "opening")] == [4, 1, 4, 1]
     cell = {"streams", "tokens", "context", "median_s", "min_s", "p90_s", "num_drafted"}
     assert set(tables["verify"][0]) == set(tables["drafting"][0]) == cell
     assert "verification step of toy" in capsys.readouterr().out

@@ -70,7 +70,7 @@ def test_a_sweep_that_is_there_is_resumed_or_refused(
     assert main(_sweep(scenario, folder, "--seeds", "1")) == 2
     assert "--resume goes on with it" in capsys.readouterr().err
     assert main(_sweep(scenario, folder, "--seeds", "2", "--resume")) == 0
-    assert len(list((folder / "cells").iterdir())) == 8
+    assert len(list((folder / "cells").iterdir())) == 12, "two seeds and a pilot"
     scenario.write_text(scenario.read_text(encoding="utf-8").replace("count = 3", "count = 4"), encoding="utf-8")
     assert main(_sweep(scenario, folder, "--seeds", "2", "--resume")) == 2
     assert "drafters.0.count was 3 and is 4" in capsys.readouterr().err
@@ -88,7 +88,7 @@ def test_ctrl_c_ends_it_cleanly_and_what_was_done_stays(scenario: Path, tmp_path
     finally:
         running.kill()
     assert running.returncode == 130
-    assert re.search(r"goodspeed: \d+ of 8000 are done; --resume goes on", told)
+    assert re.search(r"goodspeed: \d+ of 8004 are done; --resume goes on", told)
     assert "Traceback" not in told
     kept = list((folder / "cells").iterdir())
     assert kept
@@ -107,7 +107,7 @@ def _wait_for_a_cell(folder: Path) -> None:
     [
         (["--set", "drafters.0.lnk.rtt_ms=5"], "did you mean 'link'"),
         (["--set", "drafters.5.count=5"], "no entry '5'"),
-        (["--set", "mode=distributed,fussed"], "mode is 'fussed'"),
+        (["--set", "mode=distributed,fussed"], "did you mean 'fused'"),
         (["--set", "seed=1,2"], "--first-seed say which seeds"),
         (["--until-s", "-1"], "until_s is -1.0"),
         (["--ray", "localhost:1"], "no Ray cluster at localhost:1"),

@@ -15,6 +15,7 @@ from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import Service
 from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
+from goodspeed.drafter.slot import DraftSlot
 from goodspeed.drafter.uplink import Verifier
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
@@ -101,9 +102,11 @@ async def read(server: DrafterServer, request: Request) -> list[int]:
 
 
 @contextlib.asynccontextmanager
-async def api_of(server: DrafterServer, tokenizer: Tokenizer, api_key: str = "") -> AsyncIterator[str]:
+async def api_of(
+    server: DrafterServer, tokenizer: Tokenizer, api_key: str = "", slot: DraftSlot | None = None
+) -> AsyncIterator[str]:
     """The drafter's HTTP API on a free port, as a base URL."""
-    service = Service(server, tokenizer, max_tokens=100, meet_s=5.0, api_key=api_key)
+    service = Service(server, tokenizer, max_tokens=100, meet_s=5.0, api_key=api_key, slot=slot)
     web = WebServer(make_app(service), listen("127.0.0.1", 0), grace_s=1.0)
     running = asyncio.create_task(web.run())
     try:

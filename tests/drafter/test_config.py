@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from goodspeed.config import from_mapping, read_toml
-from goodspeed.drafter.assembly import drafting_of
 from goodspeed.drafter.config import DrafterConfig
 from goodspeed.drafter.drafting import Drafting, InlineDrafting, ThreadDrafting
+from goodspeed.drafter.slot import drafting_of
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.silent import SilentDraft
 from goodspeed.errors import ConfigError

@@ -49,6 +49,19 @@ def test_no_confidence_is_certain() -> None:
     assert calibration.confidence((2,), 0.0) >= MIN_CONFIDENCE
 
 
+def test_faded_copy_says_the_same_and_yields_sooner() -> None:
+    calibration = Calibration()
+    for _ in range(300):
+        calibration.observe((1,), is_right=True)
+    faded = calibration.faded(32.0)
+    assert faded.confidence((1,), 1.0) == calibration.confidence((1,), 1.0)
+    for one in (calibration, faded):
+        for _ in range(32):
+            one.observe((1,), is_right=False)
+    assert faded.confidence((1,), 0.5) < 0.55
+    assert calibration.confidence((1,), 0.5) > 0.8
+
+
 def test_arrays_bring_it_back() -> None:
     calibration = Calibration()
     calibration.observe((1, 2**60), is_right=True)

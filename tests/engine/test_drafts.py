@@ -10,8 +10,12 @@ import pytest
 from goodspeed.config import from_mapping
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.base import Draft, DraftEngine, DraftRequest
-from goodspeed.engine.drafts import DRAFTS, DraftConfig, draft_engine, keep_memory
-from goodspeed.errors import ConfigError
+from goodspeed.engine.drafts import DRAFTS, DraftConfig, carry_over, draft_engine, keep_memory
+from goodspeed.engine.memory import DraftMemory
+from goodspeed.engine.shipped import PATTERN, shipped_table
+from goodspeed.engine.table import NgramTable
+from goodspeed.errors import CheckpointError, ConfigError
+from goodspeed.models.catalog import DRAFTS as DRAFT_FILES
 
 VOCAB_SIZE = 259
 LIGHT = ("hybrid", "lookup", "table", "toy", "none")
@@ -100,6 +104,61 @@ def test_what_was_learned_is_kept_across_a_restart(tmp_path: Path) -> None:
     second = draft_engine(config, VOCAB_SIZE)
     second.open(1, [9, 2, 3], Sampling())
     assert second.draft([DraftRequest(1, 3)])[0].tokens == (4, 5, 6)
+
+
+def toy_table(path: Path, tokenizer: str = "abc") -> Path:
+    table = NgramTable(64)
+    table.learn([2, 3, 4, 5, 6], 0)
+    DraftMemory(table, VOCAB_SIZE, tokenizer).save(path)
+    return path
+
+
+def drafted(engine: DraftEngine) -> tuple[int, ...]:
+    engine.open(1, [9, 2, 3], Sampling())
+    return engine.draft([DraftRequest(1, 3)])[0].tokens
+
+
+def test_table_file_is_what_the_hybrid_begins_from(tmp_path: Path) -> None:
+    config = DraftConfig(table=str(toy_table(tmp_path / "toy.npz")))
+    assert drafted(draft_engine(config, VOCAB_SIZE, "abc")) == (4, 5, 6)
+    with pytest.raises(CheckpointError, match="of the tokenizer abc, the target has xyz"):
+        draft_engine(config, VOCAB_SIZE, "xyz")
+
+
+def test_what_was_kept_counts_more_than_the_table_to_begin_from(tmp_path: Path) -> None:
+    memory = toy_table(tmp_path / "memory.npz")
+    config = DraftConfig(memory=str(memory), table=str(tmp_path / "nowhere.npz"))
+    assert drafted(draft_engine(config, VOCAB_SIZE)) == (4, 5, 6)
+
+
+def test_shipped_table_is_found_by_its_tokenizer(tmp_path: Path) -> None:
+    toy_table(tmp_path / "a.table.npz", "other")
+    path = toy_table(tmp_path / "b.table.npz", "abc")
+    assert shipped_table("abc", tmp_path) == path
+    assert shipped_table("xyz", tmp_path) is None
+    assert shipped_table("", tmp_path) is None
+
+
+@pytest.mark.parametrize("path", sorted(DRAFT_FILES.glob(PATTERN)), ids=lambda path: path.name)
+def test_table_that_is_shipped_is_whole(path: Path) -> None:
+    memory = DraftMemory.load(path, 49_152)
+    assert memory.tokenizer
+    assert shipped_table(memory.tokenizer) == path
+    assert memory.table.num_used > 100_000
+    assert len(memory.calibrations["hybrid"]) > 100
+
+
+def test_unknown_tokenizer_begins_from_nothing() -> None:
+    assert drafted(draft_engine(DraftConfig(), VOCAB_SIZE, "no such tokenizer")) == ()
+
+
+def test_what_was_learned_is_carried_over() -> None:
+    learned, fresh = draft_engine(DraftConfig(), VOCAB_SIZE), draft_engine(DraftConfig(), VOCAB_SIZE)
+    learned.open(1, [1, 2], Sampling())
+    learned.commit(1, [3, 4, 5, 6])
+    carry_over(learned, fresh)
+    assert drafted(fresh) == (4, 5, 6)
+    carry_over(learned, draft_engine(DraftConfig(engine="toy"), VOCAB_SIZE))  # which has nothing to take it
 
 
 def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

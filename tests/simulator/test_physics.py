@@ -21,7 +21,7 @@ def round_spread(rate: float, window: int) -> float:
 @pytest.mark.parametrize(("rate", "window", "cost"), [(0.8, 4, 0.1), (0.6, 2, 0.3), (0.9, 8, 0.05), (0.3, 6, 0.2)])
 def test_speed_up_without_a_network_is_the_closed_form(rate: float, window: int, cost: float) -> None:
     """(1 - a^(g+1)) / ((1 - a) (g c + 1)): Leviathan, Kalman, Matias 2023, theorem 3.8."""
-    num_tokens = 8000
+    num_tokens = 4000
     times_s = []
     for mode in ("fused", "distributed"):
         (answer,) = simulate(alone(mode, rate, window, cost * 0.01, num_tokens)).answers
@@ -35,8 +35,57 @@ def test_speed_up_without_a_network_is_the_closed_form(rate: float, window: int,
 def test_more_acceptance_is_less_time() -> None:
     times_s = []
     for rate in (0.2, 0.5, 0.8, 0.95):
-        result = simulate(scene(drafters(acceptance={"fixed": {"rate": rate}}), duration_s=30.0))
+        result = simulate(scene(drafters(acceptance={"fixed": {"rate": rate}}), duration_s=15.0))
         decoding_s = sum(answer.finished_s - answer.first_token_s for answer in result.answers)
         times_s.append(decoding_s / sum(answer.num_answer_tokens - 1 for answer in result.answers))
     assert times_s == sorted(times_s, reverse=True)
     assert times_s[-1] < 0.6 * times_s[0]
+
+
+def per_token_s(mode: str, rtt_ms: float) -> float:
+    """One drafter, acceptance 0.8, window 4, a draft step of 1 ms and a target step of 10 ms, so far away."""
+    workload = {
+        "closed": {"think_s": 0.0},
+        "prompt": {"distribution": "fixed", "fixed": {"num_tokens": 4}},
+        "answer": {"distribution": "fixed", "fixed": {"num_tokens": 1500}},
+    }
+    tier = drafters(
+        count=1,
+        link={"rtt_ms": rtt_ms},
+        latency={"linear": {"base_s": 0.001, "token_s": 0.0}},
+        window={"policy": "fixed", "max_tokens": 4},
+        acceptance={"fixed": {"rate": 0.8}},
+        workload=workload,
+    )
+    verifier = {
+        "latency": {"linear": {"base_s": 0.01, "token_s": 0.0}},
+        "core": {"scheduler": "fixed", "budget": 4},
+    }
+    result = simulate(scene(tier, verifiers=[verifier], mode=mode, duration_s=25.0))
+    decoding_s = sum(answer.finished_s - answer.first_token_s for answer in result.answers)
+    return decoding_s / sum(answer.num_answer_tokens - 1 for answer in result.answers)
+
+
+def test_distributed_is_faster_until_a_round_trip_costs_what_speculation_saves() -> None:
+    """A round takes (1 + g c) T + RTT and brings mu tokens, which take mu T alone: equal at RTT = (mu - 1 - g c) T."""
+    mean_tokens = (1 - 0.8**5) / (1 - 0.8)
+    crossover_ms = 10.0 * (mean_tokens - 1 - 4 * 0.1)
+    assert crossover_ms == pytest.approx(19.6, abs=0.1)
+    assert per_token_s("distributed", 0.85 * crossover_ms) < per_token_s("fused", 0.85 * crossover_ms)
+    assert per_token_s("distributed", 1.15 * crossover_ms) > per_token_s("fused", 1.15 * crossover_ms)
+    assert per_token_s("fused", 100.0) == pytest.approx(per_token_s("fused", 0.0), rel=0.01)
+
+
+def num_answered(routing: str, rate: float) -> int:
+    """By two verifiers, one eight times as slow, within 20 s."""
+    tier = drafters(count=8, workload={"arrivals": "poisson", "poisson": {"rate": rate}})
+    verifiers = [
+        {"name": name, "kv_capacity": 3000, "latency": {"linear": {"base_s": base_s, "token_s": base_s / 40}}}
+        for name, base_s in (("fast", 0.01), ("slow", 0.08))
+    ]
+    return len(simulate(scene(tier, verifiers=verifiers, routing=routing, duration_s=20.0)).answers)
+
+
+def test_joining_the_shortest_queue_beats_taking_turns_once_there_is_load() -> None:
+    assert abs(num_answered("jsq", 0.1) - num_answered("round_robin", 0.1)) <= 1
+    assert num_answered("jsq", 0.6) > 1.15 * num_answered("round_robin", 0.6)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from goodspeed.config import add_flags, from_args
 from goodspeed.drafter.assembly import draft_server, load_tokenizer
 from goodspeed.drafter.config import DrafterConfig
+from goodspeed.drafter.drafting import Drafting
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import Service
 from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.judging import AcceptanceEvents
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.engine.drafts import draft_engine, keep_memory
+from goodspeed.drafter.slot import DraftSlot
+from goodspeed.drafter.traffic import RecordingDrafting, TrafficFile
 from goodspeed.eventlog import EventSink, JsonlEvents, ManyEvents
 from goodspeed.logs import set_up_logging
 
@@ -45,21 +47,27 @@ def _run(args: argparse.Namespace) -> int:
     config = from_args(DrafterConfig, args)
     set_up_logging(config.log_level)
     tokenizer = load_tokenizer(config.tokenizer_model)
-    engine = draft_engine(config.draft, tokenizer.vocab_size)
+    slot = DraftSlot(config.draft, tokenizer)
     with ExitStack() as stack:
         events = _event_sink(config, stack)
-        stack.callback(keep_memory, engine, config.draft, tokenizer.vocab_size)
+        stack.callback(slot.keep_memory)
         listener = stack.enter_context(listen(config.host, config.port))
 
         async def serve() -> None:
-            server = draft_server(config, tokenizer, engine, events)
-            service = Service(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key)
+            server = draft_server(config, tokenizer, _recorded(config, slot.drafting), events)
+            server.metrics.watch_draft(lambda: (slot.config.name, slot.num_swaps))
+            service = Service(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, slot)
             await _serve(
                 server, WebServer(make_app(service), listener, config.grace_s), config.grace_s, args.ready_file
             )
 
         asyncio.run(serve())
     return 0
+
+
+def _recorded(config: DrafterConfig, drafting: Drafting) -> Drafting:
+    """Raises ConfigError if traffic is to be recorded and cannot be."""
+    return RecordingDrafting(drafting, TrafficFile(Path(config.record), config.drafter)) if config.record else drafting
 
 
 def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:

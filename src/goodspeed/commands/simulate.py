@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ from goodspeed.simulator.experiment.run_report import Told, run_report
 from goodspeed.simulator.experiment.summary import Precision, Summary, summarise
 from goodspeed.simulator.experiment.tables import figure_rows, goodput_rows, replication_rows
 from goodspeed.simulator.experiment.timeline import write_timeline
-from goodspeed.simulator.scenario import scenario_of
+from goodspeed.simulator.experiment.warm_up import WarmUp, given_warm_up
+from goodspeed.simulator.scenario import Scenario, scenario_of
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -44,7 +46,7 @@ class SimulateConfig:
     seeds: int = option(5, "replications; they differ by seed alone")
     first_seed: int = option(0, "of the replications; the others follow")
     until_s: float = option(0.0, "simulated seconds; 0: the scenario's own")
-    warm_up: str = option("mser-5", "left out at the start: simulated seconds, or mser-5: found in each replication")
+    warm_up: str = option("mser-5", "left out at the start: simulated seconds, or mser-5: found in a pilot run")
     precision: str = option("", "FIGURE=X%: replicate until its interval is within X% of the mean, as goodput=2%")
     max_seeds: int = option(100, "replications at most, with a precision")
     jobs: int = option(0, "replications at a time; 0: one for each core")
@@ -55,6 +57,7 @@ class SimulateConfig:
         for name in ("until_s", "trace"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        given_warm_up(self.warm_up)
         if self.precision and self.max_seeds < self.seeds:
             raise ConfigError(f"max_seeds is {self.max_seeds}, expected at least the {self.seeds} of seeds")
         if self.trace and not self.output:
@@ -122,7 +125,9 @@ def _simulate(config: SimulateConfig, path: Path) -> Outcome:
     seeds = Seeds(config.first_seed, config.seeds, config.max_seeds)
     began = time.perf_counter()
     with local_executor(config.jobs) as executor:
-        running = replicate(measure(config.warm_up, config.trace), scenario, seeds, precision, executor)
+        start = given_warm_up(config.warm_up) or _pilot(scenario)
+        make = partial(measure(config.trace).replication, scenario, start)
+        running = replicate(make, seeds, precision, executor)
         total = None if precision else config.seeds
         console = Console(stderr=True)
         found = list(track(running, "simulating", total, console=console, transient=True))
@@ -135,6 +140,11 @@ def _simulate(config: SimulateConfig, path: Path) -> Outcome:
         is_precise=precision is None or precision.is_reached(figures),
         took_s=time.perf_counter() - began,
     )
+
+
+def _pilot(scenario: Scenario) -> WarmUp:
+    with Console(stderr=True).status("a pilot finds the warm-up ..."):
+        return measure().pilot(scenario).figures.warm_up
 
 
 def write_outcome(found: Outcome, folder: Path) -> list[str]:

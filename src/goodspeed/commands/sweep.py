@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,12 @@ from goodspeed.simulator.experiment.cell_folder import SCHEMA, CellFolder, Manif
 from goodspeed.simulator.experiment.columns import cell_columns, write_columns
 from goodspeed.simulator.experiment.executor import Executor, local_executor
 from goodspeed.simulator.experiment.grid import Axis, Cell, cells
-from goodspeed.simulator.experiment.replication import Measure, Seeds
+from goodspeed.simulator.experiment.replication import Seeds
 from goodspeed.simulator.experiment.run_report import Told
-from goodspeed.simulator.experiment.sweep import CellResult, Found, Task, cell_results, open_tasks, sweep
+from goodspeed.simulator.experiment.sweep import CellResult, Found, Sweep, Task, cell_results
 from goodspeed.simulator.experiment.sweep_report import sweep_report
 from goodspeed.simulator.experiment.tables import cell_rows, difference_rows, headers
+from goodspeed.simulator.experiment.warm_up import WarmUp, given_warm_up
 from goodspeed.simulator.scenario import Scenario, scenario_of
 
 if TYPE_CHECKING:
@@ -42,12 +44,15 @@ class SweepConfig:
     seeds: int = option(5, "replications of every cell, under the same seeds")
     first_seed: int = option(0, "of the replications; the others follow")
     until_s: float = option(0.0, "simulated seconds; 0: the scenario's own")
-    warm_up: str = option("mser-5", "left out at the start: simulated seconds, or mser-5: found in each replication")
+    warm_up: str = option(
+        "mser-5", "left out at the start: simulated seconds, or mser-5: found in a pilot of each cell"
+    )
     jobs: int = option(0, "replications at a time; 0: one for each core")
     output: str = option("", "folder of the sweep; empty: results/sweep-SCENARIO")
     resume: bool = option(False, "go on with the sweep in the folder: what is done is not done again")
 
     def __post_init__(self) -> None:
+        given_warm_up(self.warm_up)
         if self.until_s < 0:
             raise ConfigError(f"until_s is {self.until_s}, expected 0 or more")
 
@@ -90,11 +95,9 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(SweepConfig, args)
-    measured = measure(config.warm_up)
     plan = _plan(config, args.scenario, tuple(map(Axis.parse, args.set)))
-    manifest = Manifest(SCHEMA, dict(plan.told.settings), measured.warm_up_s)
-    plan.folder.open(manifest, config.resume)
-    found = _sweep(plan, measured, config.jobs, args.ray)
+    plan.folder.open(Manifest(SCHEMA, dict(plan.told.settings), config.warm_up), config.resume)
+    found = _sweep(plan, given_warm_up(config.warm_up), config.jobs, args.ray)
     results = cell_results(plan.cells, found)
     for problem in _write(plan, found, results):
         print(f"goodspeed: {problem}", file=sys.stderr)
@@ -122,21 +125,18 @@ def _plan(config: SweepConfig, path: Path, axes: tuple[Axis, ...]) -> Plan:
     )
 
 
-def _sweep(plan: Plan, measured: Measure[Scenario], num_jobs: int, ray_address: str | None) -> Found:
-    todo, found = open_tasks(plan.tasks, plan.folder)
+def _sweep(plan: Plan, given: WarmUp | None, num_jobs: int, ray_address: str | None) -> Found:
+    sweep = Sweep(measure(), plan.tasks, plan.folder, given)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("simulating", total=len(plan.tasks), completed=len(plan.tasks) - len(todo))
+        bar = progress.add_task("simulating", total=sweep.num_runs)
         try:
             with _executor(num_jobs, ray_address) as executor:
-                for task, figures in sweep(measured, todo, plan.folder, executor):
-                    found.setdefault(task.cell, {})[task.seed] = figures
-                    progress.advance(bar)
+                return sweep.run(executor, partial(progress.advance, bar))
         except KeyboardInterrupt:
-            num_done = sum(map(len, found.values()))
-            print(f"goodspeed: {num_done} of {len(plan.tasks)} are done; --resume goes on", file=sys.stderr)
+            num_done = int(progress.tasks[bar].completed)
+            print(f"goodspeed: {num_done} of {sweep.num_runs} are done; --resume goes on", file=sys.stderr)
             raise
-    return found
 
 
 def _executor(num_jobs: int, ray_address: str | None) -> Executor:

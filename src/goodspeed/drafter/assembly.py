@@ -9,21 +9,16 @@ import numpy as np
 
 from goodspeed.drafter.config import TOY, DrafterConfig
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.drafting import Drafting, InlineDrafting, ThreadDrafting
+from goodspeed.drafter.drafting import Drafting
 from goodspeed.drafter.recording import RecordedCore
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import Verifier
-from goodspeed.engine.base import DraftEngine
-from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.toy import toy_tokenizer
 from goodspeed.eventlog import EventSink
 from goodspeed.models.catalog import locate_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
-
-QUICK_ENGINES = ("hybrid", "lookup", "table", "toy", "none")
-"""Without a model of its own such an engine drafts in microseconds, less than it takes to wake a thread."""
 
 
 def load_tokenizer(model: str) -> Tokenizer:
@@ -36,7 +31,7 @@ def load_tokenizer(model: str) -> Tokenizer:
 
 
 def draft_server(
-    config: DrafterConfig, tokenizer: Tokenizer, engine: DraftEngine, events: EventSink | None
+    config: DrafterConfig, tokenizer: Tokenizer, drafting: Drafting, events: EventSink | None
 ) -> DrafterServer:
     """The server that the config describes. Raises ConfigError."""
     seed = secrets.randbits(32)  # of the pauses' jitter: a crowd of drafters must not share it
@@ -47,10 +42,4 @@ def draft_server(
     )
     hello = Hello(PROTOCOL_VERSION, config.drafter, tokenizer.fingerprint)
     verifiers = [Verifier(address, grpc_connect(address, config.grpc)) for address in config.verifiers]
-    return DrafterServer(core, drafting_of(config.draft, engine), hello, verifiers)
-
-
-def drafting_of(config: DraftConfig, engine: DraftEngine) -> Drafting:
-    """Where this engine is to run."""
-    is_quick = config.engine in QUICK_ENGINES and not config.model
-    return InlineDrafting(engine) if is_quick else ThreadDrafting(engine)
+    return DrafterServer(core, drafting, hello, verifiers)

@@ -37,6 +37,9 @@ class DrafterConfig:
     draft: DraftConfig = table(DraftConfig)
     retry: RetryConfig = table(RetryConfig)
     grpc: GrpcClientConfig = table(GrpcClientConfig)
+    record: str = option(
+        "", "JSONL file to which prompts, answers and rejected proposals go, for `goodspeed tune`: what users wrote"
+    )
     event_log: str = option("", "JSONL file to which every fact and decision is appended")
     acceptance_log: str = option("", "JSONL file to which is appended, for every answer, which draft tokens were right")
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")

@@ -38,6 +38,10 @@ class DrafterMetrics:
         self._gauge("open_streams", "answers in the making").set_function(num_streams)
         self.registry.register(_Bytes(traffic, lambda: self.num_committed))
 
+    def watch_draft(self, draft: Callable[[], tuple[str, int]]) -> None:
+        """Show which draft engine drafts, and how often it was exchanged."""
+        self.registry.register(_Draft(draft))
+
     def watch_links(self, addresses: Sequence[str], links: Iterable[Link]) -> None:
         """Show the verifiers, too."""
         self.registry.register(_Links(addresses, links, self._by_verifier))
@@ -68,6 +72,20 @@ class DrafterMetrics:
 
     def _histogram(self, name: str, help_text: str) -> Histogram:
         return Histogram(f"goodspeed_drafter_{name}", help_text, buckets=SECONDS, registry=self.registry)
+
+
+class _Draft(Collector):
+    """The draft engine's name, and exchanges so far."""
+
+    def __init__(self, draft: Callable[[], tuple[str, int]]) -> None:
+        self._draft = draft
+
+    def collect(self) -> Iterator[Metric]:
+        name, num_swaps = self._draft()
+        current = GaugeMetricFamily("goodspeed_drafter_draft", "1 for the draft engine in use", labels=["draft"])
+        current.add_metric([name], 1)
+        yield current
+        yield CounterMetricFamily("goodspeed_drafter_draft_swaps", "exchanges of the draft engine", num_swaps)
 
 
 class _Bytes(Collector):

@@ -44,6 +44,14 @@ class Calibration:
                 num_right, num_trials = num_right / 2, num_trials / 2
             self._counts[bucket] = (num_right + is_right, num_trials + 1.0)
 
+    def faded(self, max_trials: float) -> "Calibration":
+        """A copy in which no bucket is worth more than so many trials: what was learned elsewhere, as a prior."""
+        faded = Calibration()
+        for bucket, (num_right, num_trials) in dict(self._counts).items():  # a copy: another thread may observe
+            keep = min(1.0, max_trials / num_trials)
+            faded._counts[bucket] = (keep * num_right, keep * num_trials)
+        return faded
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All that is known, to be saved: buckets [n] int64, counts [n, 2] float64."""
         return {

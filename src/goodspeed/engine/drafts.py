@@ -1,7 +1,7 @@
 """Draft engines by name. PyTorch is imported only by the engines that need it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from goodspeed.config import option
@@ -9,7 +9,8 @@ from goodspeed.engine.base import DraftEngine
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
-from goodspeed.engine.memory import DraftMemory
+from goodspeed.engine.memory import KIN_TRIALS, DraftMemory, check_tokenizer
+from goodspeed.engine.shipped import shipped_table
 from goodspeed.engine.silent import SilentDraft
 from goodspeed.engine.source import Source
 from goodspeed.engine.table import NgramTable, TableSource
@@ -17,6 +18,9 @@ from goodspeed.engine.torch_room import import_torch_room
 from goodspeed.engine.toy import ToyDraft, ToyModel
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
+
+DEFAULT_TABLE = "default"
+NO_TABLE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,10 @@ class DraftConfig:
     engine: str = option("hybrid", "hybrid, lookup, table, torch, shaped, toy or none")
     model: str = option("", "torch: the draft model; hybrid: a third source; shaped: the model whose shape to take")
     memory: str = option("", "file in which hybrid and table keep what they learn (read if it is there)")
-    table_slots: int = option(2**19, "contexts that the n-gram table holds, 15 bytes each")
+    table: str = option(
+        DEFAULT_TABLE, "what hybrid and table begin from: a file, none, or default: the one shipped for the tokenizer"
+    )
+    table_slots: int = option(2**19, "contexts that a new n-gram table holds, 15 bytes each")
     acceptance_rate: float = option(0.8, "toy and shaped: share of draft tokens that the target accepts")
     seed: int = option(0, "toy and shaped: seed of the pair; the verifier's must be the same")
     device: str = option("auto", "torch and shaped: cpu, cuda, or auto: cuda where there is one")
@@ -43,24 +50,59 @@ class DraftConfig:
             if value < 1:
                 raise ConfigError(f"{name} is {value}, expected 1 or more")
 
+    @property
+    def name(self) -> str:
+        """For people, and for the sources of a calibration: the engine, and the model if there is one."""
+        return f"{self.engine} {self.model}".strip()
 
-def draft_engine(config: DraftConfig, vocab_size: int) -> DraftEngine:
-    """The draft engine for a target of this vocabulary. Raises ConfigError or CheckpointError."""
+
+def draft_engine(config: DraftConfig, vocab_size: int, tokenizer: str = "") -> DraftEngine:
+    """The draft engine for a target of this vocabulary and tokenizer (its fingerprint; without it, no shipped table).
+
+    Raises ConfigError or CheckpointError.
+    """
+    if config.table == DEFAULT_TABLE:
+        config = replace(config, table=str(shipped_table(tokenizer) or NO_TABLE))
+    for name in (config.memory, config.table):
+        if Path(name).is_file():
+            check_tokenizer(Path(name), tokenizer)
     return DRAFTS[config.engine](config, vocab_size)
 
 
-def keep_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int) -> None:
+def keep_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int, tokenizer: str = "") -> None:
     """Write what the engine has learned where the config says; nothing if it says nothing. Raises CheckpointError."""
-    if not config.memory or not isinstance(engine, HybridDraft):
+    if config.memory and isinstance(engine, HybridDraft) and (table := table_of(engine)):
+        path = Path(config.memory)
+        known = DraftMemory.load(path, vocab_size).calibrations if path.exists() else {}
+        calibrations = {**known, config.name: engine.calibration}
+        DraftMemory(table, vocab_size, tokenizer, calibrations).save(path)
+
+
+def carry_over(learned: DraftEngine, fresh: DraftEngine) -> None:
+    """Let an engine that has no stream yet go on from what another has learned, as far as both are hybrids.
+
+    They share the table from then on. The calibration is copied, and fades: the draft model may be another.
+    """
+    if not isinstance(learned, HybridDraft) or not isinstance(fresh, HybridDraft):
         return
-    for source in engine.sources:
-        if isinstance(source, TableSource):
-            DraftMemory(source.table, engine.calibration, _sources(config), vocab_size).save(Path(config.memory))
+    table = table_of(learned)
+    for source in fresh.sources:
+        if table and isinstance(source, TableSource):
+            source.table = table
+    if [type(source) for source in learned.sources] == [type(source) for source in fresh.sources]:
+        fresh.calibration = learned.calibration.faded(KIN_TRIALS)
+
+
+def table_of(engine: DraftEngine) -> NgramTable | None:
+    """The n-gram table from which the engine drafts, if it does."""
+    sources = engine.sources if isinstance(engine, HybridDraft) else ()
+    return next((source.table for source in sources if isinstance(source, TableSource)), None)
 
 
 def _hybrid(config: DraftConfig, vocab_size: int) -> DraftEngine:
     memory = _memory(config, vocab_size)
-    return HybridDraft([LookupSource(), TableSource(memory.table)], memory.calibration, _adviser(config, vocab_size))
+    sources: list[Source] = [LookupSource(), TableSource(memory.table)]
+    return HybridDraft(sources, memory.calibration(config.name), _adviser(config, vocab_size))
 
 
 def _adviser(config: DraftConfig, vocab_size: int) -> Source | None:
@@ -76,7 +118,7 @@ def _lookup(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
 
 def _table(config: DraftConfig, vocab_size: int) -> DraftEngine:
     memory = _memory(config, vocab_size)
-    return HybridDraft([TableSource(memory.table)], memory.calibration)
+    return HybridDraft([TableSource(memory.table)], memory.calibration(config.name))
 
 
 def _torch(config: DraftConfig, vocab_size: int) -> DraftEngine:
@@ -98,14 +140,12 @@ def _none(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
 
 
 def _memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
-    path = Path(config.memory)
-    if config.memory and path.exists():
-        return DraftMemory.load(path, _sources(config), vocab_size)
-    return DraftMemory(NgramTable(config.table_slots), Calibration(), _sources(config), vocab_size)
-
-
-def _sources(config: DraftConfig) -> str:
-    return f"{config.engine} {config.model}".strip()
+    """What was kept; else the table to begin from; else nothing."""
+    if config.memory and Path(config.memory).exists():
+        return DraftMemory.load(Path(config.memory), vocab_size)
+    if config.table not in {NO_TABLE, DEFAULT_TABLE}:
+        return DraftMemory.load(Path(config.table), vocab_size)
+    return DraftMemory(NgramTable(config.table_slots), vocab_size)
 
 
 DRAFTS: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(

@@ -45,6 +45,11 @@ class NgramTable:
         """Contexts that fit."""
         return len(self._check)
 
+    @property
+    def num_used(self) -> int:
+        """Contexts that are there."""
+        return len(self._total) - self._total.count(0)
+
     def learn(self, tokens: Sequence[int], start: int) -> None:
         """Count each of tokens[start:] after the contexts that end before it."""
         for i in range(start, len(tokens)):

@@ -87,13 +87,18 @@ class TapedDraft:
 
 
 def _draft(stream: _Stream, request: DraftRequest) -> Draft:
-    """Up to max_tokens; a token whose survival falls below the bound costs its step, and is not proposed."""
+    """Up to max_tokens; a token whose survival falls below the bound costs its step, and is not proposed.
+
+    A tape knows nothing of what follows a wrong token. The drafter, who does not know that it is wrong, goes on as sure
+    as it was of that one (docs/prediction.md).
+    """
     tape, start = stream.tape, stream.num_committed - stream.num_prompt
     tokens: list[int] = []
     confidences: list[float] = []
-    survival, token = 1.0, RIGHT
+    survival, token, confidence = 1.0, RIGHT, 1.0
     for depth in range(request.max_tokens):
-        confidence = tape.confidence(start + depth, depth)
+        if token == RIGHT:
+            confidence = tape.confidence(start + depth, depth)
         survival *= confidence
         if survival < request.min_survival:
             break

@@ -13,7 +13,8 @@ from goodspeed.protocol.messages import FinishReason, Mode
 from goodspeed.simulator.acceptance.base import Tape
 from goodspeed.simulator.answering import Answering
 from goodspeed.simulator.draft import TapedDraft
-from goodspeed.simulator.kernel import Event, duration_ns, time_ns
+from goodspeed.simulator.hosting import Seat
+from goodspeed.simulator.kernel import Event, time_ns
 from goodspeed.simulator.surroundings import Surroundings
 from goodspeed.simulator.target import RIGHT
 from goodspeed.simulator.uplink import Uplink
@@ -26,6 +27,7 @@ class Parts:
     core: DrafterCore
     engine: TapedDraft
     uplink: Uplink
+    seat: Seat
 
 
 class SimulatedDrafter:
@@ -38,6 +40,7 @@ class SimulatedDrafter:
         self._kernel = around.kernel
         self._tally = around.tally
         self._trace = around.trace
+        self._seat = parts.seat
         self._core = parts.core
         self._engine = parts.engine
         self._answers: dict[StreamKey, Answering] = {}
@@ -58,6 +61,9 @@ class SimulatedDrafter:
 
     def answer(self, answering: Answering, tape: Tape) -> None:
         """Have the request answered; some verifier must have been met, and be able to hold it."""
+        self._seat.ask(partial(self._begin, answering, tape))
+
+    def _begin(self, answering: Answering, tape: Tape) -> None:
         ask = answering.ask
         request = Request((RIGHT,) * ask.num_prompt_tokens, ask.num_answer_tokens, mode=self._mode)
         key, decision = self._core.open(request, self._kernel.now_s)
@@ -87,7 +93,7 @@ class SimulatedDrafter:
         if self._news:
             news, self._news = self._news, []
             for one in news:
-                self._deliver(one)
+                self._seat.tell(partial(self._deliver, one))
         if self._hang_ups:
             hang_ups, self._hang_ups = self._hang_ups, []
             for hang_up in hang_ups:
@@ -99,8 +105,7 @@ class SimulatedDrafter:
         tell(self._engine, work.notes)
         drafts = self._engine.draft(work.requests) if work.requests else []
         drafting_s = self._engine.take_drafting_s()
-        done_ns = self._kernel.now_ns + duration_ns(drafting_s)
-        self._kernel.at(done_ns, partial(self._on_drafted, work.requests, drafts, drafting_s))
+        self._seat.draft(drafting_s, partial(self._on_drafted, work.requests, drafts, drafting_s))
 
     def _on_drafted(self, requests: Sequence[DraftRequest], drafts: Sequence[Draft], drafting_s: float) -> None:
         if self._trace.is_on:

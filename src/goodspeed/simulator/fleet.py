@@ -42,15 +42,17 @@ class Fleet:
         around, kernel = self._around, self._around.kernel
         name = f"{self._tier.name}-{number}"
         core = self._core(name, number, len(verifiers))
+        seat = around.hosting.seat()
 
         def find_way(verifier: int) -> tuple[VerifierEnd, Route]:
-            return verifiers[verifier], self.routes.route(number, verifiers[verifier].place.number)
+            place = verifiers[verifier].place
+            return verifiers[verifier], around.hosting.route(self.routes.route(number, place.number), seat, place.seat)
 
         def tape_of(request: int) -> Tape:
             rng = around.luck.rng(Role.ACCEPTANCE, self._index, number, request)
             return self._acceptance.tape(number, request, rng)
 
-        parts = Parts(core, TapedDraft(self._latency), Uplink(kernel, core, find_way, around.trace))
+        parts = Parts(core, TapedDraft(self._latency), Uplink(kernel, core, find_way, around.trace), seat)
         drafter = SimulatedDrafter(around, name, parts, self._mode)
         user = User(kernel, around.tally, drafter, min(verifier.most_tokens for verifier in verifiers))
         asks = self._workload.asks(number, around.luck.rng(Role.WORKLOAD, self._index, number))

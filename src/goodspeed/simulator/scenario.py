@@ -14,6 +14,7 @@ from goodspeed.registry import Registry, nearest_name
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.simulator.acceptance.models import AcceptanceConfig
 from goodspeed.simulator.latency.models import LatencyConfig
+from goodspeed.simulator.machine import MachineConfig
 from goodspeed.simulator.ranges import at_least, positive, share
 from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.verifier.core.config import CoreConfig
@@ -93,6 +94,7 @@ class Scenario:
     seed: int = option(0, "of everything random")
     mode: str = option("distributed", "distributed: drafters draft; fused: verifiers generate alone and stream")
     routing: str = option("failover", f"how drafters choose among their verifiers: {', '.join(ROUTINGS)}")
+    machine: MachineConfig = table(MachineConfig)
     verifiers: tuple[VerifierTier, ...] = option((VerifierTier(),), "[[verifiers]] tables")
     drafters: tuple[DrafterTier, ...] = option((DrafterTier(),), "[[drafters]] tables")
 

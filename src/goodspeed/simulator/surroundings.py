@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from goodspeed.eventlog import EventSink
 from goodspeed.simulator.answering import Tally
+from goodspeed.simulator.hosting import Hosting
 from goodspeed.simulator.kernel import Kernel
 from goodspeed.simulator.luck import Luck
 from goodspeed.simulator.tracing import Trace
@@ -21,4 +22,5 @@ class Surroundings:
     luck: Luck
     tally: Tally
     trace: Trace
+    hosting: Hosting
     events_of: EventsOf | None  # None: no event logs

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from goodspeed.protocol.messages import FromDrafter, FromVerifier
-from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns, time_ns
+from goodspeed.simulator.hosting import Seat
+from goodspeed.simulator.kernel import Kernel, Process, Signal, time_ns
 from goodspeed.simulator.result import VerifierRecord
 from goodspeed.simulator.target import TapedTarget
 from goodspeed.simulator.wire import Wire
@@ -23,6 +24,7 @@ class Place:
     number: int  # of all
     tier: str
     name: str
+    seat: Seat
 
 
 class SimulatedVerifier:
@@ -84,7 +86,8 @@ class SimulatedVerifier:
         outcomes = []
         if batch.work:
             outcomes = engine.step(batch.work)
-            yield duration_ns(engine.step_s)
+            yield self.place.seat.step(engine.step_s)
+            yield from self._take_turn()
         self._deliver(self._core.on_verified(batch, outcomes, started, self._kernel.now_s))
 
     def _wait(self) -> Process:
@@ -92,12 +95,20 @@ class SimulatedVerifier:
         wake_at = self._core.wake_at()
         if wake_at is None:
             yield self._woken
+            yield from self._take_turn()
             return
-        alarm = self._kernel.at(max(time_ns(wake_at), self._kernel.now_ns), self._woken.fire)
+        now_ns, due_ns = self._kernel.now_ns, time_ns(wake_at)
+        alarm = self._kernel.at(due_ns + self.place.seat.late_ns if due_ns > now_ns else now_ns, self._woken.fire)
         yield self._woken
         alarm.cancel()
+        yield from self._take_turn()
         if self._kernel.now_s >= wake_at:
             self._deliver(self._core.on_time(self._kernel.now_s))
+
+    def _take_turn(self) -> Process:
+        """What its event loop was given before comes first: so frames that have arrived are in the next batch."""
+        if turn := self.place.seat.turn():
+            yield turn
 
     def _deliver(self, replies: Sequence[Reply]) -> None:
         """Messages for one link share a frame."""

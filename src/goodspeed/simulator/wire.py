@@ -22,6 +22,13 @@ class Meter:
         self.num_bytes = 0
 
 
+class Way(Protocol):
+    """One direction of a route."""
+
+    def send(self, num_bytes: int, on_arrival: Callable[[], None]) -> int:
+        """Returns when they arrive, in nanoseconds."""
+
+
 class Lane:
     """One way of a route: links that bytes pass one after the other, a shared one first."""
 
@@ -47,8 +54,8 @@ class Lane:
 class Route:
     """The way between a drafter and a verifier, whether there is a connection or not."""
 
-    up: Lane
-    down: Lane
+    up: Way
+    down: Way
 
 
 class DrafterEnd(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from goodspeed.simulator.answering import Tally
 from goodspeed.simulator.fleet import Fleet
+from goodspeed.simulator.hosting import OwnMachines, SharedMachine
 from goodspeed.simulator.kernel import Kernel, duration_ns
 from goodspeed.simulator.luck import Luck
 from goodspeed.simulator.result import RunResult
@@ -29,7 +30,9 @@ def simulate(
     """
     kernel = Kernel()
     luck = Luck(scenario.seed if seed is None else seed)
-    return World(scenario, Surroundings(kernel, luck, Tally(), Trace(kernel, num_traced), events_of)).run()
+    hosting = SharedMachine(kernel, scenario.machine) if scenario.machine.cores else OwnMachines(kernel)
+    around = Surroundings(kernel, luck, Tally(), Trace(kernel, num_traced), hosting, events_of)
+    return World(scenario, around).run()
 
 
 @contextlib.contextmanager
@@ -89,7 +92,7 @@ class World:
             if around.events_of is None
             else RecordedCore(config, info, around.events_of(config.name), around.kernel.now_s)
         )
-        place = Place(number, tier.name, config.name)
+        place = Place(number, tier.name, config.name, around.hosting.seat())
         verifier = SimulatedVerifier(around.kernel, place, core, TapedTarget(info, tier.latency.model()))
         around.kernel.start(verifier.run())
         return verifier

@@ -55,7 +55,7 @@ def read_recorded(path: Path, vocab_size: int) -> Iterator[Said]:
     """Answers that live rounds recorded, one JSON object a line.
 
     {"prompt": [tokens], "answer": [tokens], "rejected": [[place in the answer, token], ..], "client": "...",
-    "temperature": 0.0}; the last three may be missing. Raises DataError that names the line.
+    "temperature": 0.0, "seed": 0}; all but prompt and answer may be missing. Raises DataError that names the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -71,7 +71,8 @@ def _said(line: str, where: str, key: str, vocab_size: int) -> Said:
         fields = json.loads(line)
         prompt, answer = (tuple(int(token) for token in fields[name]) for name in ("prompt", "answer"))
         rejected = tuple(Rejected(int(place), int(token)) for place, token in fields.get("rejected", ()))
-        origin = Origin(key, str(fields.get("client", "live")), "live", float(fields.get("temperature", 0.0)))
+        heat, seed = float(fields.get("temperature", 0.0)), int(fields.get("seed", 0))
+        origin = Origin(key, str(fields.get("client", "live")), "live", heat, seed)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{where}: expected 'prompt' and 'answer' in tokens ({error!r})") from error
     tokens = [*prompt, *answer, *(one.token for one in rejected)]

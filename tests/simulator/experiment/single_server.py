@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from goodspeed.errors import CapacityError
+from goodspeed.simulator.experiment.warm_up import Source, WarmUp
 from goodspeed.simulator.result import AnswerRecord, RunResult, VerifierRecord
 
 UNLUCKY = 13
+FROM_START = WarmUp(0.0, Source.GIVEN)
 ANSWER = AnswerRecord(
     client="client 0",
     verifier="server",

@@ -12,9 +12,11 @@ from goodspeed.simulator.experiment.columns import answer_columns, cell_columns,
 from goodspeed.simulator.experiment.figures import FIGURES
 from goodspeed.simulator.experiment.grid import Axis, cells
 from goodspeed.simulator.experiment.replication import Measure
+from goodspeed.simulator.experiment.warm_up import Source, WarmUp
 
-MEASURE = Measure(simulate, clients, 50.0)
-REPLICATIONS = [MEASURE.replication(Queue(0.5, 200.0), seed) for seed in (0, 1)]
+FROM_50_S = WarmUp(50.0, Source.GIVEN)
+MEASURE = Measure(simulate, clients)
+REPLICATIONS = [MEASURE.replication(Queue(0.5, 200.0), FROM_50_S, seed) for seed in (0, 1)]
 
 
 def test_every_answer_is_a_row_of_both_files(tmp_path: Path) -> None:

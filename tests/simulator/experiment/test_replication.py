@@ -1,19 +1,24 @@
 """Replications: the seeds asked for, or as many as a precision needs."""
 
+from functools import partial
+
 import pytest
-from tests.simulator.experiment.single_server import Queue, clients, simulate
+from tests.simulator.experiment.single_server import FROM_START, Queue, clients, simulate
 
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.experiment.executor import ThisProcess
-from goodspeed.simulator.experiment.replication import Measure, Replication, Seeds, replicate
+from goodspeed.simulator.experiment.replication import PILOT_SEED, Measure, Replication, Seeds, replicate
 from goodspeed.simulator.experiment.summary import Precision, summarise
+from goodspeed.simulator.experiment.warm_up import find_warm_up
 
 QUEUE = Queue(load=0.5, until_s=1000.0)
+MEASURE = Measure(simulate, clients)
 
 
 def _replicate(seeds: Seeds, precision: Precision | None = None) -> list[Replication]:
     with ThisProcess() as executor:
-        return list(replicate(Measure(simulate, clients, None), QUEUE, seeds, precision, executor))
+        make = partial(MEASURE.replication, QUEUE, FROM_START)
+        return list(replicate(make, seeds, precision, executor))
 
 
 def test_the_seeds_asked_for_are_run() -> None:
@@ -38,3 +43,9 @@ def test_wrong_seeds_are_named() -> None:
         Seeds(first=-1, num=3)
     with pytest.raises(ConfigError, match="num is 0"):
         Seeds(first=0, num=0)
+
+
+def test_the_pilot_finds_the_warm_up_in_a_run_that_is_not_counted() -> None:
+    start = MEASURE.pilot(QUEUE).figures.warm_up
+    assert start == find_warm_up(simulate(QUEUE, PILOT_SEED).answers)
+    assert MEASURE.replication(QUEUE, start, 3).figures.warm_up == start

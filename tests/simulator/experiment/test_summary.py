@@ -9,12 +9,14 @@ from tests.simulator.experiment.single_server import Queue, simulate
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.experiment.figures import Figures, figures
 from goodspeed.simulator.experiment.summary import Precision, compare, is_clear, summarise
+from goodspeed.simulator.experiment.warm_up import Source, WarmUp
 
 NUM_EXPERIMENTS = 120
+START = WarmUp(100.0, Source.GIVEN)
 
 
 def _replications(queue: Queue, seeds: range) -> list[Figures]:
-    return [figures(simulate(queue, seed), warm_up_s=100.0) for seed in seeds]
+    return [figures(simulate(queue, seed), START) for seed in seeds]
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:

@@ -18,13 +18,15 @@ from goodspeed.simulator.experiment.cell_folder import SCHEMA, CellFolder, Manif
 from goodspeed.simulator.experiment.executor import ThisProcess
 from goodspeed.simulator.experiment.figures import figures
 from goodspeed.simulator.experiment.grid import Axis, Cell, cells
-from goodspeed.simulator.experiment.replication import Measure
-from goodspeed.simulator.experiment.sweep import Found, Task, cell_results, open_tasks, sweep
+from goodspeed.simulator.experiment.replication import PILOT_SEED, Measure
+from goodspeed.simulator.experiment.sweep import Found, Sweep, Task, cell_results
+from goodspeed.simulator.experiment.warm_up import Source, WarmUp, find_warm_up
 from goodspeed.simulator.result import RunResult
 
-MEASURE = Measure(simulate_unless_unlucky, clients, 50.0)
+MEASURE = Measure(simulate_unless_unlucky, clients)
+FROM_50_S = WarmUp(50.0, Source.GIVEN)
 GRID = cells([Axis("load", (0.3, 0.6))])
-MANIFEST = Manifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "phone"}]}, None)
+MANIFEST = Manifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "phone"}]}, "mser-5")
 
 
 @dataclass
@@ -43,10 +45,7 @@ def _tasks(seeds: Sequence[int]) -> list[Task[Queue]]:
 
 
 def _sweep(tasks: Sequence[Task[Queue]], folder: CellFolder, measure: Measure[Queue] = MEASURE) -> Found:
-    todo, found = open_tasks(tasks, folder)
-    for task, one in sweep(measure, todo, folder, ThisProcess()):
-        found.setdefault(task.cell, {})[task.seed] = one
-    return found
+    return Sweep(measure, tasks, folder, FROM_50_S).run(ThisProcess(), lambda: None)
 
 
 @pytest.fixture
@@ -58,25 +57,38 @@ def folder(tmp_path: Path) -> CellFolder:
 
 def test_a_resumed_sweep_does_only_what_is_missing(folder: CellFolder) -> None:
     counting = Counting()
-    measure = Measure(counting, clients, 50.0)
+    measure = Measure(counting, clients)
     first = _sweep(_tasks([0, 1]), folder, measure)
     assert counting.num_runs == 4
     again = _sweep(_tasks([0, 1, 2]), folder, measure)
     assert counting.num_runs == 6
     assert {cell: {seed: again[cell][seed] for seed in (0, 1)} for cell in GRID} == first
-    assert again[GRID[1]][2] == figures(simulate(Queue(0.6, 400.0), 2), 50.0, ["client 0", "client 1"])
+    assert again[GRID[1]][2] == figures(simulate(Queue(0.6, 400.0), 2), FROM_50_S, ["client 0", "client 1"])
 
 
 def test_what_was_done_before_a_failure_is_kept(folder: CellFolder) -> None:
     with pytest.raises(CapacityError):
         _sweep(_tasks([0, UNLUCKY]), folder)
-    todo, found = open_tasks(_tasks([0, UNLUCKY]), folder)
-    assert {task.seed for task in todo} == {UNLUCKY}
-    assert [list(seeds) for seeds in found.values()] == [[0], [0]]
+    assert [folder.find(cell, 0) is not None for cell in GRID] == [True, True]
+    assert [folder.find(cell, UNLUCKY) for cell in GRID] == [None, None]
+
+
+def test_a_pilot_of_each_cell_finds_its_warm_up_once(folder: CellFolder) -> None:
+    counting = Counting()
+    sweep = Sweep(Measure(counting, clients), _tasks([0, 1]), folder, given=None)
+    runs: list[None] = []
+    found = sweep.run(ThisProcess(), lambda: runs.append(None))
+    assert len(runs) == sweep.num_runs == counting.num_runs == 6
+    for cell in GRID:
+        start = find_warm_up(simulate(Queue(dict(cell.settings)["load"], 400.0), PILOT_SEED).answers)
+        assert [one.warm_up for one in found[cell].values()] == [start, start]
+        assert list(found[cell]) == [0, 1], "pilots do not count"
+    assert sweep.run(ThisProcess(), lambda: None) == found
+    assert counting.num_runs == 6
 
 
 def test_axes_may_change_places(folder: CellFolder) -> None:
-    one = figures(simulate(Queue(0.3, 400.0), 0))
+    one = figures(simulate(Queue(0.3, 400.0), 0), FROM_50_S)
     folder.save(Cell((("a", 1), ("b", 2))), one)
     assert folder.find(Cell((("b", 2), ("a", 1))), 0) == one
     assert folder.find(Cell((("a", 2), ("b", 1))), 0) is None
@@ -84,23 +96,23 @@ def test_axes_may_change_places(folder: CellFolder) -> None:
 
 def test_a_folder_in_use_is_only_resumed(folder: CellFolder) -> None:
     folder.open(MANIFEST, is_resumed=False)  # nothing is done in it
-    folder.save(GRID[0], figures(simulate(Queue(0.3, 400.0), 0)))
+    folder.save(GRID[0], figures(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
     with pytest.raises(ConfigError, match="--resume goes on with it"):
         folder.open(MANIFEST, is_resumed=False)
     folder.open(MANIFEST, is_resumed=True)
 
 
 def test_a_changed_scenario_is_refused_and_the_change_is_named(folder: CellFolder) -> None:
-    folder.save(GRID[0], figures(simulate(Queue(0.3, 400.0), 0)))
-    changed = Manifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "tablet"}]}, None)
+    folder.save(GRID[0], figures(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
+    changed = Manifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "tablet"}]}, "mser-5")
     with pytest.raises(ConfigError, match=r"drafters\.0\.name was 'phone' and is 'tablet'"):
         folder.open(changed, is_resumed=True)
-    with pytest.raises(ConfigError, match=r"warm_up_s was None and is 5\.0"):
-        folder.open(Manifest(SCHEMA, MANIFEST.scenario, 5.0), is_resumed=True)
+    with pytest.raises(ConfigError, match=r"warm_up was 'mser-5' and is '5'"):
+        folder.open(Manifest(SCHEMA, MANIFEST.scenario, "5"), is_resumed=True)
 
 
 def test_a_broken_file_is_named(folder: CellFolder) -> None:
-    folder.save(GRID[0], figures(simulate(Queue(0.3, 400.0), 0)))
+    folder.save(GRID[0], figures(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
     (file,) = (folder.path / "cells").iterdir()
     file.write_text("{", encoding="utf-8")
     with pytest.raises(ConfigError, match="is no part of a sweep"):

@@ -6,6 +6,7 @@ Statistical tests have fixed seeds; a bound on a mean is at least 4 standard err
 import itertools
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from goodspeed.acceptancelog import JudgedAnswer, write_answers
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.workload.base import Ask, Workload
@@ -20,6 +22,7 @@ from goodspeed.simulator.workload.closed import THINKING, ClosedConfig
 from goodspeed.simulator.workload.gamma import GammaConfig
 from goodspeed.simulator.workload.on_off import OnOffConfig
 from goodspeed.simulator.workload.poisson import PoissonConfig
+from goodspeed.simulator.workload.recorded import RecordedAsksConfig
 from goodspeed.simulator.workload.trace import TraceConfig, read_arrivals
 from goodspeed.simulator.workload.workloads import WORKLOADS, WorkloadConfig, workload
 
@@ -34,8 +37,24 @@ def trace_file(tmp_path: Path) -> Path:
     return path
 
 
+def judged(client: str, request: int, num_answer: int) -> JudgedAnswer:
+    nothing = (0.0,) * num_answer
+    return JudgedAnswer(
+        client, request, 0.0, 10 + request, "LENGTH", "1" * num_answer, nothing, (0,) * num_answer, nothing
+    )
+
+
+def acceptance_log(path: Path, answers: Iterable[JudgedAnswer]) -> str:
+    with path.open("w", encoding="utf-8") as file:
+        write_answers(answers, file)
+    return str(path)
+
+
 def of(name: str, trace_file: Path) -> Workload:
-    return workload(WorkloadConfig(name, trace=TraceConfig(str(trace_file), "mooncake")), NUM_CLIENTS)
+    answers = [judged(f"client{i % 2}", i // 2, 1 + i) for i in range(100)]
+    log = acceptance_log(trace_file.with_name("acceptance.jsonl"), answers)
+    trace, recorded = TraceConfig(str(trace_file), "mooncake"), RecordedAsksConfig(log)
+    return workload(WorkloadConfig(name, trace=trace, recorded=recorded), NUM_CLIENTS)
 
 
 def gaps(config: WorkloadConfig, num: int, seed: int = 1) -> NDArray[np.float64]:
@@ -62,7 +81,16 @@ def test_asks_are_possible(name: str, trace_file: Path) -> None:
     asks = asked(name, trace_file)
     assert len(asks) == 50
     assert all(ask.gap_s >= 0.0 and ask.num_prompt_tokens >= 1 and ask.num_answer_tokens >= 1 for ask in asks)
-    assert {ask.is_closed_loop for ask in asks} == {name == "closed"}
+    assert {ask.is_closed_loop for ask in asks} == {name in {"closed", "recorded"}}
+
+
+def test_recorded_clients_ask_the_same_again_and_begin_together_after_the_warm_up(tmp_path: Path) -> None:
+    log = acceptance_log(tmp_path / "log.jsonl", [judged("b", 0, 7), judged("a", 0, 5), judged("a", 1, 6)])
+    config = WorkloadConfig("recorded", recorded=RecordedAsksConfig(log, num_warm_up=1, begin_s=30.0))
+    every = workload(config, 2)
+    rng = np.random.default_rng(0)
+    assert list(every.asks(0, rng)) == [Ask(0.0, False, 10, 5), Ask(30.0, False, 11, 6)]
+    assert list(every.asks(1, rng)) == [Ask(0.0, False, 10, 7)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The HTTP application: OpenAI's endpoints, health and metrics."""
+"""The HTTP application: OpenAI's endpoints, health, metrics and administration."""
 
 import hmac
 
@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from goodspeed.drafter.http.admin import AdminPages
 from goodspeed.drafter.http.endpoint import Endpoint, chat_kind, completion_kind
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.service import Service
@@ -28,6 +29,9 @@ def make_app(service: Service) -> ASGIApp:
         Route("/health", pages.health),
         Route("/metrics", pages.metrics),
     ]
+    if service.slot:
+        admin = AdminPages(service.slot, is_keyed=bool(service.api_key))
+        routes.append(Route("/admin/draft", admin.draft, methods=["GET", "POST"]))
     handlers = {HTTPException: _on_http_error, GoodSpeedError: _on_our_error}
     app = Starlette(routes=routes, exception_handlers=handlers)
     return _Guard(app, service.api_key) if service.api_key else app
@@ -58,14 +62,14 @@ class _Pages:
 
 
 class _Guard:
-    """Lets only those with the API key see what is below /v1."""
+    """Lets only those with the API key see what is below /v1 and /admin."""
 
     def __init__(self, app: ASGIApp, api_key: str) -> None:
         self._app = app
         self._expected = f"Bearer {api_key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/v1/") and not self._is_welcome(scope):
+        if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/admin/")) and not self._is_welcome(scope):
             error = ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
             await JSONResponse(error.body(), 401)(scope, receive, send)
         else:

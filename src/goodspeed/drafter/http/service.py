@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.server import DrafterServer
+from goodspeed.drafter.slot import DraftSlot
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Welcome
 
@@ -23,6 +24,8 @@ class Service:
     """How long a request waits for the first verifier."""
     api_key: str = ""
     """Empty: everybody may ask."""
+    slot: DraftSlot | None = None
+    """Of the draft engine, where it can be exchanged."""
 
     async def welcome_of(self, model: str) -> Welcome:
         """Of the verifier that serves this model. Raises ApiError if there is none, LinkLostError without verifier."""

@@ -1,7 +1,8 @@
 """Generators fitted to judged answers: each by maximum likelihood, as a config that can be pasted into a scenario."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
@@ -12,7 +13,7 @@ from goodspeed.simulator.acceptance.chain import log_likelihood as chain_log_lik
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingConfig
 from goodspeed.simulator.acceptance.fixed import FixedConfig
-from goodspeed.simulator.acceptance.models import AcceptanceConfig
+from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
 from goodspeed.simulator.acceptance.positional import PositionalConfig
 from goodspeed.simulator.acceptance.renewal import RenewalConfig
 from goodspeed.simulator.acceptance.sequences import Sequences
@@ -27,6 +28,8 @@ NODES = hermegauss(15)[0], hermegauss(15)[1] / hermegauss(15)[1].sum()
 """Where a standard normal intercept is looked at, and with which weight."""
 FIRST_SPREAD = 0.5
 MAX_PASSES = 60
+NUM_SAMPLED, PLACES_SAMPLED = 200, 120
+MOST_CONCENTRATION = 1e3
 RIDGE = 1e-6  # a run length that never occurs has no curvature
 
 
@@ -122,13 +125,30 @@ def _expit(log_odds: Floats) -> Floats:
     return chances
 
 
-def fit_confidence(judged: Sequences) -> ConfidenceConfig:
-    """The concentration at which Beta reports around one rate have the variance of the reported ones."""
+def fit_confidence(config: AcceptanceConfig, judged: Sequences) -> ConfidenceConfig:
+    """The concentration at which the generator's reports vary as much as the recorded ones.
+
+    Var(report) = Var(chance) + E[chance (1 - chance)] / (concentration + 1); a generator that is sure of its chance
+    reports it. If the chances alone vary more than the recorded reports, they are reported as they are.
+    """
+    chances = _chances(replace(config, confidence=ConfidenceConfig(math.inf)))
     reported = judged.confidences[judged.is_known]
-    mean, variance = float(reported.mean()), float(reported.var())
-    if variance == 0.0:
-        return ConfidenceConfig(np.inf)
-    return ConfidenceConfig(max(LEAST, mean * (1.0 - mean) / variance - 1.0))
+    excess = float(reported.var() - chances.var())
+    noise = float((chances * (1.0 - chances)).mean())
+    if excess * MOST_CONCENTRATION <= noise:
+        return ConfidenceConfig(math.inf)
+    return ConfidenceConfig(max(LEAST, noise / excess - 1.0))
+
+
+def _chances(config: AcceptanceConfig) -> Floats:
+    """Of many answers' places, at the depths of drafts without end."""
+    model, found = acceptance_model(config), []
+    for request in range(NUM_SAMPLED):
+        tape, run = model.tape(0, request, np.random.default_rng(request)), 0
+        for place in range(PLACES_SAMPLED):
+            found.append(tape.confidence(place, run))
+            run = run + 1 if tape.is_right(place, run) else 0
+    return np.array(found)
 
 
 def _fixed_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> float:

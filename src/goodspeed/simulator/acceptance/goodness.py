@@ -38,7 +38,7 @@ class Fit:
 
     name: str
     config: AcceptanceConfig
-    """Fitted to all answers, with the confidence that they report."""
+    """Fitted to all answers, with reports that vary as theirs."""
     num_parameters: int
     log_likelihood: float  # of all known bits, natural, fitted to all
     held_out_log_likelihood: float  # per known bit, each by the fit to the other half
@@ -113,7 +113,7 @@ def _fit(name: str, judged: Sequences, halves: Sequence[_Half], rng: np.random.G
     config = family.fit(judged)
     return Fit(
         name=name,
-        config=replace(config, confidence=fit_confidence(judged)),
+        config=replace(config, confidence=fit_confidence(config, judged)),
         num_parameters=family.num_parameters,
         log_likelihood=family.log_likelihood(config, judged),
         held_out_log_likelihood=likelihood / int(judged.is_known.sum()),

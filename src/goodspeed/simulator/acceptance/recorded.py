@@ -24,6 +24,7 @@ class RecordedConfig:
 
     file: str = option("", "an acceptance log: JSONL, as `goodspeed drafter --acceptance-log` writes it")
     is_per_client: bool = option(False, "a client replays the answers of one recorded client; else of all")
+    is_in_order: bool = option(False, "its first request has the first answer, and so on; else each draws one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class _Answer:
 
 
 class RecordedAcceptance:
-    """Hands out recorded answers: each tape begins with one drawn at random, and goes on with those after it.
+    """Hands out recorded answers: each tape begins with one, drawn at random or in order, and goes on with the next.
 
     Places of which the log knows nothing are filled in by the chain of `markov` that fits the log best, given
     everything that is known around them: after three right tokens the target's bonus token is likelier to be an easy
@@ -41,9 +42,10 @@ class RecordedAcceptance:
     be read.
     """
 
-    def __init__(self, answers: Sequence[JudgedAnswer], is_per_client: bool = False) -> None:
+    def __init__(self, answers: Sequence[JudgedAnswer], is_per_client: bool = False, is_in_order: bool = False) -> None:
         """At least one answer, each with at least one token."""
         fillings = _filled(sequences(answers))
+        self._is_in_order = is_in_order
         clients = sorted({answer.client for answer in answers}) if is_per_client else [None]
         self._shelves = [
             [
@@ -53,10 +55,10 @@ class RecordedAcceptance:
             for client in clients
         ]
 
-    def tape(self, client: int, request: int, rng: np.random.Generator) -> "RecordedTape":  # noqa: ARG002
+    def tape(self, client: int, request: int, rng: np.random.Generator) -> "RecordedTape":
         shelf = self._shelves[client % len(self._shelves)]
         filling = shelf[int(rng.integers(len(shelf)))]
-        return RecordedTape(filling, int(rng.integers(len(filling))))
+        return RecordedTape(filling, request % len(filling) if self._is_in_order else int(rng.integers(len(filling))))
 
 
 class RecordedTape:
@@ -90,12 +92,13 @@ class RecordedTape:
 def recorded_acceptance(config: RecordedConfig) -> RecordedAcceptance:
     """Raises ConfigError if the log cannot be read. Every replication asks; filling in takes half a second."""
     path = Path(config.file)
-    return _read(path, path.stat().st_mtime_ns if path.is_file() else 0, config.is_per_client)
+    changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
+    return _read(path, changed_ns, config.is_per_client, config.is_in_order)
 
 
-@functools.lru_cache(maxsize=8)
-def _read(path: Path, _changed_ns: int, is_per_client: bool) -> RecordedAcceptance:
-    return RecordedAcceptance(read_answers(path), is_per_client)
+@functools.lru_cache(maxsize=64)
+def _read(path: Path, _changed_ns: int, is_per_client: bool, is_in_order: bool) -> RecordedAcceptance:
+    return RecordedAcceptance(read_answers(path), is_per_client, is_in_order)
 
 
 def recorded_tapes(answers: Sequence[JudgedAnswer]) -> list[list[RecordedTape]]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from goodspeed.config import read_toml
 from goodspeed.simulator.experiment.replication import Measure
-from goodspeed.simulator.experiment.warm_up import given_warm_up_s
 from goodspeed.simulator.scenario import Scenario
 from goodspeed.simulator.world import simulate
 
@@ -19,9 +18,9 @@ def scenario_values(path: Path, until_s: float) -> dict[str, Any]:
     return values | {"duration_s": until_s} if until_s else values
 
 
-def measure(warm_up: str, num_traced: int = 0) -> Measure[Scenario]:
-    """Of scenarios. Raises ConfigError for a warm-up that is neither mser-5 nor seconds."""
-    return Measure(partial(simulate, num_traced=num_traced), attrgetter("clients"), given_warm_up_s(warm_up))
+def measure(num_traced: int = 0) -> Measure[Scenario]:
+    """Of scenarios."""
+    return Measure(partial(simulate, num_traced=num_traced), attrgetter("clients"))
 
 
 def name_of(values: Mapping[str, Any], path: Path) -> str:

@@ -24,7 +24,7 @@ class Manifest:
 
     schema: int
     scenario: dict[str, Any]  # the file's values
-    warm_up_s: float | None
+    warm_up: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _read(file: Path, kind: type[Kind]) -> Kind:
 def _check_same(old: Manifest, new: Manifest, folder: Path) -> None:
     if old.schema != new.schema:
         raise ConfigError(f"{folder} is of schema {old.schema}, expected {new.schema}: choose another --output")
-    before, after = ({"warm_up_s": one.warm_up_s, **dict(leaves(one.scenario))} for one in (old, new))
+    before, after = ({"warm_up": one.warm_up, **dict(leaves(one.scenario))} for one in (old, new))
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             raise ConfigError(

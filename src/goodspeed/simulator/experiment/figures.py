@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from goodspeed.bench.stats import jain_index, ratio, sum_log
 from goodspeed.registry import Registry
-from goodspeed.simulator.experiment.warm_up import WarmUp, warm_up
+from goodspeed.simulator.experiment.warm_up import WarmUp
 from goodspeed.simulator.result import AnswerRecord, RunResult
 
 Floats = npt.NDArray[np.float64]
@@ -54,9 +54,8 @@ class Figure:
     of: Callable[[Observed], float]
 
 
-def figures(run: RunResult, warm_up_s: float | None = None, clients: Sequence[str] = ()) -> Figures:
+def figures(run: RunResult, start: WarmUp, clients: Sequence[str] = ()) -> Figures:
     """`clients`: all there are, so that one without an answer counts as starved; those with an answer are known."""
-    start = warm_up(run.answers, warm_up_s)
     observed = observe(run, start.cut_s, clients)
     values = {name: float(figure.of(observed)) for name, figure in FIGURES.items()}
     kept = {name: value for name, value in values.items() if math.isfinite(value)}

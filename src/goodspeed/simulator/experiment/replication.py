@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.experiment.executor import Executor
 from goodspeed.simulator.experiment.figures import Figures, figures
 from goodspeed.simulator.experiment.summary import Precision
+from goodspeed.simulator.experiment.warm_up import WarmUp, find_warm_up
 from goodspeed.simulator.result import RunResult
 
 Scenario = TypeVar("Scenario")
+PILOT_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +48,29 @@ class Measure(Generic[Scenario]):
 
     simulate: Callable[[Scenario, int], RunResult]
     clients_of: Callable[[Scenario], Sequence[str]]
-    warm_up_s: float | None  # None: MSER-5
 
-    def replication(self, scenario: Scenario, seed: int) -> Replication:
+    def pilot(self, scenario: Scenario) -> Replication:
+        """A run that is not counted: its figures tell where the warm-up of the others ends."""
+        run = self.simulate(scenario, PILOT_SEED)
+        return Replication(run, figures(run, find_warm_up(run.answers), self.clients_of(scenario)))
+
+    def replication(self, scenario: Scenario, start: WarmUp, seed: int) -> Replication:
         """With everything that the run left behind."""
         run = self.simulate(scenario, seed)
-        return Replication(run, figures(run, self.warm_up_s, self.clients_of(scenario)))
+        return Replication(run, figures(run, start, self.clients_of(scenario)))
 
 
 def replicate(
-    measure: Measure[Scenario], scenario: Scenario, seeds: Seeds, precision: Precision | None, executor: Executor
+    make: Callable[[int], Replication], seeds: Seeds, precision: Precision | None, executor: Executor
 ) -> Iterator[Replication]:
-    """Each as it ends. With a precision, more than asked for until it is reached, or until there are too many."""
+    """Each as it ends; `make` makes that of a seed.
+
+    With a precision, more than asked for until it is reached, or until there are too many.
+    """
     done: list[Figures] = []
     batch = seeds.batch(0)
     while batch:
-        for _, replication in executor.results(partial(measure.replication, scenario), list(batch)):
+        for _, replication in executor.results(make, list(batch)):
             done.append(replication.figures)
             yield replication
         is_enough = precision is None or precision.is_reached(done)

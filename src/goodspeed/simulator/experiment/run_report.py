@@ -26,7 +26,8 @@ MOST_NAMES = 10
 SHARES = ("drafting_share", "network_share", "queue_share", "verify_share", "other_share")
 METHOD = (
     "Intervals are 95% confidence intervals of the mean over replications (Student's t), which differ by seed alone. "
-    "An answer counts if it ended after its replication's warm-up. Verifiers' figures and bytes are of the whole run."
+    "An answer counts if it ended after the warm-up, which is given or found in a pilot run. "
+    "Verifiers' figures and bytes are of the whole run."
 )
 TIERS = "All replications' answers together, a row for each tier of drafters."
 
@@ -146,7 +147,7 @@ def _over_time(replications: Sequence[Replication]) -> Chart:
     mean = Series("mean of all seeds", middles, rates.mean(axis=0).tolist())
     return Chart(
         title="Goodput over time",
-        x_label="simulated time, s (dashed: the first seed's warm-up ends)",
+        x_label="simulated time, s (dashed: the warm-up ends)",
         y_label="tokens/s",
         series=(first, mean) if len(replications) > 1 else (first,),
         has_points=False,

@@ -1,6 +1,6 @@
 """A grid of cells times seeds: what is done already is read, the rest is computed and kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic
@@ -9,8 +9,9 @@ from goodspeed.simulator.experiment.cell_folder import CellFolder
 from goodspeed.simulator.experiment.executor import Executor
 from goodspeed.simulator.experiment.figures import Figures
 from goodspeed.simulator.experiment.grid import Cell
-from goodspeed.simulator.experiment.replication import Measure, Scenario
+from goodspeed.simulator.experiment.replication import PILOT_SEED, Measure, Scenario
 from goodspeed.simulator.experiment.summary import Comparison, Summary, compare, summarise
+from goodspeed.simulator.experiment.warm_up import WarmUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +36,54 @@ Found = dict[Cell, dict[int, Figures]]
 """By cell and seed."""
 
 
-def open_tasks(tasks: Sequence[Task[Scenario]], folder: CellFolder) -> tuple[list[Task[Scenario]], Found]:
-    """Those that are to do, and what is there."""
-    todo, found = [], Found()
-    for task in tasks:
-        figures = folder.find(task.cell, task.seed)
-        if figures is None:
-            todo.append(task)
-        else:
-            found.setdefault(task.cell, {})[task.seed] = figures
-    return todo, found
+@dataclass(frozen=True, slots=True)
+class Sweep(Generic[Scenario]):
+    """Tasks, and how they are done. Without a `given` warm-up a pilot of each cell finds it."""
 
+    measure: Measure[Scenario]
+    tasks: Sequence[Task[Scenario]]
+    folder: CellFolder
+    given: WarmUp | None
 
-def sweep(
-    measure: Measure[Scenario], tasks: Sequence[Task[Scenario]], folder: CellFolder, executor: Executor
-) -> Iterator[tuple[Task[Scenario], Figures]]:
-    """Computes and keeps; each as it ends."""
-    for task, figures in executor.results(partial(_figures, measure), tasks):
-        folder.save(task.cell, figures)
-        yield task, figures
+    @property
+    def num_runs(self) -> int:
+        """Pilots included."""
+        return len(self.tasks) + len(self._pilots)
+
+    def run(self, executor: Executor, on_done: Callable[[], object]) -> Found:
+        """Reads what is there, computes and keeps the rest; `on_done` is told of each run."""
+        pilots = self._done(self._pilots, {}, executor, on_done)
+        starts = {cell: seeds[PILOT_SEED].warm_up for cell, seeds in pilots.items()}
+        if self.given is not None:
+            starts = {task.cell: self.given for task in self.tasks}
+        return self._done(self.tasks, starts, executor, on_done)
+
+    @property
+    def _pilots(self) -> list[Task[Scenario]]:
+        scenarios = {task.cell: task.scenario for task in self.tasks} if self.given is None else {}
+        return [Task(cell, scenario, PILOT_SEED) for cell, scenario in scenarios.items()]
+
+    def _done(
+        self,
+        tasks: Sequence[Task[Scenario]],
+        starts: Mapping[Cell, WarmUp],  # none: the tasks are pilots
+        executor: Executor,
+        on_done: Callable[[], object],
+    ) -> Found:
+        found: dict[tuple[Cell, int], Figures] = {}
+        for task in tasks:
+            if (figures := self.folder.find(task.cell, task.seed)) is not None:
+                found[task.cell, task.seed] = figures
+                on_done()
+        jobs = [(task, starts.get(task.cell)) for task in tasks if (task.cell, task.seed) not in found]
+        for (task, _), figures in executor.results(partial(_figures, self.measure), jobs):
+            self.folder.save(task.cell, figures)
+            found[task.cell, task.seed] = figures
+            on_done()
+        by_cell: Found = {}
+        for task in tasks:  # in their order, whatever the order in which they ended
+            by_cell.setdefault(task.cell, {})[task.seed] = found[task.cell, task.seed]
+        return by_cell
 
 
 def cell_results(cells: Sequence[Cell], found: Found) -> list[CellResult]:
@@ -65,5 +95,8 @@ def cell_results(cells: Sequence[Cell], found: Found) -> list[CellResult]:
     ]
 
 
-def _figures(measure: Measure[Scenario], task: Task[Scenario]) -> Figures:
-    return measure.replication(task.scenario, task.seed).figures
+def _figures(measure: Measure[Scenario], job: tuple[Task[Scenario], WarmUp | None]) -> Figures:
+    task, start = job
+    if start is None:
+        return measure.pilot(task.scenario).figures
+    return measure.replication(task.scenario, start, task.seed).figures

@@ -1,10 +1,13 @@
-"""Where a replication stops being about its start: given, or found by MSER-5.
+"""Where a replication stops being about its start: given, or found by MSER-5 in a pilot run.
 
 A simulation starts empty, and its first answers are quicker than those of a system that has been serving for long.
 MSER-5 (White, Cobb and Spratt 2000, "A comparison of five steady-state truncation heuristics") averages a series in
 batches of five and drops the d first batches that minimise the squared standard error of what is left,
 sum_{i>d} (y_i - mean_d)^2 / (n - d)^2: dropping a biased batch narrows the spread, dropping a good one loses evidence.
 The series is the answers' time per token, first token included: a latency would vary with the answer's length as well.
+
+A cut that is found in the very run that it is applied to drops what happened to be slow, and the rest looks too good.
+So it is found in a run of its own, under a seed that is not counted, and holds for all replications.
 """
 
 import math
@@ -42,8 +45,8 @@ class WarmUp:
     source: Source
 
 
-def given_warm_up_s(text: str) -> float | None:
-    """Of 'mser-5' (None) or seconds. Raises ConfigError."""
+def given_warm_up(text: str) -> WarmUp | None:
+    """Of seconds, or of 'mser-5': None. Raises ConfigError."""
     if text.lower() == MSER5:
         return None
     try:
@@ -52,17 +55,14 @@ def given_warm_up_s(text: str) -> float | None:
         seconds = math.nan
     if not 0.0 <= seconds < math.inf:
         raise ConfigError(f"warm-up is {text!r}, expected {MSER5} or seconds, 0 or more")
-    return seconds
+    return WarmUp(seconds, Source.GIVEN)
 
 
-def warm_up(answers: Sequence[AnswerRecord], given_s: float | None) -> WarmUp:
-    """The given cut, else the one that MSER-5 finds in the answers' times per token.
+def find_warm_up(answers: Sequence[AnswerRecord]) -> WarmUp:
+    """By MSER-5 in the times per token of a pilot's answers, in the order in which they ended.
 
-    Answers are in the order in which they ended. A run that has not settled in its first half is cut in the middle,
-    and says so.
+    A run that has not settled in its first half is cut in the middle, and says so.
     """
-    if given_s is not None:
-        return WarmUp(given_s, Source.GIVEN)
     if len(answers) < BATCH * FEWEST_BATCHES:
         return WarmUp(0.0, Source.TOO_FEW)
     num_dropped = mser5([(answer.finished_s - answer.asked_s) / answer.num_answer_tokens for answer in answers])

@@ -12,6 +12,7 @@ from goodspeed.simulator.workload.gamma import GammaConfig, GammaWorkload
 from goodspeed.simulator.workload.lengths import LengthConfig, lengths
 from goodspeed.simulator.workload.on_off import OnOffConfig, OnOffWorkload
 from goodspeed.simulator.workload.poisson import PoissonConfig, PoissonWorkload
+from goodspeed.simulator.workload.recorded import RecordedAsksConfig, RecordedWorkload
 from goodspeed.simulator.workload.trace import TraceConfig, TraceWorkload
 
 
@@ -19,12 +20,13 @@ from goodspeed.simulator.workload.trace import TraceConfig, TraceWorkload
 class WorkloadConfig:
     """What users ask. Only the chosen arrivals' table matters. Raises ConfigError for unknown arrivals."""
 
-    arrivals: str = option("closed", "closed, poisson, gamma, on_off or trace")
+    arrivals: str = option("closed", "closed, poisson, gamma, on_off, trace or recorded")
     closed: ClosedConfig = table(ClosedConfig)
     poisson: PoissonConfig = table(PoissonConfig)
     gamma: GammaConfig = table(GammaConfig)
     on_off: OnOffConfig = table(OnOffConfig)
     trace: TraceConfig = table(TraceConfig)
+    recorded: RecordedAsksConfig = table(RecordedAsksConfig)
     prompt: LengthConfig = table(LengthConfig)
     answer: LengthConfig = table(LengthConfig)
 
@@ -45,6 +47,7 @@ WORKLOADS: Registry[Callable[[WorkloadConfig, int], Workload]] = Registry(
         "gamma": lambda config, _: GammaWorkload(config.gamma, config.sizes),
         "on_off": lambda config, _: OnOffWorkload(config.on_off, config.sizes),
         "trace": lambda config, num_clients: TraceWorkload(config.trace, num_clients),
+        "recorded": lambda config, _: RecordedWorkload(config.recorded),
     },
 )
 

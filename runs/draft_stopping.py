@@ -1,0 +1,74 @@
+"""Where should a draft stop? Goodput beside the target alone by window and least survival, on recorded answers.
+
+The hybrid is replayed over greedy answers, some streams at a time, as a drafter would see them; goodput is estimated
+for verifiers whose step takes --step-ms, and --token-ms for each token in the batch, beside the target alone in the
+same batch. --table is what the hybrid begins from (`goodspeed tune table`); without it, it learns from zero.
+
+    python -m runs.draft_stopping --data WORK/test --table my.table.npz
+
+About a minute.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from goodspeed.decoding.sampling import Rule
+from goodspeed.engine.drafts import NO_TABLE, DraftConfig, draft_engine
+from goodspeed.tuning.answer import answers_of
+from goodspeed.tuning.dataset import Dataset
+from goodspeed.tuning.judging import chosen
+from goodspeed.tuning.replay import Replay, Replayer
+
+WINDOWS = (4, 6, 8, 12)
+SURVIVALS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
+
+
+def main() -> int:
+    args = _parser().parse_args()
+    dataset = Dataset.open(args.data)
+    answers = answers_of(chosen(list(dataset.examples()), args.num_prompts, args.seed), 0.0, Rule.GREEDY)
+    print(f"{len(answers)} answers of {sum(len(answer.tokens) for answer in answers)} tokens")
+    replays = {
+        window: [replayer(args, dataset.facts.vocab_size).replay(answers, window, least) for least in SURVIVALS]
+        for window in WINDOWS
+    }
+    for step_ms, token_ms in zip(args.step_ms, args.token_ms, strict=True):
+        for row in rows(replays, step_ms, token_ms):
+            print(row)
+    return 0
+
+
+def rows(replays: Mapping[int, Sequence[Replay]], step_ms: float, token_ms: float) -> Iterator[str]:
+    """A table in Markdown; in brackets accepted / proposed a round."""
+    yield f"\nA step of {step_ms} ms + {token_ms} ms a token\n"
+    yield "| window | " + " | ".join(f"min_survival {survival}" for survival in SURVIVALS) + " |"
+    yield "|---" * (1 + len(SURVIVALS)) + "|"
+    for window, its in replays.items():
+        yield f"| {window} | {' | '.join(_cell(one, step_ms, token_ms) for one in its)} |"
+
+
+def replayer(args: argparse.Namespace, vocab_size: int) -> Replayer:
+    return Replayer(draft_engine(DraftConfig(table=args.table), vocab_size), args.streams)
+
+
+def _cell(replay: Replay, step_ms: float, token_ms: float) -> str:
+    speedup = replay.speedup(1e-3 * step_ms, 1e-3 * token_ms)
+    return f"{speedup:.2f} ({replay.accepted_per_round.value:.2f} / {replay.proposed_per_round.value:.2f})"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder that `goodspeed tune collect` made")
+    parser.add_argument("--table", default=NO_TABLE, help="what the hybrid begins from")
+    parser.add_argument("--num-prompts", type=int, default=60)
+    parser.add_argument("--streams", type=int, default=4)
+    parser.add_argument("--step-ms", type=float, nargs="+", default=[14.0, 17.0])
+    parser.add_argument("--token-ms", type=float, nargs="+", default=[0.25, 0.52])
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""`goodspeed tune evaluate`: how well drafts meet a target's recorded answers, what they cost, what they bring."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from goodspeed.bench.machine import this_machine
+from goodspeed.bench.table import wide_console
+from goodspeed.config import add_flags, from_args, option, table
+from goodspeed.engine.base import TargetEngine
+from goodspeed.engine.drafts import DraftConfig
+from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.torch_room import import_torch_room
+from goodspeed.errors import ConfigError
+from goodspeed.tuning.quality import Quality
+from goodspeed.tuning.report import DraftReport, Evaluation, model_card
+from goodspeed.verifier.config import VerifierConfig
+from goodspeed.verifier.engines import target_engine
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+SCHEMA = 1
+SHOWN_WINDOWS = (2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateConfig:
+    """What is judged, on what."""
+
+    data: str = option("", "folder of a data set that `goodspeed tune collect` made, held out from training")
+    drafts: tuple[str, ...] = option(
+        ("lookup", "table", "hybrid"), "what to judge: an engine, or engine:model (torch:FOLDER, hybrid:FOLDER)"
+    )
+    draft: DraftConfig = table(DraftConfig)
+    num_prompts: int = option(100, "prompts whose answers are used; 0: all")
+    seed: int = option(0, "which prompts, and in which order")
+    streams: int = option(4, "streams that draft together")
+    window: int = option(8, "longest draft where drafting goes round by round")
+    min_survival: float = option(0.12, "where such a draft stops")
+    engine: str = option("", "target engine on which goodput is measured: torch, toy; empty: it is not")
+    target: TargetConfig = table(TargetConfig)
+    goodput_answers: int = option(8, "answers that are written anew to measure goodput")
+    json: str = option("", "file for the figures; - is standard output")
+    cards: str = option("", "folder for a model card of each draft")
+    plot: str = option("", "file for a reliability diagram: .svg, .png or .pdf (needs matplotlib)")
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ConfigError("data is empty, expected the folder of a data set")
+        if min(self.streams, self.window, self.goodput_answers) < 1 or self.num_prompts < 0:
+            raise ConfigError("streams, window and goodput_answers must be at least 1, num_prompts at least 0")
+
+
+def add_parser(verbs: "Subparsers") -> None:
+    """Add `evaluate`."""
+    parser = verbs.add_parser(
+        "evaluate",
+        help="judge drafts by a target's recorded answers",
+        description="Agreement, acceptance by place and window, by category, temperature and rule, calibration, cost "
+        "and goodput of drafts on a data set that they were not trained on (docs/evaluate.md).",
+        epilog="example: goodspeed tune evaluate --data test --drafts hybrid torch:my-draft --json drafts.json",
+    )
+    add_flags(parser, EvaluateConfig)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(EvaluateConfig, args)
+    plot = _plotter() if config.plot else None
+    judging = import_torch_room("goodspeed.tuning.judging")
+    plan = judging.Plan(
+        config.num_prompts, config.seed, config.streams, config.window, config.min_survival, config.goodput_answers
+    )
+    held_out = judging.HeldOut.read(Path(config.data), plan)
+    bench = held_out.bench(_target(config), plan) if config.engine and held_out.greedy else None
+    drafts = [draft_of(config.draft, name) for name in config.drafts]
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        num_answers = sum(len(answers) for answers in held_out.passes())
+        task = progress.add_task("judging", total=len(drafts) * num_answers)
+
+        def on_answer(title: str) -> None:
+            progress.update(task, description=title, advance=1)
+
+        reports = [judging.Judging(draft, held_out, plan).report(bench, on_answer) for draft in drafts]
+    _write(Evaluation(SCHEMA, sys.argv, this_machine(), reports), config)
+    if plot:
+        plot({one.draft: one.qualities for one in reports}, Path(config.plot))
+    wide_console(stderr=config.json == "-").print(_table(reports))
+    return 0
+
+
+def _target(config: EvaluateConfig) -> TargetEngine:
+    return target_engine(VerifierConfig(engine=config.engine, target=config.target))
+
+
+def draft_of(config: DraftConfig, name: str) -> DraftConfig:
+    """The config with this draft: an engine, or engine:model."""
+    engine, _, model = name.partition(":")
+    return replace(config, engine=engine, model=model or config.model)
+
+
+def _plotter() -> Callable[[dict[str, list[Quality]], Path], None]:
+    """Raises ConfigError without matplotlib, before anything is computed."""
+    try:
+        plotter: Callable[[dict[str, list[Quality]], Path], None] = importlib.import_module(
+            "goodspeed.tuning.plot"
+        ).plot_reliability
+    except ImportError as error:
+        raise ConfigError(f"a plot needs matplotlib ({error}): pip install 'goodspeed[plots]'") from error
+    return plotter
+
+
+def _write(evaluation: Evaluation, config: EvaluateConfig) -> None:
+    text = msgspec.json.format(msgspec.json.encode(evaluation), indent=1) + b"\n"
+    if config.json == "-":
+        sys.stdout.buffer.write(text)
+    elif config.json:
+        Path(config.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(config.json).write_bytes(text)
+    for report in evaluation.drafts if config.cards else ():
+        path = Path(config.cards) / f"{report.draft.replace('/', '_').replace(' ', '-')}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(model_card(report, evaluation.machine), encoding="utf-8")
+
+
+def _table(reports: Sequence[DraftReport]) -> Table:
+    accepted = [f"accepted/round w{window}" for window in SHOWN_WINDOWS]
+    columns = ("draft", "temperature, rule", "agreement", *accepted, "calibration error", "cost share", "goodput")
+    shown = Table(*columns, title=f"Drafts on {reports[0].data}" if reports else "No draft")
+    for report in reports:
+        for one in report.qualities:
+            shown.add_row(*_row(report, one))
+    return shown
+
+
+def _row(report: DraftReport, one: Quality) -> list[str]:
+    accepted = [str(one.accepted_per_round[window]) for window in SHOWN_WINDOWS]
+    its = report.goodput if one.temperature == 0.0 else None
+    costs = [f"{its.cost_share:.3f}", f"x{its.speedup:.2f} (foretold x{its.foretold_speedup:.2f})"] if its else ["", ""]
+    heading = [report.draft, f"{one.temperature:g}, {one.rule}", str(one.agreement)]
+    return [*heading, *accepted, f"{one.reliability.error:.3f} ({one.reliability.bias:+.3f})", *costs]

@@ -1,0 +1,70 @@
+"""`goodspeed tune table`: the n-gram table of a data set's answers, for drafters to begin from."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from goodspeed.commands.tune.evaluate import draft_of
+from goodspeed.config import add_flags, from_args, option, table
+from goodspeed.engine.drafts import DraftConfig
+from goodspeed.engine.torch_room import import_torch_room
+from goodspeed.errors import ConfigError
+from goodspeed.tuning.table import learn_table, shuffled
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+@dataclass(frozen=True, slots=True)
+class TableConfig:
+    """What is learned, and where it goes."""
+
+    out: str = option("", "file for the table and its calibrations (.npz)")
+    drafts: tuple[str, ...] = option(
+        ("table", "hybrid"), "draft engines that will use it, each calibrated on its own: table, hybrid, hybrid:MODEL"
+    )
+    draft: DraftConfig = table(DraftConfig)
+
+    def __post_init__(self) -> None:
+        if not self.out:
+            raise ConfigError("out is empty, expected a file for the table")
+        if not self.drafts:
+            raise ConfigError("drafts is empty, expected at least one engine with a table")
+
+
+def add_parser(verbs: "Subparsers") -> None:
+    """Add `table`."""
+    parser = verbs.add_parser(
+        "table",
+        help="learn an n-gram table from collected answers",
+        description="Learn the n-gram table of the target's answers in data sets, in memory that is fixed beforehand "
+        "(--draft.table-slots), and calibrate the draft engines that will begin from it (docs/drafts.md).",
+        epilog="example: goodspeed tune table train --out my.table.npz --draft.table-slots 1048576",
+    )
+    parser.add_argument("data", nargs="+", type=Path, metavar="DATASET", help="folders that `tune collect` made")
+    add_flags(parser, TableConfig)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(TableConfig, args)
+    datasets = [import_torch_room("goodspeed.tuning.dataset").Dataset.open(folder) for folder in args.data]
+    facts = datasets[0].facts
+    for dataset in datasets:
+        dataset.check_tokenizer(facts.tokenizer_fingerprint, str(args.data[0]))
+    examples = [example for dataset in datasets for example in dataset.examples()]
+    with Console(stderr=True).status("learning ...") as status:
+        memory = learn_table(
+            [draft_of(config.draft, name) for name in config.drafts],
+            shuffled(examples),
+            (facts.vocab_size, facts.tokenizer_fingerprint),
+            lambda name: status.update(f"learning with {name} ..."),
+        )
+    memory.save(Path(config.out))
+    used, megabytes = memory.table.num_used, Path(config.out).stat().st_size / 1e6
+    num_tokens = sum(len(example.answer) for example in examples)
+    print(f"{config.out}: {num_tokens} tokens, {used} of {memory.table.num_slots} contexts, {megabytes:.1f} MB")
+    return 0

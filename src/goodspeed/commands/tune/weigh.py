@@ -1,0 +1,72 @@
+"""`goodspeed tune weigh`: a data set whose positions count what they bring to the scheduler's utility."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from goodspeed.config import add_flags, from_args, from_mapping, option, read_toml, table
+from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.engine.torch_room import import_torch_room
+from goodspeed.errors import ConfigError
+from goodspeed.tuning.utility import Share
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+@dataclass(frozen=True, slots=True)
+class WeighConfig:
+    """What is weighed, for whom."""
+
+    data: str = option("", "folder of a data set that `goodspeed tune collect` made")
+    out: str = option("", "folder for the same answers with weights, for `goodspeed tune distil --weights stored`")
+    clients: str = option("", "TOML file with a [[clients]] table for each: name, weight, kinds (source/category)")
+    draft: DraftConfig = table(DraftConfig)
+    budget: int = option(16, "draft tokens that the clients share a round")
+    fairness: float = option(1.0, "alpha of the verifier's alpha-fair utility; 1 is the sum of logarithms")
+    max_grant: int = option(8, "longest draft")
+
+    def __post_init__(self) -> None:
+        if not (self.data and self.out and self.clients):
+            raise ConfigError("expected data, out and clients: two folders and a file")
+        if self.budget < 0 or self.max_grant < 1 or self.fairness < 0.0:
+            raise ConfigError("budget and fairness must be at least 0, max_grant at least 1")
+
+
+def add_parser(verbs: "Subparsers") -> None:
+    """Add `weigh`."""
+    parser = verbs.add_parser(
+        "weigh",
+        help="weigh a data set by the scheduler's utility",
+        description="Give every position of a data set's answers the weight that its acceptance has for the sum of the "
+        "clients' utilities, with this draft and the scheduler's best grants (docs/utility_tuning.md).",
+        epilog="example: goodspeed tune weigh --data train --out weighed --clients clients.toml --draft.engine torch "
+        "--draft.model my-draft",
+    )
+    add_flags(parser, WeighConfig)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = from_args(WeighConfig, args)
+    weighing = import_torch_room("goodspeed.tuning.weighing")
+    entries = read_toml(Path(config.clients)).get("clients", [])
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"{config.clients} has no [[clients]], expected a name, a weight and kinds for each")
+    clients = [from_mapping(weighing.ClientShare, entry, "clients.") for entry in entries]
+    dataset = import_torch_room("goodspeed.tuning.dataset").Dataset.open(Path(config.data))
+    facts = dataset.facts
+    share = Share(config.budget, config.fairness, config.max_grant)
+    with Console(stderr=True).status("weighing ..."):
+        examples = weighing.weighed(
+            list(dataset.examples()),
+            clients,
+            share,
+            lambda: draft_engine(config.draft, facts.vocab_size, facts.tokenizer_fingerprint),
+        )
+        written = weighing.write_weighed(dataset, examples, Path(config.out))
+    print(f"{config.out}: {written.num_answers} answers of {len(clients)} clients")
+    return 0

@@ -1,0 +1,13 @@
+"""Which of the tables that come with the package fits a tokenizer."""
+
+from pathlib import Path
+
+from goodspeed.engine.memory import tokenizer_of
+from goodspeed.models.catalog import DRAFTS
+
+PATTERN = "*.table.npz"
+
+
+def shipped_table(tokenizer: str, folder: Path = DRAFTS) -> Path | None:
+    """The file of the table for this tokenizer (its fingerprint), None if there is none. Raises CheckpointError."""
+    return next((path for path in sorted(folder.glob(PATTERN)) if tokenizer and tokenizer_of(path) == tokenizer), None)

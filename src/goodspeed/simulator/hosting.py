@@ -1,0 +1,158 @@
+"""Where servers and users compute: each on a machine of its own, or all on one whose cores they share."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from goodspeed.simulator.kernel import Kernel, Signal, duration_ns
+from goodspeed.simulator.machine import Loop, Machine, MachineConfig, Then
+from goodspeed.simulator.wire import Route, Way
+
+AT_ONCE_NS = 1_000
+"""A link without any delay rounds times up to the next nanosecond."""
+
+
+class Seat(Protocol):
+    """One server's place at a machine."""
+
+    @property
+    def late_ns(self) -> int:
+        """Its timers fire so much later than they should."""
+
+    def step(self, step_s: float) -> int | Signal:
+        """What the verifier's process waits for while the engine computes."""
+
+    def turn(self) -> Signal | None:
+        """Fires when all that this server's event loop was given before is done; None: it has nothing to do."""
+
+    def ask(self, then: Then) -> None:
+        """A drafter takes a request."""
+
+    def draft(self, drafting_s: float, then: Then) -> None:
+        """A drafter drafts."""
+
+    def tell(self, then: Then) -> None:
+        """A drafter passes news on, and the user reads it."""
+
+
+class Hosting(Protocol):
+    """Who gives servers their seats."""
+
+    def seat(self) -> Seat:
+        """For one more server."""
+
+    def route(self, route: Route, drafter: Seat, verifier: Seat) -> Route:
+        """The same way, from seat to seat."""
+
+
+class OwnMachines:
+    """Every server has cores enough; hosts take no time but what the latency models hold. Its only Seat is itself."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.late_ns = 0
+        self._kernel = kernel
+
+    def seat(self) -> Seat:
+        return self
+
+    def route(self, route: Route, drafter: Seat, verifier: Seat) -> Route:  # noqa: ARG002
+        return route
+
+    def step(self, step_s: float) -> int | Signal:
+        return duration_ns(step_s)
+
+    def turn(self) -> Signal | None:
+        return None
+
+    def ask(self, then: Then) -> None:
+        then()
+
+    def draft(self, drafting_s: float, then: Then) -> None:
+        self._kernel.at(self._kernel.now_ns + duration_ns(drafting_s), then)
+
+    def tell(self, then: Then) -> None:
+        then()
+
+
+class SharedMachine:
+    """All servers, and one process for all users, on one machine."""
+
+    def __init__(self, kernel: Kernel, config: MachineConfig) -> None:
+        self._kernel = kernel
+        self._config = config
+        self._machine = Machine(kernel, config.cores)
+        self._users = Loop(self._machine)
+        self._loops: dict[Seat, Loop] = {}
+
+    def seat(self) -> Seat:
+        loop = Loop(self._machine)
+        seat = _SharedSeat(self._kernel, self._config, (self._machine, loop, self._users))
+        self._loops[seat] = loop
+        return seat
+
+    def route(self, route: Route, drafter: Seat, verifier: Seat) -> Route:
+        config, at_drafter, at_verifier = self._config, self._loops[drafter], self._loops[verifier]
+        return Route(
+            _HostedWay(self._kernel, route.up, ((at_drafter, 0.0), (at_verifier, config.receive_s)), drafter.late_ns),
+            _HostedWay(
+                self._kernel, route.down, ((at_verifier, config.send_s), (at_drafter, config.answer_s)), drafter.late_ns
+            ),
+        )
+
+
+class _SharedSeat:
+    def __init__(self, kernel: Kernel, config: MachineConfig, parts: tuple[Machine, Loop, Loop]) -> None:
+        self.late_ns = duration_ns(config.timer_s)
+        self._kernel = kernel
+        self._config = config
+        self._machine, self._loop, self._users = parts
+        self._drafting = self._loop if config.is_inline else Loop(self._machine)
+
+    def step(self, step_s: float) -> int | Signal:
+        done = Signal(self._kernel)
+        self._machine.run(self._config.step_factor * step_s, self._config.engine_threads, done.fire)
+        return done
+
+    def turn(self) -> Signal | None:
+        if not self._loop.is_busy:
+            return None
+        taken = Signal(self._kernel)
+        self._loop.do(0.0, taken.fire)
+        return taken
+
+    def ask(self, then: Then) -> None:
+        self._loop.do(self._config.ask_s, then)
+
+    def draft(self, drafting_s: float, then: Then) -> None:
+        self._drafting.do(drafting_s, then)
+
+    def tell(self, then: Then) -> None:
+        """After the work that is due now: a drafter answers the verifier first."""
+        self._kernel.at(self._kernel.now_ns, lambda: self._loop.do(self._config.tell_s, lambda: self._read(then)))
+
+    def _read(self, then: Then) -> None:
+        self._users.do(self._config.read_s, then)
+
+
+class _HostedWay:
+    """A way between two loops; its timers are late where it takes time at all. What it says of arrivals is now."""
+
+    def __init__(
+        self, kernel: Kernel, inner: Way, ends: tuple[tuple[Loop, float], tuple[Loop, float]], timer_ns: int
+    ) -> None:
+        self._kernel = kernel
+        self._inner = inner
+        (self._sender, self._send_s), (self._receiver, self._receive_s) = ends
+        self._timer_ns = timer_ns
+
+    def send(self, num_bytes: int, on_arrival: Callable[[], None]) -> int:
+        self._sender.do(self._send_s, lambda: self._leave(num_bytes, on_arrival))
+        return self._kernel.now_ns
+
+    def _leave(self, num_bytes: int, on_arrival: Callable[[], None]) -> None:
+        left_ns = self._kernel.now_ns
+        self._inner.send(num_bytes, lambda: self._arrive(left_ns, on_arrival))
+
+    def _arrive(self, left_ns: int, on_arrival: Callable[[], None]) -> None:
+        now_ns = self._kernel.now_ns
+        late_ns = self._timer_ns if now_ns > left_ns + AT_ONCE_NS else 0
+        self._kernel.at(now_ns + late_ns, lambda: self._receiver.do(self._receive_s, on_arrival))

@@ -1,0 +1,37 @@
+"""A ratio of sums with its standard error, what shares a prompt being one observation."""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure, one standard error of it, and from how many prompts."""
+
+    value: float
+    standard_error: float
+    num_prompts: int
+
+    def __str__(self) -> str:
+        error = f" ± {self.standard_error:.3f}" if self.num_prompts > 1 else ""  # one prompt says nothing of others
+        return f"{self.value:.3f}{error}"
+
+
+def ratio_of_sums(observations: Iterable[tuple[Hashable, float, float]]) -> Estimate:
+    """sum(part) / sum(whole) over (prompt, part, whole); NaN of nothing.
+
+    The error is the ratio estimator's (Cochran 1977, section 6.4): tokens of one answer are anything but independent.
+    """
+    sums: dict[Hashable, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for prompt, part, whole in observations:
+        sums[prompt][0] += part
+        sums[prompt][1] += whole
+    n, total = len(sums), math.fsum(whole for _, whole in sums.values())
+    if total == 0.0:
+        return Estimate(math.nan, math.nan, n)
+    value = math.fsum(part for part, _ in sums.values()) / total
+    squares = math.fsum((part - value * whole) ** 2 for part, whole in sums.values())
+    error = math.sqrt(n / (n - 1) * squares) / total if n > 1 else math.nan
+    return Estimate(value, error, n)

@@ -1,0 +1,42 @@
+"""What a simulated drafter proposes, by its tape."""
+
+from dataclasses import dataclass
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.base import Draft, DraftRequest
+from goodspeed.simulator.draft import TapedDraft
+from goodspeed.simulator.latency.linear import LinearConfig
+from goodspeed.simulator.target import RIGHT, WRONG
+
+
+@dataclass(frozen=True)
+class Written:
+    """A tape that is written down: what is right, and how sure the drafter is."""
+
+    bits: str
+    confidences: tuple[float, ...]
+
+    def is_right(self, position: int, depth: int) -> bool:  # noqa: ARG002
+        return self.bits[position] == "1"
+
+    def confidence(self, position: int, depth: int) -> float:  # noqa: ARG002
+        return self.confidences[position]
+
+
+def drafted(tape: Written, max_tokens: int, min_survival: float) -> Draft:
+    engine = TapedDraft(LinearConfig().model())
+    engine.expect(1, tape, 3)
+    engine.open(1, (RIGHT,) * 3, Sampling())
+    (draft,) = engine.draft([DraftRequest(1, max_tokens, min_survival)])
+    return draft
+
+
+def test_after_a_wrong_token_a_drafter_goes_on_as_sure_as_it_was_of_that() -> None:
+    """0.9 * 0.7 * 0.7 is above the bound, one more 0.7 is below; the tape's later places are of another text."""
+    draft = drafted(Written("10111", (0.9, 0.7, 0.0, 0.0, 0.0)), 5, 0.4)
+    assert draft.tokens == (RIGHT, WRONG, WRONG)
+    assert draft.confidences == (0.9, 0.7, 0.7)
+
+
+def test_a_drafter_stops_before_a_token_that_is_too_unlikely_to_survive() -> None:
+    assert drafted(Written("111", (0.9, 0.5, 0.8)), 3, 0.4).tokens == (RIGHT, RIGHT)

@@ -1,0 +1,99 @@
+"""Cores that are shared give what they have, evenly; a loop does one thing after the other."""
+
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goodspeed.simulator.kernel import NS_PER_S, Kernel, duration_ns
+from goodspeed.simulator.machine import Loop, Machine
+
+FOREVER_NS = 10**15
+works = st.lists(
+    st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 1.0), st.integers(1, 3)),  # begins at, work, threads
+    min_size=1,
+    max_size=8,
+)
+
+
+def ends(num_cores: int, tasks: list[tuple[float, float, int]]) -> list[float]:
+    """When each of the tasks is done."""
+    kernel = Kernel()
+    machine = Machine(kernel, num_cores)
+    done = [-1.0] * len(tasks)
+
+    def begin(index: int) -> None:
+        _, work_s, num_threads = tasks[index]
+        machine.run(work_s, num_threads, partial(end, index))
+
+    def end(index: int) -> None:
+        done[index] = kernel.now_s
+
+    for index, (begin_s, _, _) in enumerate(tasks):
+        kernel.at(duration_ns(begin_s), partial(begin, index))
+    kernel.run(FOREVER_NS)
+    return done
+
+
+def test_as_many_threads_as_cores_do_not_disturb_each_other() -> None:
+    assert ends(2, [(0.0, 1.0, 1), (0.5, 1.0, 1)]) == pytest.approx([1.0, 1.5])
+    assert ends(2, [(0.0, 1.0, 2)]) == pytest.approx([1.0])
+
+
+def test_three_threads_share_two_cores_evenly() -> None:
+    assert ends(2, [(0.0, 1.0, 1)] * 3) == pytest.approx([1.5] * 3)
+
+
+def test_work_of_all_cores_goes_on_at_the_pace_of_its_slowest_thread() -> None:
+    """Beside one thread it has half the pace, while that has two thirds of a core: 0.3 s of it take 0.45 s."""
+    assert ends(2, [(0.0, 1.0, 2), (0.2, 0.3, 1)]) == pytest.approx([1.0 + 0.45 / 2, 0.65])
+
+
+def test_who_comes_later_slows_down_from_then_on() -> None:
+    assert ends(1, [(0.0, 1.0, 1), (0.5, 1.0, 1)]) == pytest.approx([1.5, 2.0])
+
+
+@given(tasks=works, num_cores=st.integers(1, 4))
+def test_no_work_is_lost_and_no_core_gives_more_than_it_has(
+    tasks: list[tuple[float, float, int]], num_cores: int
+) -> None:
+    finished = ends(num_cores, tasks)
+    for (begin_s, work_s, _), end_s in zip(tasks, finished, strict=True):
+        assert end_s >= begin_s + work_s - 1e-6
+    most_work = sum(work_s * min(num_threads, num_cores) for _, work_s, num_threads in tasks)
+    first = min(begin_s for begin_s, _, _ in tasks)
+    assert max(finished) - first >= most_work / num_cores - 1e-6
+    crowd = sum(min(num_threads, num_cores) for _, _, num_threads in tasks)
+    slowest = -(-crowd // num_cores)
+    assert max(finished) <= 2.0 + slowest * sum(work_s for _, work_s, _ in tasks) + 1e-6
+
+
+def test_a_loop_does_one_thing_after_the_other_in_the_order_of_asking() -> None:
+    kernel = Kernel()
+    loop, done = Loop(Machine(kernel, 4)), list[tuple[str, int]]()
+    for name, work_s in (("first", 1.0), ("second", 0.5), ("nothing", 0.0)):
+        loop.do(work_s, lambda name=name: done.append((name, round(10 * kernel.now_s))))  # type: ignore[misc]
+    kernel.run(FOREVER_NS)
+    assert done == [("first", 10), ("second", 15), ("nothing", 15)]
+
+
+def test_a_loop_with_nothing_to_do_does_what_takes_no_time_at_once() -> None:
+    kernel = Kernel()
+    loop, done = Loop(Machine(kernel, 1)), list[int]()
+    loop.do(0.0, lambda: done.append(kernel.now_ns))
+    assert done == [0]
+
+
+def test_what_a_loops_work_asks_for_comes_after_what_was_asked_before() -> None:
+    kernel = Kernel()
+    loop, done = Loop(Machine(kernel, 1)), list[str]()
+
+    def first() -> None:
+        done.append("first")
+        loop.do(0.1, lambda: done.append("third"))
+
+    loop.do(0.1, first)
+    loop.do(0.1, lambda: done.append("second"))
+    kernel.run(NS_PER_S)
+    assert done == ["first", "second", "third"]
