@@ -1,10 +1,15 @@
 """The drafts that the package ships for SmolLM2-135M-Instruct: collected, distilled, judged and packed by one script.
 
     python -m runs.shipped_drafts collect --prompts PROMPTS --work WORK
+    python -m runs.shipped_drafts distil --prompts PROMPTS --work WORK --net smollm2-draft-12m
+    python -m runs.shipped_drafts distil --prompts PROMPTS --work WORK --net smollm2-draft-21m --steps 1400 --decay 560
+    python -m runs.shipped_drafts pack --work WORK
+    python -m runs.shipped_drafts judge --work WORK
 
-PROMPTS is a folder with spec_bench_dev.jsonl, gsm8k_train.jsonl and humaneval.jsonl.gz; besides, the target writes most
-of its training prompts itself. Every step goes on where it was killed. On two cores (AVX-512 with bfloat16) `collect`
-takes about an hour.
+PROMPTS is a folder with spec_bench_dev.jsonl, gsm8k_train.jsonl and humaneval.jsonl.gz; besides, the target writes many
+of its training prompts itself. Every step goes on where it was killed. On one core (AVX-512 with bfloat16) that does
+nothing else `collect` takes 25 minutes, `distil` 18 (2 layers) and 15 (4 layers), `pack` one and `judge` 15. The table
+is that of `goodspeed tune table WORK/train` (docs/drafts.md).
 
 Held out by source: four categories of Spec-Bench and all of HumanEval are in the test set alone. Of the sources that
 are trained on, every eighth prompt is tested and every eighth stops the training.
@@ -14,11 +19,19 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from goodspeed.bench.prompts import load_prompts
+from goodspeed.cli import main as main_of_goodspeed
 from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.models.catalog import DRAFTS, locate
+from goodspeed.models.checkpoint import read_config, read_weights
+from goodspeed.models.draft_vocab import read_draft_vocab
+from goodspeed.models.packing import EMBEDDING, HEAD, Packed, pack_draft, pack_embedding
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.asks import asks_of, sampled
 from goodspeed.tuning.collect import Collector, Progress, Report
@@ -26,6 +39,7 @@ from goodspeed.tuning.config import CollectConfig, DistilConfig, StudentConfig
 from goodspeed.tuning.distil import Distiller
 from goodspeed.tuning.generation import Ask
 
+TARGET = "smollm2-135m-instruct"
 NETS = {
     "smollm2-draft-12m": StudentConfig(layers=(0, 1), vocabulary=8192),
     "smollm2-draft-21m": StudentConfig(layers=(0, 1, 28, 29), vocabulary=12288),
@@ -37,6 +51,9 @@ SPEC_BENCH, GSM8K, HUMANEVAL = "spec_bench_dev.jsonl", "gsm8k_train.jsonl", "hum
 NUM_GSM8K = 2400
 NUM_JUDGED_GSM8K = 200  # of whose first, every eighth is tested and every eighth validates
 NUM_WRITTEN = 2300
+BITS = {"smollm2-draft-12m": 6, "smollm2-draft-21m": 5}
+EMBEDDING_BITS = (5, 3)  # rows of tokens that a head has, and others
+EMBEDDING_FILE = "smollm2-embedding.safetensors"
 SAMPLED_SHARE = 5  # every so manieth training prompt is answered at temperature 1 too
 MAX_TOKENS = 256
 SEED = 4
@@ -65,11 +82,11 @@ class Run:
             target=TargetConfig(threads=self.threads, dtype="bf16"),
         )
 
-    def distil_config(self) -> DistilConfig:
+    def distil_config(self, folder: str = "") -> DistilConfig:
         return DistilConfig(
             data=str(self.work / "train"),
             validation=str(self.work / "validation"),
-            out=str(self.work / self.net),
+            out=str(self.work / (folder or self.net)),
             student=NETS[self.net],
             steps=self.steps,
             rows=3,
@@ -87,7 +104,7 @@ class Run:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=STEPS)
-    parser.add_argument("--prompts", type=Path, required=True)
+    parser.add_argument("--prompts", type=Path, default=Path(), help="needed by collect")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--streams", type=int, default=96)
@@ -117,6 +134,36 @@ def distil(run: Run) -> None:
     distiller = Distiller(run.distil_config())
     distiller.run(lambda look: print(look, flush=True), lambda _step: None)
     distiller.export()
+
+
+def pack(run: Run) -> None:
+    """The checkpoints of both nets into the package."""
+    DRAFTS.mkdir(exist_ok=True)
+    heads = []
+    for name in NETS:
+        shape, weights = read_config(run.work / name), read_weights(run.work / name)
+        kept = read_draft_vocab(run.work / name, shape.vocab_size)
+        assert kept is not None
+        heads.append(kept)
+        del weights[EMBEDDING]
+        weights[HEAD] = weights[HEAD][torch.from_numpy(kept)]
+        pack_draft(DRAFTS / f"{name}.safetensors", Packed(shape, weights, kept), BITS[name])
+    embedding = read_weights(locate(TARGET))[EMBEDDING]
+    pack_embedding(DRAFTS / EMBEDDING_FILE, embedding, np.unique(np.concatenate(heads)), EMBEDDING_BITS)
+    for path in sorted(DRAFTS.iterdir()):
+        print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def judge(run: Run) -> None:
+    """Both nets as they are unpacked, and what they began from, on the test set: figures and model cards."""
+    drafts = []
+    for name in NETS:
+        began = replace(run, net=name).distil_config(f"{name}-untrained")
+        Distiller(began).export()
+        drafts += [f"torch:{began.out}", f"torch:{name}", f"hybrid:{name}"]
+    out = ["--json", str(run.work / "drafts.json"), "--cards", str(run.work / "cards")]
+    arguments = ["--data", str(run.work / "test"), "--num-prompts", "0", "--engine", "torch", *out, "--drafts"]
+    main_of_goodspeed(["tune", "evaluate", *arguments, *drafts])
 
 
 def with_sampled(split: str, greedy: list[Ask], collector: Collector) -> list[Ask]:
@@ -182,7 +229,7 @@ def reporter() -> Report:
     return report
 
 
-STEPS: Mapping[str, Callable[[Run], None]] = {"collect": collect, "distil": distil}
+STEPS: Mapping[str, Callable[[Run], None]] = {"collect": collect, "distil": distil, "pack": pack, "judge": judge}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -167,6 +167,12 @@ def test_stored_weights_change_what_is_learned(config: DistilConfig, tmp_path: P
     assert uniform[-1].loss != stored[-1].loss
 
 
+def test_thin_additions_learn(config: DistilConfig) -> None:
+    student = StudentConfig(layers=(0, 2), vocabulary=96, train_head=False, lora_rank=8)
+    looks = looks_of(replace(config, student=student, steps=60, validate_every=20, learning_rate=2e-2))
+    assert looks[-1].accepted_per_round > looks[0].accepted_per_round
+
+
 def test_fresh_student_and_checkpoint_of_another_run_learn(config: DistilConfig, tmp_path: Path) -> None:
     fresh = replace(config, student=StudentConfig(init="fresh", hidden_size=64, intermediate_size=96, num_layers=1))
     assert looks_of(fresh)[-1].step == 12

@@ -77,6 +77,20 @@ def test_only_what_is_named_learns(random_checkpoint: Checkpoints) -> None:
     assert all(name.startswith("model.layers.1.") for name in learning)
 
 
+def test_thin_additions_learn_in_place_of_matrices_and_are_merged(random_checkpoint: Checkpoints) -> None:
+    start = started(random_checkpoint("llama"), None)
+    student = Student(start, ["model.layers."], torch.float32, rank=2)
+    for name, weight in student.export().items():
+        torch.testing.assert_close(weight, start.weights[name].float())
+    learning = {name: one for name, one in student.named_parameters() if one.requires_grad}
+    assert all(one.dim() == 1 or 2 in one.shape for one in learning.values())
+    key = "model/layers/0/mlp/up_proj/weight"
+    with torch.no_grad():
+        learning[key + ":outer"].fill_(1.0)
+    added = student.export()["model.layers.0.mlp.up_proj.weight"] - start.weights["model.layers.0.mlp.up_proj.weight"]
+    torch.testing.assert_close(added, learning[key + ":inner"].detach().sum(0).expand_as(added), atol=1e-5, rtol=1e-4)
+
+
 def _logits(decoder: Decoder, one: Example) -> torch.Tensor:
     tokens = [*one.prompt.tolist(), *one.answer[:-1].tolist()]
     pool = KvPool(decoder.config, len(tokens), torch.float32, torch.device("cpu"))

@@ -64,7 +64,7 @@ class Distiller:
         trained = ["model.layers.", "model.norm."]
         trained += ["lm_head."] * config.student.train_head + ["model.embed_tokens."] * config.student.train_embedding
         dtype = choose_dtype(config.dtype, self._device)
-        self.student = Student(start, trained, dtype).place(self._device)
+        self.student = Student(start, trained, dtype, config.student.lora_rank).place(self._device)
         self._cutter = Cutter(config.length, config.max_prompt, start.config.vocab_size, start.kept)
         self._documents = self._teaching(data.examples())
         watched = self._dataset(config.validation).examples()

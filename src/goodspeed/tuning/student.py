@@ -17,6 +17,8 @@ from goodspeed.models.packing import EMBEDDING, HEAD, spread_head
 from goodspeed.tuning.rows import Rows
 
 NORM = "model.norm.weight"
+INNER, OUTER = ":inner", ":outer"
+"""Ends of the names of two thin matrices whose product is added to a frozen one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,24 @@ class Start:
 class Student(nn.Module):
     """A decoder whose parameters have their checkpoint's names, dots written as '/'."""
 
-    def __init__(self, start: Start, trained: Sequence[str], dtype: torch.dtype) -> None:
-        """`trained`: beginnings of the names of what learns, for instance "model.layers."; the rest is frozen."""
+    def __init__(self, start: Start, trained: Sequence[str], dtype: torch.dtype, rank: int = 0) -> None:
+        """`trained`: beginnings of the names of what learns, for instance "model.layers."; the rest is frozen.
+
+        With a rank the layers' matrices are frozen too, and a product of two thin ones that is added to each learns
+        (LoRA, Hu et al. 2022; it starts as zero).
+        """
         super().__init__()
         self.config, self.kept = start.config, start.kept
         self._dtype = dtype
         self._rope = Rope(start.config, start.config.max_context, dtype, torch.device("cpu"))
+        generator = torch.Generator().manual_seed(0)
         for name, weight in _with_head(start).items():
             is_trained = name.startswith(tuple(trained))
+            if is_trained and rank and weight.dim() == 2 and name.startswith("model.layers."):
+                is_trained = False
+                inner = torch.randn(rank, weight.shape[1], generator=generator) / weight.shape[1] ** 0.5
+                self.register_parameter(_key(name) + INNER, nn.Parameter(inner))
+                self.register_parameter(_key(name) + OUTER, nn.Parameter(torch.zeros(len(weight), rank)))
             value = weight.detach().to(torch.float32 if is_trained else dtype, copy=True)
             self.register_parameter(_key(name), nn.Parameter(value, requires_grad=is_trained))
 
@@ -58,7 +70,8 @@ class Student(nn.Module):
 
     def export(self) -> dict[str, torch.Tensor]:
         """Full-size float32 weights by name, the head's as packing.spread_head makes them."""
-        weights = {_name(key): value.detach().float() for key, value in self.named_parameters()}
+        names = [_name(key) for key, _ in self.named_parameters() if not key.endswith((INNER, OUTER))]
+        weights = {name: self._sum(name).detach().float() for name in names}
         if self.kept is not None:
             weights[HEAD] = spread_head(weights[HEAD], self.kept, self.config.vocab_size)
         return weights
@@ -98,7 +111,15 @@ class Student(nn.Module):
         return F.rms_norm(x, weight.shape, weight, self.config.rms_norm_eps)
 
     def _weight(self, name: str) -> torch.Tensor:
-        return self.get_parameter(_key(name)).to(self._dtype)
+        return self._sum(name).to(self._dtype)
+
+    def _sum(self, name: str) -> torch.Tensor:
+        """The parameter, and what is added to it."""
+        key = _key(name)
+        whole: torch.Tensor = self.get_parameter(key)
+        if key + INNER not in self._parameters:
+            return whole
+        return whole.float() + self.get_parameter(key + OUTER) @ self.get_parameter(key + INNER)
 
     def place(self, device: torch.device) -> "Student":
         """Moved to the device, its rotations too."""
