@@ -51,8 +51,8 @@ SPEC_BENCH, GSM8K, HUMANEVAL = "spec_bench_dev.jsonl", "gsm8k_train.jsonl", "hum
 NUM_GSM8K = 2400
 NUM_JUDGED_GSM8K = 200  # of whose first, every eighth is tested and every eighth validates
 NUM_WRITTEN = 2300
-BITS = {"smollm2-draft-12m": 6, "smollm2-draft-21m": 5}
-EMBEDDING_BITS = (5, 3)  # rows of tokens that a head has, and others
+BITS = 5  # of layers and heads
+EMBEDDING_BITS = (4, 3)  # rows of tokens that a head has, and others
 EMBEDDING_FILE = "smollm2-embedding.safetensors"
 SAMPLED_SHARE = 5  # every so manieth training prompt is answered at temperature 1 too
 MAX_TOKENS = 256
@@ -147,7 +147,7 @@ def pack(run: Run) -> None:
         heads.append(kept)
         del weights[EMBEDDING]
         weights[HEAD] = weights[HEAD][torch.from_numpy(kept)]
-        pack_draft(DRAFTS / f"{name}.safetensors", Packed(shape, weights, kept), BITS[name])
+        pack_draft(DRAFTS / f"{name}.safetensors", Packed(shape, weights, kept), BITS)
     embedding = read_weights(locate(TARGET))[EMBEDDING]
     pack_embedding(DRAFTS / EMBEDDING_FILE, embedding, np.unique(np.concatenate(heads)), EMBEDDING_BITS)
     for path in sorted(DRAFTS.iterdir()):
