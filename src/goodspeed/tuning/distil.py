@@ -69,7 +69,7 @@ class Distiller:
         self._documents = self._teaching(data.examples())
         watched = self._dataset(config.validation).examples()
         self._validation = self._teaching(islice(watched, config.validation_answers))
-        self._on_policy = OnPolicy(config, self.target, data, dtype) if config.on_policy else None
+        self._on_policy = OnPolicy(config, self.target, data, (dtype, self._device)) if config.on_policy else None
         self._optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
         self.standing = Standing()
         if before:
@@ -219,8 +219,7 @@ class Distiller:
         self._load_parameters(tensors)
         for name, value in self._parameters().items():
             self._optimizer.state[value] = {
-                kind: tensors[f"{kind}:{name}"].to("cpu" if kind == "step" else self._device)
-                for kind in ("step", "exp_avg", "exp_avg_sq")
+                kind: tensors[f"{kind}:{name}"].to(self._device) for kind in ("step", "exp_avg", "exp_avg_sq")
             }
         self._curve.drop_after(standing.step)
 

@@ -24,11 +24,13 @@ TEMPERATURE = 1.0
 class OnPolicy:
     """The target, and the prompts of a data set."""
 
-    def __init__(self, config: DistilConfig, target: Path, data: Dataset, dtype: torch.dtype) -> None:
-        self._config, self._dtype = config, dtype
+    def __init__(
+        self, config: DistilConfig, target: Path, data: Dataset, placement: tuple[torch.dtype, torch.device]
+    ) -> None:
+        self._config, self._placement = config, placement
         self._prompts = [tuple(one.prompt[-config.max_prompt :].tolist()) for one in data.examples()]
         self._facts = replace(data.facts, split="on-policy", max_tokens=config.on_policy_tokens)
-        decoder = Decoder(read_weights(target), read_config(target), dtype, torch.device("cpu"))
+        decoder = Decoder(read_weights(target), read_config(target), *placement)
         self._scorer = self._generator(decoder, 1, data.facts.top_k)
 
     def examples(self, student: Student, step: int) -> list[Example]:
@@ -40,7 +42,7 @@ class OnPolicy:
         return list(Dataset.open(folder).examples())
 
     def _write(self, student: Student, step: int) -> list[Example]:
-        decoder = Decoder(student.export(), student.config, self._dtype, torch.device("cpu"))
+        decoder = Decoder(student.export(), student.config, *self._placement)
         writer = self._generator(decoder, self._config.on_policy_answers, 1)
         said = [
             Said(one.origin, tuple(one.prompt.tolist()), tuple(one.answer.tolist()))
