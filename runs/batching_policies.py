@@ -49,7 +49,13 @@ def goodput(case: Case, policy: str, jitter: float, seed: int) -> float:
     """Committed tokens per second."""
     rng = np.random.default_rng(seed)
     batching, timeout_s = POLICIES[policy]
-    config = CoreConfig(batching=batching, barrier_timeout_s=timeout_s, budget=6 * len(case.gaps_ms))
+    config = CoreConfig(
+        scheduler="gradient",
+        binding="arrival",
+        batching=batching,
+        barrier_timeout_s=timeout_s,
+        budget=6 * len(case.gaps_ms),
+    )
     verifier = VirtualVerifier(config, roomy_info(), case.step_s)
     drafters = []
     for i, gap_ms in enumerate(case.gaps_ms):

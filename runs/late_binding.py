@@ -151,7 +151,7 @@ def arms(args: argparse.Namespace) -> dict[str, CoreConfig]:
     found = {}
     for estimator in args.estimators:
         kept = {"budget": args.budget, "batching": "barrier", "estimator": estimator, "scheduler": args.scheduler}
-        found[f"{estimator}, grants alone"] = CoreConfig(**kept)
+        found[f"{estimator}, grants alone"] = CoreConfig(binding="arrival", **kept)
         for times in args.overcommit:
             late = CoreConfig(binding="late", time_price=0.0, overcommit=times, **kept)
             found[f"{estimator}, late, x{times:g}"] = late

@@ -21,7 +21,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/live-links"))
     parser.add_argument("--configs", nargs="+", default=list(LINKS), help="set-ups of runs/live/setups.py")
     parser.add_argument(
-        "--arms", nargs="+", default=["fixed", "gradient", "time_aware"], help="SCHEDULER[,option=value..]"
+        "--arms",
+        nargs="+",
+        default=["fixed", "gradient,binding=arrival", "time_aware"],
+        help="SCHEDULER[,option=value..]",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--seconds", type=float, default=45.0, help="of every run")

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from runs.live.campaign import Campaign, carry_out
-from runs.live.setups import PAPER
+from runs.live.setups import PAPER, PER_ROUND
 
 from goodspeed.engine.torch.config import TargetConfig
 
@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("results/live-paper"))
     parser.add_argument("--configs", nargs="+", default=list(PAPER), help="set-ups of runs/live/setups.py")
-    parser.add_argument("--arms", nargs="+", default=["fixed", "random", "gradient"], help="SCHEDULER[,option=value..]")
+    parser.add_argument("--arms", nargs="+", default=["fixed", "random", PER_ROUND], help="SCHEDULER[,option=value..]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--rounds", type=int, default=600, help="of every client")
     parser.add_argument("--quick", action="store_true", help="one seed, 40 rounds of N = 4, C = 24")

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from runs.live.figures import estimated_and_real, rates, utilities, wall_times
+from runs.live.setups import PER_ROUND
 
 from goodspeed.bench.intervals import Interval
 from goodspeed.bench.live.comparison import ArmFigures, RateFigures, Recordings, compare_rates, compare_rounds
@@ -32,7 +33,7 @@ def load(folder: Path) -> dict[str, Recordings]:
 
 
 def _place(arm: str) -> tuple[int, str]:
-    known = ("fixed", "random", "gradient")
+    known = ("fixed", "random", PER_ROUND)
     return (known.index(arm) if arm in known else len(known), arm)
 
 
@@ -107,7 +108,7 @@ def main() -> None:
     parser.add_argument("--input", type=Path, required=True, help="what live_paper or live_links has written")
     parser.add_argument("--figures", type=Path, help="folder for SVG and CSV; without it only tables are made")
     parser.add_argument("--baseline", default="fixed", help="an arm")
-    parser.add_argument("--ours", default="gradient", help="the arm of figure 2")
+    parser.add_argument("--ours", default=PER_ROUND, help="the arm of figure 2")
     parser.add_argument("--per-second", action="store_true")
     parser.add_argument("--from-s", type=float, default=5.0, help="the time before counts as warm-up")
     args = parser.parse_args()

@@ -55,7 +55,7 @@ CASES = (
 def measure(case: Case, scheduler: str, overcommit: float, seed: int) -> tuple[float, float, float]:
     """Goodput, utility, fill."""
     rng = np.random.default_rng(seed)
-    config = CoreConfig(scheduler=scheduler, overcommit=overcommit, budget=case.budget, seed=seed)
+    config = CoreConfig(scheduler=scheduler, binding="arrival", overcommit=overcommit, budget=case.budget, seed=seed)
     verifier = VirtualVerifier(config, roomy_info(), case.step_s)
     drafters = []
     for i, gap_ms in enumerate(case.gaps_ms):

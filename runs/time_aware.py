@@ -91,7 +91,9 @@ def goodputs(case: Case, config: CoreConfig, seed: int) -> Floats:
 def stationary(grants: Sequence[int], budget: int) -> CoreConfig:
     """Every client has the same grant always; a batch holds the budget."""
     clients = tuple(ClientConfig(f"drafter {i}", 1.0, grant, grant) for i, grant in enumerate(grants))
-    return CoreConfig(budget=budget, overcommit=float(len(grants)), clients=clients)
+    return CoreConfig(
+        scheduler="gradient", binding="arrival", budget=budget, overcommit=float(len(grants)), clients=clients
+    )
 
 
 def stationary_utility(case: Case, grants: Sequence[int], budget: int) -> float:
@@ -124,7 +126,7 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
 
 def mean_grants(case: Case, budget: int) -> list[int]:
     """What time_aware grants, rounded: where the search begins."""
-    verifier, _ = case.verifier(CoreConfig(scheduler="time_aware", budget=budget), seed=1000)
+    verifier, _ = case.verifier(CoreConfig(binding="arrival", budget=budget), seed=1000)
     verifier.run(SEARCH_S)
     return [round(client.num_proposed / client.num_rounds) for client in verifier.core.stats().clients]
 
@@ -132,11 +134,12 @@ def mean_grants(case: Case, budget: int) -> list[int]:
 def main() -> None:
     args = _parser().parse_args()
     kept = {"batching": args.batching, "estimator": args.estimator, "eta": args.eta, "budget": args.budget}
-    configs = {name: CoreConfig(scheduler=name, **kept) for name in ("fixed", "gradient", "time_aware")}
-    configs["gradient, late"] = CoreConfig(binding="late", time_price=0.25, overcommit=1.5, **kept)
+    plain = ("fixed", "gradient", "time_aware")
+    configs = {name: CoreConfig(scheduler=name, binding="arrival", **kept) for name in plain}
+    configs["gradient, late"] = CoreConfig(scheduler="gradient", time_price=0.25, overcommit=1.5, **kept)
     for price in (0.0, 1.0):
         name = f"time_aware, late, price {price:g}"
-        configs[name] = CoreConfig(scheduler="time_aware", binding="late", time_price=price, **kept)
+        configs[name] = CoreConfig(time_price=price, **kept)
     logs: dict[str, list[Floats]] = {name: [] for name in (*configs, "best stationary")}  # [cases][seeds, clients]
     for case in cases(args):
         arms = dict(configs)

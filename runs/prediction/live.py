@@ -142,7 +142,7 @@ def _spec(setup: Setup, plan: LivePlan, folder: Path) -> ClusterSpec:
         )
         for place in setup.places()
     ]
-    return ClusterSpec(setup.name, (*pair.verifier, "--core.scheduler", "gradient"), tuple(drafters))
+    return ClusterSpec(setup.name, pair.verifier, tuple(drafters))
 
 
 def _acceptance_log(folder: Path, place: Place) -> Path:

@@ -121,7 +121,7 @@ def _scenario(setup: Setup, live: LiveRun, models: Models, logs: dict[str, _Logs
         "kv_capacity": live.info["kv_capacity"],
         "max_context": live.info["max_context"],
         "latency": _latency(models, "target"),
-        "core": {"scheduler": "gradient"},
+        "core": {},
     }
     return scenario_of(
         {

@@ -27,6 +27,11 @@ def test_within_the_budget_nothing_is_cut_unless_it_costs_more_than_it_brings() 
     assert late_lengths([Bid(1.0, UNSURE.survival, price=0.3), SURE], 6) == [1, 3]
 
 
+def test_a_floor_is_kept_whatever_its_tokens_are_worth() -> None:
+    assert late_lengths([Bid(1.0, UNSURE.survival, price=2.0, floor=2), SURE], 3) == [2, 1]
+    assert late_lengths([Bid(1.0, UNSURE.survival, floor=3), Bid(1.0, SURE.survival, floor=3)], 4) == [2, 2]
+
+
 @pytest.mark.parametrize("dearest", [0.0, 0.5])
 def test_no_other_lengths_have_more_value(dearest: float) -> None:
     """Brute force over 200 random cases."""

@@ -10,7 +10,12 @@ from goodspeed.bench.comparison import ALONE
 from goodspeed.bench.report import ArmReport, Latency
 from goodspeed.bench.stats import Spread
 
-TITLES = {"fixed": "fixed split", "random": "random split", "gradient": "GoodSpeed"}
+TITLES = {
+    "fixed": "fixed split",
+    "random": "random split",
+    "gradient": "per round",
+    "time_aware": "GoodSpeed",
+}
 WIDTH = 120
 CAPTION = (
     r"\[1] of the streams' time: drafting, in the verifier's queue, verification, all else (link, prefill, waiting for "

@@ -52,7 +52,7 @@ class BenchConfig:
     pair: str = option("smollm2", f"target and draft of a cluster: {', '.join(PAIRS)}")
     acceptance: float = option(0.8, "shaped and toy pairs: share of draft tokens that the target accepts")
     scheduler: tuple[str, ...] = option(
-        ("gradient",),
+        ("time_aware",),
         f"one cluster for each: {', '.join(SCHEDULERS)}, with options of the verifier's core behind commas; or all",
     )
     drafts: tuple[str, ...] = option(

@@ -31,7 +31,7 @@ from goodspeed.config import add_flags, from_args, option
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-SCHEDULERS = ("fixed", "random", "gradient")
+SCHEDULERS = ("fixed", "random", "time_aware")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class UpConfig:
     clients: int = option(4, "drafters")
     pair: str = option("smollm2", f"target and draft: {', '.join(PAIRS)}")
     acceptance: float = option(0.8, "shaped and toy pairs: share of draft tokens that the target accepts")
-    scheduler: str = option("gradient", f"how the budget is shared: {', '.join(SCHEDULERS)}")
+    scheduler: str = option("time_aware", f"how the budget is shared: {', '.join(SCHEDULERS)}")
     rtt_ms: tuple[float, ...] = option((), "emulated round trips of the drafters' links, in turns; none: no emulation")
     port: int = option(8000, "HTTP port of the first drafter; the others take those that follow; 0 = any")
     verifier_port: int = option(7700, "gRPC port of the verifier; 0 = any")

@@ -9,6 +9,7 @@ Values never rise with j, so taking the best `budget` of all tokens takes a begi
 the sum. A price is what a token costs the others: the time that it adds to the step. Tokens worth less are left out.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ class Bid:
     """
     price: float = 0.0
     """In utility, per token."""
+    floor: int = 0
+    """Tokens that its client has a right to, whatever they are worth."""
 
 
 Binding = Callable[[Sequence[Bid], int], list[int]]
@@ -44,11 +47,15 @@ def arrival_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
 
 
 def late_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
-    """The `budget` tokens of all bids that are worth most, of those worth more than their price.
+    """The `budget` tokens of all bids that are worth most, of those worth more than their price; floors go first.
 
     Ties: earlier token, earlier arrival.
     """
-    costs = [(bid.price - bid.worth * s, j, i) for i, bid in enumerate(bids) for j, s in enumerate(bid.survival)]
+    costs = [
+        (-math.inf if j < bid.floor else bid.price - bid.worth * chance, j, i)
+        for i, bid in enumerate(bids)
+        for j, chance in enumerate(bid.survival)
+    ]
     lengths = [0] * len(bids)
     for cost, _, i in sorted(costs)[:budget]:
         lengths[i] += cost < 0.0

@@ -47,7 +47,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_the_papers_figures_stand_beside_their_numbers(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["live_report", "--input", str(folder), "--figures", str(folder / "figures")])
+    monkeypatch.setattr(
+        sys, "argv", ["live_report", "--input", str(folder), "--ours", "gradient", "--figures", str(folder / "figures")]
+    )
     live_report.main()
     table = capsys.readouterr().out
     assert "| pair | gradient | 2 | 2.629 (" in table  # mean of log 12 and log 16

@@ -1,4 +1,8 @@
-"""Devices by their data sheets: peak rate of 16-bit multiplication without sparsity, and memory bandwidth."""
+"""Devices by their data sheets: peak rate of 16-bit multiplication without sparsity, and memory bandwidth.
+
+The data-centre rows were held against aiconfigurator-core's own files. The others (RTX 4090, Jetson, Apple, Qualcomm,
+phone, Raspberry Pi) name the sheet that they were written from by memory, and have not been checked against it.
+"""
 
 from dataclasses import dataclass
 

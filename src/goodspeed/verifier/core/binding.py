@@ -27,6 +27,7 @@ def bid_of(stream: Stream, num_streams: int, token_s: float) -> Bid:
         worth=weight / (client.estimator.goodput * num_streams),
         survival=_survival(stream),
         price=token_s * client.pace.company / round_s if round_s > 0.0 else 0.0,
+        floor=-(-client.share.floor // num_streams),
     )
 
 

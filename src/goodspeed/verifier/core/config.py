@@ -54,7 +54,7 @@ class CoreConfig:
     name: str = option("verifier", "what drafters see this verifier as")
     budget: int = option(24, "draft tokens that one verification batch may hold")
     max_proposal: int = option(16, "draft tokens that one proposal may hold, whatever the grant")
-    scheduler: str = option("gradient", f"how the budget is shared: {', '.join(SCHEDULERS)}")
+    scheduler: str = option("time_aware", f"how the budget is shared: {', '.join(SCHEDULERS)}")
     estimator: str = option("adaptive_survival", f"how acceptance is estimated: {', '.join(ESTIMATORS)}")
     beta: float = option(0.1, "weight of the newest round in a client's goodput; the adaptive estimators need none")
     eta: float = option(0.05, "weight of the newest round in a client's acceptance; the adaptive estimators need none")
@@ -72,7 +72,7 @@ class CoreConfig:
     max_queued: int = option(1024, "streams of all clients that may wait for memory")
     lease_s: float = option(30.0, "how long a stream is kept for a drafter that does not go on with it")
     clients: tuple[ClientConfig, ...] = option((), "weights, floors and caps by drafter: [[core.clients]] tables")
-    binding: str = option("arrival", f"who keeps what where proposals exceed the budget: {', '.join(BINDINGS)}")
+    binding: str = option("late", f"who keeps what where proposals exceed the budget: {', '.join(BINDINGS)}")
     time_price: float = option(
         1.0, "how much of the time that a token costs the others counts against it when tokens are bound late"
     )
