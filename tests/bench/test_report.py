@@ -144,7 +144,7 @@ def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None
     out = StringIO()
     Console(file=out, width=120).print(comparison_table(_report().arms))
     text = out.getvalue()
-    for word in ("target alone", "GoodSpeed", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "2.60x"):
+    for word in ("target alone", "per round", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "2.60x"):
         assert word in text
 
 

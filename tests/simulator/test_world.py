@@ -25,7 +25,7 @@ TROUBLED = scene(
     drafters("laptop", link={"rtt_ms": 20.0, "jitter": 0.3, "loss": 0.02, "bandwidth_mbps": 10.0}),
     drafters("phone", count=2, cuts=[{"start_s": 3.0, "duration_s": 1.5}], acceptance={"model": "markov"}),
     drafters("far", count=2, mode="fused", workload={"arrivals": "poisson", "poisson": {"rate": 1.0}}),
-    verifiers=[{"count": 2, "kv_capacity": 1000, "core": {"budget": 6}}],
+    verifiers=[{"count": 2, "kv_capacity": 1000, "core": {"budget": 6, "scheduler": "gradient"}}],
 )
 
 
