@@ -45,8 +45,9 @@ def main() -> int:
     parser.add_argument("--drafts", nargs="+", default=["smollm2-draft-12m", "smollm2-draft-21m"])
     parser.add_argument("--prompts", type=int, default=4, help="of each domain")
     parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--window", type=int, default=4, help="draft tokens of a round")
-    parser.add_argument("--dtype", choices=DTYPES, default="bf16")
+    parser.add_argument("--window", type=int, default=6, help="draft tokens of a round, at most")
+    parser.add_argument("--confidence", type=float, default=0.4, help="of the draft, below which a round's draft ends")
+    parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -56,7 +57,7 @@ def main() -> int:
         if draft is not None:
             draft.generation_config.num_assistant_tokens = args.window
             draft.generation_config.num_assistant_tokens_schedule = "constant"
-            draft.generation_config.assistant_confidence_threshold = 0.0
+            draft.generation_config.assistant_confidence_threshold = args.confidence
     answers = _answers(_model(args.target, args), ways, _prompts(args), args.tokens)
     report = {way: _summary(answers[ALONE], answers[way]) for way in ways}
     for way, values in report.items():
