@@ -47,9 +47,7 @@ def test_replayed_decisions_are_those_of_the_live_run(logs: list[Path]) -> None:
     ("policy", "core"), [("barrier", "verifier"), ("confidence", "drafter"), ("round_robin", "drafter")]
 )
 def test_changed_line_of_a_policy_is_found(logs: list[Path], policy: str, core: str) -> None:
-    if policy in ROUTINGS and len(logs) == 5:
-        pytest.skip("one verifier: there is nothing to route")
     with PLANTED[policy]():
         found = [one for one in replay_all(logs) if one.difference]
-    assert found
-    assert {one.core for one in found} == {core}
+    has_choice = policy not in ROUTINGS or len(logs) > 5  # with one verifier there is nothing to route
+    assert {one.core for one in found} == ({core} if has_choice else set())
