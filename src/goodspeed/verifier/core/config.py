@@ -74,7 +74,7 @@ class CoreConfig:
     clients: tuple[ClientConfig, ...] = option((), "weights, floors and caps by drafter: [[core.clients]] tables")
     binding: str = option("late", f"who keeps what where proposals exceed the budget: {', '.join(BINDINGS)}")
     time_price: float = option(
-        1.0, "how much of the time that a token costs the others counts against it when tokens are bound late"
+        0.25, "how much of the time that a token costs the others counts against it when tokens are bound late"
     )
     overcommit: float = option(1.0, "grants may promise so many times the budget in all")
     seed: int = option(0, "of the scheduler's randomness")
