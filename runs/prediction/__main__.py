@@ -53,9 +53,11 @@ def _compare(
 ) -> None:
     with TemporaryDirectory(prefix="goodspeed-") as folder:
         unfitted = Models(args.output / "tables.json", Path(folder), MachineConfig())
-        fit = calibrate([(setup, runs[setup.name]) for setup in calibrating], unfitted)
+        measured = [(setup, runs[setup.name]) for setup in calibrating]
+        fit = _timed("calibration", partial(calibrate, measured, unfitted))
         models = replace(unfitted, machine=fit.machine)
-        fitted, outcomes = (_outcomes(these, runs, models, args.seeds) for these in (calibrating, setups))
+        every = _timed("simulation", partial(_outcomes, (*calibrating, *setups), runs, models, args.seeds))
+    fitted, outcomes = every[: len(calibrating)], every[len(calibrating) :]
     report = {"machine": this_machine(), "fit": fit, "fitted": fitted, "outcomes": outcomes}
     (args.output / "prediction.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
     _show(fit, fitted, outcomes)

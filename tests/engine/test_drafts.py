@@ -12,9 +12,10 @@ from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.base import Draft, DraftEngine, DraftRequest
 from goodspeed.engine.drafts import DRAFTS, DraftConfig, carry_over, draft_engine, keep_memory
 from goodspeed.engine.memory import DraftMemory
-from goodspeed.engine.shipped import shipped_table
+from goodspeed.engine.shipped import PATTERN, shipped_table
 from goodspeed.engine.table import NgramTable
 from goodspeed.errors import CheckpointError, ConfigError
+from goodspeed.models.catalog import DRAFTS as DRAFT_FILES
 
 VOCAB_SIZE = 259
 LIGHT = ("hybrid", "lookup", "table", "toy", "none")
@@ -136,6 +137,15 @@ def test_shipped_table_is_found_by_its_tokenizer(tmp_path: Path) -> None:
     assert shipped_table("abc", tmp_path) == path
     assert shipped_table("xyz", tmp_path) is None
     assert shipped_table("", tmp_path) is None
+
+
+@pytest.mark.parametrize("path", sorted(DRAFT_FILES.glob(PATTERN)), ids=lambda path: path.name)
+def test_table_that_is_shipped_is_whole(path: Path) -> None:
+    memory = DraftMemory.load(path, 49_152)
+    assert memory.tokenizer
+    assert shipped_table(memory.tokenizer) == path
+    assert memory.table.num_used > 100_000
+    assert len(memory.calibrations["hybrid"]) > 100
 
 
 def test_unknown_tokenizer_begins_from_nothing() -> None:

@@ -39,4 +39,4 @@ def test_after_a_wrong_token_a_drafter_goes_on_as_sure_as_it_was_of_that() -> No
 
 
 def test_a_drafter_stops_before_a_token_that_is_too_unlikely_to_survive() -> None:
-    assert drafted(Written("111", (0.9, 0.5, 0.9)), 3, 0.4).tokens == (RIGHT, RIGHT)
+    assert drafted(Written("111", (0.9, 0.5, 0.8)), 3, 0.4).tokens == (RIGHT, RIGHT)

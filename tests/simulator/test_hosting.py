@@ -41,7 +41,7 @@ def test_few_cores_make_all_slower() -> None:
 
 @pytest.mark.parametrize("cost", ["receive_s", "send_s", "ask_s", "answer_s", "tell_s", "read_s", "timer_s"])
 def test_whatever_a_host_does_takes_time(cost: str) -> None:
-    assert mean_s(run({"cores": 8, cost: 0.003})) > mean_s(run({"cores": 8}))
+    assert mean_s(run({"cores": 8, cost: 0.003}, count=1)) > mean_s(run({"cores": 8}, count=1))
 
 
 def test_a_single_drafter_without_a_link_meets_no_timer() -> None:
@@ -52,6 +52,23 @@ def test_a_single_drafter_without_a_link_meets_no_timer() -> None:
 def test_batches_that_wait_for_somebody_close_later_where_timers_are_late() -> None:
     late, on_time = (run({"cores": 8, "timer_s": timer_s}, link={}) for timer_s in (0.003, 0.0))
     assert late.answers != on_time.answers
+
+
+def test_frames_that_a_busy_verifier_has_yet_to_take_are_in_its_next_batch() -> None:
+    """Each takes 20 ms to read, and a step next to nothing."""
+    tier: dict[str, Any] = {"count": 8, "link": {}, "window": {"policy": "fixed", "max_tokens": 1}}
+    quick, busy = (
+        simulate(
+            scene(
+                drafters(**tier),
+                machine={"cores": 64, "receive_s": receive_s},
+                verifiers=[{"latency": {"linear": {"base_s": 1e-4, "token_s": 0.0}}}],
+            )
+        )
+        for receive_s in (0.0, 0.02)
+    )
+    per_step = [result.verifiers[0].num_tokens / result.verifiers[0].num_steps for result in (quick, busy)]
+    assert per_step[1] > 1.2 * per_step[0]
 
 
 def test_a_shared_machine_gives_the_same_run_again() -> None:

@@ -16,9 +16,11 @@ from goodspeed.errors import ConfigError, DataError
 from goodspeed.models.checkpoint import read_weights
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.config import DistilConfig, StudentConfig
+from goodspeed.tuning.curve import Look
 from goodspeed.tuning.dataset import Dataset, Facts
-from goodspeed.tuning.distil import Distiller, Look, learning_rate
+from goodspeed.tuning.distil import Distiller
 from goodspeed.tuning.example import Example, Origin
+from goodspeed.tuning.schedule import learning_rate
 
 Checkpoints = Callable[..., Path]
 TOP = 4
@@ -111,9 +113,11 @@ def test_student_learns_and_its_checkpoint_drafts_what_it_learned(config: Distil
     assert engine.draft([DraftRequest(1, 4)])[0].tokens == tuple(known.answer[:4].tolist())
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_killed_run_comes_to_the_same_end_to_the_bit(config: DistilConfig, tmp_path: Path, dtype: str) -> None:
-    config = replace(config, dtype=dtype, accumulate=2)
+@pytest.mark.parametrize(("dtype", "on_policy"), [("fp32", 0.0), ("bf16", 0.0), ("fp32", 0.6)])
+def test_killed_run_comes_to_the_same_end_to_the_bit(
+    config: DistilConfig, tmp_path: Path, dtype: str, on_policy: float
+) -> None:
+    config = replace(config, dtype=dtype, accumulate=2, on_policy=on_policy, on_policy_every=3, on_policy_answers=6)
     whole = replace(config, out=str(tmp_path / "whole"))
     expected = looks_of(whole)
     for step in (3, 7):  # the first before there is any state
@@ -134,6 +138,16 @@ def test_run_of_other_settings_may_not_go_on_there(config: DistilConfig) -> None
         Distiller(replace(config, learning_rate=0.1))
     looks = looks_of(config)
     assert [look.step for look in looks] == [8, 12]
+
+
+def test_student_learns_from_its_own_answers_as_the_target_judges_them(config: DistilConfig) -> None:
+    looks_of(replace(config, on_policy=0.5, on_policy_every=6, on_policy_answers=5, on_policy_tokens=7))
+    folders = sorted((Path(config.out) / "on_policy").iterdir())
+    assert [folder.name for folder in folders] == ["0", "6"]
+    first, second = ([one.answer.tolist() for one in Dataset.open(folder).examples()] for folder in folders)
+    assert len(first) == len(second) == 5
+    assert first != second
+    assert max(map(len, first)) <= 7
 
 
 def test_it_stops_when_it_gets_no_better(config: DistilConfig) -> None:

@@ -1,6 +1,7 @@
 """`goodspeed tune evaluate` and `tune table` on a data set of the toy target's answers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,18 @@ def test_evaluation_says_everything_of_every_draft(
     assert f"{greedy['agreement']['value']:.3f} ± " in card
     assert (tmp_path / "plot.svg").stat().st_size > 1000
     assert "hybrid" in capsys.readouterr().out
+
+
+def test_goodput_is_measured_on_the_embedded_engine(
+    data: Path, tmp_path: Path, random_checkpoint: Callable[..., Path]
+) -> None:
+    target = ["--engine", "torch", "--target.model", str(random_checkpoint("llama")), "--target.dtype", "fp32"]
+    command = ["tune", "evaluate", "--data", str(data), "--drafts", "lookup", "--num-prompts", "2", *target]
+    assert main([*command, "--json", str(tmp_path / "drafts.json")]) == 0
+    (draft,) = json.loads((tmp_path / "drafts.json").read_text())["drafts"]
+    found = draft["goodput"]
+    assert found["measured"] > 0.0
+    assert found["foretold"] > 0.0
 
 
 def test_evaluation_is_the_same_twice(data: Path, tmp_path: Path) -> None:

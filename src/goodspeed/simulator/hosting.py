@@ -21,6 +21,9 @@ class Seat(Protocol):
     def step(self, step_s: float) -> int | Signal:
         """What the verifier's process waits for while the engine computes."""
 
+    def turn(self) -> Signal | None:
+        """Fires when all that this server's event loop was given before is done; None: it has nothing to do."""
+
     def ask(self, then: Then) -> None:
         """A drafter takes a request."""
 
@@ -56,6 +59,9 @@ class OwnMachines:
 
     def step(self, step_s: float) -> int | Signal:
         return duration_ns(step_s)
+
+    def turn(self) -> Signal | None:
+        return None
 
     def ask(self, then: Then) -> None:
         then()
@@ -105,6 +111,13 @@ class _SharedSeat:
         done = Signal(self._kernel)
         self._machine.run(self._config.step_factor * step_s, self._config.engine_threads, done.fire)
         return done
+
+    def turn(self) -> Signal | None:
+        if not self._loop.is_busy:
+            return None
+        taken = Signal(self._kernel)
+        self._loop.do(0.0, taken.fire)
+        return taken
 
     def ask(self, then: Then) -> None:
         self._loop.do(self._config.ask_s, then)

@@ -108,23 +108,28 @@ class Loop:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._waiting: deque[tuple[float, Then]] = deque()
-        self._is_busy = False
+        self._is_working = False
+
+    @property
+    def is_busy(self) -> bool:
+        """There is something that it has not done."""
+        return self._is_working or bool(self._waiting)
 
     def do(self, work_s: float, then: Then) -> None:
         """After all that it was given before; work of no time behind nothing is done at once."""
-        if not self._is_busy and not self._waiting and work_s <= 0.0:
+        if not self.is_busy and work_s <= 0.0:
             then()
             return
         self._waiting.append((work_s, then))
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._waiting and not self._is_busy:
+        if self._waiting and not self._is_working:
             work_s, then = self._waiting.popleft()
-            self._is_busy = True
+            self._is_working = True
             self._machine.run(work_s, 1, lambda: self._on_done(then))
 
     def _on_done(self, then: Then) -> None:
-        self._is_busy = False
+        self._is_working = False
         then()
         self._go_on()

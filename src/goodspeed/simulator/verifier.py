@@ -87,6 +87,7 @@ class SimulatedVerifier:
         if batch.work:
             outcomes = engine.step(batch.work)
             yield self.place.seat.step(engine.step_s)
+            yield from self._take_turn()
         self._deliver(self._core.on_verified(batch, outcomes, started, self._kernel.now_s))
 
     def _wait(self) -> Process:
@@ -94,13 +95,20 @@ class SimulatedVerifier:
         wake_at = self._core.wake_at()
         if wake_at is None:
             yield self._woken
+            yield from self._take_turn()
             return
         now_ns, due_ns = self._kernel.now_ns, time_ns(wake_at)
         alarm = self._kernel.at(due_ns + self.place.seat.late_ns if due_ns > now_ns else now_ns, self._woken.fire)
         yield self._woken
         alarm.cancel()
+        yield from self._take_turn()
         if self._kernel.now_s >= wake_at:
             self._deliver(self._core.on_time(self._kernel.now_s))
+
+    def _take_turn(self) -> Process:
+        """What its event loop was given before comes first: so frames that have arrived are in the next batch."""
+        if turn := self.place.seat.turn():
+            yield turn
 
     def _deliver(self, replies: Sequence[Reply]) -> None:
         """Messages for one link share a frame."""

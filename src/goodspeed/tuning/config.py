@@ -67,6 +67,10 @@ class DistilConfig:
     student: StudentConfig = table(StudentConfig)
     loss: str = option("forward_kl", "forward_kl, reverse_kl, total_variation or likeliest")
     likeliest_share: float = option(0.0, "how much of the loss is the cross-entropy of the target's likeliest token")
+    on_policy: float = option(0.0, "share of updates on answers that the student wrote and the target scored")
+    on_policy_every: int = option(200, "updates between such answers")
+    on_policy_answers: int = option(64, "how many each time")
+    on_policy_tokens: int = option(64, "longest of them")
     weights: str = option("uniform", "uniform, or stored: what the data set says that each position counts")
     temperature: float = option(1.0, "of the target's distribution: below 1 is sharper")
     top_k: int = option(32, "likeliest tokens of the target that are taught")
@@ -96,6 +100,8 @@ class DistilConfig:
             raise ConfigError("top_k, steps, length, max_prompt, rows, accumulate, *_every must be 1 or more")
         if min(self.warmup, self.decay, self.patience, self.seed, self.threads) < 0:
             raise ConfigError("warmup, decay, patience, seed and threads must be 0 or more")
+        if not 0 <= self.on_policy < 1 or min(self.on_policy_every, self.on_policy_answers, self.on_policy_tokens) < 1:
+            raise ConfigError("on_policy must be 0 or more and less than 1, on_policy_* 1 or more")
         if self.max_prompt >= self.length:
             raise ConfigError(f"max_prompt is {self.max_prompt}, expected less than length {self.length}")
         if self.weights not in ("uniform", "stored"):

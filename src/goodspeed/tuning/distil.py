@@ -4,15 +4,12 @@ The order of answers is a function of the seed, and a state is written now and t
 the very end that it would have had (on one machine, with as many threads).
 """
 
-import csv
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -24,15 +21,17 @@ from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.acceptance import Hits, accepted_per_round, agreement
 from goodspeed.tuning.config import DistilConfig
+from goodspeed.tuning.curve import Curve, Look
 from goodspeed.tuning.dataset import Dataset
+from goodspeed.tuning.example import Example
 from goodspeed.tuning.export import export
 from goodspeed.tuning.losses import LOSSES, likeliest, top_logprobs
+from goodspeed.tuning.on_policy import OnPolicy
 from goodspeed.tuning.rows import Cutter, Document, Rows, batch, pack
+from goodspeed.tuning.schedule import Pass, chunks, learning_rate, shuffled_rows, updates
 from goodspeed.tuning.start import start_of
 from goodspeed.tuning.state import BEST, Standing, Tensors, load_state, read_tensors, save_state, write_tensors
 from goodspeed.tuning.student import Student
-
-T = TypeVar("T")
 
 WINDOW = 4
 LARGEST_GRADIENT = 1.0
@@ -40,24 +39,6 @@ CURVE = "curve.csv"
 KEPT = "kept"
 CONFIG = "distil.json"
 MAY_CHANGE = ("steps", "decay", "threads", "patience", "validate_every", "checkpoint_every", "data", "validation")
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One line of the curve."""
-
-    step: int
-    num_tokens: int
-    elapsed_s: float
-    """Of this process."""
-    learning_rate: float
-    loss: float
-    """Mean since the last look."""
-    agreement: float
-    accepted_per_round: float
-    """Greedy, window 4, on the validation set; see acceptance.accepted_per_round."""
-    expected_acceptance: float
-    """One minus the total variation at temperature 1, mean over positions."""
 
 
 Report = Callable[[Look], None]
@@ -70,6 +51,7 @@ class Distiller:
         """Raises DataError, CheckpointError, ConfigError; a run that is there must have the same config."""
         self.config = config
         self.folder = Path(config.out)
+        self._curve = Curve(self.folder / CURVE)
         self._objective = LOSSES[config.loss]
         self.target = locate(config.target)
         self._check_config()
@@ -84,8 +66,10 @@ class Distiller:
         dtype = choose_dtype(config.dtype, self._device)
         self.student = Student(start, trained, dtype).place(self._device)
         self._cutter = Cutter(config.length, config.max_prompt, start.config.vocab_size, start.kept)
-        self._documents = self._cut(data, None)
-        self._validation = self._cut(self._dataset(config.validation), config.validation_answers)
+        self._documents = self._teaching(data.examples())
+        watched = self._dataset(config.validation).examples()
+        self._validation = self._teaching(islice(watched, config.validation_answers))
+        self._on_policy = OnPolicy(config, self.target, data, dtype) if config.on_policy else None
         self._optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
         self.standing = Standing()
         if before:
@@ -95,9 +79,9 @@ class Distiller:
         """Learn until the steps are done or it no longer gets better. Raises DataError if the disk is full."""
         config, standing, began = self.config, self.standing, time.monotonic()
         losses: list[float] = []
-        batches = self._batches()
+        given = islice(updates(self._documents, config), standing.step, None)
         while standing.step < config.steps and not self._is_stale():
-            losses.append(self._update(next(batches)))
+            losses.append(self._update(self._mixed(next(given))))
             on_step(standing.step)
             if standing.step % config.validate_every == 0 or standing.step == config.steps:
                 look = self._look(float(np.mean(losses)), time.monotonic() - began)
@@ -145,7 +129,7 @@ class Distiller:
     def _look(self, loss: float, elapsed_s: float) -> Look:
         hits: list[Hits] = []
         overlaps: list[torch.Tensor] = []
-        for packed in _chunks(pack(self._validation, self.config.length), self.config.rows):
+        for packed in chunks(pack(self._validation, self.config.length), self.config.rows):
             rows = batch(packed, self.config.length).to(self._device)
             logits = (self.student(rows) @ self.student.head().T).float()
             is_hit = (logits.argmax(-1) == rows.answer_places).cpu().numpy()
@@ -172,38 +156,34 @@ class Distiller:
         if is_best:
             standing.best = look.accepted_per_round
             write_tensors(self.folder / BEST, self._parameters())
-        path = self.folder / CURVE
-        is_new = not path.exists()
-        try:
-            with path.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                if is_new:
-                    writer.writerow(asdict(look))
-                writer.writerow(f"{value:.6g}" for value in asdict(look).values())
-        except OSError as error:
-            raise DataError(f"cannot write {path}: {error}; what was finished before is kept") from error
+        self._curve.add(look)
 
     def _is_stale(self) -> bool:
         return 0 < self.config.patience <= self.standing.num_worse
 
-    def _batches(self) -> Iterator[list[list[list[Document]]]]:
-        """What each update sees, from the present step on."""
-        config = self.config
-        return islice(_steps(self._documents, config), self.standing.step, None)
+    def _mixed(self, given: list[Pass]) -> list[Pass]:
+        """These passes, or by chance (of the seed and the step) passes over what the student wrote."""
+        config, step = self.config, self.standing.step
+        if self._on_policy is None or np.random.default_rng((config.seed, step, 1)).random() >= config.on_policy:
+            return given
+        documents = self._teaching(self._on_policy.examples(self.student, step))
+        rows = shuffled_rows(documents, config, step)
+        return next(chunks(chunks(rows, config.rows), config.accumulate))
 
-    def _cut(self, data: Dataset, num_answers: int | None) -> list[Document]:
+    def _teaching(self, examples: Iterable[Example]) -> list[Document]:
         config = self.config
-        documents = []
-        for example in islice(data.examples(), num_answers):
-            weights = example.weights if config.weights == "stored" else None
-            documents.append(self._cutter.document(example, weights, config.top_k, config.temperature))
-        if not documents:
-            raise DataError(f"{data.folder} has no answers")
-        return documents
+        return [
+            self._cutter.document(
+                one, one.weights if config.weights == "stored" else None, config.top_k, config.temperature
+            )
+            for one in examples
+        ]
 
     def _dataset(self, folder: str) -> Dataset:
         data = Dataset.open(Path(folder))
         data.check_tokenizer(Tokenizer.load(self.target).fingerprint, self.config.target)
+        if not data.num_answers:
+            raise DataError(f"{data.folder} has no answers")
         return data
 
     def _groups(self) -> list[dict[str, object]]:
@@ -242,49 +222,22 @@ class Distiller:
                 kind: tensors[f"{kind}:{name}"].to("cpu" if kind == "step" else self._device)
                 for kind in ("step", "exp_avg", "exp_avg_sq")
             }
-        self._drop_later_looks()
-
-    def _drop_later_looks(self) -> None:
-        """Those after the state: they are made again."""
-        path = self.folder / CURVE
-        if path.exists():
-            head, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            path.write_text(head + "".join(line for line in lines if int(line.split(",")[0]) <= self.standing.step))
+        self._curve.drop_after(standing.step)
 
     def _check_config(self) -> None:
         path = self.folder / CONFIG
-        own = msgspec.json.decode(msgspec.json.encode(self.config))
-        if path.exists():
-            before = msgspec.json.decode(path.read_bytes())
-            changed = [name for name in own if name not in MAY_CHANGE and before.get(name) != own[name]]
-            if changed:
-                name = changed[0]
-                raise DataError(f"{self.folder} is a run with {name} {before.get(name)!r}, this one has {own[name]!r}")
         try:
+            if path.exists():
+                self._check_changes(msgspec.json.decode(path.read_bytes(), type=DistilConfig))
             self.folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(msgspec.json.format(msgspec.json.encode(self.config)))
-        except OSError as error:
-            raise DataError(f"cannot write {path}: {error}") from error
+        except (OSError, msgspec.DecodeError) as error:
+            raise DataError(f"cannot read or write {path}: {error}") from error
 
-
-def learning_rate(config: DistilConfig, step: int) -> float:
-    """Of update `step`, from 0: a linear rise, a plateau, and half a cosine down to zero over the last updates."""
-    decay = min(config.decay or config.steps, config.steps)
-    rise = min(1.0, (step + 1) / max(1, config.warmup))
-    progress = max(0.0, (step - (config.steps - decay)) / decay)
-    return config.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
-
-
-def _steps(documents: Sequence[Document], config: DistilConfig) -> Iterator[list[list[list[Document]]]]:
-    """Epoch after epoch, each in its own order: the passes of every update."""
-    epoch = 0
-    while True:
-        order = np.random.default_rng((config.seed, epoch)).permutation(len(documents))
-        packed = pack((documents[i] for i in order), config.length)
-        yield from _chunks(_chunks(packed, config.rows), config.accumulate)
-        epoch += 1
-
-
-def _chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while chunk := list(islice(items, size)):
-        yield chunk
+    def _check_changes(self, before: DistilConfig) -> None:
+        now = self.config
+        for name in (one.name for one in fields(now) if one.name not in MAY_CHANGE):
+            if getattr(before, name) != getattr(now, name):
+                raise DataError(
+                    f"{self.folder} is a run with {name} {getattr(before, name)!r}, this one has {getattr(now, name)!r}"
+                )

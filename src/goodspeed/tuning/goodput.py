@@ -13,9 +13,10 @@ from goodspeed.bench.profile import Grid, TargetBench, profile_draft
 from goodspeed.decoding.reference import Request
 from goodspeed.engine.base import DraftEngine, TargetEngine
 from goodspeed.engine.silent import SilentDraft
+from goodspeed.errors import ConfigError
 from goodspeed.tuning.answer import Answer
 
-CONTEXT = 256  # tokens, at which costs are measured
+CONTEXT = 256  # tokens, at which costs are measured; half of the target's, if that is less
 REPEATS = 7
 FIRST_KEY = 2**20  # of streams, beyond those of the measured steps
 
@@ -69,24 +70,31 @@ class GoodputBench:
     """One target under one load. It measures the target alone when it is made, then one draft after the other."""
 
     def __init__(self, target: TargetEngine, load: Load) -> None:
-        """The target has no stream yet, and no other user meanwhile."""
+        """The target has no stream yet, and no other user meanwhile. Raises ConfigError if it has no room for these."""
         self._target = target
         self._load = load
         self._text = [token for one in load.answers for token in (*one.prompt, *one.tokens)]
         self._keys = itertools.count(FIRST_KEY)
+        self._context = min(CONTEXT, target.info.max_context // 2)
         bench = TargetBench(target, self._text, REPEATS)
         self._step_s, self._alone_s, self._single_s = (
-            bench.verify(Grid((streams,), (tokens,), (CONTEXT,)), _nothing)[0].median_s
+            self._took_s(bench, streams, tokens)
             for streams, tokens in ((load.streams, load.window + 1), (load.streams, 1), (1, 1))
         )
         self._alone = self._measured(SilentDraft(), 0)
+
+    def _took_s(self, bench: TargetBench, streams: int, tokens: int) -> float:
+        cells = bench.verify(Grid((streams,), (tokens,), (self._context,)), _nothing)
+        if not cells:
+            raise ConfigError(f"the target has no room for {streams} streams of {self._context} tokens of context")
+        return cells[0].median_s
 
     def goodput(self, make_draft: Callable[[], DraftEngine], accepted_per_round: float) -> Goodput:
         """Of a draft engine that has so many tokens accepted a round.
 
         It is made anew for each measurement: what it learns in one must not help it in the next.
         """
-        load, grids = self._load, [Grid((n,), (self._load.window,), (CONTEXT,)) for n in (self._load.streams, 1)]
+        load, grids = self._load, [Grid((n,), (self._load.window,), (self._context,)) for n in (self._load.streams, 1)]
         drafting_s, draft_s = (
             profile_draft(make_draft(), self._text, grid, REPEATS, _nothing)[0].median_s for grid in grids
         )
