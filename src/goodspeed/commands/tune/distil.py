@@ -13,7 +13,7 @@ from goodspeed.engine.torch_room import import_torch_room
 from goodspeed.tuning.config import DistilConfig
 
 if TYPE_CHECKING:
-    from goodspeed.tuning.distil import Look
+    from goodspeed.tuning.curve import Look
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
