@@ -1,49 +1,53 @@
 """Which draft tokens are right at every place of answers that a target wrote: an acceptance log of full knowledge.
 
-The answers are those of runs/draft_quality.py (a JSON line each: prompt, answer, temperature, seed). A "warm" engine
-has learned from the first half of them before. Ten seconds for 200 answers, if no net drafts.
+DATA is a folder of `goodspeed tune collect`. The draft engine begins as a drafter's does, with the shipped table unless
+told otherwise, and learns from answer to answer. Ten seconds for 200 answers, if no net drafts.
 
-    .venv/bin/python -m runs.acceptance_record answers.jsonl acceptance.jsonl --engine hybrid --warm
+    .venv/bin/python -m runs.acceptance_record DATA acceptance.jsonl --engine hybrid --table none
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-
-from runs.draft_quality import read_answers, warmed
 
 from goodspeed.acceptancelog import write_answers
 from goodspeed.bench.teacher_forced import Written, judged_by_force
+from goodspeed.config import add_flags, from_args
+from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.tuning.dataset import Dataset
 
 
 def main() -> None:
     args = _parser().parse_args()
-    answers = read_answers(args.answers, args.temperature)
-    config = DraftConfig(engine=args.engine, model=args.draft_model, acceptance_rate=args.acceptance_rate)
-    engine = draft_engine(config, args.vocab_size)
-    if args.warm:
-        half = len(answers) // 2
-        engine, answers = warmed(engine, answers[:half], args.streams), answers[half:]
-    texts = [Written(answer.prompt, answer.tokens, answer.sampling) for answer in answers]
+    config = from_args(DraftConfig, args)
+    data = Dataset.open(args.data)
+    texts = list(_texts(data, args))
+    engine = draft_engine(config, data.facts.vocab_size, data.facts.tokenizer_fingerprint)
     with args.log.open("w", encoding="utf-8") as file:
-        for number, judged in enumerate(judged_by_force(engine, texts, args.engine, args.streams), start=1):
+        for number, judged in enumerate(judged_by_force(engine, texts, config.engine, args.streams), start=1):
             write_answers([judged], file)
             print(f"\ranswer {number} of {len(texts)}", end="", file=sys.stderr)
     print(file=sys.stderr)
 
 
+def _texts(data: Dataset, args: argparse.Namespace) -> Iterator[Written]:
+    for example in data.examples():
+        origin = example.origin
+        if origin.temperature == args.temperature and (not args.categories or origin.category in args.categories):
+            sampling = Sampling(temperature=origin.temperature, seed=origin.seed)
+            yield Written(tuple(example.prompt.tolist()), tuple(example.answer.tolist()), sampling)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("answers", type=Path, help="JSONL file of answers")
+    parser.add_argument("data", type=Path, help="folder of collected answers")
     parser.add_argument("log", type=Path, help="acceptance log to write")
-    parser.add_argument("--engine", default="hybrid", help="draft engine")
-    parser.add_argument("--draft-model", default="", help="torch: the draft model; hybrid: a third source")
-    parser.add_argument("--acceptance-rate", type=float, default=0.8, help="toy: its rate")
-    parser.add_argument("--vocab-size", type=int, default=49_152)
+    parser.add_argument("--categories", nargs="*", default=[], help="answers to prompts of these only; default: all")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--streams", type=int, default=4, help="answers at a time")
-    parser.add_argument("--warm", action="store_true", help="learn from the first half, judge the second")
+    add_flags(parser, DraftConfig)
     return parser
 
 
