@@ -72,7 +72,8 @@ class Rounds:
 
     def run(self) -> list[float]:
         """Seconds of each part of one round."""
-        frames = [(conn, encode_message(self._proposal(stream))) for (conn, _), stream in self.streams.items()]
+        ready = [(conn, stream) for (conn, _), stream in self.streams.items() if stream.is_ready]
+        frames = [(conn, encode_message(self._proposal(stream))) for conn, stream in ready]
         marks = [time.thread_time()]
         proposals = [(conn, message) for conn, frame in frames for message in decode_drafter_frame(frame)]
         marks.append(time.thread_time())
@@ -148,7 +149,8 @@ async def draft(address: str, number: int, num_streams: int) -> None:
         for message in await connection.receive():
             if isinstance(message, Verdict):
                 streams[message.stream].on_verdict(message)
-                proposals.append(streams[message.stream].propose(Draft((), ()), drafting_s=0.001))
+                if streams[message.stream].is_ready:
+                    proposals.append(streams[message.stream].propose(Draft((), ()), drafting_s=0.001))
             elif not isinstance(message, Opened):
                 continue
         if proposals:

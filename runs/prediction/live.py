@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 from runs.prediction.served import Repetition, Served, of_answer
-from runs.prediction.setups import Place, Setup
+from runs.prediction.setups import SCHEDULER, Place, Setup
 from runs.prediction.watch import Watch
 
 from goodspeed.acceptancelog import JudgedAnswer, read_answers
 from goodspeed.bench.answer import Answer
+from goodspeed.bench.arms import core_flags
 from goodspeed.bench.cluster import Cluster, start_clusters
 from goodspeed.bench.comparison import Arm, Plan, Run, compare
 from goodspeed.bench.endpoint import Settings
@@ -142,7 +143,7 @@ def _spec(setup: Setup, plan: LivePlan, folder: Path) -> ClusterSpec:
         )
         for place in setup.places()
     ]
-    return ClusterSpec(setup.name, pair.verifier, tuple(drafters))
+    return ClusterSpec(setup.name, (*pair.verifier, *core_flags(SCHEDULER)), tuple(drafters))
 
 
 def _acceptance_log(folder: Path, place: Place) -> Path:

@@ -9,6 +9,8 @@ from goodspeed.bench.prompts import DOMAINS
 
 SEED = 0
 ALL_DOMAINS = "all"
+SCHEDULER = "gradient"
+"""Under which streams draft wherever they are, so that every link is seen; by time the far ones would go on alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from runs.prediction.live import WARM_UP, LiveRun, repetition_of
 from runs.prediction.served import Served, of_record
-from runs.prediction.setups import Place, Setup
+from runs.prediction.setups import SCHEDULER, Place, Setup
 from runs.prediction.watch import Watch
 
 from goodspeed.acceptancelog import JudgedAnswer, write_answers
@@ -121,7 +121,7 @@ def _scenario(setup: Setup, live: LiveRun, models: Models, logs: dict[str, _Logs
         "kv_capacity": live.info["kv_capacity"],
         "max_context": live.info["max_context"],
         "latency": _latency(models, "target"),
-        "core": {},
+        "core": {"scheduler": SCHEDULER},
     }
     return scenario_of(
         {

@@ -28,7 +28,7 @@ PATIENCE_S = 60.0
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
     path = tmp_path / "swept.toml"
-    path.write_text(SCENARIO + "[[verifiers]]\n", encoding="utf-8")
+    path.write_text(SCENARIO + '[[verifiers]]\ncore.scheduler = "fixed"\n', encoding="utf-8")
     return path
 
 

@@ -25,13 +25,16 @@ from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
 from goodspeed.verifier.server import VerifierServer
 
+BY_ROUNDS = VerifierConfig(scheduler="fixed")
+"""A toy's steps take no time: by time, every stream would go on alone."""
+
 
 @dataclass
 class LiveVerifier:
     """A verification server with a toy engine, and its in-process transport."""
 
     engine: ToyTarget = field(default_factory=lambda: ToyTarget(toy_info()))
-    config: VerifierConfig = field(default_factory=VerifierConfig)
+    config: VerifierConfig = field(default_factory=lambda: BY_ROUNDS)
     fingerprint: str = "toy"  # of the drafter's tokenizer
 
     @contextlib.asynccontextmanager

@@ -22,6 +22,7 @@ from goodspeed.eventlog import ManyEvents
 from goodspeed.protocol.messages import Mode
 from goodspeed.simulator.acceptance.recorded import recorded_tapes
 from goodspeed.simulator.acceptance.rounds import accepted_by_round
+from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
 from goodspeed.windows.policies import WindowConfig
 
 RATE = 0.7  # of the virtual drafter's toy draft
@@ -45,7 +46,7 @@ class Run:
     def __init__(self, path: Path, window: WindowConfig) -> None:
         self.events, self.sink, self.path = Lines(), AcceptanceEvents("ann", path), path
         self.world = World()
-        verifiers = [VirtualVerifier(self.world), VirtualVerifier(self.world)]
+        verifiers = [VirtualVerifier(self.world, VerifierConfig(scheduler="fixed")) for _ in range(2)]
         config = CoreConfig(num_verifiers=2, window=window)
         core = RecordedCore(config, 3, ManyEvents([self.events, self.sink]), self.world.now)
         self.drafter = VirtualDrafter(self.world, verifiers, config, core)

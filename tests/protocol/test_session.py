@@ -10,11 +10,11 @@ from tests.protocol.judged import judge
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import Draft, Outcome, SparseProbs
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome
+from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome
 from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, check_hello, check_open, digest
 
-WELCOME = Welcome(1, "verifier", "toy", "f00d", 100, 64, 4, 6, (0,))
-HELLO = Hello(1, "drafter", "cafe")
+WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "f00d", 100, 64, 4, 6, (0,))
+HELLO = Hello(PROTOCOL_VERSION, "drafter", "cafe")
 PROMPT = (5, 6, 7)
 OPEN = Open(3, 0, PROMPT, 3, 16, Sampling(), (0,))
 
@@ -108,8 +108,8 @@ def test_a_repeated_proposal_gets_the_same_verdict() -> None:
 
 
 def test_the_last_verdict_can_be_repeated_too() -> None:
-    drafter, verifier = started(replace(OPEN, max_tokens=2))
-    propose = drafter.propose(draft(), 0.0)
+    drafter, verifier = started(replace(OPEN, max_tokens=3))
+    propose = drafter.propose(good_draft(drafter, 1), 0.0)
     verdict = judged(verifier, propose)
     assert verdict.finish is FinishReason.LENGTH
     assert verifier.on_propose(propose) == Repeat(verdict)
@@ -126,10 +126,30 @@ def test_proposals_out_of_order_are_refused() -> None:
 
 
 def test_a_proposal_after_the_end_is_refused() -> None:
-    drafter, verifier = started(replace(OPEN, max_tokens=2))
-    propose = drafter.propose(draft(), 0.0)
+    drafter, verifier = started(replace(OPEN, max_tokens=3))
+    propose = drafter.propose(good_draft(drafter, 1), 0.0)
     judged(verifier, propose)
     assert refused(verifier, replace(propose, round=2)) is ErrorCode.WRONG_ROUND
+
+
+def test_after_a_grant_of_nothing_the_verifier_goes_on_until_it_grants_again() -> None:
+    drafter, verifier = started(grant=0)
+    assert verifier.goes_alone
+    assert not drafter.is_ready
+    for number, grant in ((1, 0), (2, 3)):
+        verdict = judge(verifier, verified(verifier.committed, ()), grant)
+        assert (verdict.round, verdict.num_accepted, verdict.grant) == (number, 0, grant)
+        assert len(drafter.on_verdict(verdict)) == 1
+    assert not verifier.goes_alone
+    verdict = judged(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
+    assert (verdict.round, verdict.num_accepted) == (3, 3)
+    assert len(drafter.on_verdict(verdict)) == 4
+    assert drafter.committed == verifier.committed
+
+
+def test_a_proposal_while_the_verifier_goes_on_alone_is_refused() -> None:
+    _, verifier = started(grant=0)
+    assert refused(verifier, Propose(3, 0, 1, 4, digest(verifier.committed), ())) is ErrorCode.WRONG_ROUND
 
 
 def test_a_proposal_in_fused_mode_is_refused() -> None:
@@ -322,7 +342,7 @@ def test_the_awaited_proposal_can_be_sent_again() -> None:
 @pytest.mark.parametrize(
     ("hello", "code"),
     [
-        (replace(HELLO, version=2), ErrorCode.VERSION),
+        (replace(HELLO, version=1), ErrorCode.VERSION),
         (replace(HELLO, drafter=""), ErrorCode.BAD_REQUEST),
         (replace(HELLO, drafter="x" * 129), ErrorCode.BAD_REQUEST),
         (replace(HELLO, drafter="two\nlines"), ErrorCode.BAD_REQUEST),

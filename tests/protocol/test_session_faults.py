@@ -11,10 +11,10 @@ from tests.protocol.judged import judge
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import Draft, Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import FinishReason, Open, Propose, Verdict, Welcome
+from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Open, Propose, Verdict, Welcome
 from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, check_open, digest
 
-WELCOME = Welcome(1, "verifier", "toy", "f00d", 50, 200, 4, 6, ())
+WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "f00d", 50, 200, 4, 6, ())
 PROMPT = (5, 6, 7)
 MAX_TOKENS = 24
 

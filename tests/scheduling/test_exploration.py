@@ -1,18 +1,21 @@
-"""Nobody sits at grant 0 forever."""
+"""Nobody sits at grant 0 forever, and nobody pays much for being asked."""
+
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from goodspeed.scheduling.base import Budget, ClientView
-from goodspeed.scheduling.exploration import EXPLORE_AFTER, exploration_grants
+from goodspeed.scheduling.exploration import EXPLORE_AFTER, explored, patience
 from goodspeed.scheduling.gradient import GradientScheduler
 
 
 def test_the_longest_starved_come_first_when_the_budget_is_short() -> None:
-    assert exploration_grants([EXPLORE_AFTER, 0, EXPLORE_AFTER + 5, EXPLORE_AFTER + 1], budget=2) == [0, 0, 1, 1]
+    assert explored([1.0, 0.0, 1.5, 1.1], budget=2) == [False, False, True, True]
 
 
 def test_recently_granted_clients_are_left_to_the_scheduler() -> None:
-    assert exploration_grants([0, EXPLORE_AFTER - 1], budget=10) == [0, 0]
+    assert explored([0.0, 0.9], budget=10) == [False, False]
 
 
 def test_every_client_is_granted_something_again_and_again() -> None:
@@ -20,10 +23,22 @@ def test_every_client_is_granted_something_again_and_again() -> None:
     starved_rounds = [0] * 4
     num_granted = [0] * 4
     for _ in range(100):
-        reserved = exploration_grants(starved_rounds, budget=1)
-        shared = GradientScheduler().grants(clients, Budget(1 - sum(reserved)), np.random.default_rng(0))
-        grants = [a + b for a, b in zip(reserved, shared, strict=True)]
+        due = explored([rounds / EXPLORE_AFTER for rounds in starved_rounds], budget=1)
+        views = [replace(client, min_grant=int(is_due)) for client, is_due in zip(clients, due, strict=True)]
+        grants = GradientScheduler().grants(views, Budget(1), np.random.default_rng(0))
         assert sum(grants) <= 1
         starved_rounds = [0 if grant else rounds + 1 for grant, rounds in zip(grants, starved_rounds, strict=True)]
         num_granted = [count + (grant > 0) for count, grant in zip(num_granted, grants, strict=True)]
     assert min(num_granted[1:]) >= 100 // (EXPLORE_AFTER + 4)
+
+
+@pytest.mark.parametrize("round_s", [0.02, 0.1, 0.5])
+def test_exploring_takes_a_twentieth_of_the_time_at_most(round_s: float) -> None:
+    alone_s = 0.02
+    rounds = patience(round_s, alone_s)
+    assert (round_s - alone_s) <= 0.0501 * rounds * alone_s
+    assert rounds == pytest.approx(max(EXPLORE_AFTER, 20 * (round_s / alone_s - 1)))
+
+
+def test_while_no_time_is_known_exploring_is_frequent() -> None:
+    assert patience(0.0, 0.0) == patience(0.0, 0.02) == EXPLORE_AFTER

@@ -5,6 +5,8 @@ from typing import Any
 
 from goodspeed.simulator.scenario import Scenario, scenario_of
 
+EQUAL_SPLIT = {"scheduler": "fixed"}
+
 
 def drafters(name: str = "drafter", **values: Any) -> dict[str, Any]:
     """A tier at 20 ms whose users think for half a second."""
@@ -19,8 +21,9 @@ def drafters(name: str = "drafter", **values: Any) -> dict[str, Any]:
 
 
 def scene(*tiers: Mapping[str, Any], **values: Any) -> Scenario:
-    """Ten seconds with one verifier, unless told otherwise."""
-    return scenario_of({"duration_s": 10.0, "drafters": list(tiers) or [drafters()], **values})
+    """Ten seconds with one verifier, unless told otherwise; an equal split, under which nobody goes on alone."""
+    defaults = {"duration_s": 10.0, "drafters": list(tiers) or [drafters()], "verifiers": [{"core": EQUAL_SPLIT}]}
+    return scenario_of({**defaults, **values})
 
 
 def alone(mode: str, rate: float, window: int, draft_s: float, num_tokens: int) -> Scenario:

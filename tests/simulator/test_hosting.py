@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.simulator.scenes import drafters, scene
+from tests.simulator.scenes import EQUAL_SPLIT, drafters, scene
 
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.result import RunResult
@@ -62,7 +62,7 @@ def test_frames_that_a_busy_verifier_has_yet_to_take_are_in_its_next_batch() -> 
             scene(
                 drafters(**tier),
                 machine={"cores": 64, "receive_s": receive_s},
-                verifiers=[{"latency": {"linear": {"base_s": 1e-4, "token_s": 0.0}}}],
+                verifiers=[{"core": EQUAL_SPLIT, "latency": {"linear": {"base_s": 1e-4, "token_s": 0.0}}}],
             )
         )
         for receive_s in (0.0, 0.02)

@@ -42,12 +42,12 @@ def test_more_acceptance_is_less_time() -> None:
     assert times_s[-1] < 0.6 * times_s[0]
 
 
-def per_token_s(mode: str, rtt_ms: float) -> float:
+def per_token_s(mode: str, rtt_ms: float, scheduler: str = "fixed") -> float:
     """One drafter, acceptance 0.8, window 4, a draft step of 1 ms and a target step of 10 ms, so far away."""
     workload = {
         "closed": {"think_s": 0.0},
         "prompt": {"distribution": "fixed", "fixed": {"num_tokens": 4}},
-        "answer": {"distribution": "fixed", "fixed": {"num_tokens": 1500}},
+        "answer": {"distribution": "fixed", "fixed": {"num_tokens": 600}},
     }
     tier = drafters(
         count=1,
@@ -59,7 +59,7 @@ def per_token_s(mode: str, rtt_ms: float) -> float:
     )
     verifier = {
         "latency": {"linear": {"base_s": 0.01, "token_s": 0.0}},
-        "core": {"scheduler": "fixed", "budget": 4},
+        "core": {"scheduler": scheduler, "budget": 4},
     }
     result = simulate(scene(tier, verifiers=[verifier], mode=mode, duration_s=25.0))
     decoding_s = sum(answer.finished_s - answer.first_token_s for answer in result.answers)
@@ -74,6 +74,14 @@ def test_distributed_is_faster_until_a_round_trip_costs_what_speculation_saves()
     assert per_token_s("distributed", 0.85 * crossover_ms) < per_token_s("fused", 0.85 * crossover_ms)
     assert per_token_s("distributed", 1.15 * crossover_ms) > per_token_s("fused", 1.15 * crossover_ms)
     assert per_token_s("fused", 100.0) == pytest.approx(per_token_s("fused", 0.0), rel=0.01)
+
+
+@pytest.mark.parametrize("rtt_ms", [0.0, 10.0, 25.0, 100.0])
+def test_by_default_nobody_is_slower_than_the_target_alone_and_who_is_near_is_faster(rtt_ms: float) -> None:
+    """Beyond the crossover a client goes on alone; looking for a way back takes a twentieth of the time at most."""
+    by_default, alone_s = per_token_s("distributed", rtt_ms, "time_aware"), per_token_s("fused", rtt_ms)
+    equal_split = per_token_s("distributed", rtt_ms)
+    assert by_default < 1.06 * min(alone_s, equal_split)
 
 
 def num_answered(routing: str, rate: float) -> int:

@@ -12,7 +12,7 @@ from goodspeed.engine.toy import ToyDraft
 from goodspeed.eventlog import EventSink
 from goodspeed.protocol.connection import QueueLimits
 from goodspeed.protocol.inprocess import InProcess
-from goodspeed.protocol.messages import Error, Message, Mode, Open, Opened, Refused, Verdict
+from goodspeed.protocol.messages import Error, Message, Open, Opened, Refused, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.protocol.transport import Connect, Connection
 from goodspeed.verifier.core.config import CoreConfig
@@ -109,7 +109,7 @@ class LiveDrafter:
             self._drafts.close(verdict.stream)
             del self._streams[verdict.stream]
             return None
-        if stream.opening.mode is Mode.FUSED:
+        if not stream.is_ready:
             return None
         (draft,) = self._drafts.draft([DraftRequest(verdict.stream, stream.max_draft)])
         return stream.propose(draft, drafting_s=0.0)

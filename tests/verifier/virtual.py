@@ -8,7 +8,7 @@ from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import DraftEngine, DraftRequest, Outcome, TargetEngine, TargetInfo
 from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
 from goodspeed.eventlog import EventSink, NoEvents
-from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Hello, Message, Mode, Open, Opened, Verdict
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Hello, Message, Open, Opened, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.config import CoreConfig
@@ -213,7 +213,7 @@ class VirtualDrafter:
             self._forget(verdict.stream)
             del self._streams[verdict.stream]
             self.on_text(verdict.stream)
-        elif stream.opening.mode is Mode.DISTRIBUTED:
+        elif stream.is_ready:
             conn, epoch = self._conn, stream.opening.epoch
             delay_s = self._gap_s() + self._drafting_s * stream.max_draft
             self._verifier.after(delay_s, lambda: self._propose(conn, verdict.stream, epoch))

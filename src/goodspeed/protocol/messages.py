@@ -13,7 +13,7 @@ from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import SparseProbs
 from goodspeed.errors import ErrorCode
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Mode(IntEnum):

@@ -122,12 +122,12 @@ class VerifierStream:
     def on_outcome(self, outcome: Outcome) -> None:
         """Commit what the engine decided, cut at an end token or at max_tokens; `conclude` then tells the drafter.
 
-        Call it for the outcome that ends the prefill (round 0), for each pending proposal, and for each step in fused
-        mode.
+        Call it for the outcome that ends the prefill (round 0), for each pending proposal, and for each step of a
+        stream that goes on alone.
         """
         assert outcome.next_token is not None
         if self._pending is None and self._verdict is not None:
-            self._round += 1  # fused mode: no proposal announced this round
+            self._round += 1  # it goes on alone: no proposal announced this round
         drafted = self._pending.tokens[: outcome.num_accepted] if self._pending else ()
         tokens, self._finish = self._cut((*drafted, outcome.next_token))
         self._news, self._news_logprobs = tokens, outcome.logprobs[: len(tokens)]
@@ -139,6 +139,11 @@ class VerifierStream:
     @property
     def is_finished(self) -> bool:
         return self._finish is not FinishReason.NONE
+
+    @property
+    def goes_alone(self) -> bool:
+        """The next verdict waits for no proposal: the last one granted nothing (as always in fused mode)."""
+        return self._verdict is not None and self._verdict.grant == 0 and not self.is_finished
 
     def conclude(self, grant: int, queue_s: float, verify_s: float) -> Verdict:
         """The verdict on what on_outcome has committed. `grant` is what the scheduler allows, cut to max_grant."""
@@ -159,7 +164,7 @@ class VerifierStream:
 
     def _check_turn(self, propose: Propose) -> None:
         is_due = self._verdict is not None and self._pending is None and not self.is_finished
-        if not is_due or propose.round != self._round + 1 or self.request.mode is Mode.FUSED:
+        if not is_due or propose.round != self._round + 1 or self.goes_alone:
             raise ProtocolError(
                 ErrorCode.WRONG_ROUND,
                 f"proposal of round {propose.round} when the stream is {self._state()}",
@@ -187,6 +192,8 @@ class VerifierStream:
             return "in fused mode"
         if self._verdict is None:
             return "being prefilled"
+        if self.goes_alone:
+            return f"going on alone after round {self._round}"
         return f"{'verifying' if self._pending else 'past'} round {self._round}"
 
     def _usable(self) -> int:
@@ -222,9 +229,9 @@ class DrafterStream:
 
     @property
     def is_ready(self) -> bool:
-        """May propose: the last verdict has come, the stream goes on, and it is not in fused mode."""
+        """May propose: the last verdict has come with a grant, and the stream goes on."""
         is_due = self._next_round > 0 and self._pending is None and self.finish is FinishReason.NONE
-        return is_due and self.opening.mode is Mode.DISTRIBUTED
+        return is_due and self.grant > 0 and self.opening.mode is Mode.DISTRIBUTED
 
     @property
     def max_draft(self) -> int:
@@ -283,7 +290,7 @@ class DrafterStream:
     def _check_verdict(self, verdict: Verdict, drafted: tuple[int, ...], length: int) -> None:
         """`length` is what the verdict should commit in all. Raises ProtocolError for a contradiction."""
         last_length = self.opening.num_prompt + self.opening.max_tokens
-        is_due = self._next_round == 0 or self._pending is not None or self.opening.mode is Mode.FUSED
+        is_due = self._pending is not None or self.grant == 0  # nothing is granted before round 0, nor in fused mode
         contradictions = (  # the words are put together only where they are needed
             (not is_due or self.finish is not FinishReason.NONE, "unasked", ""),
             (verdict.round != self._next_round, "expected was round ", self._next_round),

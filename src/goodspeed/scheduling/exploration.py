@@ -3,15 +3,21 @@
 from collections.abc import Sequence
 
 EXPLORE_AFTER = 8
+"""Rounds at grant 0, at least."""
+MOST_TIME = 1 / 20
+"""Of a client's time may go into rounds that explore, beyond what it has from them."""
 
 
-def exploration_grants(starved_rounds: Sequence[int], budget: int) -> list[int]:
-    """One token for every client that was granted none for EXPLORE_AFTER rounds, the longest starved first.
+def patience(round_s: float, alone_s: float) -> float:
+    """Rounds at grant 0, of `alone_s` each, after which a client explores; a round with a grant takes it `round_s`."""
+    lost_rounds = round_s / alone_s - 1.0 if alone_s > 0.0 else 0.0
+    return max(EXPLORE_AFTER, lost_rounds / MOST_TIME)
 
-    Together at most `budget`; set them aside before a scheduler shares the rest, and add them to its grants.
+
+def explored(starved: Sequence[float], budget: int) -> list[bool]:
+    """Who is to be granted a token at least: at most `budget` clients, the longest starved first.
+
+    `starved`: rounds at grant 0, in units of the client's patience.
     """
-    grants = [0] * len(starved_rounds)
-    starved = [i for i, rounds in enumerate(starved_rounds) if rounds >= EXPLORE_AFTER]
-    for i in sorted(starved, key=lambda i: -starved_rounds[i])[:budget]:
-        grants[i] = 1
-    return grants
+    due = sorted((i for i, rounds in enumerate(starved) if rounds >= 1.0), key=lambda i: -starved[i])[:budget]
+    return [i in due for i in range(len(starved))]

@@ -21,53 +21,77 @@ LEAST_S = 1e-9
 class TimeAwareScheduler:
     """Maximises sum_i w_i log(tokens per second of i), to first order in what clients do to each other.
 
-    A client's round takes T_i(S) = gap_i + verify_i + (drafting_i + token_s) S, and while clients go round at their own
-    pace a token of i delays its company (the others at the verifier when i's step ends) by token_s once in T_i:
+    With n_i streams, of which each commits a token of the target's own besides, and with the share u_i of grants that
+    is used, a client's round takes T_i(S) = gap_i + verify_i + (drafting_i + token_s) u_i S. While clients go round at
+    their own pace each token of i delays its company (the others at the verifier when i's step ends) by token_s once in
+    T_i:
 
-        f_i(S) = w_i log(mu_i(S) / T_i(S)) - token_s (company_i - w_i) S / T_i(S)
+        f_i(S) = w_i log(mu_i(S) / T_i(S)) - token_s (company_i - w_i) (n_i + u_i S) / T_i(S),   S > 0
+
+    A grant of 0 sends the client on alone: no link and no drafter is waited for, mu_i(0) = n_i and T_i(0) = alone_s. So
+    nobody drafts who would be faster without (design.md, "never slower than the target alone").
 
     The sum is separable; tokens go one by one to whom they are worth most, until none is worth its time or the budget
-    is spent. That is exact where every f_i is concave (the first term alone has one maximum; tests hold the whole
-    against brute force). Utility is that of the expected goodput, not the paper's gradient form with 1 / X_i: per
-    second the noise of X_i costs more than turns of integer grants bring (docs/log.md).
+    is spent; who is better off alone then gives its tokens back. That is exact where every f_i is concave (the first
+    term has one maximum; tests hold the whole against brute force). Utility is that of the expected goodput, not the
+    paper's gradient form with 1 / X_i: per second the noise of X_i costs more than turns of integer grants bring
+    (docs/log.md).
 
-    Under the barrier everybody's round takes T(S) = max_i(gap_i + drafting_i S_i) + step_s + token_s sum_i S_i, and the
-    objective is sum_i w_i log(mu_i(S_i) / T(S)).
+    Under the barrier everybody's round takes T(S) = max(gap_i + drafting_i S_i) over those with a grant, + step_s +
+    token_s sum_i S_i, and the objective is sum_i w_i log(mu_i(S_i) / T(S)).
     """
 
     def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
         del rng
         floors = floors_within(clients, budget.tokens)
-        climbs = [Climb(client, budget.token_s, floor) for client, floor in zip(clients, floors, strict=True)]
-        num_left = budget.tokens - sum(floors)
+        climbs = [Climb(client, budget, floor) for client, floor in zip(clients, floors, strict=True)]
         if budget.is_barrier:
-            _climb_together(climbs, budget, num_left)
+            _climb_together(climbs, budget, budget.tokens - sum(floors))
         else:
-            _climb_apart(climbs, num_left)
+            _climb_or_go_alone(climbs, budget.tokens)
         return [climb.grant for climb in climbs]
 
 
 class Climb:
     """One client's way up, token by token."""
 
-    __slots__ = ("_client", "_cost_s", "_others_s", "_round_s", "_survival", "_tokens", "grant")
+    __slots__ = (
+        "_alone_s",
+        "_client",
+        "_cost_s",
+        "_floor",
+        "_others_s",
+        "_round_s",
+        "_survival",
+        "_tokens",
+        "_used",
+        "grant",
+    )
 
-    def __init__(self, client: ClientView, token_s: float, grant: int) -> None:
-        self.grant = 0
+    def __init__(self, client: ClientView, budget: Budget, floor: int) -> None:
         self._client = client
-        self._cost_s = client.drafting_s + token_s
-        self._others_s = token_s * max(0.0, client.company - client.weight)
-        self._round_s = client.gap_s + client.verify_s
+        self._floor = floor
+        self._alone_s = budget.alone_s
+        self._cost_s = client.used * (client.drafting_s + budget.token_s)
+        self._others_s = budget.token_s * max(0.0, client.company - client.weight)
+        self.start()
+
+    def start(self) -> None:
+        """At the floor."""
+        self.grant = 0
+        self._round_s = self._client.gap_s + self._client.verify_s
+        self._tokens = float(self._client.num_streams)
+        self._used = float(self._client.num_streams)  # tokens in its steps, the target's own with them
         self._survival = 1.0
-        self._tokens = 1.0
         self._survival = self._next_survival()
-        for _ in range(grant):
+        for _ in range(self._floor):
             self.step()
 
     def step(self) -> None:
         """Take the next token."""
         self._tokens += self._survival
         self._round_s += self._cost_s
+        self._used += self._client.used
         self.grant += 1
         self._survival = self._next_survival()
 
@@ -90,12 +114,24 @@ class Climb:
         if before_s <= 0.0:
             return self.worth()
         own = self._client.weight * math.log(after_s / before_s)
-        others = self._others_s * ((self.grant + 1) / after_s - self.grant / before_s)
+        others = self._others_s * ((self._used + self._client.used) / after_s - self._used / before_s)
         return self.worth() - own - others
 
+    def loss(self) -> float:
+        """What the client would gain in f_i by going on alone; 0 while no time is known, and for who has a floor."""
+        if self._floor or self._round_s <= 0.0 or self._alone_s <= 0.0:
+            return 0.0
+        num_streams = self._client.num_streams
+        alone = self._value(num_streams, num_streams, self._alone_s)
+        return alone - self._value(self._tokens, self._used, self._round_s)
+
+    def _value(self, num_committed: float, num_used: float, round_s: float) -> float:
+        """f_i."""
+        return self._client.weight * math.log(num_committed / round_s) - self._others_s * num_used / round_s
+
     def arrival_s(self) -> float:
-        """From a verdict to the proposal."""
-        return self._client.gap_s + self._client.drafting_s * self.grant
+        """From a verdict to the proposal; 0 for who waits for none."""
+        return self._client.gap_s + self._client.drafting_s * self.grant if self.grant else 0.0
 
     def ahead(self, num_tokens: int) -> list[tuple[float, float]]:
         """(worth, arrival_s) of the next tokens, one by one; the climb itself stays where it is."""
@@ -110,6 +146,21 @@ class Climb:
     def _next_survival(self) -> float:
         curve = self._client.survival
         return curve[self.grant] if self.grant < len(curve) else self._survival * self._client.acceptance_rate
+
+
+def _climb_or_go_alone(climbs: Sequence[Climb], num_tokens: int) -> None:
+    """Who would be faster alone even with all tokens goes; then, one by one, who loses most by the share there is."""
+    for climb in climbs:
+        _climb_apart([climb], num_tokens - climb.grant)
+    drafting = [climb for climb in climbs if climb.loss() <= 0.0]
+    while True:
+        for climb in climbs:
+            climb.start()
+        _climb_apart(drafting, num_tokens - sum(climb.grant for climb in drafting))
+        loser = max(drafting, key=Climb.loss, default=None)
+        if loser is None or loser.loss() <= 0.0:
+            return
+        drafting.remove(loser)
 
 
 def _climb_apart(climbs: Sequence[Climb], num_left: int) -> None:

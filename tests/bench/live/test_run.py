@@ -17,7 +17,7 @@ from goodspeed.protocol.link import LinkConfig
 from goodspeed.verifier.core.config import CoreConfig
 
 BUDGET = 8
-CONFIG = CoreConfig(binding="arrival", budget=BUDGET, max_proposal=BUDGET, batching="barrier")
+CONFIG = CoreConfig(scheduler="gradient", binding="arrival", budget=BUDGET, max_proposal=BUDGET, batching="barrier")
 PROMPT_TOKENS, MAX_TOKENS = 5, 12
 
 

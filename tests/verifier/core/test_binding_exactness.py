@@ -53,9 +53,10 @@ class Pair:
         self.judge(engine.step([Prefill(key, len(request.tokens))])[0])
 
     def propose(self, draft: Draft) -> None:
-        propose = self.drafter.propose(draft, 0.0)
-        self.stream.proposal = propose
-        self.stream.end.on_propose(propose)
+        self.stream.proposal = None
+        if self.drafter.is_ready:  # else the verifier goes on alone: one token is wanted
+            self.stream.proposal = self.drafter.propose(draft, 0.0)
+            self.stream.end.on_propose(self.stream.proposal)
 
     def judge(self, outcome: Outcome) -> None:
         self.drafter.on_verdict(judge(self.stream.end, outcome, WINDOW))
@@ -89,12 +90,10 @@ def texts(bids: BidOf) -> Iterator[tuple[int, ...]]:
             pairs = [mine, other]
             work = verifications([pair.stream for pair in pairs], WINDOW, late_lengths, bids)
             for pair, outcome in zip(pairs, engine.step(work), strict=True):
-                proposal = pair.stream.proposal
-                assert proposal is not None
-                pair.stream.client.on_proposal_verified(
-                    len(proposal.tokens), len(proposal.tokens), outcome.num_accepted
-                )
-                pair.stream.client.reliability.on_verdict(proposal.confidences, outcome.num_accepted)
+                if proposal := pair.stream.proposal:
+                    num_tokens = len(proposal.tokens)
+                    pair.stream.client.on_proposal_verified(num_tokens, num_tokens, outcome.num_accepted)
+                    pair.stream.client.reliability.on_verdict(proposal.confidences, outcome.num_accepted)
                 begin = len(pair.drafter.committed)
                 pair.judge(outcome)
                 if pair is other:

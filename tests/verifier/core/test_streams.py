@@ -240,8 +240,8 @@ def test_repeated_proposal_gets_the_same_verdict() -> None:
 def test_repeated_last_proposal_gets_the_finishing_verdict() -> None:
     verifier = VirtualVerifier()
     conn = verifier.welcome("edge")
-    request = opening(1, max_tokens=2)
-    propose = proposal(request, started(verifier, conn, request), tokens=())
+    request = opening(1, max_tokens=3)
+    propose = proposal(request, started(verifier, conn, request), tokens=(alone(request)[4],))
     verifier.tell(conn, propose)
     verifier.step_until_idle()
     verdict = next(message for message in verifier.take(conn) if isinstance(message, Verdict))

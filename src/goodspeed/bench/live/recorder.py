@@ -27,7 +27,7 @@ class _Listened:
 
     rounds: ClientRounds
     belief: Belief = field(default_factory=Belief)
-    num_proposed: int = 0
+    num_proposed: int = 0  # in this round, which may have no proposal
     lengths: dict[int, int] = field(default_factory=dict)  # committed tokens of its streams, prompt included
 
 
@@ -132,6 +132,7 @@ class Recorder:
         rounds.goodput.append(belief.goodput)
         rounds.expected.append(1.0 if is_opening else belief.expected)
         link.lengths[verdict["stream"]] = verdict["committed_length"]
+        link.num_proposed = 0
         link.belief = self._belief(rounds.name, verdict["grant"])
 
     def _belief(self, name: str, grant: int) -> Belief:

@@ -221,7 +221,7 @@ class DrafterCore:
         self._news.append(Committed(stream.key, tokens, verdict.logprobs, verdict.finish, measured, link.index))
         if verdict.finish is not FinishReason.NONE:
             self._remove(stream)
-        elif stream.is_fused:
+        elif not stream.end.is_ready:  # the verifier goes on alone
             self._streams.on_owed(stream, now)
         else:
             self._take_turn(stream, link, now)

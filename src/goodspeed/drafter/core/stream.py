@@ -71,7 +71,7 @@ class StreamTable:
     waiting   to be opened, for want of a link, of room at a verifier, or of time since it was refused
     opening   its first verdict on its link is awaited; in the order of `since`
     ready     it is to be drafted for
-    owed      the verdict on its proposal, or the next one of a fused stream, is awaited; in the order of sending
+    owed      the verdict on its proposal, or the next one of a stream that goes on alone, is awaited; in that order
     """
 
     def __init__(self) -> None:

@@ -148,9 +148,13 @@ class VerifierCore:
         for stream, outcome in judged:
             _learn(stream, outcome)
             stream.end.on_outcome(outcome)
-            if stream.proposal is not None:
-                own_s = self._lasting_step_time.token_s * len(stream.proposal.tokens)
+            if stream.proposal is None:
+                stream.client.pace.on_alone()
+            elif not batch.has_prefills:
+                num_verified = len(stream.proposal.tokens)
+                own_s = self._lasting_step_time.token_s * num_verified
                 stream.client.pace.on_verdict(now - stream.since - own_s, company)
+                stream.client.pace.on_grant_used(stream.grant, num_verified)
         heard = {stream.client for stream, _ in judged}
         active = self._drafting_streams(heard if self._sharing.is_per_batch else None)
         grants = self._sharing.share(active, heard, self._lasting_step_time)
@@ -222,7 +226,7 @@ class VerifierCore:
         if stream.end.is_finished:
             self._streams.remember_finished(stream, self._config.max_streams)
             self._intake.free(stream)
-        elif stream.is_fused and stream.conn is not None:
+        elif stream.end.goes_alone and stream.conn is not None:
             self._streams.on_ready(stream, now)
         else:
             self._streams.on_drafting(stream, now)
@@ -238,7 +242,9 @@ class VerifierCore:
 
 
 def _learn(stream: Stream, outcome: Outcome) -> None:
-    """A verified proposal is evidence of its client; the target's own steps (opening, fused) are not."""
+    """A verified proposal is evidence of its client, and a round alone is one without draft tokens."""
     if stream.proposal is not None:
         stream.client.on_proposal_verified(stream.num_granted, len(stream.proposal.tokens), outcome.num_accepted)
         stream.client.reliability.on_verdict(stream.proposal.confidences, outcome.num_accepted)
+    elif stream.end.goes_alone and not stream.is_fused:
+        stream.client.on_proposal_verified(0, 0, 0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from goodspeed.engine.base import StreamKey
 from goodspeed.scheduling.base import Budget, ClientView
-from goodspeed.scheduling.exploration import exploration_grants
+from goodspeed.scheduling.exploration import explored, patience
 from goodspeed.scheduling.filling import Share, fill
 from goodspeed.scheduling.policies import PER_BATCH, SCHEDULERS
 from goodspeed.verifier.core.client import Client
@@ -39,36 +39,41 @@ class GrantSharing:
         clients = [client for client in active if client in heard or not self.is_per_batch]
         caps = [min(client.share.cap, sum([stream.end.max_grant for stream in active[client]])) for client in clients]
         starved = [
-            client.starved_rounds * (client in heard and cap > 0) for client, cap in zip(clients, caps, strict=True)
+            _starved(client, step_time.mean_s) if client in heard and cap > 0 else 0.0
+            for client, cap in zip(clients, caps, strict=True)
         ]
-        reserved = exploration_grants(starved, self._num_tokens)
         views = [
-            view_client(client, len(active[client]), cap, extra)
-            for client, cap, extra in zip(clients, caps, reserved, strict=True)
+            view_client(client, len(active[client]), cap, least)
+            for client, cap, least in zip(clients, caps, explored(starved, self._num_tokens), strict=True)
         ]
-        num_reserved = sum(reserved)
-        budget = self._budget(sum(len(active[client]) for client in clients) + num_reserved, num_reserved, step_time)
+        budget = self._budget(sum(len(active[client]) for client in clients), step_time)
         shared = self._scheduler.grants(views, budget, self._rng)
         grants: dict[StreamKey, int] = {}
-        for client, extra, grant in zip(clients, reserved, shared, strict=True):
-            client.grant = grant + extra
+        for client, grant in zip(clients, shared, strict=True):
+            client.grant = grant
             if client in heard:
                 client.starved_rounds = 0 if client.grant else client.starved_rounds + 1
             grants.update(_split(client, active[client]))
         return grants
 
-    def _budget(self, num_others: int, num_reserved: int, step_time: StepTime) -> Budget:
+    def _budget(self, num_others: int, step_time: StepTime) -> Budget:
         """`num_others`: tokens that are in the batch whatever the scheduler grants."""
         return Budget(
-            tokens=self._num_tokens - num_reserved,
+            tokens=self._num_tokens,
             step_s=step_time.predict(num_others),
             token_s=step_time.token_s,
+            alone_s=step_time.mean_s,
             is_barrier=self._is_barrier,
         )
 
 
-def view_client(client: Client, num_streams: int, cap: int, reserved: int = 0) -> ClientView:
-    """What the scheduler sees of a client with n streams that can use `cap` tokens; `reserved` are given already.
+def _starved(client: Client, alone_s: float) -> float:
+    """Rounds at grant 0, in units of its patience."""
+    return client.starved_rounds / patience(client.pace.gap_s + client.pace.verify_s, alone_s)
+
+
+def view_client(client: Client, num_streams: int, cap: int, least: int = 0) -> ClientView:
+    """What the scheduler sees of a client with n streams that can use `cap` tokens, and is to have `least` of them.
 
     Its j-th token is the j/n-th of each stream: the survival curve is each stream's, n times over; the rate a^(1/n).
     Its goodput is theirs together; and a token delays each of its streams by the n-th part of a token's drafting.
@@ -78,12 +83,14 @@ def view_client(client: Client, num_streams: int, cap: int, reserved: int = 0) -
         acceptance_rate=estimator.acceptance_rate ** (1.0 / num_streams),
         goodput=estimator.goodput * num_streams,
         weight=share.weight,
-        max_grant=max(0, cap - reserved),
-        min_grant=min(max(0, share.floor - reserved), max(0, cap - reserved)),
+        max_grant=cap,
+        min_grant=min(max(share.floor, least), cap),
         survival=_interleaved(estimator.survival, num_streams),
         gap_s=pace.gap_s,
         drafting_s=pace.drafting_s / num_streams,
         verify_s=pace.verify_s,
+        used=pace.used,
+        num_streams=num_streams,
         company=pace.company,
     )
 

@@ -7,6 +7,8 @@ the gap, and cannot change the sum.
 
 NEWEST = 1 / 16
 """Weight of the newest round."""
+MOST = 1 / 2
+"""Of the newest round after many without news, in which what is known has become old."""
 
 
 class Smoothed:
@@ -16,8 +18,8 @@ class Smoothed:
         self.value = 0.0
         self._is_known = False
 
-    def observe(self, value: float) -> None:
-        self.value = self.value + NEWEST * (value - self.value) if self._is_known else value
+    def observe(self, value: float, weight: float = NEWEST) -> None:
+        self.value = self.value + weight * (value - self.value) if self._is_known else value
         self._is_known = True
 
 
@@ -30,6 +32,9 @@ class Pace:
         self._company = Smoothed()
         self._drafting_s = 0.0  # decayed sums: a short draft says less about the cost of a token
         self._num_drafted = 0.0
+        self._num_alone = 0  # rounds since the last verdict on a proposal
+        self._num_granted = 0.0
+        self._num_verified = 0.0
 
     @property
     def gap_s(self) -> float:
@@ -51,6 +56,11 @@ class Pace:
         """Weight of the clients that wait for a step of this client to end, itself included."""
         return self._company.value
 
+    @property
+    def used(self) -> float:
+        """Share of granted tokens that come to verification; 1 before the first."""
+        return self._num_verified / self._num_granted if self._num_granted else 1.0
+
     def on_proposal(self, gap_s: float, drafting_s: float, num_tokens: int) -> None:
         """A proposal has come `gap_s` after its verdict; its drafter says that drafting took `drafting_s` of that."""
         drafting_s = min(drafting_s, gap_s)
@@ -61,5 +71,16 @@ class Pace:
 
     def on_verdict(self, verify_s: float, company: float) -> None:
         """A proposal was judged; the arguments are as the properties."""
-        self._verify_s.observe(max(0.0, verify_s))
-        self._company.observe(company)
+        weight = min(MOST, 1.0 - (1.0 - NEWEST) ** (1 + self._num_alone))
+        self._num_alone = 0
+        self._verify_s.observe(max(0.0, verify_s), weight)
+        self._company.observe(company, weight)
+
+    def on_alone(self) -> None:
+        """A round without a proposal has passed."""
+        self._num_alone += 1
+
+    def on_grant_used(self, num_granted: int, num_verified: int) -> None:
+        """Of so many tokens that a verdict granted, so many were verified: a draft may stop early, or be cut."""
+        self._num_granted += num_granted - NEWEST * self._num_granted
+        self._num_verified += num_verified - NEWEST * self._num_verified

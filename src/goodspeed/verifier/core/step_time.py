@@ -30,6 +30,11 @@ class StepTime:
         self._tokens_variance = (1.0 - share) * (self._tokens_variance + share * tokens_off * tokens_off)
         self._covariance = (1.0 - share) * (self._covariance + share * tokens_off * seconds_off)
 
+    @property
+    def mean_s(self) -> float:
+        """Of recent steps as they were; 0 before the first."""
+        return self._seconds
+
     def predict(self, num_tokens: int) -> float:
         """Seconds; 0 before the first observation."""
         if self._tokens_variance < VARIANCE_FLOOR:

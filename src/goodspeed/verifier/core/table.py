@@ -13,7 +13,7 @@ class StreamTable:
     """Every stream is in one part, or in the engine's running step (then in none).
 
     prefilling   its prefix is not wholly in the engine's step yet; in order of admission
-    ready        it can be verified: a proposal has come, or it is fused; in order of arrival
+    ready        it can be verified: a proposal has come, or it goes on alone; in order of arrival
     drafting     it is the drafter's turn, or the drafter is lost; in the order in which leases expire
     """
 

@@ -19,11 +19,12 @@ def view_waiting(table: StreamTable, config: CoreConfig, step_time: StepTime, no
     num_ready_tokens = num_verified_tokens + min(config.prefill_room(num_verified_tokens), num_unprefilled)
     return Waiting(
         num_ready=len(ready) + len(table.prefilling),
+        num_alone=sum(stream.proposal is None for stream in ready),
         num_ready_tokens=num_ready_tokens,
         ready_since=next(iter((table.ready or table.prefilling).values())).since,
         num_absent=sum(not stream.is_late for stream in absent),
         arrivals=_arrivals(absent, now, now + step_time.predict(num_ready_tokens)),
-        gap_s=max((stream.client.gap.mean_s for stream in ready if not stream.is_fused), default=0.0),
+        gap_s=max((stream.client.gap.mean_s for stream in ready if stream.proposal), default=0.0),
         step_time=step_time,
     )
 

@@ -20,6 +20,7 @@ class Waiting:
     """The idle engine's view: what could run now, and what may come."""
 
     num_ready: int  # streams with work, at least one
+    num_alone: int  # of them: those that are ready again when a step ends, for they wait for no drafter
     num_ready_tokens: int
     ready_since: float  # arrival of the oldest work
     num_absent: int  # streams whose proposal is awaited and that did not miss the last batch

@@ -10,8 +10,9 @@ class DeadlineBatching:
     """Waits for the next k arrivals, where k makes the streams' total delay least; k = 0 closes now.
 
     Who is waited for delays those who are ready. Who is not misses this step and must wait it out; and the step that
-    then serves the late ones is in the way of the others' next round. An arrival later than a whole step is never
-    waited for: running the step meanwhile delays it by nothing. So one step is about the longest wait.
+    then serves the late ones is in the way of the others' next round, unless they go on alone: these are in it. An
+    arrival later than a whole step is never waited for: running the step meanwhile delays it by nothing. So one step is
+    about the longest wait.
     """
 
     def close_at(self, waiting: Waiting, now: float) -> float:
@@ -38,5 +39,5 @@ def _total_delay(waiting: Waiting, num_joining: int, num_tokens: Sequence[int], 
     if num_late:
         late_end = max(arrivals[-1].expected, end) + step_time.predict(num_tokens[-1] - num_tokens[num_joining])
         delay_s += num_late * (late_end - now)
-        delay_s += num_served * max(0.0, late_end - (end + waiting.gap_s))
+        delay_s += (num_served - waiting.num_alone) * max(0.0, late_end - (end + waiting.gap_s))
     return delay_s
