@@ -34,7 +34,7 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
-    args = _parser(arguments).parse_args(arguments)
+    args = command_parser(arguments).parse_args(arguments)
     try:
         return int(args.run(args))
     except GoodSpeedError as error:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def command_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Imports the asked command alone; all of them for the help that lists them."""
     parser = argparse.ArgumentParser(prog="goodspeed", description=goodspeed.__doc__)
     parser.add_argument("--version", action="version", version=f"goodspeed {goodspeed.__version__}")

@@ -41,7 +41,7 @@ def add_flags(parser: argparse.ArgumentParser, config: type["DataclassInstance"]
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; flags override it")
     for path, field, kind in _leaves(config):
         flag = "--" + ".".join(path).replace("_", "-")
-        help_text = f"{field.metadata.get('help', '')} (default: {_shown(field)})"
+        help_text = f"{field.metadata.get('help', '')} (default: {_shown(field)})".replace("%", "%%")
         if kind is bool:
             parser.add_argument(flag, dest=_dest(path), action=argparse.BooleanOptionalAction, help=help_text)
         elif typing.get_origin(kind) is tuple:

@@ -1,0 +1,25 @@
+"""Every command tells how it is used."""
+
+import argparse
+from collections.abc import Iterator
+
+import pytest
+
+from goodspeed.cli import command_parser
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """This one, and those of its commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from parsers(command)
+
+
+@pytest.mark.parametrize("parser", list(parsers(command_parser([]))), ids=lambda parser: parser.prog)
+def test_help_is_there_with_an_example(parser: argparse.ArgumentParser) -> None:
+    shown = parser.format_help()
+    assert "usage:" in shown
+    is_leaf = not any(isinstance(action, argparse._SubParsersAction) for action in parser._actions)
+    assert ("example" in shown) or not is_leaf
