@@ -132,8 +132,8 @@ def test_json_keeps_its_schema(tmp_path: Path) -> None:
     }  # fmt: skip
     assert list(arm["clients"]) == list(CLIENTS)
     assert set(arm["total"]) == set(arm["clients"]["ann"]) == {
-        "goodput", "acceptance_rate", "mean_acceptance_length", "bytes_per_token", "ttft_s", "time_per_token_s",
-        "time_shares", "num_answers", "num_tokens",
+        "goodput", "acceptance_rate", "mean_acceptance_length", "alone_share", "bytes_per_token", "ttft_s",
+        "time_per_token_s", "time_shares", "num_answers", "num_tokens",
     }  # fmt: skip
     assert set(arm["speed_up"]) == {"median", "min", "max", "values"}
     assert set(fields["requests"][0]) == {"arm", "repetition", "client", "answer"}

@@ -17,6 +17,7 @@ class Speculation(msgspec.Struct, frozen=True):
     """The `goodspeed` extension of a response: what the drafter says of its rounds."""
 
     rounds: int = 0
+    alone: int = 0
     proposed: int = 0
     accepted: int = 0
     committed: int = 0

@@ -41,6 +41,7 @@ class Figures:
     goodput: Spread  # committed tokens per second, one value per repetition
     acceptance_rate: float  # accepted / proposed
     mean_acceptance_length: float  # committed / rounds
+    alone_share: float  # rounds without a proposal / rounds
     bytes_per_token: float  # between drafter and verifier, both ways, per committed token
     ttft_s: Latency
     time_per_token_s: Latency
@@ -175,6 +176,7 @@ def _figures(goodputs: Sequence[float], answers: Sequence[Answer], traffic: Sequ
         goodput=spread(goodputs),
         acceptance_rate=ratio(sum(rounds.accepted for rounds in told), sum(rounds.proposed for rounds in told)),
         mean_acceptance_length=ratio(sum(rounds.committed for rounds in told), sum(rounds.rounds for rounds in told)),
+        alone_share=ratio(sum(rounds.alone for rounds in told), sum(rounds.rounds for rounds in told)),
         bytes_per_token=ratio(sum(one.wire_bytes for one in traffic), sum(one.num_committed for one in traffic)),
         ttft_s=_latency([answer.ttft_s for answer in answers]),
         time_per_token_s=_latency(paces),

@@ -58,6 +58,7 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
         ("sum of log goodput", lambda arm: _spread(arm.sum_log_goodput, 2)),
         ("acceptance", lambda arm: _number(arm.total.acceptance_rate, 3)),
         *((f"  {client}", _client_acceptance(client)) for client in clients),
+        ("rounds alone, %", lambda arm: _number(100.0 * arm.total.alone_share, 0)),
         ("tokens per round", lambda arm: _number(arm.total.mean_acceptance_length, 2)),
         *((rf"  {client}; at best \[4]", _client_rounds(client)) for client in clients if has_optima),
         *(_OPTIMUM_ROWS if has_optima else ()),

@@ -16,6 +16,8 @@ class AnswerStats:
     verifier: str
     """The one that committed last."""
     rounds: int = 0
+    alone: int = 0
+    """Of the rounds: those without a proposal, the first among them."""
     proposed: int = 0
     accepted: int = 0
     committed: int = 0
@@ -26,6 +28,7 @@ class AnswerStats:
     def add(self, measured: Round, num_committed: int) -> None:
         """One more round."""
         self.rounds += 1
+        self.alone += measured.is_alone
         self.proposed += measured.num_proposed
         self.accepted += measured.num_accepted
         self.committed += num_committed

@@ -24,6 +24,7 @@ class DrafterMetrics:
         self._num_proposed = 0
         self._num_accepted = 0
         self._rounds = self._counter("rounds", "verdicts")
+        self._alone = self._counter("alone_rounds", "verdicts without a proposal: the verifier went on alone")
         self._proposed = self._counter("proposed_tokens", "draft tokens proposed")
         self._accepted = self._counter("accepted_tokens", "draft tokens that the target accepted")
         self._committed = self._counter("committed_tokens", "tokens that are part of an answer")
@@ -54,6 +55,7 @@ class DrafterMetrics:
         self._num_proposed += measured.num_proposed
         self._num_accepted += measured.num_accepted
         self._rounds.inc()
+        self._alone.inc(measured.is_alone)
         self._committed.inc(len(committed.tokens))
         self._grant.set(measured.grant)
         if measured.num_proposed:

@@ -221,9 +221,9 @@ async def test_extension_chooses_mode_and_tells_the_rounds(tokenizer: Tokenizer)
         }
         speculation = {mode: (reply.model_extra or {})["goodspeed"] for mode, reply in replies.items()}
         assert speculation["fused"]["proposed"] == 0
-        assert speculation["fused"]["rounds"] == 30
+        assert speculation["fused"]["rounds"] == speculation["fused"]["alone"] == 30
         assert 0 < speculation["distributed"]["accepted"] <= speculation["distributed"]["proposed"]
-        assert speculation["distributed"]["rounds"] < 30
+        assert speculation["distributed"]["alone"] < speculation["distributed"]["rounds"] < 30
         assert all(told["committed"] == 30 and told["verifier"] == "verifier" for told in speculation.values())
         texts = [reply.choices[0].message.content for reply in replies.values()]
         assert texts[0] == texts[1]

@@ -22,7 +22,12 @@ class Round:
     verify_s: float
     drafting_s: float = 0.0
     rtt_s: float | None = None
-    """From proposal to verdict, less queue and verification; None where nothing was proposed."""
+    """From proposal to verdict, less queue and verification; None where the verdict answers none."""
+
+    @property
+    def is_alone(self) -> bool:
+        """The verifier went on without a proposal."""
+        return self.rtt_s is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ class Tally:
         """The "goodspeed" field."""
         return {
             "rounds": sum(stats.rounds for stats in self.stats),
+            "alone": sum(stats.alone for stats in self.stats),
             "proposed": sum(stats.proposed for stats in self.stats),
             "accepted": sum(stats.accepted for stats in self.stats),
             "committed": sum(stats.committed for stats in self.stats),
