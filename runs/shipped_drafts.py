@@ -1,8 +1,8 @@
 """The drafts that the package ships for SmolLM2-135M-Instruct: collected, distilled, judged and packed by one script.
 
     python -m runs.shipped_drafts collect --prompts PROMPTS --work WORK
-    python -m runs.shipped_drafts distil --prompts PROMPTS --work WORK --net smollm2-draft-12m
-    python -m runs.shipped_drafts distil --prompts PROMPTS --work WORK --net smollm2-draft-21m --steps 1400 --decay 560
+    python -m runs.shipped_drafts distil --work WORK --net smollm2-draft-21m
+    python -m runs.shipped_drafts distil --work WORK --net smollm2-draft-12m
     python -m runs.shipped_drafts pack --work WORK
     python -m runs.shipped_drafts judge --work WORK
 
@@ -40,17 +40,33 @@ from goodspeed.tuning.distil import Distiller
 from goodspeed.tuning.generation import Ask
 
 TARGET = "smollm2-135m-instruct"
+LARGE, SMALL = "smollm2-draft-21m", "smollm2-draft-12m"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one net is made; it learns all but the embedding."""
+
+    student: StudentConfig
+    steps: int
+    decay: int
+    """Last updates, in which the learning rate falls."""
+    learning_rate: float
+
+
 NETS = {
-    "smollm2-draft-12m": StudentConfig(layers=(0, 1), vocabulary=8192),
-    "smollm2-draft-21m": StudentConfig(layers=(0, 1, 28, 29), vocabulary=12288),
+    LARGE: Recipe(StudentConfig(layers=(0, 1, 28, 29), vocabulary=12288), 1400, 560, 2e-3),
+    SMALL: Recipe(StudentConfig(init=LARGE, vocabulary=8192, mlp_width=640), 3000, 2400, 1e-3),
 }
-"""Both begin from layers of the target, and learn all but the embedding."""
+"""The large one begins from layers of the target, the small one from the large, narrower."""
 HELD_OUT = ("writing", "humanities", "summarization", "math_reasoning")
 """Categories of Spec-Bench that no draft learns from."""
 SPEC_BENCH, GSM8K, HUMANEVAL = "spec_bench_dev.jsonl", "gsm8k_train.jsonl", "humaneval.jsonl.gz"
 NUM_GSM8K = 2400
 NUM_JUDGED_GSM8K = 200  # of whose first, every eighth is tested and every eighth validates
-NUM_WRITTEN = 2300
+NUM_WRITTEN = 2400
+NUM_TAUGHT_WRITTEN = 2300  # the others validate
+NUM_VALIDATED = 256  # more than there are
 BITS = 5  # of layers and heads
 EMBEDDING_BITS = (4, 3)  # rows of tokens that a head has, and others
 EMBEDDING_FILE = "smollm2-embedding.safetensors"
@@ -68,8 +84,6 @@ class Run:
     threads: int
     streams: int
     net: str
-    steps: int
-    decay: int
 
     def collect_config(self, split: str) -> CollectConfig:
         return CollectConfig(
@@ -82,18 +96,21 @@ class Run:
             target=TargetConfig(threads=self.threads, dtype="bf16"),
         )
 
-    def distil_config(self, folder: str = "") -> DistilConfig:
+    def distil_config(self) -> DistilConfig:
+        recipe = NETS[self.net]
+        student = recipe.student
         return DistilConfig(
             data=str(self.work / "train"),
             validation=str(self.work / "validation"),
-            out=str(self.work / (folder or self.net)),
-            student=NETS[self.net],
-            steps=self.steps,
+            validation_answers=NUM_VALIDATED,
+            out=str(self.work / self.net),
+            student=replace(student, init=str(self.work / LARGE)) if student.init == LARGE else student,
+            steps=recipe.steps,
             rows=3,
-            decay=self.decay,
+            decay=recipe.decay,
             warmup=100,
-            learning_rate=2e-3,
-            validate_every=100,
+            learning_rate=recipe.learning_rate,
+            validate_every=200,
             checkpoint_every=100,
             threads=self.threads,
             seed=SEED,
@@ -108,11 +125,9 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--streams", type=int, default=96)
-    parser.add_argument("--net", choices=NETS, default="smollm2-draft-12m")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--decay", type=int, default=750, help="last steps, in which the learning rate falls")
+    parser.add_argument("--net", choices=NETS, default=LARGE, help="for distil")
     args = parser.parse_args()
-    STEPS[args.step](Run(args.prompts, args.work, args.threads, args.streams, args.net, args.steps, args.decay))
+    STEPS[args.step](Run(args.prompts, args.work, args.threads, args.streams, args.net))
     return 0
 
 
@@ -122,8 +137,8 @@ def collect(run: Run) -> None:
     report = reporter()
     written = train.written(report)
     asks = {split: asked(split, run.prompts, train.tokenizer) for split in ("test", "validation", "train")}
-    asks["validation"] += [ask for ask in written if _number(ask) % 128 == 0]
-    asks["train"] += [ask for ask in written if _number(ask) % 128]
+    for ask in written:
+        asks[_written_split(ask)].append(ask)
     for split, greedy in asks.items():
         collector = Collector(run.collect_config(split))
         collector.collect(with_sampled(split, greedy, collector), [], report)
@@ -158,7 +173,7 @@ def judge(run: Run) -> None:
     """Both nets as they are unpacked, and what they began from, on the test set: figures and model cards."""
     drafts = []
     for name in NETS:
-        began = replace(run, net=name).distil_config(f"{name}-untrained")
+        began = replace(replace(run, net=name).distil_config(), out=str(run.work / f"{name}-untrained"))
         Distiller(began).export()
         drafts += [f"torch:{began.out}", f"torch:{name}", f"hybrid:{name}"]
     out = ["--json", str(run.work / "drafts.json"), "--cards", str(run.work / "cards")]
@@ -204,6 +219,11 @@ def _gsm8k_split(ask: Ask) -> str | None:
 
 def _humaneval_split(ask: Ask) -> str | None:
     return "test" if _number(ask) % 4 == 0 else None
+
+
+def _written_split(ask: Ask) -> str:
+    number = _number(ask)
+    return "train" if number < NUM_TAUGHT_WRITTEN and number % 128 else "validation"
 
 
 def _eighths(ask: Ask) -> str:

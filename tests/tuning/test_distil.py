@@ -13,7 +13,8 @@ from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import DraftRequest
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.errors import ConfigError, DataError
-from goodspeed.models.checkpoint import read_weights
+from goodspeed.models.checkpoint import read_config, read_weights
+from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.config import DistilConfig, StudentConfig
 from goodspeed.tuning.curve import Look
@@ -182,6 +183,24 @@ def test_fresh_student_and_checkpoint_of_another_run_learn(config: DistilConfig,
     second = Distiller(on_top)
     assert second.student.kept is not None
     assert len(second.student.kept) == 96
+
+
+def test_smaller_student_of_a_checkpoint_keeps_only_tokens_and_units_that_it_has(
+    config: DistilConfig, tmp_path: Path
+) -> None:
+    large = replace(config, out=str(tmp_path / "large"))
+    looks_of(large)
+    student = StudentConfig(init=large.out, vocabulary=40, mlp_width=48)
+    small = replace(config, student=student, steps=40, validate_every=40)
+    assert looks_of(small)[-1].agreement > 0.5
+    assert read_config(Path(small.out)).intermediate_size == 48
+    kept, known = (read_draft_vocab(Path(folder), 320) for folder in (small.out, large.out))
+    assert kept is not None
+    assert known is not None
+    assert len(kept) == 40
+    assert set(kept) < set(known)
+    with pytest.raises(ConfigError, match="vocabulary is 97, the target or checkpoint has 96 tokens"):
+        Distiller(replace(config, out=str(tmp_path / "third"), student=replace(student, vocabulary=97)))
 
 
 def test_rate_rises_stays_and_falls(config: DistilConfig) -> None:

@@ -46,13 +46,16 @@ class StudentConfig:
     intermediate_size: int = option(768, "fresh: width inside")
     num_layers: int = option(4, "fresh: layers")
     vocabulary: int = option(0, "rows of the head: the tokens that answers use most; 0: all of the target's")
+    mlp_width: int = option(0, "units of every MLP: those that answers drive hardest; 0: all that it starts with")
     train_head: bool = option(True, "let the head learn too; false: it stays the target's own")
     train_embedding: bool = option(False, "let the embedding learn too")
     lora_rank: int = option(0, "learn additions of this rank to the layers' matrices (LoRA); 0: the matrices")
 
     def __post_init__(self) -> None:
-        if min(self.vocabulary, self.lora_rank) < 0 or not self.layers or min(self.layers) < 0:
-            raise ConfigError("vocabulary and lora_rank must be 0 or more, layers one or more layers of the target")
+        if min(self.vocabulary, self.mlp_width, self.lora_rank) < 0 or not self.layers or min(self.layers) < 0:
+            raise ConfigError(
+                "vocabulary, mlp_width and lora_rank must be 0 or more, layers one or more layers of the target"
+            )
         if self.hidden_size < 64 or self.hidden_size % 64 or min(self.num_layers, self.intermediate_size) < 1:
             raise ConfigError("hidden_size must be a multiple of 64, num_layers and intermediate_size 1 or more")
 

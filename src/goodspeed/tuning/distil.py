@@ -26,6 +26,7 @@ from goodspeed.tuning.dataset import Dataset
 from goodspeed.tuning.example import Example
 from goodspeed.tuning.export import export
 from goodspeed.tuning.losses import LOSSES, likeliest, top_logprobs
+from goodspeed.tuning.narrow import narrowed
 from goodspeed.tuning.on_policy import OnPolicy
 from goodspeed.tuning.rows import Cutter, Document, Rows, batch, pack
 from goodspeed.tuning.schedule import Pass, chunks, learning_rate, shuffled_rows, updates
@@ -61,12 +62,14 @@ class Distiller:
         start = start_of(config.student, self.target, data.examples(), config.seed)
         if before and KEPT in before[1]:  # data that grew since would choose others
             start = replace(start, kept=before[1][KEPT])
+        self._cutter = Cutter(config.length, config.max_prompt, start.config.vocab_size, start.kept)
+        self._documents = self._teaching(data.examples())
+        if config.student.mlp_width:
+            start = narrowed(start, config.student.mlp_width, self._documents, config.length)
         trained = ["model.layers.", "model.norm."]
         trained += ["lm_head."] * config.student.train_head + ["model.embed_tokens."] * config.student.train_embedding
         dtype = choose_dtype(config.dtype, self._device)
         self.student = Student(start, trained, dtype, config.student.lora_rank).place(self._device)
-        self._cutter = Cutter(config.length, config.max_prompt, start.config.vocab_size, start.kept)
-        self._documents = self._teaching(data.examples())
         watched = self._dataset(config.validation).examples()
         self._validation = self._teaching(islice(watched, config.validation_answers))
         self._on_policy = OnPolicy(config, self.target, data, (dtype, self._device)) if config.on_policy else None

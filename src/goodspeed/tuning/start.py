@@ -25,7 +25,7 @@ OUTPUTS = ("o_proj.weight", "down_proj.weight")
 def start_of(config: StudentConfig, target: Path, examples: Iterable[Example], seed: int) -> Start:
     """The student that the config describes. Raises CheckpointError, ConfigError.
 
-    A checkpoint's own reduced vocabulary is kept, if the config names no other size.
+    A checkpoint's own reduced vocabulary is kept; a size that the config names is of the most used tokens among it.
     """
     if config.init == "layers":
         shape, weights, kept = *_from_layers(config, target), None
@@ -34,18 +34,21 @@ def start_of(config: StudentConfig, target: Path, examples: Iterable[Example], s
     else:
         shape, weights, kept = _from_checkpoint(locate(config.init), read_config(target))
     if config.vocabulary:
-        kept = most_used(examples, config.vocabulary, shape.vocab_size)
+        kept = most_used(examples, config.vocabulary, torch.arange(shape.vocab_size) if kept is None else kept)
     return Start(replace(shape, tie_word_embeddings=False), weights, kept)
 
 
-def most_used(examples: Iterable[Example], num_tokens: int, vocab_size: int) -> torch.Tensor:
-    """[num_tokens] int64, ascending: what answers use most; among equals, and beyond what they use, the lower ids."""
-    if num_tokens > vocab_size:
-        raise ConfigError(f"vocabulary is {num_tokens}, the target has {vocab_size} tokens")
+def most_used(examples: Iterable[Example], num_tokens: int, known: torch.Tensor) -> torch.Tensor:
+    """[num_tokens] int64, ascending: of the `known` tokens [n] those that answers use most.
+
+    Among equals, and beyond what they use, the lower ids.
+    """
+    if num_tokens > len(known):
+        raise ConfigError(f"vocabulary is {num_tokens}, the target or checkpoint has {len(known)} tokens")
     counts = Counter[int]()
     for example in examples:
         counts.update(example.answer.tolist())
-    ranked = sorted(range(vocab_size), key=lambda token: (-counts[token], token))
+    ranked = sorted(known.tolist(), key=lambda token: (-counts[token], token))
     return torch.tensor(sorted(ranked[:num_tokens]))
 
 
