@@ -177,8 +177,8 @@ def judge(run: Run) -> None:
         Distiller(began).export()
         drafts += [f"torch:{began.out}", f"torch:{name}", f"hybrid:{name}"]
     out = ["--json", str(run.work / "drafts.json"), "--cards", str(run.work / "cards")]
-    arguments = ["--data", str(run.work / "test"), "--num-prompts", "0", "--engine", "torch", *out, "--drafts"]
-    main_of_goodspeed(["tune", "evaluate", *arguments, *drafts])
+    data = ["--data", str(run.work / "test"), "--trained-on", str(run.work / "train"), "--num-prompts", "0"]
+    main_of_goodspeed(["tune", "evaluate", *data, "--engine", "torch", *out, "--drafts", *drafts])
 
 
 def with_sampled(split: str, greedy: list[Ask], collector: Collector) -> list[Ask]:

@@ -50,6 +50,19 @@ def test_evaluation_says_everything_of_every_draft(
     assert "hybrid" in capsys.readouterr().out
 
 
+def test_what_the_training_answers_lack_gets_its_own_row(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Dataset.begin(tmp_path / "train", FACTS).append([toy_example(i, 40, category="kind-0") for i in range(20, 22)])
+    command = ["tune", "evaluate", "--data", str(data), "--trained-on", str(tmp_path / "train"), "--drafts", "toy"]
+    assert main([*command, "--json", str(tmp_path / "drafts.json"), "--cards", str(tmp_path)]) == 0
+    (draft,) = json.loads((tmp_path / "drafts.json").read_text())["drafts"]
+    greedy = draft["qualities"][0]
+    assert greedy["unseen"] == greedy["categories"]["kind-1"]
+    assert "unseen (4)" in capsys.readouterr().out
+    assert "| all that it never learned from | 4 |" in (tmp_path / "toy.md").read_text()
+
+
 def test_goodput_is_measured_on_the_embedded_engine(
     data: Path, tmp_path: Path, random_checkpoint: Callable[..., Path]
 ) -> None:

@@ -80,6 +80,18 @@ def test_categories_are_told_apart() -> None:
     assert found.agreement.value == 0.5
 
 
+def test_categories_that_it_never_learned_from_are_judged_together() -> None:
+    known = [toy_example(i, category="known") for i in range(2)]
+    strange = [toy_example(i, category=f"strange-{i % 2}") for i in range(2, 6)]
+    judged = force(ToyDraft(0.0), answers_of(known, 0.0, Rule.GREEDY), 3)
+    judged += force(ToyDraft(1.0), answers_of(strange, 0.0, Rule.GREEDY), 3)
+    unseen = quality_of(judged, {"strange-0", "strange-1", "absent"}).unseen
+    assert unseen is not None
+    assert unseen.num_answers == 4
+    assert unseen.agreement.value == 1.0
+    assert quality_of(judged).unseen is None
+
+
 def test_rounds_of_known_chances() -> None:
     """Two rounds at window 2 on (1, 0, 1, 1, 1): 1 accepted and a recovered one, 2 accepted and the target's own."""
     rounds = rounds_of([1, 0, 1, 1, 1], window=2)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from goodspeed.errors import CheckpointError
 from goodspeed.models.config import ModelConfig, config_json, read_config
-from goodspeed.models.folder import SINGLE_FILE, weight_files, write_json
+from goodspeed.models.folder import SINGLE_FILE, JsonObject, weight_files, write_json
 
 __all__ = ["ModelConfig", "read_config", "read_weights", "tensor_shapes", "write_checkpoint"]
 
@@ -30,17 +30,21 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def write_checkpoint(folder: Path, config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> None:
+def write_checkpoint(
+    folder: Path, config: ModelConfig, weights: Mapping[str, torch.Tensor], generation: JsonObject | None = None
+) -> None:
     """Write config.json, generation_config.json and model.safetensors, which transformers loads too.
 
-    `weights` has the names and shapes of tensor_shapes(config). The folder is made if need be.
+    `weights` has the names and shapes of tensor_shapes(config); `generation` is what generation_config.json says
+    besides the end tokens. The folder is made if need be.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     assert shapes == tensor_shapes(config)
     folder.mkdir(parents=True, exist_ok=True)
     dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
     write_json(folder / "config.json", {**config_json(config), "torch_dtype": dtype})
-    write_json(folder / "generation_config.json", {"eos_token_id": list(config.end_tokens) or None})
+    ends = {"eos_token_id": list(config.end_tokens) or None}
+    write_json(folder / "generation_config.json", {**ends, **(generation or {})})
     tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
     save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
 

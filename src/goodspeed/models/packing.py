@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from goodspeed.errors import CheckpointError
+from goodspeed.models.assistant import ASSISTANT
 from goodspeed.models.checkpoint import write_checkpoint
 from goodspeed.models.config import ModelConfig
 from goodspeed.models.draft_vocab import write_draft_vocab
@@ -89,7 +90,8 @@ def unpack(draft: Path, embedding: Path, folder: Path) -> None:
     packed = unpack_draft(draft)
     weights = {**packed.weights, EMBEDDING: unpack_embedding(embedding)}
     weights[HEAD] = spread_head(weights[HEAD], torch.from_numpy(packed.kept), packed.config.vocab_size)
-    write_checkpoint(folder, packed.config, {name: weight.to(torch.bfloat16) for name, weight in weights.items()})
+    weights = {name: weight.to(torch.bfloat16) for name, weight in weights.items()}
+    write_checkpoint(folder, packed.config, weights, ASSISTANT)
     write_draft_vocab(folder, packed.kept.tolist())
 
 

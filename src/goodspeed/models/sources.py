@@ -17,6 +17,7 @@ Progress = Callable[[int, int], None]
 """Called with how much is done, of how much."""
 
 CONVERSION = 1  # raise it when the conversion changes: folders of an older one are made anew
+UNPACKING = 2  # likewise, of packed drafts
 TOKENIZER_FILES = [
     "config.json",
     "generation_config.json",
@@ -119,7 +120,7 @@ class PackedDraft:
 
     def _folder(self) -> Path:
         digest = file_digest(self.draft)[:8] + file_digest(self.embedding)[:4]
-        return cache_folder() / "drafts" / f"{self.draft.stem}-{digest}" / f"model-v{CONVERSION}"
+        return cache_folder() / "drafts" / f"{self.draft.stem}-{digest}" / f"model-v{UNPACKING}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,12 @@ class Dataset:
         """Answer tokens in all shards."""
         return sum(shard.num_tokens for shard in self.shards)
 
+    @property
+    def categories(self) -> frozenset[str]:
+        """Of the answers; the source stands for the category of those that have none."""
+        kinds = (kind.partition("/") for kind in self.counts)
+        return frozenset(category or source for source, _, category in kinds)
+
     def check_tokenizer(self, fingerprint: str, model: str) -> None:
         """Raises DataError unless the answers are in that tokenizer's tokens."""
         if fingerprint != self.facts.tokenizer_fingerprint:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from goodspeed.errors import CheckpointError
+from goodspeed.models.assistant import ASSISTANT
 from goodspeed.models.checkpoint import write_checkpoint
 from goodspeed.models.config import ModelConfig
 from goodspeed.models.draft_vocab import write_draft_vocab
@@ -20,7 +21,8 @@ def export(
     Raises CheckpointError if the disk does not let us.
     """
     try:
-        write_checkpoint(folder, config, {name: weight.to(torch.bfloat16) for name, weight in weights.items()})
+        rounded = {name: weight.to(torch.bfloat16) for name, weight in weights.items()}
+        write_checkpoint(folder, config, rounded, ASSISTANT)
         copy_tokenizer(tokenizer, folder)
         if kept is not None:
             write_draft_vocab(folder, kept.tolist())

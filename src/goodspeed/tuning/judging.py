@@ -40,12 +40,15 @@ class HeldOut:
 
     facts: Facts
     examples: Sequence[Example]
+    unseen: frozenset[str] = frozenset()
+    """Categories of these answers that the drafts never learned from, where that is known."""
 
     @classmethod
-    def read(cls, folder: Path, plan: Plan) -> "HeldOut":
-        """Raises DataError."""
+    def read(cls, folder: Path, plan: Plan, trained_on: Path | None = None) -> "HeldOut":
+        """`trained_on`: the data set that the drafts learned from, if it is known. Raises DataError."""
         dataset = Dataset.open(folder)
-        return cls(dataset.facts, chosen(list(dataset.examples()), plan.num_prompts, plan.seed))
+        unseen = dataset.categories - Dataset.open(trained_on).categories if trained_on else frozenset()
+        return cls(dataset.facts, chosen(list(dataset.examples()), plan.num_prompts, plan.seed), unseen)
 
     @property
     def greedy(self) -> list[Answer]:
@@ -104,7 +107,8 @@ class Judging:
     def _quality(self, answers: Sequence[Answer], on_answer: Callable[[str], object]) -> Quality:
         sampling = answers[0].sampling
         title = f"{self._config.name}, {sampling.rule.name.lower()} at {sampling.temperature:g}"
-        return quality(self._make(), answers, self._plan.streams, lambda: on_answer(title))
+        unseen = self._held_out.unseen
+        return quality(self._make(), answers, self._plan.streams, lambda: on_answer(title), unseen)
 
     def _live(self, answers: Sequence[Answer]) -> Live:
         plan = self._plan

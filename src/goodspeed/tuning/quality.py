@@ -1,6 +1,6 @@
 """How well a draft engine drafts for recorded answers: agreement, acceptance by place and window, by category."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from goodspeed.engine.base import DraftEngine
@@ -17,7 +17,7 @@ LONGEST = max(WINDOWS)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Of the answers of one category."""
+    """Of the answers of some categories."""
 
     num_answers: int
     agreement: Estimate
@@ -43,23 +43,33 @@ class Quality:
     survival: tuple[float, ...]
     """Pr(the first j tokens are accepted), the product of `acceptance`."""
     categories: dict[str, Part]
+    unseen: Part | None
+    """Of all categories together that the draft never learned from; None where that is not known, or none are."""
     reliability: Reliability
 
 
 def quality(
-    engine: DraftEngine, answers: Sequence[Answer], num_streams: int, on_answer: Callable[[], object] = lambda: None
+    engine: DraftEngine,
+    answers: Sequence[Answer],
+    num_streams: int,
+    on_answer: Callable[[], object] = lambda: None,
+    unseen: Collection[str] = (),
 ) -> Quality:
-    """Of an engine, which learns meanwhile as it would live. All answers are of one rule; at least one."""
-    return quality_of(force(engine, answers, num_streams, on_answer))
+    """Of an engine, which learns meanwhile as it would live. All answers are of one rule; at least one.
+
+    `unseen`: categories that the draft never learned from.
+    """
+    return quality_of(force(engine, answers, num_streams, on_answer), unseen)
 
 
-def quality_of(judged: Sequence[Forced]) -> Quality:
+def quality_of(judged: Sequence[Forced], unseen: Collection[str] = ()) -> Quality:
     """What every position's chance of acceptance says."""
     sampling = judged[0].answer.sampling
     longest = [rounds_of(one.chances, LONGEST) for one in judged]
     acceptance = tuple(_at_place(judged, longest, place) for place in range(LONGEST))
     said = [(one, chance, confidence) for one in judged for chance, confidence in zip(*_columns(one), strict=True)]
     num_tokens = sum(len(one.chances) for one in judged)
+    strange = [one for one in judged if one.answer.category in unseen]
     return Quality(
         rule=sampling.rule.name.lower(),
         temperature=sampling.temperature,
@@ -71,6 +81,7 @@ def quality_of(judged: Sequence[Forced]) -> Quality:
         acceptance=acceptance,
         survival=_product(acceptance),
         categories={name: _part(part) for name, part in sorted(_by_category(judged).items())},
+        unseen=_part(strange) if strange else None,
         reliability=reliability((confidence, chance) for _, chance, confidence in said if confidence is not None),
     )
 

@@ -9,6 +9,8 @@ from goodspeed.tuning.goodput import Goodput
 from goodspeed.tuning.quality import WINDOW, WINDOWS, Quality
 from goodspeed.tuning.reliability import Reliability
 
+UNSEEN = "all that it never learned from"
+
 
 @dataclass(frozen=True, slots=True)
 class Live:
@@ -71,7 +73,7 @@ def _quality(one: Quality) -> str:
     acceptance = [f"{place.value:.2f}" for place in one.acceptance]
     categories = [
         f"| {name} | {part.num_answers} | {part.agreement} | {part.accepted_per_round} |"
-        for name, part in one.categories.items()
+        for name, part in [*one.categories.items(), *([(UNSEEN, one.unseen)] if one.unseen else [])]
     ]
     return "\n".join(
         [

@@ -21,7 +21,7 @@ from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch_room import import_torch_room
 from goodspeed.errors import ConfigError
-from goodspeed.tuning.quality import Quality
+from goodspeed.tuning.quality import WINDOW, Part, Quality
 from goodspeed.tuning.report import DraftReport, Evaluation, model_card
 from goodspeed.verifier.config import VerifierConfig
 from goodspeed.verifier.engines import target_engine
@@ -42,6 +42,7 @@ class EvaluateConfig:
         ("lookup", "table", "hybrid"), "what to judge: an engine, or engine:model (torch:FOLDER, hybrid:FOLDER)"
     )
     draft: DraftConfig = table(DraftConfig)
+    trained_on: str = option("", "folder of the data set that the drafts learned from: what it lacks gets its own row")
     num_prompts: int = option(100, "prompts whose answers are used; 0: all")
     seed: int = option(0, "which prompts, and in which order")
     streams: int = option(4, "streams that draft together")
@@ -81,7 +82,8 @@ def _run(args: argparse.Namespace) -> int:
     plan = judging.Plan(
         config.num_prompts, config.seed, config.streams, config.window, config.min_survival, config.goodput_answers
     )
-    held_out = judging.HeldOut.read(Path(config.data), plan)
+    trained_on = Path(config.trained_on) if config.trained_on else None
+    held_out = judging.HeldOut.read(Path(config.data), plan, trained_on)
     bench = held_out.bench(_target(config), plan) if config.engine and held_out.greedy else None
     drafts = [draft_of(config.draft, name) for name in config.drafts]
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -140,6 +142,8 @@ def _table(reports: Sequence[DraftReport]) -> Table:
     for report in reports:
         for one in report.qualities:
             shown.add_row(*_row(report, one))
+            if one.unseen:
+                shown.add_row(*_unseen_row(report, one.rule, one.unseen))
     return shown
 
 
@@ -149,3 +153,8 @@ def _row(report: DraftReport, one: Quality) -> list[str]:
     costs = [f"{its.cost_share:.3f}", f"x{its.speedup:.2f} (foretold x{its.foretold_speedup:.2f})"] if its else ["", ""]
     heading = [report.draft, f"{one.temperature:g}, {one.rule}", str(one.agreement)]
     return [*heading, *accepted, f"{one.reliability.error:.3f} ({one.reliability.bias:+.3f})", *costs]
+
+
+def _unseen_row(report: DraftReport, rule: str, its: Part) -> list[str]:
+    accepted = [str(its.accepted_per_round) if window == WINDOW else "" for window in SHOWN_WINDOWS]
+    return [report.draft, f"{rule}, unseen ({its.num_answers})", str(its.agreement), *accepted, "", "", ""]
