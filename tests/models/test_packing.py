@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from goodspeed.errors import CheckpointError
+from goodspeed.models.assistant import ASSISTANT
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import read_draft_vocab
+from goodspeed.models.folder import read_json
 from goodspeed.models.packing import EMBEDDING, HEAD, Packed, pack_draft, pack_embedding, unpack, unpack_embedding
 from goodspeed.models.sources import LocalFolder, PackedDraft
 from goodspeed.models.tokenizer import Tokenizer
@@ -56,6 +58,7 @@ def test_it_becomes_a_checkpoint_once(source: PackedDraft, model: Path) -> None:
     kept = read_draft_vocab(folder, 320)
     assert kept is not None
     assert kept.tolist() == KEPT.tolist()
+    assert read_json(folder / "generation_config.json").items() >= ASSISTANT.items()
     assert Tokenizer.load(folder).fingerprint == Tokenizer.load(model).fingerprint
 
 

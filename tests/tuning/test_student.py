@@ -11,6 +11,7 @@ import torch
 
 from goodspeed.engine.torch.decoder import Decoder, Segment
 from goodspeed.engine.torch.kv import KvPool
+from goodspeed.models.assistant import ASSISTANT
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.tuning.example import Example, Origin
@@ -68,6 +69,21 @@ def test_checkpoint_loads_in_transformers_and_says_what_the_small_head_says(
     dropped = np.setdiff1d(np.arange(320), kept.numpy())
     # bfloat16 rounds the mean row once
     torch.testing.assert_close(logits[:, dropped], small.mean(-1, keepdim=True).expand(-1, 240), atol=0.05, rtol=0.05)
+
+
+def test_transformers_takes_the_checkpoint_as_its_assistant_with_nothing_set(
+    random_checkpoint: Checkpoints, tmp_path: Path
+) -> None:
+    folder = random_checkpoint("llama")
+    kept = torch.arange(0, 320, 2)
+    student = Student(started(folder, kept), ["model.layers."], torch.float32)
+    export(tmp_path, student.config, student.export(), kept, folder)
+    load = importlib.import_module("transformers").AutoModelForCausalLM.from_pretrained
+    target, draft = load(folder, dtype=torch.float32), load(tmp_path, dtype=torch.float32)
+    assert {name: getattr(draft.generation_config, name) for name in ASSISTANT} == ASSISTANT
+    asked = {"inputs": torch.tensor([[7, 8, 9]]), "max_new_tokens": 20, "do_sample": False}
+    alone = target.generate(**asked)
+    assert target.generate(**asked, assistant_model=draft).tolist() == alone.tolist()
 
 
 def test_only_what_is_named_learns(random_checkpoint: Checkpoints) -> None:

@@ -90,7 +90,7 @@ SHIPPED: Registry[ShippedDraft] = Registry(
             embedding="smollm2-embedding.safetensors",
             summary=f"draft for smollm2-135m-instruct, {size}; in this package",
         )
-        for name, size in (("smollm2-draft-12m", "2 layers"), ("smollm2-draft-21m", "4 layers"))
+        for name, size in (("smollm2-draft-12m", "4 narrow layers"), ("smollm2-draft-21m", "4 layers"))
     },
 )
 
