@@ -4,7 +4,7 @@
     python -m runs.shipped_drafts distil --work WORK --net smollm2-draft-21m
     python -m runs.shipped_drafts distil --work WORK --net smollm2-draft-12m
     python -m runs.shipped_drafts pack --work WORK
-    python -m runs.shipped_drafts judge --work WORK
+    python -m runs.shipped_drafts judge --work WORK --net smollm2-draft-12m
 
 PROMPTS is a folder with spec_bench_dev.jsonl, gsm8k_train.jsonl and humaneval.jsonl.gz; besides, the target writes many
 of its training prompts itself. Every step goes on where it was killed. On one core (AVX-512 with bfloat16) that does
@@ -125,7 +125,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--streams", type=int, default=96)
-    parser.add_argument("--net", choices=NETS, default=LARGE, help="for distil")
+    parser.add_argument("--net", choices=NETS, default=LARGE, help="for distil and judge")
     args = parser.parse_args()
     STEPS[args.step](Run(args.prompts, args.work, args.threads, args.streams, args.net))
     return 0
@@ -170,15 +170,14 @@ def pack(run: Run) -> None:
 
 
 def judge(run: Run) -> None:
-    """Both nets as they are unpacked, and what they began from, on the test set: figures and model cards."""
-    drafts = []
-    for name in NETS:
-        began = replace(replace(run, net=name).distil_config(), out=str(run.work / f"{name}-untrained"))
-        Distiller(began).export()
-        drafts += [f"torch:{began.out}", f"torch:{name}", f"hybrid:{name}"]
-    out = ["--json", str(run.work / "drafts.json"), "--cards", str(run.work / "cards")]
+    """One net as it is unpacked, alone and in a hybrid, and what it began from: figures and model cards."""
+    began = replace(run.distil_config(), out=str(run.work / f"{run.net}-untrained"))
+    Distiller(began).export()
+    drafts = [f"torch:{began.out}", f"torch:{run.net}", f"hybrid:{run.net}"]
+    out = ["--json", str(run.work / f"{run.net}.json"), "--cards", str(run.work / "cards")]
     data = ["--data", str(run.work / "test"), "--trained-on", str(run.work / "train"), "--num-prompts", "0"]
-    main_of_goodspeed(["tune", "evaluate", *data, "--engine", "torch", *out, "--drafts", *drafts])
+    threads = ["--draft.threads", str(run.threads), "--target.threads", str(run.threads)]
+    main_of_goodspeed(["tune", "evaluate", *data, "--engine", "torch", *threads, *out, "--drafts", *drafts])
 
 
 def with_sampled(split: str, greedy: list[Ask], collector: Collector) -> list[Ask]:
