@@ -3,7 +3,7 @@
 from goodspeed.models.folder import JsonObject
 
 ASSISTANT: JsonObject = {
-    "num_assistant_tokens": 4,
+    "num_assistant_tokens": 3,
     "num_assistant_tokens_schedule": "constant",
     "assistant_confidence_threshold": 0.4,
 }
