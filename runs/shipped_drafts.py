@@ -8,8 +8,8 @@
 
 PROMPTS is a folder with spec_bench_dev.jsonl, gsm8k_train.jsonl and humaneval.jsonl.gz; besides, the target writes many
 of its training prompts itself. Every step goes on where it was killed. On one core (AVX-512 with bfloat16) that does
-nothing else `collect` takes 25 minutes, `distil` 18 (2 layers) and 15 (4 layers), `pack` one and `judge` 15. The table
-is that of `goodspeed tune table WORK/train` (docs/drafts.md).
+nothing else `collect` takes 40 minutes, `distil` 16 and 27, `pack` a quarter and `judge` 10 for each net. The table is
+that of `goodspeed tune table WORK/train` (docs/drafts.md).
 
 Held out by source: four categories of Spec-Bench and all of HumanEval are in the test set alone. Of the sources that
 are trained on, every eighth prompt is tested and every eighth stops the training.
