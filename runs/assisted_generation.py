@@ -10,7 +10,7 @@ the share of texts that are equal to the target's alone, and writes JSON.
     python -m runs.assisted_generation --settings 1:0 2:0.4 4:0.4 8:0.5 --repetitions 1
     python -m runs.assisted_generation --parts
 
-On one quiet core 8 prompts of 96 tokens, two drafts and five repetitions take about six minutes. `--parts` tells what
+On one quiet core 12 prompts of 64 tokens, two drafts and five repetitions take about eight minutes. `--parts` tells what
 a pass of each model costs, and a call of `generate` besides, in one.
 """
 
@@ -82,8 +82,8 @@ def main() -> int:
     parser.add_argument("--target", default="smollm2-135m-instruct")
     parser.add_argument("--drafts", nargs="+", default=["smollm2-draft-12m", "smollm2-draft-21m"])
     parser.add_argument("--settings", nargs="+", type=Setting.read, default=[None], help="window:confidence")
-    parser.add_argument("--prompts", type=int, default=2, help="of each domain")
-    parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--prompts", type=int, default=3, help="of each domain")
+    parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--dtype", default="auto", help="auto: as stored, which is bfloat16; bfloat16, float32")
     parser.add_argument("--threads", type=int, default=1)
