@@ -91,14 +91,15 @@ def main() -> int:
     traffic = [*before[: args.num_before], *after[: args.num_after]]
     folder = locate(args.target)
     tokenizer = Tokenizer.load(folder)
-    with TemporaryDirectory() as scratch:
-        arms = list(arms_of(args, tokenizer, before[args.num_before :], Path(scratch)))
-        for arm in arms:
-            run(arm, traffic, tokenizer, Path(scratch) / arm.drafter.name.replace(" ", "-"))
     num_before = args.num_before // CHUNK
-    write_csv([arm.drafter for arm in arms], num_before, args.out.with_suffix(".csv"))
-    plot([arm.drafter for arm in arms], num_before, args.out.with_suffix(".svg"))
-    for line in summary([arm.drafter for arm in arms], num_before):
+    done: list[Drafter] = []
+    with TemporaryDirectory() as scratch:
+        for arm in arms_of(args, tokenizer, before[args.num_before :], Path(scratch)):
+            run(arm, traffic, tokenizer, Path(scratch) / arm.drafter.name.replace(" ", "-"))
+            done.append(arm.drafter)
+            write_csv(done, num_before, args.out.with_suffix(".csv"))
+            plot(done, num_before, args.out.with_suffix(".svg"))
+    for line in summary(done, num_before):
         print(line)
     return 0
 
