@@ -40,7 +40,7 @@ BEFORE, AFTER = "maths", "chat"
 WINDOW = 4
 CHUNK = 16  # answers between looks at the traffic
 NUM_STREAMS = 4
-POLICY = Policy(min_answers=96, judged_share=0.34, window=WINDOW)
+JUDGED_SHARE = 0.34
 SMOOTHED = 3  # chunks in a point of the plot
 
 
@@ -91,11 +91,12 @@ def main() -> int:
     traffic = [*before[: args.num_before], *after[: args.num_after]]
     folder = locate(args.target)
     tokenizer = Tokenizer.load(folder)
+    policy = Policy(min_answers=args.min_answers, judged_share=JUDGED_SHARE, window=WINDOW)
     num_before = args.num_before // CHUNK
     done: list[Drafter] = []
     with TemporaryDirectory() as scratch:
         for arm in arms_of(args, tokenizer, before[args.num_before :], Path(scratch)):
-            run(arm, traffic, tokenizer, Path(scratch) / arm.drafter.name.replace(" ", "-"))
+            run(arm, traffic, policy, tokenizer.vocab_size, Path(scratch) / arm.drafter.name.replace(" ", "-"))
             done.append(arm.drafter)
             write_csv(done, num_before, args.out.with_suffix(".csv"))
             plot(done, num_before, args.out.with_suffix(".svg"))
@@ -153,16 +154,16 @@ def net_maker(args: argparse.Namespace, scratch: Path) -> NetMaker:
     return NetMaker(collect, distil)
 
 
-def run(arm: Arm, traffic: Sequence[Answer], tokenizer: Tokenizer, folder: Path) -> None:
+def run(arm: Arm, traffic: Sequence[Answer], policy: Policy, vocab_size: int, folder: Path) -> None:
     """The whole traffic before one drafter, and a look of its tuner after each chunk."""
     folder.mkdir()
     recorded = folder / "traffic.jsonl"
-    tuner = OnlineTuner(recorded, folder / "work", arm.drafter, arm.maker, POLICY) if arm.maker else None
+    tuner = OnlineTuner(recorded, folder / "work", arm.drafter, arm.maker, policy) if arm.maker else None
     for start in range(0, len(traffic), CHUNK):
         chunk = traffic[start : start + CHUNK]
         arm.drafter.see(chunk)
         record(recorded, chunk)
-        if tuner and (done := tuner.next_round(arm.drafter.make_engine, tokenizer.vocab_size)):
+        if tuner and (done := tuner.next_round(arm.drafter.make_engine, vocab_size)):
             tell(arm.drafter, start + CHUNK, done)
 
 
@@ -234,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-before", type=int, default=192, help="answers of the first domain")
     parser.add_argument("--num-after", type=int, default=288, help="answers of the second")
     parser.add_argument("--num-begin", type=int, default=200, help="answers that the net begins from")
+    parser.add_argument("--min-answers", type=int, default=96, help="new answers that make a round of tuning")
     parser.add_argument("--net", action="store_true", help="run the arms with a net too")
     parser.add_argument("--steps", type=int, default=200, help="updates of the net in a round")
     parser.add_argument("--threads", type=int, default=2)
