@@ -33,7 +33,7 @@ from goodspeed.bench.arms import core_flags, draft_flags
 from goodspeed.bench.cluster import Cluster, start_clusters
 from goodspeed.bench.endpoint import Endpoint, Settings, http_client
 from goodspeed.bench.experiment import DISTRIBUTED, FUSED
-from goodspeed.bench.load import Shape, gather, run_load
+from goodspeed.bench.load import Shape, run_load
 from goodspeed.bench.processes import Processes
 from goodspeed.bench.prompts import DOMAINS, Prompt, load_prompts
 from goodspeed.bench.stats import quantile, ratio
@@ -140,9 +140,12 @@ async def _measured(cluster: Cluster, args: argparse.Namespace) -> tuple[Load, l
             return swaps
 
         prompts = itertools.cycle(prompts_in_turns())
-        swaps, *_ = await gather([swap_all(), *(use(prompts) for _ in range(NUM_STREAMS))])
+        async with asyncio.TaskGroup() as group:
+            swapping = group.create_task(swap_all())
+            for _ in range(NUM_STREAMS):
+                group.create_task(use(prompts))
         _, peak_mb = memory_mb(cluster.drafters[0].pid)
-        load = Load(swaps or (), [prompt for prompt, _ in told], [answer for _, answer in told], peak_mb)
+        load = Load(swapping.result(), [prompt for prompt, _ in told], [answer for _, answer in told], peak_mb)
         alone = await run_load(lambda prompt: ask(prompt, FUSED), load.asked, Shape(NUM_STREAMS))
     return load, alone
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from goodspeed.engine.torch.loading import choose_device, choose_dtype
@@ -128,14 +127,14 @@ class Distiller:
 
     @torch.no_grad()
     def _look(self, loss: float, elapsed_s: float) -> Look:
-        chances: list[npt.NDArray[np.float64]] = []  # of every answer's tokens but the first, which is the target's own
+        chances: list[list[float]] = []  # of every answer's tokens but the first, which is the target's own
         overlaps: list[torch.Tensor] = []
         for packed in chunks(pack(self._validation, self.config.length), self.config.rows):
             rows = batch(packed, self.config.length).to(self._device)
             logits = (self.student(rows) @ self.student.head().T).float()
             is_hit = (logits.argmax(-1) == rows.answer_places).cpu().numpy().astype(np.float64)
             answers = np.split(is_hit, np.cumsum([one.num_losses for row in packed for one in row])[:-1])
-            chances += [answer[1:] for answer in answers]
+            chances += [answer[1:].tolist() for answer in answers]
             probs = logits.softmax(-1).gather(1, rows.top_places.clamp_min(0))
             overlaps.append(torch.minimum(probs, rows.top_probs * (rows.top_places >= 0)).sum(-1))
         standing = self.standing
