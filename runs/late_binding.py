@@ -13,7 +13,6 @@ committed tokens per round; intervals are 95% over seeds, paired where a differe
 import argparse
 import copy
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from runs.live.domains import prompts as domain_prompts
 from runs.live.written import Texts, WrittenTarget
-from scipy import stats
 from tests.verifier.varying import VaryingDraft
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
+from goodspeed.bench.intervals import interval
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import DraftEngine, DraftRequest, TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
@@ -179,8 +178,8 @@ def main() -> None:
 
 def shown(values: Sequence[float]) -> str:
     """Mean and half its 95% interval."""
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else math.nan
-    return f"{np.mean(values):.3f} ± {half:.3f}"
+    found = interval(values)
+    return f"{found.mean:.3f} ± {found.high - found.mean:.3f}"
 
 
 def _parser() -> argparse.ArgumentParser:

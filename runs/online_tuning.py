@@ -32,7 +32,6 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.answer import Answer, answer_of
 from goodspeed.tuning.config import CollectConfig, DistilConfig, StudentConfig
 from goodspeed.tuning.estimate import Estimate, ratio_of_sums
-from goodspeed.tuning.example import Example
 from goodspeed.tuning.online import Maker, OnlineRound, OnlineTuner, Policy, TableMaker
 from goodspeed.tuning.online_net import NetMaker
 from goodspeed.tuning.replay import Replayer, Round
@@ -41,7 +40,7 @@ BEFORE, AFTER = "maths", "chat"
 WINDOW = 4
 CHUNK = 16  # answers between looks at the traffic
 NUM_STREAMS = 4
-POLICY = Policy(min_answers=48, judged_share=0.34, window=WINDOW)
+JUDGED_SHARE = 0.34
 SMOOTHED = 3  # chunks in a point of the plot
 
 
@@ -87,28 +86,31 @@ class Arm:
 def main() -> int:
     args = _parser().parse_args()
     answers = by_domain(args.data)
-    before, after = (shuffled(answers[name]) for name in (BEFORE, AFTER))
+    before, after = (shuffled([answer_of(one, Rule.GREEDY) for one in answers.pop(name)]) for name in (BEFORE, AFTER))
+    del answers  # gigabytes of the target's probabilities
     traffic = [*before[: args.num_before], *after[: args.num_after]]
     folder = locate(args.target)
     tokenizer = Tokenizer.load(folder)
-    with TemporaryDirectory() as scratch:
-        arms = list(arms_of(args, tokenizer, before[args.num_before :], Path(scratch)))
-        for arm in arms:
-            run(arm, traffic, tokenizer, Path(scratch) / arm.drafter.name.replace(" ", "-"))
+    policy = Policy(min_answers=args.min_answers, judged_share=JUDGED_SHARE, window=WINDOW)
     num_before = args.num_before // CHUNK
-    write_csv([arm.drafter for arm in arms], num_before, args.out.with_suffix(".csv"))
-    plot([arm.drafter for arm in arms], num_before, args.out.with_suffix(".svg"))
-    for line in summary([arm.drafter for arm in arms], num_before):
+    done: list[Drafter] = []
+    with TemporaryDirectory() as scratch:
+        for arm in arms_of(args, tokenizer, before[args.num_before :], Path(scratch)):
+            run(arm, traffic, policy, tokenizer.vocab_size, Path(scratch) / arm.drafter.name.replace(" ", "-"))
+            done.append(arm.drafter)
+            write_csv(done, num_before, args.out.with_suffix(".csv"))
+            plot(done, num_before, args.out.with_suffix(".svg"))
+    for line in summary(done, num_before):
         print(line)
     return 0
 
 
-def shuffled(examples: Sequence[Example]) -> list[Example]:
+def shuffled(answers: Sequence[Answer]) -> list[Answer]:
     """So that the traffic of a domain is the same from its beginning to its end."""
-    return [examples[place] for place in np.random.default_rng(0).permutation(len(examples))]
+    return [answers[place] for place in np.random.default_rng(0).permutation(len(answers))]
 
 
-def arms_of(args: argparse.Namespace, tokenizer: Tokenizer, spare: Sequence[Example], scratch: Path) -> Iterator[Arm]:
+def arms_of(args: argparse.Namespace, tokenizer: Tokenizer, spare: Sequence[Answer], scratch: Path) -> Iterator[Arm]:
     """`spare` is traffic of the first domain that no arm will see: what the net begins from."""
 
     def make_engine(config: DraftConfig) -> DraftEngine:
@@ -152,16 +154,16 @@ def net_maker(args: argparse.Namespace, scratch: Path) -> NetMaker:
     return NetMaker(collect, distil)
 
 
-def run(arm: Arm, traffic: Sequence[Example], tokenizer: Tokenizer, folder: Path) -> None:
+def run(arm: Arm, traffic: Sequence[Answer], policy: Policy, vocab_size: int, folder: Path) -> None:
     """The whole traffic before one drafter, and a look of its tuner after each chunk."""
     folder.mkdir()
     recorded = folder / "traffic.jsonl"
-    tuner = OnlineTuner(recorded, folder / "work", arm.drafter, arm.maker, POLICY) if arm.maker else None
+    tuner = OnlineTuner(recorded, folder / "work", arm.drafter, arm.maker, policy) if arm.maker else None
     for start in range(0, len(traffic), CHUNK):
         chunk = traffic[start : start + CHUNK]
-        arm.drafter.see([answer_of(one, Rule.GREEDY) for one in chunk])
+        arm.drafter.see(chunk)
         record(recorded, chunk)
-        if tuner and (done := tuner.next_round(arm.drafter.make_engine, tokenizer.vocab_size)):
+        if tuner and (done := tuner.next_round(arm.drafter.make_engine, vocab_size)):
             tell(arm.drafter, start + CHUNK, done)
 
 
@@ -176,11 +178,11 @@ def tell(drafter: Drafter, num_seen: int, done: OnlineRound) -> None:
     )
 
 
-def record(path: Path, examples: Sequence[Example]) -> None:
+def record(path: Path, answers: Sequence[Answer]) -> None:
     """As a drafter records."""
     with path.open("a", encoding="utf-8") as file:
-        for one in examples:
-            file.write(json.dumps({"prompt": one.prompt.tolist(), "answer": one.answer.tolist()}) + "\n")
+        for one in answers:
+            file.write(json.dumps({"prompt": one.prompt, "answer": one.tokens}) + "\n")
 
 
 def summary(drafters: Sequence[Drafter], num_before: int) -> Iterator[str]:
@@ -231,10 +233,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="file of the figures, without its ending")
     parser.add_argument("--target", default="smollm2-135m-instruct")
     parser.add_argument("--num-before", type=int, default=192, help="answers of the first domain")
-    parser.add_argument("--num-after", type=int, default=240, help="answers of the second")
+    parser.add_argument("--num-after", type=int, default=288, help="answers of the second")
     parser.add_argument("--num-begin", type=int, default=200, help="answers that the net begins from")
+    parser.add_argument("--min-answers", type=int, default=96, help="new answers that make a round of tuning")
     parser.add_argument("--net", action="store_true", help="run the arms with a net too")
-    parser.add_argument("--steps", type=int, default=120, help="updates of the net in a round")
+    parser.add_argument("--steps", type=int, default=200, help="updates of the net in a round")
     parser.add_argument("--threads", type=int, default=2)
     return parser
 

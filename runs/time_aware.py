@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 from tests.verifier.varying import VaryingDraft
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
+from goodspeed.bench.intervals import interval
 from goodspeed.verifier.core.config import ClientConfig, CoreConfig
 
 RTTS_MS = (5.0, 20.0, 50.0, 80.0)
@@ -164,10 +164,8 @@ def report(logs: dict[str, Floats]) -> None:
 
 def shown(log_ratios: Floats) -> str:
     """[cases, seeds, clients] -> geometric mean and its 95% interval over seeds."""
-    by_seed = log_ratios.mean(axis=(0, 2))
-    mean = by_seed.mean()
-    half = stats.t.ppf(0.975, len(by_seed) - 1) * stats.sem(by_seed) if len(by_seed) > 1 else math.nan
-    return f"{math.exp(mean):.3f} ({math.exp(mean - half):.3f}-{math.exp(mean + half):.3f})"
+    found = interval(log_ratios.mean(axis=(0, 2)).tolist())
+    return f"{math.exp(found.mean):.3f} ({math.exp(found.low):.3f}-{math.exp(found.high):.3f})"
 
 
 def _parser() -> argparse.ArgumentParser:

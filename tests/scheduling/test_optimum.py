@@ -99,3 +99,10 @@ def test_no_budget_and_no_clients() -> None:
 def test_floors_beyond_the_budget_are_met_for_the_earlier_clients() -> None:
     best = long_run_optimum([ClientView(0.5, 1.0, min_grant=3), ClientView(0.5, 1.0, min_grant=3)], 4)
     assert best.grants == pytest.approx((3.0, 1.0))
+
+
+def test_beyond_the_survival_curve_acceptance_is_geometric() -> None:
+    assert expected_tokens(ClientView(0.5, 1.0), 3) == pytest.approx(1 + 0.5 + 0.25 + 0.125)
+    client = ClientView(0.5, 1.0, survival=(0.9, 0.6))
+    assert expected_tokens(client, 4) == pytest.approx(1 + 0.9 + 0.6 + 0.3 + 0.15)
+    assert expected_tokens(client, 1) == pytest.approx(1.9)

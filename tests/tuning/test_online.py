@@ -22,7 +22,7 @@ from goodspeed.errors import ConfigError, DataError, LinkLostError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.admin import HttpAdmin
 from goodspeed.tuning.answer import answers_of
-from goodspeed.tuning.online import Contender, OnlineTuner, Policy, TableMaker, judge
+from goodspeed.tuning.online import Contender, OnlineTuner, Policy, TableMaker, judge, learns_live
 
 ANSWERS = answers_of([toy_example(i, 50) for i in range(12)], 0.0, Rule.GREEDY)
 POLICY = Policy(min_answers=8, window=4)
@@ -39,6 +39,11 @@ def test_draft_that_is_accepted_more_often_is_better(old: float, new: float, *, 
 def test_gain_below_the_margin_is_not_enough() -> None:
     policy = replace(POLICY, margin=3.0)
     assert not judge(Contender(ToyDraft(0.4), ()), Contender(ToyDraft(0.8), ()), ANSWERS, policy).is_better
+
+
+@pytest.mark.parametrize(("engine", "changes"), [("hybrid", True), ("table", True), ("torch", False), ("toy", False)])
+def test_recent_traffic_is_shown_to_drafts_that_learn_from_it(engine: str, *, changes: bool) -> None:
+    assert learns_live(DraftConfig(engine=engine)) is changes
 
 
 class ObedientDrafter:

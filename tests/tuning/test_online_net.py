@@ -12,6 +12,7 @@ from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.errors import DataError
 from goodspeed.tuning.config import CollectConfig, DistilConfig, StudentConfig
+from goodspeed.tuning.dataset import Dataset
 from goodspeed.tuning.online_net import NetMaker
 
 STUDENT = StudentConfig(layers=(0,))
@@ -42,6 +43,19 @@ def test_net_of_the_traffic_drafts_and_the_next_one_begins_from_it(target: Path,
         engine = draft_engine(current, 320)
         engine.open(1, [97, 98, 99], Sampling())
         assert len(engine.draft([DraftRequest(1, 3)])[0].tokens) == 3
+
+
+def test_answers_are_scored_once_and_each_line_of_traffic_counts(target: Path, tmp_path: Path) -> None:
+    """The traffic of `record` comes to the same 6 answers again and again."""
+    maker = maker_of(target, tmp_path)
+    for name, lines in (("round-0000", range(16)), ("round-0001", range(3, 27))):
+        folder = tmp_path / name
+        folder.mkdir()
+        record(folder / "learned.jsonl", lines)
+        maker.make(DraftConfig(engine="lookup", table="none"), folder / "learned.jsonl", folder)
+        parts = [Dataset.open(folder / part).num_answers for part in ("train", "validation")]
+        assert parts == [len(lines) - len(lines) // 8, len(lines) // 8]
+    assert Dataset.open(tmp_path / "scored").num_answers == 6
 
 
 def test_too_little_traffic_is_named(target: Path, tmp_path: Path) -> None:

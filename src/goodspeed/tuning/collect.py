@@ -66,7 +66,7 @@ class Collector:
         dataset = Dataset.begin(Path(self.config.out), self._facts())
         self._fill(dataset, "answers", asks, report)
         done = dataset.keys()
-        _store(dataset, (self._generator.score(one) for one in said if one.origin.key not in done), self.config)
+        store(dataset, (self._generator.score(one) for one in said if one.origin.key not in done), self.config)
         return dataset
 
     def asks(self, report: Report) -> list[Ask]:
@@ -117,7 +117,7 @@ class Collector:
                 report(Progress(stage, i, len(asks), num_tokens))
                 yield example
 
-        _store(dataset, told(), self.config)
+        store(dataset, told(), self.config)
 
     def _facts(self) -> Facts:
         config = self.config
@@ -140,7 +140,8 @@ def _generator(decoder: Decoder, config: CollectConfig) -> Generator:
     return Generator(decoder, config.streams, config.top_k, capacity)
 
 
-def _store(dataset: Dataset, examples: Iterable[Example], config: CollectConfig) -> None:
+def store(dataset: Dataset, examples: Iterable[Example], config: CollectConfig) -> None:
+    """Append them, a shard after another. Raises DataError."""
     waiting = iter(examples)
     while shard := list(islice(waiting, config.shard_answers)):
         dataset.append(shard)

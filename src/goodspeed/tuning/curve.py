@@ -21,7 +21,7 @@ class Look:
     """Mean since the last look."""
     agreement: float
     accepted_per_round: float
-    """Greedy, window 4, on the validation set; see acceptance.accepted_per_round."""
+    """Greedy, window 4, on the validation set; see renewal.accepted_per_round."""
     expected_acceptance: float
     """One minus the total variation at temperature 1, mean over positions."""
 

@@ -19,7 +19,6 @@ from goodspeed.engine.torch.loading import choose_device, choose_dtype
 from goodspeed.errors import DataError
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.tuning.acceptance import Hits, accepted_per_round, agreement
 from goodspeed.tuning.config import DistilConfig
 from goodspeed.tuning.curve import Curve, Look
 from goodspeed.tuning.dataset import Dataset
@@ -28,6 +27,7 @@ from goodspeed.tuning.export import export
 from goodspeed.tuning.losses import LOSSES, likeliest, top_logprobs
 from goodspeed.tuning.narrow import narrowed
 from goodspeed.tuning.on_policy import OnPolicy
+from goodspeed.tuning.renewal import accepted_per_round
 from goodspeed.tuning.rows import Cutter, Document, Rows, batch, pack
 from goodspeed.tuning.schedule import Pass, chunks, learning_rate, shuffled_rows, updates
 from goodspeed.tuning.start import start_of
@@ -130,13 +130,14 @@ class Distiller:
 
     @torch.no_grad()
     def _look(self, loss: float, elapsed_s: float) -> Look:
-        hits: list[Hits] = []
+        chances: list[list[float]] = []  # of every answer's tokens but the first, which is the target's own
         overlaps: list[torch.Tensor] = []
         for packed in chunks(pack(self._validation, self.config.length), self.config.rows):
             rows = batch(packed, self.config.length).to(self._device)
             logits = (self.student(rows) @ self.student.head().T).float()
-            is_hit = (logits.argmax(-1) == rows.answer_places).cpu().numpy()
-            hits += np.split(is_hit, np.cumsum([one.num_losses for row in packed for one in row])[:-1])
+            is_hit = (logits.argmax(-1) == rows.answer_places).cpu().numpy().astype(np.float64)
+            answers = np.split(is_hit, np.cumsum([one.num_losses for row in packed for one in row])[:-1])
+            chances += [answer[1:].tolist() for answer in answers]
             probs = logits.softmax(-1).gather(1, rows.top_places.clamp_min(0))
             overlaps.append(torch.minimum(probs, rows.top_probs * (rows.top_places >= 0)).sum(-1))
         standing = self.standing
@@ -146,8 +147,8 @@ class Distiller:
             elapsed_s,
             learning_rate(self.config, standing.step - 1),
             loss,
-            agreement(hits),
-            accepted_per_round(hits, WINDOW),
+            float(np.concatenate(chances).mean()),
+            accepted_per_round(chances, WINDOW),
             float(torch.cat(overlaps).mean()),
         )
 

@@ -104,9 +104,10 @@ class OnlineTuner:
         current = self._admin.current()
         new = self._maker.make(current, learned, folder)
         seen, answers = (answers_said(read_recorded(path, vocab_size)) for path in (learned, judged))
+        lately = seen[-num_new:]
+        old_one = Contender(make_engine(current), lately if learns_live(current) else ())
         has_learned = new.table != current.table
-        old_one = Contender(make_engine(current), seen[-num_new:])
-        new_one = Contender(make_engine(new), () if has_learned else seen[-num_new:])
+        new_one = Contender(make_engine(new), lately if learns_live(new) and not has_learned else ())
         judgement = judge(old_one, new_one, answers, self._policy)
         if judgement.is_better:
             self._admin.swap(new)
@@ -170,6 +171,11 @@ def judge(old: Contender, new: Contender, judged: Sequence[Answer], policy: Poli
     gain = paired_difference(after, before)
     is_better = gain.low > 0.0 and gain.mean >= policy.margin
     return Judgement(len(judged), math.fsum(before) / len(before), math.fsum(after) / len(after), gain, is_better)
+
+
+def learns_live(draft: DraftConfig) -> bool:
+    """Whether its drafts change with what it sees. Of others only confidences do, which no comparison here asks for."""
+    return draft.engine in ("hybrid", "table")
 
 
 def answers_said(said: Iterable[Said]) -> list[Answer]:

@@ -1,23 +1,30 @@
 """A net that goes on learning from live traffic: the target scores what was recorded, and teaches the student by it."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import DataError
 from goodspeed.models.catalog import locate
-from goodspeed.tuning.collect import Collector
+from goodspeed.tuning.collect import Collector, store
 from goodspeed.tuning.config import CollectConfig, DistilConfig
+from goodspeed.tuning.dataset import Dataset, Facts
 from goodspeed.tuning.distil import Distiller
+from goodspeed.tuning.example import Example
+from goodspeed.tuning.generation import Said
 
 VALIDATED = 8  # every so manieth answer stops the training
+SCORED = "scored"
+"""Beside the rounds' folders: the data set of all answers that the target has scored, each of them once."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetMaker:
     """Distils from the draft model that drafts now, or from where `distil.student` says if there is none.
 
-    The folders of `collect` and `distil` are each round's own.
+    The folder of `distil` is each round's own; that of `collect` is SCORED.
     """
 
     collect: CollectConfig
@@ -25,11 +32,9 @@ class NetMaker:
 
     def make(self, current: DraftConfig, recorded: Path, folder: Path) -> DraftConfig:
         """Raises DataError, CheckpointError."""
-        lines = recorded.read_text(encoding="utf-8").splitlines(keepends=True)
-        if len(lines) < 2 * VALIDATED:
-            raise DataError(f"{recorded} has {len(lines)} answers, a student needs {2 * VALIDATED}")
-        self._score("validation", lines[::VALIDATED], folder)
-        self._score("train", [line for place, line in enumerate(lines) if place % VALIDATED], folder)
+        examples, facts = self._scored(recorded, folder.parent / SCORED)
+        self._write(folder / "validation", facts, examples[::VALIDATED])
+        self._write(folder / "train", facts, [one for place, one in enumerate(examples) if place % VALIDATED])
         student = self.distil.student
         if current.model:
             student = replace(student, init=str(locate(current.model)))
@@ -40,8 +45,23 @@ class NetMaker:
         engine = current.engine if current.engine in ("hybrid", "torch") else "hybrid"
         return replace(current, engine=engine, model=out)
 
-    def _score(self, split: str, lines: list[str], folder: Path) -> None:
-        path = folder / f"{split}.jsonl"
-        path.write_text("".join(lines), encoding="utf-8")
-        config = replace(self.collect, out=str(folder / split), recorded=(str(path),), split=split)
-        Collector(config).run(lambda _: None)
+    def _scored(self, recorded: Path, scored: Path) -> tuple[list[Example], Facts]:
+        """An example of every recorded answer, in their order. What was scored in another round is not scored again."""
+        collector = Collector(replace(self.collect, out=str(scored), recorded=(str(recorded),), split=SCORED))
+        said = [_named(one) for one in collector.recorded()]
+        if len(said) < 2 * VALIDATED:
+            raise DataError(f"{recorded} has {len(said)} answers, a student needs {2 * VALIDATED}")
+        wanted = {one.origin.key: one for one in said}
+        data = collector.collect([], list(wanted.values()), lambda _: None)
+        known = {one.origin.key: one for one in data.examples() if one.origin.key in wanted}
+        return [known[one.origin.key] for one in said], data.facts
+
+    def _write(self, folder: Path, facts: Facts, examples: Sequence[Example]) -> None:
+        """Anew, since a round that was killed begins again."""
+        store(Dataset(folder, replace(facts, split=folder.name)), examples, self.collect)
+
+
+def _named(said: Said) -> Said:
+    """By what it says, since its line moves as traffic grows old."""
+    what = repr((said.prompt, said.answer, said.rejected, said.origin.temperature))
+    return replace(said, origin=replace(said.origin, key=hashlib.sha256(what.encode()).hexdigest()[:16]))

@@ -6,11 +6,13 @@ rounds that are still to come from those after it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from goodspeed.bench.stats import ratio
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,6 +46,12 @@ def rounds_of(chances: Sequence[float], window: int) -> Rounds:
             if alive == 0.0:
                 break
     return Rounds(float(begins.sum()), judged, accepted)
+
+
+def accepted_per_round(answers: Iterable[Sequence[float]], window: int) -> float:
+    """Mean over the rounds of all answers, each given as to rounds_of; without the target's own tokens. NaN of none."""
+    rounds = [rounds_of(chances, window) for chances in answers]
+    return ratio(sum(one.num_accepted for one in rounds), sum(one.num_rounds for one in rounds))
 
 
 def begin_chances(

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from goodspeed.bench.live.measures import time_split
-from goodspeed.bench.live.recorder import expected_tokens
 from goodspeed.bench.live.recording import Recording
 from goodspeed.bench.live.run import LastingThread, LiveClient, LivePlan, LiveTarget, run_live
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
@@ -107,9 +106,3 @@ def test_a_recording_outlives_its_run(target: LiveTarget, tmp_path: Path) -> Non
     (tmp_path / "other.json").write_text('{"rounds": 3}')
     with pytest.raises(ConfigError, match=r"other\.json"):
         Recording.load(tmp_path / "other.json")
-
-
-def test_beyond_the_survival_curve_acceptance_is_geometric() -> None:
-    assert expected_tokens((), 0.5, 3) == pytest.approx(1 + 0.5 + 0.25 + 0.125)
-    assert expected_tokens((0.9, 0.6), 0.5, 4) == pytest.approx(1 + 0.9 + 0.6 + 0.3 + 0.15)
-    assert expected_tokens((0.9, 0.6), 0.5, 1) == pytest.approx(1.9)

@@ -1,5 +1,8 @@
 """The KV pool: every admitted region fits, and moving regions keeps what they hold."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -96,3 +99,17 @@ def test_whatever_fits_in_sum_fits(moves: list[tuple[int, int]]) -> None:
 
 def test_bytes_per_token_count_all_layers() -> None:
     assert kv_bytes_per_token(CONFIG, torch.bfloat16) == 2 * 2 * 8 * 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+def test_memory_is_taken_as_it_is_written() -> None:
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident_bytes()
+    pool = make_pool(2**21)
+    num_bytes = pool.capacity * kv_bytes_per_token(CONFIG, torch.float32)
+    assert resident_bytes() - before < num_bytes / 8
+    region = pool.reserve(pool.capacity)
+    fill(pool, region, 1.0)
+    assert resident_bytes() - before >= num_bytes

@@ -8,6 +8,8 @@ from typing import Any
 from goodspeed.bench.live.recording import ClientRounds, StepTimes
 from goodspeed.protocol.messages import Message, Verdict
 from goodspeed.protocol.transport import Accept, Connection, Traffic
+from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.optimum import expected_tokens
 from goodspeed.verifier.core.client import Client
 
 
@@ -137,8 +139,8 @@ class Recorder:
 
     def _belief(self, name: str, grant: int) -> Belief:
         (estimator,) = [client.estimator for client in self.clients() if client.name == name]
-        expected = expected_tokens(estimator.survival, estimator.acceptance_rate, grant)
-        return Belief(grant, estimator.acceptance_rate, estimator.goodput, expected)
+        view = ClientView(estimator.acceptance_rate, estimator.goodput, survival=estimator.survival)
+        return Belief(grant, view.acceptance_rate, view.goodput, expected_tokens(view, grant))
 
     def _on_sent(self, began: float, ended: float) -> None:
         steps = self.steps
@@ -146,14 +148,6 @@ class Recorder:
             if steps.sending_s[-1] == steps.verified_s[-1]:
                 steps.sending_s[-1] = began - self.start_s
             steps.sent_s[-1] = ended - self.start_s
-
-
-def expected_tokens(survival: Sequence[float], acceptance_rate: float, grant: int) -> float:
-    """mu: 1 + the chance of each granted token to survive; beyond the curve acceptance is geometric."""
-    curve = list(survival[:grant])
-    while len(curve) < grant:
-        curve.append((curve[-1] if curve else 1.0) * acceptance_rate)
-    return 1.0 + sum(curve)
 
 
 class _TimedConnection:

@@ -4,6 +4,8 @@ Reserving is exact: any set of regions fits whose lengths together are at most t
 together when no hole is long enough. Memory is taken from the system only as it is written.
 """
 
+import math
+import mmap
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +36,7 @@ class KvPool:
         # A head's rows lie together: attention reads them from memory 1.4 times as fast as if a token's heads did.
         shape = (config.num_layers, 2 * config.num_kv_heads, num_rows, config.head_dim)
         # Zeros, since rows that were never written are read too: masked, but a NaN would survive the mask.
-        self._pool = torch.zeros(shape, dtype=dtype, device=device)
+        self._pool = _zeros(shape, dtype, device)
         self._layers = self._pool.unbind(0)
         self._blocks = [_blocks(layer) for layer in self._layers]
         self._regions: list[Region] = []  # by start
@@ -103,6 +105,14 @@ class KvPool:
                 region.start = end
             end += region.length
         return end
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """On a CPU pages of the system's, which are zero until somebody writes; torch would write all of them first."""
+    if device.type != "cpu" or not math.prod(shape):
+        return torch.zeros(shape, dtype=dtype, device=device)
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 def _blocks(layer: torch.Tensor) -> torch.Tensor:
