@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError

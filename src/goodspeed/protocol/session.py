@@ -7,9 +7,10 @@ lengths and digests, answer repetitions, and know how a stream is resumed. Hosts
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from goodspeed.engine.base import Draft, Outcome, StreamSpec
 from goodspeed.errors import ErrorCode, ProtocolError

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from goodspeed.scheduling.base import ClientView
 from goodspeed.scheduling.marginals import floors_within
@@ -10,8 +11,7 @@ from goodspeed.scheduling.marginals import floors_within
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """One client's part: `rate` times what a client of rate 1 has, from floor to cap."""
 
     rate: float  # one of 0 is left at its floor
