@@ -15,7 +15,7 @@ from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.inprocess import InProcess
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import Cancel, Error, Load, Message, Open, Refused, Verdict
 from goodspeed.protocol.transport import Accept, Connect, Connection
 

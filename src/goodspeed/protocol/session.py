@@ -292,17 +292,23 @@ class DrafterStream:
         """`length` is what the verdict should commit in all. Raises ProtocolError for a contradiction."""
         last_length = self.opening.num_prompt + self.opening.max_tokens
         is_due = self._pending is not None or self.grant == 0  # nothing is granted before round 0, nor in fused mode
-        contradictions = (  # the words are put together only where they are needed
-            (not is_due or self.finish is not FinishReason.NONE, "unasked", ""),
-            (verdict.round != self._next_round, "expected was round ", self._next_round),
-            (verdict.num_accepted > len(drafted), "proposed were ", len(drafted)),
-            (verdict.committed_length != length, "committed are ", length),
-            (length > last_length, "the last length is ", last_length),
-            (length == last_length and verdict.finish is FinishReason.NONE, "not finished", ""),
-            (verdict.next_token >= self._vocab_size, "the vocabulary has ", self._vocab_size),
-            (len(verdict.logprobs) not in {0, verdict.num_accepted + 1}, "log-probabilities do not match", ""),
-        )
-        wrong = [f"{what}{value}" for is_wrong, what, value in contradictions if is_wrong]
+        wrong: list[str] = []
+        if not is_due or self.finish is not FinishReason.NONE:
+            wrong.append("unasked")
+        if verdict.round != self._next_round:
+            wrong.append(f"expected was round {self._next_round}")
+        if verdict.num_accepted > len(drafted):
+            wrong.append(f"proposed were {len(drafted)}")
+        if verdict.committed_length != length:
+            wrong.append(f"committed are {length}")
+        if length > last_length:
+            wrong.append(f"the last length is {last_length}")
+        if length == last_length and verdict.finish is FinishReason.NONE:
+            wrong.append("not finished")
+        if verdict.next_token >= self._vocab_size:
+            wrong.append(f"the vocabulary has {self._vocab_size}")
+        if verdict.logprobs and len(verdict.logprobs) != verdict.num_accepted + 1:
+            wrong.append("log-probabilities do not match")
         if wrong:
             raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {', '.join(wrong)}", verdict.stream)
 
