@@ -27,7 +27,7 @@ class Mode(IntEnum):
 
 
 class FinishReason(IntEnum):
-    """Why a stream ended."""
+    """Why a stream ended. NONE, which is false: it goes on."""
 
     NONE = 0
     STOP = 1

@@ -72,6 +72,7 @@ class VerifierStream:
 
     def __init__(self, request: Open, welcome: Welcome) -> None:
         self.request = request
+        self.is_fused = request.mode is Mode.FUSED
         self.committed = list(request.tokens)
         self._finish = FinishReason.NONE
         self._news: tuple[int, ...] = ()  # committed last
@@ -139,7 +140,7 @@ class VerifierStream:
 
     @property
     def is_finished(self) -> bool:
-        return self._finish is not FinishReason.NONE
+        return bool(self._finish)
 
     @property
     def goes_alone(self) -> bool:
@@ -189,7 +190,7 @@ class VerifierStream:
     def _state(self) -> str:
         if self.is_finished:
             return "finished"
-        if self.request.mode is Mode.FUSED:
+        if self.is_fused:
             return "in fused mode"
         if self._verdict is None:
             return "being prefilled"
@@ -199,7 +200,7 @@ class VerifierStream:
 
     def _usable(self) -> int:
         """A proposal longer than what is still wanted, less the target's own token, would be verified for nothing."""
-        if self.is_finished or self.request.mode is Mode.FUSED:
+        if self.is_finished or self.is_fused:
             return 0
         num_wanted = self.request.num_prompt + self.request.max_tokens - len(self.committed)
         return min(self._welcome.max_proposal, num_wanted - 1)
@@ -220,6 +221,7 @@ class DrafterStream:
 
     def __init__(self, opening: Open, vocab_size: int = 2**32) -> None:
         self.opening = opening
+        self.is_fused = opening.mode is Mode.FUSED
         self.committed = list(opening.tokens)
         self.grant = 0
         self.finish = FinishReason.NONE
@@ -231,8 +233,8 @@ class DrafterStream:
     @property
     def is_ready(self) -> bool:
         """May propose: the last verdict has come with a grant, and the stream goes on."""
-        is_due = self._next_round > 0 and self._pending is None and self.finish is FinishReason.NONE
-        return is_due and self.grant > 0 and self.opening.mode is Mode.DISTRIBUTED
+        is_due = self._next_round > 0 and self._pending is None and not self.finish
+        return is_due and self.grant > 0 and not self.is_fused
 
     @property
     def max_draft(self) -> int:
@@ -281,7 +283,7 @@ class DrafterStream:
 
     def reopen(self) -> Open:
         """The Open that resumes this unfinished stream, here or at another verifier, in a new epoch."""
-        assert self.finish is FinishReason.NONE
+        assert not self.finish
         self.opening = replace(self.opening, epoch=self.opening.epoch + 1, tokens=tuple(self.committed))
         self._next_round = 0
         self._pending = None
@@ -293,7 +295,7 @@ class DrafterStream:
         last_length = self.opening.num_prompt + self.opening.max_tokens
         is_due = self._pending is not None or self.grant == 0  # nothing is granted before round 0, nor in fused mode
         wrong: list[str] = []
-        if not is_due or self.finish is not FinishReason.NONE:
+        if not is_due or self.finish:
             wrong.append("unasked")
         if verdict.round != self._next_round:
             wrong.append(f"expected was round {self._next_round}")
@@ -303,7 +305,7 @@ class DrafterStream:
             wrong.append(f"committed are {length}")
         if length > last_length:
             wrong.append(f"the last length is {last_length}")
-        if length == last_length and verdict.finish is FinishReason.NONE:
+        if length == last_length and not verdict.finish:
             wrong.append("not finished")
         if verdict.next_token >= self._vocab_size:
             wrong.append(f"the vocabulary has {self._vocab_size}")

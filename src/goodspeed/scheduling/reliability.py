@@ -1,13 +1,14 @@
 """How far a client's confidences can be believed: what became of tokens that it was as sure of."""
 
 from collections.abc import Sequence
+from typing import Final
 
-NUM_BINS = 8
-PRIOR_TRIALS = 4.0
+NUM_BINS: Final = 8
+PRIOR_TRIALS: Final = 4.0
 """What a reported confidence is worth beside the outcomes of its bin."""
-KEEP = 1.0 - 1.0 / 128.0
+KEEP: Final = 1.0 - 1.0 / 128.0
 """Decay of a bin's counts per token judged in it."""
-MOST = 255
+MOST: Final = 255
 """The byte that says certain."""
 
 
