@@ -43,7 +43,7 @@ from goodspeed.eventlog import JsonlEvents
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.inprocess import InProcess
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Mode
 from goodspeed.protocol.transport import Connection
 from goodspeed.routing.policies import ONE_AT_A_TIME, ROUTINGS

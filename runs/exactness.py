@@ -39,7 +39,7 @@ from goodspeed.errors import LinkLostError
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.inprocess import InProcess
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
 from goodspeed.verifier.server import VerifierServer

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from goodspeed.bench.arms import core_options
 from goodspeed.config import from_mapping
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.registry import Registry
 from goodspeed.verifier.core.config import CoreConfig
 

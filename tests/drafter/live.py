@@ -20,7 +20,7 @@ from goodspeed.drafter.uplink import Verifier
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.inprocess import InProcess
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
 from goodspeed.verifier.server import VerifierServer

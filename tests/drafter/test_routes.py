@@ -18,7 +18,7 @@ from goodspeed.errors import LinkLostError
 from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.protocol.transport import Connection
 from goodspeed.verifier.core.config import CoreConfig as VerifierConfig

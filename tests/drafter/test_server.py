@@ -16,7 +16,7 @@ from goodspeed.drafter.drafting import InlineDrafting, ThreadDrafting
 from goodspeed.engine.base import Draft, DraftRequest
 from goodspeed.engine.toy import ToyDraft
 from goodspeed.errors import LinkLostError
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import Mode
 
 REQUEST = Request(tuple(b"the quick brown"), max_tokens=40)

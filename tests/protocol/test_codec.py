@@ -2,12 +2,12 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.protocol.messages import drafter_messages, opens, proposes, sparse_probs, verifier_messages
 
 from goodspeed.decoding.sampling import Sampling

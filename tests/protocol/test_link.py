@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.link import PACKET_BYTES, Conditions, Link, LinkConfig, Outage, make_links, read_trace
+from goodspeed.protocol.link import PACKET_BYTES, Link, make_links
+from goodspeed.protocol.link_config import Conditions, LinkConfig, Outage, read_trace
 
 
 def link(config: LinkConfig, seed: int = 0) -> Link:

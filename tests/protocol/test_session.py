@@ -1,10 +1,10 @@
 """Both ends of a stream: order, repetition, divergence, limits, resumption."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tests.protocol.judged import judge
 
 from goodspeed.decoding.sampling import Sampling

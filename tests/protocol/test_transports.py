@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
@@ -15,7 +15,7 @@ from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.inprocess import InProcess
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import Cancel, Error, Load, Message, Open, Refused, Verdict
 from goodspeed.protocol.transport import Accept, Connect, Connection
 

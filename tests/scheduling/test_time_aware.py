@@ -3,10 +3,10 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.time_aware import TimeAwareScheduler

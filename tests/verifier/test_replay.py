@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening
 
 from goodspeed.decoding.sampling import Rule, Sampling
@@ -42,7 +43,7 @@ def recorded_run(scheduler: str, config: CoreConfig | None = None) -> list[str]:
         rule = Rule.REJECTION if i == 0 else Rule.COUPLED
         for stream in range(4):
             request = opening(stream, sampling=Sampling(0.7, seed=stream, rule=rule), max_tokens=40)
-            drafter.open(replace(request, mode=Mode.FUSED) if i == 3 else request)
+            drafter.open(structs.replace(request, mode=Mode.FUSED) if i == 3 else request)
     offender = verifier.welcome("offender")
     verifier.tell(offender, Propose(1, 0, 1, 1, 1, ()))
     verifier.run(0.5)

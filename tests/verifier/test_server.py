@@ -4,11 +4,11 @@ import asyncio
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
+from msgspec.structs import replace
 from tests.verifier.live import LiveDrafter, introduced, live_verifier, receive_one
 from tests.verifier.virtual import alone, hello, opening
 

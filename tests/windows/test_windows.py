@@ -1,10 +1,9 @@
 """Every registered window policy keeps the seam's contract; each does what it is there for."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from goodspeed.errors import ConfigError
 from goodspeed.windows.analytic import AnalyticWindow

@@ -7,7 +7,9 @@ drafts, so it does not change.
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.drafter.core.decision import Began, DraftWork, Ended, Note, WentOn

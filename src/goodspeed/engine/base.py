@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from goodspeed.decoding.sampling import Sampling
 
@@ -28,8 +29,7 @@ class SparseProbs:
     weights: npt.NDArray[np.uint16]  # [k]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """What a draft engine proposes for one stream."""
 
     tokens: tuple[int, ...]
@@ -39,8 +39,7 @@ class Draft:
     """One per token under the rejection rule, or empty: every token a function of the prefix (one-hot)."""
 
 
-@dataclass(frozen=True, slots=True)
-class DraftRequest:
+class DraftRequest(Struct, frozen=True):
     """Draft up to `max_tokens` on top of the stream's committed prefix.
 
     The engine stops early once the product of confidences would fall below `min_survival`: under the rejection
@@ -101,16 +100,14 @@ class StreamSpec:
     """Report the log-probability of every committed token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prefill:
+class Prefill(Struct, frozen=True):
     """Run the next `num_tokens` of the stream's prefix through the model."""
 
     stream: StreamKey
     num_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verify:
+class Verify(Struct, frozen=True):
     """Judge a proposal on top of everything committed so far (empty: plain decoding of one token)."""
 
     stream: StreamKey
@@ -121,8 +118,7 @@ class Verify:
 Work = Prefill | Verify
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one piece of work.
 
     Committed by it: the first `num_accepted` draft tokens, then `next_token` (recovered or bonus). `next_token` is

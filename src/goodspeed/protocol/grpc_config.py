@@ -8,7 +8,7 @@ import grpc
 from goodspeed.config import option, table
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.codec import MAX_FRAME_BYTES
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 
 SERVICE = "goodspeed.v1.GoodSpeed"
 METHOD = "Connect"

@@ -5,7 +5,8 @@ import asyncio
 from goodspeed.protocol.codec import decode_drafter_frame, decode_verifier_frame
 from goodspeed.protocol.connection import DEFAULT_LIMITS, FramedConnection, QueueLimits
 from goodspeed.protocol.lane import Lane
-from goodspeed.protocol.link import LinkConfig, make_links
+from goodspeed.protocol.link import make_links
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.transport import Accept, Connect, Connection
 
 

@@ -6,8 +6,9 @@ finish reason, or either side ends it (Cancel, Error). In fused mode the verifie
 Proposes. Rounds are idempotent: a repeated Propose gets the same Verdict again.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import SparseProbs
@@ -26,15 +27,14 @@ class Mode(IntEnum):
 
 
 class FinishReason(IntEnum):
-    """Why a stream ended."""
+    """Why a stream ended. NONE, which is false: it goes on."""
 
     NONE = 0
     STOP = 1
     LENGTH = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Struct, frozen=True):
     """First message of a drafter."""
 
     version: int
@@ -45,8 +45,7 @@ class Hello:
     """Bearer token, where the transport does not carry it as metadata."""
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(Struct, frozen=True):
     """The verifier's answer: who it is, and its limits."""
 
     version: int
@@ -60,16 +59,14 @@ class Welcome:
     end_tokens: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The verifier does not want this session, and says why."""
 
     code: ErrorCode
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True):
     """Open a stream, or resume one: `tokens` is the prompt, followed by the answer so far when resumed.
 
     `num_prompt` of `tokens` are prompt; `epoch` grows with every reopening of the same stream.
@@ -88,16 +85,14 @@ class Open:
     logprobs: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """The stream is admitted; its prefix is being prefilled. (An Open may wait in the queue before this.)"""
 
     stream: int
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Propose:
+class Propose(Struct, frozen=True):
     """Draft tokens on top of a committed prefix. len(tokens) <= grant of the last Verdict."""
 
     stream: int
@@ -114,8 +109,7 @@ class Propose:
     drafting_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What the target makes of a proposal: it commits the first `num_accepted` draft tokens, then `next_token`."""
 
     stream: int
@@ -133,16 +127,14 @@ class Verdict:
     logprobs: tuple[float, ...] = ()  # float32, one per token committed by this round, if asked for
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     """The drafter no longer wants the stream; everything that it holds is freed."""
 
     stream: int
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """How busy the verifier is (for routing); sent when it changes, at most once a second."""
 
     open_streams: int
@@ -151,8 +143,7 @@ class Load:
     kv_capacity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
+class Error(Struct, frozen=True):
     """Something was wrong with a stream, or (stream None) with the session, which then ends."""
 
     code: ErrorCode

@@ -7,9 +7,10 @@ lengths and digests, answer repetitions, and know how a stream is resumed. Hosts
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from goodspeed.engine.base import Draft, Outcome, StreamSpec
 from goodspeed.errors import ErrorCode, ProtocolError
@@ -71,6 +72,7 @@ class VerifierStream:
 
     def __init__(self, request: Open, welcome: Welcome) -> None:
         self.request = request
+        self.is_fused = request.mode is Mode.FUSED
         self.committed = list(request.tokens)
         self._finish = FinishReason.NONE
         self._news: tuple[int, ...] = ()  # committed last
@@ -138,7 +140,7 @@ class VerifierStream:
 
     @property
     def is_finished(self) -> bool:
-        return self._finish is not FinishReason.NONE
+        return bool(self._finish)
 
     @property
     def goes_alone(self) -> bool:
@@ -188,7 +190,7 @@ class VerifierStream:
     def _state(self) -> str:
         if self.is_finished:
             return "finished"
-        if self.request.mode is Mode.FUSED:
+        if self.is_fused:
             return "in fused mode"
         if self._verdict is None:
             return "being prefilled"
@@ -198,7 +200,7 @@ class VerifierStream:
 
     def _usable(self) -> int:
         """A proposal longer than what is still wanted, less the target's own token, would be verified for nothing."""
-        if self.is_finished or self.request.mode is Mode.FUSED:
+        if self.is_finished or self.is_fused:
             return 0
         num_wanted = self.request.num_prompt + self.request.max_tokens - len(self.committed)
         return min(self._welcome.max_proposal, num_wanted - 1)
@@ -219,6 +221,7 @@ class DrafterStream:
 
     def __init__(self, opening: Open, vocab_size: int = 2**32) -> None:
         self.opening = opening
+        self.is_fused = opening.mode is Mode.FUSED
         self.committed = list(opening.tokens)
         self.grant = 0
         self.finish = FinishReason.NONE
@@ -230,8 +233,8 @@ class DrafterStream:
     @property
     def is_ready(self) -> bool:
         """May propose: the last verdict has come with a grant, and the stream goes on."""
-        is_due = self._next_round > 0 and self._pending is None and self.finish is FinishReason.NONE
-        return is_due and self.grant > 0 and self.opening.mode is Mode.DISTRIBUTED
+        is_due = self._next_round > 0 and self._pending is None and not self.finish
+        return is_due and self.grant > 0 and not self.is_fused
 
     @property
     def max_draft(self) -> int:
@@ -280,7 +283,7 @@ class DrafterStream:
 
     def reopen(self) -> Open:
         """The Open that resumes this unfinished stream, here or at another verifier, in a new epoch."""
-        assert self.finish is FinishReason.NONE
+        assert not self.finish
         self.opening = replace(self.opening, epoch=self.opening.epoch + 1, tokens=tuple(self.committed))
         self._next_round = 0
         self._pending = None
@@ -291,17 +294,23 @@ class DrafterStream:
         """`length` is what the verdict should commit in all. Raises ProtocolError for a contradiction."""
         last_length = self.opening.num_prompt + self.opening.max_tokens
         is_due = self._pending is not None or self.grant == 0  # nothing is granted before round 0, nor in fused mode
-        contradictions = (  # the words are put together only where they are needed
-            (not is_due or self.finish is not FinishReason.NONE, "unasked", ""),
-            (verdict.round != self._next_round, "expected was round ", self._next_round),
-            (verdict.num_accepted > len(drafted), "proposed were ", len(drafted)),
-            (verdict.committed_length != length, "committed are ", length),
-            (length > last_length, "the last length is ", last_length),
-            (length == last_length and verdict.finish is FinishReason.NONE, "not finished", ""),
-            (verdict.next_token >= self._vocab_size, "the vocabulary has ", self._vocab_size),
-            (len(verdict.logprobs) not in {0, verdict.num_accepted + 1}, "log-probabilities do not match", ""),
-        )
-        wrong = [f"{what}{value}" for is_wrong, what, value in contradictions if is_wrong]
+        wrong: list[str] = []
+        if not is_due or self.finish:
+            wrong.append("unasked")
+        if verdict.round != self._next_round:
+            wrong.append(f"expected was round {self._next_round}")
+        if verdict.num_accepted > len(drafted):
+            wrong.append(f"proposed were {len(drafted)}")
+        if verdict.committed_length != length:
+            wrong.append(f"committed are {length}")
+        if length > last_length:
+            wrong.append(f"the last length is {last_length}")
+        if length == last_length and not verdict.finish:
+            wrong.append("not finished")
+        if verdict.next_token >= self._vocab_size:
+            wrong.append(f"the vocabulary has {self._vocab_size}")
+        if verdict.logprobs and len(verdict.logprobs) != verdict.num_accepted + 1:
+            wrong.append("log-probabilities do not match")
         if wrong:
             raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {', '.join(wrong)}", verdict.stream)
 

@@ -10,8 +10,6 @@ from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.messages import Message, Propose, Verdict
 
 FIXED32_BYTES = 5  # with its tag
-VARINT_BYTES = tuple(max(1, (num_bits + 6) // 7) for num_bits in range(33))  # by the value's bits
-NUMBER_BYTES = (0, *(1 + num_bytes for num_bytes in VARINT_BYTES[1:]))
 
 
 def frame_bytes(message: Message) -> int:
@@ -44,14 +42,14 @@ def _propose(message: Propose) -> int:
     return (
         _numbers(numbers)
         + (FIXED32_BYTES if message.digest else 0)
-        + _packed(sum([VARINT_BYTES[token.bit_length()] for token in message.tokens]))
+        + _packed(sum([_varint(token) for token in message.tokens]))
         + _packed(len(message.confidences))
     )
 
 
 def _numbers(values: Sequence[int]) -> int:
     """Fields of uint32 or enum: a tag of one byte and the varint each, or nothing for 0."""
-    return sum([NUMBER_BYTES[value.bit_length()] for value in values])
+    return sum([1 + _varint(value) for value in values if value])
 
 
 def _packed(num_bytes: int) -> int:
@@ -61,4 +59,13 @@ def _packed(num_bytes: int) -> int:
 
 def _nested(num_bytes: int) -> int:
     """A message, list or string field with so much in it: a tag of one byte, the length, the content."""
-    return 1 + VARINT_BYTES[num_bytes.bit_length()] + num_bytes
+    return 1 + _varint(num_bytes) + num_bytes
+
+
+def _varint(value: int) -> int:
+    """Seven bits a byte, at least one."""
+    num_bytes = 1
+    while value >= 128:
+        value >>= 7
+        num_bytes += 1
+    return num_bytes

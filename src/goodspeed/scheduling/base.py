@@ -1,14 +1,13 @@
 """The scheduler seam: estimates in, grants out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class ClientView:
+class ClientView(Struct, frozen=True):
     """What a scheduler may know of a client: only what a real server can measure."""
 
     acceptance_rate: float  # [0, 1): estimated chance that a draft token is accepted given those before it are
@@ -35,8 +34,7 @@ class ClientView:
     this client ends: those whom each further token in that step delays, itself included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """What one verification batch may hold, and what a step of it takes: step_s + token_s * (draft tokens)."""
 
     tokens: int  # draft tokens of all clients together

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from goodspeed.scheduling.base import ClientView
 from goodspeed.scheduling.marginals import floors_within
@@ -10,8 +11,7 @@ from goodspeed.scheduling.marginals import floors_within
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """One client's part: `rate` times what a client of rate 1 has, from floor to cap."""
 
     rate: float  # one of 0 is left at its floor
@@ -53,15 +53,15 @@ def _parts(shares: Sequence[Share], num_tokens: int) -> list[float]:
     """
     parts = [float(share.floor) for share in shares]
     open_ones = [i for i, share in enumerate(shares) if share.rate > ROUNDING and share.cap > share.floor]
-    num_left = num_tokens - sum(parts) + sum(parts[i] for i in open_ones)
+    num_left = num_tokens - sum(parts, 0.0) + sum((parts[i] for i in open_ones), 0.0)
     while open_ones:
         level = num_left / sum(shares[i].rate for i in open_ones)
         for i in open_ones:
             parts[i] = shares[i].at(level)
-        excess = sum(parts[i] for i in open_ones) - num_left
+        excess = sum((parts[i] for i in open_ones), 0.0) - num_left
         if abs(excess) <= ROUNDING:
             break
         settled = {i for i in open_ones if parts[i] == (shares[i].floor if excess > 0.0 else shares[i].cap)}
-        num_left -= sum(parts[i] for i in settled)
+        num_left -= sum((parts[i] for i in settled), 0.0)
         open_ones = [i for i in open_ones if i not in settled]
     return parts

@@ -11,13 +11,13 @@ the sum. A price is what a token costs the others: the time that it adds to the 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from goodspeed.registry import Registry
 
 
-@dataclass(frozen=True, slots=True)
-class Bid:
+class Bid(Struct, frozen=True):
     """A proposal, as the closing batch sees it."""
 
     worth: float

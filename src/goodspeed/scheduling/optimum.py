@@ -12,9 +12,10 @@ how far any x is from the optimum. That gap is part of the answer.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from goodspeed.scheduling.base import Budget, ClientView

@@ -1,13 +1,14 @@
 """How far a client's confidences can be believed: what became of tokens that it was as sure of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Final
 
-NUM_BINS = 8
-PRIOR_TRIALS = 4.0
+NUM_BINS: Final = 8
+PRIOR_TRIALS: Final = 4.0
 """What a reported confidence is worth beside the outcomes of its bin."""
-KEEP = 1.0 - 1.0 / 128.0
+KEEP: Final = 1.0 - 1.0 / 128.0
 """Decay of a bin's counts per token judged in it."""
-MOST = 255
+MOST: Final = 255
 """The byte that says certain."""
 
 
@@ -24,7 +25,14 @@ class Reliability:
 
     def survival(self, confidences: Sequence[int]) -> list[float]:
         """Pr(the first j tokens are accepted), j = 1...; confidences as in Propose, 0 to 255."""
-        return list(self._survival(confidences))
+        survival = []
+        chance = 1.0
+        for confidence in confidences:
+            place = _bin(confidence)
+            believed = self._num_accepted[place] + PRIOR_TRIALS * confidence / MOST
+            chance *= believed / (self._num_judged[place] + PRIOR_TRIALS)
+            survival.append(chance)
+        return survival
 
     def on_verdict(self, confidences: Sequence[int], num_accepted: int) -> None:
         """The confidences of the tokens that were verified; judged are those accepted and the one after them."""
@@ -32,14 +40,6 @@ class Reliability:
             place = _bin(confidence)
             self._num_accepted[place] = KEEP * self._num_accepted[place] + (i < num_accepted)
             self._num_judged[place] = KEEP * self._num_judged[place] + 1.0
-
-    def _survival(self, confidences: Sequence[int]) -> Iterator[float]:
-        survival = 1.0
-        for confidence in confidences:
-            place = _bin(confidence)
-            believed = self._num_accepted[place] + PRIOR_TRIALS * confidence / MOST
-            survival *= believed / (self._num_judged[place] + PRIOR_TRIALS)
-            yield survival
 
 
 def _bin(confidence: int) -> int:

@@ -1,9 +1,9 @@
 """Tiers by accepted length: the heuristic by which serving engines adapt the length of their drafts."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.filling import fill, shares_of

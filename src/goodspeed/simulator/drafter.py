@@ -9,7 +9,7 @@ from goodspeed.drafter.core.decision import Decision, DraftWork, Failed, HangUp,
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.notes import tell
 from goodspeed.engine.base import Draft, DraftRequest, StreamKey
-from goodspeed.protocol.messages import FinishReason, Mode
+from goodspeed.protocol.messages import Mode
 from goodspeed.simulator.acceptance.base import Tape
 from goodspeed.simulator.answering import Answering
 from goodspeed.simulator.draft import TapedDraft
@@ -120,7 +120,7 @@ class SimulatedDrafter:
         else:
             self._tally.num_rounds += 1
             answering.add(news, self._kernel.now_s)
-            if news.finish is FinishReason.NONE:
+            if not news.finish:
                 return
             welcome, is_fused = self._core.links[news.verifier].welcome, self._mode is Mode.FUSED
             assert welcome is not None

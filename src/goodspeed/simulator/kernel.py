@@ -11,12 +11,11 @@ it was asked for.
 """
 
 import heapq
-import itertools
 import math
 from collections.abc import Callable, Generator
-from typing import Union
+from typing import Final, Union
 
-NS_PER_S = 1_000_000_000
+NS_PER_S: Final = 1_000_000_000
 
 Process = Generator[Union[int, "Signal"], None, None]
 
@@ -37,25 +36,25 @@ class Event:
 class Kernel:
     """The clock and the calendar. `now_s` is for those who reckon in seconds."""
 
-    __slots__ = ("_calendar", "_order", "now_ns", "now_s")
+    __slots__ = ("_calendar", "_num_put", "now_ns", "now_s")
 
     def __init__(self) -> None:
         self.now_ns = 0
         self.now_s = 0.0
         self._calendar: list[tuple[int, int, Event]] = []
-        self._order = itertools.count()
+        self._num_put = 0
 
     def at(self, time_ns: int, action: Callable[[], None]) -> Event:
         """Have the action called at this time, which is not past."""
-        assert time_ns >= self.now_ns
         event = Event(action)
-        heapq.heappush(self._calendar, (time_ns, next(self._order), event))
+        self.put(time_ns, event)
         return event
 
     def put(self, time_ns: int, event: Event) -> None:
         """As `at`, for an event that exists."""
         assert time_ns >= self.now_ns
-        heapq.heappush(self._calendar, (time_ns, next(self._order), event))
+        self._num_put += 1
+        heapq.heappush(self._calendar, (time_ns, self._num_put, event))
 
     def start(self, process: Process) -> None:
         """The process begins now, after everything that is due now already."""

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.link import Conditions, Link, LinkConfig, read_trace
+from goodspeed.protocol.link import Link
+from goodspeed.protocol.link_config import Conditions, LinkConfig, read_trace
 from goodspeed.simulator.kernel import Kernel
 from goodspeed.simulator.luck import Luck, Role
 from goodspeed.simulator.scenario import DrafterTier

@@ -8,7 +8,7 @@ from typing import Any
 from goodspeed.config import from_mapping, option, read_toml, table
 from goodspeed.drafter.core.config import RetryConfig
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.link import LinkConfig, Outage
+from goodspeed.protocol.link_config import LinkConfig, Outage
 from goodspeed.protocol.messages import Mode
 from goodspeed.registry import Registry, nearest_name
 from goodspeed.routing.policies import ROUTINGS

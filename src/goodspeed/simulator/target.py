@@ -1,15 +1,16 @@
 """The target model as an engine that computes nothing: its text is one token, again and again, its steps take time."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from goodspeed.engine.base import Outcome, Prefill, StreamKey, StreamSpec, TargetInfo, Verify, Work
 from goodspeed.simulator.latency.base import LatencyModel, StepShape
 
 MODEL = "simulated"
 """Its name, and the fingerprint of its weights and of its tokenizer."""
-RIGHT = 20_000
+RIGHT: Final = 20_000
 """Every token of the target's text; like most tokens of a real vocabulary it takes 3 bytes on the wire."""
-WRONG = 20_001
+WRONG: Final = 20_001
 """A draft token that the target rejects."""
 VOCAB_SIZE = 32_768
 

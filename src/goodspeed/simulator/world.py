@@ -32,7 +32,8 @@ def simulate(
     luck = Luck(scenario.seed if seed is None else seed)
     hosting = SharedMachine(kernel, scenario.machine) if scenario.machine.cores else OwnMachines(kernel)
     around = Surroundings(kernel, luck, Tally(), Trace(kernel, num_traced), hosting, events_of)
-    return World(scenario, around).run()
+    with uncollected():
+        return World(scenario, around).run()
 
 
 @contextlib.contextmanager
@@ -67,8 +68,7 @@ class World:
 
     def run(self) -> RunResult:
         """From the beginning to the scenario's end."""
-        with uncollected():
-            self._around.kernel.run(duration_ns(self._scenario.duration_s))
+        self._around.kernel.run(duration_ns(self._scenario.duration_s))
         tally, routes = self._around.tally, [fleet.routes for fleet in self._fleets]
         return RunResult(
             seed=self._around.luck.seed,

@@ -1,11 +1,11 @@
 """The window seam: what a drafter knows, and how many tokens it chooses to propose."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class WindowView:
+
+class WindowView(Struct, frozen=True):
     """What a drafter can measure of one stream."""
 
     grant: int
@@ -21,8 +21,7 @@ class WindowView:
     """accepted / proposed of the last round that proposed anything; None before the first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """Propose up to `max_tokens`, and stop where survival (product of confidences) would fall below `min_survival`."""
 
     max_tokens: int

@@ -12,7 +12,7 @@ from goodspeed.bench.live.recording import Recording
 from goodspeed.bench.live.run import LastingThread, LiveClient, LivePlan, LiveTarget, run_live
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.verifier.core.config import CoreConfig
 
 BUDGET = 8

@@ -1,8 +1,8 @@
 """Memory, the queue, and prompts in chunks."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from msgspec.structs import replace
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, alone, opening
 
 from goodspeed.engine.base import Prefill, Verify

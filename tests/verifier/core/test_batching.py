@@ -1,9 +1,8 @@
 """When a batch closes, with hand-made times."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
 from goodspeed.verifier.core.batching.barrier import BarrierBatching

@@ -7,9 +7,9 @@ A greedy neighbour competes for a budget that holds half of what both propose. T
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 from scipy import stats
 from tests.protocol.judged import judge
 from tests.verifier.virtual import opening

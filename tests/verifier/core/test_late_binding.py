@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
 from goodspeed.decoding.sampling import Rule, Sampling
@@ -20,14 +21,17 @@ class ClaimingDraft(ToyDraft):
         self._claimed = claimed
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
-        return [replace(draft, confidences=(self._claimed,) * len(draft.tokens)) for draft in super().draft(requests)]
+        return [
+            structs.replace(draft, confidences=(self._claimed,) * len(draft.tokens))
+            for draft in super().draft(requests)
+        ]
 
 
 class SilentAboutIt(ToyDraft):
     """A toy draft that reports no confidences."""
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
-        return [replace(draft, confidences=()) for draft in super().draft(requests)]
+        return [structs.replace(draft, confidences=()) for draft in super().draft(requests)]
 
 
 class Counting:

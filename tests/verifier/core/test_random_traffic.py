@@ -4,11 +4,11 @@ The toy engine asserts the rest: memory within its capacity, one piece of work p
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 from tests.verifier.virtual import alone, hello, opening
 
 from goodspeed.engine.base import Draft, Outcome, Prefill, Verify

@@ -1,9 +1,9 @@
 """What the scheduler sees of clients, and what configuration entitles them to."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
 from goodspeed.config import from_mapping

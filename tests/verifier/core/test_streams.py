@@ -1,9 +1,9 @@
 """Streams through the core: texts, sessions, leases, duplicates, faults."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, alone, hello, opening
 
 from goodspeed.decoding.sampling import Rule, Sampling

@@ -19,7 +19,7 @@ from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import Verifier
 from goodspeed.engine.base import DraftEngine, TargetEngine
 from goodspeed.protocol.inprocess import InProcess
-from goodspeed.protocol.link import LinkConfig
+from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.server import VerifierServer

@@ -34,7 +34,6 @@ from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
 from goodspeed.protocol.messages import (
     Cancel,
     Error,
-    FinishReason,
     FromDrafter,
     FromVerifier,
     Load,
@@ -219,7 +218,7 @@ class DrafterCore:
             self._notes.append(WentOn(stream.key, tokens))
         measured = measure(stream, link, pending, verdict, now)
         self._news.append(Committed(stream.key, tokens, verdict.logprobs, verdict.finish, measured, link.index))
-        if verdict.finish is not FinishReason.NONE:
+        if verdict.finish:
             self._remove(stream)
         elif not stream.end.is_ready:  # the verifier goes on alone
             self._streams.on_owed(stream, now)

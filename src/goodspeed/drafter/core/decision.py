@@ -1,8 +1,9 @@
 """What the drafter's core tells its host: messages for the verifier, news for users, work for the draft engine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import DraftRequest, StreamKey
@@ -10,8 +11,7 @@ from goodspeed.errors import GoodSpeedError
 from goodspeed.protocol.messages import FinishReason, FromDrafter
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
+class Round(Struct, frozen=True):
     """What one round brought and cost."""
 
     num_proposed: int
@@ -30,8 +30,7 @@ class Round:
         return self.rtt_s is None
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """The answer went on; with a finish reason it is complete."""
 
     stream: StreamKey
@@ -44,8 +43,7 @@ class Committed:
     """Whose verdict it was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The stream ended without its answer's end."""
 
     stream: StreamKey
@@ -69,8 +67,7 @@ class HangUp(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """In order: messages to be sent, news to be told; then links to be closed."""
 
     messages: Sequence[ToVerifier] = ()
@@ -78,16 +75,14 @@ class Decision:
     hang_ups: Sequence[HangUp] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(Struct, frozen=True):
     """Which verifier to dial, and when."""
 
     verifier: int  # index in the host's list
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Began:
+class Began(Struct, frozen=True):
     """The draft engine is to open a stream."""
 
     stream: StreamKey
@@ -95,16 +90,14 @@ class Began:
     sampling: Sampling
 
 
-@dataclass(frozen=True, slots=True)
-class WentOn:
+class WentOn(Struct, frozen=True):
     """The draft engine is to commit the target's own tokens."""
 
     stream: StreamKey
     tokens: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The draft engine is to close a stream."""
 
     stream: StreamKey
@@ -113,8 +106,7 @@ class Ended:
 Note = Began | WentOn | Ended
 
 
-@dataclass(frozen=True, slots=True)
-class DraftWork:
+class DraftWork(Struct, frozen=True):
     """What the draft engine is to hear, in order, and then to draft (perhaps nothing)."""
 
     notes: Sequence[Note]

@@ -1,8 +1,9 @@
 """What a drafter measures of its links and of itself, smoothed."""
 
 from dataclasses import dataclass
+from typing import Final
 
-NEWEST = 0.2
+NEWEST: Final = 0.2
 """Weight of the newest measurement."""
 
 

@@ -19,16 +19,20 @@ class Links:
         self.welcome: Welcome | None = None
         """The tightest of those that are up, or the last one's; None before the first."""
         self.lost_reason = "not connected yet"
-        self._links = [Link(index, config.retry) for index in range(config.num_verifiers)]
+        self._num_verifiers = config.num_verifiers
+        self._retry = config.retry
+        self._links: list[Link] = []  # up to the last that anybody asked for: one of many verifiers may be all it needs
         self._routing = ROUTINGS[config.routing]()
         self._is_one_at_a_time = config.routing in ONE_AT_A_TIME
         self._rng = rng
 
     def __getitem__(self, verifier: int) -> Link:
+        while len(self._links) <= verifier < self._num_verifiers:
+            self._links.append(Link(len(self._links), self._retry))
         return self._links[verifier]
 
     def __iter__(self) -> Iterator[Link]:
-        return iter(self._links)
+        return (self[verifier] for verifier in range(self._num_verifiers))
 
     @property
     def is_up(self) -> bool:
@@ -43,19 +47,22 @@ class Links:
     @property
     def dials(self) -> Sequence[Dial]:
         """Whom to dial, and when. Each stands until its link is reported up or lost."""
-        dials = [link.dialling.dial for link in self._links]
-        due = [dial for dial in dials if dial is not None]
         if not self._is_one_at_a_time:
-            return due
-        return [min(due, key=lambda dial: dial.at)] if len(due) == len(dials) else []
+            return [dial for link in self if (dial := link.dialling.dial)]
+        dials = [dial for link in self._links if (dial := link.dialling.dial)]
+        if len(dials) < len(self._links):
+            return []
+        if len(self._links) < self._num_verifiers:
+            dials.append(Dial(len(self._links), 0.0))  # the first that was never dialled
+        return [min(dials, key=lambda dial: dial.at)]
 
     def on_up(self, verifier: int, welcome: Welcome, now: float) -> None:
-        self._links[verifier].on_up(welcome, now)
+        self[verifier].on_up(welcome, now)
         self._choose_welcome()
 
     def on_lost(self, verifier: int, reason: str, now: float) -> None:
         self.lost_reason = reason
-        link = self._links[verifier]
+        link = self[verifier]
         link.is_up = False
         link.dialling.on_lost(now, self._rng)
         self._choose_welcome()

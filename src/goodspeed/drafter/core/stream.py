@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from goodspeed.drafter.core.acceptance import Acceptance
 from goodspeed.drafter.core.link import Link
 from goodspeed.engine.base import DraftRequest, StreamKey
-from goodspeed.protocol.messages import Mode
 from goodspeed.protocol.session import DrafterStream
 
 
@@ -36,7 +35,7 @@ class Stream:
 
     @property
     def is_fused(self) -> bool:
-        return self.end.opening.mode is Mode.FUSED
+        return self.end.is_fused
 
     @property
     def epoch(self) -> int:

@@ -1,11 +1,11 @@
 """The seam between the simulator and whatever knows how long a forward pass takes."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class StepShape:
+
+class StepShape(Struct, frozen=True):
     """What one forward pass works on. A draft step is one of a stream and a token."""
 
     num_streams: int

@@ -1,7 +1,8 @@
 """One step of the engine: who is in it, and with how much."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from goodspeed.engine.base import Prefill, StreamKey, StreamSpec, Verify, Work
 from goodspeed.scheduling.late_binding import Binding
@@ -11,8 +12,7 @@ from goodspeed.verifier.core.config import SMALLEST_CHUNK
 from goodspeed.verifier.core.stream import Stream
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What the engine is to do: close, then open, then step over the work if there is any."""
 
     closed: tuple[StreamKey, ...]

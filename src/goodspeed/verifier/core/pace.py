@@ -5,7 +5,9 @@ The gap from verdict to proposal is one number on the verifier's clock. The prop
 the gap, and cannot change the sum.
 """
 
-NEWEST = 1 / 16
+from typing import Final
+
+NEWEST: Final = 1 / 16
 """Weight of the newest round."""
 MOST = 1 / 2
 """Of the newest round after many without news, in which what is known has become old."""

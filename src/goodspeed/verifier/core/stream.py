@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from goodspeed.engine.base import StreamKey
-from goodspeed.protocol.messages import Mode, Open, Propose
+from goodspeed.protocol.messages import Open, Propose
 from goodspeed.protocol.session import VerifierStream
 from goodspeed.verifier.core.client import Client, ConnId
 
@@ -30,7 +30,7 @@ class Stream:
 
     @property
     def is_fused(self) -> bool:
-        return self.end.request.mode is Mode.FUSED
+        return self.end.is_fused
 
     @property
     def num_granted(self) -> int:

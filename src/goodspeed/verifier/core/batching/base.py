@@ -1,8 +1,9 @@
 """The batching seam: when to close a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from goodspeed.verifier.core.step_time import StepTime
 
@@ -15,8 +16,7 @@ class Arrival(NamedTuple):
     num_tokens: int  # what it will add to a step
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """The idle engine's view: what could run now, and what may come."""
 
     num_ready: int  # streams with work, at least one

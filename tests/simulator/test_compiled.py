@@ -1,0 +1,37 @@
+"""What scripts/compile makes of the sources decides as they do: the same event logs, byte for byte."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs.simulator_speed import POLICIES, fleet
+from tests.simulator.test_world import TROUBLED, fingerprint, logged
+
+ROOT = Path(__file__).parents[2]
+COMPILED = ROOT / "build" / "compiled"
+SCENARIOS = {"troubled": TROUBLED, **{policy: fleet(20, 2.0, policy) for policy in POLICIES}}
+
+
+def is_up_to_date() -> bool:
+    """Nothing was edited since it was made."""
+    made = list((COMPILED / "goodspeed").rglob("*.so"))
+    return bool(made) and all(
+        path.stat().st_mtime > path.with_name(path.name.split(".")[0] + ".py").stat().st_mtime for path in made
+    )
+
+
+@pytest.mark.skipif(not is_up_to_date(), reason="build/compiled is not there, or of older sources: ./scripts/compile")
+def test_compiled_rooms_write_the_same_logs(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; import goodspeed.simulator.kernel as kernel; "
+        "from tests.simulator.test_compiled import SCENARIOS, logged; "
+        "assert not kernel.__file__.endswith('.py'); "
+        f"[logged(scenario, Path({str(tmp_path)!r}) / 'compiled' / name) for name, scenario in SCENARIOS.items()]"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(COMPILED)}
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, env=environment)
+    for name, scenario in SCENARIOS.items():
+        logged(scenario, tmp_path / "interpreted" / name)
+        assert fingerprint(tmp_path / "compiled" / name) == fingerprint(tmp_path / "interpreted" / name), name
