@@ -34,7 +34,8 @@ from goodspeed.drafter.uplink import Verifier
 from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.silent import SilentDraft
-from goodspeed.engine.torch.loading import TargetConfig, load_target
+from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.torch.loading import load_target
 from goodspeed.errors import LinkLostError
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer

@@ -15,6 +15,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from goodspeed.engine.torch.loading import load_target
 from goodspeed.engine.toy import toy_info
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.config import CoreConfig
 
 RATES = (0.85, 0.7, 0.55, 0.4)
@@ -70,15 +72,11 @@ def run(setup: Setup, config: CoreConfig, seed: int, num_rounds: int) -> Figures
     verifier = VirtualVerifier(config, roomy_info(), lambda _tokens: 0.02, engine=setup.engine())
     for i in range(len(RATES)):
         gap_s = float(rng.uniform(0.001, 0.002))
-        drafter = VirtualDrafter(verifier, f"drafter {i}", setup.drafts(i, seed), lambda gap_s=gap_s: gap_s)
+        drafter = VirtualDrafter(verifier, f"drafter {i}", setup.drafts(i, seed), partial(float, gap_s))
         drafter.min_survival = setup.min_survival
         prompts, streams = setup.prompts(i, seed), itertools.count(1)
-
-        def ask(_done: int, drafter=drafter, prompts=prompts, streams=streams) -> None:
-            drafter.open(opening(next(streams), *next(prompts)))
-
-        drafter.on_text = ask
-        ask(0)
+        drafter.on_text = partial(_ask, drafter, prompts, streams)
+        drafter.on_text(0)
     verifier.run(WARM_UP_ROUNDS * 0.023)
     clients = verifier.core.stats().clients
     before = _counts(clients)
@@ -88,9 +86,15 @@ def run(setup: Setup, config: CoreConfig, seed: int, num_rounds: int) -> Figures
     return Figures(float(np.log(goodputs).sum()), committed.sum() / (proposed + rounds).sum(), tuple(goodputs))
 
 
-def _counts(clients: Sequence[object]) -> Floats:
+def _ask(
+    drafter: VirtualDrafter, prompts: Iterator[tuple[tuple[int, ...], int]], streams: Iterator[int], _done: int
+) -> None:
+    drafter.open(opening(next(streams), *next(prompts)))
+
+
+def _counts(clients: Sequence[Client]) -> Floats:
     """[clients, 3]: rounds, draft tokens verified, tokens committed."""
-    return np.array([(c.num_rounds, c.num_proposed, c.num_committed) for c in clients], dtype=float)
+    return np.array([(c.num_rounds, c.num_proposed, c.num_committed) for c in clients], dtype=np.float64)
 
 
 def toy_setup(args: argparse.Namespace) -> Setup:

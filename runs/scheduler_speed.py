@@ -8,12 +8,13 @@ the verifier hands to a scheduler, "arrays" at numpy arrays; both end at the gra
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.scheduling.base import Budget, ClientView, Scheduler
 from goodspeed.scheduling.gradient import MANY_TOKENS, greedy_grants
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.scheduling.price_search import demand_of, demand_of_views, grants_by_price
@@ -24,7 +25,8 @@ RNG = np.random.default_rng(0)
 
 def survival(num_clients: int) -> NDArray[np.float64]:
     """[clients, CURVE_LENGTH]"""
-    return np.cumprod(RNG.beta(3.0, 1.5, (num_clients, CURVE_LENGTH)), axis=1)
+    curves: NDArray[np.float64] = np.cumprod(RNG.beta(3.0, 1.5, (num_clients, CURVE_LENGTH)), axis=1)
+    return curves
 
 
 def views(num_clients: int, has_curves: bool) -> list[ClientView]:
@@ -55,12 +57,12 @@ def few() -> None:
         kind = "curves" if has_curves else "geometric"
         cases = [views(8, has_curves) for _ in range(64)]
         for name in SCHEDULERS:
-            scheduler, budget = SCHEDULERS[name](), Budget(24, step_s=0.03, token_s=0.001)
-            show(
-                f"`{name}`: 8 clients, 24 tokens, {kind}, views",
-                lambda i, scheduler=scheduler, cases=cases, budget=budget: scheduler.grants(cases[i % 64], budget, RNG),
-                5000,
-            )
+            decide = partial(_decide, SCHEDULERS[name](), cases, Budget(24, step_s=0.03, token_s=0.001))
+            show(f"`{name}`: 8 clients, 24 tokens, {kind}, views", decide, 5000)
+
+
+def _decide(scheduler: Scheduler, cases: Sequence[Sequence[ClientView]], budget: Budget, i: int) -> list[int]:
+    return scheduler.grants(cases[i % len(cases)], budget, RNG)
 
 
 def many() -> None:
@@ -71,13 +73,11 @@ def many() -> None:
     floors, caps = np.zeros(num_clients, dtype=np.int64), np.full(num_clients, 64)
     for curves in (None, survival(num_clients)):
         kind = "geometric" if curves is None else f"curves of {CURVE_LENGTH}"
-        show(
-            f"price search: 10,000 clients, 80,000 tokens, {kind}, arrays",
-            lambda i, curves=curves: grants_by_price(
-                demand_of(log_weights[i % 8], rates, floors, caps, curves), num_tokens
-            ),
-            300,
-        )
+
+        def decide(i: int, curves: NDArray[np.float64] | None = curves) -> object:
+            return grants_by_price(demand_of(log_weights[i % 8], rates, floors, caps, curves), num_tokens)
+
+        show(f"price search: 10,000 clients, 80,000 tokens, {kind}, arrays", decide, 300)
     clients = views(num_clients, has_curves=False)
     gradient = SCHEDULERS["gradient"]()
     show("`gradient`: the same, geometric, views", lambda _: gradient.grants(clients, Budget(num_tokens), RNG), 30)
@@ -90,12 +90,15 @@ def crossing() -> None:
         for has_curves in (False, True):
             clients = views(num_tokens // 4, has_curves)
             what = f"{len(clients)} clients, {num_tokens} tokens, {'curves' if has_curves else 'geometric'}, views"
-            show(f"token by token: {what}", lambda _, c=clients, n=num_tokens: greedy_grants(c, n, 1.0), 500)
-            show(
-                f"price search: {what}",
-                lambda _, c=clients, n=num_tokens: grants_by_price(demand_of_views(c, 1.0), n),
-                500,
-            )
+
+            def by_token(_: int, clients: Sequence[ClientView] = clients, num_tokens: int = num_tokens) -> object:
+                return greedy_grants(clients, num_tokens, 1.0)
+
+            def by_price(_: int, clients: Sequence[ClientView] = clients, num_tokens: int = num_tokens) -> object:
+                return grants_by_price(demand_of_views(clients, 1.0), num_tokens)
+
+            show(f"token by token: {what}", by_token, 500)
+            show(f"price search: {what}", by_price, 500)
 
 
 def main() -> None:

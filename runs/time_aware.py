@@ -85,7 +85,8 @@ def goodputs(case: Case, config: CoreConfig, seed: int) -> Floats:
     verifier.run(WARM_UP_S)
     before = np.array([drafter.num_committed for drafter in drafters])
     verifier.run(MEASURED_S)
-    return (np.array([drafter.num_committed for drafter in drafters]) - before) / MEASURED_S
+    found: Floats = (np.array([drafter.num_committed for drafter in drafters]) - before) / MEASURED_S
+    return found
 
 
 def stationary(grants: Sequence[int], budget: int) -> CoreConfig:
