@@ -10,8 +10,8 @@ the share of texts that are equal to the target's alone, and writes JSON.
     python -m runs.assisted_generation --settings 1:0 2:0.4 4:0.4 8:0.5 --repetitions 1
     python -m runs.assisted_generation --parts
 
-On one quiet core 12 prompts of 64 tokens, two drafts and five repetitions take about eight minutes. `--parts` tells what
-a pass of each model costs, and a call of `generate` besides, in one.
+On one quiet core 12 prompts of 64 tokens, two drafts and five repetitions take about eight minutes. `--parts` tells
+what a pass of each model costs, and a call of `generate` besides, in one.
 """
 
 import argparse
