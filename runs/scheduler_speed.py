@@ -25,8 +25,7 @@ RNG = np.random.default_rng(0)
 
 def survival(num_clients: int) -> NDArray[np.float64]:
     """[clients, CURVE_LENGTH]"""
-    curves: NDArray[np.float64] = np.cumprod(RNG.beta(3.0, 1.5, (num_clients, CURVE_LENGTH)), axis=1)
-    return curves
+    return np.cumprod(RNG.beta(3.0, 1.5, (num_clients, CURVE_LENGTH)), axis=1).astype(np.float64)
 
 
 def views(num_clients: int, has_curves: bool) -> list[ClientView]:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from runs.synthetic.tape import BUDGET, Floats, Tape
 
 from goodspeed.scheduling.base import Budget, ClientView, Estimator
 from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITIAL_GOODPUT, within_bounds
-from goodspeed.scheduling.exploration import exploration_grants
+from goodspeed.scheduling.exploration import EXPLORE_AFTER, explored
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
 
 
@@ -105,10 +106,10 @@ def play(policy: Policy, tape: Tape) -> Trace:
     shape = tape.run_lengths.shape
     trace = Trace(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape))
     for t, run_lengths in enumerate(tape.run_lengths.tolist()):
-        reserved = exploration_grants(starved_rounds, BUDGET if policy.is_exploring else 0)
-        views = [learner.view() for learner in learners]
-        shared = scheduler.grants(views, Budget(BUDGET - sum(reserved)), rng)
-        grants = [min(BUDGET, a + b) for a, b in zip(shared, reserved, strict=True)]
+        starved = [rounds / EXPLORE_AFTER for rounds in starved_rounds]
+        due = explored(starved, BUDGET if policy.is_exploring else 0)
+        views = [replace(one.view(), min_grant=int(is_due)) for one, is_due in zip(learners, due, strict=True)]
+        grants = scheduler.grants(views, Budget(BUDGET), rng)
         starved_rounds = [0 if grant else rounds + 1 for grant, rounds in zip(grants, starved_rounds, strict=True)]
         accepted = [min(grant, length) for grant, length in zip(grants, run_lengths, strict=True)]
         for i, learner in enumerate(learners):
