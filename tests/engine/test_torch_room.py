@@ -1,10 +1,14 @@
 """The door to PyTorch: a user's own OpenMP setting stays, and what is missing is said."""
 
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 
-from goodspeed.engine.torch_room import SPIN_COUNT, import_torch_room
+from goodspeed.bench.machine import num_cores
+from goodspeed.engine.torch_room import SPIN_COUNT, import_torch_room, keep_cores
 from goodspeed.errors import ConfigError
 
 
@@ -18,6 +22,39 @@ def test_a_users_own_setting_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     import_torch_room("goodspeed.engine.base")
     assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+
+def test_with_a_thread_for_every_core_each_keeps_its_own() -> None:
+    """In a process of its own: OpenMP reads its settings when it is loaded."""
+    pytest.importorskip("torch")
+    program = """
+import json, os
+from goodspeed.engine.torch_room import import_torch_room, keep_cores
+keep_cores(0)
+torch = import_torch_room("torch")
+torch.set_num_threads(len(os.sched_getaffinity(os.getppid())))
+torch.zeros(1 << 22).add_(1.0)
+print(json.dumps([sorted(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task")]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_PROC_BIND"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=environment)
+    assert {tuple(cores) for cores in json.loads(done.stdout)} == {(core,) for core in os.sched_getaffinity(0)}
+
+
+@pytest.mark.parametrize(
+    ("of_user", "num_threads", "expected"),
+    [("", num_cores() - 1, ""), ("", num_cores(), "true"), ("spread", 0, "spread")],
+)
+def test_threads_that_leave_cores_free_keep_none(
+    monkeypatch: pytest.MonkeyPatch, of_user: str, num_threads: int, expected: str
+) -> None:
+    if num_threads == 0 and not of_user:
+        pytest.skip("there is one core")
+    monkeypatch.setenv("OMP_PROC_BIND", of_user)
+    if not of_user:
+        del os.environ["OMP_PROC_BIND"]
+    keep_cores(num_threads)
+    assert os.environ.get("OMP_PROC_BIND", "") == expected
 
 
 def test_a_missing_library_is_a_user_error() -> None:

@@ -20,6 +20,7 @@ from goodspeed.config import add_flags, from_args, option, table
 from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.torch_room import keep_cores
 from goodspeed.verifier.config import VerifierConfig
 from goodspeed.verifier.engines import target_engine
 
@@ -80,6 +81,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(ProfileConfig, args)
+    keep_cores(config.target.threads)  # as a verifier does
     profile = _measure(config, target_engine(VerifierConfig(engine=config.engine, target=config.target)))
     if config.json == "-":
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
