@@ -24,10 +24,11 @@ TRUTH = MachineConfig(
     receive_s=0.0004,
     send_s=0.0004,
     ask_s=0.006,
-    answer_s=0.0014,
-    tell_s=0.0008,
+    answer_s=0.0011,
+    tell_s=0.0011,
     read_s=0.0003,
     timer_s=0.0005,
+    wake_s=0.0002,
 )
 CALIBRATING = (Setup(2, LINKS[0], 4, repetitions=1), Setup(6, LINKS[0], 4, repetitions=1))
 PREDICTED = Setup(4, LINKS[1], 4, repetitions=1)
