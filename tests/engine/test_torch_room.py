@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from goodspeed.bench.machine import num_cores
+from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch_room import SPIN_COUNT, import_torch_room, keep_cores
 from goodspeed.errors import ConfigError
 
@@ -29,8 +30,9 @@ def test_with_a_thread_for_every_core_each_keeps_its_own() -> None:
     pytest.importorskip("torch")
     program = """
 import json, os
+from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch_room import import_torch_room, keep_cores
-keep_cores(0)
+keep_cores(TargetConfig(device="cpu"))
 torch = import_torch_room("torch")
 torch.set_num_threads(len(os.sched_getaffinity(os.getppid())))
 torch.zeros(1 << 22).add_(1.0)
@@ -42,19 +44,27 @@ print(json.dumps([sorted(os.sched_getaffinity(int(task))) for task in os.listdir
 
 
 @pytest.mark.parametrize(
-    ("of_user", "num_threads", "expected"),
-    [("", num_cores() - 1, ""), ("", num_cores(), "true"), ("spread", 0, "spread")],
+    ("of_user", "config", "expected"),
+    [
+        (None, TargetConfig(device="cpu", threads=num_cores()), "true"),
+        (None, TargetConfig(device="cuda"), None),
+        ("spread", TargetConfig(device="cpu"), "spread"),
+        pytest.param(
+            None,
+            TargetConfig(device="cpu", threads=max(1, num_cores() - 1)),
+            None,
+            marks=pytest.mark.skipif(num_cores() == 1, reason="one thread is one for every core"),
+        ),
+    ],
 )
-def test_threads_that_leave_cores_free_keep_none(
-    monkeypatch: pytest.MonkeyPatch, of_user: str, num_threads: int, expected: str
+def test_who_computes_elsewhere_or_leaves_cores_free_keeps_none(
+    monkeypatch: pytest.MonkeyPatch, of_user: str | None, config: TargetConfig, expected: str | None
 ) -> None:
-    if num_threads == 0 and not of_user:
-        pytest.skip("there is one core")
-    monkeypatch.setenv("OMP_PROC_BIND", of_user)
-    if not of_user:
+    monkeypatch.setenv("OMP_PROC_BIND", of_user or "")  # remembered, and put back afterwards
+    if of_user is None:
         del os.environ["OMP_PROC_BIND"]
-    keep_cores(num_threads)
-    assert os.environ.get("OMP_PROC_BIND", "") == expected
+    keep_cores(config)
+    assert os.environ.get("OMP_PROC_BIND") == expected
 
 
 def test_a_missing_library_is_a_user_error() -> None:

@@ -81,7 +81,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(ProfileConfig, args)
-    keep_cores(config.target.threads)  # as a verifier does
+    keep_cores(config.target)  # as a verifier does
     profile = _measure(config, target_engine(VerifierConfig(engine=config.engine, target=config.target)))
     if config.json == "-":
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(profile)) + b"\n")

@@ -46,7 +46,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(VerifierConfig, args)
     set_up_logging(config.log_level)
-    keep_cores(config.target.threads)
+    keep_cores(config.target)
     asyncio.run(_serve(config, args.ready_file))
     return 0
 
