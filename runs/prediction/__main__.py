@@ -4,7 +4,7 @@ Profiles both engines, runs two set-ups live to calibrate what hosts take, runs 
 settings live, simulates these nine, and prints the tables of docs/prediction.md. What is in the folder already is not
 measured again, so it can be stopped and begun anew. Nothing else should run meanwhile.
 
-    python -m runs.prediction --output results/prediction            (from the repository's root; 12 minutes)
+    python -m runs.prediction --output results/prediction            (from the repository's root; 15 minutes)
     python -m runs.prediction --output /tmp/quick --pair toy --quick  (a test of the way through)
 """
 
