@@ -43,7 +43,9 @@ def run(table: str, rtt_ms: float) -> RunResult:
         window={"policy": "fixed", "max_tokens": 1},
         acceptance={"fixed": {"rate": 1.0}},
     )
-    return simulate(scene(tier, verifiers=[{"latency": latency("target")}]))
+    return simulate(
+        scene(tier, verifiers=[{"latency": latency("target"), "core": {"scheduler": "fixed", "budget": 4}}])
+    )
 
 
 def step_s(result: RunResult) -> float:
