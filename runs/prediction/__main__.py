@@ -4,7 +4,7 @@ Profiles both engines, runs two set-ups live to calibrate what hosts take, runs 
 settings live, simulates these nine, and prints the tables of docs/prediction.md. What is in the folder already is not
 measured again, so it can be stopped and begun anew. Nothing else should run meanwhile.
 
-    python -m runs.prediction --output results/prediction            (from the repository's root; 12 minutes)
+    python -m runs.prediction --output results/prediction            (from the repository's root; 15 minutes)
     python -m runs.prediction --output /tmp/quick --pair toy --quick  (a test of the way through)
 """
 
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drafters", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--max-tokens", type=int, default=64, help="of each answer")
     parser.add_argument("--repeats", type=int, default=7, help="steps profiled at each point")
-    parser.add_argument("--seeds", type=int, default=5, help="simulated runs of each repetition and variant")
+    parser.add_argument("--seeds", type=int, default=4, help="simulated runs of each repetition and variant")
     parser.add_argument("--quick", action="store_true", help="two repetitions of two requests")
     parser.add_argument("--no-simulation", action="store_true", help="measure only")
     return parser

@@ -2,8 +2,8 @@
 
 Measured: CPU time of the verifier's process without its engine, of the drafters, of the load generator, per round.
 Fitted, so that the simulated calibration runs have the live ones' means: how much slower steps are than the table says
-(beyond what sharing cores explains), which part of a drafter's work lies between verdict and proposal, and what a
-request costs before its first token.
+(beyond what pauses and sharing cores explain), how long it takes to wake a process, from the time between verdict and
+proposal, and what a request costs before its first token.
 """
 
 import math
@@ -24,6 +24,8 @@ from goodspeed.simulator.machine import MachineConfig
 
 TIMER_S = 0.0005
 """asyncio waits for whole milliseconds, rounded up: half of one on average."""
+WAKINGS = 3
+"""From verdict to proposal: the verifier to send, the drafter, the verifier to receive."""
 NUM_ROUNDS = 10
 STEP = 0.6
 """Of what is missing, in each round: what one number takes from the cores the others feel."""
@@ -53,12 +55,12 @@ def calibrate(runs: Calibrating, unfitted: Models) -> Fit:
     """Damped fixed-point iteration, each of the three numbers mainly moves its own mean; the best of all rounds."""
     latency = TableConfig(str(unfitted.tables), "target").model()
     live = _means([(run.watch, run.repetitions) for _, run in runs], latency)
-    machine, drafter_s = _measured([run for _, run in runs])
+    machine = _measured([run for _, run in runs])
     fits = []
     for _ in range(NUM_ROUNDS):
         simulated = _simulated(runs, replace(unfitted, machine=machine), latency)
         fits.append(Fit(machine, live, simulated))
-        machine = _moved(machine, drafter_s, live, simulated)
+        machine = _moved(machine, live, simulated)
     return min(fits, key=_distance)
 
 
@@ -67,8 +69,8 @@ def _distance(fit: Fit) -> float:
     return max(abs(math.log(simulated / live)) for live, simulated in pairs)
 
 
-def _measured(runs: Sequence[LiveRun]) -> tuple[MachineConfig, float]:
-    """What is known without fitting, and a drafter's CPU time per round without drafting."""
+def _measured(runs: Sequence[LiveRun]) -> MachineConfig:
+    """What is known without fitting. Half of a drafter's time is spent when it has answered (docs/prediction.md)."""
     num_rounds = sum(run.num_rounds for run in runs)
 
     def per_round(seconds: Callable[[LiveRun], float]) -> float:
@@ -76,7 +78,7 @@ def _measured(runs: Sequence[LiveRun]) -> tuple[MachineConfig, float]:
 
     verifier_s = per_round(lambda run: run.host.verifier)
     drafter_s = per_round(lambda run: run.host.drafters - sum(run.drafting_s))
-    machine = MachineConfig(
+    return MachineConfig(
         cores=runs[0].num_cores,
         engine_threads=runs[0].num_cores,
         receive_s=verifier_s / 2,
@@ -86,16 +88,13 @@ def _measured(runs: Sequence[LiveRun]) -> tuple[MachineConfig, float]:
         read_s=per_round(lambda run: run.host.load),
         timer_s=TIMER_S,
     )
-    return machine, drafter_s
 
 
-def _moved(machine: MachineConfig, drafter_s: float, live: Means, simulated: Means) -> MachineConfig:
-    answer_s = max(0.0, machine.answer_s + STEP * (live.gap_s - simulated.gap_s))
+def _moved(machine: MachineConfig, live: Means, simulated: Means) -> MachineConfig:
     return replace(
         machine,
         step_factor=max(LEAST_FACTOR, machine.step_factor * (live.slowness / simulated.slowness) ** STEP),
-        answer_s=answer_s,
-        tell_s=max(0.0, drafter_s - answer_s),
+        wake_s=max(0.0, machine.wake_s + STEP * (live.gap_s - simulated.gap_s) / WAKINGS),
         ask_s=max(0.0, machine.ask_s + STEP * (live.ttft_s - simulated.ttft_s)),
     )
 

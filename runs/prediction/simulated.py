@@ -28,7 +28,7 @@ class Variant:
     """Whose acceptance is replayed."""
 
     name: str
-    is_own: bool  # the same repetition's, answer by answer; else answers of the other repetitions, drawn
+    is_own: bool  # the same repetition's; else the other repetitions', in turns. Either answer by answer
 
 
 OTHERS, OWN = Variant("other repetitions'", False), Variant("own", True)
@@ -49,7 +49,7 @@ def simulated_repetition(
     """[clients][requests] of a repetition, a variant and a seed; the verifier's events go to `watch`."""
     repetition, variant, seed = which
     folder = models.folder / f"{setup.name}-{repetition}"
-    scenario = _scenario(setup, live, models, _logs(setup, live, repetition, variant, folder))
+    scenario = _scenario(setup, live, models, _logs(setup, live, (repetition, variant, seed), folder))
     result = simulate(scenario, seed, _events_of(watch) if watch else None)
     return _answers(setup, result)
 
@@ -77,34 +77,46 @@ class _Logs:
 
     lengths: Path
     acceptance: Path
-    is_in_order: bool
 
 
-def _logs(setup: Setup, live: LiveRun, repetition: int, variant: Variant, folder: Path) -> dict[str, _Logs]:
-    """By client's name; drafters that ask of the same domain share what others recorded."""
+def _logs(setup: Setup, live: LiveRun, which: tuple[int, Variant, int], folder: Path) -> dict[str, _Logs]:
+    """By client's name."""
     folder.mkdir(parents=True, exist_ok=True)
-    logs = {}
+    (repetition, variant, seed), logs = which, {}
     for place, judged in zip(setup.places(), live.judged, strict=True):
-        own = _written(folder / f"{place.name}.jsonl", partial(_own, setup, judged, repetition))
-        others = _written(folder / f"{place.domain}.jsonl", partial(_others, setup, live, repetition, place))
-        logs[place.name] = _Logs(own, own if variant.is_own else others, variant.is_own)
+        own = _written(folder / f"{place.name}.jsonl", partial(_session, setup, judged, repetition))
+        logs[place.name] = _Logs(
+            own, own if variant.is_own else _others(setup, live, place, (repetition, seed), folder)
+        )
     return logs
 
 
-def _own(setup: Setup, judged: Sequence[JudgedAnswer], repetition: int) -> list[JudgedAnswer]:
-    return [*judged[:WARM_UP], *repetition_of(judged, setup.requests, repetition)]
+def _others(setup: Setup, live: LiveRun, place: Place, which: tuple[int, int], folder: Path) -> Path:
+    """What was recorded in other repetitions, of all clients that ask of the same domain.
 
-
-def _others(setup: Setup, live: LiveRun, repetition: int, place: Place) -> list[JudgedAnswer]:
-    """What was recorded in other repetitions, of all clients that ask of the same domain."""
-    return [
-        answer
+    Each seed begins with another of these sessions: over the seeds every answer is replayed as often as any other, and
+    for a request of its own domain where a client asks of several. Clients of one domain replay different sessions.
+    """
+    repetition, seed = which
+    sessions = [
+        (judged, other)
         for neighbour, judged in zip(setup.places(), live.judged, strict=True)
         if neighbour.domain == place.domain
         for other in range(setup.repetitions)
         if other != repetition
-        for answer in repetition_of(judged, setup.requests, other)
     ]
+    alike = [neighbour.name for neighbour in setup.places() if neighbour.domain == place.domain]
+    first = (seed + alike.index(place.name) * (setup.repetitions - 1)) % len(sessions)
+    turned = sessions[first:] + sessions[:first]
+    return _written(
+        folder / f"{place.domain}-{first}.jsonl",
+        lambda: [answer for judged, other in turned for answer in _session(setup, judged, other)],
+    )
+
+
+def _session(setup: Setup, judged: Sequence[JudgedAnswer], repetition: int) -> list[JudgedAnswer]:
+    """A client's answers of a repetition, after those to warm up."""
+    return [*judged[:WARM_UP], *repetition_of(judged, setup.requests, repetition)]
 
 
 def _written(path: Path, answers: Callable[[], Sequence[JudgedAnswer]]) -> Path:
@@ -143,7 +155,7 @@ def _drafter(place: Place, models: Models, logs: _Logs) -> dict[str, Any]:
         "workload": {"arrivals": "recorded", "recorded": recorded},
         "acceptance": {
             "model": "recorded",
-            "recorded": {"file": str(logs.acceptance), "is_in_order": logs.is_in_order},
+            "recorded": {"file": str(logs.acceptance), "is_in_order": True},
         },
     }
 

@@ -52,7 +52,7 @@ def fitted(fit: Fit) -> str:
     machine, live, mine = fit.machine, fit.live, fit.simulated
     microseconds = ", ".join(
         f"{name} {1e6 * getattr(machine, name + '_s'):.0f} us"
-        for name in ("receive", "send", "answer", "tell", "read", "ask")
+        for name in ("receive", "send", "answer", "tell", "read", "ask", "wake")
     )
     return (
         f"{machine.cores} cores, {machine.engine_threads} engine threads; {microseconds}; steps x "

@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodspeed.bench.profile import Grid, TargetBench, profile_draft, profile_opening
+from goodspeed.bench.profile import Grid, Point, TargetBench, profile_draft, profile_draft_after_pauses, profile_opening
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
@@ -69,3 +69,29 @@ def test_verification_and_prefill_share_an_engine() -> None:
     bench = TargetBench(ToyTarget(), TEXT, 1)
     grid = Grid((1,), (4,), (8,))
     assert len(bench.verify(grid, lambda: None)) == len(bench.prefill(grid, lambda: None)) == 1
+
+
+def test_steps_after_pauses_are_measured_beside_steps_after_none() -> None:
+    engine, told = ToyTarget(), []
+    cells = TargetBench(engine, TEXT, 2).after_pauses(Point(3, 4, 8), (0.001, 0.002), lambda: told.append(1))
+    assert [(cell.streams, cell.tokens, cell.pause_s) for cell in cells] == [(3, 4, 0.0), (3, 4, 0.001), (3, 4, 0.002)]
+    assert all(0.0 < cell.median_s < 0.001 for cell in cells), "the pause is not counted"
+    assert told == [1]
+    assert engine.num_open == 0
+
+
+def test_draft_rounds_after_pauses_are_measured_and_closed() -> None:
+    engine = ToyDraft(0.8)
+    for _ in range(2):  # streams of the first time would be in the way
+        cells = profile_draft_after_pauses(engine, TEXT, Point(2, 4, 8), (0.001,), (1, lambda: None))
+        assert [(cell.streams, cell.pause_s) for cell in cells] == [(2, 0.0), (2, 0.001)]
+
+
+def test_without_room_no_pause_is_measured() -> None:
+    engine = ToyTarget(toy_info(max_context=50, kv_capacity=100))
+    assert TargetBench(engine, TEXT, 3).after_pauses(Point(1, 4, 40), (0.001,), lambda: None) == []
+
+
+def test_a_pause_of_less_than_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"pauses is \(-1.0,\)"):
+        TargetBench(ToyTarget(), TEXT, 1).after_pauses(Point(1, 1, 8), (-1.0,), lambda: None)

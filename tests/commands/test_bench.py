@@ -92,17 +92,37 @@ def test_up_says_where_to_ask_serves_and_can_be_measured(tmp_path: Path) -> None
         assert up.wait(TIMEOUT_S) == 0
 
 
-def test_profile_writes_its_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_profile_writes_its_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_PROC_BIND", "false")  # profile would set it for good, and for later tests' processes
     file = tmp_path / "steps.json"
-    small = ("--streams", "1", "2", "--tokens", "1", "4", "--context", "32", "--prefill", "16", "--repeats", "1")
+    small = (
+        "--streams",
+        "1",
+        "2",
+        "--tokens",
+        "1",
+        "4",
+        "--context",
+        "32",
+        "--prefill",
+        "16",
+        "--pauses",
+        "0.001",
+        "--repeats",
+        "1",
+    )
     assert main(["profile", "--engine", "toy", "--draft.engine", "lookup", *small, "--json", str(file)]) == 0
     tables = json.loads(file.read_text(encoding="utf-8"))
     assert set(tables) == {
         "schema", "command", "machine", "model", "model_fingerprint", "draft", "verify", "prefill", "drafting",
-        "opening",
+        "opening", "waking", "draft_waking",
     }  # fmt: skip
-    assert [len(tables[name]) for name in ("verify", "prefill", "drafting", "opening")] == [4, 1, 4, 1]
-    cell = {"streams", "tokens", "context", "median_s", "min_s", "p90_s", "num_drafted"}
+    assert [len(tables[name]) for name in ("verify", "prefill", "drafting", "opening", "waking", "draft_waking")] == [
+        4, 1, 4, 1, 4, 4
+    ]  # fmt: skip
+    cell = {"streams", "tokens", "context", "median_s", "min_s", "p90_s", "num_drafted", "pause_s"}
     assert set(tables["verify"][0]) == set(tables["drafting"][0]) == cell
     assert "verification step of toy" in capsys.readouterr().out
 

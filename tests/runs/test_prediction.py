@@ -11,7 +11,7 @@ from runs.prediction.live import WARM_UP, HostTimes, LiveRun
 from runs.prediction.prediction import error, outcome
 from runs.prediction.served import Served, figures
 from runs.prediction.setups import LINKS, Setup
-from runs.prediction.simulated import OWN, Models, simulated_repetition
+from runs.prediction.simulated import OTHERS, OWN, Models, simulated_repetition
 from runs.prediction.watch import Watch
 
 from goodspeed.acceptancelog import JudgedAnswer
@@ -24,10 +24,11 @@ TRUTH = MachineConfig(
     receive_s=0.0004,
     send_s=0.0004,
     ask_s=0.006,
-    answer_s=0.0014,
-    tell_s=0.0008,
+    answer_s=0.0011,
+    tell_s=0.0011,
     read_s=0.0003,
     timer_s=0.0005,
+    wake_s=0.0002,
 )
 CALIBRATING = (Setup(2, LINKS[0], 4, repetitions=1), Setup(6, LINKS[0], 4, repetitions=1))
 PREDICTED = Setup(4, LINKS[1], 4, repetitions=1)
@@ -62,9 +63,9 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def judged(client: str, request: int, rng: np.random.Generator) -> JudgedAnswer:
+def judged(client: str, request: int, rng: np.random.Generator, chance: float | None = None) -> JudgedAnswer:
     """An answer of 32 tokens whose draft tokens are right with a chance of its own, and say so."""
-    num, chance = 32, rng.uniform(0.3, 0.9)
+    num, chance = 32, rng.uniform(0.3, 0.9) if chance is None else chance
     bits = "".join("1" if right else "0" for right in rng.random(num) < chance)
     zeros = (0.0,) * num
     return JudgedAnswer(
@@ -113,6 +114,22 @@ def test_a_machine_that_is_thought_faster_than_it_is_shows_as_an_error(tables: P
     wrong = replace(TRUTH, step_factor=1.0, answer_s=0.0)
     one = outcome(PREDICTED, as_if_live(PREDICTED, tables, tmp_path), Models(tables, tmp_path, wrong), ((OWN,), 1))
     assert error(one.predicted[0].figures.goodput, one.live.goodput) > 0.05
+
+
+def test_over_the_seeds_all_other_repetitions_are_replayed(tables: Path, tmp_path: Path) -> None:
+    """In the first one and in the last one every draft token is right, in the second one none."""
+    setup, rng = Setup(1, LINKS[0], 2, repetitions=3), np.random.default_rng(0)
+    answers = [judged("client0", i, rng, chance) for i, chance in enumerate((0.5, 0.9, 0.9, 0.1, 0.1, 0.9, 0.9))]
+    info = {"kv_capacity": 100_000, "max_context": 8192}
+    live = LiveRun(setup.name, [], [answers], [], [], [], [], info, HostTimes(0.0, 0.0, 0.0, 0.0), 2, 0.0)
+    models = Models(tables, tmp_path, TRUTH)
+
+    def tokens_per_round(repetition: int, seed: int) -> float:
+        return figures([simulated_repetition(setup, live, models, (repetition, OTHERS, seed))]).tokens_per_round
+
+    assert tokens_per_round(0, 0) < 1.3
+    assert tokens_per_round(0, 1) > 2.0
+    assert min(tokens_per_round(1, seed) for seed in (0, 1)) > 2.0
 
 
 def test_goodput_counts_only_while_all_are_served() -> None:

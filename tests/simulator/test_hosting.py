@@ -39,7 +39,7 @@ def test_few_cores_make_all_slower() -> None:
     assert mean_s(run({"cores": 1})) > 1.1 * mean_s(run({"cores": 8}))
 
 
-@pytest.mark.parametrize("cost", ["receive_s", "send_s", "ask_s", "answer_s", "tell_s", "read_s", "timer_s"])
+@pytest.mark.parametrize("cost", ["receive_s", "send_s", "ask_s", "answer_s", "tell_s", "read_s", "timer_s", "wake_s"])
 def test_whatever_a_host_does_takes_time(cost: str) -> None:
     assert mean_s(run({"cores": 8, cost: 0.003}, count=1)) > mean_s(run({"cores": 8}, count=1))
 

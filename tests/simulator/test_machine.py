@@ -71,7 +71,7 @@ def test_no_work_is_lost_and_no_core_gives_more_than_it_has(
 
 def test_a_loop_does_one_thing_after_the_other_in_the_order_of_asking() -> None:
     kernel = Kernel()
-    loop, done = Loop(Machine(kernel, 4)), list[tuple[str, int]]()
+    loop, done = Loop(kernel, Machine(kernel, 4)), list[tuple[str, int]]()
     for name, work_s in (("first", 1.0), ("second", 0.5), ("nothing", 0.0)):
         loop.do(work_s, lambda name=name: done.append((name, round(10 * kernel.now_s))))  # type: ignore[misc]
     kernel.run(FOREVER_NS)
@@ -80,14 +80,14 @@ def test_a_loop_does_one_thing_after_the_other_in_the_order_of_asking() -> None:
 
 def test_a_loop_with_nothing_to_do_does_what_takes_no_time_at_once() -> None:
     kernel = Kernel()
-    loop, done = Loop(Machine(kernel, 1)), list[int]()
+    loop, done = Loop(kernel, Machine(kernel, 1)), list[int]()
     loop.do(0.0, lambda: done.append(kernel.now_ns))
     assert done == [0]
 
 
 def test_what_a_loops_work_asks_for_comes_after_what_was_asked_before() -> None:
     kernel = Kernel()
-    loop, done = Loop(Machine(kernel, 1)), list[str]()
+    loop, done = Loop(kernel, Machine(kernel, 1)), list[str]()
 
     def first() -> None:
         done.append("first")
@@ -97,3 +97,30 @@ def test_what_a_loops_work_asks_for_comes_after_what_was_asked_before() -> None:
     loop.do(0.1, lambda: done.append("second"))
     kernel.run(NS_PER_S)
     assert done == ["first", "second", "third"]
+
+
+def test_a_loop_that_sleeps_is_woken_once_and_then_goes_on_at_once() -> None:
+    """Of three pieces of a second each, two come together, and one of those brings a third."""
+    kernel = Kernel()
+    loop, done = Loop(kernel, Machine(kernel, 1), wake_s=0.25), list[float]()
+
+    def note(then: int) -> None:
+        done.append(kernel.now_s)
+        if then:
+            loop.do(1.0, partial(note, then - 1))
+
+    loop.do(1.0, partial(note, 0))
+    loop.do(1.0, partial(note, 1))
+    kernel.at(duration_ns(5.0), lambda: loop.do(1.0, partial(note, 0)))
+    kernel.run(FOREVER_NS)
+    assert done == pytest.approx([1.25, 2.25, 3.25, 6.25])
+
+
+def test_waking_keeps_no_core_busy() -> None:
+    kernel = Kernel()
+    machine, done = Machine(kernel, 1), list[float]()
+    for _ in range(2):
+        Loop(kernel, machine, wake_s=0.5).do(1.0, lambda: done.append(kernel.now_s))
+    machine.run(0.5, 1, lambda: done.append(kernel.now_s))
+    kernel.run(FOREVER_NS)
+    assert done == pytest.approx([0.5, 2.5, 2.5])

@@ -15,3 +15,5 @@ class Cell:
     p90_s: float
     num_drafted: float | None = None
     """Draft engines: tokens that came, per stream and step, of those asked for."""
+    pause_s: float = 0.0
+    """How long the engine had nothing to do before each step."""

@@ -7,7 +7,7 @@ first step measured; it grows by about a token a step, for drafts are pieces of 
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from goodspeed.bench.cell import Cell
 from goodspeed.bench.stats import quantile
@@ -67,6 +67,26 @@ class TargetBench:
     def prefill(self, grid: Grid, on_cell: OnCell) -> list[Cell]:
         """Prefill steps of `tokens` tokens for each stream, at the beginning of prompts of `context` tokens."""
         return list(_cells(self._begin, grid, on_cell))
+
+    def after_pauses(self, point: Point, pauses_s: Sequence[float], on_cell: OnCell) -> list[Cell]:
+        """Verification steps after pauses of these lengths, and after none, in turns; nothing where there is no room.
+
+        Raises ConfigError for a pause of less than 0.
+        """
+        capacity = point.context + 1 + (self._num_steps * (1 + len(pauses_s)) + 1) * point.tokens
+        if not self._has_room(point, capacity):
+            return []
+        streams = [self._open(point.context, capacity, number) for number in range(point.streams)]
+        for stream in streams:
+            self._prefill(stream, point.context)
+
+        def step(number: int) -> None:
+            draft = _piece(self._text, point.context + number, point.tokens - 1)
+            self._engine.step([Verify(stream, draft) for stream in streams])
+
+        cells = _after_pauses(step, point, pauses_s, (self._num_steps, on_cell))
+        self._close(streams)
+        return cells
 
     def _verify(self, point: Point) -> Cell | None:
         capacity = point.context + 1 + (self._num_steps + 1) * point.tokens
@@ -128,6 +148,45 @@ def profile_opening(
     keys, num_steps = itertools.count(), _num_steps(repeats)
     prompts = Grid((1,), tuple(lengths), (1,))
     return list(_cells(lambda point: _opening_cell(engine, keys, text, point, num_steps), prompts, on_cell))
+
+
+def profile_draft_after_pauses(
+    engine: DraftEngine, text: Sequence[int], point: Point, pauses_s: Sequence[float], plan: tuple[int, OnCell]
+) -> list[Cell]:
+    """Rounds of a draft engine after pauses, and after none, in turns; `plan`: repeats, on_cell. Raises ConfigError."""
+    repeats, on_cell = plan
+    streams = range(point.streams)
+    for stream in streams:
+        engine.open(stream, _piece(text, stream, point.context), Sampling())
+    requests = [DraftRequest(stream, point.tokens) for stream in streams]
+
+    def draft(number: int) -> None:
+        engine.draft(requests)
+        for stream in streams:
+            engine.commit(stream, _piece(text, stream + point.context + number, 1))
+
+    cells = _after_pauses(draft, point, pauses_s, (_num_steps(repeats), on_cell))
+    for stream in streams:
+        engine.close(stream)
+    return cells
+
+
+def _after_pauses(
+    work: Callable[[int], None], point: Point, pauses_s: Sequence[float], plan: tuple[int, OnCell]
+) -> list[Cell]:
+    """In turns, so that whatever else changes on the machine meets all of them alike."""
+    num_steps, on_cell = plan
+    if min(pauses_s, default=0.0) < 0.0:
+        raise ConfigError(f"pauses is {pauses_s}, expected seconds of at least 0")
+    steps_s: dict[float, list[float]] = {pause_s: [] for pause_s in (0.0, *pauses_s)}
+    for step in range(num_steps):
+        for number, (pause_s, seconds) in enumerate(steps_s.items(), step * len(steps_s)):
+            time.sleep(pause_s)
+            began = time.perf_counter()
+            work(number)
+            seconds.append(time.perf_counter() - began)
+    on_cell()
+    return [replace(_cell(point, seconds), pause_s=pause_s) for pause_s, seconds in steps_s.items()]
 
 
 def _cells(measure: Callable[[Point], Cell | None], grid: Grid, on_cell: OnCell) -> Iterator[Cell]:

@@ -14,12 +14,13 @@ from rich.table import Table
 
 from goodspeed.bench.cell import Cell
 from goodspeed.bench.machine import Machine, this_machine
-from goodspeed.bench.profile import Grid, TargetBench, profile_draft, profile_opening
+from goodspeed.bench.profile import Grid, Point, TargetBench, profile_draft, profile_draft_after_pauses, profile_opening
 from goodspeed.bench.prompts import DOMAINS, load_prompts
 from goodspeed.config import add_flags, from_args, option, table
 from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.torch_room import keep_cores
 from goodspeed.verifier.config import VerifierConfig
 from goodspeed.verifier.engines import target_engine
 
@@ -40,6 +41,9 @@ class ProfileConfig:
     tokens: tuple[int, ...] = option((1, 2, 4, 8), "tokens per stream: the draft and one more, or tokens to draft")
     context: tuple[int, ...] = option((64, 256, 1024), "tokens before the first step that is measured")
     prefill: tuple[int, ...] = option((32, 128, 512), "prompt tokens in a prefill step of one stream, and of drafts")
+    pauses: tuple[float, ...] = option(
+        (0.001, 0.003, 0.01, 0.03, 0.1), "seconds of rest before a step, for what it then takes more"
+    )
     repeats: int = option(7, "steps measured at each point, after two to warm up")
     json: str = option("", "file for the tables; - is standard output")
 
@@ -58,6 +62,8 @@ class Profile:
     prefill: list[Cell]
     drafting: list[Cell]
     opening: list[Cell]
+    waking: list[Cell]
+    draft_waking: list[Cell]
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -75,6 +81,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(ProfileConfig, args)
+    keep_cores(config.target)  # as a verifier does
     profile = _measure(config, target_engine(VerifierConfig(engine=config.engine, target=config.target)))
     if config.json == "-":
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
@@ -87,12 +94,16 @@ def _run(args: argparse.Namespace) -> int:
 
 def _measure(config: ProfileConfig, target: TargetEngine) -> Profile:
     grid = Grid(config.streams, config.tokens, config.context)
+    rested = [
+        Point(streams, sorted(config.tokens)[len(config.tokens) // 2], min(config.context))
+        for streams in sorted({min(config.streams), max(config.streams)})
+    ]
     prompts = Grid((1,), config.prefill, (max(config.prefill, default=1),))
     bench = TargetBench(target, _text(), config.repeats)
     drafts = draft_engine(config.draft, target.info.vocab_size)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring", total=2 * (len(grid.points()) + len(prompts.points())))
+        task = progress.add_task("measuring", total=2 * (len(grid.points()) + len(prompts.points()) + len(rested)))
 
         def on_cell() -> None:
             progress.advance(task)
@@ -108,6 +119,12 @@ def _measure(config: ProfileConfig, target: TargetEngine) -> Profile:
             prefill=bench.prefill(prompts, on_cell),
             drafting=profile_draft(drafts, _text(), grid, config.repeats, on_cell),
             opening=profile_opening(drafts, _text(), config.prefill, config.repeats, on_cell),
+            waking=[cell for point in rested for cell in bench.after_pauses(point, config.pauses, on_cell)],
+            draft_waking=[
+                cell
+                for point in rested
+                for cell in profile_draft_after_pauses(drafts, _text(), point, config.pauses, (config.repeats, on_cell))
+            ],
         )
 
 
@@ -125,6 +142,11 @@ def _show(profile: Profile, console: Console) -> None:
         (f"a prompt read by the draft engine {profile.draft.engine}", profile.opening),
     ):
         console.print(_table(title, cells))
+    for title, cells in (
+        (f"verification step of {profile.model} after a pause", profile.waking),
+        (f"round of the draft engine {profile.draft.engine} after a pause", profile.draft_waking),
+    ):
+        console.print(_waking_table(title, cells))
 
 
 def _table(title: str, cells: Sequence[Cell]) -> Table:
@@ -133,4 +155,12 @@ def _table(title: str, cells: Sequence[Cell]) -> Table:
         times = [f"{1e3 * seconds:.3f}" for seconds in (cell.median_s, cell.min_s, cell.p90_s)]
         drafted = "" if cell.num_drafted is None else f"{cell.num_drafted:.1f}"
         shown.add_row(str(cell.streams), str(cell.tokens), str(cell.context), *times, drafted)
+    return shown
+
+
+def _waking_table(title: str, cells: Sequence[Cell]) -> Table:
+    shown = Table("streams", "pause, ms", "ms, median", "least", "90%", title=title)
+    for cell in cells:
+        times = [f"{1e3 * seconds:.3f}" for seconds in (cell.median_s, cell.min_s, cell.p90_s)]
+        shown.add_row(str(cell.streams), f"{1e3 * cell.pause_s:g}", *times)
     return shown

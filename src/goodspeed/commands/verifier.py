@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goodspeed.config import add_flags, from_args
+from goodspeed.engine.torch_room import keep_cores
 from goodspeed.eventlog import JsonlEvents
 from goodspeed.logs import set_up_logging
 from goodspeed.protocol.grpc_server import serve_grpc
@@ -45,6 +46,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(VerifierConfig, args)
     set_up_logging(config.log_level)
+    keep_cores(config.target)
     asyncio.run(_serve(config, args.ready_file))
     return 0
 

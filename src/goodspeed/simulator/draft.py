@@ -27,6 +27,8 @@ class TapedDraft:
     """
 
     def __init__(self, latency: LatencyModel) -> None:
+        self.pause_s = 0.0
+        """How long the device had nothing to do; its host says so, and the next step uses it up."""
         self._latency = latency
         self._streams: dict[StreamKey, _Stream] = {}
         self._drafting_s = 0.0
@@ -47,7 +49,7 @@ class TapedDraft:
         state.num_committed, state.num_cached = len(tokens), num_read
         for start in range(0, num_read, MAX_PIECE):
             num_tokens = min(MAX_PIECE, num_read - start)
-            self._drafting_s += self._latency.step_s(StepShape(1, num_tokens, num_tokens, start + num_tokens))
+            self._drafting_s += self._latency.step_s(self._shape(1, num_tokens, num_tokens, start + num_tokens))
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         streams = [self._streams[request.stream] for request in requests]
@@ -69,7 +71,7 @@ class TapedDraft:
     def _alone_s(self, stream: _Stream) -> float:
         """The first step catches up; the time of the others is taken at the middle of their contexts."""
         num_committed, num_more = stream.num_committed, stream.num_steps - 1
-        first_s = self._latency.step_s(StepShape(1, num_committed - stream.num_cached, 0, num_committed))
+        first_s = self._latency.step_s(self._shape(1, num_committed - stream.num_cached, 0, num_committed))
         if not num_more:
             return first_s
         return first_s + num_more * self._latency.step_s(StepShape(1, 1, 0, num_committed + (num_more + 1) // 2))
@@ -82,8 +84,13 @@ class TapedDraft:
             active = [stream for stream in streams if step < stream.num_steps]
             num_tokens = len(active) if step else num_unread
             num_context = sum(stream.num_committed + step for stream in active)
-            drafting_s += self._latency.step_s(StepShape(len(active), num_tokens, 0, num_context))
+            drafting_s += self._latency.step_s(self._shape(len(active), num_tokens, 0, num_context))
         return drafting_s
+
+    def _shape(self, num_streams: int, num_tokens: int, num_prefill_tokens: int, num_context_tokens: int) -> StepShape:
+        """Of a step that may be the first after a pause."""
+        pause_s, self.pause_s = self.pause_s, 0.0
+        return StepShape(num_streams, num_tokens, num_prefill_tokens, num_context_tokens, pause_s)
 
 
 def _draft(stream: _Stream, request: DraftRequest) -> Draft:

@@ -47,6 +47,7 @@ class SimulatedDrafter:
         self._outbox: list[ToVerifier] = []
         self._news: list[News] = []
         self._hang_ups: list[HangUp] = []
+        self._free_at_s = 0.0  # when the device ended its last work
         self._timer: Event | None = None
         self._timer_at = 0.0
 
@@ -102,12 +103,14 @@ class SimulatedDrafter:
 
     def _draft(self, work: DraftWork) -> None:
         """The device begins; it takes one piece of work at a time, and the core knows."""
+        self._engine.pause_s = self._kernel.now_s - self._free_at_s
         tell(self._engine, work.notes)
         drafts = self._engine.draft(work.requests) if work.requests else []
         drafting_s = self._engine.take_drafting_s()
         self._seat.draft(drafting_s, partial(self._on_drafted, work.requests, drafts, drafting_s))
 
     def _on_drafted(self, requests: Sequence[DraftRequest], drafts: Sequence[Draft], drafting_s: float) -> None:
+        self._free_at_s = self._kernel.now_s
         if self._trace.is_on:
             self._trace.on_drafted(self._client, [request.stream for request in requests], drafting_s)
         self.do(self._core.on_drafted(drafts, drafting_s, self._kernel.now_s))

@@ -80,11 +80,11 @@ class SharedMachine:
         self._kernel = kernel
         self._config = config
         self._machine = Machine(kernel, config.cores)
-        self._users = Loop(self._machine)
+        self._users = Loop(kernel, self._machine, config.wake_s)
         self._loops: dict[Seat, Loop] = {}
 
     def seat(self) -> Seat:
-        loop = Loop(self._machine)
+        loop = Loop(self._kernel, self._machine, self._config.wake_s)
         seat = _SharedSeat(self._kernel, self._config, (self._machine, loop, self._users))
         self._loops[seat] = loop
         return seat
@@ -105,7 +105,7 @@ class _SharedSeat:
         self._kernel = kernel
         self._config = config
         self._machine, self._loop, self._users = parts
-        self._drafting = self._loop if config.is_inline else Loop(self._machine)
+        self._drafting = self._loop if config.is_inline else Loop(kernel, self._machine, config.wake_s)
 
     def step(self, step_s: float) -> int | Signal:
         done = Signal(self._kernel)

@@ -32,9 +32,10 @@ class MachineConfig:
     tell_s: float = option(0.0, "a drafter passes a round's text on, after it has answered")
     read_s: float = option(0.0, "the users' process reads a piece of text; there is one for all of them")
     timer_s: float = option(0.0, "timers, of emulated links each way and of verifiers, are so late (time, not CPU)")
+    wake_s: float = option(0.0, "a process that had nothing to do begins so much later (time, not CPU)")
 
     def __post_init__(self) -> None:
-        for name in ("cores", "receive_s", "send_s", "ask_s", "answer_s", "tell_s", "read_s", "timer_s"):
+        for name in ("cores", "receive_s", "send_s", "ask_s", "answer_s", "tell_s", "read_s", "timer_s", "wake_s"):
             at_least(f"machine.{name}", getattr(self, name), 0)
         at_least("machine.engine_threads", self.engine_threads, 1)
         positive("machine.step_factor", self.step_factor)
@@ -103,12 +104,16 @@ class Machine:
 
 
 class Loop:
-    """A process with one thread, such as an event loop: it does one thing after the other."""
+    """A process with one thread, such as an event loop: it does one thing after the other, and sleeps in between."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, kernel: Kernel, machine: Machine, wake_s: float = 0.0) -> None:
+        """`wake_s`: how long it takes to be woken."""
+        self._kernel = kernel
         self._machine = machine
+        self._wake_ns = duration_ns(wake_s)
         self._waiting: deque[tuple[float, Then]] = deque()
         self._is_working = False
+        self._is_awake = False
 
     @property
     def is_busy(self) -> bool:
@@ -127,9 +132,17 @@ class Loop:
         if self._waiting and not self._is_working:
             work_s, then = self._waiting.popleft()
             self._is_working = True
-            self._machine.run(work_s, 1, lambda: self._on_done(then))
+            if self._is_awake or not self._wake_ns:
+                self._begin(work_s, then)
+            else:
+                self._kernel.at(self._kernel.now_ns + self._wake_ns, lambda: self._begin(work_s, then))
+
+    def _begin(self, work_s: float, then: Then) -> None:
+        self._is_awake = True
+        self._machine.run(work_s, 1, lambda: self._on_done(then))
 
     def _on_done(self, then: Then) -> None:
         self._is_working = False
         then()
         self._go_on()
+        self._is_awake = self._is_working

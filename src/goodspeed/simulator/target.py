@@ -21,6 +21,8 @@ class TapedTarget:
     def __init__(self, info: TargetInfo, latency: LatencyModel) -> None:
         self.step_s = 0.0
         """What the last step took."""
+        self.pause_s = 0.0
+        """How long it had nothing to do; its host says so before each step."""
         self.num_steps = 0
         self.num_tokens = 0
         self.busy_s = 0.0
@@ -58,7 +60,7 @@ class TapedTarget:
                 num_context_tokens += lengths[work.stream] + num_new
                 outcomes.append(self._prefill(work))
             num_tokens += num_new
-        self._take_time(StepShape(len(batch), num_tokens, num_prefill_tokens, num_context_tokens))
+        self._take_time(StepShape(len(batch), num_tokens, num_prefill_tokens, num_context_tokens, self.pause_s))
         return outcomes
 
     def close(self, stream: StreamKey) -> None:

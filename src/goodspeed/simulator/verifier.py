@@ -38,6 +38,7 @@ class SimulatedVerifier:
         self._wires: dict[int, Wire] = {}
         self._conns = itertools.count(1)
         self._woken = Signal(kernel)
+        self._free_at_s = 0.0  # when the engine ended its last step
 
     @property
     def most_tokens(self) -> int:
@@ -85,8 +86,10 @@ class SimulatedVerifier:
             engine.open(key, spec)
         outcomes = []
         if batch.work:
+            engine.pause_s = started - self._free_at_s
             outcomes = engine.step(batch.work)
             yield self.place.seat.step(engine.step_s)
+            self._free_at_s = self._kernel.now_s
             yield from self._take_turn()
         self._deliver(self._core.on_verified(batch, outcomes, started, self._kernel.now_s))
 

@@ -39,6 +39,8 @@ def write_profile(folder: Path) -> str:
         prefill=[cell(1, tokens, 512, BASE_S + 0.0005 * tokens) for tokens in (64, 128, 512)],
         drafting=[cell(1, t, c, 0.004 * t + 0.002, t - 0.5) for t in (1, 8) for c in (64, 1024)],
         opening=[cell(1, tokens, 1, 0.0003 * tokens) for tokens in (100, 500)],
+        waking=[Cell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.018), (0.1, 0.024))],
+        draft_waking=[Cell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.034), (0.1, 0.035))],
     )
     path = folder / "steps.json"
     path.write_bytes(msgspec.json.encode(profile))
@@ -67,6 +69,22 @@ def test_pieces_of_a_prompt_cost_together_what_the_prompt_does(tmp_path: Path) -
     model = TableConfig(write_profile(tmp_path), role="draft").model()
     pieces = [StepShape(1, 120, 120, 120 * (i + 1)) for i in range(3)]
     assert sum(model.step_s(piece) for piece in pieces) == pytest.approx(0.0003 * 360)
+
+
+@pytest.mark.parametrize(("role", "more_s"), [("target", 0.003), ("draft", 0.0005)])
+def test_a_step_after_a_pause_costs_what_was_measured_more(tmp_path: Path, role: str, more_s: float) -> None:
+    model = TableConfig(write_profile(tmp_path), role=role).model()
+    at_once, rested = (model.step_s(StepShape(1, 1, 0, 301, pause_s)) for pause_s in (0.0, 0.05))
+    assert rested - at_once == pytest.approx(more_s)
+
+
+def test_a_profile_without_pauses_stays_loadable(tmp_path: Path) -> None:
+    path = Path(write_profile(tmp_path))
+    tables = msgspec.json.decode(path.read_bytes())
+    del tables["waking"], tables["draft_waking"]
+    path.write_bytes(msgspec.json.encode(tables))
+    model = TableConfig(str(path)).model()
+    assert model.step_s(StepShape(1, 1, 0, 301, 0.05)) == model.step_s(StepShape(1, 1, 0, 301))
 
 
 def test_leaving_the_table_warns(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ class StepShape(Struct, frozen=True):
     num_tokens: int  # new tokens in all: prompt chunks, and each proposal with the one token of the target's own
     num_prefill_tokens: int  # those of them that belong to prompts
     num_context_tokens: int  # KV tokens that attention reads, over all streams, the new ones included
+    pause_s: float = 0.0  # that the device had nothing to do before; a model that was not measured so takes no notice
 
 
 class LatencyModel(Protocol):

@@ -13,6 +13,7 @@ from goodspeed.registry import Registry
 from goodspeed.simulator.latency.base import LatencyModel, StepShape
 from goodspeed.simulator.latency.grid import Cells, Grid
 from goodspeed.simulator.latency.parts import split
+from goodspeed.simulator.latency.waking import Waking
 
 AXES = ("streams", "tokens per stream", "context")
 SCHEMA = 2
@@ -41,13 +42,17 @@ class _Tables(msgspec.Struct):
     prefill: list[Cell]
     drafting: list[Cell]
     opening: list[Cell] = []  # since schema 2
+    waking: list[Cell] = []  # these two are not in older files
+    draft_waking: list[Cell] = []
 
 
 class TargetTable:
-    """A verification step by streams, tokens and context; prompts add what they cost beyond the least step."""
+    """A verification step by streams, tokens and context; prompts add what they cost beyond the least step, and a pause
+    what it makes a step longer."""
 
-    def __init__(self, verify: Sequence[Cell], prefill: Sequence[Cell]) -> None:
+    def __init__(self, verify: Sequence[Cell], prefill: Sequence[Cell], waking: Waking) -> None:
         """`prefill`: cells of one stream, and several tokens."""
+        self._waking = waking
         cells: Cells = {(cell.streams, cell.tokens, cell.context): cell.median_s for cell in verify}
         self._verify = Grid("verification", AXES, cells)
         self._least_s = min(cells.values())
@@ -59,6 +64,9 @@ class TargetTable:
         self._prefill = Grid("prefill", ("prompt tokens",), chunks)
 
     def step_s(self, shape: StepShape) -> float:
+        return self._awake_s(shape) + self._waking(shape.num_streams, shape.pause_s)
+
+    def _awake_s(self, shape: StepShape) -> float:
         parts = split(shape)
         prefill_s = self._prefill(parts.num_prefill_tokens) if parts.num_prefill_tokens else 0.0
         if not parts.num_verifying:
@@ -74,7 +82,8 @@ class DraftTable:
     A piece of a prompt costs what reading up to its end does, less what reading up to its beginning does.
     """
 
-    def __init__(self, drafting: Sequence[Cell], opening: Sequence[Cell]) -> None:
+    def __init__(self, drafting: Sequence[Cell], opening: Sequence[Cell], waking: Waking) -> None:
+        self._waking = waking
         most = max(cell.tokens for cell in drafting)
         cells: Cells = {
             (cell.streams, cell.context): cell.median_s / max(1.0, cell.num_drafted or 0.0)
@@ -86,6 +95,9 @@ class DraftTable:
         self._opening = Grid("reading prompts", ("prompt tokens",), prompts)
 
     def step_s(self, shape: StepShape) -> float:
+        return self._awake_s(shape) + self._waking(shape.num_streams, shape.pause_s)
+
+    def _awake_s(self, shape: StepShape) -> float:
         if shape.num_prefill_tokens:
             start = max(0, shape.num_context_tokens - shape.num_prefill_tokens)
             return max(0.0, self._opening(start + shape.num_prefill_tokens) - self._opening(start))
@@ -96,13 +108,13 @@ class DraftTable:
 def _target(tables: _Tables) -> LatencyModel:
     if not tables.verify:
         raise ConfigError("the latency table has no verification step, expected at least one")
-    return TargetTable(tables.verify, tables.prefill)
+    return TargetTable(tables.verify, tables.prefill, Waking(tables.waking))
 
 
 def _draft(tables: _Tables) -> LatencyModel:
     if not tables.drafting or not tables.opening:
         raise ConfigError("the latency table has no drafting or no opening, expected at least one cell of each")
-    return DraftTable(tables.drafting, tables.opening)
+    return DraftTable(tables.drafting, tables.opening, Waking(tables.draft_waking))
 
 
 ROLES: Registry[Callable[[_Tables], LatencyModel]] = Registry("role", {"target": _target, "draft": _draft})

@@ -1,0 +1,69 @@
+"""Engines that had nothing to do for a while, in a run: their next step is as slow as was measured."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.simulator.scenes import drafters, scene
+
+from goodspeed.bench.cell import Cell
+from goodspeed.simulator.result import RunResult
+from goodspeed.simulator.world import simulate
+
+STEP_S, MORE_S = 0.010, 0.004
+"""Of both engines; a pause of 10 ms or more makes it so much longer."""
+
+
+def cell(streams: int, tokens: int, context: int, pause_s: float = 0.0) -> Cell:
+    seconds = STEP_S + (MORE_S if pause_s >= 0.010 else 0.0)
+    return Cell(streams, tokens, context, seconds, seconds, seconds, tokens, pause_s)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    cells = [cell(streams, tokens, context) for streams in (1, 8) for tokens in (1, 512) for context in (1, 4096)]
+    waking = [cell(1, 1, 64, pause_s) for pause_s in (0.0, 0.009, 0.010)]
+    path = tmp_path / "steps.json"
+    tables = {"schema": 2, "verify": cells, "prefill": cells, "drafting": cells, "opening": cells}
+    path.write_bytes(msgspec.json.encode({**tables, "waking": waking, "draft_waking": waking}))
+    return str(path)
+
+
+def run(table: str, rtt_ms: float) -> RunResult:
+    """One drafter that proposes a token a round."""
+
+    def latency(role: str) -> dict[str, Any]:
+        return {"kind": "table", "table": {"path": table, "role": role}}
+
+    tier = drafters(
+        count=1,
+        link={"rtt_ms": rtt_ms},
+        latency=latency("draft"),
+        window={"policy": "fixed", "max_tokens": 1},
+        acceptance={"fixed": {"rate": 1.0}},
+    )
+    return simulate(
+        scene(tier, verifiers=[{"latency": latency("target"), "core": {"scheduler": "fixed", "budget": 4}}])
+    )
+
+
+def step_s(result: RunResult) -> float:
+    """Mean of the verifier's."""
+    (verifier,) = result.verifiers
+    return verifier.busy_s / verifier.num_steps
+
+
+def drafting_s(result: RunResult) -> float:
+    """Mean of a round."""
+    return sum(one.drafting_s for one in result.answers) / sum(one.num_rounds for one in result.answers)
+
+
+def test_a_verifier_is_woken_for_every_step_if_its_only_drafter_is_far(table: str) -> None:
+    assert step_s(run(table, rtt_ms=50.0)) == pytest.approx(STEP_S + MORE_S, rel=0.02)
+    assert step_s(run(table, rtt_ms=0.0)) == pytest.approx(STEP_S, rel=0.05), "only requests come after a pause"
+
+
+def test_a_drafter_is_woken_once_a_round(table: str) -> None:
+    """Its pauses are the target's steps; a draft takes next to nothing beside, and the first round has none."""
+    assert drafting_s(run(table, rtt_ms=0.0)) == pytest.approx(MORE_S, rel=0.1)
