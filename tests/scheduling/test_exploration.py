@@ -1,9 +1,8 @@
 """Nobody sits at grant 0 forever, and nobody pays much for being asked."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.exploration import EXPLORE_AFTER, explored, patience
