@@ -9,6 +9,7 @@ measured again, so it can be stopped and begun anew. Nothing else should run mea
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -36,6 +37,7 @@ VARIANTS = (OTHERS, OWN)
 
 def main() -> None:
     args = _parser().parse_args()
+    os.environ.setdefault("OMP_PROC_BIND", "true")  # as for a verifier with cores of its own (docs/engine.md)
     args.output.mkdir(parents=True, exist_ok=True)
     setups = [_cut(setup, args.quick) for setup in predicted(args.drafters)]
     calibrating = [_cut(setup, args.quick) for setup in CALIBRATION]

@@ -19,6 +19,8 @@ STOP_TIMEOUT_S = 5.0
 DYING_S = 1.0
 """How long a killed server may take until the system reports its end (its threads go first)."""
 POLL_S = 0.02
+SHARED_CORES = {"OMP_PROC_BIND": "false"}
+"""Drafters work beside their verifier: threads that kept their cores would wait for theirs (docs/engine.md)."""
 TAIL_LINES = 15
 
 
@@ -101,7 +103,7 @@ class _Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches us alone; we end the servers in order
-                env={**os.environ, **_thread_limits(spec.num_threads), "PYTHONUNBUFFERED": "1"},
+                env={**SHARED_CORES, **os.environ, **_thread_limits(spec.num_threads), "PYTHONUNBUFFERED": "1"},
             )
 
     def wait_ready(self) -> Ready:

@@ -1,7 +1,7 @@
 """`goodspeed demo`: one verifier, four unlike drafters, real prompts, and a comparison."""
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,13 @@ from goodspeed.bench.topology import (
     with_verifier_log,
 )
 from goodspeed.config import add_flags, from_args, option
+from goodspeed.engine.drafts import NO_TABLE
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 SCHEDULERS = ("fixed", "random", "time_aware")
+UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class DemoConfig:
     requests: int = option(2, "of each user per repetition")
     max_tokens: int = option(96, "of each answer")
     seed: int = option(0, "of the order of prompts")
+    untrained: bool = option(False, "GoodSpeed also with drafts that never saw the target's answers")
     json: str = option("", "file for the report")
     event_log: str = option("", "folder in which the servers' event logs and logs are kept")
 
@@ -113,6 +116,8 @@ def _measure(config: DemoConfig, console: Console) -> Report:
         setup={**asdict(config), "drafters": [asdict(unlike) for unlike in DRAFTERS]},
     )
     specs = [_spec(config, scheduler) for scheduler in SCHEDULERS]
+    if config.untrained:
+        specs.append(_spec(config, UNTRAINED, "--draft.table", NO_TABLE))
     captions = {unlike.name: unlike.caption(config.quick) for unlike in DRAFTERS}
     with run_folder(config.event_log) as folder:
         logged = with_event_logs if config.event_log else with_verifier_log
@@ -125,10 +130,11 @@ def _measure(config: DemoConfig, console: Console) -> Report:
         return with_optima(report, {spec.name: verifier_log(spec, folder) for spec in specs})
 
 
-def _spec(config: DemoConfig, scheduler: str) -> ClusterSpec:
+def _spec(config: DemoConfig, arm: str, *draft_flags: str) -> ClusterSpec:
     servers = Servers("toy" if config.quick else "smollm2", acceptance_rate=1.0)
     drafters = tuple(unlike.drafter(config.quick) for unlike in DRAFTERS)
-    return ClusterSpec(scheduler, servers.verifier_flags(scheduler), drafters)
+    drafters = tuple(replace(drafter, flags=(*drafter.flags, *draft_flags)) for drafter in drafters)
+    return ClusterSpec(arm, servers.verifier_flags(SCHEDULERS[-1] if draft_flags else arm), drafters)
 
 
 def _plan(config: DemoConfig) -> Plan:
