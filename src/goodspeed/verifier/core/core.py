@@ -14,6 +14,7 @@ from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.grants import GrantSharing
 from goodspeed.verifier.core.intake import Intake, Reply
+from goodspeed.verifier.core.pace import Smoothed
 from goodspeed.verifier.core.step_time import LASTING, StepTime
 from goodspeed.verifier.core.stream import Stream
 from goodspeed.verifier.core.waiting import view_waiting
@@ -60,6 +61,7 @@ class VerifierCore:
         self._ordering = ORDERINGS[config.ordering](config.lab_bucket)
         self._step_time = StepTime()
         self._lasting_step_time = StepTime(LASTING)
+        self._alone_s = Smoothed()  # from token to token of streams that go on alone: a step, and what its batch waits
         self._binding = BINDINGS[config.binding]
         self._is_stepping = False
         self.close_at: float | None = None
@@ -150,6 +152,8 @@ class VerifierCore:
             stream.end.on_outcome(outcome)
             if stream.proposal is None:
                 stream.client.pace.on_alone()
+                if not batch.has_prefills:
+                    self._alone_s.observe(now - stream.since)
             elif not batch.has_prefills:
                 num_verified = len(stream.proposal.tokens)
                 own_s = self._lasting_step_time.token_s * num_verified
@@ -157,7 +161,8 @@ class VerifierCore:
                 stream.client.pace.on_grant_used(stream.grant, num_verified)
         heard = {stream.client for stream, _ in judged}
         active = self._drafting_streams(heard if self._sharing.is_per_batch else None)
-        grants = self._sharing.share(active, heard, self._lasting_step_time)
+        alone_s = self._alone_s.value or self._lasting_step_time.mean_s
+        grants = self._sharing.share(active, heard, self._lasting_step_time, alone_s)
         for stream, _ in judged:
             verdict = stream.end.conclude(grants.get(stream.key, 0), started - stream.since, now - started)
             self._conclude(stream, verdict, now)

@@ -31,6 +31,7 @@ class GrantSharing:
         active: Mapping[Client, Sequence[Stream]],  # every client with streams that draft; per batch: who hears
         heard: Collection[Client],  # those who will hear their grant now
         step_time: StepTime,
+        alone_s: float = 0.0,  # from token to token of a stream that goes on alone; 0: not known
     ) -> dict[StreamKey, int]:
         """The grants of the clients' streams; sets the clients' grants, together at most what may be promised.
 
@@ -39,14 +40,14 @@ class GrantSharing:
         clients = [client for client in active if client in heard or not self.is_per_batch]
         caps = [min(client.share.cap, sum([stream.end.max_grant for stream in active[client]])) for client in clients]
         starved = [
-            _starved(client, step_time.mean_s) if client in heard and cap > 0 else 0.0
+            _starved(client, alone_s) if client in heard and cap > 0 else 0.0
             for client, cap in zip(clients, caps, strict=True)
         ]
         views = [
             view_client(client, len(active[client]), cap, least)
             for client, cap, least in zip(clients, caps, explored(starved, self._num_tokens), strict=True)
         ]
-        budget = self._budget(sum(len(active[client]) for client in clients), step_time)
+        budget = self._budget(sum(len(active[client]) for client in clients), step_time, alone_s)
         shared = self._scheduler.grants(views, budget, self._rng)
         grants: dict[StreamKey, int] = {}
         for client, grant in zip(clients, shared, strict=True):
@@ -56,13 +57,13 @@ class GrantSharing:
             grants.update(_split(client, active[client]))
         return grants
 
-    def _budget(self, num_others: int, step_time: StepTime) -> Budget:
+    def _budget(self, num_others: int, step_time: StepTime, alone_s: float) -> Budget:
         """`num_others`: tokens that are in the batch whatever the scheduler grants."""
         return Budget(
             tokens=self._num_tokens,
             step_s=step_time.predict(num_others),
             token_s=step_time.token_s,
-            alone_s=step_time.mean_s,
+            alone_s=alone_s,
             is_barrier=self._is_barrier,
         )
 
