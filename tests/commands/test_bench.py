@@ -31,14 +31,14 @@ def _ask(url: str) -> dict[str, object]:
 
 def test_demo_ends_with_a_table_and_identical_texts(tmp_path: Path) -> None:
     report = tmp_path / "demo.json"
-    done = _run("demo", "--quick", "--json", str(report))
+    done = _run("demo", "--quick", "--untrained", "--json", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
     words = ("target alone", "fixed split", "random split", "GoodSpeed", "laptop", "Jain's index", "0 of 4")
     for word in (*words, "distance from the best"):
         assert word in done.stdout
-    assert "All 12 drafted texts are identical to the target alone's." in done.stdout
+    assert "All 16 drafted texts are identical to the target alone's." in done.stdout
     arms = json.loads(report.read_text(encoding="utf-8"))["arms"]
-    assert [arm["name"] for arm in arms] == ["target alone", "fixed", "random", "time_aware"]
+    assert [arm["name"] for arm in arms] == ["target alone", "fixed", "random", "time_aware", "untrained"]
     assert all(0.0 < arm["total"]["acceptance_rate"] < 1.0 for arm in arms[1:3])  # a toy's steps are faster alone
     assert all(arm["total"]["bytes_per_token"] > 0.0 for arm in arms)
     assert all(arm["cpu_s_per_token"]["load"] > 0.0 for arm in arms)

@@ -49,13 +49,17 @@ def test_packed_documents_get_the_logits_that_the_engine_gives_each(
     torch.testing.assert_close(found, torch.cat(expected), atol=2e-4, rtol=2e-4)
 
 
+def _exported(start: Path, kept: torch.Tensor, dtype: torch.dtype, folder: Path) -> None:
+    """A student of all layers of `start` with these rows of its head, as it begins."""
+    student = Student(started(start, kept), ["model.layers."], dtype)
+    export(folder, student.config, student.export(), kept, start)
+
+
 def test_checkpoint_loads_in_transformers_and_says_what_the_small_head_says(
     random_checkpoint: Checkpoints, tmp_path: Path
 ) -> None:
-    folder = random_checkpoint("llama")
     kept = torch.arange(3, 320, 4)
-    student = Student(started(folder, kept), ["model.layers."], torch.bfloat16)
-    export(tmp_path, student.config, student.export(), kept, folder)
+    _exported(random_checkpoint("llama"), kept, torch.bfloat16, tmp_path)
     found = read_draft_vocab(tmp_path, 320)
     assert found is not None
     assert found.tolist() == kept.tolist()
@@ -75,9 +79,7 @@ def test_transformers_takes_the_checkpoint_as_its_assistant_with_nothing_set(
     random_checkpoint: Checkpoints, tmp_path: Path
 ) -> None:
     folder = random_checkpoint("llama")
-    kept = torch.arange(0, 320, 2)
-    student = Student(started(folder, kept), ["model.layers."], torch.float32)
-    export(tmp_path, student.config, student.export(), kept, folder)
+    _exported(folder, torch.arange(0, 320, 2), torch.float32, tmp_path)
     load = importlib.import_module("transformers").AutoModelForCausalLM.from_pretrained
     target, draft = load(folder, dtype=torch.float32), load(tmp_path, dtype=torch.float32)
     assert {name: getattr(draft.generation_config, name) for name in ASSISTANT} == ASSISTANT

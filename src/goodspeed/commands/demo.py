@@ -115,9 +115,9 @@ def _measure(config: DemoConfig, console: Console) -> Report:
         plan=_plan(config),
         setup={**asdict(config), "drafters": [asdict(unlike) for unlike in DRAFTERS]},
     )
-    specs = [_spec(config, scheduler) for scheduler in SCHEDULERS]
+    specs = [_spec(config, scheduler, scheduler) for scheduler in SCHEDULERS]
     if config.untrained:
-        specs.append(_spec(config, UNTRAINED, "--draft.table", NO_TABLE))
+        specs.append(_spec(config, UNTRAINED, SCHEDULERS[-1], ("--draft.table", NO_TABLE)))
     captions = {unlike.name: unlike.caption(config.quick) for unlike in DRAFTERS}
     with run_folder(config.event_log) as folder:
         logged = with_event_logs if config.event_log else with_verifier_log
@@ -130,11 +130,11 @@ def _measure(config: DemoConfig, console: Console) -> Report:
         return with_optima(report, {spec.name: verifier_log(spec, folder) for spec in specs})
 
 
-def _spec(config: DemoConfig, arm: str, *draft_flags: str) -> ClusterSpec:
+def _spec(config: DemoConfig, arm: str, scheduler: str, draft_flags: tuple[str, ...] = ()) -> ClusterSpec:
     servers = Servers("toy" if config.quick else "smollm2", acceptance_rate=1.0)
     drafters = tuple(unlike.drafter(config.quick) for unlike in DRAFTERS)
     drafters = tuple(replace(drafter, flags=(*drafter.flags, *draft_flags)) for drafter in drafters)
-    return ClusterSpec(arm, servers.verifier_flags(SCHEDULERS[-1] if draft_flags else arm), drafters)
+    return ClusterSpec(arm, servers.verifier_flags(scheduler), drafters)
 
 
 def _plan(config: DemoConfig) -> Plan:
