@@ -1,10 +1,13 @@
 """`goodspeed bench`, `demo` and `up`, end to end, as a user runs them; the toy pair, no model."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,9 +76,22 @@ def test_bench_compares_a_cluster_with_the_target_alone(tmp_path: Path) -> None:
     assert (logs / "time_aware-verifier.jsonl").stat().st_size > 0
 
 
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Whatever fails meanwhile, it does not stay."""
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+
+
 def test_up_says_where_to_ask_serves_and_can_be_measured(tmp_path: Path) -> None:
     arguments = ("up", "--pair", "toy", "--clients", "2", "--port", "0", "--verifier-port", "0", "--metrics-port", "0")
-    with subprocess.Popen([*GOODSPEED, *arguments, "--json"], stdout=subprocess.PIPE, text=True) as up:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with (
+        subprocess.Popen([*GOODSPEED, *arguments, "--json"], stdout=subprocess.PIPE, text=True, env=environment) as up,
+        _ended(up),
+    ):
         assert up.stdout
         addresses = json.loads(up.stdout.readline())
         assert len(addresses["endpoints"]) == 2

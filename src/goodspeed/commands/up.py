@@ -87,7 +87,8 @@ def _spec(config: UpConfig) -> ClusterSpec:
 
 def _print_json(cluster: Cluster) -> None:
     print(
-        json.dumps({"endpoints": cluster.urls, "verifier": cluster.verifier_address, "metrics": cluster.metrics_urls})
+        json.dumps({"endpoints": cluster.urls, "verifier": cluster.verifier_address, "metrics": cluster.metrics_urls}),
+        flush=True,  # whoever reads a pipe waits for it
     )
 
 
