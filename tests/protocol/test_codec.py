@@ -31,7 +31,7 @@ from goodspeed.protocol.messages import (
     Propose,
     Verdict,
 )
-from goodspeed.protocol.transport import wire_bytes
+from goodspeed.protocol.size import wire_bytes
 
 PROPOSE = Propose(7, 1, 100, 300, 0xDEADBEEF, (49151, 20000, 300, 12), (200, 150, 99, 255), (), 9_500)
 VERDICT = Verdict(7, 1, 100, 3, 49151, 304, 5, FinishReason.NONE, 8_000, 85_000)

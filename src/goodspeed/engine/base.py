@@ -29,7 +29,7 @@ class SparseProbs:
     weights: npt.NDArray[np.uint16]  # [k]
 
 
-class Draft(Struct, frozen=True):
+class Draft(Struct, frozen=True, gc=False):
     """What a draft engine proposes for one stream."""
 
     tokens: tuple[int, ...]
@@ -39,7 +39,7 @@ class Draft(Struct, frozen=True):
     """One per token under the rejection rule, or empty: every token a function of the prefix (one-hot)."""
 
 
-class DraftRequest(Struct, frozen=True):
+class DraftRequest(Struct, frozen=True, gc=False):
     """Draft up to `max_tokens` on top of the stream's committed prefix.
 
     The engine stops early once the product of confidences would fall below `min_survival`: under the rejection
@@ -100,14 +100,14 @@ class StreamSpec:
     """Report the log-probability of every committed token."""
 
 
-class Prefill(Struct, frozen=True):
+class Prefill(Struct, frozen=True, gc=False):
     """Run the next `num_tokens` of the stream's prefix through the model."""
 
     stream: StreamKey
     num_tokens: int
 
 
-class Verify(Struct, frozen=True):
+class Verify(Struct, frozen=True, gc=False):
     """Judge a proposal on top of everything committed so far (empty: plain decoding of one token)."""
 
     stream: StreamKey
@@ -118,7 +118,7 @@ class Verify(Struct, frozen=True):
 Work = Prefill | Verify
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, gc=False):
     """What became of one piece of work.
 
     Committed by it: the first `num_accepted` draft tokens, then `next_token` (recovered or bonus). `next_token` is

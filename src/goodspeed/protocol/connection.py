@@ -9,7 +9,8 @@ from typing import Protocol
 from goodspeed.errors import LinkLostError, ProtocolError
 from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.messages import Message
-from goodspeed.protocol.transport import Traffic, wire_bytes
+from goodspeed.protocol.size import wire_bytes
+from goodspeed.protocol.transport import Traffic
 
 COALESCED_BYTES = 1 << 14
 """Messages share a frame up to this size, so that a frame needs one DATA header and holds at most 4,096 messages."""

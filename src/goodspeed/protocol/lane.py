@@ -5,7 +5,7 @@ from collections import deque
 
 from goodspeed.errors import LinkLostError
 from goodspeed.protocol.link import Link
-from goodspeed.protocol.transport import wire_bytes
+from goodspeed.protocol.size import wire_bytes
 
 MAX_UNDERWAY_BYTES = 1 << 18
 """What may be under way before a writer waits, like a socket's buffer and the link's own contents."""

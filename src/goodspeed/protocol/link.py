@@ -20,8 +20,9 @@ from goodspeed.protocol.link_config import Conditions, LinkConfig, read_trace
 PACKET_BYTES = 1460
 """Payload of a TCP segment on Ethernet."""
 
-
 MAX_RETRANSMITS = 8
+DRAWN_AHEAD = 16
+"""Normal numbers that one call of the generator draws: it costs as much as drawing most of them."""
 
 
 class Link:
@@ -34,33 +35,38 @@ class Link:
         start: float = 0.0,  # seconds on the clock of `now`
         trace: Sequence[Conditions] = (),  # ascending in at_s
     ) -> None:
-        self._config = config
         self._rng = rng
         self._start = start
-        constant = Conditions(0.0, config.rtt_ms, config.bandwidth_mbps, config.loss)
-        self._trace = list(trace) or [constant]
-        self._outages = sorted(config.outages, key=lambda outage: outage.start_s)
+        self._trace = tuple(trace)
+        self._outages = tuple(sorted(config.outages, key=lambda outage: outage.start_s))
+        self._retransmit_s = config.retransmit_ms / 1e3
+        self._become(Conditions(0.0, config.rtt_ms, config.bandwidth_mbps, config.loss))
         self._free_at = start  # when the last byte so far will have left
         self._arrived_at = start  # when the last byte so far will have arrived
         self._jitter_at = -math.inf
         self._jitter = 0.0  # standard normal, correlated in time
+        self._jitter_memory_s = config.jitter_memory_ms / 1e3
         self._jitter_variance = math.log1p(config.jitter**2)  # of the delay's logarithm
+        self._normals: list[float] = []  # drawn ahead, the next one last
 
     def delivery(self, num_bytes: int, now: float) -> float:
         """When `num_bytes` sent at `now` will all have arrived; seconds on the same clock."""
-        conditions = self._conditions(now)
+        if self._trace:
+            self._become(self._conditions(now))
         leaves_at = max(now, self._free_at)
         if self._outages:
             leaves_at = self._after_outages(leaves_at)
-        bits_per_s = conditions.bandwidth_mbps * 1e6
-        self._free_at = leaves_at + (8 * num_bytes / bits_per_s if bits_per_s else 0.0)
-        flight_s = conditions.rtt_ms / 2e3 * self._jitter_factor(now) + self._retransmission_s(num_bytes, conditions)
+        self._free_at = leaves_at + (8 * num_bytes / self._bits_per_s if self._bits_per_s else 0.0)
+        flight_s = self._delay_s * self._jitter_factor(now) + self._retransmission_s(num_bytes)
         self._arrived_at = max(self._arrived_at, self._free_at + flight_s)
         return self._arrived_at
 
+    def _become(self, conditions: Conditions) -> None:
+        self._delay_s = conditions.rtt_ms / 2e3  # one way
+        self._bits_per_s = conditions.bandwidth_mbps * 1e6
+        self._loss = conditions.loss
+
     def _conditions(self, now: float) -> Conditions:
-        if len(self._trace) == 1:
-            return self._trace[0]
         index = bisect.bisect_right(self._trace, now - self._start, key=lambda point: point.at_s)
         return self._trace[max(0, index - 1)]
 
@@ -73,23 +79,28 @@ class Link:
 
     def _jitter_factor(self, now: float) -> float:
         """Log-normal with mean 1, from an Ornstein-Uhlenbeck process: AR(1) at whatever times it is asked."""
-        if not self._config.jitter:
+        variance, memory_s = self._jitter_variance, self._jitter_memory_s
+        if not variance:
             return 1.0
-        memory_s = self._config.jitter_memory_ms / 1e3
         kept = math.exp(-(now - self._jitter_at) / memory_s) if memory_s else 0.0
-        self._jitter = kept * self._jitter + math.sqrt(1 - kept * kept) * float(self._rng.standard_normal())
+        self._jitter = kept * self._jitter + math.sqrt(1 - kept * kept) * self._normal()
         self._jitter_at = now
-        return math.exp(math.sqrt(self._jitter_variance) * self._jitter - self._jitter_variance / 2)
+        return math.exp(math.sqrt(variance) * self._jitter - variance / 2)
 
-    def _retransmission_s(self, num_bytes: int, conditions: Conditions) -> float:
+    def _normal(self) -> float:
+        if not self._normals:
+            self._normals = self._rng.standard_normal(DRAWN_AHEAD).tolist()[::-1]
+        return self._normals.pop()
+
+    def _retransmission_s(self, num_bytes: int) -> float:
         """Timeouts of the unluckiest packet: with n packets, Pr(none is lost k times) = (1 - loss^k)^n."""
-        if not conditions.loss:
+        if not self._loss:
             return 0.0
         num_packets = max(1, math.ceil(num_bytes / PACKET_BYTES))
         tail = -math.expm1(math.log(1.0 - self._rng.random()) / num_packets)
-        num_losses = math.ceil(math.log(max(tail, 1e-300)) / math.log(conditions.loss)) - 1
+        num_losses = math.ceil(math.log(max(tail, 1e-300)) / math.log(self._loss)) - 1
         num_losses = min(max(num_losses, 0), MAX_RETRANSMITS)
-        return self._config.retransmit_ms / 1e3 * float(2**num_losses - 1)
+        return self._retransmit_s * float(2**num_losses - 1)
 
 
 def make_links(config: LinkConfig, seed: int, start: float) -> tuple[Link, Link]:

@@ -92,7 +92,7 @@ class Opened(Struct, frozen=True):
     epoch: int
 
 
-class Propose(Struct, frozen=True):
+class Propose(Struct, frozen=True, gc=False):
     """Draft tokens on top of a committed prefix. len(tokens) <= grant of the last Verdict."""
 
     stream: int
@@ -109,7 +109,7 @@ class Propose(Struct, frozen=True):
     drafting_us: int = 0
 
 
-class Verdict(Struct, frozen=True):
+class Verdict(Struct, frozen=True, gc=False):
     """What the target makes of a proposal: it commits the first `num_accepted` draft tokens, then `next_token`."""
 
     stream: int

@@ -4,8 +4,9 @@ VerifierStream and DrafterStream are the two ends of one stream. They hold the c
 lengths and digests, answer repetitions, and know how a stream is resumed. Hosts move their messages.
 """
 
-import struct
+import sys
 import zlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,10 @@ MAX_ROUND_US = 2**32 - 1
 
 def digest(tokens: Sequence[int], start: int = 0) -> int:
     """CRC-32 over the tokens as little-endian uint32, continuing from the digest `start` of the tokens before them."""
-    return zlib.crc32(struct.pack(f"<{len(tokens)}I", *tokens), start)
+    words = array("I", tokens)
+    if sys.byteorder == "big":
+        words.byteswap()
+    return zlib.crc32(words, start)
 
 
 def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> None:

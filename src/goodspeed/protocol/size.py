@@ -1,15 +1,25 @@
-"""How long a message's frame is, without making it: the simulator's messages take their time on the wire, unencoded.
+"""How long a frame is on the wire, and a message's frame without making it: the simulator's messages are not encoded.
 
 The two messages of a round are counted field by field, as protobuf lays them out (proto3: a field of value 0 takes no
 bytes); the others are rare, and encoded. tests/protocol/test_size.py compares with the codec.
 """
 
-from collections.abc import Sequence
+from typing import Final
 
 from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.messages import Message, Propose, Verdict
 
-FIXED32_BYTES = 5  # with its tag
+FIXED32_BYTES: Final = 5  # with its tag
+GRPC_PREFIX_BYTES: Final = 5
+DATA_HEADER_BYTES: Final = 9
+DATA_FRAME_BYTES: Final = 1 << 14
+"""Longest HTTP/2 DATA frame, prefix included, that gRPC sends by default."""
+
+
+def wire_bytes(frame_bytes: int) -> int:
+    """What a frame of this length takes in a gRPC stream: itself, its prefix, and its HTTP/2 DATA headers."""
+    length = frame_bytes + GRPC_PREFIX_BYTES
+    return length + DATA_HEADER_BYTES * -(-length // DATA_FRAME_BYTES)
 
 
 def frame_bytes(message: Message) -> int:
@@ -22,34 +32,37 @@ def frame_bytes(message: Message) -> int:
 
 
 def _verdict(message: Verdict) -> int:
-    numbers = (
-        message.stream,
-        message.epoch,
-        message.round,
-        message.num_accepted,
-        message.next_token,
-        message.committed_length,
-        message.grant,
-        message.finish,
-        message.queue_us,
-        message.verify_us,
+    return (
+        _number(message.stream)
+        + _number(message.epoch)
+        + _number(message.round)
+        + _number(message.num_accepted)
+        + _number(message.next_token)
+        + _number(message.committed_length)
+        + _number(message.grant)
+        + _number(message.finish)
+        + _number(message.queue_us)
+        + _number(message.verify_us)
+        + _packed(4 * len(message.logprobs))
     )
-    return _numbers(numbers) + _packed(4 * len(message.logprobs))
 
 
 def _propose(message: Propose) -> int:
-    numbers = (message.stream, message.epoch, message.round, message.base_length, message.drafting_us)
     return (
-        _numbers(numbers)
+        _number(message.stream)
+        + _number(message.epoch)
+        + _number(message.round)
+        + _number(message.base_length)
+        + _number(message.drafting_us)
         + (FIXED32_BYTES if message.digest else 0)
         + _packed(sum([_varint(token) for token in message.tokens]))
         + _packed(len(message.confidences))
     )
 
 
-def _numbers(values: Sequence[int]) -> int:
-    """Fields of uint32 or enum: a tag of one byte and the varint each, or nothing for 0."""
-    return sum([1 + _varint(value) for value in values if value])
+def _number(value: int) -> int:
+    """A field of uint32 or enum: a tag of one byte and the varint, or nothing for 0."""
+    return 1 + _varint(value) if value else 0
 
 
 def _packed(num_bytes: int) -> int:

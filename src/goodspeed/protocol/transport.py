@@ -6,17 +6,6 @@ from typing import Protocol
 
 from goodspeed.protocol.messages import Message
 
-GRPC_PREFIX_BYTES = 5
-DATA_HEADER_BYTES = 9
-DATA_FRAME_BYTES = 1 << 14
-"""Longest HTTP/2 DATA frame, prefix included, that gRPC sends by default."""
-
-
-def wire_bytes(frame_bytes: int) -> int:
-    """What a frame of this length takes in a gRPC stream: itself, its prefix, and its HTTP/2 DATA headers."""
-    length = frame_bytes + GRPC_PREFIX_BYTES
-    return length + DATA_HEADER_BYTES * -(-length // DATA_FRAME_BYTES)
-
 
 @dataclass(frozen=True, slots=True)
 class Traffic:

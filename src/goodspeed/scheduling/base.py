@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 
 
-class ClientView(Struct, frozen=True):
+class ClientView(Struct, frozen=True, gc=False):
     """What a scheduler may know of a client: only what a real server can measure."""
 
     acceptance_rate: float  # [0, 1): estimated chance that a draft token is accepted given those before it are
@@ -34,7 +34,7 @@ class ClientView(Struct, frozen=True):
     this client ends: those whom each further token in that step delays, itself included."""
 
 
-class Budget(Struct, frozen=True):
+class Budget(Struct, frozen=True, gc=False):
     """What one verification batch may hold, and what a step of it takes: step_s + token_s * (draft tokens)."""
 
     tokens: int  # draft tokens of all clients together

@@ -11,7 +11,7 @@ from goodspeed.scheduling.marginals import floors_within
 ROUNDING = 1e-9
 
 
-class Share(Struct, frozen=True):
+class Share(Struct, frozen=True, gc=False):
     """One client's part: `rate` times what a client of rate 1 has, from floor to cap."""
 
     rate: float  # one of 0 is left at its floor

@@ -17,7 +17,7 @@ from msgspec import Struct
 from goodspeed.registry import Registry
 
 
-class Bid(Struct, frozen=True):
+class Bid(Struct, frozen=True, gc=False):
     """A proposal, as the closing batch sees it."""
 
     worth: float
@@ -51,15 +51,28 @@ def late_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
 
     Ties: earlier token, earlier arrival.
     """
+    most = [_num_worthwhile(bid) for bid in bids]
+    if sum(most) <= budget:
+        return most
     costs = [
         (-math.inf if j < bid.floor else bid.price - bid.worth * chance, j, i)
         for i, bid in enumerate(bids)
-        for j, chance in enumerate(bid.survival)
+        for j, chance in enumerate(bid.survival[: most[i]])
     ]
     lengths = [0] * len(bids)
-    for cost, _, i in sorted(costs)[:budget]:
-        lengths[i] += cost < 0.0
+    for _, _, i in sorted(costs)[:budget]:
+        lengths[i] += 1
     return lengths
+
+
+def _num_worthwhile(bid: Bid) -> int:
+    """Tokens worth more than their price, or within the floor."""
+    num_tokens = 0
+    for chance in bid.survival:
+        if num_tokens >= bid.floor and bid.price >= bid.worth * chance:
+            break
+        num_tokens += 1
+    return num_tokens
 
 
 BINDINGS: Registry[Binding] = Registry(

@@ -53,7 +53,7 @@ class TapedDraft:
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         streams = [self._streams[request.stream] for request in requests]
-        drafts = [_draft(stream, request) for stream, request in zip(streams, requests, strict=True)]
+        drafts = [_draft(self._streams[request.stream], request) for request in requests]
         self._drafting_s += self._alone_s(streams[0]) if len(streams) == 1 else self._together_s(streams)
         for stream in streams:
             stream.num_cached = stream.num_committed + stream.num_steps - 1

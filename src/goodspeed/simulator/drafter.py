@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.decision import Decision, DraftWork, Failed, HangUp, News, ToVerifier
@@ -14,7 +13,7 @@ from goodspeed.simulator.acceptance.base import Tape
 from goodspeed.simulator.answering import Answering
 from goodspeed.simulator.draft import TapedDraft
 from goodspeed.simulator.hosting import Seat
-from goodspeed.simulator.kernel import Event, time_ns
+from goodspeed.simulator.kernel import Call, Event, time_ns
 from goodspeed.simulator.surroundings import Surroundings
 from goodspeed.simulator.target import RIGHT
 from goodspeed.simulator.uplink import Uplink
@@ -44,9 +43,9 @@ class SimulatedDrafter:
         self._core = parts.core
         self._engine = parts.engine
         self._answers: dict[StreamKey, Answering] = {}
-        self._outbox: list[ToVerifier] = []
-        self._news: list[News] = []
-        self._hang_ups: list[HangUp] = []
+        self._outbox: tuple[ToVerifier, ...] = ()
+        self._news: tuple[News, ...] = ()
+        self._hang_ups: tuple[HangUp, ...] = ()
         self._free_at_s = 0.0  # when the device ended its last work
         self._timer: Event | None = None
         self._timer_at = 0.0
@@ -62,7 +61,7 @@ class SimulatedDrafter:
 
     def answer(self, answering: Answering, tape: Tape) -> None:
         """Have the request answered; some verifier must have been met, and be able to hold it."""
-        self._seat.ask(partial(self._begin, answering, tape))
+        self._seat.ask(Call(lambda: self._begin(answering, tape)))
 
     def _begin(self, answering: Answering, tape: Tape) -> None:
         ask = answering.ask
@@ -89,14 +88,14 @@ class SimulatedDrafter:
         if work := self._core.next_drafts():
             self._draft(work)
         if self._outbox:
-            outbox, self._outbox = self._outbox, []
+            outbox, self._outbox = self._outbox, ()
             self.uplink.send(outbox)
         if self._news:
-            news, self._news = self._news, []
+            news, self._news = self._news, ()
             for one in news:
-                self._seat.tell(partial(self._deliver, one))
+                self._seat.tell(_Told(self, one))
         if self._hang_ups:
-            hang_ups, self._hang_ups = self._hang_ups, []
+            hang_ups, self._hang_ups = self._hang_ups, ()
             for hang_up in hang_ups:
                 self.uplink.hang_up(hang_up)
         self._arm()
@@ -107,16 +106,18 @@ class SimulatedDrafter:
         tell(self._engine, work.notes)
         drafts = self._engine.draft(work.requests) if work.requests else []
         drafting_s = self._engine.take_drafting_s()
-        self._seat.draft(drafting_s, partial(self._on_drafted, work.requests, drafts, drafting_s))
+        self._seat.draft(drafting_s, _Drafted(self, work.requests, drafts, drafting_s))
 
-    def _on_drafted(self, requests: Sequence[DraftRequest], drafts: Sequence[Draft], drafting_s: float) -> None:
+    def on_drafted(self, requests: Sequence[DraftRequest], drafts: Sequence[Draft], drafting_s: float) -> None:
+        """The device has ended its work."""
         self._free_at_s = self._kernel.now_s
         if self._trace.is_on:
             self._trace.on_drafted(self._client, [request.stream for request in requests], drafting_s)
         self.do(self._core.on_drafted(drafts, drafting_s, self._kernel.now_s))
         self.settle()
 
-    def _deliver(self, news: News) -> None:
+    def deliver(self, news: News) -> None:
+        """The user reads it."""
         answering = self._answers[news.stream]
         if isinstance(news, Failed):
             self._tally.num_failed += 1
@@ -145,3 +146,39 @@ class SimulatedDrafter:
         self._timer = None
         self.do(self._core.on_time(self._kernel.now_s))
         self.settle()
+
+
+class _Drafted(Event):
+    """A drafter's device ends a piece of work."""
+
+    __slots__ = ("_drafter", "_drafting_s", "_drafts", "_requests")
+
+    def __init__(
+        self,
+        drafter: SimulatedDrafter,
+        requests: Sequence[DraftRequest],
+        drafts: Sequence[Draft],
+        drafting_s: float,
+    ) -> None:
+        super().__init__()
+        self._drafter = drafter
+        self._requests = requests
+        self._drafts = drafts
+        self._drafting_s = drafting_s
+
+    def happen(self) -> None:
+        self._drafter.on_drafted(self._requests, self._drafts, self._drafting_s)
+
+
+class _Told(Event):
+    """A drafter's news reach the user."""
+
+    __slots__ = ("_drafter", "_news")
+
+    def __init__(self, drafter: SimulatedDrafter, news: News) -> None:
+        super().__init__()
+        self._drafter = drafter
+        self._news = news
+
+    def happen(self) -> None:
+        self._drafter.deliver(self._news)

@@ -1,10 +1,9 @@
 """Where servers and users compute: each on a machine of its own, or all on one whose cores they share."""
 
-from collections.abc import Callable
 from typing import Protocol
 
-from goodspeed.simulator.kernel import Kernel, Signal, duration_ns
-from goodspeed.simulator.machine import Loop, Machine, MachineConfig, Then
+from goodspeed.simulator.kernel import Call, Event, Kernel, Signal, duration_ns
+from goodspeed.simulator.machine import Loop, Machine, MachineConfig
 from goodspeed.simulator.wire import Route, Way
 
 AT_ONCE_NS = 1_000
@@ -24,13 +23,13 @@ class Seat(Protocol):
     def turn(self) -> Signal | None:
         """Fires when all that this server's event loop was given before is done; None: it has nothing to do."""
 
-    def ask(self, then: Then) -> None:
+    def ask(self, taken: Event) -> None:
         """A drafter takes a request."""
 
-    def draft(self, drafting_s: float, then: Then) -> None:
+    def draft(self, drafting_s: float, drafted: Event) -> None:
         """A drafter drafts."""
 
-    def tell(self, then: Then) -> None:
+    def tell(self, read: Event) -> None:
         """A drafter passes news on, and the user reads it."""
 
 
@@ -63,14 +62,14 @@ class OwnMachines:
     def turn(self) -> Signal | None:
         return None
 
-    def ask(self, then: Then) -> None:
-        then()
+    def ask(self, taken: Event) -> None:
+        taken.happen()
 
-    def draft(self, drafting_s: float, then: Then) -> None:
-        self._kernel.at(self._kernel.now_ns + duration_ns(drafting_s), then)
+    def draft(self, drafting_s: float, drafted: Event) -> None:
+        self._kernel.put(self._kernel.now_ns + duration_ns(drafting_s), drafted)
 
-    def tell(self, then: Then) -> None:
-        then()
+    def tell(self, read: Event) -> None:
+        read.happen()
 
 
 class SharedMachine:
@@ -119,18 +118,18 @@ class _SharedSeat:
         self._loop.do(0.0, taken.fire)
         return taken
 
-    def ask(self, then: Then) -> None:
-        self._loop.do(self._config.ask_s, then)
+    def ask(self, taken: Event) -> None:
+        self._loop.do(self._config.ask_s, taken.happen)
 
-    def draft(self, drafting_s: float, then: Then) -> None:
-        self._drafting.do(drafting_s, then)
+    def draft(self, drafting_s: float, drafted: Event) -> None:
+        self._drafting.do(drafting_s, drafted.happen)
 
-    def tell(self, then: Then) -> None:
+    def tell(self, read: Event) -> None:
         """After the work that is due now: a drafter answers the verifier first."""
-        self._kernel.at(self._kernel.now_ns, lambda: self._loop.do(self._config.tell_s, lambda: self._read(then)))
+        self._kernel.at(self._kernel.now_ns, lambda: self._loop.do(self._config.tell_s, lambda: self._pass_on(read)))
 
-    def _read(self, then: Then) -> None:
-        self._users.do(self._config.read_s, then)
+    def _pass_on(self, read: Event) -> None:
+        self._users.do(self._config.read_s, read.happen)
 
 
 class _HostedWay:
@@ -144,15 +143,15 @@ class _HostedWay:
         (self._sender, self._send_s), (self._receiver, self._receive_s) = ends
         self._timer_ns = timer_ns
 
-    def send(self, num_bytes: int, on_arrival: Callable[[], None]) -> int:
-        self._sender.do(self._send_s, lambda: self._leave(num_bytes, on_arrival))
+    def send(self, num_bytes: int, arrival: Event) -> int:
+        self._sender.do(self._send_s, lambda: self._leave(num_bytes, arrival))
         return self._kernel.now_ns
 
-    def _leave(self, num_bytes: int, on_arrival: Callable[[], None]) -> None:
+    def _leave(self, num_bytes: int, arrival: Event) -> None:
         left_ns = self._kernel.now_ns
-        self._inner.send(num_bytes, lambda: self._arrive(left_ns, on_arrival))
+        self._inner.send(num_bytes, Call(lambda: self._arrive(left_ns, arrival)))
 
-    def _arrive(self, left_ns: int, on_arrival: Callable[[], None]) -> None:
+    def _arrive(self, left_ns: int, arrival: Event) -> None:
         now_ns = self._kernel.now_ns
         late_ns = self._timer_ns if now_ns > left_ns + AT_ONCE_NS else 0
-        self._kernel.at(now_ns + late_ns, lambda: self._receiver.do(self._receive_s, on_arrival))
+        self._kernel.at(now_ns + late_ns, lambda: self._receiver.do(self._receive_s, arrival.happen))

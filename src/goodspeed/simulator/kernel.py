@@ -10,9 +10,10 @@ Times are whole nanoseconds, so that no order hangs on rounding; what is due at 
 it was asked for.
 """
 
-import heapq
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
+from heapq import heappop, heappush
 from typing import Final, Union
 
 NS_PER_S: Final = 1_000_000_000
@@ -20,17 +21,34 @@ NS_PER_S: Final = 1_000_000_000
 Process = Generator[Union[int, "Signal"], None, None]
 
 
-class Event:
+class Event(ABC):
     """Something that is to happen. `cancel` forgets it."""
 
-    __slots__ = ("action",)
+    __slots__ = ("is_cancelled",)
 
-    def __init__(self, action: Callable[[], None] | None) -> None:
-        self.action = action
+    def __init__(self) -> None:
+        self.is_cancelled = False
+
+    @abstractmethod
+    def happen(self) -> None:
+        """Its time has come."""
 
     def cancel(self) -> None:
         """It does not happen; nothing changes if it has happened already."""
-        self.action = None
+        self.is_cancelled = True
+
+
+class Call(Event):
+    """A function is called."""
+
+    __slots__ = ("_action",)
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        super().__init__()
+        self._action = action
+
+    def happen(self) -> None:
+        self._action()
 
 
 class Kernel:
@@ -46,15 +64,15 @@ class Kernel:
 
     def at(self, time_ns: int, action: Callable[[], None]) -> Event:
         """Have the action called at this time, which is not past."""
-        event = Event(action)
+        event = Call(action)
         self.put(time_ns, event)
         return event
 
     def put(self, time_ns: int, event: Event) -> None:
-        """As `at`, for an event that exists."""
+        """Have the event happen at this time, which is not past."""
         assert time_ns >= self.now_ns
         self._num_put += 1
-        heapq.heappush(self._calendar, (time_ns, self._num_put, event))
+        heappush(self._calendar, (time_ns, self._num_put, event))
 
     def start(self, process: Process) -> None:
         """The process begins now, after everything that is due now already."""
@@ -62,12 +80,12 @@ class Kernel:
 
     def run(self, until_ns: int) -> None:
         """Let everything happen up to and including this time."""
-        calendar, pop = self._calendar, heapq.heappop
+        calendar = self._calendar
         while calendar and calendar[0][0] <= until_ns:
-            self.now_ns, _, event = pop(calendar)
-            if event.action is not None:
+            self.now_ns, _, event = heappop(calendar)
+            if not event.is_cancelled:
                 self.now_s = self.now_ns / NS_PER_S
-                event.action()
+                event.happen()
         self.now_ns, self.now_s = until_ns, until_ns / NS_PER_S
 
 
@@ -97,11 +115,11 @@ class _Running(Event):
     __slots__ = ("_kernel", "_process")
 
     def __init__(self, kernel: Kernel, process: Process) -> None:
-        super().__init__(self._go_on)
+        super().__init__()
         self._kernel = kernel
         self._process = process
 
-    def _go_on(self) -> None:
+    def happen(self) -> None:
         awaited = next(self._process, None)
         if isinstance(awaited, int):
             self._kernel.put(self._kernel.now_ns + awaited, self)

@@ -8,7 +8,7 @@ from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.decision import Decision, Dial, HangUp, ToVerifier
 from goodspeed.protocol.link_config import Outage
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FromDrafter, FromVerifier, Hello, Refused, Welcome
-from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns, time_ns
+from goodspeed.simulator.kernel import Call, Kernel, Process, Signal, duration_ns, time_ns
 from goodspeed.simulator.target import MODEL
 from goodspeed.simulator.tracing import Trace
 from goodspeed.simulator.wire import Route, VerifierEnd, Wire
@@ -106,7 +106,7 @@ class Uplink:
         arrived = Signal(kernel)
         for lane in (route.up, route.down):
             if not self._is_cut:
-                lane.send(HANDSHAKE_BYTES, arrived.fire)
+                lane.send(HANDSHAKE_BYTES, Call(arrived.fire))
                 yield arrived
         if self._is_cut:
             self.on_ended(dial.verifier, "there is no network")

@@ -1,15 +1,13 @@
 """What connects a drafter and a verifier: a route of emulated links, and on it one connection after the other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from goodspeed.protocol.link import Link
 from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message
-from goodspeed.protocol.size import frame_bytes
-from goodspeed.protocol.transport import wire_bytes
-from goodspeed.simulator.kernel import Kernel, time_ns
+from goodspeed.protocol.size import frame_bytes, wire_bytes
+from goodspeed.simulator.kernel import Event, Kernel, time_ns
 from goodspeed.simulator.tracing import Trace
 
 
@@ -25,7 +23,7 @@ class Meter:
 class Way(Protocol):
     """One direction of a route."""
 
-    def send(self, num_bytes: int, on_arrival: Callable[[], None]) -> int:
+    def send(self, num_bytes: int, arrival: Event) -> int:
         """Returns when they arrive, in nanoseconds."""
 
 
@@ -36,17 +34,17 @@ class Lane:
 
     def __init__(self, kernel: Kernel, links: Sequence[Link], meter: Meter) -> None:
         self._kernel = kernel
-        self._first, *self._others = links
+        self._first, self._others = links[0], tuple(links[1:])
         self._meter = meter
 
-    def send(self, num_bytes: int, on_arrival: Callable[[], None]) -> int:
+    def send(self, num_bytes: int, arrival: Event) -> int:
         """Returns when they arrive, in nanoseconds."""
         self._meter.num_bytes += num_bytes
         arrives_at = self._first.delivery(num_bytes, self._kernel.now_s)
         for link in self._others:
             arrives_at = link.delivery(num_bytes, arrives_at)
         arrives_ns = time_ns(arrives_at)
-        self._kernel.at(arrives_ns, on_arrival)
+        self._kernel.put(arrives_ns, arrival)
         return arrives_ns
 
 
@@ -96,13 +94,13 @@ class Wire:
 
     def send_up(self, messages: Sequence[FromDrafter]) -> None:
         """The drafter's messages, in one frame."""
-        arrives_ns = self._route.up.send(_num_bytes(messages), partial(self._arrive_up, messages))
+        arrives_ns = self._route.up.send(_num_bytes(messages), _FrameUp(self, messages))
         if self._trace.is_on:
             self._trace.on_sent_up(self._client, messages, arrives_ns)
 
     def send_down(self, messages: Sequence[FromVerifier]) -> None:
         """The verifier's messages, in one frame."""
-        arrives_ns = self._route.down.send(_num_bytes(messages), partial(self._arrive_down, messages))
+        arrives_ns = self._route.down.send(_num_bytes(messages), _FrameDown(self, messages))
         if self._trace.is_on:
             self._trace.on_sent_down(self._client, messages, arrives_ns)
 
@@ -115,16 +113,46 @@ class Wire:
             self._verifier.on_lost(self._conn)
         self._drafter.on_lost(reason)
 
-    def _arrive_up(self, messages: Sequence[FromDrafter]) -> None:
+    def arrive_up(self, messages: Sequence[FromDrafter]) -> None:
+        """For a frame."""
         if self.is_lost:
             return
         if self._conn is None:
             self._conn = self._verifier.on_connect(self)
         self._verifier.on_frame(self._conn, messages)
 
-    def _arrive_down(self, messages: Sequence[FromVerifier]) -> None:
+    def arrive_down(self, messages: Sequence[FromVerifier]) -> None:
+        """For a frame."""
         if not self.is_lost:
             self._drafter.on_frame(messages)
+
+
+class _FrameUp(Event):
+    """A drafter's messages arrive."""
+
+    __slots__ = ("_messages", "_wire")
+
+    def __init__(self, wire: Wire, messages: Sequence[FromDrafter]) -> None:
+        super().__init__()
+        self._wire = wire
+        self._messages = messages
+
+    def happen(self) -> None:
+        self._wire.arrive_up(self._messages)
+
+
+class _FrameDown(Event):
+    """A verifier's messages arrive."""
+
+    __slots__ = ("_messages", "_wire")
+
+    def __init__(self, wire: Wire, messages: Sequence[FromVerifier]) -> None:
+        super().__init__()
+        self._wire = wire
+        self._messages = messages
+
+    def happen(self) -> None:
+        self._wire.arrive_down(self._messages)
 
 
 def _num_bytes(messages: Sequence[Message]) -> int:

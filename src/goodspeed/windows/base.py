@@ -5,7 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 
-class WindowView(Struct, frozen=True):
+class WindowView(Struct, frozen=True, gc=False):
     """What a drafter can measure of one stream."""
 
     grant: int
@@ -21,7 +21,7 @@ class WindowView(Struct, frozen=True):
     """accepted / proposed of the last round that proposed anything; None before the first."""
 
 
-class Window(Struct, frozen=True):
+class Window(Struct, frozen=True, gc=False):
     """Propose up to `max_tokens`, and stop where survival (product of confidences) would fall below `min_survival`."""
 
     max_tokens: int

@@ -67,10 +67,10 @@ class DrafterCore:
         self._streams = StreamTable()
         self._keys = itertools.count(1)
         self._engine_epochs: dict[StreamKey, int] | None = None  # what the engine is drafting now
-        self._notes: list[Note] = []
-        self._messages: list[ToVerifier] = []
-        self._news: list[News] = []
-        self._hang_ups: list[HangUp] = []
+        self._notes: tuple[Note, ...] = ()  # what is decided is mostly one or none: tuples are free where lists are not
+        self._messages: tuple[ToVerifier, ...] = ()
+        self._news: tuple[News, ...] = ()
+        self._hang_ups: tuple[HangUp, ...] = ()
 
     @property
     def num_streams(self) -> int:
@@ -105,7 +105,7 @@ class DrafterCore:
         stream = Stream(key, end, now)
         self._streams.on_waiting(stream, now)
         if not stream.is_fused:
-            self._notes.append(Began(key, request.tokens, request.sampling))
+            self._notes += (Began(key, request.tokens, request.sampling),)
         return key, self._settle(now)
 
     def cancel(self, key: StreamKey, now: float) -> Decision:
@@ -156,7 +156,7 @@ class DrafterCore:
             self._fail(stream, self._patience.stall_error(stream, self.links))
         for stream in self._patience.unbegun(self._streams, now):
             self._cancel(stream)
-            self._news.append(Failed(stream.key, self._patience.unbegun_error()))
+            self._news += (Failed(stream.key, self._patience.unbegun_error()),)
         self._repeat_overdue(now)
         return self._settle(now)
 
@@ -170,14 +170,17 @@ class DrafterCore:
             return None
         requests = self._streams.take_ready()
         self._engine_epochs = {request.stream: self._held(request.stream).epoch for request in requests}
-        notes, self._notes = self._notes, []
+        notes, self._notes = self._notes, ()
         return DraftWork(notes, requests)
 
     def on_drafted(self, drafts: Sequence[Draft], drafting_s: float, now: float) -> Decision:
         """The draft engine has done the work of next_drafts; drafts are in the order of its requests."""
         assert self._engine_epochs is not None
         epochs, self._engine_epochs = self._engine_epochs, None
-        if longest := max((len(draft.tokens) for draft in drafts), default=0):
+        longest = 0
+        for draft in drafts:
+            longest = max(longest, len(draft.tokens))
+        if longest:
             self.drafting_s_per_token.observe(drafting_s / longest)
         for (key, epoch), draft in zip(epochs.items(), drafts, strict=True):
             stream = self._streams.get(key)
@@ -215,9 +218,9 @@ class DrafterCore:
             return
         stream.on_admitted()
         if not stream.is_fused:
-            self._notes.append(WentOn(stream.key, tokens))
+            self._notes += (WentOn(stream.key, tokens),)
         measured = measure(stream, link, pending, verdict, now)
-        self._news.append(Committed(stream.key, tokens, verdict.logprobs, verdict.finish, measured, link.index))
+        self._news += (Committed(stream.key, tokens, verdict.logprobs, verdict.finish, measured, link.index),)
         if verdict.finish:
             self._remove(stream)
         elif not stream.end.is_ready:  # the verifier goes on alone
@@ -257,7 +260,7 @@ class DrafterCore:
         """At the same verifier, so that whatever that still has of the stream is replaced."""
         if stream.has_reopened:
             self._cancel(stream)
-            self._news.append(Failed(stream.key, error_of(code, reason)))
+            self._news += (Failed(stream.key, error_of(code, reason)),)
             return
         stream.has_reopened = True
         self._reopen(stream, now)
@@ -281,22 +284,22 @@ class DrafterCore:
         self._remove(stream)
 
     def _fail(self, stream: Stream, error: GoodSpeedError) -> None:
-        self._news.append(Failed(stream.key, error))
+        self._news += (Failed(stream.key, error),)
         self._remove(stream)
 
     def _remove(self, stream: Stream) -> None:
         self._streams.remove(stream)
         if not stream.is_fused:
-            self._notes.append(Ended(stream.key))
+            self._notes += (Ended(stream.key),)
 
     def _tell(self, stream: Stream, message: FromDrafter) -> None:
-        self._messages.append(ToVerifier(_link_of(stream).index, message))
+        self._messages += (ToVerifier(_link_of(stream).index, message),)
 
     def _hang_up(self, verifier: int, reason: str) -> None:
         """Say it once; nothing is opened there any more."""
         self.links[verifier].is_up = False
         if all(hang_up.verifier != verifier for hang_up in self._hang_ups):
-            self._hang_ups.append(HangUp(verifier, reason))
+            self._hang_ups += (HangUp(verifier, reason),)
 
     def _settle(self, now: float) -> Decision:
         """Open who may be opened, and hand out what was decided."""
@@ -305,7 +308,7 @@ class DrafterCore:
                 self._streams.on_opening(stream, link, now)
                 self._tell(stream, stream.end.opening)
         decision = Decision(self._messages, self._news, self._hang_ups)
-        self._messages, self._news, self._hang_ups = [], [], []
+        self._messages, self._news, self._hang_ups = (), (), ()
         return decision
 
 

@@ -11,7 +11,7 @@ from goodspeed.errors import GoodSpeedError
 from goodspeed.protocol.messages import FinishReason, FromDrafter
 
 
-class Round(Struct, frozen=True):
+class Round(Struct, frozen=True, gc=False):
     """What one round brought and cost."""
 
     num_proposed: int
@@ -30,7 +30,7 @@ class Round(Struct, frozen=True):
         return self.rtt_s is None
 
 
-class Committed(Struct, frozen=True):
+class Committed(Struct, frozen=True, gc=False):
     """The answer went on; with a finish reason it is complete."""
 
     stream: StreamKey
@@ -67,12 +67,12 @@ class HangUp(NamedTuple):
     reason: str
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """In order: messages to be sent, news to be told; then links to be closed."""
 
-    messages: Sequence[ToVerifier] = ()
-    news: Sequence[News] = ()
-    hang_ups: Sequence[HangUp] = ()
+    messages: tuple[ToVerifier, ...] = ()
+    news: tuple[News, ...] = ()
+    hang_ups: tuple[HangUp, ...] = ()
 
 
 class Dial(Struct, frozen=True):
@@ -90,7 +90,7 @@ class Began(Struct, frozen=True):
     sampling: Sampling
 
 
-class WentOn(Struct, frozen=True):
+class WentOn(Struct, frozen=True, gc=False):
     """The draft engine is to commit the target's own tokens."""
 
     stream: StreamKey
@@ -106,7 +106,7 @@ class Ended(Struct, frozen=True):
 Note = Began | WentOn | Ended
 
 
-class DraftWork(Struct, frozen=True):
+class DraftWork(Struct, frozen=True, gc=False):
     """What the draft engine is to hear, in order, and then to draft (perhaps nothing)."""
 
     notes: Sequence[Note]

@@ -1,5 +1,6 @@
 """How long a drafter waits for what, and what it says when it waits no more."""
 
+import math
 from collections.abc import Iterator
 
 from goodspeed.drafter.core.config import RetryConfig
@@ -17,17 +18,19 @@ class Patience:
 
     def next_end(self, streams: StreamTable, links: Links) -> float | None:
         """When on_time is due though nothing happens; None: never."""
-        times: list[float] = []
+        end = math.inf
         for stream in streams.waiting.values():
             if stream.stalled_since is not None:
-                times.append(stream.stalled_since + self._config.give_up_s)
+                end = min(end, stream.stalled_since + self._config.give_up_s)
             if (chance := links.next_chance(stream)) is not None:
-                times.append(chance)
-        if streams.opening:
-            times.append(next(iter(streams.opening.values())).since + self._config.first_token_s)
-        if streams.owed:
-            times.append(next(iter(streams.owed.values())) + self._config.repeat_s)
-        return min(times, default=None)
+                end = min(end, chance)
+        for stream in streams.opening.values():
+            end = min(end, stream.since + self._config.first_token_s)
+            break  # the others came later
+        for sent_at in streams.owed.values():
+            end = min(end, sent_at + self._config.repeat_s)
+            break
+        return end if end < math.inf else None
 
     def stalled(self, streams: StreamTable, now: float) -> Iterator[Stream]:
         """Which no verifier has had for too long."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from goodspeed.drafter.core.acceptance import Acceptance
 from goodspeed.drafter.core.link import Link
@@ -24,6 +25,7 @@ class Stream:
     key: StreamKey
     end: DrafterStream
     since: float  # when it began to wait for what it waits for
+    part: dict[StreamKey, Any] | None = None  # of the StreamTable, in which it is
     link: Link | None = None  # where it is, or is to be opened again; None: wherever the routing policy says
     stalled_since: float | None = None  # no verifier has had it since then
     refusals: dict[int, Refusal] = field(default_factory=dict)  # by verifier
@@ -92,32 +94,31 @@ class StreamTable:
     def on_waiting(self, stream: Stream, now: float) -> None:
         """A new stream, or one that is to be opened again."""
         self._leave_verifier(stream)
-        self._streams[stream.key] = self.waiting[stream.key] = stream
+        self._streams[stream.key] = stream
+        _enter(self.waiting, stream, stream)
         stream.since = now
         if stream.stalled_since is None:
             stream.stalled_since = now
 
     def on_opening(self, stream: Stream, link: Link, now: float) -> None:
-        self._leave_parts(stream)
-        self.opening[stream.key] = stream
+        _enter(self.opening, stream, stream)
         stream.link = link
         link.num_streams += 1
         stream.since = now
 
     def on_ready(self, stream: Stream, request: DraftRequest, now: float) -> None:
-        self._leave_parts(stream)
-        self.ready[stream.key] = request
+        _enter(self.ready, stream, request)
         stream.since = now
 
     def take_ready(self) -> list[DraftRequest]:
         """All that is to be drafted; the streams are with the draft engine now."""
         requests = list(self.ready.values())
-        self.ready.clear()
+        for request in requests:
+            _leave(self._streams[request.stream])
         return requests
 
     def on_owed(self, stream: Stream, now: float) -> None:
-        self._leave_parts(stream)
-        self.owed[stream.key] = now
+        _enter(self.owed, stream, now)
         stream.since = now
 
     def on_repeated(self, stream: Stream, now: float) -> None:
@@ -133,10 +134,17 @@ class StreamTable:
         """Its verifier, if one knew of it, is to know of it no more."""
         if stream.link and stream.key in self._streams and stream.key not in self.waiting:
             stream.link.num_streams -= 1
-        self._leave_parts(stream)
+        _leave(stream)
 
-    def _leave_parts(self, stream: Stream) -> None:
-        self.waiting.pop(stream.key, None)
-        self.opening.pop(stream.key, None)
-        self.ready.pop(stream.key, None)
-        self.owed.pop(stream.key, None)
+
+def _enter(part: dict[StreamKey, Any], stream: Stream, entry: object) -> None:
+    """Put it last."""
+    _leave(stream)
+    part[stream.key] = entry
+    stream.part = part
+
+
+def _leave(stream: Stream) -> None:
+    if stream.part is not None:
+        del stream.part[stream.key]
+        stream.part = None

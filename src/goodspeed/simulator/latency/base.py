@@ -5,7 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 
-class StepShape(Struct, frozen=True):
+class StepShape(Struct, frozen=True, gc=False):
     """What one forward pass works on. A draft step is one of a stream and a token."""
 
     num_streams: int

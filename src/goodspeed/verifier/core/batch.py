@@ -12,7 +12,7 @@ from goodspeed.verifier.core.config import SMALLEST_CHUNK
 from goodspeed.verifier.core.stream import Stream
 
 
-class Batch(Struct, frozen=True):
+class Batch(Struct, frozen=True, gc=False):
     """What the engine is to do: close, then open, then step over the work if there is any."""
 
     closed: tuple[StreamKey, ...]

@@ -137,10 +137,12 @@ class VerifierCore:
     def on_verified(self, batch: Batch, outcomes: Sequence[Outcome], started: float, now: float) -> list[Reply]:
         """The engine has run the batch from `started` to `now`; outcomes are in the order of its work."""
         self._is_stepping = False
+        is_plain = not batch.has_prefills  # whose tokens may cost something else
         if batch.work:
-            self._step_time.observe(batch.num_tokens, now - started)
-            if not batch.has_prefills:  # whose tokens may cost something else
-                self._lasting_step_time.observe(batch.num_tokens, now - started)
+            num_tokens = batch.num_tokens
+            self._step_time.observe(num_tokens, now - started)
+            if is_plain:
+                self._lasting_step_time.observe(num_tokens, now - started)
         judged = [
             (stream, outcome)
             for outcome in outcomes
@@ -152,9 +154,9 @@ class VerifierCore:
             stream.end.on_outcome(outcome)
             if stream.proposal is None:
                 stream.client.pace.on_alone()
-                if not batch.has_prefills:
+                if is_plain:
                     self._alone_s.observe(now - stream.since)
-            elif not batch.has_prefills:
+            elif is_plain:
                 num_verified = len(stream.proposal.tokens)
                 own_s = self._lasting_step_time.token_s * num_verified
                 stream.client.pace.on_verdict(now - stream.since - own_s, company)
@@ -201,13 +203,13 @@ class VerifierCore:
         if self._config.binding == "arrival":
             return plain_bid  # nothing to know
         token_s = self._config.time_price * self._lasting_step_time.token_s
-        return lambda stream: bid_of(stream, len(self._streams.of(stream.client)), token_s)
+        return lambda stream: bid_of(stream, len(stream.siblings), token_s)
 
     def _company(self, judged: Sequence[Stream]) -> float:
         """Weight of those whom the step that ends now has kept waiting; a client counts by the share of its streams."""
         table = self._streams
         present = [*judged, *table.ready.values(), *table.prefilling.values()]
-        return sum(stream.client.share.weight / len(table.of(stream.client)) for stream in present)
+        return sum(stream.client.share.weight / len(stream.siblings) for stream in present)
 
     def _drafting_streams(self, of: Iterable[Client] | None) -> dict[Client, list[Stream]]:
         """These (or all) clients' streams whose drafter may propose now or after this step; the oldest first."""

@@ -1,6 +1,8 @@
 """A stream as the verifier's core sees it: whose it is, and what it waits for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from goodspeed.engine.base import StreamKey
 from goodspeed.protocol.messages import Open, Propose
@@ -19,7 +21,9 @@ class Stream:
     capacity: int  # KV tokens reserved
     num_unprefilled: int
     since: float  # when it began to wait for what it waits for
-    is_late: bool = False  # a batch closed without its proposal
+    part: dict[StreamKey, Any] | None = None  # of the StreamTable, in which it is
+    siblings: Mapping[int, "Stream"] = field(default_factory=dict)  # all streams of its client, it included, by id
+    num_steps: int = 0  # that the engine had begun when its drafter's turn did
     proposal: Propose | None = None  # to be verified
     is_cut: bool = False  # the batch had no room for all of it
     grant: int = 0  # of its last verdict

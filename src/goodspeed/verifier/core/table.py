@@ -27,6 +27,7 @@ class StreamTable:
         self._keys = itertools.count(1)
         self._opened: dict[StreamKey, StreamSpec] = {}
         self._closed: list[StreamKey] = []
+        self._num_steps = 0  # of the engine, begun
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -61,7 +62,7 @@ class StreamTable:
         """A newly admitted stream: the engine will hear of it with the next batch."""
         self._opened[stream.key] = stream.end.spec()
         self._add(stream)
-        self.prefilling[stream.key] = stream
+        _enter(self.prefilling, stream)
 
     def count(self, client: Client) -> int:
         """The client's streams in its present session."""
@@ -69,7 +70,11 @@ class StreamTable:
 
     def is_stepping(self, stream: Stream) -> bool:
         """The engine is at work on it."""
-        return not any(stream.key in part for part in (self.prefilling, self.ready, self.drafting))
+        return stream.part is None
+
+    def is_late(self, stream: Stream) -> bool:
+        """A batch was closed since its drafter's turn began."""
+        return stream.num_steps < self._num_steps
 
     def oldest_orphan(self) -> Stream | None:
         """The stream whose drafter is lost for longest, unless the engine is at work on it."""
@@ -77,33 +82,30 @@ class StreamTable:
 
     def adopt(self, stream: Stream, now: float) -> None:
         """The stream takes the place of one with the same key, whose state in the engine it continues."""
-        self._leave_parts(stream)
+        _leave(self._by_key[stream.key])
         self._add(stream)
         self.on_ready(stream, now)
 
     def on_ready(self, stream: Stream, now: float) -> None:
         """The stream can be verified."""
-        self._leave_parts(stream)
         stream.since = now
-        self.ready[stream.key] = stream
+        _enter(self.ready, stream)
 
     def on_stepping(self, work: Sequence[Work]) -> None:
-        """The engine begins a step over this work; who could have joined and did not is late."""
+        """The engine begins a step over this work; those whose drafter's turn it is could have joined, and are late."""
         for item in work:
             stream = self._by_key[item.stream]
             if isinstance(item, Prefill):
                 stream.num_unprefilled -= item.num_tokens
             if stream.num_unprefilled == 0:
-                self._leave_parts(stream)
-        for stream in self.drafting.values():
-            stream.is_late = True
+                _leave(stream)
+        self._num_steps += 1
 
     def on_drafting(self, stream: Stream, now: float) -> None:
         """It is the drafter's turn; `now` never falls from call to call."""
-        self._leave_parts(stream)
         stream.since = now
-        stream.is_late = False
-        self.drafting[stream.key] = stream
+        stream.num_steps = self._num_steps
+        _enter(self.drafting, stream)
 
     def on_orphaned(self, stream: Stream, now: float) -> None:
         """Its session is gone: its lease begins, at once or when the engine is done with it."""
@@ -113,7 +115,7 @@ class StreamTable:
 
     def close(self, stream: Stream) -> None:
         """Forget the stream; the engine will hear of it with the next batch, if it knows it."""
-        self._leave_parts(stream)
+        _leave(stream)
         del self._by_key[stream.key]
         streams = self._by_name[stream.client.name]
         del streams[stream.request.stream]
@@ -148,12 +150,22 @@ class StreamTable:
 
     def _add(self, stream: Stream) -> None:
         self._by_key[stream.key] = stream
-        self._by_name.setdefault(stream.client.name, {})[stream.request.stream] = stream
+        siblings = self._by_name.setdefault(stream.client.name, {})
+        siblings[stream.request.stream] = stream
+        stream.siblings = siblings
 
-    def _leave_parts(self, stream: Stream) -> None:
-        self.prefilling.pop(stream.key, None)
-        self.ready.pop(stream.key, None)
-        self.drafting.pop(stream.key, None)
+
+def _enter(part: dict[StreamKey, Stream], stream: Stream) -> None:
+    """Put it last."""
+    _leave(stream)
+    part[stream.key] = stream
+    stream.part = part
+
+
+def _leave(stream: Stream) -> None:
+    if stream.part is not None:
+        del stream.part[stream.key]
+        stream.part = None
 
 
 def _key(stream: Stream) -> StreamKey:

@@ -22,7 +22,7 @@ def view_waiting(table: StreamTable, config: CoreConfig, step_time: StepTime, no
         num_alone=sum(stream.proposal is None for stream in ready),
         num_ready_tokens=num_ready_tokens,
         ready_since=next(iter((table.ready or table.prefilling).values())).since,
-        num_absent=sum(not stream.is_late for stream in absent),
+        num_absent=sum(not table.is_late(stream) for stream in absent),
         arrivals=_arrivals(absent, now, now + step_time.predict(num_ready_tokens)),
         gap_s=max((stream.client.gap.mean_s for stream in ready if stream.proposal), default=0.0),
         step_time=step_time,

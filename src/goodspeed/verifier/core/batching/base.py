@@ -16,7 +16,7 @@ class Arrival(NamedTuple):
     num_tokens: int  # what it will add to a step
 
 
-class Waiting(Struct, frozen=True):
+class Waiting(Struct, frozen=True, gc=False):
     """The idle engine's view: what could run now, and what may come."""
 
     num_ready: int  # streams with work, at least one
