@@ -2,9 +2,9 @@
 
     python -m runs.simulator_failover [--seeds 3]
 
-configs/scenarios/phone_fleet.toml, in which one of two verifiers is dead from 90 to 100 s, under three ways to choose among
-verifiers. Requests, acceptance and links' luck are the same in both runs. Figures are the same everywhere; about 4
-minutes on one core.
+configs/scenarios/phone_fleet.toml, in which one of two verifiers is dead from 90 to 100 s, under three ways to choose
+among verifiers. Requests, acceptance and links' luck are the same in both runs. Figures are the same everywhere; about
+4 minutes on one core.
 """
 
 import argparse
