@@ -16,6 +16,12 @@ def tier(**values: Any) -> dict[str, Any]:
     return {"drafters": [values]}
 
 
+def down(*outages: dict[str, Any]) -> dict[str, Any]:
+    """Of two verifiers, from 1 s on for 2 s, where nothing else is said."""
+    times = [{"start_s": 1.0, "duration_s": 2.0, **outage} for outage in outages]
+    return {"verifiers": [{"name": "box", "count": 2, "outages": times}]}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -31,6 +37,19 @@ def tier(**values: Any) -> dict[str, Any]:
         (tier(shared={"up_mbps": 0.0}), "up_mbps is 0: nothing would ever arrive"),
         (tier(verifiers=["verifer"]), "cannot reach a verifier tier 'verifer'; did you mean 'verifier'"),
         (tier(link={"outages": [{"start_s": 0.0, "duration_s": 999.0}]}), "reach no verifier: an outage"),
+        (tier(cuts=[{"start_s": -1.0, "duration_s": 1.0}]), "cuts: start_s is -1.0, expected 0 or more"),
+        (down({"start_s": -1.0}), "outages of box-0: start_s is -1.0, expected 0 or more"),
+        (down({"duration_s": 0.0}), "outages of box-0: duration_s is 0.0, expected more than 0"),
+        (down({"index": 2}), "outages.index is 2, expected 0 to 1: 'box' has 2"),
+        (
+            down({"index": 1}, {"index": 1, "start_s": 3.0}),
+            "outages of box-1: one begins at 3 s, while that from 1 s on",
+        ),
+        (down({"strt_s": 1.0}), r"unknown key 'verifiers\[0\].outages\[0\].strt_s'; did you mean 'start_s'"),
+        (
+            down(*({"start_s": 0.0, "duration_s": 60.0, "index": index} for index in (0, 1))),
+            "drafters 'drafter' reach no verifier: all are dead",
+        ),
         (tier(mode="fussed"), "unknown mode 'fussed'; did you mean 'fused'"),
         ({"verifiers": []}, "verifiers is empty, expected at least one"),
         ({"drafters": [{}, {}]}, "drafters has the name 'drafter' 2 times, expected different names"),

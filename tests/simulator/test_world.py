@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import subprocess
 import sys
 from collections import defaultdict
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.simulator.scenes import drafters, scene
+from tests.simulator.scenes import EQUAL_SPLIT, drafters, scene
 
 from goodspeed.drafter.replay import replay as replay_drafter
 from goodspeed.eventlog import JsonlEvents
@@ -25,7 +26,14 @@ TROUBLED = scene(
     drafters("laptop", link={"rtt_ms": 20.0, "jitter": 0.3, "loss": 0.02, "bandwidth_mbps": 10.0}),
     drafters("phone", count=2, cuts=[{"start_s": 3.0, "duration_s": 1.5}], acceptance={"model": "markov"}),
     drafters("far", count=2, mode="fused", workload={"arrivals": "poisson", "poisson": {"rate": 1.0}}),
-    verifiers=[{"count": 2, "kv_capacity": 1000, "core": {"budget": 6, "scheduler": "gradient"}}],
+    verifiers=[
+        {
+            "count": 2,
+            "kv_capacity": 1000,
+            "core": {"budget": 6, "scheduler": "gradient"},
+            "outages": [{"start_s": 5.0, "duration_s": 1.5, "index": 1}, {"start_s": 8.0, "duration_s": 0.5}],
+        }
+    ],
 )
 
 
@@ -110,6 +118,44 @@ def test_nobody_is_lost_who_was_only_cut_off() -> None:
     assert len(over_the_gap) >= 1
     assert result.num_failed == 0
     assert not [answer for answer in result.answers if 3.05 < answer.finished_s < 4.5]
+
+
+def test_answers_go_on_at_another_verifier_when_theirs_dies() -> None:
+    """As many tokens as without the outage, none of them from the dead one, which serves again after it."""
+    answers, tiers = [], {"count": 2, "core": EQUAL_SPLIT}
+    for outages in ([], [{"start_s": 3.0, "duration_s": 2.0, "index": 1}]):
+        result = simulate(scene(drafters(count=6), verifiers=[{**tiers, "outages": outages}], routing="jsq"))
+        assert result.num_failed == 0
+        answers.append({(answer.client, answer.request): answer for answer in result.answers})
+    calm, troubled = answers
+    both = calm.keys() & troubled.keys()
+    assert len(both) > 20
+    assert all(calm[key].num_answer_tokens == troubled[key].num_answer_tokens for key in both)
+    moved = [key for key in both if (calm[key].verifier, troubled[key].verifier) == ("verifier-1", "verifier-0")]
+    assert any(troubled[key].asked_s < 3.0 < troubled[key].finished_s for key in moved)
+    ends_s = [answer.finished_s for answer in troubled.values() if answer.verifier == "verifier-1"]
+    assert min(ends_s) < 3.0
+    assert max(ends_s) > 5.0
+    assert not [end_s for end_s in ends_s if 3.0 < end_s < 5.0]
+
+
+def test_a_verifier_that_starts_again_is_a_fresh_one_in_the_same_log(tmp_path: Path) -> None:
+    """Its only drafters wait for it. It holds no memory for streams of its life before."""
+    lengths = {"distribution": "fixed", "fixed": {"num_tokens": 50}}
+    tier = drafters(workload={"closed": {"think_s": 0.1}, "prompt": lengths, "answer": lengths})
+    outage = {"start_s": 3.0, "duration_s": 2.0}
+    verifier = {"kv_capacity": 230, "max_context": 130, "core": EQUAL_SPLIT, "outages": [outage]}
+    result = logged(scene(tier, verifiers=[verifier]), tmp_path)
+    assert result.num_failed == 0
+    assert {answer.num_answer_tokens for answer in result.answers} == {50}
+    assert [answer for answer in result.answers if answer.asked_s < 3.0 and answer.finished_s > 5.0]
+    assert result.verifiers[0].peak_kv_tokens == 200
+    events = [json.loads(line) for line in lines_of(tmp_path, "verifier-0")]
+    assert [event["now"] for event in events if event["event"] == "start"] == [0.0, 5.0]
+    again = next(i for i, event in enumerate(events) if event["event"] == "start" and i > 0)
+    assert all(event["now"] <= 3.0 for event in events[:again])
+    assert not [event for event in events[:again] if event["event"] == "disconnect"]
+    assert [event["conn"] for event in events[again:] if event["event"] == "connect"] == [1, 2, 3, 4]
 
 
 def test_a_policy_meets_the_same_world_as_another() -> None:

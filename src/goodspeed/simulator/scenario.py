@@ -15,6 +15,7 @@ from goodspeed.routing.policies import ROUTINGS
 from goodspeed.simulator.acceptance.models import AcceptanceConfig
 from goodspeed.simulator.latency.models import LatencyConfig
 from goodspeed.simulator.machine import MachineConfig
+from goodspeed.simulator.outage import VerifierOutage, check_times
 from goodspeed.simulator.ranges import at_least, positive, share
 from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.verifier.core.config import CoreConfig
@@ -34,10 +35,22 @@ class VerifierTier:
     max_context: int = option(8_192, "tokens of one stream, prompt and answer")
     latency: LatencyConfig = table(LatencyConfig)
     core: CoreConfig = table(CoreConfig)
+    outages: tuple[VerifierOutage, ...] = option((), "times in which one of them is dead")
 
     def __post_init__(self) -> None:
         for field in ("count", "kv_capacity", "max_context"):
             at_least(field, getattr(self, field), 1)
+        for outage in self.outages:
+            if not 0 <= outage.index < self.count:
+                raise ConfigError(
+                    f"outages.index is {outage.index}, expected 0 to {self.count - 1}: {self.name!r} has {self.count}"
+                )
+        for index in range(self.count):
+            check_times(f"outages of {self.name}-{index}", [one for one in self.outages if one.index == index])
+
+    def is_ever_up(self, index: int, until_s: float) -> bool:
+        """The verifier of this index, at some time before `until_s`."""
+        return not any(one.index == index and one.start_s <= 0.0 and one.duration_s >= until_s for one in self.outages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,7 @@ class DrafterTier:
         at_least("count", self.count, 1)
         at_least("fan_out", self.fan_out, 0)
         share("distance_spread", self.distance_spread)
+        check_times("cuts", self.cuts)
         if self.mode:
             MODES[self.mode]
         if self.routing:
@@ -128,6 +142,9 @@ class Scenario:
                 raise ConfigError(
                     f"drafters {tier.name!r} cannot reach a verifier tier {name!r}; {nearest_name(name, known)}"
                 )
+        reachable = [one for one in self.verifiers if not tier.verifiers or one.name in tier.verifiers]
+        if not any(one.is_ever_up(index, self.duration_s) for one in reachable for index in range(one.count)):
+            raise ConfigError(f"drafters {tier.name!r} reach no verifier: all are dead for the whole run")
         for way in (tier.link, tier.downlink):
             if way and any(outage.start_s <= 0.0 and outage.duration_s >= self.duration_s for outage in way.outages):
                 raise ConfigError(f"drafters {tier.name!r} reach no verifier: an outage lasts for the whole run")

@@ -67,6 +67,12 @@ class TapedTarget:
         self.kv_tokens -= self._specs.pop(stream).capacity
         del self._lengths[stream]
 
+    def forget(self) -> None:
+        """Every stream; what it has counted stays."""
+        self._specs.clear()
+        self._lengths.clear()
+        self.kv_tokens = 0
+
     def _verify(self, work: Verify) -> Outcome:
         draft = work.draft_tokens
         num_accepted = draft.index(WRONG) if WRONG in draft else len(draft)

@@ -110,6 +110,8 @@ class Uplink:
                 yield arrived
         if self._is_cut:
             self.on_ended(dial.verifier, "there is no network")
+        elif not verifier.is_up:
+            self.on_ended(dial.verifier, "the verifier refuses the connection")
         else:
             session.begin(Wire(route, (session, verifier), self.host.client, self.trace))
 

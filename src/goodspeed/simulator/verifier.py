@@ -1,13 +1,14 @@
 """A verification server in virtual time: the live core, an engine whose steps take their time, and wires."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from goodspeed.protocol.messages import FromDrafter, FromVerifier
 from goodspeed.simulator.hosting import Seat
-from goodspeed.simulator.kernel import Kernel, Process, Signal, time_ns
+from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns, time_ns
+from goodspeed.simulator.outage import VerifierOutage
 from goodspeed.simulator.result import VerifierRecord
 from goodspeed.simulator.target import TapedTarget
 from goodspeed.simulator.wire import Wire
@@ -15,6 +16,9 @@ from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.intake import Reply
 from goodspeed.verifier.recording import RecordedCore
+
+NewCore = Callable[[], VerifierCore | RecordedCore]
+"""A server's core, as it is when it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +32,16 @@ class Place:
 
 
 class SimulatedVerifier:
-    """Hosts a core as VerifierServer does. `run` is its process."""
+    """Hosts a core as VerifierServer does. `run` is its process; `fail` another, for each time that it dies."""
 
-    def __init__(self, kernel: Kernel, place: Place, core: VerifierCore | RecordedCore, engine: TapedTarget) -> None:
+    def __init__(self, kernel: Kernel, place: Place, new_core: NewCore, engine: TapedTarget) -> None:
         self.place = place
+        self.is_up = True
         self._engine = engine
         self._kernel = kernel
-        self._core = core
+        self._new_core = new_core
+        self._core = new_core()
+        self._num_deaths = 0
         self._wires: dict[int, Wire] = {}
         self._conns = itertools.count(1)
         self._woken = Signal(kernel)
@@ -65,20 +72,44 @@ class SimulatedVerifier:
         self._woken.fire()
 
     def on_lost(self, conn: int) -> None:
-        del self._wires[conn]
-        self._deliver(self._core.on_disconnect(conn, self._kernel.now_s))
-        self._woken.fire()
+        if self._wires.pop(conn, None):
+            self._deliver(self._core.on_disconnect(conn, self._kernel.now_s))
+            self._woken.fire()
 
     def run(self) -> Process:
-        """Batch after batch."""
-        while True:
+        """Batch after batch, until it dies."""
+        life = self._num_deaths
+        while self._num_deaths == life:
             batch = self._core.next_batch(self._kernel.now_s)
             if batch is None:
-                yield from self._wait()
+                yield from self._wait(life)
             else:
-                yield from self._step(batch)
+                yield from self._step(batch, life)
 
-    def _step(self, batch: Batch) -> Process:
+    def fail(self, outage: VerifierOutage) -> Process:
+        """Die as a process dies, with all that it knew and without a word; after a time another starts in its place."""
+        yield duration_ns(outage.start_s)
+        self._die()
+        yield duration_ns(outage.duration_s)
+        self._start_again()
+
+    def _die(self) -> None:
+        self.is_up = False
+        self._num_deaths += 1
+        self._engine.forget()
+        wires, self._wires = self._wires, {}  # first: a dead core is told of no loss
+        for wire in wires.values():
+            wire.lose("the verifier is gone")
+        self._woken.fire()
+
+    def _start_again(self) -> None:
+        self.is_up = True
+        self._core = self._new_core()
+        self._conns = itertools.count(1)
+        self._free_at_s = self._kernel.now_s
+        self._kernel.start(self.run())
+
+    def _step(self, batch: Batch, life: int) -> Process:
         engine, started = self._engine, self._kernel.now_s
         for key in batch.closed:
             engine.close(key)
@@ -89,11 +120,14 @@ class SimulatedVerifier:
             engine.pause_s = started - self._free_at_s
             outcomes = engine.step(batch.work)
             yield self.place.seat.step(engine.step_s)
-            self._free_at_s = self._kernel.now_s
+            ended_s = self._kernel.now_s
             yield from self._take_turn()
+            if self._num_deaths != life:
+                return
+            self._free_at_s = ended_s
         self._deliver(self._core.on_verified(batch, outcomes, started, self._kernel.now_s))
 
-    def _wait(self) -> Process:
+    def _wait(self, life: int) -> Process:
         """Until something has happened, or the core is due."""
         wake_at = self._core.wake_at()
         if wake_at is None:
@@ -105,7 +139,7 @@ class SimulatedVerifier:
         yield self._woken
         alarm.cancel()
         yield from self._take_turn()
-        if self._kernel.now_s >= wake_at:
+        if self._num_deaths == life and self._kernel.now_s >= wake_at:
             self._deliver(self._core.on_time(self._kernel.now_s))
 
     def _take_turn(self) -> Process:

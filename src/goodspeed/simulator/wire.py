@@ -69,6 +69,10 @@ class DrafterEnd(Protocol):
 class VerifierEnd(Protocol):
     """What a wire wants of a verifier."""
 
+    @property
+    def is_up(self) -> bool:
+        """Somebody listens there."""
+
     def on_connect(self, wire: "Wire") -> int:
         """The connection's id there."""
 
@@ -118,6 +122,9 @@ class Wire:
         if self.is_lost:
             return
         if self._conn is None:
+            if not self._verifier.is_up:
+                self.lose("the verifier is gone")
+                return
             self._conn = self._verifier.on_connect(self)
         self._verifier.on_frame(self._conn, messages)
 

@@ -87,14 +87,20 @@ class World:
         around = self._around
         config = replace(tier.core, name=f"{tier.name}-{index}")
         info = target_info(tier.kv_capacity, tier.max_context)
-        core: VerifierCore | RecordedCore = (
-            VerifierCore(config, info)
-            if around.events_of is None
-            else RecordedCore(config, info, around.events_of(config.name), around.kernel.now_s)
-        )
+        events = around.events_of(config.name) if around.events_of else None
+
+        def new_core() -> VerifierCore | RecordedCore:
+            """Each life of a server goes on in the same log with a start event of its own, as live."""
+            if events is None:
+                return VerifierCore(config, info)
+            return RecordedCore(config, info, events, around.kernel.now_s)
+
         place = Place(number, tier.name, config.name, around.hosting.seat())
-        verifier = SimulatedVerifier(around.kernel, place, core, TapedTarget(info, tier.latency.model()))
+        verifier = SimulatedVerifier(around.kernel, place, new_core, TapedTarget(info, tier.latency.model()))
         around.kernel.start(verifier.run())
+        for outage in tier.outages:
+            if outage.index == index:
+                around.kernel.start(verifier.fail(outage))
         return verifier
 
     def _known(self, tier: DrafterTier, num_begun: int) -> list[SimulatedVerifier]:

@@ -1,9 +1,13 @@
 """Who computes replications: the same results whoever it is, errors come through, and nobody is left behind."""
 
+import logging
 import multiprocessing
 import os
+import subprocess
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from tests.simulator.experiment.single_server import UNLUCKY, Queue, simulate_unless_unlucky
@@ -52,6 +56,46 @@ def test_jobs_are_checked() -> None:
     assert isinstance(local_executor(1), ThisProcess)
     with pytest.raises(ConfigError, match="jobs is -1"):
         local_executor(-1)
+
+
+def ray_processes() -> list[str]:
+    """Those that this process has started, and that run."""
+    table = subprocess.run(["ps", "-A", "-o", "ppid=,args="], check=True, capture_output=True, text=True).stdout
+    rows = [line.split(maxsplit=1) for line in table.splitlines()]
+    return [command for parent, command in rows if parent == str(os.getpid()) and "/ray/" in command]
+
+
+def test_a_cluster_that_does_not_start_is_tried_again_and_told_and_leaves_nobody_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray's last process is to run under a profiler that is not there; the others run by then."""
+    monkeypatch.setenv("RAY_RAYLET_PERFTOOLS_PROFILER", "1")
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # with a short name: there are sockets in it
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        with pytest.raises(StartError, match=r"Ray did not start on this machine, tried 2 times: 'PERFTOOLS_PATH'"):
+            RayCluster("", 1)
+        assert len(list(Path(folder).glob("**/gcs_server.out"))) == 2
+    assert ray_processes() == []
+
+
+class Remedy(logging.Handler):
+    """Takes the trouble away as soon as it is told of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == "Ray did not start":
+            del os.environ["RAY_RAYLET_PERFTOOLS_PROFILER"]
+
+
+def test_a_cluster_that_starts_at_the_second_try_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_RAYLET_PERFTOOLS_PROFILER", "1")
+    logger, remedy = logging.getLogger("goodspeed"), Remedy()
+    logger.addHandler(remedy)
+    try:
+        with RayCluster("", 1) as cluster:
+            assert dict(cluster.results(SIMULATE, [3])) == {3: SIMULATE(3)}
+    finally:
+        logger.removeHandler(remedy)
+    assert "RAY_RAYLET_PERFTOOLS_PROFILER" not in os.environ
 
 
 def test_a_cluster_that_is_not_there_is_told() -> None:

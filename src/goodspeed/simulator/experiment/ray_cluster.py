@@ -1,16 +1,23 @@
 """Replications as tasks of a Ray cluster. Needs goodspeed[ray], here and on every node."""
 
+import logging
 import socket
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import ray
+from ray._private.node import Node
 
 from goodspeed.errors import StartError
 from goodspeed.simulator.experiment.executor import Job, Result
 
+log = logging.getLogger(__name__)
+
 CONNECT_S = 5.0
+NUM_TRIES = 2
+"""To start a cluster: Ray gives its own processes 30 s, and now and then one of them never comes up."""
 AHEAD = 2
 """Tasks submitted for each core of the cluster: one that runs, one that waits."""
 
@@ -20,14 +27,10 @@ class RayCluster:
 
     def __init__(self, address: str, num_jobs: int = 0) -> None:
         """`num_jobs`: cores of a cluster that is started here; 0: all. Raises StartError."""
-        try:
-            _check_reachable(address)
-            if address:
-                ray.init(address=address, log_to_driver=False)
-            else:
-                ray.init(num_cpus=num_jobs or None, include_dashboard=False, log_to_driver=False)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise StartError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+        if address:
+            _connect(address)
+        else:
+            _start(num_jobs)
 
     def results(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
         task = ray.remote(_call)
@@ -48,6 +51,43 @@ class RayCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    try:
+        _check_reachable(address)
+        ray.init(address=address, log_to_driver=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StartError(f"no Ray cluster at {address}: {error}") from error
+
+
+def _start(num_cores: int) -> None:
+    """Without what can be left out: dashboard, logs of the workers."""
+    if ray.is_initialized():
+        raise StartError("no Ray cluster can be started here: this process is part of one already")
+    reason: Exception | None = None
+    for _ in range(NUM_TRIES):
+        try:
+            ray.init(num_cpus=num_cores or None, include_dashboard=False, log_to_driver=False)
+        except Exception as error:  # noqa: BLE001 - that very class, if a process of Ray's is not up in time
+            log.warning("Ray did not start", extra={"ids": {"why": str(error)}})
+            reason = error
+            _end_what_started(error)
+        else:
+            return
+    raise StartError(
+        f"Ray did not start on this machine, tried {NUM_TRIES} times: {reason}. Its logs are in session_latest/logs of "
+        "its folder (/tmp/ray); try again when the machine is less busy, or leave --ray out"
+    ) from reason
+
+
+def _end_what_started(error: Exception) -> None:
+    """Ray forgets a node that failed to start, and lets its processes run: only the error's frames still know it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        node = frame.f_locals.get("self")
+        if isinstance(node, Node):
+            node.kill_all_processes(check_alive=False, allow_graceful=True)
+    ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:

@@ -1,7 +1,9 @@
 """Devices by their data sheets: peak rate of 16-bit multiplication without sparsity, and memory bandwidth.
 
-The data-centre rows were held against aiconfigurator-core's own files. The others (RTX 4090, Jetson, Apple, Qualcomm,
-phone, Raspberry Pi) name the sheet that they were written from by memory, and have not been checked against it.
+The data-centre rows were held against aiconfigurator-core's own files; the others, from the RTX 4090 on, in November
+2026 against what `source` names, few of them the maker's own sheet. No 16-bit rate was found for the two NPUs: half of
+their 8-bit rate is assumed. Apple's rates are its own for 32 bit; 16 bit is no faster, say measurements of an M1
+(philipturner/metal-benchmarks).
 """
 
 from dataclasses import dataclass
@@ -29,18 +31,35 @@ DEVICES: Registry[Device] = Registry(
         "l40s": Device(362.05e12, 864e9, 32e9, "NVIDIA L40S data sheet"),
         "l4": Device(121e12, 300e9, 32e9, "NVIDIA L4 data sheet"),
         "rtx_pro_6000_server": Device(467.8e12, 1.792e12, 64e9, "aiconfigurator-core 0.12.0, at the observed 2430 MHz"),
-        "rtx_4090": Device(165.2e12, 1.008e12, 32e9, "NVIDIA Ada architecture white paper"),
-        "orin_nano_8gb": Device(
-            10e12, 68e9, 0.0, "NVIDIA Jetson Orin Nano data sheet: a quarter of 40 sparse INT8 TOPS"
+        "rtx_4090": Device(
+            165.2e12, 1.008e12, 32e9, "waredb.com; 165.6 TFLOPS measured by JustAResearcher/gpu-unlock-ada"
         ),
-        "apple_m1": Device(2.6e12, 68.25e9, 0.0, "Apple, November 2020: 2.6 TFLOPS; LPDDR4X-4266, 128 bit"),
-        "apple_m2": Device(3.6e12, 100e9, 0.0, "Apple, June 2022"),
-        "apple_m1_max": Device(10.4e12, 400e9, 0.0, "Apple, October 2021"),
-        "apple_m1_ultra": Device(21e12, 800e9, 0.0, "Apple, March 2022"),
-        "snapdragon_x_elite_npu": Device(22.5e12, 135e9, 0.0, "Qualcomm product brief: half of 45 INT8 TOPS"),
-        "phone_npu": Device(17.5e12, 51.2e9, 0.0, "Apple A17 Pro: half of 35 8-bit TOPS; LPDDR5-6400, 64 bit"),
+        "orin_nano_8gb": Device(
+            10e12,
+            68e9,
+            0.0,
+            "NVIDIA Jetson Orin Nano data sheet: 10 dense INT8 TOPS of the 4 GB model, twice the cores, 16 bit at half "
+            "the rate; brojogopalsapui.com (bandwidth, at the first firmware's clocks)",
+        ),
+        "apple_m1": Device(2.6e12, 68.25e9, 0.0, "macrumors.com, 10 November 2020; bofads.com (bandwidth, LPDDR4X)"),
+        "apple_m2": Device(3.6e12, 100e9, 0.0, "askgeek.io (3.578 TFLOPS); macrumors.com, 6 June 2022 (bandwidth)"),
+        "apple_m1_max": Device(10.4e12, 400e9, 0.0, "italy24news.com; Apple, 18 October 2021 (bandwidth)"),
+        "apple_m1_ultra": Device(21e12, 800e9, 0.0, "cpu-monkey.com (21.2 TFLOPS); notebookcheck.net (bandwidth)"),
+        "snapdragon_x_elite_npu": Device(
+            22.5e12, 135e9, 0.0, "notebookcheck.net: 45 TOPS, LPDDR5X-8448; mspoweruser.com: 8 channels of 16 bit"
+        ),
+        "phone_npu": Device(
+            17.5e12,
+            51.2e9,
+            0.0,
+            "Apple A17 Pro, downcodes.com: 35 TOPS, assumed to be of 8 bit; no source found for 64 bit of LPDDR5-6400",
+        ),
         "raspberry_pi_5": Device(
-            307e9, 17.1e9, 0.0, "4 Cortex-A76 at 2.4 GHz, 32 half-precision FLOPs a cycle; LPDDR4X"
+            307e9,
+            17.1e9,
+            0.0,
+            "circuitdigest.com: 4 Cortex-A76 at 2.4 GHz, 32 bit of LPDDR4X-4267; no source found for 2 FMAs of 128 bit "
+            "a cycle",
         ),
     },
 )
