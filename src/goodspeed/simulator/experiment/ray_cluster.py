@@ -2,13 +2,11 @@
 
 import logging
 import socket
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray._private.node import Node
 
 from goodspeed.errors import StartError
 from goodspeed.simulator.experiment.executor import Job, Result
@@ -72,22 +70,13 @@ def _start(num_cores: int) -> None:
         except Exception as error:  # noqa: BLE001 - that very class, if a process of Ray's is not up in time
             log.warning("Ray did not start", extra={"ids": {"why": str(error)}})
             reason = error
-            _end_what_started(error)
+            ray.shutdown()  # Ray forgets what it had started of a cluster; that ends with this process
         else:
             return
     raise StartError(
         f"Ray did not start on this machine, tried {NUM_TRIES} times: {reason}. Its logs are in session_latest/logs of "
         "its folder (/tmp/ray); try again when the machine is less busy, or leave --ray out"
     ) from reason
-
-
-def _end_what_started(error: Exception) -> None:
-    """Ray forgets a node that failed to start, and lets its processes run: only the error's frames still know it."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        node = frame.f_locals.get("self")
-        if isinstance(node, Node):
-            node.kill_all_processes(check_alive=False, allow_graceful=True)
-    ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:
