@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from goodspeed.bench.answer import Answer, Speculation
@@ -22,7 +23,10 @@ CLIENTS = ("ann", "bob")
 
 
 def _answer(text: str, num_tokens: int, end_s: float) -> Answer:
-    rounds = Speculation(rounds=10, proposed=20, accepted=5, committed=15, queue_s=0.1, verify_s=0.2, drafting_s=0.3)
+    rounds = Speculation(
+        rounds=10, proposed=20, accepted=5, committed=15, queue_s=0.1, verify_s=0.2, drafting_s=0.3,
+        target_alone_s=end_s, took_s=0.4 * end_s, speed_up=2.5,
+    )  # fmt: skip
     return Answer(
         text, "stop", num_tokens, asked_s=0.5, chunk_s=(1.0, end_s), chunk_characters=(1, 3), speculation=rounds
     )
@@ -71,6 +75,20 @@ def test_rates_pool_all_answers() -> None:
     assert gradient.total.bytes_per_token == pytest.approx(800 / 100)
     assert gradient.clients["bob"].bytes_per_token == pytest.approx(600 / 60)
     assert gradient.total.num_answers == 4
+    assert gradient.total.reckoned_speed_up == pytest.approx(2.5)
+
+
+def test_what_servers_reckon_is_counted_while_all_are_served() -> None:
+    """bob's answer takes until 4 s and counts to 2 s, when ann has hers: 1.5 of its 3.5 s."""
+    (quick,), (slow,) = RUNS[1].answers
+    assert quick.speculation
+    said = structs.replace(quick.speculation, target_alone_s=3.0, took_s=1.0)
+    run = replace(RUNS[1], answers=((replace(quick, speculation=said),), (slow,)))
+    (report,) = arm_reports([run], CLIENTS, is_exact=True)
+    assert report.clients["ann"].reckoned_speed_up == pytest.approx(3.0)
+    assert report.clients["bob"].reckoned_speed_up == pytest.approx(2.5)
+    share = 1.5 / 3.5
+    assert report.total.reckoned_speed_up == pytest.approx((3.0 + share * 4.0) / (1.0 + share * 1.6))
 
 
 def test_times_are_counted_from_the_asking() -> None:
@@ -106,6 +124,7 @@ def test_endpoints_of_others_have_figures_without_rounds() -> None:
         is_exact=True,
     )
     assert math.isnan(report.total.acceptance_rate)
+    assert math.isnan(report.total.reckoned_speed_up)
     assert math.isnan(report.total.bytes_per_token)
     assert report.speed_up is None
     assert report.num_differing_texts is None
@@ -132,8 +151,8 @@ def test_json_keeps_its_schema(tmp_path: Path) -> None:
     }  # fmt: skip
     assert list(arm["clients"]) == list(CLIENTS)
     assert set(arm["total"]) == set(arm["clients"]["ann"]) == {
-        "goodput", "acceptance_rate", "mean_acceptance_length", "alone_share", "bytes_per_token", "ttft_s",
-        "time_per_token_s", "time_shares", "num_answers", "num_tokens",
+        "goodput", "acceptance_rate", "mean_acceptance_length", "alone_share", "reckoned_speed_up", "bytes_per_token",
+        "ttft_s", "time_per_token_s", "time_shares", "num_answers", "num_tokens",
     }  # fmt: skip
     assert set(arm["speed_up"]) == {"median", "min", "max", "values"}
     assert set(fields["requests"][0]) == {"arm", "repetition", "client", "answer"}
@@ -144,7 +163,17 @@ def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None
     out = StringIO()
     Console(file=out, width=120).print(comparison_table(_report().arms))
     text = out.getvalue()
-    for word in ("target alone", "per round", "ann", "bob", "Jain's index", "bytes per token", "0 of 4", "2.60x"):
+    for word in (
+        "target alone",
+        "per round",
+        "ann",
+        "bob",
+        "Jain's index",
+        "bytes per token",
+        "0 of 4",
+        "2.60x",
+        "2.50x",
+    ):
         assert word in text
 
 

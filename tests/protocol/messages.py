@@ -24,6 +24,7 @@ from goodspeed.protocol.messages import (
 )
 
 uint32 = st.integers(0, 2**32 - 1)
+uint64 = st.integers(0, 2**64 - 1)
 tokens = st.lists(uint32, max_size=20).map(tuple)
 text = st.text(max_size=40)
 codes = st.sampled_from(ErrorCode)
@@ -87,6 +88,8 @@ verdicts = st.builds(
     queue_us=uint32,
     verify_us=uint32,
     logprobs=st.lists(finite32, max_size=9).map(tuple),
+    target_alone_us=uint64,
+    took_us=uint64,
 )
 welcomes = st.builds(
     Welcome,

@@ -15,6 +15,8 @@ PER_CLIENT = {
     "goodspeed_proposed_tokens_total",
     "goodspeed_accepted_tokens_total",
     "goodspeed_committed_tokens_total",
+    "goodspeed_target_alone_seconds_total",
+    "goodspeed_answer_seconds_total",
     "goodspeed_acceptance_rate",
     "goodspeed_grant",
     "goodspeed_received_bytes_total",

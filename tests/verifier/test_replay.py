@@ -57,6 +57,7 @@ def recorded_run(scheduler: str, config: CoreConfig | None = None) -> list[str]:
 def test_recorded_run_replays_identically(scheduler: str) -> None:
     lines = recorded_run(scheduler)
     assert sum('"Verdict"' in line for line in lines) > 50
+    assert sum(line.count('"took_us"') - line.count('"took_us": 0') for line in lines) > 5
     assert replay(lines) is None
 
 

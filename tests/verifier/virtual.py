@@ -151,7 +151,7 @@ class VirtualVerifier:
 class VirtualDrafter:
     """Opens streams, and proposes after a gap and drafting_s per token what its draft engine makes of the grant.
 
-    `texts` has what is finished, by stream; on_text is told of each.
+    `texts` has what is finished, by stream, and `ends` the last verdicts; on_text is told of each.
     """
 
     def __init__(
@@ -165,6 +165,7 @@ class VirtualDrafter:
         self.min_survival = 0.0
         self.on_text: Callable[[int], None] = lambda _stream: None
         self.texts: dict[int, list[int]] = {}
+        self.ends: dict[int, Verdict] = {}
         self.errors: list[Error] = []
         self.num_committed = 0
         self._verifier = verifier
@@ -180,9 +181,13 @@ class VirtualDrafter:
         self._streams[request.stream] = DrafterStream(request)
         self._verifier.tell(self._conn, request)
 
+    def disconnect(self) -> None:
+        """Lose the link."""
+        self._verifier.disconnect(self._conn)
+
     def reconnect(self, name: str) -> None:
         """Lose the link, dial again, and resume every stream."""
-        self._verifier.disconnect(self._conn)
+        self.disconnect()
         self._conn = self._verifier.connect(self._on_message)
         self._verifier.tell(self._conn, hello(name))
         for stream_id, stream in self._streams.items():
@@ -210,6 +215,7 @@ class VirtualDrafter:
         self._drafts.commit(verdict.stream, committed)
         if verdict.finish:
             self.texts[verdict.stream] = list(stream.committed)
+            self.ends[verdict.stream] = verdict
             self._forget(verdict.stream)
             del self._streams[verdict.stream]
             self.on_text(verdict.stream)

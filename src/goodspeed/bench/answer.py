@@ -24,6 +24,10 @@ class Speculation(msgspec.Struct, frozen=True):
     queue_s: float = 0.0
     verify_s: float = 0.0
     drafting_s: float = 0.0
+    target_alone_s: float = 0.0
+    took_s: float = 0.0
+    speed_up: float | None = None
+    """target_alone_s / took_s; None: its verifier could not tell."""
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -113,6 +113,20 @@ class Run:
             for answers in self.answers
         ]
 
+    def reckoned_s(self, client: int) -> tuple[float, float]:
+        """Of one client while all were served: what the target alone would have taken, what it took, as servers reckon.
+
+        An answer that ended later counts by the share of its time.
+        """
+        told = [(self._share(answer), answer.speculation) for answer in self.answers[client] if answer.speculation]
+        target_alone_s = sum(share * rounds.target_alone_s for share, rounds in told)
+        return target_alone_s, sum(share * rounds.took_s for share, rounds in told)
+
+    def _share(self, answer: Answer) -> float:
+        if answer.end_s <= self.all_served_s:
+            return 1.0
+        return max(0.0, self.all_served_s - answer.asked_s) / (answer.end_s - answer.asked_s)
+
 
 def _ends(answers: Sequence[Sequence[Answer]]) -> list[float]:
     return [max(answer.end_s for answer in mine) for mine in answers]

@@ -11,7 +11,6 @@ from goodspeed.bench.comparison import ALONE, Run, num_differing
 from goodspeed.bench.cpu import CpuSeconds
 from goodspeed.bench.machine import Machine
 from goodspeed.bench.stats import Spread, jain_index, quantile, ratio, spread, sum_log
-from goodspeed.bench.traffic import Traffic
 
 SCHEMA = 1
 
@@ -42,6 +41,7 @@ class Figures:
     acceptance_rate: float  # accepted / proposed
     mean_acceptance_length: float  # committed / rounds
     alone_share: float  # rounds without a proposal / rounds
+    reckoned_speed_up: float  # while all clients are served, against the target alone; NaN: untold
     bytes_per_token: float  # between drafter and verifier, both ways, per committed token
     ttft_s: Latency
     time_per_token_s: Latency
@@ -140,8 +140,8 @@ def _arm_report(name: str, runs: Sequence[Run], clients: Sequence[str], is_exact
     is_compared = bool(alone) and name != ALONE
     return ArmReport(
         name=name,
-        total=_total(mine),
-        clients={client: _client(mine, index) for index, client in enumerate(clients)},
+        total=_figures(mine, range(len(clients))),
+        clients={client: _figures(mine, [index]) for index, client in enumerate(clients)},
         jain_index=spread([jain_index(run.goodputs()) for run in mine]),
         sum_log_goodput=spread([sum_log(run.goodputs()) for run in mine]),
         speed_up=spread([sum(run.goodputs()) / alone[run.repetition] for run in mine]) if is_compared else None,
@@ -159,17 +159,12 @@ def _cpu(runs: Sequence[Run]) -> CpuSeconds:
     )
 
 
-def _total(runs: Sequence[Run]) -> Figures:
-    answers = [answer for run in runs for mine in run.answers for answer in mine]
-    return _figures([sum(run.goodputs()) for run in runs], answers, [one for run in runs for one in run.traffic])
-
-
-def _client(runs: Sequence[Run], index: int) -> Figures:
-    answers = [answer for run in runs for answer in run.answers[index]]
-    return _figures([run.goodputs()[index] for run in runs], answers, [run.traffic[index] for run in runs])
-
-
-def _figures(goodputs: Sequence[float], answers: Sequence[Answer], traffic: Sequence[Traffic]) -> Figures:
+def _figures(runs: Sequence[Run], clients: Sequence[int]) -> Figures:
+    """Of these clients together, by their places."""
+    goodputs = [sum(run.goodputs()[client] for client in clients) for run in runs]
+    answers = [answer for run in runs for client in clients for answer in run.answers[client]]
+    traffic = [run.traffic[client] for run in runs for client in clients]
+    reckoned_s = [run.reckoned_s(client) for run in runs for client in clients]
     told = [answer.speculation for answer in answers if answer.speculation]
     paces = [answer.time_per_token_s for answer in answers if answer.time_per_token_s is not None]
     return Figures(
@@ -177,6 +172,7 @@ def _figures(goodputs: Sequence[float], answers: Sequence[Answer], traffic: Sequ
         acceptance_rate=ratio(sum(rounds.accepted for rounds in told), sum(rounds.proposed for rounds in told)),
         mean_acceptance_length=ratio(sum(rounds.committed for rounds in told), sum(rounds.rounds for rounds in told)),
         alone_share=ratio(sum(rounds.alone for rounds in told), sum(rounds.rounds for rounds in told)),
+        reckoned_speed_up=ratio(sum(alone_s for alone_s, _ in reckoned_s), sum(took_s for _, took_s in reckoned_s)),
         bytes_per_token=ratio(sum(one.wire_bytes for one in traffic), sum(one.num_committed for one in traffic)),
         ttft_s=_latency([answer.ttft_s for answer in answers]),
         time_per_token_s=_latency(paces),

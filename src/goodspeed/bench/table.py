@@ -20,7 +20,8 @@ WIDTH = 120
 CAPTION = (
     r"\[1] of the streams' time: drafting, in the verifier's queue, verification, all else (link, prefill, waiting for "
     r"a core)  \[2] of verifier, drafters, load generator  \[3] from the target alone's to the same prompt  "
-    r"\[4] per round, the paper's unit: at best with this run's own acceptance and budget"
+    r"\[4] per round, the paper's unit: at best with this run's own acceptance and budget  "
+    r"\[5] while all are served"
 )
 
 Cell = Callable[[ArmReport], str]
@@ -53,6 +54,7 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
     return [
         ("goodput, tokens/s", lambda arm: _spread(arm.total.goodput, 1)),
         ("  against target alone", _speed_up),
+        (r"  ... as servers reckon \[5]", _reckoned_speed_up),
         *((f"  {client}", _client_goodput(client)) for client in clients),
         ("Jain's index", lambda arm: _spread(arm.jain_index, 3)),
         ("sum of log goodput", lambda arm: _spread(arm.sum_log_goodput, 2)),
@@ -98,6 +100,11 @@ def _speed_up(arm: ArmReport) -> str:
     if arm.speed_up:
         return _spread(arm.speed_up, 2, "x")
     return "1" if arm.name == ALONE else "-"
+
+
+def _reckoned_speed_up(arm: ArmReport) -> str:
+    reckoned = arm.total.reckoned_speed_up
+    return f"{reckoned:.2f}x" if math.isfinite(reckoned) else "-"
 
 
 def _client_goodput(client: str) -> Cell:

@@ -24,6 +24,10 @@ class AnswerStats:
     queue_s: float = 0.0
     verify_s: float = 0.0
     drafting_s: float = 0.0
+    target_alone_s: float = 0.0
+    """What the target alone would have taken for the last verifier's part, as that reckons; 0: not known."""
+    took_s: float = 0.0
+    """... and what it took."""
 
     def add(self, measured: Round, num_committed: int) -> None:
         """One more round."""
@@ -35,6 +39,8 @@ class AnswerStats:
         self.queue_s += measured.queue_s
         self.verify_s += measured.verify_s
         self.drafting_s += measured.drafting_s
+        self.target_alone_s += measured.target_alone_s
+        self.took_s += measured.took_s
 
 
 class Answer:

@@ -28,6 +28,12 @@ class DrafterMetrics:
         self._proposed = self._counter("proposed_tokens", "draft tokens proposed")
         self._accepted = self._counter("accepted_tokens", "draft tokens that the target accepted")
         self._committed = self._counter("committed_tokens", "tokens that are part of an answer")
+        self._target_alone = self._counter(
+            "target_alone_seconds", "what the target alone would have taken for answers, as verifiers reckon"
+        )
+        self._took = self._counter(
+            "answer_seconds", "what the same answers took at the verifiers, from opening to last verdict"
+        )
         self._acceptance_rate = self._gauge("acceptance_rate", "accepted / proposed, since the start")
         self._grant = self._gauge("grant", "draft tokens granted by the last verdict")
         self._drafting = self._histogram("drafting_seconds", "drafting one proposal")
@@ -58,6 +64,9 @@ class DrafterMetrics:
         self._alone.inc(measured.is_alone)
         self._committed.inc(len(committed.tokens))
         self._grant.set(measured.grant)
+        if measured.took_s:
+            self._target_alone.inc(measured.target_alone_s)
+            self._took.inc(measured.took_s)
         if measured.num_proposed:
             self._proposed.inc(measured.num_proposed)
             self._accepted.inc(measured.num_accepted)

@@ -234,7 +234,7 @@ class Opened(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("stream", "epoch", "round", "num_accepted", "next_token", "committed_length", "grant", "finish", "queue_us", "verify_us", "logprobs")
+    __slots__ = ("stream", "epoch", "round", "num_accepted", "next_token", "committed_length", "grant", "finish", "queue_us", "verify_us", "logprobs", "target_alone_us", "took_us")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -246,6 +246,8 @@ class Verdict(_message.Message):
     QUEUE_US_FIELD_NUMBER: _ClassVar[int]
     VERIFY_US_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_ALONE_US_FIELD_NUMBER: _ClassVar[int]
+    TOOK_US_FIELD_NUMBER: _ClassVar[int]
     stream: int
     epoch: int
     round: int
@@ -257,7 +259,9 @@ class Verdict(_message.Message):
     queue_us: int
     verify_us: int
     logprobs: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., num_accepted: _Optional[int] = ..., next_token: _Optional[int] = ..., committed_length: _Optional[int] = ..., grant: _Optional[int] = ..., finish: _Optional[_Union[FinishReason, str]] = ..., queue_us: _Optional[int] = ..., verify_us: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
+    target_alone_us: int
+    took_us: int
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., num_accepted: _Optional[int] = ..., next_token: _Optional[int] = ..., committed_length: _Optional[int] = ..., grant: _Optional[int] = ..., finish: _Optional[_Union[FinishReason, str]] = ..., queue_us: _Optional[int] = ..., verify_us: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., target_alone_us: _Optional[int] = ..., took_us: _Optional[int] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("open_streams", "queued_streams", "kv_used", "kv_capacity")

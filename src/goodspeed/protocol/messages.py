@@ -125,6 +125,10 @@ class Verdict(Struct, frozen=True, gc=False):
     queue_us: int = 0
     verify_us: int = 0
     logprobs: tuple[float, ...] = ()  # float32, one per token committed by this round, if asked for
+    target_alone_us: int = 0
+    """With a finish: what the target alone would have taken since this epoch was opened; 0: not known."""
+    took_us: int = 0
+    """... and what it took."""
 
 
 class Cancel(Struct, frozen=True):

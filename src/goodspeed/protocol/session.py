@@ -151,8 +151,21 @@ class VerifierStream:
         """The next verdict waits for no proposal: the last one granted nothing (as always in fused mode)."""
         return self._verdict is not None and self._verdict.grant == 0 and not self.is_finished
 
-    def conclude(self, grant: int, queue_s: float, verify_s: float) -> Verdict:
-        """The verdict on what on_outcome has committed. `grant` is what the scheduler allows, cut to max_grant."""
+    @property
+    def has_begun(self) -> bool:
+        """Its first verdict is made."""
+        return self._verdict is not None
+
+    @property
+    def num_news(self) -> int:
+        """Tokens that the last outcome committed."""
+        return len(self._news)
+
+    def conclude(self, grant: int, queue_s: float, verify_s: float, reckoned_us: tuple[int, int] = (0, 0)) -> Verdict:
+        """The verdict on what on_outcome has committed. `grant` is what the scheduler allows, cut to max_grant.
+
+        `reckoned_us`: what the target alone would have taken, and what it took, since the opening; 0: not known.
+        """
         self._verdict = Verdict(
             stream=self.request.stream,
             epoch=self.request.epoch,
@@ -165,6 +178,8 @@ class VerifierStream:
             queue_us=min(round(queue_s * 1e6), MAX_ROUND_US),
             verify_us=min(round(verify_s * 1e6), MAX_ROUND_US),
             logprobs=self._news_logprobs,
+            target_alone_us=reckoned_us[0],
+            took_us=reckoned_us[1],
         )
         return self._verdict
 

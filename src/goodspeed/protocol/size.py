@@ -44,6 +44,8 @@ def _verdict(message: Verdict) -> int:
         + _number(message.queue_us)
         + _number(message.verify_us)
         + _packed(4 * len(message.logprobs))
+        + _number(message.target_alone_us)
+        + _number(message.took_us)
     )
 
 
@@ -61,7 +63,7 @@ def _propose(message: Propose) -> int:
 
 
 def _number(value: int) -> int:
-    """A field of uint32 or enum: a tag of one byte and the varint, or nothing for 0."""
+    """A field of unsigned integer or enum: a tag of one byte and the varint, or nothing for 0."""
     return 1 + _varint(value) if value else 0
 
 

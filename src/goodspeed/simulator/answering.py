@@ -26,6 +26,8 @@ class Answering:
     network_s: float = 0.0
     queue_s: float = 0.0
     verify_s: float = 0.0
+    target_alone_s: float = 0.0
+    took_s: float = 0.0
     is_over: bool = False
 
     def add(self, news: Committed, now_s: float) -> None:
@@ -41,6 +43,8 @@ class Answering:
         self.network_s += measured.rtt_s or 0.0
         self.queue_s += measured.queue_s
         self.verify_s += measured.verify_s
+        if news.finish:  # the last round alone has them
+            self.target_alone_s, self.took_s = measured.target_alone_s, measured.took_s
 
     def end(self) -> None:
         """There is no more to come."""
@@ -67,6 +71,8 @@ class Answering:
             network_s=self.network_s,
             queue_s=self.queue_s,
             verify_s=self.verify_s,
+            target_alone_s=self.target_alone_s,
+            took_s=self.took_s,
         )
 
 

@@ -23,6 +23,8 @@ class AnswerRecord:
     network_s: float
     queue_s: float
     verify_s: float
+    target_alone_s: float = 0.0  # that the target alone would have taken, as the verifier reckons; 0: not known
+    took_s: float = 0.0  # ... and what it took there
 
 
 @dataclass(frozen=True, slots=True)

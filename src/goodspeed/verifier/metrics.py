@@ -26,6 +26,12 @@ CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, Traffic], float]]] =
     ("proposed_tokens", "draft tokens verified", lambda client, _: client.num_proposed),
     ("accepted_tokens", "draft tokens accepted", lambda client, _: client.num_accepted),
     ("committed_tokens", "tokens that are part of an answer", lambda client, _: client.num_committed),
+    (
+        "target_alone_seconds",
+        "what the target alone would have taken for answers, as reckoned from step times",
+        lambda client, _: client.target_alone_s,
+    ),
+    ("answer_seconds", "what the same answers took, from opening to last verdict", lambda client, _: client.took_s),
     ("received_bytes", "bytes from the drafter, frame headers included", lambda _, traffic: traffic.received_bytes),
     ("sent_bytes", "bytes to the drafter, frame headers included", lambda _, traffic: traffic.sent_bytes),
 )

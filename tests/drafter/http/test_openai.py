@@ -229,6 +229,32 @@ async def test_extension_chooses_mode_and_tells_the_rounds(tokenizer: Tokenizer)
         assert texts[0] == texts[1]
 
 
+async def test_the_speed_up_over_the_target_alone_is_told_once_it_is_known(tokenizer: Tokenizer) -> None:
+    """The toy's steps take microseconds, so nothing is said of how large it is."""
+    async with site(tokenizer) as at:
+
+        async def ask(**more: object) -> dict[str, float]:
+            reply = await at.client.chat.completions.create(
+                model="toy", messages=HELLO, max_tokens=90, temperature=0, extra_body=more
+            )
+            told: dict[str, float] = (reply.model_extra or {})["goodspeed"]
+            return told
+
+        first = await ask()
+        assert {"speed_up", "target_alone_s", "took_s"}.isdisjoint(first)
+        for told in (await ask(n=2), await ask(goodspeed={"mode": "fused"})):
+            assert told["speed_up"] == pytest.approx(told["target_alone_s"] / told["took_s"])
+        stream = await at.client.chat.completions.create(
+            model="toy", messages=HELLO, max_tokens=90, stream=True, stream_options={"include_usage": True}
+        )
+        *_, last = [chunk async for chunk in stream]
+        told = (last.model_extra or {})["goodspeed"]
+        assert told["speed_up"] > 0.0
+        values = {sample.name: sample.value for m in at.drafter.metrics.registry.collect() for sample in m.samples}
+        assert values["goodspeed_drafter_answer_seconds_total"] > told["took_s"] > 0.0
+        assert values["goodspeed_drafter_target_alone_seconds_total"] > told["target_alone_s"]
+
+
 async def test_rejection_rule_answers(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as at:
         reply = await at.client.chat.completions.create(

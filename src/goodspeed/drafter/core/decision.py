@@ -23,6 +23,10 @@ class Round(Struct, frozen=True, gc=False):
     drafting_s: float = 0.0
     rtt_s: float | None = None
     """From proposal to verdict, less queue and verification; None where the verdict answers none."""
+    target_alone_s: float = 0.0
+    """Of the last round: what the target alone would have taken since the opening; 0: not known."""
+    took_s: float = 0.0
+    """... and what it took."""
 
     @property
     def is_alone(self) -> bool:

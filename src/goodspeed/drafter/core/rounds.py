@@ -12,14 +12,18 @@ def measure(stream: Stream, link: Link, pending: Propose | None, verdict: Verdic
     """What the round brought and cost; the estimates of the stream and of its link take it in."""
     queue_s, verify_s = verdict.queue_us / 1e6, verdict.verify_us / 1e6
     link.on_verdict(queue_s, verify_s)
+    target_alone_s, took_s = verdict.target_alone_us / 1e6, verdict.took_us / 1e6
     if pending is None:
-        return Round(0, 0, verdict.grant, queue_s, verify_s)
+        return Round(0, 0, verdict.grant, queue_s, verify_s, 0.0, None, target_alone_s, took_s)
     num_proposed = len(pending.tokens)
     num_accepted = _num_accepted(pending, verdict)
     stream.acceptance.on_round(num_proposed, num_accepted)
     rtt_s = max(0.0, now - stream.sent_at - queue_s - verify_s)
     link.rtt_s.observe(rtt_s)
-    return Round(num_proposed, num_accepted, verdict.grant, queue_s, verify_s, stream.drafting_s, rtt_s)
+    drafting_s = stream.drafting_s
+    return Round(
+        num_proposed, num_accepted, verdict.grant, queue_s, verify_s, drafting_s, rtt_s, target_alone_s, took_s
+    )
 
 
 def view_stream(stream: Stream, link: Link, drafting_s_per_token: float) -> WindowView:

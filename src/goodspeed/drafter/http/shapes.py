@@ -110,7 +110,10 @@ class Tally:
         }
 
     def speculation(self) -> Json:
-        """The "goodspeed" field."""
+        """The "goodspeed" field; the speed-up is there if a verifier could tell."""
+        return self._rounds() | self._speed_up()
+
+    def _rounds(self) -> Json:
         return {
             "rounds": sum(stats.rounds for stats in self.stats),
             "alone": sum(stats.alone for stats in self.stats),
@@ -122,6 +125,13 @@ class Tally:
             "drafting_s": sum(stats.drafting_s for stats in self.stats),
             "verifier": self.stats[-1].verifier,
         }
+
+    def _speed_up(self) -> Json:
+        target_alone_s = sum(stats.target_alone_s for stats in self.stats)
+        took_s = sum(stats.took_s for stats in self.stats)
+        if took_s == 0.0:
+            return {}
+        return {"target_alone_s": target_alone_s, "took_s": took_s, "speed_up": target_alone_s / took_s}
 
 
 @dataclass(frozen=True, slots=True)

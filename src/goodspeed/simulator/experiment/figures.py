@@ -181,6 +181,12 @@ FIGURES: Registry[Figure] = Registry(
                 _drafted(lambda one: one.num_answer_tokens)(seen), _drafted(lambda one: one.num_rounds)(seen)
             ),
         ),
+        "reckoned_speed_up": Figure(
+            "speed-up over the target alone, as verifiers reckon",
+            "",
+            1.0,
+            lambda seen: ratio(seen.total(lambda one: one.target_alone_s), seen.total(lambda one: one.took_s)),
+        ),
         "fused_share": Figure(
             "answers of the verifier alone",
             "%",

@@ -33,12 +33,19 @@ class Client:
     num_proposed: int = 0
     num_accepted: int = 0
     num_committed: int = 0
+    target_alone_s: float = 0.0  # for its answers, each since its opening: what the target alone would have taken
+    took_s: float = 0.0  # ... and what they took; of answers of which both are known
 
     def on_proposal_verified(self, num_granted: int, num_proposed: int, num_accepted: int) -> None:
         """`num_accepted` of `num_proposed` draft tokens were kept; as evidence they are those of `num_granted`."""
         self.estimator.on_verdict(num_granted, num_accepted)
         self.num_proposed += num_proposed
         self.num_accepted += num_accepted
+
+    def on_answer(self, target_alone_s: float, took_s: float) -> None:
+        """A stream is complete, with what the target alone would have taken and what it took; 0: not known."""
+        self.target_alone_s += target_alone_s
+        self.took_s += took_s
 
 
 class ClientTable:

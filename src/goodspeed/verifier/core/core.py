@@ -17,6 +17,7 @@ from goodspeed.verifier.core.intake import Intake, Reply
 from goodspeed.verifier.core.pace import Smoothed
 from goodspeed.verifier.core.step_time import LASTING, StepTime
 from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.target_alone import TargetAlone
 from goodspeed.verifier.core.waiting import view_waiting
 
 LOAD_INTERVAL_S = 1.0
@@ -61,6 +62,7 @@ class VerifierCore:
         self._ordering = ORDERINGS[config.ordering](config.lab_bucket)
         self._step_time = StepTime()
         self._lasting_step_time = StepTime(LASTING)
+        self._target_alone = TargetAlone(config.max_batch_streams, config.prefill_chunk)
         self._alone_s = Smoothed()  # from token to token of streams that go on alone: a step, and what its batch waits
         self._binding = BINDINGS[config.binding]
         self._is_stepping = False
@@ -117,6 +119,7 @@ class VerifierCore:
         if self._streams.has_work:
             self.close_at = self._next_close(now)
             if self.close_at > now:
+                self._target_alone.on_wait()
                 return None
         elif not self._streams.has_news:
             return None
@@ -141,8 +144,12 @@ class VerifierCore:
         if batch.work:
             num_tokens = batch.num_tokens
             self._step_time.observe(num_tokens, now - started)
+            self._target_alone.on_started(started)
             if is_plain:
                 self._lasting_step_time.observe(num_tokens, now - started)
+                self._target_alone.on_stepped(num_tokens, len(batch.work), now - started)
+            else:
+                self._target_alone.on_prefilled(batch, now - started)
         judged = [
             (stream, outcome)
             for outcome in outcomes
@@ -165,14 +172,21 @@ class VerifierCore:
         active = self._drafting_streams(heard if self._sharing.is_per_batch else None)
         alone_s = self._alone_s.value or self._lasting_step_time.mean_s
         grants = self._sharing.share(active, heard, self._lasting_step_time, alone_s)
+        token_s = self._target_alone.token_s(self._streams.num_served)
         for stream, _ in judged:
-            verdict = stream.end.conclude(grants.get(stream.key, 0), started - stream.since, now - started)
+            self._target_alone.on_committed(stream, token_s)
+            reckoned_us = self._target_alone.reckoned_us(stream, now) if stream.end.is_finished else (0, 0)
+            grant = grants.get(stream.key, 0)
+            verdict = stream.end.conclude(grant, started - stream.since, now - started, reckoned_us)
             self._conclude(stream, verdict, now)
-        return self._settle(now)
+        replies = self._settle(now)
+        self._target_alone.on_verdicts(now, self._streams.has_work)
+        return replies
 
     def on_failed(self, batch: Batch, reason: str, now: float) -> list[Reply]:
         """The engine could not run the batch: the streams in it end, and the engine is told to close them."""
         self._is_stepping = False
+        self._target_alone.on_wait()
         for key in batch.streams:
             if stream := self._streams.with_key(key):
                 self._intake.fail(stream, ErrorCode.INTERNAL, reason)
@@ -231,6 +245,8 @@ class VerifierCore:
         if stream.conn is not None:
             self._intake.replies.append((stream.conn, verdict))
         if stream.end.is_finished:
+            self._target_alone.on_finished(stream)
+            stream.client.on_answer(verdict.target_alone_us / 1e6, verdict.took_us / 1e6)
             self._streams.remember_finished(stream, self._config.max_streams)
             self._intake.free(stream)
         elif stream.end.goes_alone and stream.conn is not None:

@@ -8,7 +8,7 @@ from goodspeed.verifier.core.admission import Admission, Applicant
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.sessions import Session, Sessions
-from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.stream import Reckoning, Stream
 from goodspeed.verifier.core.table import StreamTable
 
 Reply = tuple[ConnId, Message]
@@ -173,6 +173,7 @@ class Intake:
             capacity=applicant.capacity,
             num_unprefilled=len(applicant.end.request.tokens),
             since=now,
+            reckoning=Reckoning(now, len(applicant.end.request.tokens)),
         )
         self.streams.open(stream)
         self._say_opened(stream)
@@ -183,6 +184,7 @@ class Intake:
     def _resume(self, key: StreamKey, client: Client, end: VerifierStream, now: float) -> None:
         """Go on in the memory of the older stream: nothing is prefilled again."""
         stream = Stream(key, client, client.conn, end, end.spec().capacity, num_unprefilled=0, since=now)
+        stream.reckoning = Reckoning(now, num_prefilled=0)
         self.streams.adopt(stream, now)
         self._say_opened(stream)
 

@@ -11,6 +11,15 @@ from goodspeed.verifier.core.client import Client, ConnId
 
 
 @dataclass(slots=True, eq=False)
+class Reckoning:
+    """What the target alone would have taken for a stream so far (target_alone.py)."""
+
+    since: float  # when it was opened, or resumed
+    num_prefilled: int  # tokens
+    alone_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
 class Stream:
     """An admitted stream. What it waits for is the part of the StreamTable in which it is."""
 
@@ -27,6 +36,7 @@ class Stream:
     proposal: Propose | None = None  # to be verified
     is_cut: bool = False  # the batch had no room for all of it
     grant: int = 0  # of its last verdict
+    reckoning: Reckoning | None = None  # None: not known
 
     @property
     def request(self) -> Open:

@@ -22,6 +22,7 @@ class StreamTable:
         self.ready: dict[StreamKey, Stream] = {}
         self.drafting: dict[StreamKey, Stream] = {}
         self._by_key: dict[StreamKey, Stream] = {}
+        self._num_orphans = 0
         self._by_name: dict[str, dict[int, Stream]] = {}
         self._finished: dict[str, dict[int, VerifierStream]] = {}
         self._keys = itertools.count(1)
@@ -43,6 +44,11 @@ class StreamTable:
     def has_news(self) -> bool:
         """The engine has yet to hear of an opening or a closing."""
         return bool(self._opened or self._closed)
+
+    @property
+    def num_served(self) -> int:
+        """Streams past their prefill whose drafters are there."""
+        return len(self._by_key) - len(self.prefilling) - self._num_orphans
 
     def next_key(self) -> StreamKey:
         return next(self._keys)
@@ -83,6 +89,7 @@ class StreamTable:
     def adopt(self, stream: Stream, now: float) -> None:
         """The stream takes the place of one with the same key, whose state in the engine it continues."""
         _leave(self._by_key[stream.key])
+        self._num_orphans -= self._by_key[stream.key].conn is None
         self._add(stream)
         self.on_ready(stream, now)
 
@@ -110,12 +117,14 @@ class StreamTable:
     def on_orphaned(self, stream: Stream, now: float) -> None:
         """Its session is gone: its lease begins, at once or when the engine is done with it."""
         stream.conn = None
+        self._num_orphans += 1
         if not self.is_stepping(stream):
             self.on_drafting(stream, now)
 
     def close(self, stream: Stream) -> None:
         """Forget the stream; the engine will hear of it with the next batch, if it knows it."""
         _leave(stream)
+        self._num_orphans -= stream.conn is None
         del self._by_key[stream.key]
         streams = self._by_name[stream.client.name]
         del streams[stream.request.stream]
