@@ -1,10 +1,10 @@
 """Prediction against reality: the demo's set-ups live on this machine, and simulated from measurements of its parts.
 
-Profiles both engines, runs two set-ups live to calibrate what hosts take, runs 1, 4 and 8 drafters at three link
-settings live, simulates these nine, and prints the tables of docs/prediction.md. What is in the folder already is not
-measured again, so it can be stopped and begun anew. Nothing else should run meanwhile.
+Runs three set-ups live to calibrate what hosts take, runs 1, 4 and 8 drafters at three link settings live, profiles
+both engines before, between and after them, simulates these nine, and prints the tables of docs/prediction.md. What is
+in the folder already is not measured again, so it can be stopped and begun anew. Nothing else should run meanwhile.
 
-    python -m runs.prediction --output results/prediction            (from the repository's root; 15 minutes)
+    python -m runs.prediction --output results/prediction            (from the repository's root; 18 minutes)
     python -m runs.prediction --output /tmp/quick --pair toy --quick  (a test of the way through)
 """
 
@@ -24,7 +24,7 @@ from runs.prediction import tables
 from runs.prediction.calibration import Fit, calibrate
 from runs.prediction.live import LivePlan, LiveRun, run_live
 from runs.prediction.prediction import Outcome, outcome
-from runs.prediction.profiling import profile
+from runs.prediction.profiling import merge, profile
 from runs.prediction.setups import CALIBRATION, Setup, predicted
 from runs.prediction.simulated import OTHERS, OWN, Models
 
@@ -33,6 +33,8 @@ from goodspeed.simulator.machine import MachineConfig
 
 T = TypeVar("T")
 VARIANTS = (OTHERS, OWN)
+TABLES = "tables.json"
+SETUPS_PER_PROFILE = 6
 
 
 def main() -> None:
@@ -41,20 +43,35 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     setups = [_cut(setup, args.quick) for setup in predicted(args.drafters)]
     calibrating = [_cut(setup, args.quick) for setup in CALIBRATION]
-    table = args.output / "tables.json"
-    if not table.exists():
-        _timed("profile", partial(profile, args.pair, table, args.repeats))
-    plan = LivePlan(args.pair, args.max_tokens)
-    runs = {setup.name: _live(setup, plan, args.output) for setup in (*calibrating, *setups)}
+    runs = _measured((*calibrating, *setups), args)
     if not args.no_simulation:
         _compare(calibrating, setups, runs, args)
+
+
+def _measured(setups: Sequence[Setup], args: argparse.Namespace) -> dict[str, LiveRun]:
+    """Set-ups by name, live; and tables of the machine as it was before, between and after them."""
+    plan, runs, profiles = LivePlan(args.pair, args.max_tokens), dict[str, LiveRun](), list[Path]()
+    for number, setup in enumerate(setups):
+        if number % SETUPS_PER_PROFILE == 0:
+            profiles.append(_profile(len(profiles), args))
+        runs[setup.name] = _live(setup, plan, args.output)
+    profiles.append(_profile(len(profiles), args))
+    merge(profiles, args.output / TABLES)
+    return runs
+
+
+def _profile(number: int, args: argparse.Namespace) -> Path:
+    path: Path = args.output / f"profile-{number}.json"
+    if not path.exists():
+        _timed(path.stem, partial(profile, args.pair, path, args.repeats))
+    return path
 
 
 def _compare(
     calibrating: Sequence[Setup], setups: Sequence[Setup], runs: dict[str, LiveRun], args: argparse.Namespace
 ) -> None:
     with TemporaryDirectory(prefix="goodspeed-") as folder:
-        unfitted = Models(args.output / "tables.json", Path(folder), MachineConfig())
+        unfitted = Models(args.output / TABLES, Path(folder), MachineConfig())
         measured = [(setup, runs[setup.name]) for setup in calibrating]
         fit = _timed("calibration", partial(calibrate, measured, unfitted))
         models = replace(unfitted, machine=fit.machine)

@@ -1,16 +1,18 @@
-"""What hosts take on this machine, from set-ups that are not predicted: some of it measured, three numbers fitted.
+"""What hosts take on this machine, from set-ups that are not predicted: most of it measured, two numbers fitted.
 
-Measured: CPU time of the verifier's process without its engine, of the drafters, of the load generator, per round.
-Fitted, so that the simulated calibration runs have the live ones' means: how much slower steps are than the table says
-(beyond what pauses and sharing cores explain), how long it takes to wake a process, from the time between verdict and
-proposal, and what a request costs before its first token.
+Measured, as CPU time: of the verifier's process without its engine, per step and per round (two numbers from set-ups
+that differ in rounds a step); of the drafters, per round, on loopback and more on an emulated link; of the load
+generator. Fitted, so that the simulated calibration runs have the live ones' means: how long it takes to wake a
+process, from the time between verdict and proposal, and what a request costs before its first token. Nothing is fitted
+to the time of steps.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
 import msgspec
+import numpy as np
 from runs.prediction.live import LiveRun
 from runs.prediction.served import Repetition, figures
 from runs.prediction.setups import Setup
@@ -18,18 +20,17 @@ from runs.prediction.simulated import OWN, Models, simulated_repetition
 from runs.prediction.watch import Watch
 
 from goodspeed.bench.stats import ratio
-from goodspeed.simulator.latency.base import LatencyModel
-from goodspeed.simulator.latency.table import TableConfig
 from goodspeed.simulator.machine import MachineConfig
 
-TIMER_S = 0.0005
-"""asyncio waits for whole milliseconds, rounded up: half of one on average."""
+TIMER_S = 0.001
+"""asyncio waits for whole milliseconds, rounded up."""
+CHILL = 0.17
+"""Measured beside neighbours that take turns with a step (`python -m runs.step_neighbours`)."""
 WAKINGS = 3
 """From verdict to proposal: the verifier to send, the drafter, the verifier to receive."""
 NUM_ROUNDS = 10
 STEP = 0.6
 """Of what is missing, in each round: what one number takes from the cores the others feel."""
-LEAST_FACTOR = 0.5
 
 Calibrating = Sequence[tuple[Setup, LiveRun]]
 
@@ -38,7 +39,6 @@ Calibrating = Sequence[tuple[Setup, LiveRun]]
 class Means:
     """Of the calibration runs together: what is fitted to."""
 
-    slowness: float  # of steps, as a multiple of the table
     gap_s: float  # from a verdict to the next proposal, drafting left out
     ttft_s: float
 
@@ -52,13 +52,12 @@ class Fit(msgspec.Struct):
 
 
 def calibrate(runs: Calibrating, unfitted: Models) -> Fit:
-    """Damped fixed-point iteration, each of the three numbers mainly moves its own mean; the best of all rounds."""
-    latency = TableConfig(str(unfitted.tables), "target").model()
-    live = _means([(run.watch, run.repetitions) for _, run in runs], latency)
-    machine = _measured([run for _, run in runs])
+    """Damped fixed-point iteration, each of the two numbers mainly moves its own mean; the best of all rounds."""
+    live = _means([(run.watch, run.repetitions) for _, run in runs])
+    machine = _measured(runs)
     fits = []
     for _ in range(NUM_ROUNDS):
-        simulated = _simulated(runs, replace(unfitted, machine=machine), latency)
+        simulated = _simulated(runs, replace(unfitted, machine=machine))
         fits.append(Fit(machine, live, simulated))
         machine = _moved(machine, live, simulated)
     return min(fits, key=_distance)
@@ -69,37 +68,49 @@ def _distance(fit: Fit) -> float:
     return max(abs(math.log(simulated / live)) for live, simulated in pairs)
 
 
-def _measured(runs: Sequence[LiveRun]) -> MachineConfig:
+def _measured(calibrating: Calibrating) -> MachineConfig:
     """What is known without fitting. Half of a drafter's time is spent when it has answered (docs/prediction.md)."""
-    num_rounds = sum(run.num_rounds for run in runs)
-
-    def per_round(seconds: Callable[[LiveRun], float]) -> float:
-        return max(0.0, ratio(sum(map(seconds, runs)), num_rounds))
-
-    verifier_s = per_round(lambda run: run.host.verifier)
-    drafter_s = per_round(lambda run: run.host.drafters - sum(run.drafting_s))
+    runs = [run for _, run in calibrating]
+    linked = [run for setup, run in calibrating if any(setup.link.rtts_ms)]
+    frame_s, batch_s = _verifier_s(runs)
+    drafter_s = _drafter_s([run for run in runs if run not in linked])
     return MachineConfig(
         cores=runs[0].num_cores,
         engine_threads=runs[0].num_cores,
-        receive_s=verifier_s / 2,
-        send_s=verifier_s / 2,
+        chill=CHILL,
+        batch_s=batch_s / 2,
+        receive_s=frame_s / 2,
+        send_s=frame_s / 2,
         answer_s=drafter_s / 2,
         tell_s=drafter_s / 2,
-        read_s=per_round(lambda run: run.host.load),
+        link_s=max(0.0, _drafter_s(linked) - drafter_s) / 2,
+        read_s=ratio(sum(run.host.load for run in runs), sum(run.num_rounds for run in runs)),
         timer_s=TIMER_S,
     )
+
+
+def _verifier_s(runs: Sequence[LiveRun]) -> tuple[float, float]:
+    """CPU time of the verifier's host per round, and per step: least squares."""
+    counts = np.array([[run.num_rounds, len(run.steps)] for run in runs])
+    (frame_s, batch_s), *_ = np.linalg.lstsq(counts, np.array([run.host.verifier for run in runs]))
+    return max(0.0, float(frame_s)), max(0.0, float(batch_s))
+
+
+def _drafter_s(runs: Sequence[LiveRun]) -> float:
+    """CPU time of drafters per round, drafting left out."""
+    host_s = sum(run.host.drafters - sum(run.drafting_s) for run in runs)
+    return max(0.0, ratio(host_s, sum(run.num_rounds for run in runs)))
 
 
 def _moved(machine: MachineConfig, live: Means, simulated: Means) -> MachineConfig:
     return replace(
         machine,
-        step_factor=max(LEAST_FACTOR, machine.step_factor * (live.slowness / simulated.slowness) ** STEP),
         wake_s=max(0.0, machine.wake_s + STEP * (live.gap_s - simulated.gap_s) / WAKINGS),
         ask_s=max(0.0, machine.ask_s + STEP * (live.ttft_s - simulated.ttft_s)),
     )
 
 
-def _simulated(runs: Calibrating, models: Models, latency: LatencyModel) -> Means:
+def _simulated(runs: Calibrating, models: Models) -> Means:
     """With their own acceptance: it is not what is fitted."""
     seen = []
     for setup, live in runs:
@@ -109,14 +120,13 @@ def _simulated(runs: Calibrating, models: Models, latency: LatencyModel) -> Mean
             for number in range(setup.repetitions)
         ]
         seen.append((watch, repetitions))
-    return _means(seen, latency)
+    return _means(seen)
 
 
-def _means(seen: Sequence[tuple[Watch, Sequence[Repetition]]], latency: LatencyModel) -> Means:
+def _means(seen: Sequence[tuple[Watch, Sequence[Repetition]]]) -> Means:
     """Every run counts alike."""
     num = len(seen)
     return Means(
-        slowness=sum(watch.slowness(latency) for watch, _ in seen) / num,
         gap_s=sum(watch.gap_s for watch, _ in seen) / num,
         ttft_s=sum(figures(repetitions).ttft_mean_s for _, repetitions in seen) / num,
     )

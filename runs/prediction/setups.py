@@ -82,5 +82,9 @@ def predicted(nums_drafters: Sequence[int]) -> list[Setup]:
     return [Setup(num, link, REQUESTS.get(num, 6)) for num in nums_drafters for link in LINKS]
 
 
-CALIBRATION = (Setup(2, LINKS[0], 8, repetitions=2), Setup(6, LINKS[0], 5, repetitions=2))
-"""None of them is predicted; host times are fitted on them."""
+CALIBRATION = (
+    Setup(2, LINKS[0], 8, repetitions=2),
+    Setup(6, LINKS[0], 5, repetitions=2),
+    Setup(3, LINKS[1], 6, repetitions=2),
+)
+"""None of them is predicted; host times are measured and fitted on them."""

@@ -52,12 +52,11 @@ def fitted(fit: Fit) -> str:
     machine, live, mine = fit.machine, fit.live, fit.simulated
     microseconds = ", ".join(
         f"{name} {1e6 * getattr(machine, name + '_s'):.0f} us"
-        for name in ("receive", "send", "answer", "tell", "read", "ask", "wake")
+        for name in ("batch", "receive", "send", "answer", "tell", "link", "read", "ask", "wake")
     )
     return (
-        f"{machine.cores} cores, {machine.engine_threads} engine threads; {microseconds}; steps x "
-        f"{machine.step_factor:.3f}. Calibration runs, live / simulated: steps {live.slowness:.3f} / "
-        f"{mine.slowness:.3f} of the table, verdict to proposal {1e3 * live.gap_s:.2f} / {1e3 * mine.gap_s:.2f} ms, "
+        f"{machine.cores} cores, {machine.engine_threads} engine threads; {microseconds}. Calibration runs, "
+        f"live / simulated: verdict to proposal {1e3 * live.gap_s:.2f} / {1e3 * mine.gap_s:.2f} ms, "
         f"first token {1e3 * live.ttft_s:.1f} / {1e3 * mine.ttft_s:.1f} ms."
     )
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from goodspeed.bench.stats import ratio
-from goodspeed.simulator.latency.base import LatencyModel, StepShape
 
 
 @dataclass(slots=True)
@@ -39,10 +38,6 @@ class Watch:
         for line in lines:
             event = json.loads(line)
             self.write(event["event"], event["now"], event)
-
-    def slowness(self, latency: LatencyModel) -> float:
-        """Time of all steps / what the model says of them."""
-        return ratio(sum(self.steps_s), sum(latency.step_s(StepShape(*shape)) for shape in self.shapes))
 
     @property
     def gap_s(self) -> float:

@@ -1,6 +1,8 @@
 """Latency tables of engines, on the toy pair."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from goodspeed.bench.profile import Grid, Point, TargetBench, profile_draft, profile_draft_after_pauses, profile_opening
 from goodspeed.engine.calibration import Calibration
@@ -95,3 +97,19 @@ def test_without_room_no_pause_is_measured() -> None:
 def test_a_pause_of_less_than_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"pauses is \(-1.0,\)"):
         TargetBench(ToyTarget(), TEXT, 1).after_pauses(Point(1, 1, 8), (-1.0,), lambda: None)
+
+
+@given(st.integers(1, 16), st.integers(1, 17), st.integers(1, 600))
+def test_streams_of_a_point_are_unlike_and_have_its_means(streams: int, tokens: int, context: int) -> None:
+    point = Point(streams, tokens, context)
+    assert sum(point.stream_tokens) == pytest.approx(streams * tokens, abs=1)
+    assert sum(point.stream_contexts) == pytest.approx(streams * context, abs=1 + streams / 2)
+    assert min(point.stream_tokens) >= 1
+    assert min(point.stream_contexts) >= 1
+    if streams > 1 and tokens > 1:
+        assert max(point.stream_tokens) == 2 * tokens - 1
+        assert max(point.stream_contexts) == pytest.approx(1.5 * context, abs=1)
+
+
+def test_a_single_stream_is_what_the_point_says() -> None:
+    assert (Point(1, 5, 40).stream_tokens, Point(1, 5, 40).stream_contexts) == ([5], [40])

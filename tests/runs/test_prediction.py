@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs.prediction.calibration import calibrate
+from runs.prediction.calibration import CHILL, calibrate
 from runs.prediction.live import WARM_UP, HostTimes, LiveRun
 from runs.prediction.prediction import error, outcome
+from runs.prediction.profiling import merge
 from runs.prediction.served import Served, figures
 from runs.prediction.setups import LINKS, Setup
 from runs.prediction.simulated import OTHERS, OWN, Models, simulated_repetition
@@ -20,17 +21,23 @@ from goodspeed.simulator.machine import MachineConfig
 TRUTH = MachineConfig(
     cores=2,
     engine_threads=2,
-    step_factor=1.15,
-    receive_s=0.0004,
-    send_s=0.0004,
+    chill=CHILL,
+    batch_s=0.0005,
+    receive_s=0.0002,
+    send_s=0.0002,
     ask_s=0.006,
     answer_s=0.0011,
     tell_s=0.0011,
+    link_s=0.0003,
     read_s=0.0003,
-    timer_s=0.0005,
+    timer_s=0.001,
     wake_s=0.0002,
 )
-CALIBRATING = (Setup(2, LINKS[0], 4, repetitions=1), Setup(6, LINKS[0], 4, repetitions=1))
+CALIBRATING = (
+    Setup(2, LINKS[0], 4, repetitions=1),
+    Setup(6, LINKS[0], 4, repetitions=1),
+    Setup(3, LINKS[1], 4, repetitions=1),
+)
 PREDICTED = Setup(4, LINKS[1], 4, repetitions=1)
 
 
@@ -83,11 +90,12 @@ def as_if_live(setup: Setup, tables: Path, folder: Path) -> LiveRun:
     nothing = LiveRun(setup.name, [], answers, [], [], [], [], info, HostTimes(0.0, 0.0, 0.0, 0.0), 2, 0.0)
     watch = Watch()
     served = simulated_repetition(setup, nothing, Models(tables, folder, TRUTH), (0, OWN, 0), watch)
-    num = len(watch.gaps_s) + sum(map(len, answers))
+    num, num_steps = len(watch.gaps_s) + sum(map(len, answers)), len(watch.steps_s)
+    drafter_s = TRUTH.answer_s + TRUTH.tell_s + (2 * TRUTH.link_s if any(setup.link.rtts_ms) else 0.0)
     host = HostTimes(
-        num * (TRUTH.receive_s + TRUTH.send_s),
+        num * (TRUTH.receive_s + TRUTH.send_s) + num_steps * 2 * TRUTH.batch_s,
         sum(watch.steps_s),
-        num * (TRUTH.answer_s + TRUTH.tell_s) + sum(watch.drafting_s),
+        num * drafter_s + sum(watch.drafting_s),
         num * TRUTH.read_s,
     )
     seen = watch.shapes, watch.steps_s, watch.gaps_s, watch.drafting_s
@@ -101,7 +109,8 @@ def test_a_calibrated_simulator_predicts_another_set_up(tables: Path, tmp_path: 
     )
     for name, value in asdict(fit.live).items():
         assert asdict(fit.simulated)[name] == pytest.approx(value, rel=0.03)
-    assert fit.machine.step_factor == pytest.approx(TRUTH.step_factor, rel=0.05)
+    for name in ("batch_s", "receive_s", "answer_s", "link_s"):
+        assert getattr(fit.machine, name) == pytest.approx(getattr(TRUTH, name), rel=0.05)
     one = outcome(
         PREDICTED, as_if_live(PREDICTED, tables, tmp_path), Models(tables, tmp_path, fit.machine), ((OWN,), 1)
     )
@@ -111,9 +120,26 @@ def test_a_calibrated_simulator_predicts_another_set_up(tables: Path, tmp_path: 
 
 
 def test_a_machine_that_is_thought_faster_than_it_is_shows_as_an_error(tables: Path, tmp_path: Path) -> None:
-    wrong = replace(TRUTH, step_factor=1.0, answer_s=0.0)
+    wrong = replace(TRUTH, batch_s=0.0, answer_s=0.0)
     one = outcome(PREDICTED, as_if_live(PREDICTED, tables, tmp_path), Models(tables, tmp_path, wrong), ((OWN,), 1))
     assert error(one.predicted[0].figures.goodput, one.live.goodput) > 0.05
+
+
+def test_a_profile_of_a_bad_moment_does_not_count(tables: Path, tmp_path: Path) -> None:
+    """Of three profiles the second one found one step ten times as long, the third one all of them a tenth longer."""
+    values = json.loads(tables.read_text())
+    paths = [tmp_path / f"{name}.json" for name in ("good", "bad", "slow")]
+    for path, factors in zip(paths, ([1.0] * 8, [10.0] + [1.0] * 7, [1.1] * 8), strict=True):
+        cells = [
+            {**cell, "median_s": factor * cell["median_s"]}
+            for cell, factor in zip(values["verify"], factors, strict=True)
+        ]
+        path.write_text(json.dumps({**values, "verify": cells}))
+    merge(paths, tmp_path / "merged.json")
+    merged = json.loads((tmp_path / "merged.json").read_text())
+    ratios = [cell["median_s"] / was["median_s"] for cell, was in zip(merged["verify"], values["verify"], strict=True)]
+    assert ratios == pytest.approx([1.1] + [1.0] * 7)
+    assert {**merged, "verify": []} == {**values, "verify": []}
 
 
 def test_over_the_seeds_all_other_repetitions_are_replayed(tables: Path, tmp_path: Path) -> None:

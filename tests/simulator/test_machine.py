@@ -17,10 +17,10 @@ works = st.lists(
 )
 
 
-def ends(num_cores: int, tasks: list[tuple[float, float, int]]) -> list[float]:
+def ends(num_cores: int, tasks: list[tuple[float, float, int]], chill: float = 0.0) -> list[float]:
     """When each of the tasks is done."""
     kernel = Kernel()
-    machine = Machine(kernel, num_cores)
+    machine = Machine(kernel, num_cores, chill)
     done = [-1.0] * len(tasks)
 
     def begin(index: int) -> None:
@@ -43,6 +43,35 @@ def test_as_many_threads_as_cores_do_not_disturb_each_other() -> None:
 
 def test_three_threads_share_two_cores_evenly() -> None:
     assert ends(2, [(0.0, 1.0, 1)] * 3) == pytest.approx([1.5] * 3)
+
+
+def test_brief_work_runs_at_once_and_a_step_that_wants_all_cores_waits_for_it() -> None:
+    """Two pieces of 2 ms one after the other cost it 4 ms, two at the same time, on a core each, 2 ms."""
+    apart = [(0.0, 1.0, 2), (0.2, 0.002, 1), (0.4, 0.002, 1)]
+    assert ends(2, apart) == pytest.approx([1.004, 0.202, 0.402])
+    together = [(0.0, 1.0, 2), (0.2, 0.002, 1), (0.2, 0.002, 1)]
+    assert ends(2, together) == pytest.approx([1.002, 0.202, 0.202])
+
+
+def test_a_step_makes_up_for_caches_that_others_left_cold() -> None:
+    """A quarter of 2 ms, and as much of twice 2 ms where two run at the same time."""
+    assert ends(2, [(0.0, 1.0, 2), (0.2, 0.002, 1)], chill=0.25) == pytest.approx([1.0025, 0.202])
+    together = [(0.0, 1.0, 2), (0.2, 0.002, 1), (0.2, 0.002, 1)]
+    assert ends(2, together, chill=0.25) == pytest.approx([1.003, 0.202, 0.202])
+
+
+def test_a_step_with_a_core_to_spare_does_not_notice_brief_work() -> None:
+    assert ends(3, [(0.0, 1.0, 2), (0.2, 0.002, 1)]) == pytest.approx([1.0, 0.202])
+
+
+def test_more_brief_work_than_cores_shares_them() -> None:
+    assert ends(2, [(0.0, 0.002, 1)] * 4) == pytest.approx([0.004] * 4)
+
+
+def test_long_work_shares_what_brief_work_leaves() -> None:
+    """One thread on one core: it stands still for 2 ms; two on two cores: they share one for as long."""
+    assert ends(1, [(0.0, 1.0, 1), (0.2, 0.002, 1)]) == pytest.approx([1.002, 0.202])
+    assert ends(2, [(0.0, 1.0, 1), (0.0, 1.0, 1), (0.2, 0.002, 1)]) == pytest.approx([1.001, 1.001, 0.202])
 
 
 def test_work_of_all_cores_goes_on_at_the_pace_of_its_slowest_thread() -> None:

@@ -2,12 +2,17 @@
 
 Engines are driven through their seams, in this thread; no other stream may be open on them. A context is that of the
 first step measured; it grows by about a token a step, for drafts are pieces of another text and mostly rejected.
+
+Streams that a target verifies together are unlike, as they are in service, and a point says their means: contexts from
+half to one and a half times, tokens from one to twice as many less one. Equal ones share one product of attention, and
+a step of eight looks a fifth cheaper than it is (docs/latency.md).
 """
 
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from goodspeed.bench.cell import Cell
 from goodspeed.bench.stats import quantile
@@ -29,6 +34,16 @@ class Point:
     tokens: int
     """Per stream and step: of a target, the draft and one more; of a draft engine, tokens asked for."""
     context: int
+
+    @property
+    def stream_tokens(self) -> list[int]:
+        """Of each stream of a target: the more, the shorter its context, so that all want about as much room."""
+        return _spread(1, self.tokens, self.streams)[::-1]
+
+    @property
+    def stream_contexts(self) -> list[int]:
+        """Of each stream of a target."""
+        return _spread((self.context + 1) / 2, self.context, self.streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,40 +88,45 @@ class TargetBench:
 
         Raises ConfigError for a pause of less than 0.
         """
-        capacity = point.context + 1 + (self._num_steps * (1 + len(pauses_s)) + 1) * point.tokens
-        if not self._has_room(point, capacity):
+        streams = self._streams(point, self._num_steps * (1 + len(pauses_s)))
+        if not streams:
             return []
-        streams = [self._open(point.context, capacity, number) for number in range(point.streams)]
-        for stream in streams:
-            self._prefill(stream, point.context)
-
-        def step(number: int) -> None:
-            draft = _piece(self._text, point.context + number, point.tokens - 1)
-            self._engine.step([Verify(stream, draft) for stream in streams])
-
-        cells = _after_pauses(step, point, pauses_s, (self._num_steps, on_cell))
+        cells = _after_pauses(partial(self._step, point, streams), point, pauses_s, (self._num_steps, on_cell))
         self._close(streams)
         return cells
 
     def _verify(self, point: Point) -> Cell | None:
-        capacity = point.context + 1 + (self._num_steps + 1) * point.tokens
-        if not self._has_room(point, capacity):
+        streams = self._streams(point, self._num_steps)
+        if not streams:
             return None
-        streams = [self._open(point.context, capacity, number) for number in range(point.streams)]
-        for stream in streams:
-            self._prefill(stream, point.context)
         steps_s = []
         for step in range(self._num_steps):
-            draft = _piece(self._text, point.context + step, point.tokens - 1)
             began = time.perf_counter()
-            self._engine.step([Verify(stream, draft) for stream in streams])
+            self._step(point, streams, step)
             steps_s.append(time.perf_counter() - began)
         self._close(streams)
         return _cell(point, steps_s)
 
+    def _streams(self, point: Point, num_steps: int) -> list[StreamKey]:
+        """Open and prefilled, with room for so many steps; none where there is not as much."""
+        shapes = list(zip(point.stream_contexts, point.stream_tokens, strict=True))
+        capacities = [context + 1 + (num_steps + 1) * tokens for context, tokens in shapes]
+        if not self._has_room(capacities):
+            return []
+        streams = []
+        for number, (context, capacity) in enumerate(zip(point.stream_contexts, capacities, strict=True)):
+            streams.append(self._open(context, capacity, number))
+            self._prefill(streams[-1], context)
+        return streams
+
+    def _step(self, point: Point, streams: Sequence[StreamKey], number: int) -> None:
+        start = point.context + number
+        lengths = zip(streams, point.stream_tokens, strict=True)
+        self._engine.step([Verify(stream, _piece(self._text, start, num - 1)) for stream, num in lengths])
+
     def _begin(self, point: Point) -> Cell | None:
         context = max(point.context, point.tokens)
-        if not self._has_room(point, context + 1):
+        if not self._has_room([context + 1] * point.streams):
             return None
         steps_s = []
         for step in range(self._num_steps):
@@ -117,9 +137,9 @@ class TargetBench:
             self._close(streams)
         return _cell(point, steps_s)
 
-    def _has_room(self, point: Point, capacity: int) -> bool:
+    def _has_room(self, capacities: Sequence[int]) -> bool:
         info = self._engine.info
-        return capacity <= info.max_context and capacity * point.streams <= info.kv_capacity
+        return max(capacities) <= info.max_context and sum(capacities) <= info.kv_capacity
 
     def _open(self, context: int, capacity: int, offset: int) -> StreamKey:
         stream = next(self._keys)
@@ -174,19 +194,22 @@ def profile_draft_after_pauses(
 def _after_pauses(
     work: Callable[[int], None], point: Point, pauses_s: Sequence[float], plan: tuple[int, OnCell]
 ) -> list[Cell]:
-    """In turns, so that whatever else changes on the machine meets all of them alike."""
+    """A pause before every step, as long each time, then the next length: what is cold depends on several before."""
     num_steps, on_cell = plan
     if min(pauses_s, default=0.0) < 0.0:
         raise ConfigError(f"pauses is {pauses_s}, expected seconds of at least 0")
-    steps_s: dict[float, list[float]] = {pause_s: [] for pause_s in (0.0, *pauses_s)}
-    for step in range(num_steps):
-        for number, (pause_s, seconds) in enumerate(steps_s.items(), step * len(steps_s)):
-            time.sleep(pause_s)
+    cells, numbers = [], itertools.count()
+    for pause_s in (0.0, *pauses_s):
+        steps_s = []
+        for _ in range(num_steps):
+            if pause_s:  # sleeping for no time lets threads fall asleep all the same, and is a pause
+                time.sleep(pause_s)
             began = time.perf_counter()
-            work(number)
-            seconds.append(time.perf_counter() - began)
+            work(next(numbers))
+            steps_s.append(time.perf_counter() - began)
+        cells.append(replace(_cell(point, steps_s), pause_s=pause_s))
     on_cell()
-    return [replace(_cell(point, seconds), pause_s=pause_s) for pause_s, seconds in steps_s.items()]
+    return cells
 
 
 def _cells(measure: Callable[[Point], Cell | None], grid: Grid, on_cell: OnCell) -> Iterator[Cell]:
@@ -245,3 +268,10 @@ def _num_steps(repeats: int) -> int:
     if repeats < 1:
         raise ConfigError(f"repeats is {repeats}, expected at least 1")
     return WARM_UP + repeats
+
+
+def _spread(least: float, mean: int, num: int) -> list[int]:
+    """So many numbers from `least` to as far above the mean; a single one is the mean."""
+    if num == 1:
+        return [mean]
+    return [round(least + 2 * (mean - least) * i / (num - 1)) for i in range(num)]

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from goodspeed.simulator.kernel import Call, Event, Kernel, Signal, duration_ns
-from goodspeed.simulator.machine import Loop, Machine, MachineConfig
+from goodspeed.simulator.machine import Loop, Machine, MachineConfig, Then
 from goodspeed.simulator.wire import Route, Way
 
 AT_ONCE_NS = 1_000
@@ -13,12 +13,14 @@ AT_ONCE_NS = 1_000
 class Seat(Protocol):
     """One server's place at a machine."""
 
-    @property
-    def late_ns(self) -> int:
-        """Its timers fire so much later than they should."""
+    def late_ns(self, wait_ns: int) -> int:
+        """How much later its timer fires that is to wait so long."""
 
     def step(self, step_s: float) -> int | Signal:
         """What the verifier's process waits for while the engine computes."""
+
+    def batch(self) -> Signal | None:
+        """Fires when a verifier's event loop has closed a batch, or has taken its results; None: that takes no time."""
 
     def turn(self) -> Signal | None:
         """Fires when all that this server's event loop was given before is done; None: it has nothing to do."""
@@ -47,7 +49,6 @@ class OwnMachines:
     """Every server has cores enough; hosts take no time but what the latency models hold. Its only Seat is itself."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self.late_ns = 0
         self._kernel = kernel
 
     def seat(self) -> Seat:
@@ -56,8 +57,14 @@ class OwnMachines:
     def route(self, route: Route, drafter: Seat, verifier: Seat) -> Route:  # noqa: ARG002
         return route
 
+    def late_ns(self, wait_ns: int) -> int:  # noqa: ARG002
+        return 0
+
     def step(self, step_s: float) -> int | Signal:
         return duration_ns(step_s)
+
+    def batch(self) -> Signal | None:
+        return None
 
     def turn(self) -> Signal | None:
         return None
@@ -78,7 +85,7 @@ class SharedMachine:
     def __init__(self, kernel: Kernel, config: MachineConfig) -> None:
         self._kernel = kernel
         self._config = config
-        self._machine = Machine(kernel, config.cores)
+        self._machine = Machine(kernel, config.cores, config.chill)
         self._users = Loop(kernel, self._machine, config.wake_s)
         self._loops: dict[Seat, Loop] = {}
 
@@ -90,33 +97,37 @@ class SharedMachine:
 
     def route(self, route: Route, drafter: Seat, verifier: Seat) -> Route:
         config, at_drafter, at_verifier = self._config, self._loops[drafter], self._loops[verifier]
+        emulated = drafter, (at_drafter, config.link_s)
+        up = (at_drafter, 0.0), (at_verifier, config.receive_s)
+        down = (at_verifier, config.send_s), (at_drafter, config.answer_s)
         return Route(
-            _HostedWay(self._kernel, route.up, ((at_drafter, 0.0), (at_verifier, config.receive_s)), drafter.late_ns),
-            _HostedWay(
-                self._kernel, route.down, ((at_verifier, config.send_s), (at_drafter, config.answer_s)), drafter.late_ns
-            ),
+            _HostedWay(self._kernel, route.up, up, emulated), _HostedWay(self._kernel, route.down, down, emulated)
         )
 
 
 class _SharedSeat:
     def __init__(self, kernel: Kernel, config: MachineConfig, parts: tuple[Machine, Loop, Loop]) -> None:
-        self.late_ns = duration_ns(config.timer_s)
         self._kernel = kernel
         self._config = config
         self._machine, self._loop, self._users = parts
         self._drafting = self._loop if config.is_inline else Loop(kernel, self._machine, config.wake_s)
 
+    def late_ns(self, wait_ns: int) -> int:
+        """It is told a little before it is asked to wait for whole milliseconds: a wait of one is on time."""
+        timer_ns = duration_ns(self._config.timer_s)
+        return (AT_ONCE_NS - wait_ns) % timer_ns if timer_ns else 0
+
     def step(self, step_s: float) -> int | Signal:
+        """The event loop wakes the engine's threads, and they wake it."""
         done = Signal(self._kernel)
-        self._machine.run(self._config.step_factor * step_s, self._config.engine_threads, done.fire)
+        self._wake(lambda: self._machine.run(step_s, self._config.engine_threads, lambda: self._wake(done.fire)))
         return done
 
+    def batch(self) -> Signal | None:
+        return self._after(self._config.batch_s)
+
     def turn(self) -> Signal | None:
-        if not self._loop.is_busy:
-            return None
-        taken = Signal(self._kernel)
-        self._loop.do(0.0, taken.fire)
-        return taken
+        return self._after(0.0)
 
     def ask(self, taken: Event) -> None:
         self._loop.do(self._config.ask_s, taken.happen)
@@ -128,20 +139,37 @@ class _SharedSeat:
         """After the work that is due now: a drafter answers the verifier first."""
         self._kernel.at(self._kernel.now_ns, lambda: self._loop.do(self._config.tell_s, lambda: self._pass_on(read)))
 
+    def _after(self, work_s: float) -> Signal | None:
+        if not work_s and not self._loop.is_busy:
+            return None
+        done = Signal(self._kernel)
+        self._loop.do(work_s, done.fire)
+        return done
+
+    def _wake(self, then: Then) -> None:
+        self._kernel.at(self._kernel.now_ns + duration_ns(self._config.wake_s), then)
+
     def _pass_on(self, read: Event) -> None:
         self._users.do(self._config.read_s, read.happen)
 
 
 class _HostedWay:
-    """A way between two loops; its timers are late where it takes time at all. What it says of arrivals is now."""
+    """A way between two loops. Where it takes time at all, who emulates it has a timer, and work with it.
+
+    What it says of arrivals is now.
+    """
 
     def __init__(
-        self, kernel: Kernel, inner: Way, ends: tuple[tuple[Loop, float], tuple[Loop, float]], timer_ns: int
+        self,
+        kernel: Kernel,
+        inner: Way,
+        ends: tuple[tuple[Loop, float], tuple[Loop, float]],
+        emulated: tuple[Seat, tuple[Loop, float]],
     ) -> None:
         self._kernel = kernel
         self._inner = inner
         (self._sender, self._send_s), (self._receiver, self._receive_s) = ends
-        self._timer_ns = timer_ns
+        self._seat, (self._emulator, self._link_s) = emulated
 
     def send(self, num_bytes: int, arrival: Event) -> int:
         self._sender.do(self._send_s, lambda: self._leave(num_bytes, arrival))
@@ -149,9 +177,15 @@ class _HostedWay:
 
     def _leave(self, num_bytes: int, arrival: Event) -> None:
         left_ns = self._kernel.now_ns
-        self._inner.send(num_bytes, Call(lambda: self._arrive(left_ns, arrival)))
+        self._inner.send(num_bytes, Call(lambda: self._end(left_ns, arrival)))
 
-    def _arrive(self, left_ns: int, arrival: Event) -> None:
+    def _end(self, left_ns: int, arrival: Event) -> None:
         now_ns = self._kernel.now_ns
-        late_ns = self._timer_ns if now_ns > left_ns + AT_ONCE_NS else 0
-        self._kernel.at(now_ns + late_ns, lambda: self._receiver.do(self._receive_s, arrival.happen))
+        if now_ns <= left_ns + AT_ONCE_NS:
+            self._arrive(arrival)
+            return
+        due_ns = now_ns + self._seat.late_ns(now_ns - left_ns)
+        self._kernel.at(due_ns, lambda: self._emulator.do(self._link_s, lambda: self._arrive(arrival)))
+
+    def _arrive(self, arrival: Event) -> None:
+        self._receiver.do(self._receive_s, arrival.happen)

@@ -110,6 +110,9 @@ class SimulatedVerifier:
         self._kernel.start(self.run())
 
     def _step(self, batch: Batch, life: int) -> Process:
+        yield from self._handle_batch()
+        if self._num_deaths != life:
+            return
         engine, started = self._engine, self._kernel.now_s
         for key in batch.closed:
             engine.close(key)
@@ -125,7 +128,10 @@ class SimulatedVerifier:
             if self._num_deaths != life:
                 return
             self._free_at_s = ended_s
-        self._deliver(self._core.on_verified(batch, outcomes, started, self._kernel.now_s))
+        replies = self._core.on_verified(batch, outcomes, started, self._kernel.now_s)
+        yield from self._handle_batch()
+        if self._num_deaths == life:
+            self._deliver(replies)
 
     def _wait(self, life: int) -> Process:
         """Until something has happened, or the core is due."""
@@ -134,13 +140,20 @@ class SimulatedVerifier:
             yield self._woken
             yield from self._take_turn()
             return
-        now_ns, due_ns = self._kernel.now_ns, time_ns(wake_at)
-        alarm = self._kernel.at(due_ns + self.place.seat.late_ns if due_ns > now_ns else now_ns, self._woken.fire)
+        now_ns = self._kernel.now_ns
+        wait_ns = max(0, time_ns(wake_at) - now_ns)
+        late_ns = self.place.seat.late_ns(wait_ns) if wait_ns else 0
+        alarm = self._kernel.at(now_ns + wait_ns + late_ns, self._woken.fire)
         yield self._woken
         alarm.cancel()
         yield from self._take_turn()
         if self._num_deaths == life and self._kernel.now_s >= wake_at:
             self._deliver(self._core.on_time(self._kernel.now_s))
+
+    def _handle_batch(self) -> Process:
+        """Its event loop closes one, or takes its results, after what it was given before."""
+        if done := self.place.seat.batch():
+            yield done
 
     def _take_turn(self) -> Process:
         """What its event loop was given before comes first: so frames that have arrived are in the next batch."""
