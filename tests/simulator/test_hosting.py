@@ -1,13 +1,17 @@
 """Servers on one machine: the same run where there are cores enough, a slower one where there are not."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.simulator.scenes import EQUAL_SPLIT, drafters, scene
 
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.machine import HOSTS_S
+from goodspeed.simulator.hosting import SharedMachine
+from goodspeed.simulator.kernel import Call, Event, Kernel
+from goodspeed.simulator.machine import HOSTS_S, MachineConfig
 from goodspeed.simulator.result import RunResult
+from goodspeed.simulator.wire import Route
 from goodspeed.simulator.world import simulate
 
 
@@ -81,3 +85,32 @@ def test_a_shared_machine_gives_the_same_run_again() -> None:
 def test_times_below_nothing_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"machine\.send_s is -1"):
         scene(machine={"send_s": -1.0})
+
+
+class Delays:
+    """A Way whose frames take so long, one after the other."""
+
+    def __init__(self, kernel: Kernel, delays_ns: list[int]) -> None:
+        self._kernel = kernel
+        self._delays_ns = delays_ns
+
+    def send(self, num_bytes: int, arrival: Event) -> int:  # noqa: ARG002
+        arrives_ns = self._kernel.now_ns + self._delays_ns.pop(0)
+        self._kernel.put(arrives_ns, arrival)
+        return arrives_ns
+
+
+def test_a_frame_on_time_does_not_overtake_one_whose_timer_is_late() -> None:
+    """Sent at 0 and 0.6 ms for 10.5 and 10 ms: the first one's timer fires at 11 ms, the second one's at 10.6."""
+    kernel, arrived = Kernel(), list[tuple[str, int]]()
+    machine = SharedMachine(kernel, MachineConfig(cores=8, timer_s=0.001))
+    ways = (Delays(kernel, [10_500_000, 10_000_000]), Delays(kernel, []))
+    route = machine.route(Route(*ways), machine.seat(), machine.seat())
+
+    def send(name: str) -> None:
+        route.up.send(100, Call(lambda: arrived.append((name, round(kernel.now_ns / 1e5)))))
+
+    kernel.at(0, partial(send, "first"))
+    kernel.at(600_000, partial(send, "second"))
+    kernel.run(10**9)
+    assert arrived == [("first", 110), ("second", 110)]

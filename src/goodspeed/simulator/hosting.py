@@ -170,6 +170,7 @@ class _HostedWay:
         self._inner = inner
         (self._sender, self._send_s), (self._receiver, self._receive_s) = ends
         self._seat, (self._emulator, self._link_s) = emulated
+        self._due_ns = 0  # of the last frame: none overtakes another
 
     def send(self, num_bytes: int, arrival: Event) -> int:
         self._sender.do(self._send_s, lambda: self._leave(num_bytes, arrival))
@@ -184,8 +185,8 @@ class _HostedWay:
         if now_ns <= left_ns + AT_ONCE_NS:
             self._arrive(arrival)
             return
-        due_ns = now_ns + self._seat.late_ns(now_ns - left_ns)
-        self._kernel.at(due_ns, lambda: self._emulator.do(self._link_s, lambda: self._arrive(arrival)))
+        self._due_ns = max(self._due_ns, now_ns + self._seat.late_ns(now_ns - left_ns))
+        self._kernel.at(self._due_ns, lambda: self._emulator.do(self._link_s, lambda: self._arrive(arrival)))
 
     def _arrive(self, arrival: Event) -> None:
         self._receiver.do(self._receive_s, arrival.happen)
