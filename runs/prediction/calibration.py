@@ -24,7 +24,7 @@ from goodspeed.simulator.machine import MachineConfig
 
 TIMER_S = 0.001
 """asyncio waits for whole milliseconds, rounded up."""
-CHILL = 0.17
+CHILL = 0.12
 """Measured beside neighbours that take turns with a step (`python -m runs.step_neighbours`)."""
 WAKINGS = 3
 """From verdict to proposal: the verifier to send, the drafter, the verifier to receive."""
