@@ -4,7 +4,7 @@
 seconds. Each size and policy runs in a process of its own, one after the other; seconds are CPU seconds, the making of
 the world included. Compiled: `./scripts/compile`, then `PYTHONPATH=build/compiled python -m runs.simulator_speed`.
 
-About 2 minutes compiled, 3 interpreted; `--minutes 10 --drafters 1000 --policies price` for the whole of ten simulated
+About 4 minutes compiled, 10 interpreted; `--minutes 10 --drafters 1000 --policies price` for the whole of ten simulated
 minutes (some 4 minutes compiled).
 """
 
@@ -72,7 +72,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|---|", flush=True)
     for policy in args.policies:
         for num_drafters in args.drafters:
-            seconds = 60.0 * args.minutes if args.minutes else max(4.0, 15_000 / num_drafters)
+            seconds = 60.0 * args.minutes if args.minutes else max(8.0, 15_000 / num_drafters)
             if args.alone:
                 measure(num_drafters, seconds, policy)
             else:

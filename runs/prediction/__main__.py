@@ -1,10 +1,10 @@
 """Prediction against reality: the demo's set-ups live on this machine, and simulated from measurements of its parts.
 
 Runs three set-ups live to calibrate what hosts take, runs 1, 4 and 8 drafters at three link settings live, profiles
-both engines before, between and after them, simulates these nine, and prints the tables of docs/prediction.md. What is
-in the folder already is not measured again, so it can be stopped and begun anew. Nothing else should run meanwhile.
+both engines before and after every three, simulates these nine, and prints the tables of docs/prediction.md. What is in
+the folder already is not measured again, so it can be stopped and begun anew. Nothing else should run meanwhile.
 
-    python -m runs.prediction --output results/prediction            (from the repository's root; 18 minutes)
+    python -m runs.prediction --output results/prediction            (from the repository's root; 20 minutes)
     python -m runs.prediction --output /tmp/quick --pair toy --quick  (a test of the way through)
 """
 
@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,8 +33,8 @@ from goodspeed.simulator.machine import MachineConfig
 
 T = TypeVar("T")
 VARIANTS = (OTHERS, OWN)
-TABLES = "tables.json"
-SETUPS_PER_PROFILE = 6
+SETUPS_PER_PROFILE = 3
+"""The calibrating ones lie between the same two."""
 
 
 def main() -> None:
@@ -48,15 +48,24 @@ def main() -> None:
         _compare(calibrating, setups, runs, args)
 
 
-def _measured(setups: Sequence[Setup], args: argparse.Namespace) -> dict[str, LiveRun]:
-    """Set-ups by name, live; and tables of the machine as it was before, between and after them."""
-    plan, runs, profiles = LivePlan(args.pair, args.max_tokens), dict[str, LiveRun](), list[Path]()
-    for number, setup in enumerate(setups):
-        if number % SETUPS_PER_PROFILE == 0:
-            profiles.append(_profile(len(profiles), args))
-        runs[setup.name] = _live(setup, plan, args.output)
-    profiles.append(_profile(len(profiles), args))
-    merge(profiles, args.output / TABLES)
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A set-up, live, and tables of the machine as it was before and after it and its neighbours."""
+
+    live: LiveRun
+    tables: Path
+
+
+def _measured(setups: Sequence[Setup], args: argparse.Namespace) -> dict[str, Measured]:
+    """By name."""
+    plan, runs = LivePlan(args.pair, args.max_tokens), dict[str, Measured]()
+    before = _profile(0, args)
+    for number, first in enumerate(range(0, len(setups), SETUPS_PER_PROFILE), 1):
+        few = [_live(setup, plan, args.output) for setup in setups[first : first + SETUPS_PER_PROFILE]]
+        after, tables_between = _profile(number, args), args.output / f"tables-{number}.json"
+        merge(before, after, tables_between)
+        runs |= {live.setup: Measured(live, tables_between) for live in few}
+        before = after
     return runs
 
 
@@ -68,11 +77,11 @@ def _profile(number: int, args: argparse.Namespace) -> Path:
 
 
 def _compare(
-    calibrating: Sequence[Setup], setups: Sequence[Setup], runs: dict[str, LiveRun], args: argparse.Namespace
+    calibrating: Sequence[Setup], setups: Sequence[Setup], runs: dict[str, Measured], args: argparse.Namespace
 ) -> None:
     with TemporaryDirectory(prefix="goodspeed-") as folder:
-        unfitted = Models(args.output / TABLES, Path(folder), MachineConfig())
-        measured = [(setup, runs[setup.name]) for setup in calibrating]
+        unfitted = Models(runs[calibrating[0].name].tables, Path(folder), MachineConfig())
+        measured = [(setup, runs[setup.name].live) for setup in calibrating]
         fit = _timed("calibration", partial(calibrate, measured, unfitted))
         models = replace(unfitted, machine=fit.machine)
         every = _timed("simulation", partial(_outcomes, (*calibrating, *setups), runs, models, args.seeds))
@@ -82,9 +91,13 @@ def _compare(
     _show(fit, fitted, outcomes)
 
 
-def _outcomes(setups: Sequence[Setup], runs: dict[str, LiveRun], models: Models, num_seeds: int) -> list[Outcome]:
+def _outcomes(setups: Sequence[Setup], runs: dict[str, Measured], models: Models, num_seeds: int) -> list[Outcome]:
+    plan = (VARIANTS, num_seeds)
     with ProcessPoolExecutor(num_cores()) as pool:
-        waiting = [pool.submit(outcome, setup, runs[setup.name], models, (VARIANTS, num_seeds)) for setup in setups]
+        waiting = [
+            pool.submit(outcome, setup, measured.live, replace(models, tables=measured.tables), plan)
+            for setup, measured in ((setup, runs[setup.name]) for setup in setups)
+        ]
         return [one.result() for one in waiting]
 
 

@@ -1,19 +1,19 @@
 """Latency tables of both engines, by `goodspeed profile`, in a process of its own as the servers are.
 
-A machine's speed drifts, by 5 to 10% within a quarter of an hour where it is a guest among others, and for a second it
-may be half of what it was. So there are several profiles, between the live runs, and the tables are their medians.
+A machine's speed drifts, by 5 to 20% within a quarter of an hour where it is a guest among others, and for a second it
+may be half of what it was. So there are several profiles, between the live runs, and the tables of a live run are
+between those of the profile before and of the one after it.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from goodspeed.bench.machine import num_cores
-from goodspeed.bench.stats import quantile
 from goodspeed.bench.topology import PAIRS
 
 GRID = (
@@ -23,6 +23,9 @@ GRID = (
     *("--prefill", "32", "64", "128", "512"),
 )
 """Where the set-ups go: 8 streams, proposals of up to 16, prompts and answers of 30 to 500 tokens."""
+
+BAD_MOMENT = 1.5
+"""No drift makes a step so many times as long."""
 
 
 def profile(pair: str, path: Path, repeats: int) -> None:
@@ -40,18 +43,24 @@ def profile(pair: str, path: Path, repeats: int) -> None:
     unfinished.replace(path)
 
 
-def merge(profiles: Sequence[Path], path: Path) -> None:
-    """Write the tables of several profiles of the same grid: the first one's, each cell's time the median of all."""
-    tables = [json.loads(profile.read_bytes()) for profile in profiles]
-    merged = {name: _median(values, [table[name] for table in tables]) for name, values in tables[0].items()}
-    path.write_text(json.dumps(merged, indent=1), encoding="utf-8")
+def merge(before: Path, after: Path, path: Path) -> None:
+    """Write the tables between two profiles of the same grid: the first one's, each cell's time as of both."""
+    first, second = (json.loads(profile.read_bytes()) for profile in (before, after))
+    between = {name: _between(values, second[name]) for name, values in first.items()}
+    path.write_text(json.dumps(between, indent=1), encoding="utf-8")
 
 
-def _median(value: Any, every: Sequence[Any]) -> Any:
+def _between(first: Any, second: Any) -> Any:
     """Of lists of cells; whatever else a profile says is the first one's."""
-    if not isinstance(value, list) or not all(isinstance(cell, Mapping) for cell in value):
-        return value
+    if not isinstance(first, list) or not all(isinstance(cell, Mapping) for cell in first):
+        return first
     return [
-        {**cell, "median_s": quantile([same["median_s"] for same in cells], 0.5)}
-        for cell, cells in zip(value, zip(*every, strict=True), strict=True)
+        {**cell, "median_s": _time_s(cell["median_s"], same["median_s"])}
+        for cell, same in zip(first, second, strict=True)
     ]
+
+
+def _time_s(one_s: float, other_s: float) -> float:
+    """The mean; the shorter one where the other was met by a bad moment."""
+    shorter, longer = sorted((one_s, other_s))
+    return shorter if longer > BAD_MOMENT * shorter else (shorter + longer) / 2.0

@@ -22,6 +22,7 @@ from goodspeed.errors import ConfigError
 
 PREFILL_CHUNK = 128
 WARM_UP = 2  # steps before the measured ones
+BETWEEN = 8  # verification steps between two prefills
 
 OnCell = Callable[[], object]
 
@@ -125,16 +126,22 @@ class TargetBench:
         self._engine.step([Verify(stream, _piece(self._text, start, num - 1)) for stream, num in lengths])
 
     def _begin(self, point: Point) -> Cell | None:
-        context = max(point.context, point.tokens)
-        if not self._has_room([context + 1] * point.streams):
+        """Another stream is verified in between, as in service: prefills in a row find everything as they left it."""
+        context, num_between = max(point.context, point.tokens), BETWEEN * self._num_steps
+        other = self._streams(Point(1, 1, 1), num_between)
+        if not other or not self._has_room([num_between + 3, *[context + 1] * point.streams]):
+            self._close(other)
             return None
         steps_s = []
         for step in range(self._num_steps):
+            for number in range(BETWEEN):
+                self._step(Point(1, 1, 1), other, BETWEEN * step + number)
             streams = [self._open(context, context + 1, step + number) for number in range(point.streams)]
             began = time.perf_counter()
             self._engine.step([Prefill(stream, point.tokens) for stream in streams])
             steps_s.append(time.perf_counter() - began)
             self._close(streams)
+        self._close(other)
         return _cell(point, steps_s)
 
     def _has_room(self, capacities: Sequence[int]) -> bool:
