@@ -1,5 +1,6 @@
 """What a figure was measured on: hardware, versions, commit."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -8,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("goodspeed", "torch", "numpy", "grpcio", "tokenizers", "uvicorn", "httpx")
+TASKS = "/proc/self/task"
+"""A folder for each thread of this process, named by its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,14 @@ def this_machine() -> Machine:
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: all that some thread of it may, for OpenMP binds each to a core of its own."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = os.sched_getaffinity(0)
+    for thread in os.listdir(TASKS) if os.path.isdir(TASKS) else ():
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            cores |= os.sched_getaffinity(int(thread))
+    return len(cores)
 
 
 def _cpu() -> str:
