@@ -232,6 +232,22 @@ class VerifierStream:
         return tokens[:room], FinishReason.LENGTH if len(tokens) >= room else FinishReason.NONE
 
 
+def repeated(last: Verdict, propose: Propose) -> Verdict:
+    """For a stream that has ended with this verdict: the verdict again, for the proposal that it answered.
+
+    Raises ProtocolError (stream) for any other proposal.
+    """
+    if propose.epoch != last.epoch:
+        raise ProtocolError(
+            ErrorCode.STALE_EPOCH, f"epoch is {propose.epoch}, the stream is at {last.epoch}", last.stream
+        )
+    if propose.round != last.round:
+        raise ProtocolError(
+            ErrorCode.WRONG_ROUND, f"proposal of round {propose.round} when the stream is finished", last.stream
+        )
+    return last
+
+
 class DrafterStream:
     """The drafter's end of one stream. `opening` is the Open to send first (epoch 0).
 

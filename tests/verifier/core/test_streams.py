@@ -349,3 +349,23 @@ def test_too_long_a_request_is_a_bad_request_and_too_big_for_memory_is_capacity(
     conn = verifier.welcome("edge")
     assert errors(verifier.tell(conn, opening(1, max_tokens=998))) == [(ErrorCode.BAD_REQUEST, 1)]
     assert errors(verifier.tell(conn, opening(2, max_tokens=700))) == [(ErrorCode.CAPACITY, 2)]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda propose: replace(propose, round=propose.round + 1), ErrorCode.WRONG_ROUND),
+        (lambda propose: replace(propose, epoch=propose.epoch + 1), ErrorCode.STALE_EPOCH),
+    ],
+)
+def test_a_finished_stream_takes_nothing_new(change: Callable[[Propose], Propose], code: ErrorCode) -> None:
+    verifier = VirtualVerifier()
+    conn = verifier.welcome("edge")
+    request = opening(1, max_tokens=3)
+    propose = proposal(request, started(verifier, conn, request), tokens=(alone(request)[4],))
+    verifier.tell(conn, propose)
+    verifier.step_until_idle()
+    verifier.take(conn)
+    (error,) = verifier.tell(conn, change(propose))
+    assert isinstance(error, Error)
+    assert (error.code, error.stream) == (code, 1)

@@ -247,7 +247,7 @@ class VerifierCore:
         if stream.end.is_finished:
             self._target_alone.on_finished(stream)
             stream.client.on_answer(verdict.target_alone_us / 1e6, verdict.took_us / 1e6)
-            self._streams.remember_finished(stream, self._config.max_streams)
+            self._streams.remember_finished(stream.client, verdict, self._config.max_streams)
             self._intake.free(stream)
         elif stream.end.goes_alone and stream.conn is not None:
             self._streams.on_ready(stream, now)

@@ -2,8 +2,20 @@
 
 from goodspeed.engine.base import StreamKey, TargetInfo
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import Cancel, Error, Hello, Load, Message, Open, Opened, Propose, Refused, Welcome
-from goodspeed.protocol.session import Repeat, VerifierStream, check_open
+from goodspeed.protocol.messages import (
+    Cancel,
+    Error,
+    Hello,
+    Load,
+    Message,
+    Open,
+    Opened,
+    Propose,
+    Refused,
+    Verdict,
+    Welcome,
+)
+from goodspeed.protocol.session import Repeat, VerifierStream, check_open, repeated
 from goodspeed.verifier.core.admission import Admission, Applicant
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.config import CoreConfig
@@ -199,7 +211,7 @@ class Intake:
             return
         accepted = stream.end.on_propose(propose)
         if isinstance(accepted, Repeat):
-            self._repeat(client, accepted)
+            self._repeat(client, accepted.verdict)
             return
         client.gap.observe(now - stream.since)
         client.pace.on_proposal(now - stream.since, propose.drafting_us / 1e6, len(propose.tokens))
@@ -210,13 +222,11 @@ class Intake:
         finished = self.streams.finished(client, propose.stream)
         if finished is None:
             raise ProtocolError(ErrorCode.UNKNOWN_STREAM, f"stream {propose.stream} is not open", propose.stream)
-        repeat = finished.on_propose(propose)
-        assert isinstance(repeat, Repeat)  # a finished stream takes nothing new
-        self._repeat(client, repeat)
+        self._repeat(client, repeated(finished, propose))
 
-    def _repeat(self, client: Client, repeat: Repeat) -> None:
-        if repeat.verdict is not None and client.conn is not None:
-            self.replies.append((client.conn, repeat.verdict))
+    def _repeat(self, client: Client, verdict: Verdict | None) -> None:
+        if verdict is not None and client.conn is not None:
+            self.replies.append((client.conn, verdict))
 
     def _on_cancel(self, client: Client, cancel: Cancel) -> None:
         held = self.streams.of(client).get(cancel.stream)

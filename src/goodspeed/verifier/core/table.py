@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from goodspeed.engine.base import Prefill, StreamKey, StreamSpec, Work
-from goodspeed.protocol.session import VerifierStream
+from goodspeed.protocol.messages import Verdict
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.stream import Stream
 
@@ -24,7 +24,7 @@ class StreamTable:
         self._by_key: dict[StreamKey, Stream] = {}
         self._num_orphans = 0
         self._by_name: dict[str, dict[int, Stream]] = {}
-        self._finished: dict[str, dict[int, VerifierStream]] = {}
+        self._finished: dict[str, dict[int, Verdict]] = {}
         self._keys = itertools.count(1)
         self._opened: dict[StreamKey, StreamSpec] = {}
         self._closed: list[StreamKey] = []
@@ -133,14 +133,15 @@ class StreamTable:
         if self._opened.pop(stream.key, None) is None:
             self._closed.append(stream.key)
 
-    def remember_finished(self, stream: Stream, most: int) -> None:
+    def remember_finished(self, client: Client, verdict: Verdict, most: int) -> None:
         """Keep the last verdicts of a session's streams, for proposals that are repeated late."""
-        finished = self._finished.setdefault(stream.client.name, {})
-        finished[stream.request.stream] = stream.end
+        finished = self._finished.setdefault(client.name, {})
+        finished[verdict.stream] = verdict
         while len(finished) > most:
             del finished[next(iter(finished))]
 
-    def finished(self, client: Client, stream_id: int) -> VerifierStream | None:
+    def finished(self, client: Client, stream_id: int) -> Verdict | None:
+        """The last verdict of a stream that has ended."""
         return self._finished.get(client.name, {}).get(stream_id)
 
     def forget_finished(self, client: Client, stream_id: int | None = None) -> None:
