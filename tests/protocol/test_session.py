@@ -10,8 +10,9 @@ from tests.protocol.judged import judge
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import Draft, Outcome, SparseProbs
 from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.limits import check_hello, check_open
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome
-from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, check_hello, check_open, digest
+from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, digest
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "f00d", 100, 64, 4, 6, (0,))
 HELLO = Hello(PROTOCOL_VERSION, "drafter", "cafe")

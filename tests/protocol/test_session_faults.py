@@ -11,8 +11,9 @@ from tests.protocol.judged import judge
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.base import Draft, Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.limits import check_open
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Open, Propose, Verdict, Welcome
-from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, check_open, digest
+from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, digest
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "f00d", 50, 200, 4, 6, ())
 PROMPT = (5, 6, 7)

@@ -47,6 +47,10 @@ class Point:
         return _spread((self.context + 1) / 2, self.context, self.streams)
 
 
+OTHER = Point(streams=1, tokens=1, context=1)
+"""Who is verified between two prefills."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """Every combination. Raises ConfigError for an empty or senseless axis."""
@@ -85,7 +89,7 @@ class TargetBench:
         return list(_cells(self._begin, grid, on_cell))
 
     def after_pauses(self, point: Point, pauses_s: Sequence[float], on_cell: OnCell) -> list[Cell]:
-        """Verification steps after pauses of these lengths, and after none, in turns; nothing where there is no room.
+        """Verification steps after none and after pauses of these lengths; nothing where there is no room.
 
         Raises ConfigError for a pause of less than 0.
         """
@@ -110,8 +114,7 @@ class TargetBench:
 
     def _streams(self, point: Point, num_steps: int) -> list[StreamKey]:
         """Open and prefilled, with room for so many steps; none where there is not as much."""
-        shapes = list(zip(point.stream_contexts, point.stream_tokens, strict=True))
-        capacities = [context + 1 + (num_steps + 1) * tokens for context, tokens in shapes]
+        capacities = _capacities(point, num_steps)
         if not self._has_room(capacities):
             return []
         streams = []
@@ -128,14 +131,13 @@ class TargetBench:
     def _begin(self, point: Point) -> Cell | None:
         """Another stream is verified in between, as in service: prefills in a row find everything as they left it."""
         context, num_between = max(point.context, point.tokens), BETWEEN * self._num_steps
-        other = self._streams(Point(1, 1, 1), num_between)
-        if not other or not self._has_room([num_between + 3, *[context + 1] * point.streams]):
-            self._close(other)
+        if not self._has_room([*_capacities(OTHER, num_between), *[context + 1] * point.streams]):
             return None
+        other = self._streams(OTHER, num_between)
         steps_s = []
         for step in range(self._num_steps):
             for number in range(BETWEEN):
-                self._step(Point(1, 1, 1), other, BETWEEN * step + number)
+                self._step(OTHER, other, BETWEEN * step + number)
             streams = [self._open(context, context + 1, step + number) for number in range(point.streams)]
             began = time.perf_counter()
             self._engine.step([Prefill(stream, point.tokens) for stream in streams])
@@ -180,7 +182,7 @@ def profile_opening(
 def profile_draft_after_pauses(
     engine: DraftEngine, text: Sequence[int], point: Point, pauses_s: Sequence[float], plan: tuple[int, OnCell]
 ) -> list[Cell]:
-    """Rounds of a draft engine after pauses, and after none, in turns; `plan`: repeats, on_cell. Raises ConfigError."""
+    """Rounds of a draft engine after none and after such pauses; `plan`: repeats, on_cell. Raises ConfigError."""
     repeats, on_cell = plan
     streams = range(point.streams)
     for stream in streams:
@@ -275,6 +277,12 @@ def _num_steps(repeats: int) -> int:
     if repeats < 1:
         raise ConfigError(f"repeats is {repeats}, expected at least 1")
     return WARM_UP + repeats
+
+
+def _capacities(point: Point, num_steps: int) -> list[int]:
+    """Of each stream, for so many steps."""
+    shapes = zip(point.stream_contexts, point.stream_tokens, strict=True)
+    return [context + 1 + (num_steps + 1) * tokens for context, tokens in shapes]
 
 
 def _spread(least: float, mean: int, num: int) -> list[int]:

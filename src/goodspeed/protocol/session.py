@@ -10,12 +10,12 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from msgspec.structs import replace
 
 from goodspeed.engine.base import Draft, Outcome, StreamSpec
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome
+from goodspeed.protocol.limits import check_draft
+from goodspeed.protocol.messages import FinishReason, Mode, Open, Propose, Verdict, Welcome
 
 MAX_ROUND_US = 2**32 - 1
 
@@ -26,42 +26,6 @@ def digest(tokens: Sequence[int], start: int = 0) -> int:
     if sys.byteorder == "big":
         words.byteswap()
     return zlib.crc32(words, start)
-
-
-def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> None:
-    """Raises ProtocolError (session) if the verifier that would answer with `welcome` cannot serve this drafter."""
-    if hello.version != PROTOCOL_VERSION:
-        raise ProtocolError(
-            ErrorCode.VERSION, f"protocol version is {hello.version}, this verifier speaks {welcome.version}"
-        )
-    if not 0 < len(hello.drafter) <= 128 or not hello.drafter.isprintable():
-        raise ProtocolError(
-            ErrorCode.BAD_REQUEST, f"drafter name is {hello.drafter[:128]!r}, expected 1 to 128 printable characters"
-        )
-    if hello.tokenizer_fingerprint != tokenizer_fingerprint:
-        raise ProtocolError(
-            ErrorCode.TOKENIZER_MISMATCH,
-            f"tokenizer fingerprint is {hello.tokenizer_fingerprint!r}, {welcome.model} has {tokenizer_fingerprint!r}",
-        )
-
-
-def check_open(request: Open, welcome: Welcome) -> None:
-    """Raises ProtocolError (stream) if an Open is out of the verifier's limits."""
-    num_tokens = len(request.tokens)
-    room = welcome.max_context - request.num_prompt
-    wrong = None
-    if not 0 < request.num_prompt <= num_tokens:
-        wrong = f"num_prompt is {request.num_prompt}, expected 1 to {num_tokens}"
-    elif not 0 < request.max_tokens <= room:
-        wrong = (
-            f"the prompt has {request.num_prompt} tokens and max_tokens is {request.max_tokens}; "
-            f"together they may be {welcome.max_context}"
-        )
-    elif num_tokens - request.num_prompt >= request.max_tokens:
-        wrong = f"resumed with {num_tokens - request.num_prompt} answer tokens of at most {request.max_tokens}"
-    if wrong:
-        raise ProtocolError(ErrorCode.BAD_REQUEST, wrong, request.stream)
-    _check_tokens((*request.tokens, *request.end_tokens), welcome.vocab_size, request.stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +72,7 @@ class VerifierStream:
             return Repeat(None if self._pending else self._verdict)
         self._check_turn(propose)
         self._check_prefix(propose)
-        _check_draft(propose, self._welcome.vocab_size)
+        check_draft(propose, self._welcome.vocab_size)
         self._pending = propose
         self._round = propose.round
         return propose
@@ -348,29 +312,3 @@ class DrafterStream:
             wrong.append("log-probabilities do not match")
         if wrong:
             raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {', '.join(wrong)}", verdict.stream)
-
-
-def _check_tokens(tokens: Sequence[int], vocab_size: int, stream: int) -> None:
-    worst = max(tokens, default=0)
-    if worst >= vocab_size:
-        raise ProtocolError(ErrorCode.BAD_TOKEN, f"token {worst}, the vocabulary has {vocab_size}", stream)
-
-
-def _check_draft(propose: Propose, vocab_size: int) -> None:
-    num_tokens = len(propose.tokens)
-    _check_tokens(propose.tokens, vocab_size, propose.stream)
-    if len(propose.confidences) not in {0, num_tokens} or len(propose.draft_probs) not in {0, num_tokens}:
-        raise ProtocolError(
-            ErrorCode.MALFORMED,
-            f"{num_tokens} tokens with {len(propose.confidences)} confidences and {len(propose.draft_probs)} "
-            "distributions; expected none or one each",
-            propose.stream,
-        )
-    for probs, token in zip(propose.draft_probs, propose.tokens, strict=False):
-        ids = probs.token_ids
-        is_sorted = bool(np.all(ids[1:] > ids[:-1]))
-        if not (len(ids) == len(probs.weights) > 0 and is_sorted and np.all(probs.weights) and token in ids):
-            raise ProtocolError(
-                ErrorCode.MALFORMED, "a draft distribution is unsorted, empty, or lacks its token", propose.stream
-            )
-        _check_tokens((int(ids[-1]),), vocab_size, propose.stream)

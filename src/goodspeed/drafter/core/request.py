@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.errors import ProtocolError, RequestError
+from goodspeed.protocol.limits import check_open
 from goodspeed.protocol.messages import Mode, Open, Welcome
-from goodspeed.protocol.session import check_open
 
 GREEDY = Sampling()
 

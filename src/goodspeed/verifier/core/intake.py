@@ -2,6 +2,7 @@
 
 from goodspeed.engine.base import StreamKey, TargetInfo
 from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.limits import check_open
 from goodspeed.protocol.messages import (
     Cancel,
     Error,
@@ -15,7 +16,7 @@ from goodspeed.protocol.messages import (
     Verdict,
     Welcome,
 )
-from goodspeed.protocol.session import Repeat, VerifierStream, check_open, repeated
+from goodspeed.protocol.session import Repeat, VerifierStream, repeated
 from goodspeed.verifier.core.admission import Admission, Applicant
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.config import CoreConfig

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.limits import check_hello
 from goodspeed.protocol.messages import Hello, Welcome
-from goodspeed.protocol.session import check_hello
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.verifier.core.client import Client, ClientTable, ConnId
 from goodspeed.verifier.core.config import CoreConfig

@@ -1,0 +1,71 @@
+"""What a message must be, whatever was said before it: within the limits that a verifier has told."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Open, Propose, Welcome
+
+
+def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> None:
+    """Raises ProtocolError (session) if the verifier that would answer with `welcome` cannot serve this drafter."""
+    if hello.version != PROTOCOL_VERSION:
+        raise ProtocolError(
+            ErrorCode.VERSION, f"protocol version is {hello.version}, this verifier speaks {welcome.version}"
+        )
+    if not 0 < len(hello.drafter) <= 128 or not hello.drafter.isprintable():
+        raise ProtocolError(
+            ErrorCode.BAD_REQUEST, f"drafter name is {hello.drafter[:128]!r}, expected 1 to 128 printable characters"
+        )
+    if hello.tokenizer_fingerprint != tokenizer_fingerprint:
+        raise ProtocolError(
+            ErrorCode.TOKENIZER_MISMATCH,
+            f"tokenizer fingerprint is {hello.tokenizer_fingerprint!r}, {welcome.model} has {tokenizer_fingerprint!r}",
+        )
+
+
+def check_open(request: Open, welcome: Welcome) -> None:
+    """Raises ProtocolError (stream) if an Open is out of the verifier's limits."""
+    num_tokens = len(request.tokens)
+    room = welcome.max_context - request.num_prompt
+    wrong = None
+    if not 0 < request.num_prompt <= num_tokens:
+        wrong = f"num_prompt is {request.num_prompt}, expected 1 to {num_tokens}"
+    elif not 0 < request.max_tokens <= room:
+        wrong = (
+            f"the prompt has {request.num_prompt} tokens and max_tokens is {request.max_tokens}; "
+            f"together they may be {welcome.max_context}"
+        )
+    elif num_tokens - request.num_prompt >= request.max_tokens:
+        wrong = f"resumed with {num_tokens - request.num_prompt} answer tokens of at most {request.max_tokens}"
+    if wrong:
+        raise ProtocolError(ErrorCode.BAD_REQUEST, wrong, request.stream)
+    _check_tokens((*request.tokens, *request.end_tokens), welcome.vocab_size, request.stream)
+
+
+def _check_tokens(tokens: Sequence[int], vocab_size: int, stream: int) -> None:
+    worst = max(tokens, default=0)
+    if worst >= vocab_size:
+        raise ProtocolError(ErrorCode.BAD_TOKEN, f"token {worst}, the vocabulary has {vocab_size}", stream)
+
+
+def check_draft(propose: Propose, vocab_size: int) -> None:
+    """Raises ProtocolError (stream) if a proposal's tokens, confidences and distributions do not fit together."""
+    num_tokens = len(propose.tokens)
+    _check_tokens(propose.tokens, vocab_size, propose.stream)
+    if len(propose.confidences) not in {0, num_tokens} or len(propose.draft_probs) not in {0, num_tokens}:
+        raise ProtocolError(
+            ErrorCode.MALFORMED,
+            f"{num_tokens} tokens with {len(propose.confidences)} confidences and {len(propose.draft_probs)} "
+            "distributions; expected none or one each",
+            propose.stream,
+        )
+    for probs, token in zip(propose.draft_probs, propose.tokens, strict=False):
+        ids = probs.token_ids
+        is_sorted = bool(np.all(ids[1:] > ids[:-1]))
+        if not (len(ids) == len(probs.weights) > 0 and is_sorted and np.all(probs.weights) and token in ids):
+            raise ProtocolError(
+                ErrorCode.MALFORMED, "a draft distribution is unsorted, empty, or lacks its token", propose.stream
+            )
+        _check_tokens((int(ids[-1]),), vocab_size, propose.stream)
