@@ -9,13 +9,12 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.simulator.acceptance.live import live_answer
-
-from goodspeed.acceptancelog import read_answers
-from goodspeed.simulator.acceptance.base import Tape
-from goodspeed.simulator.acceptance.recorded import recorded_tapes
-from goodspeed.simulator.acceptance.rounds import accepted_by_round
+from goodspeed.analysis.accepted_by_round import accepted_by_round
+from goodspeed.records.acceptance_trace import read_answers
+from goodspeed.simulator.acceptance.acceptance_model import Tape
+from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
 from goodspeed.simulator.acceptance.sequences import sequences
+from goodspeed.testing.live_answer import live_answer
 
 RECORDED_AT = ((3, 0.0), (8, 0.0), (16, 0.2), (16, 0.1))  # window, min_survival
 WINDOWS = (1, 3, 5, 8)

@@ -13,11 +13,11 @@ import json
 import sys
 from pathlib import Path
 
-from goodspeed.acceptancelog import JudgedAnswer, read_answers
-from goodspeed.drafter.judging import judged_answers
+from goodspeed.analysis.acceptance_fit import FAMILIES
+from goodspeed.analysis.goodness_of_fit import WINDOWS, Fit, Goodness, goodness
+from goodspeed.drafter.acceptance_trace import judged_answers
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.acceptance.fit import FAMILIES
-from goodspeed.simulator.acceptance.goodness import WINDOWS, Fit, Goodness, goodness
+from goodspeed.records.acceptance_trace import JudgedAnswer, read_answers
 
 
 def main() -> int:

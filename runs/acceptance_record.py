@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from goodspeed.acceptancelog import write_answers
-from goodspeed.bench.teacher_forced import Written, judged_by_force
 from goodspeed.config import add_flags, from_args
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.tuning.dataset import Dataset
+from goodspeed.engine.teacher_forcing import Written, judged_by_force
+from goodspeed.records.acceptance_trace import write_answers
+from goodspeed.tuning.data.dataset import Dataset
 
 
 def main() -> None:

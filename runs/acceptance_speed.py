@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from goodspeed.simulator.acceptance.base import AcceptanceModel, Tape
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel, Tape
 from goodspeed.simulator.acceptance.models import ACCEPTANCES, AcceptanceConfig, acceptance_model
-from goodspeed.simulator.acceptance.recorded import RecordedConfig
+from goodspeed.simulator.acceptance.replayed_trace import RecordedConfig
 
 NUM_ANSWERS = 500
 NUM_TOKENS = 150

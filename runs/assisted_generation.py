@@ -28,10 +28,10 @@ import msgspec
 import torch
 import transformers
 
-from goodspeed.bench.intervals import Interval, paired_ratio
-from goodspeed.bench.machine import this_machine
-from goodspeed.bench.prompts import DOMAINS, load_prompts
+from goodspeed.cluster.machine import this_machine
 from goodspeed.models.catalog import locate
+from goodspeed.prompts.prompts import DOMAINS, load_prompts
+from goodspeed.stats.intervals import Interval, paired_ratio
 
 ALONE = "alone"
 CONTEXT = 128  # tokens before a pass that is timed

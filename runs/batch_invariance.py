@@ -18,14 +18,14 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from goodspeed.bench.prompts import DOMAINS, load_prompts
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.batch import Segment
-from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool, Region
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.prompts.prompts import DOMAINS, load_prompts
 
 STREAMS = 16
 MOST_STREAMS, MOST_TOKENS = 8, 9  # of a verification step

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.verifier.core.core_config import CoreConfig
 
 SECONDS = 20.0
 SEEDS = range(5)

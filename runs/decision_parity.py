@@ -27,32 +27,33 @@ from unittest import mock
 
 from rich.progress import Progress
 
-from goodspeed.bench.prompts import DOMAINS, load_prompts
 from goodspeed.commands.replay import Replayed, replay_file
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.config import CoreConfig as DrafterConfig
+from goodspeed.drafter.core.core_config import CoreConfig as DrafterConfig
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.drafting import InlineDrafting
-from goodspeed.drafter.recording import RecordedCore
+from goodspeed.drafter.event_logging import RecordedCore
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import Verifier
-from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.engine.interface import TargetEngine
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.errors import LinkLostError
-from goodspeed.eventlog import JsonlEvents
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.prompts.prompts import DOMAINS, load_prompts
 from goodspeed.protocol.inprocess import InProcess
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Mode
 from goodspeed.protocol.transport import Connection
+from goodspeed.records.event_log import JsonlEvents
 from goodspeed.routing.policies import ONE_AT_A_TIME, ROUTINGS
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
-from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
 from goodspeed.verifier.server import VerifierServer, new_engine_thread
-from goodspeed.windows.base import Window
 from goodspeed.windows.confidence import ConfidenceWindow
+from goodspeed.windows.window_policy import Window
 
 NUM_DRAFTERS = 4
 JITTER = LinkConfig(rtt_ms=10.0, jitter=0.5)
@@ -229,7 +230,6 @@ def make_requests(model: str, end_tokens: tuple[int, ...], num_requests: int, ma
 
 def make_scene(args: argparse.Namespace) -> Scene:
     """Real models."""
-    from goodspeed.engine.torch.config import TargetConfig  # noqa: PLC0415
     from goodspeed.engine.torch.loading import load_target  # noqa: PLC0415
 
     threads = [new_engine_thread() for _ in range(args.verifiers)]

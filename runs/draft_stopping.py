@@ -16,10 +16,10 @@ from pathlib import Path
 
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.drafts import NO_TABLE, DraftConfig, draft_engine
-from goodspeed.tuning.answer import answers_of
-from goodspeed.tuning.dataset import Dataset
-from goodspeed.tuning.judging import chosen
-from goodspeed.tuning.replay import Replay, Replayer
+from goodspeed.tuning.data.answer import answers_of
+from goodspeed.tuning.data.dataset import Dataset
+from goodspeed.tuning.evaluate.evaluation import chosen
+from goodspeed.tuning.evaluate.round_replay import Replay, Replayer
 
 WINDOWS = (4, 6, 8, 12)
 SURVIVALS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)

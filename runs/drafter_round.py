@@ -14,17 +14,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.bench.prompts import DOMAINS, load_prompts
 from goodspeed.drafter.assembly import load_tokenizer
-from goodspeed.drafter.config import DEFAULT_MODEL
-from goodspeed.drafter.core.config import CoreConfig
 from goodspeed.drafter.core.core import DrafterCore
+from goodspeed.drafter.core.core_config import CoreConfig
 from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.drafter_config import DEFAULT_MODEL
 from goodspeed.drafter.drafting import InlineDrafting, ThreadDrafting
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import Verifier
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.prompts.prompts import DOMAINS, load_prompts
 from goodspeed.protocol.messages import (
     PROTOCOL_VERSION,
     FinishReason,

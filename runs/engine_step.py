@@ -16,8 +16,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from goodspeed.bench.stats import quantile
 from goodspeed.models.catalog import locate
+from goodspeed.stats.summary import quantile
 
 WORKERS = Path(__file__).parent / "step_engines"
 CASES = ((1, 1), (1, 8), (4, 1), (4, 8), (8, 1), (8, 8))

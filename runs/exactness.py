@@ -21,28 +21,28 @@ from pathlib import Path
 
 import numpy as np
 
-from goodspeed.bench.lossless import Pair, first_difference
-from goodspeed.bench.prompts import DOMAINS, load_prompts
-from goodspeed.decoding.reference import Request as Text
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.config import CoreConfig as DrafterConfig
 from goodspeed.drafter.core.core import DrafterCore
+from goodspeed.drafter.core.core_config import CoreConfig as DrafterConfig
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.drafting import InlineDrafting
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import Verifier
-from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.silent import SilentDraft
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.interface import TargetEngine
+from goodspeed.engine.null_draft import SilentDraft
+from goodspeed.engine.reference import Request as Text
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.errors import LinkLostError
+from goodspeed.lossless.pair import Pair, first_difference
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.prompts.prompts import DOMAINS, load_prompts
 from goodspeed.protocol.inprocess import InProcess
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
-from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
 from goodspeed.verifier.server import VerifierServer
 from goodspeed.windows.policies import WindowConfig
 

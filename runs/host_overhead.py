@@ -17,8 +17,9 @@ import time
 from collections.abc import Sequence
 from multiprocessing.synchronize import Event
 
+from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Draft, DraftRequest, Outcome, Work
+from goodspeed.engine.interface import Outcome, Work
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
 from goodspeed.protocol.codec import decode_drafter_frame, encode_message
 from goodspeed.protocol.grpc_client import grpc_connect
@@ -27,8 +28,8 @@ from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Message, Open, Opened, Propose, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.scheduling.policies import ESTIMATORS
-from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.core import VerifierCore
+from goodspeed.verifier.core.core_config import CoreConfig
 from goodspeed.verifier.server import VerifierServer
 
 NUM_STREAMS = 64

@@ -29,18 +29,18 @@ from rich.console import Console
 from rich.table import Table
 
 from goodspeed.bench.answer import Answer
-from goodspeed.bench.arms import core_flags, draft_flags
-from goodspeed.bench.cluster import Cluster, start_clusters
 from goodspeed.bench.endpoint import Endpoint, Settings, http_client
 from goodspeed.bench.experiment import DISTRIBUTED, FUSED
 from goodspeed.bench.load import Shape, run_load
-from goodspeed.bench.processes import Processes
-from goodspeed.bench.prompts import DOMAINS, Prompt, load_prompts
-from goodspeed.bench.stats import quantile, ratio
-from goodspeed.bench.topology import ClusterSpec, DrafterSpec, verifier_log, with_verifier_log
+from goodspeed.cluster.arms import core_flags, draft_flags
+from goodspeed.cluster.cluster import Cluster, start_clusters
+from goodspeed.cluster.processes import Processes
+from goodspeed.cluster.topology import ClusterSpec, DrafterSpec, verifier_log, with_verifier_log
 from goodspeed.engine.drafts import DraftConfig
-from goodspeed.tuning.admin import HttpAdmin
-from goodspeed.tuning.estimate import ratio_of_sums
+from goodspeed.prompts.prompts import DOMAINS, Prompt, load_prompts
+from goodspeed.stats.ratio_estimate import ratio_of_sums
+from goodspeed.stats.summary import quantile, ratio
+from goodspeed.tuning.online.admin import HttpAdmin
 
 NUM_STREAMS = 8
 BEGIN = "torch,model=smollm2-draft-12m"

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig, MeasuredGpu
-from goodspeed.simulator.latency.base import LatencyModel, StepShape
+from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.latency.roofline import RooflineConfig
 
 NUM_TOKENS = (1, 16, 64, 128, 256, 512)

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from goodspeed.bench.stats import quantile
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Prefill, StreamSpec, TargetEngine, Verify
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.interface import Prefill, StreamSpec, TargetEngine, Verify
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
-from goodspeed.verifier.core.batching.lab import LengthAware
+from goodspeed.stats.summary import quantile
+from goodspeed.verifier.core.batching.length_aware import LengthAware
 from goodspeed.verifier.core.batching.ordering import Candidate
 
 CHUNK = 256

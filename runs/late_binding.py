@@ -22,20 +22,21 @@ import numpy as np
 import numpy.typing as npt
 from runs.live.domains import prompts as domain_prompts
 from runs.live.written import Texts, WrittenTarget
-from tests.verifier.varying import VaryingDraft
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
-from goodspeed.bench.intervals import interval
+from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import DraftEngine, DraftRequest, TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.interface import DraftEngine, TargetEngine
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.engine.toy import toy_info
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.stats.intervals import interval
+from goodspeed.testing.varying_draft import VaryingDraft
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core_config import CoreConfig
 
 RATES = (0.85, 0.7, 0.55, 0.4)
 REAL_DOMAINS = ("copying", "maths", "coding", "travel")

@@ -13,7 +13,7 @@ from pathlib import Path
 from runs.live.campaign import Campaign, carry_out
 from runs.live.setups import PAPER, PER_ROUND
 
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.target_config import TargetConfig
 
 
 def main() -> None:

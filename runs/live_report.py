@@ -10,13 +10,13 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
+from runs.live.comparison import ArmFigures, RateFigures, Recordings, compare_rates, compare_rounds
 from runs.live.figures import estimated_and_real, rates, utilities, wall_times
+from runs.live.recording import Recording
 from runs.live.setups import PER_ROUND
 
-from goodspeed.bench.intervals import Interval
-from goodspeed.bench.live.comparison import ArmFigures, RateFigures, Recordings, compare_rates, compare_rounds
-from goodspeed.bench.live.recording import Recording
 from goodspeed.errors import ConfigError
+from goodspeed.stats.intervals import Interval
 
 
 def load(folder: Path) -> dict[str, Recordings]:

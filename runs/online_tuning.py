@@ -24,17 +24,17 @@ from matplotlib.figure import Figure
 from runs.utility_tuning import by_domain
 
 from goodspeed.decoding.sampling import Rule
-from goodspeed.engine.base import DraftEngine
 from goodspeed.engine.drafts import NO_TABLE, DraftConfig, carry_over, draft_engine
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.tuning.answer import Answer, answer_of
-from goodspeed.tuning.config import CollectConfig, DistilConfig, StudentConfig
-from goodspeed.tuning.estimate import Estimate, ratio_of_sums
-from goodspeed.tuning.online import Maker, OnlineRound, OnlineTuner, Policy, TableMaker
-from goodspeed.tuning.online_net import NetMaker
-from goodspeed.tuning.replay import Replayer, Round
+from goodspeed.stats.ratio_estimate import Estimate, ratio_of_sums
+from goodspeed.tuning.data.answer import Answer, answer_of
+from goodspeed.tuning.evaluate.round_replay import Replayer, Round
+from goodspeed.tuning.online.online_net import NetMaker
+from goodspeed.tuning.online.online_tuner import Maker, OnlineRound, OnlineTuner, Policy, TableMaker
+from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
 
 BEFORE, AFTER = "maths", "chat"
 WINDOW = 4

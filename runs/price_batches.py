@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
-from goodspeed.engine.base import Verify
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.engine.interface import Verify
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.verifier.core.core_config import CoreConfig
 
 WARM_UP_S, MEASURED_S = 10.0, 30.0
 SEEDS = range(6)

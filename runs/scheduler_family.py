@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.scheduling.base import Budget, ClientView, Scheduler
 from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
+from goodspeed.scheduling.scheduler import Budget, ClientView, Scheduler
 
 ACCEPTANCE_RATES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.85, 0.4, 0.75)
 BUDGET, NUM_ROUNDS, WARM_UP = 20, 3000, 300

@@ -14,10 +14,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.scheduling.base import Budget, ClientView, Scheduler
 from goodspeed.scheduling.gradient import MANY_TOKENS, greedy_grants
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.scheduling.price_search import demand_of, demand_of_views, grants_by_price
+from goodspeed.scheduling.scheduler import Budget, ClientView, Scheduler
 
 CURVE_LENGTH = 16
 RNG = np.random.default_rng(0)

@@ -25,19 +25,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from goodspeed.bench.prompts import load_prompts
 from goodspeed.cli import main as main_of_goodspeed
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.models.catalog import DRAFTS, locate
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.models.packing import EMBEDDING, HEAD, Packed, pack_draft, pack_embedding
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.tuning.asks import asks_of, sampled
-from goodspeed.tuning.collect import Collector, Progress, Report
-from goodspeed.tuning.config import CollectConfig, DistilConfig, StudentConfig
-from goodspeed.tuning.distil import Distiller
-from goodspeed.tuning.generation import Ask
+from goodspeed.prompts.prompts import load_prompts
+from goodspeed.tuning.data.collect import Collector, Progress, Report
+from goodspeed.tuning.data.generation import Ask
+from goodspeed.tuning.data.prompt_sources import asks_of, sampled
+from goodspeed.tuning.train.distil import Distiller
+from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
 
 TARGET = "smollm2-135m-instruct"
 LARGE, SMALL = "smollm2-draft-21m", "smollm2-draft-12m"

@@ -10,12 +10,11 @@ from it.
 import argparse
 import math
 
-from tests.simulator.experiment.single_server import Queue, simulate
-
-from goodspeed.simulator.experiment.figures import figures
-from goodspeed.simulator.experiment.summary import summarise
-from goodspeed.simulator.experiment.warm_up import Source, WarmUp, find_warm_up
+from goodspeed.experiment.metrics import figures
+from goodspeed.experiment.summary import summarise
+from goodspeed.experiment.warm_up import Source, WarmUp, find_warm_up
 from goodspeed.simulator.result import RunResult
+from goodspeed.testing.single_server import Queue, simulate
 
 NUM_REPLICATIONS = 5
 GIVEN = WarmUp(100.0, Source.GIVEN)

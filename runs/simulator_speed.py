@@ -15,34 +15,8 @@ import sys
 import time
 
 from goodspeed.simulator import kernel
-from goodspeed.simulator.scenario import Scenario, scenario_of
 from goodspeed.simulator.world import simulate
-
-DRAFTERS_PER_VERIFIER = 50
-POLICIES = {
-    "static": ({"scheduler": "fixed", "estimator": "censored"}, {"policy": "fixed", "max_tokens": 4}),
-    "price": ({"scheduler": "price", "estimator": "censored"}, {}),
-    "default": ({}, {}),
-}
-"""The verifier's core, the drafter's window. `static`: an equal split and windows of 4, as DSD's baseline."""
-
-
-def fleet(num_drafters: int, seconds: float, policy: str) -> Scenario:
-    core, window = POLICIES[policy]
-    tier = {
-        "count": num_drafters,
-        "link": {"rtt_ms": 20.0, "jitter": 0.1},
-        "latency": {"linear": {"base_s": 0.010, "token_s": 0.0001}},
-        "workload": {"closed": {"think_s": 2.0}},
-        "window": window,
-    }
-    verifier = {
-        "count": max(1, num_drafters // DRAFTERS_PER_VERIFIER),
-        "kv_capacity": 200_000,
-        "latency": {"linear": {"base_s": 0.020, "token_s": 0.00005}},
-        "core": {"budget": 200, "prefill_chunk": 256, **core},
-    }
-    return scenario_of({"duration_s": seconds, "drafters": [tier], "verifiers": [verifier]})
+from goodspeed.testing.scenarios import POLICIES, fleet
 
 
 def measure(num_drafters: int, seconds: float, policy: str) -> None:

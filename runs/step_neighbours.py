@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Prefill, StreamSpec, TargetEngine, Verify
-from goodspeed.engine.torch.config import TargetConfig
-from goodspeed.engine.torch_room import keep_cores
-from goodspeed.verifier.config import VerifierConfig
-from goodspeed.verifier.engines import target_engine
+from goodspeed.engine.interface import Prefill, StreamSpec, TargetEngine, Verify
+from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.targets import target_engine
+from goodspeed.engine.torch_import import keep_cores
 
 NEIGHBOUR = """
 import random, sys, time
@@ -59,7 +58,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     keep_cores(TargetConfig())
-    engine = target_engine(VerifierConfig(engine="torch"))
+    engine = target_engine("torch", TargetConfig())
     print("| neighbours | each, ms | sleeps, ms | step alone, ms | beside them | they computed | lost / computed |")
     print("|---" * 7 + "|")
     for arm in ARMS:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from goodspeed.bench.cell import Cell
-from goodspeed.bench.stats import quantile
+from goodspeed.profiling.cell import Cell
+from goodspeed.stats.summary import quantile
 
 GRID = ("--streams", "1", "--tokens", "4", "--context", "128", "--prefill", "32")
 NEIGHBOUR = """

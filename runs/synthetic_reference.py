@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from runs.synthetic.policy import ExpectedGoodput, FromRatios, FromVerdicts, Policy, Trace, play
 from runs.synthetic.tape import ACCEPTANCE_RATES, BUDGET, Floats, Tape, curve_tape, ratio_tape
 
-from goodspeed.scheduling.base import ClientView
 from goodspeed.scheduling.optimum import Optimum, long_run_optimum
+from goodspeed.scheduling.scheduler import ClientView
 
 MEASURED_RATES = (0.27, 0.41, 0.44, 0.54, 0.70, 0.78)
 POWERS = (0.15, 0.2, 0.3, 0.5, 0.7, 0.25, 1.0, 0.4)

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from tests.verifier.varying import VaryingDraft
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
-from goodspeed.bench.intervals import interval
-from goodspeed.verifier.core.config import ClientConfig, CoreConfig
+from goodspeed.stats.intervals import interval
+from goodspeed.testing.varying_draft import VaryingDraft
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.verifier.core.core_config import ClientConfig, CoreConfig
 
 RTTS_MS = (5.0, 20.0, 50.0, 80.0)
 ORDERS = ((0.9, 0.75, 0.6, 0.5), (0.5, 0.6, 0.75, 0.9), (0.75, 0.5, 0.9, 0.6), (0.6, 0.9, 0.5, 0.75))

@@ -2,8 +2,8 @@
 
 A small student (the last 6 tokens, one hidden layer, a reduced vocabulary) learns from recorded answers of four
 domains, one a client, as many answers of each. All arms share their first steps, their batches and their number of
-steps. After the first steps the guided arm weighs every token by goodspeed.tuning.utility; the uniform arm goes on as
-before; a third weighs by the clients' weights alone. They are judged by what the scheduler would make of them on
+steps. After the first steps the guided arm weighs every token by goodspeed.tuning.online.utility; the uniform arm goes
+on as before; a third weighs by the clients' weights alone. They are judged by what the scheduler would make of them on
 held-out answers: the optimum's sum of weighted log goodputs (tokens per round) for their survival curves there. Seeds
 change the student's start, its batches and the split.
 
@@ -24,10 +24,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from goodspeed.bench.intervals import Interval, interval, paired_difference
-from goodspeed.tuning.dataset import Dataset
-from goodspeed.tuning.example import Example
-from goodspeed.tuning.utility import Share, Traffic, token_weights
+from goodspeed.stats.intervals import Interval, interval, paired_difference
+from goodspeed.tuning.data.dataset import Dataset
+from goodspeed.tuning.data.example import Example
+from goodspeed.tuning.online.utility import Share, Traffic, token_weights
 
 DOMAINS = ("maths", "rewriting", "chat", "code")
 REWRITING = ("summarization", "translation", "rag", "qa")

@@ -23,15 +23,15 @@ from rich.console import Console
 from rich.table import Table
 from runs.engine_step import VLLM_SETTINGS, WORKERS
 
-from goodspeed.bench.lossless import Pair
-from goodspeed.bench.prompts import DOMAINS, load_prompts
-from goodspeed.bench.stats import ratio
-from goodspeed.decoding.reference import Request
-from goodspeed.engine.silent import SilentDraft
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.null_draft import SilentDraft
+from goodspeed.engine.reference import Request
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
+from goodspeed.lossless.pair import Pair
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.prompts.prompts import DOMAINS, load_prompts
+from goodspeed.stats.summary import ratio
 
 Tokens = tuple[int, ...]
 WINDOW = 4

@@ -20,7 +20,7 @@ from rich.table import Table
 from runs.vllm_validation import DATA, TABLES, Timing, check_data, measured
 
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.latency.base import StepShape
+from goodspeed.simulator.latency.latency_model import StepShape
 
 KNOT_S = 0.5
 STIFFNESS = 0.3

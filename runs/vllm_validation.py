@@ -21,8 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from goodspeed.bench.stats import quantile
-from goodspeed.drafter.core.config import RetryConfig
+from goodspeed.drafter.core.core_config import RetryConfig
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
 from goodspeed.simulator.latency.models import LatencyConfig
@@ -30,7 +29,8 @@ from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
 from goodspeed.simulator.workload.trace import TraceConfig
 from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.simulator.world import simulate
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.stats.summary import quantile
+from goodspeed.verifier.core.core_config import CoreConfig
 
 DATA = "../shared/data/validation/vllm_sharegpt/rtxpro6000_llama31_8b"
 TABLES = AiconfiguratorConfig(shape="llama-3.1-8b", gpu="rtx_pro_6000_server")

@@ -8,8 +8,8 @@ import pytest
 from goodspeed.commands.bench import BenchConfig
 from goodspeed.commands.demo import DemoConfig
 from goodspeed.config import from_mapping, read_toml
-from goodspeed.drafter.config import DrafterConfig
-from goodspeed.verifier.config import VerifierConfig
+from goodspeed.drafter.drafter_config import DrafterConfig
+from goodspeed.verifier.verifier_config import VerifierConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

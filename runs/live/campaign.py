@@ -9,15 +9,15 @@ from itertools import islice
 from pathlib import Path
 
 from runs.live.lessons import asked, lessons, teach
+from runs.live.live_run import LastingThread, LiveClient, LivePlan, LiveTarget, run_live
+from runs.live.measures import time_split
+from runs.live.recording import Recording
 from runs.live.setups import SETUPS, Device, Setup
 from runs.live.written import Texts, WrittenTarget
 
-from goodspeed.bench.live.measures import time_split
-from goodspeed.bench.live.recording import Recording
-from goodspeed.bench.live.run import LastingThread, LiveClient, LivePlan, LiveTarget, run_live
-from goodspeed.bench.machine import this_machine
+from goodspeed.cluster.machine import this_machine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer

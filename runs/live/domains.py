@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from goodspeed.bench.prompts import load_prompts
+from goodspeed.prompts.prompts import load_prompts
 
 
 def _words(text: str) -> tuple[str, ...]:

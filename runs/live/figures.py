@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from runs.live.comparison import RateFigures, Recordings
+from runs.live.measures import TimeSplit, moving_average, running_utility, time_split
+from runs.live.recording import Recording
 
-from goodspeed.bench.intervals import Interval, t_quantile
-from goodspeed.bench.live.comparison import RateFigures, Recordings
-from goodspeed.bench.live.measures import TimeSplit, moving_average, running_utility, time_split
-from goodspeed.bench.live.recording import Recording
 from goodspeed.errors import ConfigError
+from goodspeed.stats.intervals import Interval, t_quantile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

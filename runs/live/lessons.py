@@ -6,13 +6,14 @@ from pathlib import Path
 
 import msgspec
 from runs.live.domains import prompts
+from runs.live.live_run import LiveTarget
 
-from goodspeed.bench.live.run import LiveTarget
-from goodspeed.bench.lossless import Pair, Schedule
-from goodspeed.decoding.reference import Request
+from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import DraftEngine, DraftRequest
-from goodspeed.engine.silent import SilentDraft
+from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.null_draft import SilentDraft
+from goodspeed.engine.reference import Request
+from goodspeed.lossless.pair import Pair, Schedule
 from goodspeed.models.tokenizer import Tokenizer
 
 LESSON_SEED = 1_000_000

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from goodspeed.bench.arms import core_options
+from goodspeed.cluster.arms import core_options
 from goodspeed.config import from_mapping
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.registry import Registry
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core_config import CoreConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,20 @@ from pathlib import Path
 
 import msgspec
 
-from goodspeed.bench.lossless import Pair, Schedule
-from goodspeed.decoding.reference import Request
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Outcome, Prefill, StreamKey, StreamSpec, TargetEngine, TargetInfo, Verify, Work
-from goodspeed.engine.silent import SilentDraft
+from goodspeed.engine.interface import (
+    Outcome,
+    Prefill,
+    StreamSpec,
+    TargetEngine,
+    TargetInfo,
+    Verify,
+    Work,
+)
+from goodspeed.engine.null_draft import SilentDraft
+from goodspeed.engine.reference import Request
+from goodspeed.lossless.pair import Pair, Schedule
 
 TOGETHER = Schedule(windows=(0,), max_streams=24)
 Tokens = tuple[int, ...]

@@ -28,7 +28,7 @@ from runs.prediction.profiling import merge, profile
 from runs.prediction.setups import CALIBRATION, Setup, predicted
 from runs.prediction.simulated import OTHERS, OWN, Models
 
-from goodspeed.bench.machine import num_cores, this_machine
+from goodspeed.cluster.machine import num_cores, this_machine
 from goodspeed.simulator.machine import MachineConfig
 
 T = TypeVar("T")

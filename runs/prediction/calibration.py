@@ -19,8 +19,8 @@ from runs.prediction.setups import Setup
 from runs.prediction.simulated import OWN, Models, simulated_repetition
 from runs.prediction.watch import Watch
 
-from goodspeed.bench.stats import ratio
 from goodspeed.simulator.machine import MachineConfig
+from goodspeed.stats.summary import ratio
 
 TIMER_S = 0.001
 """asyncio waits for whole milliseconds, rounded up."""

@@ -13,17 +13,17 @@ from runs.prediction.served import Repetition, Served, of_answer
 from runs.prediction.setups import SCHEDULER, Place, Setup
 from runs.prediction.watch import Watch
 
-from goodspeed.acceptancelog import JudgedAnswer, read_answers
 from goodspeed.bench.answer import Answer
-from goodspeed.bench.arms import core_flags
-from goodspeed.bench.cluster import Cluster, start_clusters
 from goodspeed.bench.comparison import Arm, Plan, Run, compare
 from goodspeed.bench.endpoint import Settings
 from goodspeed.bench.experiment import DISTRIBUTED
 from goodspeed.bench.load import Shape
-from goodspeed.bench.machine import num_cores
-from goodspeed.bench.processes import Processes
-from goodspeed.bench.topology import PAIRS, ClusterSpec, DrafterSpec, verifier_log, with_verifier_log
+from goodspeed.cluster.arms import core_flags
+from goodspeed.cluster.cluster import Cluster, start_clusters
+from goodspeed.cluster.machine import num_cores
+from goodspeed.cluster.processes import Processes
+from goodspeed.cluster.topology import PAIRS, ClusterSpec, DrafterSpec, verifier_log, with_verifier_log
+from goodspeed.records.acceptance_trace import JudgedAnswer, read_answers
 
 WARM_UP = 1  # answers of each client before the first repetition
 

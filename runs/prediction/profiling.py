@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from goodspeed.bench.machine import num_cores
-from goodspeed.bench.topology import PAIRS
+from goodspeed.cluster.machine import num_cores
+from goodspeed.cluster.topology import PAIRS
 
 GRID = (
     *("--streams", "1", "2", "4", "8"),

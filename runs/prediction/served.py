@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from goodspeed.bench.answer import Answer
-from goodspeed.bench.stats import quantile, ratio
 from goodspeed.simulator.result import AnswerRecord
+from goodspeed.stats.summary import quantile, ratio
 
 
 class Served(NamedTuple):

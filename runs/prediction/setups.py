@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from goodspeed.bench.comparison import Client
 from goodspeed.bench.experiment import client_of
-from goodspeed.bench.prompts import DOMAINS
+from goodspeed.prompts.prompts import DOMAINS
 
 SEED = 0
 ALL_DOMAINS = "all"

@@ -11,8 +11,8 @@ from runs.prediction.served import Served, of_record
 from runs.prediction.setups import SCHEDULER, Place, Setup
 from runs.prediction.watch import Watch
 
-from goodspeed.acceptancelog import JudgedAnswer, write_answers
-from goodspeed.eventlog import EventSink, NoEvents
+from goodspeed.records.acceptance_trace import JudgedAnswer, write_answers
+from goodspeed.records.event_log import EventSink, NoEvents
 from goodspeed.simulator.machine import MachineConfig
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.scenario import Scenario, scenario_of

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from goodspeed.bench.stats import ratio
+from goodspeed.stats.summary import ratio
 
 
 @dataclass(slots=True)

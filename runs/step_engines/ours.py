@@ -7,8 +7,8 @@ import torch
 from served import Case, prompt, serve
 
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Prefill, StreamSpec, Verify
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.interface import Prefill, StreamSpec, Verify
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.engine.torch.shaped_pair import SHAPES, shaped_target
 

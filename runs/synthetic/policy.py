@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from runs.synthetic.tape import BUDGET, Floats, Tape
 
-from goodspeed.scheduling.base import Budget, ClientView, Estimator
 from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITIAL_GOODPUT, within_bounds
 from goodspeed.scheduling.exploration import EXPLORE_AFTER, explored
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
+from goodspeed.scheduling.scheduler import Budget, ClientView, Estimator
 
 
 class Learner(Protocol):

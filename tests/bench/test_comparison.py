@@ -6,13 +6,13 @@ import pytest
 
 from goodspeed.bench.answer import Answer
 from goodspeed.bench.comparison import ALONE, Arm, Client, Plan, Run, num_differing, turns
-from goodspeed.bench.cpu import CpuSeconds
 from goodspeed.bench.endpoint import Settings
 from goodspeed.bench.experiment import Experiment, client_of
 from goodspeed.bench.load import Shape
-from goodspeed.bench.prompts import load_prompts
-from goodspeed.bench.traffic import Traffic
+from goodspeed.bench.wire_traffic import Traffic
+from goodspeed.cluster.cpu_time import CpuSeconds
 from goodspeed.errors import ConfigError
+from goodspeed.prompts.prompts import load_prompts
 
 ARMS = [Arm(name, ("http://127.0.0.1:9",), "distributed") for name in ("a", "b", "c")]
 

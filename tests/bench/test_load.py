@@ -20,9 +20,9 @@ from starlette.routing import Route
 from goodspeed.bench.answer import Answer
 from goodspeed.bench.endpoint import Endpoint, Settings
 from goodspeed.bench.load import Shape, arrivals, run_load
-from goodspeed.bench.prompts import ChatMessage, Prompt
-from goodspeed.bench.traffic import Traffic, traffic
+from goodspeed.bench.wire_traffic import Traffic, traffic
 from goodspeed.errors import ConfigError, GoodSpeedError, LinkLostError, ProtocolError, RequestError
+from goodspeed.prompts.prompts import ChatMessage, Prompt
 
 
 @dataclass

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from goodspeed.bench.answer import Answer, Speculation
-from goodspeed.bench.machine import this_machine
+from goodspeed.bench.logged_run import RecordedRun
 from goodspeed.bench.optimality import optimum_report, with_optima
-from goodspeed.bench.recorded import RecordedRun
 from goodspeed.bench.report import SCHEMA, Report, RequestRecord
-from goodspeed.scheduling.base import ClientView
+from goodspeed.cluster.machine import this_machine
+from goodspeed.scheduling.scheduler import ClientView
 
 RUN = RecordedRun(2, {name: ClientView(0.5, 1.0, max_grant=4) for name in ("ann", "bob")})
 

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from goodspeed.bench.answer import Answer, Speculation
 from goodspeed.bench.comparison import ALONE, Run
-from goodspeed.bench.cpu import CpuSeconds
-from goodspeed.bench.machine import this_machine
+from goodspeed.bench.comparison_table import comparison_table
 from goodspeed.bench.report import SCHEMA, OptimumReport, Report, arm_reports, request_records, write_json
-from goodspeed.bench.stats import spread
-from goodspeed.bench.table import comparison_table
-from goodspeed.bench.traffic import Traffic
+from goodspeed.bench.wire_traffic import Traffic
+from goodspeed.cluster.cpu_time import CpuSeconds
+from goodspeed.cluster.machine import this_machine
+from goodspeed.stats.summary import spread
 
 CLIENTS = ("ann", "bob")
 

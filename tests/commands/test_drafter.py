@@ -12,16 +12,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from goodspeed.acceptancelog import read_answers
 from goodspeed.cli import main
+from goodspeed.drafter.acceptance_trace import judged_answers
 from goodspeed.drafter.assembly import load_tokenizer
-from goodspeed.drafter.config import TOY
-from goodspeed.drafter.judging import judged_answers
-from goodspeed.drafter.replay import replay
+from goodspeed.drafter.drafter_config import TOY
+from goodspeed.drafter.event_log_replay import replay
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.protocol.grpc_config import GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.records.acceptance_trace import read_answers
+from goodspeed.verifier.core.core_config import CoreConfig
 from goodspeed.verifier.server import VerifierServer
 
 CHAT = {"model": "toy", "messages": [{"role": "user", "content": "x"}], "temperature": 0}

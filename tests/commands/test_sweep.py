@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from goodspeed.cli import main
-from goodspeed.simulator.experiment.tables import HEADLINES
+from goodspeed.experiment.tables import HEADLINES
 
 SCENARIO = """
 name = "swept"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from goodspeed.verifier.replay import replay
+from goodspeed.verifier.event_log_replay import replay
 
 COMMAND = "from goodspeed.cli import main; raise SystemExit(main())"
 

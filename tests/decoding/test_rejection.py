@@ -15,10 +15,10 @@ import pytest
 from scipy import stats
 
 from goodspeed.decoding.distribution import distribution
+from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.noise import Purpose, uniform
 from goodspeed.decoding.rules import choose, draft_probs_of, draw, one_hot, quantise, reject
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import SparseProbs
 from goodspeed.engine.toy import ToyModel
 
 Rows = npt.NDArray[np.float32]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from goodspeed.decoding.distribution import distribution
+from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.rules import choose, draft_choice, draft_probs_of, draw, match, one_hot, quantise, verify
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import SparseProbs
 
 VOCAB_SIZE = 12
 NUM_SEEDS = 4000

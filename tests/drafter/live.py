@@ -7,22 +7,22 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from goodspeed.drafter.core.config import CoreConfig
 from goodspeed.drafter.core.core import DrafterCore
+from goodspeed.drafter.core.core_config import CoreConfig
 from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.draft_slot import DraftSlot
 from goodspeed.drafter.drafting import Drafting, InlineDrafting
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import Service
 from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.slot import DraftSlot
 from goodspeed.drafter.uplink import Verifier
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.inprocess import InProcess
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
-from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
 from goodspeed.verifier.server import VerifierServer
 
 BY_ROUNDS = VerifierConfig(scheduler="fixed")

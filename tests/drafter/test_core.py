@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.drafter.virtual import VirtualDrafter, VirtualVerifier, World, alone
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.config import CoreConfig, RetryConfig
+from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
 from goodspeed.drafter.core.request import Request
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode, LinkLostError, ProtocolError, RequestError
 from goodspeed.protocol.messages import Cancel, Error, FinishReason, Mode, Open, Propose, Verdict
-from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
+from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World, alone
+from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
 from goodspeed.windows.policies import WindowConfig
 
 PROMPT = tuple(b"the quick brown")

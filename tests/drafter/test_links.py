@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.drafter.virtual import VirtualDrafter, VirtualVerifier, World, alone
 
-from goodspeed.drafter.core.config import CoreConfig, RetryConfig
+from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
 from goodspeed.drafter.core.request import Request
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode
 from goodspeed.protocol.messages import Error, Load, Mode, Open
 from goodspeed.routing.policies import ROUTINGS
-from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
+from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World, alone
+from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
 
 REQUEST = Request(tuple(b"the quick brown"), max_tokens=40)
 SPREADING = [name for name in ROUTINGS if name != "failover"]

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, read, running_drafter, until
-from tests.drafter.virtual import alone
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.config import CoreConfig
+from goodspeed.drafter.core.core_config import CoreConfig
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import Verifier
@@ -21,7 +20,8 @@ from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.protocol.transport import Connection
-from goodspeed.verifier.core.config import CoreConfig as VerifierConfig
+from goodspeed.testing.virtual_drafter import alone
+from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
 
 Transport = Callable[[Sequence[LiveVerifier], contextlib.AsyncExitStack], Awaitable[list[Verifier]]]
 

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, read
-from tests.drafter.virtual import alone
 
+from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.config import CoreConfig, RetryConfig
+from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.drafting import InlineDrafting, ThreadDrafting
-from goodspeed.engine.base import Draft, DraftRequest
 from goodspeed.engine.toy import ToyDraft
 from goodspeed.errors import LinkLostError
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import Mode
+from goodspeed.testing.virtual_drafter import alone
 
 REQUEST = Request(tuple(b"the quick brown"), max_tokens=40)
 COUPLED = replace(REQUEST, sampling=Sampling(0.7, seed=11, rule=Rule.COUPLED))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from goodspeed.config import from_mapping
+from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import Draft, DraftEngine, DraftRequest
+from goodspeed.engine.draft_memory import DraftMemory
 from goodspeed.engine.drafts import DRAFTS, DraftConfig, carry_over, draft_engine, keep_memory
-from goodspeed.engine.memory import DraftMemory
+from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.ngram_table import NgramTable
 from goodspeed.engine.shipped import PATTERN, shipped_table
-from goodspeed.engine.table import NgramTable
 from goodspeed.errors import CheckpointError, ConfigError
 from goodspeed.models.catalog import DRAFTS as DRAFT_FILES
 
@@ -186,7 +187,7 @@ def test_light_engines_do_not_import_torch() -> None:
     program = f"""
 import sys
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import DraftRequest
+from goodspeed.engine.interface import DraftRequest
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 for name in {LIGHT!r}:
     engine = draft_engine(DraftConfig(engine=name), {VOCAB_SIZE})

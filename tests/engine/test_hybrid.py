@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import DraftRequest
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
+from goodspeed.engine.ngram_table import NgramTable, TableSource
 from goodspeed.engine.source import Guess, Prefix
-from goodspeed.engine.table import NgramTable, TableSource
 
 PATTERN = [3, 1, 4, 1, 5, 9, 2, 6]
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.decoding.rules import verify
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import DraftRequest, StreamKey
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.neural import MIN_CAPACITY, NUM_SHARES, NeuralSource, Piece, Reader, share_kind, top_share
 from goodspeed.engine.neural_draft import NeuralDraft

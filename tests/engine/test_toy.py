@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from goodspeed.decoding.reference import Request, generate
+from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.rules import reject
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import DraftRequest, Outcome, Prefill, StreamSpec, Verify
+from goodspeed.engine.interface import Outcome, Prefill, StreamSpec, Verify
+from goodspeed.engine.reference import Request, generate
 from goodspeed.engine.toy import END_TOKEN, ToyDraft, ToyModel, ToyTarget, toy_info, toy_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 

@@ -5,8 +5,8 @@ import pytest
 
 from goodspeed.fluid.decisions import gradient_grants
 from goodspeed.fluid.problem import Problem, expected_tokens, optimal_utilities
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.gradient import GradientScheduler
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 
 def test_every_run_gets_the_schedulers_decision() -> None:

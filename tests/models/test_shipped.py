@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import DraftRequest
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.models.catalog import DRAFTS, SHIPPED, list_models, locate, locate_tokenizer
 from goodspeed.models.checkpoint import read_config

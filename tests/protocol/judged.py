@@ -1,6 +1,6 @@
 """A verifier's end of a stream, told of an outcome."""
 
-from goodspeed.engine.base import Outcome
+from goodspeed.engine.interface import Outcome
 from goodspeed.protocol.messages import Verdict
 from goodspeed.protocol.session import VerifierStream
 

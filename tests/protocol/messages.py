@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import SparseProbs
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol.messages import (
     Cancel,

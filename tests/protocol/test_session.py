@@ -7,8 +7,9 @@ import pytest
 from msgspec.structs import replace
 from tests.protocol.judged import judge
 
+from goodspeed.decoding.draft import Draft, SparseProbs
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Draft, Outcome, SparseProbs
+from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_hello, check_open
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome

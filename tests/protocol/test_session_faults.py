@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.protocol.judged import judge
 
+from goodspeed.decoding.draft import Draft
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Draft, Outcome
+from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_open
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Open, Propose, Verdict, Welcome

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goodspeed.drafter.core.config import CoreConfig
+from goodspeed.drafter.core.core_config import CoreConfig
 from goodspeed.errors import ConfigError
-from goodspeed.routing.base import VerifierView
 from goodspeed.routing.policies import ROUTINGS
+from goodspeed.routing.routing_policy import VerifierView
 
 
 def view(index: int, depth: int = 0, rtt_s: float = 0.0, service_s: float = 0.0) -> VerifierView:

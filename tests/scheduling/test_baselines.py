@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodspeed.scheduling.base import Budget, ClientView
-from goodspeed.scheduling.filling import Share, fill
 from goodspeed.scheduling.fixed import FixedScheduler
 from goodspeed.scheduling.proportional import ProportionalScheduler
+from goodspeed.scheduling.proportional_shares import Share, fill
 from goodspeed.scheduling.random import RandomScheduler
+from goodspeed.scheduling.scheduler import Budget, ClientView
 from goodspeed.scheduling.tiers import TiersScheduler, tier
 
 RNG = np.random.default_rng(0)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodspeed.scheduling.base import Estimator
 from goodspeed.scheduling.estimators.paper import PaperEstimator
 from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE
 from goodspeed.scheduling.policies import ESTIMATORS
+from goodspeed.scheduling.scheduler import Estimator
 
 REALISED_GOODPUT = ["paper", "censored", "survival"]  # eq. 4
 CENSORED = sorted(set(ESTIMATORS) - {"paper"})

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.exploration import EXPLORE_AFTER, explored, patience
 from goodspeed.scheduling.gradient import GradientScheduler
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 
 def test_the_longest_starved_come_first_when_the_budget_is_short() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from goodspeed.scheduling.base import Budget, ClientView, Scheduler
 from goodspeed.scheduling.estimators.decaying import censored_estimator
 from goodspeed.scheduling.fixed import FixedScheduler
 from goodspeed.scheduling.gradient import GradientScheduler, greedy_grants
 from goodspeed.scheduling.random import RandomScheduler
+from goodspeed.scheduling.scheduler import Budget, ClientView, Scheduler
 
 RNG = np.random.default_rng(0)
 NUM_CASES = 1000

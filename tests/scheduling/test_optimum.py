@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.fixed import FixedScheduler
 from goodspeed.scheduling.optimum import duality_gap, expected_tokens, long_run_optimum, utility
 from goodspeed.scheduling.random import RandomScheduler
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 ACCEPTANCE_RATES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.85, 0.4, 0.75)
 CLIENTS = [ClientView(rate, 1.0) for rate in ACCEPTANCE_RATES]

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.scheduling.marginals import log_survival
 from goodspeed.scheduling.price import PriceScheduler, num_surviving
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 RNG = np.random.default_rng(0)
 ACCEPTANCE_RATES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.85, 0.4, 0.75)

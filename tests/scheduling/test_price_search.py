@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.scheduling import price_search
-from goodspeed.scheduling.base import ClientView
 from goodspeed.scheduling.gradient import greedy_grants
 from goodspeed.scheduling.price_search import Demand, Floats, Ints, demand_of, demand_of_views, grants_by_price
+from goodspeed.scheduling.scheduler import ClientView
 
 NUM_CASES = 200
 

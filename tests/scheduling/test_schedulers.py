@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from goodspeed.errors import ConfigError
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.policies import SCHEDULERS
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 curve_strategy = st.lists(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0)), max_size=10).map(
     lambda steps: np.cumprod(steps).tolist()

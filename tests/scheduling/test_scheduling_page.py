@@ -4,8 +4,8 @@ import doctest
 import re
 from pathlib import Path
 
-from goodspeed.scheduling.base import ClientView
 from goodspeed.scheduling.gradient import greedy_grants
+from goodspeed.scheduling.scheduler import ClientView
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scheduling.md").read_text()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.scheduling.scheduler import Budget, ClientView
 from goodspeed.scheduling.time_aware import TimeAwareScheduler
 
 RNG = np.random.default_rng(0)

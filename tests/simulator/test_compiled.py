@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs.simulator_speed import POLICIES, fleet
-from tests.simulator.test_world import TROUBLED, fingerprint, logged
+from tests.simulator.test_world import fingerprint, logged
+
+from goodspeed.testing.scenarios import POLICIES, TROUBLED, fleet
 
 ROOT = Path(__file__).parents[2]
 COMPILED = ROOT / "build" / "compiled"

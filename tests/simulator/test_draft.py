@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Draft, DraftRequest
 from goodspeed.simulator.draft import TapedDraft
 from goodspeed.simulator.latency.linear import LinearConfig
 from goodspeed.simulator.target import RIGHT, WRONG

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.simulator.scenes import drafters, scene
 
-from goodspeed.bench.cell import Cell
+from goodspeed.profiling.cell import Cell
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.world import simulate
+from goodspeed.testing.scenarios import drafters, scene
 
 STEP_S, MORE_S = 0.010, 0.004
 """Of both engines; a pause of 10 ms or more makes it so much longer."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from tests.simulator.scenes import alone, drafters, scene
 
 from goodspeed.simulator.world import simulate
+from goodspeed.testing.scenarios import alone, drafters, scene
 
 QUANTILE = 3.3
 """Standard errors that a right simulation exceeds once in a thousand times; seeds are fixed."""

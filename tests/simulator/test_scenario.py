@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.simulator.scenes import drafters, scene
 
 from goodspeed.config import read_toml
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.scenario import Scenario, read_scenario, scenario_of
 from goodspeed.simulator.world import simulate
+from goodspeed.testing.scenarios import drafters, scene
 
 
 def tier(**values: Any) -> dict[str, Any]:

@@ -10,31 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.simulator.scenes import EQUAL_SPLIT, drafters, scene
 
-from goodspeed.drafter.replay import replay as replay_drafter
-from goodspeed.eventlog import JsonlEvents
+from goodspeed.drafter.event_log_replay import replay as replay_drafter
+from goodspeed.records.event_log import JsonlEvents
 from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.scenario import Scenario
 from goodspeed.simulator.world import simulate
-from goodspeed.verifier.replay import replay as replay_verifier
-from goodspeed.windows.base import Window, WindowView
+from goodspeed.testing.scenarios import EQUAL_SPLIT, TROUBLED, drafters, scene
+from goodspeed.verifier.event_log_replay import replay as replay_verifier
 from goodspeed.windows.confidence import ConfidenceWindow
-
-TROUBLED = scene(
-    drafters("laptop", link={"rtt_ms": 20.0, "jitter": 0.3, "loss": 0.02, "bandwidth_mbps": 10.0}),
-    drafters("phone", count=2, cuts=[{"start_s": 3.0, "duration_s": 1.5}], acceptance={"model": "markov"}),
-    drafters("far", count=2, mode="fused", workload={"arrivals": "poisson", "poisson": {"rate": 1.0}}),
-    verifiers=[
-        {
-            "count": 2,
-            "kv_capacity": 1000,
-            "core": {"budget": 6, "scheduler": "gradient"},
-            "outages": [{"start_s": 5.0, "duration_s": 1.5, "index": 1}, {"start_s": 8.0, "duration_s": 0.5}],
-        }
-    ],
-)
+from goodspeed.windows.window_policy import Window, WindowView
 
 
 def logged(scenario: Scenario, folder: Path) -> RunResult:

@@ -4,7 +4,7 @@ import numpy as np
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.toy import TOY_VOCAB_SIZE, ToyModel
-from goodspeed.tuning.example import Example, Origin
+from goodspeed.tuning.data.example import Example, Origin
 
 TOP_K = 64
 

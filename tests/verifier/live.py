@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tests.verifier.virtual import hello
-
-from goodspeed.engine.base import DraftRequest, TargetEngine
+from goodspeed.decoding.draft import DraftRequest
+from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.toy import ToyDraft
-from goodspeed.eventlog import EventSink
 from goodspeed.protocol.connection import QueueLimits
 from goodspeed.protocol.inprocess import InProcess
 from goodspeed.protocol.messages import Error, Message, Open, Opened, Refused, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.protocol.transport import Connect, Connection
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.records.event_log import EventSink
+from goodspeed.testing.virtual_verifier import hello
+from goodspeed.verifier.core.core_config import CoreConfig
 from goodspeed.verifier.server import VerifierServer
 
 LIMITS = QueueLimits(max_bytes=1 << 14, stall_s=0.5, close_s=1.0)

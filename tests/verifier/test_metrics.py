@@ -5,9 +5,9 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.verifier.live import LiveDrafter, introduced, live_verifier
-from tests.verifier.virtual import opening
 
 from goodspeed.engine.toy import ToyTarget
+from goodspeed.testing.virtual_verifier import opening
 from goodspeed.verifier.metrics import LoopCollector, MetricsPort
 
 PER_CLIENT = {

@@ -10,19 +10,19 @@ import grpc
 import pytest
 from msgspec.structs import replace
 from tests.verifier.live import LiveDrafter, introduced, live_verifier, receive_one
-from tests.verifier.virtual import alone, hello, opening
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import Outcome, Work
+from goodspeed.engine.interface import Outcome, Work
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.errors import ErrorCode, LinkLostError
-from goodspeed.eventlog import JsonlEvents
 from goodspeed.protocol.grpc_config import METHOD, SERVICE, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.messages import Cancel, Error, Mode, Open, Propose, Refused, Verdict, Welcome
 from goodspeed.protocol.transport import Connection
-from goodspeed.verifier.core.config import CoreConfig
-from goodspeed.verifier.replay import replay
+from goodspeed.records.event_log import JsonlEvents
+from goodspeed.testing.virtual_verifier import alone, hello, opening
+from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.event_log_replay import replay
 
 COUPLED = Sampling(0.8, seed=3, rule=Rule.COUPLED)
 

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from goodspeed.errors import ConfigError
 from goodspeed.windows.analytic import AnalyticWindow
-from goodspeed.windows.base import Window, WindowView
 from goodspeed.windows.policies import WINDOWS, WindowConfig, window_policy
 from goodspeed.windows.threshold import ThresholdConfig
+from goodspeed.windows.window_policy import Window, WindowView
 
 views = st.builds(
     WindowView,

@@ -17,12 +17,12 @@ from typing import Protocol
 import httpx
 
 from goodspeed.bench.answer import Answer
-from goodspeed.bench.cpu import CpuSeconds, used
 from goodspeed.bench.endpoint import Endpoint, Settings, http_client
 from goodspeed.bench.load import Shape, gather, run_load
-from goodspeed.bench.prompts import Prompt
-from goodspeed.bench.traffic import Traffic, traffic
+from goodspeed.bench.wire_traffic import Traffic, traffic
+from goodspeed.cluster.cpu_time import CpuSeconds, used
 from goodspeed.errors import ConfigError
+from goodspeed.prompts.prompts import Prompt
 
 ALONE = "target alone"
 

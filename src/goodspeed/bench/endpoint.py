@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 import httpx
 
 from goodspeed.bench.answer import Answer, Chunk, EventStream, Speculation, Usage
-from goodspeed.bench.prompts import Prompt
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError, RequestError
+from goodspeed.prompts.prompts import Prompt
 
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)
 """An endpoint that sends nothing for so long (seconds) is given up."""

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from goodspeed.bench.cluster import Cluster
 from goodspeed.bench.comparison import ALONE, Arm, Client, Plan, Watcher, compare
-from goodspeed.bench.machine import this_machine
-from goodspeed.bench.prompts import load_prompts
 from goodspeed.bench.report import SCHEMA, Report, arm_reports, request_records
+from goodspeed.cluster.cluster import Cluster
+from goodspeed.cluster.machine import this_machine
+from goodspeed.prompts.prompts import load_prompts
 
 FUSED, DISTRIBUTED = "fused", "distributed"
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from goodspeed.bench.answer import Answer
-from goodspeed.bench.prompts import Prompt
 from goodspeed.errors import ConfigError
+from goodspeed.prompts.prompts import Prompt
 
 T = TypeVar("T")
 Ask = Callable[[Prompt], Awaitable[Answer]]

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.bench.recorded import RecordedRun, recorded_run
+from goodspeed.bench.logged_run import RecordedRun, recorded_run
 from goodspeed.bench.report import ArmReport, OptimumReport, Report, RequestRecord
-from goodspeed.bench.stats import ratio, spread
 from goodspeed.scheduling.optimum import long_run_optimum, utility
+from goodspeed.stats.summary import ratio, spread
 
 
 def with_optima(report: Report, logs: Mapping[str, Path]) -> Report:

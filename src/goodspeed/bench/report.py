@@ -8,9 +8,16 @@ import msgspec
 
 from goodspeed.bench.answer import Answer
 from goodspeed.bench.comparison import ALONE, Run, num_differing
-from goodspeed.bench.cpu import CpuSeconds
-from goodspeed.bench.machine import Machine
-from goodspeed.bench.stats import Spread, jain_index, quantile, ratio, spread, sum_log
+from goodspeed.cluster.cpu_time import CpuSeconds
+from goodspeed.cluster.machine import Machine
+from goodspeed.stats.summary import (
+    Spread,
+    jain_index,
+    quantile,
+    ratio,
+    spread,
+    sum_log,
+)
 
 SCHEMA = 1
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from goodspeed.bench.answer import Answer
-from goodspeed.bench.table import title_of
+from goodspeed.bench.comparison_table import title_of
 
 REFRESH_HZ = 4
 SHOWN_CHARACTERS = 150

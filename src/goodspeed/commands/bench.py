@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.console import Console
 
-from goodspeed.bench.cluster import start_clusters
 from goodspeed.bench.comparison import ALONE, Arm, Plan
+from goodspeed.bench.comparison_table import comparison_table, wide_console
 from goodspeed.bench.endpoint import Settings, is_drafter
 from goodspeed.bench.experiment import DISTRIBUTED, FUSED, Experiment, client_of, cluster_arms, measure, run_folder
 from goodspeed.bench.load import Shape
 from goodspeed.bench.optimality import with_optima
-from goodspeed.bench.processes import Processes
-from goodspeed.bench.prompts import DOMAINS
 from goodspeed.bench.report import Report, write_json
 from goodspeed.bench.show import ProgressBar
-from goodspeed.bench.table import comparison_table, wide_console
-from goodspeed.bench.topology import (
+from goodspeed.cluster.cluster import start_clusters
+from goodspeed.cluster.processes import Processes
+from goodspeed.cluster.topology import (
     PAIRS,
     ClusterSpec,
     Servers,
@@ -33,6 +32,7 @@ from goodspeed.bench.topology import (
 )
 from goodspeed.config import add_flags, from_args, option
 from goodspeed.errors import ConfigError
+from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.registry import nearest_name
 from goodspeed.scheduling.policies import SCHEDULERS
 

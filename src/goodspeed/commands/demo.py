@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from goodspeed.bench.cluster import start_clusters
 from goodspeed.bench.comparison import Plan
+from goodspeed.bench.comparison_table import comparison_table, wide_console
 from goodspeed.bench.endpoint import Settings
 from goodspeed.bench.experiment import Experiment, client_of, cluster_arms, measure, run_folder
 from goodspeed.bench.load import Shape
 from goodspeed.bench.optimality import with_optima
-from goodspeed.bench.processes import Processes
 from goodspeed.bench.report import Report, write_json
 from goodspeed.bench.show import LiveTexts
-from goodspeed.bench.table import comparison_table, wide_console
-from goodspeed.bench.topology import (
+from goodspeed.cluster.cluster import start_clusters
+from goodspeed.cluster.processes import Processes
+from goodspeed.cluster.topology import (
     PAIRS,
     ClusterSpec,
     DrafterSpec,

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goodspeed.config import add_flags, from_args
+from goodspeed.drafter.acceptance_trace import AcceptanceEvents
 from goodspeed.drafter.assembly import draft_server, load_tokenizer
-from goodspeed.drafter.config import DrafterConfig
+from goodspeed.drafter.draft_slot import DraftSlot
+from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.drafting import Drafting
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import Service
 from goodspeed.drafter.http.serving import WebServer, listen
-from goodspeed.drafter.judging import AcceptanceEvents
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.slot import DraftSlot
-from goodspeed.drafter.traffic import RecordingDrafting, TrafficFile
-from goodspeed.eventlog import EventSink, JsonlEvents, ManyEvents
+from goodspeed.drafter.traffic_log import RecordingDrafting, TrafficFile
 from goodspeed.logs import set_up_logging
+from goodspeed.records.event_log import EventSink, JsonlEvents, ManyEvents
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]

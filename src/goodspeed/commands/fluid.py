@@ -14,14 +14,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from goodspeed.bench.machine import this_machine
+from goodspeed.cluster.machine import this_machine
 from goodspeed.config import add_flags, from_args, option
 from goodspeed.errors import ConfigError
 from goodspeed.fluid.convergence import Spot
 from goodspeed.fluid.study import QUICK, SHOWN_TIMES, Check, Plan, Study, study
 from goodspeed.fluid.tracking import Tracking
 from goodspeed.fluid.update import Update, towards
-from goodspeed.protocol.plain import to_plain
+from goodspeed.records.plain import to_plain
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]

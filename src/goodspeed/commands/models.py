@@ -10,9 +10,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from goodspeed.models.catalog import Listing, list_models, locate, pull
-from goodspeed.models.config import read_config
 from goodspeed.models.fingerprint import model_fingerprint
 from goodspeed.models.folder import weight_files
+from goodspeed.models.model_config import read_config
 from goodspeed.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

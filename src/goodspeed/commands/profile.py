@@ -12,17 +12,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from goodspeed.bench.cell import Cell
-from goodspeed.bench.machine import Machine, this_machine
-from goodspeed.bench.profile import Grid, Point, TargetBench, profile_draft, profile_draft_after_pauses, profile_opening
-from goodspeed.bench.prompts import DOMAINS, load_prompts
+from goodspeed.cluster.machine import Machine, this_machine
 from goodspeed.config import add_flags, from_args, option, table
-from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.torch.config import TargetConfig
-from goodspeed.engine.torch_room import keep_cores
-from goodspeed.verifier.config import VerifierConfig
-from goodspeed.verifier.engines import target_engine
+from goodspeed.engine.interface import TargetEngine
+from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.targets import target_engine
+from goodspeed.engine.torch_import import keep_cores
+from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.profile import (
+    Grid,
+    Point,
+    TargetBench,
+    profile_draft,
+    profile_draft_after_pauses,
+    profile_opening,
+)
+from goodspeed.prompts.prompts import DOMAINS, load_prompts
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -82,7 +88,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(ProfileConfig, args)
     keep_cores(config.target)  # as a verifier does
-    profile = _measure(config, target_engine(VerifierConfig(engine=config.engine, target=config.target)))
+    profile = _measure(config, target_engine(config.engine, config.target))
     if config.json == "-":
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
     elif config.json:

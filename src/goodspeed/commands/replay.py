@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from goodspeed.drafter.replay import ReplayedDrafter
+from goodspeed.drafter.event_log_replay import ReplayedDrafter
 from goodspeed.errors import ConfigError
-from goodspeed.replay import Difference, Event, ReplayedCore, decisions
-from goodspeed.verifier.replay import ReplayedVerifier
+from goodspeed.records.replay import Difference, Event, ReplayedCore, decisions
+from goodspeed.verifier.event_log_replay import ReplayedVerifier
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -15,20 +15,20 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from goodspeed.bench.machine import this_machine
-from goodspeed.bench.table import wide_console
+from goodspeed.bench.comparison_table import wide_console
+from goodspeed.cluster.machine import this_machine
 from goodspeed.config import add_flags, from_args, option
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.plain import to_plain
-from goodspeed.simulator.experiment.arm import measure, name_of, scenario_values
-from goodspeed.simulator.experiment.columns import answer_columns, write_columns
-from goodspeed.simulator.experiment.executor import local_executor
-from goodspeed.simulator.experiment.replication import Replication, Seeds, replicate
-from goodspeed.simulator.experiment.run_report import Told, run_report
-from goodspeed.simulator.experiment.summary import Precision, Summary, summarise
-from goodspeed.simulator.experiment.tables import figure_rows, goodput_rows, replication_rows
-from goodspeed.simulator.experiment.timeline import write_timeline
-from goodspeed.simulator.experiment.warm_up import WarmUp, given_warm_up
+from goodspeed.experiment.arm import measure, name_of, scenario_values
+from goodspeed.experiment.columns import answer_columns, write_columns
+from goodspeed.experiment.executor import local_executor
+from goodspeed.experiment.replication import Replication, Seeds, replicate
+from goodspeed.experiment.run_report import Told, run_report
+from goodspeed.experiment.summary import Precision, Summary, summarise
+from goodspeed.experiment.tables import figure_rows, goodput_rows, replication_rows
+from goodspeed.experiment.timeline import write_timeline
+from goodspeed.experiment.warm_up import WarmUp, given_warm_up
+from goodspeed.records.plain import to_plain
 from goodspeed.simulator.scenario import Scenario, scenario_of
 
 if TYPE_CHECKING:

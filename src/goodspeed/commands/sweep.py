@@ -15,22 +15,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from goodspeed.bench.machine import this_machine
-from goodspeed.bench.table import wide_console
+from goodspeed.bench.comparison_table import wide_console
+from goodspeed.cluster.machine import this_machine
 from goodspeed.config import add_flags, from_args, option
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.plain import to_plain
-from goodspeed.simulator.experiment.arm import measure, name_of, scenario_values
-from goodspeed.simulator.experiment.cell_folder import SCHEMA, CellFolder, Manifest
-from goodspeed.simulator.experiment.columns import cell_columns, write_columns
-from goodspeed.simulator.experiment.executor import Executor, local_executor
-from goodspeed.simulator.experiment.grid import Axis, Cell, cells
-from goodspeed.simulator.experiment.replication import Seeds
-from goodspeed.simulator.experiment.run_report import Told
-from goodspeed.simulator.experiment.sweep import CellResult, Found, Sweep, Task, cell_results
-from goodspeed.simulator.experiment.sweep_report import sweep_report
-from goodspeed.simulator.experiment.tables import cell_rows, difference_rows, headers
-from goodspeed.simulator.experiment.warm_up import WarmUp, given_warm_up
+from goodspeed.experiment.arm import measure, name_of, scenario_values
+from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, Manifest
+from goodspeed.experiment.columns import cell_columns, write_columns
+from goodspeed.experiment.executor import Executor, local_executor
+from goodspeed.experiment.grid import Axis, Cell, cells
+from goodspeed.experiment.replication import Seeds
+from goodspeed.experiment.run_report import Told
+from goodspeed.experiment.sweep import CellResult, Found, Sweep, Task, cell_results
+from goodspeed.experiment.sweep_report import sweep_report
+from goodspeed.experiment.tables import cell_rows, difference_rows, headers
+from goodspeed.experiment.warm_up import WarmUp, given_warm_up
+from goodspeed.records.plain import to_plain
 from goodspeed.simulator.scenario import Scenario, scenario_of
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _executor(num_jobs: int, ray_address: str | None) -> Executor:
     if ray_address is None:
         return local_executor(num_jobs)
     try:
-        room = importlib.import_module("goodspeed.simulator.experiment.ray_cluster")
+        room = importlib.import_module("goodspeed.experiment.ray_cluster")
     except ImportError as error:
         raise ConfigError(f"--ray needs Ray ({error}): pip install 'goodspeed[ray]'") from error
     cluster: Executor = room.RayCluster(ray_address, num_jobs)

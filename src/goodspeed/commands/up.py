@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from goodspeed.bench.cluster import Cluster, Ports, start_clusters
 from goodspeed.bench.experiment import run_folder
-from goodspeed.bench.processes import Processes
-from goodspeed.bench.prompts import DOMAINS
-from goodspeed.bench.topology import PAIRS, ClusterSpec, Servers, alike_drafters, with_event_logs
+from goodspeed.cluster.cluster import Cluster, Ports, start_clusters
+from goodspeed.cluster.processes import Processes
+from goodspeed.cluster.topology import PAIRS, ClusterSpec, Servers, alike_drafters, with_event_logs
 from goodspeed.config import add_flags, from_args, option
+from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.scheduling.policies import SCHEDULERS
 
 if TYPE_CHECKING:

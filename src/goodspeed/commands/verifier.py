@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goodspeed.config import add_flags, from_args
-from goodspeed.engine.torch_room import keep_cores
-from goodspeed.eventlog import JsonlEvents
+from goodspeed.engine.targets import target_engine
+from goodspeed.engine.torch_import import keep_cores
 from goodspeed.logs import set_up_logging
 from goodspeed.protocol.grpc_server import serve_grpc
-from goodspeed.verifier.config import VerifierConfig
-from goodspeed.verifier.engines import target_engine
+from goodspeed.records.event_log import JsonlEvents
 from goodspeed.verifier.metrics import LoopCollector, MetricsPort
 from goodspeed.verifier.server import VerifierServer, new_engine_thread
+from goodspeed.verifier.verifier_config import VerifierConfig
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -58,7 +58,7 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     engine_thread = new_engine_thread()
-    engine = await loop.run_in_executor(engine_thread, target_engine, config)
+    engine = await loop.run_in_executor(engine_thread, target_engine, config.engine, config.target, config.seed)
     async with AsyncExitStack() as stack:
         events = JsonlEvents(Path(config.event_log)) if config.event_log else None
         if events:

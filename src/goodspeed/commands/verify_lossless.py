@@ -12,22 +12,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from goodspeed.bench.check import DistributionCheck, TextCheck, check_distribution, check_texts
-from goodspeed.bench.lossless import Pair, Schedule
-from goodspeed.bench.prompts import DOMAINS, Prompt, load_prompts
 from goodspeed.config import add_flags, from_args, option, table
-from goodspeed.decoding.reference import Request
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.assembly import load_tokenizer
-from goodspeed.drafter.config import TOY
-from goodspeed.engine.base import TargetEngine
+from goodspeed.drafter.drafter_config import TOY
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.interface import TargetEngine
+from goodspeed.engine.reference import Request
+from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.targets import target_engine
 from goodspeed.errors import ConfigError
+from goodspeed.lossless.checks import DistributionCheck, TextCheck, check_distribution, check_texts
+from goodspeed.lossless.pair import Pair, Schedule
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.prompts.prompts import DOMAINS, Prompt, load_prompts
 from goodspeed.registry import nearest_name
-from goodspeed.verifier.config import VerifierConfig
-from goodspeed.verifier.engines import target_engine
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -104,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _load(config: LosslessConfig) -> tuple[TargetEngine, Tokenizer]:
     tokenizer = load_tokenizer(config.tokenizer or (TOY if config.engine == TOY else config.target.model))
-    target = target_engine(VerifierConfig(engine=config.engine, seed=config.draft.seed, target=config.target))
+    target = target_engine(config.engine, config.target, config.draft.seed)
     if tokenizer.fingerprint != target.info.tokenizer_fingerprint:
         raise ConfigError(
             f"tokenizer is {config.tokenizer!r} with fingerprint {tokenizer.fingerprint}, "

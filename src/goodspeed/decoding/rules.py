@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from goodspeed.decoding.distribution import Distribution, distribution, likeliest
+from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.noise import Purpose, gumbel_at, gumbel_row, uniform
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import SparseProbs
 
 LARGEST_WEIGHT = 2**16 - 1
 DRAW_BLOCK = 256

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
-from goodspeed.drafter.core.decision import Committed, Failed, News, Round
+from goodspeed.drafter.core.decisions import Committed, Failed, News, Round
 from goodspeed.protocol.messages import FinishReason
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from goodspeed.drafter.config import TOY, DrafterConfig
 from goodspeed.drafter.core.core import DrafterCore
+from goodspeed.drafter.drafter_config import TOY, DrafterConfig
 from goodspeed.drafter.drafting import Drafting
-from goodspeed.drafter.recording import RecordedCore
+from goodspeed.drafter.event_logging import RecordedCore
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import Verifier
 from goodspeed.engine.toy import toy_tokenizer
-from goodspeed.eventlog import EventSink
 from goodspeed.models.catalog import locate_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
+from goodspeed.records.event_log import EventSink
 
 
 def load_tokenizer(model: str) -> Tokenizer:

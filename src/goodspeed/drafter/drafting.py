@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from goodspeed.drafter.core.decision import DraftWork
-from goodspeed.drafter.notes import tell
-from goodspeed.engine.base import Draft, DraftEngine
+from goodspeed.decoding.draft import Draft
+from goodspeed.drafter.core.decisions import DraftWork
+from goodspeed.drafter.engine_updates import tell
+from goodspeed.engine.interface import DraftEngine
 
 log = logging.getLogger(__name__)
 

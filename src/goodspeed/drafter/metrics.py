@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from goodspeed.drafter.core.decision import Committed
+from goodspeed.drafter.core.decisions import Committed
 from goodspeed.drafter.core.link import Link
 from goodspeed.protocol.transport import Traffic
 

@@ -7,14 +7,14 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.drafter.answer import Answer
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decision import Committed, Decision, Dial, Failed, News
+from goodspeed.drafter.core.decisions import Committed, Decision, Dial, Failed, News
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.drafting import Drafted, Drafting
 from goodspeed.drafter.metrics import DrafterMetrics
 from goodspeed.drafter.uplink import Uplink, Verifier
-from goodspeed.engine.base import StreamKey
 from goodspeed.errors import LinkLostError, ProtocolError
 from goodspeed.protocol.messages import Error, FinishReason, FromVerifier, Hello, Welcome
 from goodspeed.protocol.transport import Connection, Traffic

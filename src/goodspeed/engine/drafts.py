@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from goodspeed.config import option
-from goodspeed.engine.base import DraftEngine
 from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.draft_memory import KIN_TRIALS, DraftMemory, check_tokenizer
 from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.lookup import LookupSource
-from goodspeed.engine.memory import KIN_TRIALS, DraftMemory, check_tokenizer
+from goodspeed.engine.ngram_table import NgramTable, TableSource
+from goodspeed.engine.null_draft import SilentDraft
 from goodspeed.engine.shipped import shipped_table
-from goodspeed.engine.silent import SilentDraft
 from goodspeed.engine.source import Source
-from goodspeed.engine.table import NgramTable, TableSource
-from goodspeed.engine.torch_room import import_torch_room
+from goodspeed.engine.torch_import import import_torch_room
 from goodspeed.engine.toy import ToyDraft, ToyModel
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry

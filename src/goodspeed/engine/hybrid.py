@@ -7,8 +7,8 @@ rejection rule they need no draft probabilities (one-hot), and its confidences m
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Draft, DraftRequest, StreamKey
 from goodspeed.engine.calibration import Calibration, heat
 from goodspeed.engine.source import COARSE_SHIFT, EVIDENCE_BITS, Guess, Prefix, Source
 

@@ -7,7 +7,7 @@ once a round and copies on from there.)
 
 from collections.abc import Sequence
 
-from goodspeed.engine.base import StreamKey
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.source import COARSE_SHIFT, Guess, Prefix
 
 LENGTHS = (8, 5, 3, 2, 1)

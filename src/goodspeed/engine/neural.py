@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from goodspeed.decoding.distribution import distribution
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.rules import draft_choice
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import StreamKey
 from goodspeed.engine.source import COARSE_SHIFT, Guess, Prefix
 from goodspeed.errors import CapacityError
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from goodspeed.decoding.draft import Draft, DraftRequest, SparseProbs, StreamKey
 from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import Draft, DraftRequest, SparseProbs, StreamKey
 from goodspeed.engine.calibration import Calibration, heat
 from goodspeed.engine.neural import NUM_SHARES, Reader, share_kind, top_share
 from goodspeed.engine.source import Prefix

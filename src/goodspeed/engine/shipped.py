@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from goodspeed.engine.memory import tokenizer_of
+from goodspeed.engine.draft_memory import tokenizer_of
 from goodspeed.models.catalog import DRAFTS
 
 PATTERN = "*.table.npz"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import StreamKey
 
 EVIDENCE_BITS = 10
 COARSE_SHIFT = 5

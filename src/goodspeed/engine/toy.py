@@ -16,16 +16,13 @@ import numpy.typing as npt
 import tokenizers
 
 from goodspeed.decoding.distribution import distribution
+from goodspeed.decoding.draft import Draft, DraftRequest, SparseProbs, StreamKey
 from goodspeed.decoding.noise import gumbel_row
 from goodspeed.decoding.rules import choose, draw, quantise, verify
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import (
-    Draft,
-    DraftRequest,
+from goodspeed.engine.interface import (
     Outcome,
     Prefill,
-    SparseProbs,
-    StreamKey,
     StreamSpec,
     TargetInfo,
     Verify,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.scheduling.base import ClientView
 from goodspeed.scheduling.optimum import Optimum, long_run_optimum
+from goodspeed.scheduling.scheduler import ClientView
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,8 +8,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.config import ModelConfig, config_json, read_config
 from goodspeed.models.folder import SINGLE_FILE, JsonObject, weight_files, write_json
+from goodspeed.models.model_config import ModelConfig, config_json, read_config
 
 __all__ = ["ModelConfig", "read_config", "read_weights", "tensor_shapes", "write_checkpoint"]
 

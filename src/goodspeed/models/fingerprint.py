@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from goodspeed.models.cache import file_digest
-from goodspeed.models.config import read_config
 from goodspeed.models.folder import weight_files
+from goodspeed.models.model_config import read_config
 
 
 def model_fingerprint(folder: Path, precision: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.config import LinearScaling, ModelConfig, RopeScaling
+from goodspeed.models.model_config import LinearScaling, ModelConfig, RopeScaling
 
 LAYER_NAMES = {
     "attn_norm.weight": "input_layernorm.weight",

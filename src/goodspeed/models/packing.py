@@ -20,8 +20,8 @@ from safetensors.numpy import save_file
 from goodspeed.errors import CheckpointError
 from goodspeed.models.assistant import ASSISTANT
 from goodspeed.models.checkpoint import write_checkpoint
-from goodspeed.models.config import ModelConfig
 from goodspeed.models.draft_vocab import write_draft_vocab
+from goodspeed.models.model_config import ModelConfig
 from goodspeed.models.quantisation import Quantised, quantise, restore
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"

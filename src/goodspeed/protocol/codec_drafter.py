@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import SparseProbs
 from goodspeed.errors import ErrorCode, ProtocolError, RequestError
 from goodspeed.protocol import goodspeed_pb2 as pb
 from goodspeed.protocol.messages import Cancel, FromDrafter, Hello, Message, Mode, Open, Propose

@@ -16,10 +16,10 @@ from goodspeed.protocol.grpc_config import (
     channel_credentials,
     channel_options,
 )
-from goodspeed.protocol.link import make_links
 from goodspeed.protocol.link_config import LinkConfig
+from goodspeed.protocol.link_shaper import make_links
 from goodspeed.protocol.rpc_pipe import RPC_ERRORS, RpcPipe, described
-from goodspeed.protocol.shaped import ShapedPipe
+from goodspeed.protocol.shaped_pipe import ShapedPipe
 from goodspeed.protocol.transport import Connect, Connection
 
 Call = grpc.aio.StreamStreamCall[bytes, bytes]

@@ -4,9 +4,9 @@ import asyncio
 
 from goodspeed.protocol.codec import decode_drafter_frame, decode_verifier_frame
 from goodspeed.protocol.connection import DEFAULT_LIMITS, FramedConnection, QueueLimits
-from goodspeed.protocol.lane import Lane
-from goodspeed.protocol.link import make_links
 from goodspeed.protocol.link_config import LinkConfig
+from goodspeed.protocol.link_shaper import make_links
+from goodspeed.protocol.send_queue import Lane
 from goodspeed.protocol.transport import Accept, Connect, Connection
 
 

@@ -10,8 +10,8 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import SparseProbs
 from goodspeed.errors import ErrorCode
 
 PROTOCOL_VERSION = 2

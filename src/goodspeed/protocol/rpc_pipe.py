@@ -6,7 +6,7 @@ from typing import Protocol
 import grpc
 
 from goodspeed.errors import LinkLostError
-from goodspeed.protocol.lane import Lane
+from goodspeed.protocol.send_queue import Lane
 
 RPC_ERRORS = (
     grpc.RpcError,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from goodspeed.engine.base import Draft, Outcome, StreamSpec
+from goodspeed.decoding.draft import Draft
+from goodspeed.engine.interface import Outcome, StreamSpec
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_draft
 from goodspeed.protocol.messages import FinishReason, Mode, Open, Propose, Verdict, Welcome

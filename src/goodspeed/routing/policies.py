@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from goodspeed.registry import Registry
-from goodspeed.routing.base import RoutingPolicy
 from goodspeed.routing.failover import Failover
 from goodspeed.routing.jsq import JoinShortestQueue
 from goodspeed.routing.latency_aware import LatencyAware
 from goodspeed.routing.power_of_two import PowerOfTwo
 from goodspeed.routing.random import RandomRouting
 from goodspeed.routing.round_robin import RoundRobin
+from goodspeed.routing.routing_policy import RoutingPolicy
 
 ROUTINGS: Registry[Callable[[], RoutingPolicy]] = Registry(
     "routing policy",

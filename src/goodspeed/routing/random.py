@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.routing.base import VerifierView
+from goodspeed.routing.routing_policy import VerifierView
 
 
 class RandomRouting:

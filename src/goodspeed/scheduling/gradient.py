@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.marginals import NOTHING, floors_within, log_survival, log_weight
 from goodspeed.scheduling.price_search import demand_of_views, grants_by_price
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 MANY_TOKENS = 256
 """The budget from which the search for a price is faster than one token after the other (`runs/scheduler_speed.py`)."""

@@ -8,7 +8,7 @@ long proposals nor a steep utility (max-min) leave the range of a float.
 import math
 from collections.abc import Sequence
 
-from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.scheduler import ClientView
 
 NOTHING = -math.inf
 """The log of a worth of zero."""

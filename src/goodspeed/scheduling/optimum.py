@@ -18,9 +18,9 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.scheduling.marginals import floors_within, log_survival
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 Floats = NDArray[np.float64]
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from goodspeed.registry import Registry
-from goodspeed.scheduling.base import Estimator, Scheduler
 from goodspeed.scheduling.estimators.adaptive import adaptive_estimator, adaptive_survival_estimator
 from goodspeed.scheduling.estimators.decaying import censored_estimator, survival_estimator
 from goodspeed.scheduling.estimators.paper import PaperEstimator
@@ -12,6 +11,7 @@ from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.scheduling.price import PriceScheduler
 from goodspeed.scheduling.proportional import ProportionalScheduler
 from goodspeed.scheduling.random import RandomScheduler
+from goodspeed.scheduling.scheduler import Estimator, Scheduler
 from goodspeed.scheduling.tiers import TiersScheduler
 from goodspeed.scheduling.time_aware import TimeAwareScheduler
 

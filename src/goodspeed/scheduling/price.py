@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.gradient import greedy_grants
 from goodspeed.scheduling.marginals import NOTHING, floors_within, log_survival, log_weight
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 AIM = 1.1
 """What calls ask for in the mean, in budgets: an excess is cut where it is worth least, what is missing is lost. Of 20

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.scheduler import ClientView
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

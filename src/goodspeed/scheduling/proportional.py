@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.scheduling.base import Budget, ClientView
-from goodspeed.scheduling.filling import fill, shares_of
+from goodspeed.scheduling.proportional_shares import fill, shares_of
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 
 class ProportionalScheduler:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.marginals import floors_within
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 
 class RandomScheduler:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from goodspeed.scheduling.base import Budget, ClientView
-from goodspeed.scheduling.filling import fill, shares_of
+from goodspeed.scheduling.proportional_shares import fill, shares_of
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 TIERS = (1, 3, 7, 15, 31, 63)
 """The first three are SGLang's default candidates; further ones for clients with several streams."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.scheduling.base import Budget, ClientView
 from goodspeed.scheduling.marginals import floors_within
+from goodspeed.scheduling.scheduler import Budget, ClientView
 
 LEAST_S = 1e-9
 """For a round time whose parts are not known yet."""

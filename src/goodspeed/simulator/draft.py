@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import Draft, DraftRequest, StreamKey
 from goodspeed.engine.neural import MAX_PIECE
-from goodspeed.simulator.acceptance.base import Tape
-from goodspeed.simulator.latency.base import LatencyModel, StepShape
+from goodspeed.simulator.acceptance.acceptance_model import Tape
+from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.target import RIGHT, WRONG
 
 

@@ -3,18 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decision import Decision, DraftWork, Failed, HangUp, News, ToVerifier
+from goodspeed.drafter.core.decisions import (
+    Decision,
+    DraftWork,
+    Failed,
+    HangUp,
+    News,
+    ToVerifier,
+)
 from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.notes import tell
-from goodspeed.engine.base import Draft, DraftRequest, StreamKey
+from goodspeed.drafter.engine_updates import tell
 from goodspeed.protocol.messages import Mode
-from goodspeed.simulator.acceptance.base import Tape
-from goodspeed.simulator.answering import Answering
+from goodspeed.simulator.acceptance.acceptance_model import Tape
+from goodspeed.simulator.answer_in_progress import Answering
 from goodspeed.simulator.draft import TapedDraft
-from goodspeed.simulator.hosting import Seat
+from goodspeed.simulator.environment import Surroundings
 from goodspeed.simulator.kernel import Call, Event, time_ns
-from goodspeed.simulator.surroundings import Surroundings
+from goodspeed.simulator.placement import Seat
 from goodspeed.simulator.target import RIGHT
 from goodspeed.simulator.uplink import Uplink
 

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.drafter.core.config import CoreConfig
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.recording import RecordedCore
-from goodspeed.simulator.acceptance.base import Tape
+from goodspeed.drafter.core.core_config import CoreConfig
+from goodspeed.drafter.event_logging import RecordedCore
+from goodspeed.simulator.acceptance.acceptance_model import Tape
 from goodspeed.simulator.acceptance.models import acceptance_model
 from goodspeed.simulator.draft import TapedDraft
 from goodspeed.simulator.drafter import Parts, SimulatedDrafter
-from goodspeed.simulator.luck import Role
+from goodspeed.simulator.environment import Surroundings
+from goodspeed.simulator.rng_streams import Role
 from goodspeed.simulator.routes import Routes
 from goodspeed.simulator.scenario import Scenario
-from goodspeed.simulator.surroundings import Surroundings
 from goodspeed.simulator.uplink import Uplink
 from goodspeed.simulator.user import User
 from goodspeed.simulator.verifier import SimulatedVerifier

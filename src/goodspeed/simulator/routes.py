@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.link import Link
 from goodspeed.protocol.link_config import Conditions, LinkConfig, read_trace
+from goodspeed.protocol.link_shaper import Link
 from goodspeed.simulator.kernel import Kernel
-from goodspeed.simulator.luck import Luck, Role
+from goodspeed.simulator.rng_streams import Luck, Role
 from goodspeed.simulator.scenario import DrafterTier
 from goodspeed.simulator.wire import Lane, Meter, Route
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from goodspeed.config import from_mapping, option, read_toml, table
-from goodspeed.drafter.core.config import RetryConfig
+from goodspeed.drafter.core.core_config import RetryConfig
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.link_config import LinkConfig, Outage
 from goodspeed.protocol.messages import Mode
@@ -18,7 +18,7 @@ from goodspeed.simulator.machine import MachineConfig
 from goodspeed.simulator.outage import VerifierOutage, check_times
 from goodspeed.simulator.ranges import at_least, positive, share
 from goodspeed.simulator.workload.workloads import WorkloadConfig
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core_config import CoreConfig
 from goodspeed.windows.policies import WindowConfig
 
 MODES: Registry[Mode] = Registry("mode", {"distributed": Mode.DISTRIBUTED, "fused": Mode.FUSED})

@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from typing import Final
 
-from goodspeed.engine.base import Outcome, Prefill, StreamKey, StreamSpec, TargetInfo, Verify, Work
-from goodspeed.simulator.latency.base import LatencyModel, StepShape
+from goodspeed.decoding.draft import StreamKey
+from goodspeed.engine.interface import (
+    Outcome,
+    Prefill,
+    StreamSpec,
+    TargetInfo,
+    Verify,
+    Work,
+)
+from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 
 MODEL = "simulated"
 """Its name, and the fingerprint of its weights and of its tokenizer."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from goodspeed.engine.base import StreamKey
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.protocol.messages import FromDrafter, FromVerifier, Open, Propose, Verdict
 from goodspeed.simulator.kernel import NS_PER_S, Kernel
 from goodspeed.simulator.result import Span

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Protocol
 
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decision import Decision, Dial, HangUp, ToVerifier
+from goodspeed.drafter.core.decisions import Decision, Dial, HangUp, ToVerifier
 from goodspeed.protocol.link_config import Outage
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FromDrafter, FromVerifier, Hello, Refused, Welcome
 from goodspeed.simulator.kernel import Call, Kernel, Process, Signal, duration_ns, time_ns

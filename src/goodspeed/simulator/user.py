@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.acceptance.base import Tape
-from goodspeed.simulator.answering import Answering, Tally
+from goodspeed.simulator.acceptance.acceptance_model import Tape
+from goodspeed.simulator.answer_in_progress import Answering, Tally
 from goodspeed.simulator.drafter import SimulatedDrafter
 from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns
-from goodspeed.simulator.workload.base import Ask
+from goodspeed.simulator.workload.workload import Ask
 
 TapeOf = Callable[[int], Tape]
 """The luck of a client's request."""

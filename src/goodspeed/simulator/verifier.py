@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import cast
 
 from goodspeed.protocol.messages import FromDrafter, FromVerifier
-from goodspeed.simulator.hosting import Seat
 from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns, time_ns
 from goodspeed.simulator.outage import VerifierOutage
+from goodspeed.simulator.placement import Seat
 from goodspeed.simulator.result import VerifierRecord
 from goodspeed.simulator.target import TapedTarget
 from goodspeed.simulator.wire import Wire
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
-from goodspeed.verifier.core.intake import Reply
-from goodspeed.verifier.recording import RecordedCore
+from goodspeed.verifier.core.message_handler import Reply
+from goodspeed.verifier.event_logging import RecordedCore
 
 NewCore = Callable[[], VerifierCore | RecordedCore]
 """A server's core, as it is when it starts."""

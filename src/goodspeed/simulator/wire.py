@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from goodspeed.protocol.link import Link
+from goodspeed.protocol.link_shaper import Link
 from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message
 from goodspeed.protocol.size import frame_bytes, wire_bytes
 from goodspeed.simulator.kernel import Event, Kernel, time_ns

@@ -5,19 +5,19 @@ import gc
 from collections.abc import Iterator
 from dataclasses import replace
 
-from goodspeed.simulator.answering import Tally
+from goodspeed.simulator.answer_in_progress import Tally
+from goodspeed.simulator.environment import EventsOf, Surroundings
 from goodspeed.simulator.fleet import Fleet
-from goodspeed.simulator.hosting import OwnMachines, SharedMachine
 from goodspeed.simulator.kernel import Kernel, duration_ns
-from goodspeed.simulator.luck import Luck
+from goodspeed.simulator.placement import OwnMachines, SharedMachine
 from goodspeed.simulator.result import RunResult
+from goodspeed.simulator.rng_streams import Luck
 from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
-from goodspeed.simulator.surroundings import EventsOf, Surroundings
 from goodspeed.simulator.target import TapedTarget, target_info
 from goodspeed.simulator.tracing import Trace
 from goodspeed.simulator.verifier import Place, SimulatedVerifier
 from goodspeed.verifier.core.core import VerifierCore
-from goodspeed.verifier.recording import RecordedCore
+from goodspeed.verifier.event_logging import RecordedCore
 
 
 def simulate(

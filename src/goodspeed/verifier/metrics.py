@@ -14,7 +14,7 @@ from goodspeed.protocol.transport import Traffic
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core import CoreStats
-from goodspeed.verifier.core.intake import Reply
+from goodspeed.verifier.core.message_handler import Reply
 
 SECONDS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

@@ -9,19 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client.metrics_core import Metric
 
-from goodspeed.engine.base import Outcome, TargetEngine
+from goodspeed.engine.interface import Outcome, TargetEngine
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
-from goodspeed.eventlog import EventSink
 from goodspeed.protocol.messages import Error, FinishReason, Hello, Message, Opened, Refused, Verdict, Welcome
 from goodspeed.protocol.transport import Connection, Traffic
+from goodspeed.records.event_log import EventSink
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import MAX_ABSENT, ConnId
-from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
-from goodspeed.verifier.core.intake import Reply
+from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.message_handler import Reply
+from goodspeed.verifier.event_logging import RecordedCore
 from goodspeed.verifier.link import DrafterLink
 from goodspeed.verifier.metrics import VerifierMetrics, describe
-from goodspeed.verifier.recording import RecordedCore
 
 log = logging.getLogger(__name__)
 

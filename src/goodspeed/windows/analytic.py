@@ -1,6 +1,6 @@
 """The window with the most expected tokens a second."""
 
-from goodspeed.windows.base import Window, WindowView
+from goodspeed.windows.window_policy import Window, WindowView
 
 LEAST = 1
 """A drafter that proposed nothing would never again measure what it decides by."""

@@ -1,6 +1,6 @@
 """The confidence window: draft on while it is likely enough that the target follows."""
 
-from goodspeed.windows.base import Window, WindowView
+from goodspeed.windows.window_policy import Window, WindowView
 
 
 class ConfidenceWindow:

@@ -1,6 +1,6 @@
 """The fixed window: always as many tokens as were configured."""
 
-from goodspeed.windows.base import Window, WindowView
+from goodspeed.windows.window_policy import Window, WindowView
 
 
 class FixedWindow:

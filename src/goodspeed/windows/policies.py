@@ -7,10 +7,10 @@ from goodspeed.config import option, table
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
 from goodspeed.windows.analytic import AnalyticWindow
-from goodspeed.windows.base import WindowPolicy
 from goodspeed.windows.confidence import ConfidenceWindow
 from goodspeed.windows.fixed import FixedWindow
 from goodspeed.windows.threshold import ThresholdConfig, ThresholdWindow
+from goodspeed.windows.window_policy import WindowPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
-from goodspeed.windows.base import Window, WindowView
+from goodspeed.windows.window_policy import Window, WindowView
 
 
 @dataclass(frozen=True, slots=True)

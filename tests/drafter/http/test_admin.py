@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, read
-from tests.drafter.virtual import alone
 
 from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.draft_slot import DraftSlot
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import Service
-from goodspeed.drafter.slot import DraftSlot
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.testing.virtual_drafter import alone
 
 REQUEST = Request(tuple(b"the quick brown"), max_tokens=60)
 KEY = {"authorization": "Bearer secret"}

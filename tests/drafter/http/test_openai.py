@@ -10,14 +10,14 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk, ChatCompletionUserMessageParam
 from tests.drafter.live import LiveVerifier, api_of, drafter_at
-from tests.drafter.virtual import alone
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import Request
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.engine.base import Outcome, Work
+from goodspeed.engine.interface import Outcome, Work
 from goodspeed.engine.toy import END_TOKEN, ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.testing.virtual_drafter import alone
 
 HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "Why is the sky blue?"}]
 COUPLED = Sampling(0.8, seed=5, rule=Rule.COUPLED)

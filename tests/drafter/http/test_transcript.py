@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodspeed.drafter.core.decision import Committed, Round
+from goodspeed.drafter.core.decisions import Committed, Round
 from goodspeed.drafter.http.transcript import Piece, StopCut, Transcript
 from goodspeed.engine.toy import END_TOKEN
 from goodspeed.models.tokenizer import Tokenizer

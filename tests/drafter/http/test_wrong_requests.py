@@ -8,7 +8,7 @@ import httpx
 import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, until
 
-from goodspeed.drafter.core.config import CoreConfig, RetryConfig
+from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.connected import MAX_BODY_BYTES
 from goodspeed.drafter.http.service import Service

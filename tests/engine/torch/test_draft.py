@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from goodspeed.bench.lossless import Pair, Schedule
-from goodspeed.decoding.reference import Request
+from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import DraftRequest
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.neural import MAX_PIECE, Piece
 from goodspeed.engine.neural_draft import PROBS_SIZE
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.reference import Request
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.draft import TorchDraftModel
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.errors import CheckpointError, ConfigError
+from goodspeed.lossless.pair import Pair, Schedule
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import write_draft_vocab
 

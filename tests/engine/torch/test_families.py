@@ -9,9 +9,9 @@ import torch
 import transformers
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import Outcome, Prefill, StreamSpec, Verify
+from goodspeed.engine.interface import Outcome, Prefill, StreamSpec, Verify
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.batch import Segment
-from goodspeed.engine.torch.config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool
 from goodspeed.engine.torch.loading import load_target

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from goodspeed.engine.torch.kv import KvPool, Region, kv_bytes_per_token
 from goodspeed.errors import CapacityError
-from goodspeed.models.config import ModelConfig
+from goodspeed.models.model_config import ModelConfig
 
 CONFIG = ModelConfig(
     model_type="llama",

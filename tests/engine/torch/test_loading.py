@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.linear import has_native_bf16
 from goodspeed.engine.torch.loading import choose_device, choose_dtype, load_target
 from goodspeed.errors import CheckpointError, ConfigError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.base import DraftRequest
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.neural import DraftModel, Piece, Reader
 from goodspeed.engine.neural_draft import NeuralDraft
@@ -22,7 +22,7 @@ from goodspeed.engine.torch.shaped import (
     target_config,
 )
 from goodspeed.models.checkpoint import tensor_shapes
-from goodspeed.models.config import ModelConfig
+from goodspeed.models.model_config import ModelConfig
 
 CPU = torch.device("cpu")
 LLAMA = ModelConfig(

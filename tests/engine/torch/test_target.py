@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import Prefill, SparseProbs, StreamSpec, Verify
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.interface import Prefill, StreamSpec, Verify
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder, Segment
 from goodspeed.engine.torch.kv import KvPool
 from goodspeed.engine.torch.loading import load_target

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from tests.simulator.acceptance.live import live_answer, live_answers
 
 from goodspeed.simulator.acceptance.chain import STARTS, fill_in, fit_chain, log_likelihood
 from goodspeed.simulator.acceptance.markov import MarkovConfig
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
 from goodspeed.simulator.acceptance.sequences import Sequences, sequences
+from goodspeed.testing.live_answer import live_answer, live_answers
 
 CHAIN = MarkovConfig(easy_rate=0.9, hard_rate=0.2, to_hard=0.1, to_easy=0.3)
 

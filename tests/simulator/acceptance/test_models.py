@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.simulator.acceptance.live import live_answers
 
-from goodspeed.acceptancelog import write_answers
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.acceptance.base import AcceptanceModel, Tape
+from goodspeed.records.acceptance_trace import write_answers
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel, Tape
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingConfig
 from goodspeed.simulator.acceptance.fixed import FixedConfig
 from goodspeed.simulator.acceptance.markov import MarkovConfig
 from goodspeed.simulator.acceptance.models import ACCEPTANCES, AcceptanceConfig, acceptance_model
 from goodspeed.simulator.acceptance.positional import PositionalConfig
-from goodspeed.simulator.acceptance.recorded import RecordedConfig
+from goodspeed.simulator.acceptance.replayed_trace import RecordedConfig
+from goodspeed.testing.live_answer import live_answers
 
 places = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 12), st.booleans()), min_size=1, max_size=60)
 

@@ -7,8 +7,8 @@ import pytest
 
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig, MeasuredGpu
-from goodspeed.simulator.latency.base import StepShape
 from goodspeed.simulator.latency.grid import ExtrapolationWarning
+from goodspeed.simulator.latency.latency_model import StepShape
 
 has_tables = pytest.mark.skipif(
     not importlib.util.find_spec("aiconfigurator_core"), reason="the measured GPU tables are not installed"

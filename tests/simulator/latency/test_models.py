@@ -8,15 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from goodspeed.bench.cell import Cell
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
+from goodspeed.profiling.cell import Cell
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
-from goodspeed.simulator.latency.base import LatencyModel, StepShape
 from goodspeed.simulator.latency.grid import ExtrapolationWarning
+from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.latency.linear import LinearConfig
+from goodspeed.simulator.latency.measured_table import TableConfig
 from goodspeed.simulator.latency.models import LATENCIES, LatencyConfig
-from goodspeed.simulator.latency.table import TableConfig
 
 NOISE = 0.03
 """Measured tables are not quite monotone; a step may be cheaper than a smaller one by this share."""

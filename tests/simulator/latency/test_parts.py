@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodspeed.simulator.latency.base import StepShape
+from goodspeed.simulator.latency.latency_model import StepShape
 from goodspeed.simulator.latency.parts import split
 
 

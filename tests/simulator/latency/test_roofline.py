@@ -6,11 +6,11 @@ import pytest
 
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.models.config import config_json
 from goodspeed.models.folder import write_json
-from goodspeed.simulator.latency.base import StepShape
+from goodspeed.models.model_config import config_json
 from goodspeed.simulator.latency.decoder import Decoder
 from goodspeed.simulator.latency.devices import DEVICES
+from goodspeed.simulator.latency.latency_model import StepShape
 from goodspeed.simulator.latency.roofline import RooflineConfig
 from goodspeed.simulator.latency.shapes import SHAPES, model_shape
 

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from goodspeed.acceptancelog import JudgedAnswer, write_answers
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.workload.base import Ask, Workload
+from goodspeed.records.acceptance_trace import JudgedAnswer, write_answers
 from goodspeed.simulator.workload.closed import THINKING, ClosedConfig
 from goodspeed.simulator.workload.gamma import GammaConfig
 from goodspeed.simulator.workload.on_off import OnOffConfig
 from goodspeed.simulator.workload.poisson import PoissonConfig
-from goodspeed.simulator.workload.recorded import RecordedAsksConfig
+from goodspeed.simulator.workload.replayed import RecordedAsksConfig
 from goodspeed.simulator.workload.trace import TraceConfig, read_arrivals
+from goodspeed.simulator.workload.workload import Ask, Workload
 from goodspeed.simulator.workload.workloads import WORKLOADS, WorkloadConfig, workload
 
 NUM_CLIENTS = 3

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from msgspec.structs import replace
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, alone, opening
 
-from goodspeed.engine.base import Prefill, Verify
+from goodspeed.engine.interface import Prefill, Verify
 from goodspeed.engine.toy import toy_info
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol.messages import Cancel, Error, Message, Mode, Opened, Verdict
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, opening
+from goodspeed.verifier.core.core_config import CoreConfig
 
 STREAM_TOKENS = 23  # of the streams that opening() makes
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
-from goodspeed.verifier.core.batching.base import Arrival, Waiting
+from goodspeed.verifier.core.batching.batching_policy import Arrival, Waiting
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
 from goodspeed.verifier.core.batching.policies import BATCHINGS
-from goodspeed.verifier.core.config import CoreConfig
-from goodspeed.verifier.core.step_time import StepTime
+from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.timing.step_time import StepTime
 
 NOW = 50.0
 

@@ -2,23 +2,23 @@
 
 import pytest
 from tests.protocol.judged import judge
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening
 
 from goodspeed.config import from_mapping
-from goodspeed.engine.base import Outcome, Verify
+from goodspeed.engine.interface import Outcome, Verify
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Propose, Welcome
 from goodspeed.protocol.session import VerifierStream, digest
+from goodspeed.scheduling.draft_selection import arrival_lengths
 from goodspeed.scheduling.exploration import EXPLORE_AFTER
-from goodspeed.scheduling.late_binding import arrival_lengths
 from goodspeed.scheduling.policies import ESTIMATORS
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening
 from goodspeed.verifier.core.batch import verifications
-from goodspeed.verifier.core.binding import plain_bid
+from goodspeed.verifier.core.candidates import plain_bid
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core_config import CoreConfig
 from goodspeed.verifier.core.grants import GrantSharing
-from goodspeed.verifier.core.step_time import StepTime
 from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.timing.step_time import StepTime
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
 

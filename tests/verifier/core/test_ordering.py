@@ -3,14 +3,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, alone, opening, roomy_info
 
-from goodspeed.engine.base import Verify
+from goodspeed.engine.interface import Verify
 from goodspeed.errors import ConfigError
-from goodspeed.verifier.core.batching.lab import LengthAware
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, opening, roomy_info
+from goodspeed.verifier.core.batching.length_aware import LengthAware
 from goodspeed.verifier.core.batching.ordering import Candidate
 from goodspeed.verifier.core.batching.policies import ORDERINGS
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core_config import CoreConfig
 
 candidates = st.lists(st.integers(0, 4000), min_size=1, max_size=20).map(
     lambda contexts: [Candidate(context, float(i)) for i, context in enumerate(contexts)]

@@ -1,16 +1,16 @@
 """Schedulers of one batch are asked for those who hear their grant, and share the whole budget among them."""
 
 import pytest
-from tests.verifier.virtual import opening
 
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Welcome
 from goodspeed.protocol.session import VerifierStream
 from goodspeed.scheduling.policies import ESTIMATORS
+from goodspeed.testing.virtual_verifier import opening
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core_config import CoreConfig
 from goodspeed.verifier.core.grants import GrantSharing
-from goodspeed.verifier.core.step_time import StepTime
 from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.timing.step_time import StepTime
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
 

@@ -9,18 +9,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
-from tests.verifier.virtual import alone, hello, opening
 
-from goodspeed.engine.base import Draft, Outcome, Prefill, Verify
+from goodspeed.decoding.draft import Draft
+from goodspeed.engine.interface import Outcome, Prefill, Verify
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Cancel, Error, Load, Message, Mode, Propose, Refused, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.scheduling.policies import SCHEDULERS
+from goodspeed.testing.virtual_verifier import alone, hello, opening
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
-from goodspeed.verifier.core.config import CoreConfig
 from goodspeed.verifier.core.core import VerifierCore
+from goodspeed.verifier.core.core_config import CoreConfig
 
 BUDGET = 10
 PREFILL_CHUNK = 16

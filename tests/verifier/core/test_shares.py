@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, opening, roomy_info
 
 from goodspeed.config import from_mapping
-from goodspeed.engine.base import Verify
+from goodspeed.engine.interface import Verify
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import Mode
-from goodspeed.scheduling.base import ClientView
+from goodspeed.scheduling.scheduler import ClientView
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.config import ClientConfig, CoreConfig
+from goodspeed.verifier.core.core_config import ClientConfig, CoreConfig
 from goodspeed.verifier.core.grants import view_client
 
 

@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from msgspec.structs import replace
-from tests.verifier.virtual import VirtualDrafter, VirtualVerifier, alone, hello, opening
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.base import Prefill
+from goodspeed.engine.interface import Prefill
 from goodspeed.engine.toy import toy_info
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import (
@@ -25,7 +24,8 @@ from goodspeed.protocol.messages import (
     Welcome,
 )
 from goodspeed.protocol.session import digest
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, hello, opening
+from goodspeed.verifier.core.core_config import CoreConfig
 
 COUPLED = Sampling(temperature=0.8, seed=7, rule=Rule.COUPLED)
 

@@ -10,11 +10,11 @@ from rich.progress import Progress as Bar
 from rich.progress import TextColumn
 
 from goodspeed.config import add_flags, from_args
-from goodspeed.engine.torch_room import import_torch_room
-from goodspeed.tuning.config import CollectConfig
+from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.tuning.tuning_config import CollectConfig
 
 if TYPE_CHECKING:
-    from goodspeed.tuning.collect import Progress
+    from goodspeed.tuning.data.collect import Progress
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -34,7 +34,7 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(CollectConfig, args)
-    collector = import_torch_room("goodspeed.tuning.collect").Collector(config)
+    collector = import_torch_room("goodspeed.tuning.data.collect").Collector(config)
     columns = (*Bar.get_default_columns(), TextColumn("{task.fields[tokens]:,} tokens"))
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks = {stage: bar.add_task(stage, total=None, visible=False, tokens=0) for stage in ("prompts", "answers")}

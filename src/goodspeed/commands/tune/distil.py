@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from goodspeed.config import add_flags, from_args
-from goodspeed.engine.torch_room import import_torch_room
-from goodspeed.tuning.config import DistilConfig
+from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.tuning.tuning_config import DistilConfig
 
 if TYPE_CHECKING:
-    from goodspeed.tuning.curve import Look
+    from goodspeed.tuning.evaluate.curve import Look
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -35,7 +35,7 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(DistilConfig, args)
-    distiller = import_torch_room("goodspeed.tuning.distil").Distiller(config)
+    distiller = import_torch_room("goodspeed.tuning.train.distil").Distiller(config)
     console = Console(stderr=True)
     looks: list[Look] = []
 

@@ -13,18 +13,17 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from goodspeed.bench.machine import this_machine
-from goodspeed.bench.table import wide_console
+from goodspeed.bench.comparison_table import wide_console
+from goodspeed.cluster.machine import this_machine
 from goodspeed.config import add_flags, from_args, option, table
-from goodspeed.engine.base import TargetEngine
 from goodspeed.engine.drafts import DraftConfig
-from goodspeed.engine.torch.config import TargetConfig
-from goodspeed.engine.torch_room import import_torch_room
+from goodspeed.engine.interface import TargetEngine
+from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.targets import target_engine
+from goodspeed.engine.torch_import import import_torch_room
 from goodspeed.errors import ConfigError
-from goodspeed.tuning.quality import WINDOW, Part, Quality
-from goodspeed.tuning.report import DraftReport, Evaluation, model_card
-from goodspeed.verifier.config import VerifierConfig
-from goodspeed.verifier.engines import target_engine
+from goodspeed.tuning.evaluate.quality import WINDOW, Part, Quality
+from goodspeed.tuning.evaluate.report import DraftReport, Evaluation, model_card
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -78,7 +77,7 @@ def add_parser(verbs: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(EvaluateConfig, args)
     plot = _plotter() if config.plot else None
-    judging = import_torch_room("goodspeed.tuning.judging")
+    judging = import_torch_room("goodspeed.tuning.evaluate.evaluation")
     plan = judging.Plan(
         config.num_prompts, config.seed, config.streams, config.window, config.min_survival, config.goodput_answers
     )
@@ -102,7 +101,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _target(config: EvaluateConfig) -> TargetEngine:
-    return target_engine(VerifierConfig(engine=config.engine, target=config.target))
+    return target_engine(config.engine, config.target)
 
 
 def draft_of(config: DraftConfig, name: str) -> DraftConfig:
@@ -115,7 +114,7 @@ def _plotter() -> Callable[[dict[str, list[Quality]], Path], None]:
     """Raises ConfigError without matplotlib, before anything is computed."""
     try:
         plotter: Callable[[dict[str, list[Quality]], Path], None] = importlib.import_module(
-            "goodspeed.tuning.plot"
+            "goodspeed.tuning.evaluate.plot"
         ).plot_reliability
     except ImportError as error:
         raise ConfigError(f"a plot needs matplotlib ({error}): pip install 'goodspeed[plots]'") from error

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from goodspeed.config import add_flags, from_args, option, table
 from goodspeed.drafter.assembly import load_tokenizer
-from goodspeed.drafter.config import DEFAULT_MODEL
-from goodspeed.engine.base import DraftEngine
+from goodspeed.drafter.drafter_config import DEFAULT_MODEL
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.torch.config import TargetConfig
-from goodspeed.engine.torch_room import import_torch_room
+from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.torch_import import import_torch_room
 from goodspeed.errors import ConfigError
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.tuning.admin import HttpAdmin
-from goodspeed.tuning.config import CollectConfig, DistilConfig, StudentConfig
+from goodspeed.tuning.online.admin import HttpAdmin
+from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
 
 if TYPE_CHECKING:
-    from goodspeed.tuning.online import Maker, OnlineRound, OnlineTuner
+    from goodspeed.tuning.online.online_tuner import Maker, OnlineRound, OnlineTuner
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _tuner(config: OnlineConfig, tokenizer: Tokenizer) -> "OnlineTuner":
-    online = import_torch_room("goodspeed.tuning.online")
+    online = import_torch_room("goodspeed.tuning.online.online_tuner")
     policy = online.Policy(config.min_answers, config.max_learned, config.judged_share, config.window, config.margin)
     maker = (
         online.TableMaker(tokenizer.vocab_size, tokenizer.fingerprint) if config.kind == "table" else _net_maker(config)
@@ -113,5 +113,5 @@ def _net_maker(config: OnlineConfig) -> "Maker":
         validate_every=max(1, config.steps // 4),
         patience=2,
     )
-    maker: Maker = import_torch_room("goodspeed.tuning.online_net").NetMaker(collect, distil)
+    maker: Maker = import_torch_room("goodspeed.tuning.online.online_net").NetMaker(collect, distil)
     return maker

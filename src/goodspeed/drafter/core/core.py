@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goodspeed.drafter.core.config import CoreConfig
-from goodspeed.drafter.core.decision import (
+from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
+from goodspeed.drafter.core.core_config import CoreConfig
+from goodspeed.drafter.core.decisions import (
     Began,
     Committed,
     Decision,
@@ -20,16 +21,15 @@ from goodspeed.drafter.core.decision import (
     ToVerifier,
     WentOn,
 )
-from goodspeed.drafter.core.dialling import backoff_s
+from goodspeed.drafter.core.error_policy import Cure, cure_of, error_of
 from goodspeed.drafter.core.estimates import Smoothed
-from goodspeed.drafter.core.faults import Cure, cure_of, error_of
 from goodspeed.drafter.core.link import Link
 from goodspeed.drafter.core.links import Links
-from goodspeed.drafter.core.patience import Patience
+from goodspeed.drafter.core.reconnection import backoff_s
 from goodspeed.drafter.core.request import Request, opening
 from goodspeed.drafter.core.rounds import check_logprobs, measure, view_stream
 from goodspeed.drafter.core.stream import Stream, StreamTable
-from goodspeed.engine.base import Draft, DraftRequest, StreamKey
+from goodspeed.drafter.core.timeouts import Patience
 from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
 from goodspeed.protocol.messages import (
     Cancel,

@@ -1,10 +1,10 @@
 """What a drafter knows of one verifier."""
 
-from goodspeed.drafter.core.config import RetryConfig
-from goodspeed.drafter.core.dialling import Dialling
+from goodspeed.drafter.core.core_config import RetryConfig
 from goodspeed.drafter.core.estimates import Smoothed
+from goodspeed.drafter.core.reconnection import Dialling
 from goodspeed.protocol.messages import Load, Welcome
-from goodspeed.routing.base import VerifierView
+from goodspeed.routing.routing_policy import VerifierView
 
 
 class Link:

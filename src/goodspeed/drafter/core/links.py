@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from goodspeed.drafter.core.config import CoreConfig
-from goodspeed.drafter.core.decision import Dial
+from goodspeed.drafter.core.core_config import CoreConfig
+from goodspeed.drafter.core.decisions import Dial
 from goodspeed.drafter.core.link import Link
 from goodspeed.drafter.core.stream import Stream
 from goodspeed.protocol.messages import Welcome

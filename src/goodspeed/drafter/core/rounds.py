@@ -1,11 +1,11 @@
 """What a verdict says of the round that it ends, and what is known before the next."""
 
-from goodspeed.drafter.core.decision import Round
+from goodspeed.drafter.core.decisions import Round
 from goodspeed.drafter.core.link import Link
 from goodspeed.drafter.core.stream import Stream
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Propose, Verdict
-from goodspeed.windows.base import WindowView
+from goodspeed.windows.window_policy import WindowView
 
 
 def measure(stream: Stream, link: Link, pending: Propose | None, verdict: Verdict, now: float) -> Round:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.drafter.core.acceptance import Acceptance
 from goodspeed.drafter.core.link import Link
-from goodspeed.engine.base import DraftRequest, StreamKey
 from goodspeed.protocol.session import DrafterStream
 
 

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from goodspeed.config import from_mapping
+from goodspeed.drafter.draft_slot import DraftSlot
 from goodspeed.drafter.http.errors import ApiError
-from goodspeed.drafter.slot import DraftSlot
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import CheckpointError, ConfigError
 

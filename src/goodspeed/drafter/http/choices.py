@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from goodspeed.drafter.answer import Answer
 from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.http.shapes import Tally
+from goodspeed.drafter.http.response_body import Tally
 from goodspeed.drafter.http.transcript import Piece, Transcript
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.models.tokenizer import Tokenizer

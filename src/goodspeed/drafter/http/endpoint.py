@@ -8,13 +8,20 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
-from goodspeed.drafter.http.asked import Asked, read_chat, read_completion, requests_of
 from goodspeed.drafter.http.choices import Choices
 from goodspeed.drafter.http.connected import read_body, while_connected
 from goodspeed.drafter.http.errors import ApiError, api_error
+from goodspeed.drafter.http.parsed_request import Asked, read_chat, read_completion, requests_of
 from goodspeed.drafter.http.reply import Reply
+from goodspeed.drafter.http.response_body import (
+    ChatShape,
+    CompletionShape,
+    Envelope,
+    Json,
+    Shape,
+    Tally,
+)
 from goodspeed.drafter.http.service import Service
-from goodspeed.drafter.http.shapes import ChatShape, CompletionShape, Envelope, Json, Shape, Tally
 from goodspeed.drafter.http.transcript import Piece
 from goodspeed.errors import GoodSpeedError
 from goodspeed.models.tokenizer import Tokenizer

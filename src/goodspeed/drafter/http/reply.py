@@ -7,7 +7,7 @@ import msgspec
 from starlette.types import Send
 
 from goodspeed.drafter.http.errors import ApiError
-from goodspeed.drafter.http.shapes import Json
+from goodspeed.drafter.http.response_body import Json
 
 STALL_S = 60.0
 """A client that reads nothing for so long is given up."""

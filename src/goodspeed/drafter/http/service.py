@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from goodspeed.drafter.draft_slot import DraftSlot
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.slot import DraftSlot
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Welcome
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from goodspeed.drafter.core.decision import Committed
+from goodspeed.drafter.core.decisions import Committed
 from goodspeed.models.tokenizer import TextStream
 from goodspeed.protocol.messages import FinishReason
 

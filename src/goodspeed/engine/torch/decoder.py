@@ -15,7 +15,7 @@ from goodspeed.engine.torch.batch import PackedBatch, Segment
 from goodspeed.engine.torch.kv import KvPool
 from goodspeed.engine.torch.linear import Linear
 from goodspeed.engine.torch.rope import Rope, rotate
-from goodspeed.models.config import ModelConfig
+from goodspeed.models.model_config import ModelConfig
 
 __all__ = ["Decoder", "Segment"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from goodspeed.engine.base import StreamKey
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.neural import NeuralSource, Piece, Reader
@@ -19,8 +19,8 @@ from goodspeed.engine.torch.loading import choose_device, choose_dtype
 from goodspeed.errors import CheckpointError, ConfigError
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
-from goodspeed.models.config import ModelConfig
 from goodspeed.models.draft_vocab import read_draft_vocab
+from goodspeed.models.model_config import ModelConfig
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 

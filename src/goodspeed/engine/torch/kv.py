@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from goodspeed.errors import CapacityError
-from goodspeed.models.config import ModelConfig
+from goodspeed.models.model_config import ModelConfig
 
 BLOCK = 128
 """Attention reads whole blocks, so up to this many rows past a region."""

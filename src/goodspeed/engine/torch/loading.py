@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from goodspeed.engine.base import TargetInfo
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.interface import TargetInfo
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.invariance import is_batch_invariant, numerics_fingerprint
 from goodspeed.engine.torch.kv import kv_bytes_per_token
@@ -18,7 +18,7 @@ from goodspeed.engine.torch.target import TorchTarget
 from goodspeed.errors import ConfigError
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
-from goodspeed.models.config import ModelConfig
+from goodspeed.models.model_config import ModelConfig
 from goodspeed.models.tokenizer import Tokenizer
 
 LOG = logging.getLogger(__name__)

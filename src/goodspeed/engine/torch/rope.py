@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from goodspeed.models.config import LinearScaling, Llama3Scaling, ModelConfig
+from goodspeed.models.model_config import LinearScaling, Llama3Scaling, ModelConfig
 
 
 class Rope:

@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from goodspeed.engine.base import StreamKey
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.neural import DraftModel, Piece
 from goodspeed.models.checkpoint import tensor_shapes
-from goodspeed.models.config import ModelConfig
+from goodspeed.models.model_config import ModelConfig
 
 WIDTH = 128  # hidden dimensions that carry anything
 INNER = 256  # dimensions of the first layer's MLP that do

@@ -4,7 +4,7 @@ from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.neural import Reader
 from goodspeed.engine.neural_draft import NeuralDraft
-from goodspeed.engine.torch.config import TargetConfig
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.draft import make_model
 from goodspeed.engine.torch.loading import make_decoder, make_target
 from goodspeed.engine.torch.shaped import (
@@ -19,7 +19,7 @@ from goodspeed.engine.torch.target import TorchTarget
 from goodspeed.errors import ConfigError
 from goodspeed.models.catalog import locate, locate_tokenizer
 from goodspeed.models.checkpoint import read_config
-from goodspeed.models.config import Llama3Scaling, ModelConfig
+from goodspeed.models.model_config import Llama3Scaling, ModelConfig
 
 DEFAULT_SHAPE = "smollm2-135m-instruct"
 SHAPES = {

@@ -5,9 +5,17 @@ from dataclasses import dataclass
 
 import torch
 
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.rules import match, verify
 from goodspeed.decoding.sampling import Rule
-from goodspeed.engine.base import Outcome, Prefill, StreamKey, StreamSpec, TargetInfo, Verify, Work
+from goodspeed.engine.interface import (
+    Outcome,
+    Prefill,
+    StreamSpec,
+    TargetInfo,
+    Verify,
+    Work,
+)
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool, Region

@@ -7,7 +7,7 @@ import numpy as np
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
-from goodspeed.simulator.acceptance.tape import BlockTape, luck
+from goodspeed.simulator.acceptance.block_trace import BlockTape, luck
 from goodspeed.simulator.ranges import at_least, share
 
 SHAPES = ["linear", "step"]

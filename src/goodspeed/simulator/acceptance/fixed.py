@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from goodspeed.config import option
-from goodspeed.simulator.acceptance.tape import BlockTape, Drawn, luck
+from goodspeed.simulator.acceptance.block_trace import BlockTape, Drawn, luck
 from goodspeed.simulator.ranges import share
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.acceptance.tape import BlockTape, Drawn, luck
+from goodspeed.simulator.acceptance.block_trace import BlockTape, Drawn, luck
 from goodspeed.simulator.ranges import share
 
 

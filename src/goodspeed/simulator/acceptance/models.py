@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from goodspeed.config import option, table
 from goodspeed.registry import Registry
-from goodspeed.simulator.acceptance.base import AcceptanceModel
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingAcceptance, DriftingConfig
 from goodspeed.simulator.acceptance.fixed import FixedAcceptance, FixedConfig
 from goodspeed.simulator.acceptance.markov import MarkovAcceptance, MarkovConfig
 from goodspeed.simulator.acceptance.positional import PositionalAcceptance, PositionalConfig
-from goodspeed.simulator.acceptance.recorded import RecordedConfig, recorded_acceptance
 from goodspeed.simulator.acceptance.renewal import RenewalAcceptance, RenewalConfig
+from goodspeed.simulator.acceptance.replayed_trace import RecordedConfig, recorded_acceptance
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import numpy as np
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
+from goodspeed.simulator.acceptance.block_trace import BLOCK
 from goodspeed.simulator.acceptance.confidence import reports
-from goodspeed.simulator.acceptance.tape import BLOCK
 from goodspeed.simulator.ranges import share
 
 

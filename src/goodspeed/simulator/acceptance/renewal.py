@@ -10,7 +10,7 @@ import numpy as np
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.acceptance.tape import BlockTape, Drawn
+from goodspeed.simulator.acceptance.block_trace import BlockTape, Drawn
 from goodspeed.simulator.ranges import at_least, share
 
 

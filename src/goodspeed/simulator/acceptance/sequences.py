@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.acceptancelog import RIGHT, STOPPED, UNKNOWN, WRONG, JudgedAnswer
+from goodspeed.records.acceptance_trace import RIGHT, STOPPED, UNKNOWN, WRONG, JudgedAnswer
 
 CODES = {RIGHT: 1, WRONG: 0, UNKNOWN: -1, STOPPED: -2}
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.latency.base import LatencyModel, StepShape
 from goodspeed.simulator.latency.decoder import Decoder, Matrix
 from goodspeed.simulator.latency.devices import DEVICES
 from goodspeed.simulator.latency.gpu_tables import GpuTables
 from goodspeed.simulator.latency.grid import Cells, Grid
+from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.latency.parts import Parts, split
 from goodspeed.simulator.latency.shapes import model_shape
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from goodspeed.errors import ConfigError
-from goodspeed.models.config import ModelConfig
+from goodspeed.models.model_config import ModelConfig
 
 ACTIVATION_BYTES = 2
 

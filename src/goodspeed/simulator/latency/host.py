@@ -1,6 +1,6 @@
 """What the host adds to each step: scheduling, launching, sampling, detokenising."""
 
-from goodspeed.simulator.latency.base import LatencyModel, StepShape
+from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 
 
 class HostedLatency:

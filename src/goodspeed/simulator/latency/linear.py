@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.latency.base import LatencyModel, StepShape
+from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 
 _COSTS = ("base_s", "token_s", "context_token_s", "stream_s", "prefill_token_s")
 

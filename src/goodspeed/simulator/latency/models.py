@@ -9,11 +9,11 @@ from goodspeed.config import table as part
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
-from goodspeed.simulator.latency.base import LatencyModel
 from goodspeed.simulator.latency.host import HostedLatency
+from goodspeed.simulator.latency.latency_model import LatencyModel
 from goodspeed.simulator.latency.linear import LinearConfig
+from goodspeed.simulator.latency.measured_table import TableConfig
 from goodspeed.simulator.latency.roofline import RooflineConfig
-from goodspeed.simulator.latency.table import TableConfig
 
 
 @dataclass(frozen=True, slots=True)

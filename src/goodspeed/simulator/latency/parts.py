@@ -6,7 +6,7 @@ few as may be; in the validation run (docs/latency.md) exact contexts changed no
 
 from dataclasses import dataclass
 
-from goodspeed.simulator.latency.base import StepShape
+from goodspeed.simulator.latency.latency_model import StepShape
 
 
 @dataclass(frozen=True, slots=True)

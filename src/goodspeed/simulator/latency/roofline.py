@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.latency.base import LatencyModel, StepShape
 from goodspeed.simulator.latency.decoder import ACTIVATION_BYTES, Decoder, Matrix
 from goodspeed.simulator.latency.devices import DEVICES
+from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.latency.parts import Parts, split
 from goodspeed.simulator.latency.shapes import model_shape
 

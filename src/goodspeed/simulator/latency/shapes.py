@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from goodspeed.errors import ConfigError
-from goodspeed.models.config import ModelConfig, read_config
+from goodspeed.models.model_config import ModelConfig, read_config
 from goodspeed.registry import Registry
 
 

@@ -10,8 +10,8 @@ from goodspeed.config import option
 from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
 from goodspeed.simulator.ranges import at_least
-from goodspeed.simulator.workload.asking import Sizes
-from goodspeed.simulator.workload.base import Ask
+from goodspeed.simulator.workload.sizes import Sizes
+from goodspeed.simulator.workload.workload import Ask
 
 THINKING = ["exponential", "fixed", "lognormal"]
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from goodspeed.config import option
 from goodspeed.simulator.ranges import positive
-from goodspeed.simulator.workload.asking import Sizes
-from goodspeed.simulator.workload.base import Ask
+from goodspeed.simulator.workload.sizes import Sizes
+from goodspeed.simulator.workload.workload import Ask
 
 
 @dataclass(frozen=True, slots=True)

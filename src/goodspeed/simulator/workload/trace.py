@@ -13,7 +13,7 @@ from goodspeed.config import option
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
 from goodspeed.simulator.ranges import at_least, positive
-from goodspeed.simulator.workload.base import Ask
+from goodspeed.simulator.workload.workload import Ask
 
 
 @dataclass(frozen=True, slots=True)

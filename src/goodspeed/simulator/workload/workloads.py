@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from goodspeed.config import option, table
 from goodspeed.registry import Registry
-from goodspeed.simulator.workload.asking import Sizes
-from goodspeed.simulator.workload.base import Workload
 from goodspeed.simulator.workload.closed import ClosedConfig, ClosedWorkload
 from goodspeed.simulator.workload.gamma import GammaConfig, GammaWorkload
 from goodspeed.simulator.workload.lengths import LengthConfig, lengths
 from goodspeed.simulator.workload.on_off import OnOffConfig, OnOffWorkload
 from goodspeed.simulator.workload.poisson import PoissonConfig, PoissonWorkload
-from goodspeed.simulator.workload.recorded import RecordedAsksConfig, RecordedWorkload
+from goodspeed.simulator.workload.replayed import RecordedAsksConfig, RecordedWorkload
+from goodspeed.simulator.workload.sizes import Sizes
 from goodspeed.simulator.workload.trace import TraceConfig, TraceWorkload
+from goodspeed.simulator.workload.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)

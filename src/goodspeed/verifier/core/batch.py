@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from goodspeed.engine.base import Prefill, StreamKey, StreamSpec, Verify, Work
-from goodspeed.scheduling.late_binding import Binding
+from goodspeed.decoding.draft import StreamKey
+from goodspeed.engine.interface import Prefill, StreamSpec, Verify, Work
+from goodspeed.scheduling.draft_selection import Binding
 from goodspeed.verifier.core.batching.ordering import Candidate, OrderingPolicy
-from goodspeed.verifier.core.binding import BidOf
-from goodspeed.verifier.core.config import SMALLEST_CHUNK
+from goodspeed.verifier.core.candidates import BidOf
+from goodspeed.verifier.core.core_config import SMALLEST_CHUNK
 from goodspeed.verifier.core.stream import Stream
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from goodspeed.scheduling.base import Estimator
 from goodspeed.scheduling.reliability import Reliability
-from goodspeed.verifier.core.config import ClientConfig
-from goodspeed.verifier.core.gap import GapEstimate
-from goodspeed.verifier.core.pace import Pace
+from goodspeed.scheduling.scheduler import Estimator
+from goodspeed.verifier.core.core_config import ClientConfig
+from goodspeed.verifier.core.timing.round_timing import Pace
+from goodspeed.verifier.core.timing.turnaround import GapEstimate
 
 MAX_ABSENT = 1024
 """Clients without a session that are remembered, so that ever new names fill no memory."""

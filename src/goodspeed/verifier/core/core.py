@@ -3,22 +3,22 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from goodspeed.engine.base import Outcome, TargetInfo, Work
+from goodspeed.engine.interface import Outcome, TargetInfo, Work
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Load, Message, Verdict, Welcome
-from goodspeed.scheduling.late_binding import BINDINGS
+from goodspeed.scheduling.draft_selection import BINDINGS
 from goodspeed.verifier.core.batch import Batch, chosen, prefills, verifications
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
-from goodspeed.verifier.core.binding import BidOf, bid_of, plain_bid
+from goodspeed.verifier.core.batching_view import view_waiting
+from goodspeed.verifier.core.candidates import BidOf, bid_of, plain_bid
 from goodspeed.verifier.core.client import Client, ConnId
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core_config import CoreConfig
 from goodspeed.verifier.core.grants import GrantSharing
-from goodspeed.verifier.core.intake import Intake, Reply
-from goodspeed.verifier.core.pace import Smoothed
-from goodspeed.verifier.core.step_time import LASTING, StepTime
+from goodspeed.verifier.core.message_handler import Intake, Reply
 from goodspeed.verifier.core.stream import Stream
-from goodspeed.verifier.core.target_alone import TargetAlone
-from goodspeed.verifier.core.waiting import view_waiting
+from goodspeed.verifier.core.timing.baseline import TargetAlone
+from goodspeed.verifier.core.timing.round_timing import Smoothed
+from goodspeed.verifier.core.timing.step_time import LASTING, StepTime
 
 LOAD_INTERVAL_S = 1.0
 HELLO_S = 10.0

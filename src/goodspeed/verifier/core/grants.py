@@ -4,15 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from goodspeed.engine.base import StreamKey
-from goodspeed.scheduling.base import Budget, ClientView
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.scheduling.exploration import explored, patience
-from goodspeed.scheduling.filling import Share, fill
 from goodspeed.scheduling.policies import PER_BATCH, SCHEDULERS
+from goodspeed.scheduling.proportional_shares import Share, fill
+from goodspeed.scheduling.scheduler import Budget, ClientView
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.config import CoreConfig
-from goodspeed.verifier.core.step_time import StepTime
+from goodspeed.verifier.core.core_config import CoreConfig
 from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.timing.step_time import StepTime
 
 
 class GrantSharing:

@@ -7,7 +7,7 @@ from goodspeed.protocol.limits import check_hello
 from goodspeed.protocol.messages import Hello, Welcome
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.verifier.core.client import Client, ClientTable, ConnId
-from goodspeed.verifier.core.config import CoreConfig
+from goodspeed.verifier.core.core_config import CoreConfig
 
 
 @dataclass(slots=True, eq=False)

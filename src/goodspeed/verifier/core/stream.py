@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from goodspeed.engine.base import StreamKey
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.protocol.messages import Open, Propose
 from goodspeed.protocol.session import VerifierStream
 from goodspeed.verifier.core.client import Client, ConnId

@@ -1,6 +1,6 @@
 """The paper's synchronous slots."""
 
-from goodspeed.verifier.core.batching.base import Waiting
+from goodspeed.verifier.core.batching.batching_policy import Waiting
 
 
 class BarrierBatching:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from goodspeed.verifier.core.batching.base import Waiting
+from goodspeed.verifier.core.batching.batching_policy import Waiting
 
 
 class DeadlineBatching:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from goodspeed.registry import Registry
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
-from goodspeed.verifier.core.batching.base import BatchingPolicy
+from goodspeed.verifier.core.batching.batching_policy import BatchingPolicy
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
 from goodspeed.verifier.core.batching.fifo import Fifo
-from goodspeed.verifier.core.batching.lab import LengthAware
+from goodspeed.verifier.core.batching.length_aware import LengthAware
 from goodspeed.verifier.core.batching.ordering import OrderingPolicy
 
 BATCHINGS: Registry[Callable[[float], BatchingPolicy]] = Registry(

@@ -1,0 +1,179 @@
+"""Listens to a verifier's events and keeps a Recording of its rounds and steps."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runs.live.recording import ClientRounds, StepTimes
+
+from goodspeed.protocol.messages import Message, Verdict
+from goodspeed.protocol.transport import Accept, Connection, Traffic
+from goodspeed.scheduling.optimum import expected_tokens
+from goodspeed.scheduling.scheduler import ClientView
+from goodspeed.verifier.core.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What the verifier decided and believed of a client when it last told it a grant."""
+
+    granted: int = 0
+    acceptance_rate: float = 0.0
+    goodput: float = 0.0
+    expected: float = 1.0
+
+
+@dataclass(slots=True)
+class _Listened:
+    """One link."""
+
+    rounds: ClientRounds
+    belief: Belief = field(default_factory=Belief)
+    num_proposed: int = 0  # in this round, which may have no proposal
+    lengths: dict[int, int] = field(default_factory=dict)  # committed tokens of its streams, prompt included
+
+
+class Recorder:
+    """The event sink of a VerifierServer. Each drafter has one stream at a time.
+
+    `clients` tells the core's clients; `on_step` is called after each step.
+    """
+
+    def __init__(self, names: Sequence[str], on_step: Callable[[], None]) -> None:
+        self.clients: Callable[[], Sequence[Client]] = lambda: ()
+        self.rounds = {name: ClientRounds(name) for name in names}
+        self.steps = StepTimes()
+        self.start_s = 0.0  # on the host's clock; set by the first event
+        self._on_step = on_step
+        self._is_listening = True
+        self._links: dict[int, _Listened] = {}
+        self._work: list[Mapping[str, Any]] = []
+        self._hears: dict[str, Callable[[float, Mapping[str, Any]], None]] = {
+            "start": self._on_start,
+            "message": self._on_message,
+            "batch": self._on_batch,
+            "verified": self._on_verified,
+        }
+
+    def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:
+        """As EventSink."""
+        if self._is_listening and event in self._hears:
+            self._hears[event](now, fields)
+
+    def stop(self) -> None:
+        """Hear no more: what follows is not the run's."""
+        self._is_listening = False
+        steps = self.steps
+        for begun in (steps.closed_s, steps.num_draft_tokens, steps.num_prefill_tokens):
+            del begun[len(steps.verified_s) :]
+
+    def timed(self, accept: Accept) -> Accept:
+        """The same verifier, which is watched sending its verdicts."""
+
+        async def serve(connection: Connection) -> None:
+            await accept(_TimedConnection(connection, self._on_sent))
+
+        return serve
+
+    def num_rounds(self) -> int:
+        """Of the client that has fewest."""
+        return min(len(rounds.at_s) - sum(rounds.is_opening) for rounds in self.rounds.values())
+
+    def _on_start(self, now: float, fields: Mapping[str, Any]) -> None:
+        del fields
+        self.start_s = now
+
+    def _on_message(self, now: float, fields: Mapping[str, Any]) -> None:
+        del now
+        conn, message = fields["conn"], fields["message"]
+        if message["kind"] == "Hello":
+            self._links[conn] = _Listened(self.rounds[message["drafter"]])
+        elif message["kind"] == "Open":
+            self._links[conn].lengths[message["stream"]] = len(message["tokens"])
+        elif message["kind"] == "Propose":
+            self._links[conn].num_proposed = len(message["tokens"])
+
+    def _on_batch(self, now: float, fields: Mapping[str, Any]) -> None:
+        self._work = fields["batch"]["work"]
+        if not self._work:
+            return
+        steps = self.steps
+        steps.closed_s.append(now - self.start_s)
+        steps.num_draft_tokens.append(sum(len(work.get("draft_tokens", ())) for work in self._work))
+        steps.num_prefill_tokens.append(sum(work.get("num_tokens", 0) for work in self._work))
+
+    def _on_verified(self, now: float, fields: Mapping[str, Any]) -> None:
+        if not self._work:
+            return
+        steps = self.steps
+        for times in (steps.verified_s, steps.sending_s, steps.sent_s):
+            times.append(now - self.start_s)
+        judged = [
+            (work, outcome)
+            for work, outcome in zip(self._work, fields["outcomes"], strict=True)
+            if outcome["next_token"] is not None
+        ]
+        verdicts = [reply for reply in fields["replies"] if reply["kind"] == "Verdict"]
+        for (work, outcome), verdict in zip(judged, verdicts, strict=True):
+            self._on_verdict(now, work, outcome["num_accepted"], verdict)
+        self._on_step()
+
+    def _on_verdict(self, now: float, work: Mapping[str, Any], num_accepted: int, verdict: Mapping[str, Any]) -> None:
+        link = self._links[verdict["conn"]]
+        is_opening = work["kind"] == "Prefill"
+        rounds, belief = link.rounds, link.belief
+        rounds.step.append(len(self.steps.closed_s) - 1)
+        rounds.at_s.append(now - self.start_s)
+        rounds.is_opening.append(is_opening)
+        rounds.granted.append(0 if is_opening else belief.granted)
+        rounds.proposed.append(0 if is_opening else link.num_proposed)
+        rounds.verified.append(len(work.get("draft_tokens", ())))
+        rounds.accepted.append(num_accepted)
+        rounds.committed.append(verdict["committed_length"] - link.lengths[verdict["stream"]])
+        rounds.acceptance_rate.append(belief.acceptance_rate)
+        rounds.goodput.append(belief.goodput)
+        rounds.expected.append(1.0 if is_opening else belief.expected)
+        link.lengths[verdict["stream"]] = verdict["committed_length"]
+        link.num_proposed = 0
+        link.belief = self._belief(rounds.name, verdict["grant"])
+
+    def _belief(self, name: str, grant: int) -> Belief:
+        (estimator,) = [client.estimator for client in self.clients() if client.name == name]
+        view = ClientView(estimator.acceptance_rate, estimator.goodput, survival=estimator.survival)
+        return Belief(grant, view.acceptance_rate, view.goodput, expected_tokens(view, grant))
+
+    def _on_sent(self, began: float, ended: float) -> None:
+        steps = self.steps
+        if self._is_listening and steps.verified_s and len(steps.verified_s) == len(steps.closed_s):
+            if steps.sending_s[-1] == steps.verified_s[-1]:
+                steps.sending_s[-1] = began - self.start_s
+            steps.sent_s[-1] = ended - self.start_s
+
+
+class _TimedConnection:
+    """A connection whose sending of verdicts is timed."""
+
+    def __init__(self, inner: Connection, on_sent: Callable[[float, float], None]) -> None:
+        self._inner = inner
+        self._on_sent = on_sent
+
+    @property
+    def peer(self) -> str:
+        return self._inner.peer
+
+    @property
+    def traffic(self) -> Traffic:
+        return self._inner.traffic
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        began = time.monotonic()
+        await self._inner.send(messages)
+        if any(isinstance(message, Verdict) for message in messages):
+            self._on_sent(began, time.monotonic())
+
+    async def receive(self) -> Sequence[Message]:
+        return await self._inner.receive()
+
+    async def close(self) -> None:
+        await self._inner.close()

@@ -1,0 +1,108 @@
+"""A whole live run with toy engines: what is recorded is what happened."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from runs.live.live_run import LastingThread, LiveClient, LivePlan, LiveTarget, run_live
+from runs.live.measures import time_split
+from runs.live.recording import Recording
+
+from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.link_config import LinkConfig
+from goodspeed.verifier.core.core_config import CoreConfig
+
+BUDGET = 8
+CONFIG = CoreConfig(scheduler="gradient", binding="arrival", budget=BUDGET, max_proposal=BUDGET, batching="barrier")
+PROMPT_TOKENS, MAX_TOKENS = 5, 12
+
+
+@pytest.fixture
+def target() -> Iterator[LiveTarget]:
+    thread = LastingThread()
+    yield LiveTarget(ToyTarget(toy_info()), thread)
+    thread.end()
+
+
+def client(name: str, acceptance_rate: float, link: LinkConfig | None = None, pace_s: float = 0.0) -> LiveClient:
+    prompts = (tuple((number + i) % 50 for i in range(PROMPT_TOKENS)) for number in itertools.count())
+    return LiveClient(name, ToyDraft(acceptance_rate), prompts, link, pace_s)
+
+
+def played(target: LiveTarget, config: CoreConfig, clients: list[LiveClient], plan: LivePlan) -> Recording:
+    return asyncio.run(run_live(target, config, clients, plan))
+
+
+def test_every_client_has_its_rounds_and_every_number_of_a_round_agrees_with_the_others(target: LiveTarget) -> None:
+    plan = LivePlan(MAX_TOKENS, rounds=60)
+    recording = played(target, CONFIG, [client("good", 0.9), client("poor", 0.3)], plan)
+    assert recording.is_complete
+    assert [rounds.name for rounds in recording.clients] == ["good", "poor"]
+    for rounds in recording.clients:
+        assert len(rounds.rounds) >= 60
+        for i in rounds.rounds:
+            assert rounds.verified[i] <= rounds.proposed[i] <= rounds.granted[i] <= BUDGET
+            assert rounds.accepted[i] <= rounds.verified[i]
+            assert 1 <= rounds.committed[i] <= rounds.accepted[i] + 1
+            assert 1.0 <= rounds.expected[i] <= 1 + rounds.granted[i]
+        openings = [i for i, is_opening in enumerate(rounds.is_opening) if is_opening]
+        assert openings[0] == 0
+        assert [sum(rounds.committed[a:b]) for a, b in itertools.pairwise(openings)] == [MAX_TOKENS] * (
+            len(openings) - 1
+        )
+
+
+def test_steps_hold_what_the_clients_proposed_and_their_times_are_in_order(target: LiveTarget) -> None:
+    recording = played(target, CONFIG, [client("a", 0.8), client("b", 0.5)], LivePlan(MAX_TOKENS, rounds=30))
+    steps = recording.steps
+    in_clients = [0] * len(steps.closed_s)
+    for rounds in recording.clients:
+        for step, verified in zip(rounds.step, rounds.verified, strict=True):
+            in_clients[step] += verified
+    assert in_clients == steps.num_draft_tokens
+    assert max(in_clients) <= BUDGET
+    marks = list(zip(steps.closed_s, steps.verified_s, steps.sending_s, steps.sent_s, strict=True))
+    assert all(sorted(mark) == list(mark) for mark in marks)
+    assert time_split(steps).sending > 0.0
+
+
+def test_the_better_client_is_expected_to_do_better_once_it_is_known(target: LiveTarget) -> None:
+    recording = played(target, CONFIG, [client("good", 0.9), client("poor", 0.2)], LivePlan(MAX_TOKENS, rounds=60))
+    good, poor = (rounds.acceptance_rate[-1] for rounds in recording.clients)
+    assert good > poor + 0.2
+
+
+def test_the_next_run_goes_on_with_the_same_target_and_thread(target: LiveTarget) -> None:
+    plan = LivePlan(MAX_TOKENS, rounds=5)
+    first, second = (played(target, CONFIG, [client("a", 0.5)], plan) for _ in range(2))
+    assert first.clients[0].committed[:5] == second.clients[0].committed[:5]
+    assert isinstance(target.engine, ToyTarget)
+    assert target.engine.num_open == 0
+
+
+def test_a_run_by_time_ends_in_time_and_knows_slow_devices_and_far_links(target: LiveTarget) -> None:
+    clients = [client("near", 0.6), client("far", 0.6, LinkConfig(rtt_ms=40.0)), client("slow", 0.6, pace_s=0.02)]
+    config = CoreConfig(budget=12, max_proposal=12, scheduler="fixed", batching="deadline")
+    recording = played(target, config, clients, LivePlan(200, rounds=0, seconds=1.0))
+    assert recording.is_complete
+    near, far, slow = (len(rounds.at_s) for rounds in recording.clients)
+    assert far <= 1.0 / 0.04 + 1  # a round takes its round trip
+    assert slow <= 1.0 / 0.02
+    assert min(near, far, slow) > 0
+
+
+def test_a_run_that_has_no_time_for_its_rounds_is_not_complete(target: LiveTarget) -> None:
+    plan = LivePlan(MAX_TOKENS, rounds=10_000_000, seconds=0.1)
+    assert not played(target, CONFIG, [client("a", 0.5)], plan).is_complete
+
+
+def test_a_recording_outlives_its_run(target: LiveTarget, tmp_path: Path) -> None:
+    recording = played(target, CONFIG, [client("a", 0.5)], LivePlan(MAX_TOKENS, rounds=5))
+    recording.save(tmp_path / "deep" / "run.json")
+    assert Recording.load(tmp_path / "deep" / "run.json") == recording
+    (tmp_path / "other.json").write_text('{"rounds": 3}')
+    with pytest.raises(ConfigError, match=r"other\.json"):
+        Recording.load(tmp_path / "other.json")

@@ -1,0 +1,19 @@
+"""An answer's rounds at a fixed window, without a simulator: what a tape alone decides."""
+
+from collections.abc import Iterator
+
+from goodspeed.simulator.acceptance.acceptance_model import Tape
+
+
+def accepted_by_round(tape: Tape, num_tokens: int, window: int) -> Iterator[int]:
+    """Draft tokens that each round of an answer of so many tokens accepts.
+
+    The answer's first token comes with its prompt; a round drafts at most what is wanted less the target's own token.
+    """
+    position = 1
+    while position < num_tokens:
+        most, depth = min(window, num_tokens - position - 1), 0
+        while depth < most and tape.is_right(position + depth, depth):
+            depth += 1
+        yield depth
+        position += depth + 1

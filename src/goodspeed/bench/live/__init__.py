@@ -1,1 +1,0 @@
-"""Live experiments in one process: a real verifier, real drafters, every round on record."""

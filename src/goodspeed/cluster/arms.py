@@ -1,0 +1,56 @@
+"""What arms of a comparison are called: a scheduler or a draft engine, and its options behind commas."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from goodspeed.engine.drafts import DRAFTS, DraftConfig
+from goodspeed.errors import ConfigError
+from goodspeed.registry import nearest_name
+from goodspeed.scheduling.policies import BASELINES, SCHEDULERS
+from goodspeed.verifier.core.core_config import CoreConfig
+
+
+def core_options(arm: str) -> dict[str, object]:
+    """Options of CoreConfig, as in `gradient,estimator=paper,beta=0.5`.
+
+    A baseline shares by its rule alone, as published: its tokens are verified as they arrive, unless the arm says
+    otherwise. Raises ConfigError for an unknown scheduler or option.
+    """
+    scheduler, *options = arm.split(",")
+    SCHEDULERS[scheduler]
+    plain: dict[str, object] = {"binding": "arrival", "overcommit": 1.0} if scheduler in BASELINES else {}
+    return {"scheduler": scheduler} | plain | _options(options, CoreConfig)
+
+
+def core_flags(arm: str) -> tuple[str, ...]:
+    """The same as flags of `goodspeed verifier`."""
+    return _flags("core", core_options(arm))
+
+
+def draft_flags(arm: str) -> tuple[str, ...]:
+    """Flags of `goodspeed drafter` for drafts, as in `hybrid,table=none`. Raises ConfigError as core_options does."""
+    engine, *options = arm.split(",")
+    DRAFTS[engine]
+    return _flags("draft", {"engine": engine} | _options(options, DraftConfig))
+
+
+def _flags(table: str, options: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(
+        word for name, value in options.items() for word in (f"--{table}.{name.replace('_', '-')}", str(value))
+    )
+
+
+def _options(texts: Sequence[str], config: type[Any]) -> dict[str, object]:
+    return dict(_option(text, [field.name for field in fields(config)]) for text in texts)
+
+
+def _option(text: str, names: Sequence[str]) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    if name not in names:
+        raise ConfigError(f"an arm has {text!r}, expected option=value; {nearest_name(name, list(names))}")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value

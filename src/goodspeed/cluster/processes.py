@@ -1,0 +1,152 @@
+"""Servers as processes of their own: started, waited for, and gone when we are, however we end."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from goodspeed.errors import GoodSpeedError, StartError
+
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 5.0
+DYING_S = 1.0
+"""How long a killed server may take until the system reports its end (its threads go first)."""
+POLL_S = 0.02
+SHARED_CORES = {"OMP_PROC_BIND": "false"}
+"""Drafters work beside their verifier: threads that kept their cores would wait for theirs (docs/engine.md)."""
+TAIL_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """A server to start."""
+
+    name: str  # also of its log
+    arguments: tuple[str, ...]
+    """Of the `goodspeed` command, without --ready-file."""
+    num_threads: int
+    """For BLAS and torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A server that serves."""
+
+    pid: int
+    port: int
+    metrics_port: int
+
+
+class Processes:
+    """A group of servers with one log file each in `folder`; as a context manager it ends them all on the way out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._servers: list[_Server] = []
+
+    def start(self, spec: ServerSpec) -> Callable[[], Ready]:
+        """Start a server; the result waits until it serves, and raises StartError with its log's tail if it fails."""
+        server = _Server(spec, self.folder)
+        self._servers.append(server)
+        return server.wait_ready
+
+    @property
+    def pids(self) -> list[int]:
+        return [server.process.pid for server in self._servers]
+
+    def check(self, patience_s: float = 0.0) -> None:
+        """Raises StartError if a server has ended, or ends within `patience_s`."""
+        deadline = time.monotonic() + patience_s
+        for server in self._servers:
+            server.check(max(0.0, deadline - time.monotonic()))
+
+    def stop(self) -> None:
+        """End all servers, gently if they can. Idempotent."""
+        for server in self._servers:
+            server.signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for server in self._servers:
+            server.wait_stopped(deadline)
+        self._servers.clear()
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if isinstance(error, GoodSpeedError) and not isinstance(error, StartError):
+                self.check(DYING_S)  # an error that a dead server has caused is shown with that server's log
+        finally:
+            self.stop()
+
+
+class _Server:
+    def __init__(self, spec: ServerSpec, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._name = spec.name
+        self._log = folder / f"{spec.name}.log"
+        self._ready_file = folder / f"{spec.name}.ready.json"
+        self._ready_file.unlink(missing_ok=True)
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "goodspeed.child",
+                    *spec.arguments,
+                    "--ready-file",
+                    str(self._ready_file),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches us alone; we end the servers in order
+                env={**SHARED_CORES, **os.environ, **_thread_limits(spec.num_threads), "PYTHONUNBUFFERED": "1"},
+            )
+
+    def wait_ready(self) -> Ready:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._ready_file.exists():
+                with contextlib.suppress(json.JSONDecodeError):  # it is being written
+                    fields = json.loads(self._ready_file.read_text(encoding="utf-8"))
+                    return Ready(self.process.pid, fields["port"], fields.get("metrics_port", fields["port"]))
+            self.check()
+            time.sleep(POLL_S)
+        raise StartError(f"{self._name} does not serve after {START_TIMEOUT_S:.0f} s; {self._tail()}")
+
+    def check(self, patience_s: float = 0.0) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience_s)
+            raise StartError(f"{self._name} has ended with exit code {self.process.returncode}; {self._tail()}")
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+    def wait_stopped(self, deadline: float) -> None:
+        try:
+            self.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGKILL)
+            self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
+
+    def _tail(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
+        return "\n".join([f"the end of {self._log}:", *(f"  {line}" for line in lines)])
+
+
+def _thread_limits(num_threads: int) -> dict[str, str]:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(num_threads))

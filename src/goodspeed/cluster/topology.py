@@ -1,0 +1,134 @@
+"""What a cluster is made of: one verifier, and drafters that may differ in draft engine, domain and link."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from goodspeed.cluster.arms import core_flags, draft_flags
+from goodspeed.errors import ConfigError
+from goodspeed.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class PairFlags:
+    """A target model and its draft, as flags of the two servers."""
+
+    verifier: tuple[str, ...]
+    drafter: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrafterSpec:
+    """One drafter."""
+
+    name: str
+    domain: str
+    """What its user asks: a domain or a prompt file."""
+    flags: tuple[str, ...]
+    rtt_ms: float = 0.0
+    jitter: float = 0.0
+
+    def arguments(self, verifier_port: int) -> tuple[str, ...]:
+        """Of the `goodspeed` command."""
+        link = ("--grpc.link.rtt-ms", str(self.rtt_ms), "--grpc.link.jitter", str(self.jitter))
+        where = ("--verifiers", f"127.0.0.1:{verifier_port}", "--name", self.name)
+        return ("drafter", *where, *(link if self.rtt_ms else ()), *self.flags)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """One verifier under one scheduler, and its drafters."""
+
+    name: str  # also of its log folder
+    verifier: tuple[str, ...]  # flags
+    drafters: tuple[DrafterSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """How all servers of a comparison are configured, whatever their place in it."""
+
+    pair: str
+    acceptance_rate: float  # where the pair can dial it
+    verifier_config: str = ""  # TOML file
+    drafter_config: str = ""  # TOML file
+
+    def verifier_flags(self, arm: str) -> tuple[str, ...]:
+        """Raises ConfigError for an unknown pair, scheduler or option."""
+        flags = PAIRS[self.pair](self.acceptance_rate).verifier
+        return (*_config(self.verifier_config), *flags, *core_flags(arm))
+
+    def drafter_flags(self, drafts: str = "") -> tuple[str, ...]:
+        """With `drafts` (bench.arms), if given, instead of the pair's. Raises ConfigError for an unknown name."""
+        flags = PAIRS[self.pair](self.acceptance_rate).drafter
+        return (*_config(self.drafter_config), *flags, *(draft_flags(drafts) if drafts else ()))
+
+
+def alike_drafters(
+    flags: tuple[str, ...], domains: Sequence[str], rtts_ms: Sequence[float], num: int
+) -> list[DrafterSpec]:
+    """So many drafters that differ in domain and link only, in turns. Raises ConfigError for less than one."""
+    if num < 1:
+        raise ConfigError(f"clients is {num}, expected at least 1")
+    return [
+        DrafterSpec(
+            name=f"client{number}",
+            domain=domains[number % len(domains)],
+            flags=flags,
+            rtt_ms=rtts_ms[number % len(rtts_ms)] if rtts_ms else 0.0,
+        )
+        for number in range(num)
+    ]
+
+
+def with_event_logs(spec: ClusterSpec, folder: Path) -> ClusterSpec:
+    """The same cluster, every server of which writes its event log into the folder; older ones there are removed."""
+
+    def flag(server: str) -> tuple[str, ...]:
+        path = folder / f"{spec.name}-{server}.jsonl"
+        path.unlink(missing_ok=True)  # a server appends
+        return ("--event-log", str(path))
+
+    drafters = tuple(replace(drafter, flags=(*drafter.flags, *flag(drafter.name))) for drafter in spec.drafters)
+    return replace(spec, verifier=(*spec.verifier, *flag("verifier")), drafters=drafters)
+
+
+def with_verifier_log(spec: ClusterSpec, folder: Path) -> ClusterSpec:
+    """The same cluster, whose verifier at least writes its event log to verifier_log; an older one is removed."""
+    path = verifier_log(spec, folder)
+    path.unlink(missing_ok=True)  # a server appends
+    return replace(spec, verifier=(*spec.verifier, "--event-log", str(path)))
+
+
+def verifier_log(spec: ClusterSpec, folder: Path) -> Path:
+    """Where with_event_logs and with_verifier_log put the verifier's."""
+    return folder / f"{spec.name}-verifier.jsonl"
+
+
+def _config(path: str) -> tuple[str, ...]:
+    return ("--config", path) if path else ()
+
+
+def _smollm2(_acceptance_rate: float) -> PairFlags:
+    return PairFlags(("--engine", "torch"), ("--draft.engine", "hybrid"))
+
+
+def _shaped(acceptance_rate: float) -> PairFlags:
+    rate = ("--draft.acceptance-rate", str(acceptance_rate))
+    return PairFlags(("--engine", "shaped"), ("--draft.engine", "shaped", *rate))
+
+
+def _shaped_large(acceptance_rate: float) -> PairFlags:
+    small, shape = _shaped(acceptance_rate), "qwen3-0.6b"
+    return PairFlags((*small.verifier, "--target.model", shape), (*small.drafter, "--draft.model", shape))
+
+
+def _toy(acceptance_rate: float) -> PairFlags:
+    rate = ("--draft.acceptance-rate", str(acceptance_rate))
+    return PairFlags(("--engine", "toy"), ("--draft.engine", "toy", *rate))
+
+
+PAIRS: Registry[Callable[[float], PairFlags]] = Registry(
+    "pair", {"smollm2": _smollm2, "shaped": _shaped, "shaped_large": _shaped_large, "toy": _toy}
+)
+"""By name, from the acceptance rate where it can be dialled."""

@@ -1,0 +1,157 @@
+"""From a request body to what the draft server is asked for."""
+
+import secrets
+from dataclasses import dataclass, replace
+
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.http.errors import ApiError
+from goodspeed.drafter.http.request_body import ChatBody, CommonBody, CompletionBody, Extension, parse_body
+from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.protocol.messages import Mode, Welcome
+
+MAX_CHOICES = 128
+MAX_STOPS = 4
+COMPLETION_TOKENS = 16  # of /v1/completions when the request names no max_tokens, as in OpenAI's API
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Everything about the answers but their tokens."""
+
+    model: str
+    prompts: tuple[Tokens, ...]
+    prompt_field: str
+    num_choices: int  # per prompt
+    max_tokens: int | None
+    sampling: Sampling
+    stops: tuple[str, ...]
+    logprobs: bool
+    mode: Mode
+    is_streamed: bool
+    includes_usage: bool
+
+
+def read_chat(data: bytes, tokenizer: Tokenizer) -> Asked:
+    """Raises ApiError or RequestError."""
+    body = parse_body(data, ChatBody)
+    _check_positive(body.max_completion_tokens, "max_completion_tokens")
+    prompt = tuple(tokenizer.encode_chat(body.messages))
+    asked = _asked(body, (prompt,), "messages", bool(body.logprobs))
+    return replace(asked, max_tokens=body.max_completion_tokens or asked.max_tokens)
+
+
+def read_completion(data: bytes, tokenizer: Tokenizer) -> Asked:
+    """Raises ApiError or RequestError."""
+    body = parse_body(data, CompletionBody)
+    if body.logprobs not in {None, 0, 1}:
+        raise ApiError(
+            400, f"logprobs is {body.logprobs}, expected 0 or 1: those of the chosen tokens are known", "logprobs"
+        )
+    asked = _asked(body, _prompts(body.prompt, tokenizer), "prompt", body.logprobs is not None)
+    return replace(asked, max_tokens=COMPLETION_TOKENS if asked.max_tokens is None else asked.max_tokens)
+
+
+def requests_of(asked: Asked, welcome: Welcome, default_tokens: int) -> list[Request]:
+    """One per choice, in the order of their indexes; choice i of a prompt has the seed + i.
+
+    `default_tokens` is how long an answer may be whose request does not say. Raises ApiError.
+    """
+    requests = []
+    for prompt in asked.prompts:
+        _check_prompt(prompt, asked, welcome)
+        room = welcome.max_context - len(prompt)
+        max_tokens = min(default_tokens, room) if asked.max_tokens is None else asked.max_tokens
+        _check_room(len(prompt), max_tokens, asked.prompt_field, welcome)
+        for i in range(asked.num_choices):
+            sampling = replace(asked.sampling, seed=(asked.sampling.seed + i) % 2**64)
+            requests.append(Request(prompt, max_tokens, sampling, welcome.end_tokens, asked.mode, asked.logprobs))
+    return requests
+
+
+def _asked(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, logprobs: bool) -> Asked:
+    extension = body.goodspeed or Extension()
+    num_choices = 1 if body.n is None else body.n
+    if len(prompts) > MAX_CHOICES:
+        raise ApiError(400, f"there are {len(prompts)} prompts, at most {MAX_CHOICES} may be", prompt_field)
+    if not 1 <= num_choices * len(prompts) <= MAX_CHOICES:
+        raise ApiError(400, f"n is {num_choices}, expected 1 to {MAX_CHOICES // len(prompts)}", "n")
+    _check_positive(body.max_tokens, "max_tokens")
+    return Asked(
+        model=body.model,
+        prompts=prompts,
+        prompt_field=prompt_field,
+        num_choices=num_choices,
+        max_tokens=body.max_tokens,
+        sampling=_sampling(body, extension),
+        stops=_stops(body.stop),
+        logprobs=logprobs,
+        mode=Mode.FUSED if extension.mode == "fused" else Mode.DISTRIBUTED,
+        is_streamed=bool(body.stream),
+        includes_usage=bool(body.stream_options and body.stream_options.include_usage),
+    )
+
+
+def _check_positive(wanted: int | None, field: str) -> None:
+    if wanted is not None and wanted < 1:
+        raise ApiError(400, f"{field} is {wanted}, expected 1 or more", field)
+
+
+def _sampling(body: CommonBody, extension: Extension) -> Sampling:
+    """Temperature 1 unless it is given, as in OpenAI's API. Raises RequestError."""
+    temperature = 1.0 if body.temperature is None else body.temperature
+    rule = Rule.REJECTION if extension.rule == "rejection" else Rule.COUPLED
+    return Sampling(
+        temperature=temperature,
+        top_k=body.top_k or 0,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        seed=secrets.randbits(63) if body.seed is None else body.seed % 2**64,
+        rule=Rule.GREEDY if temperature == 0.0 else rule,
+    )
+
+
+def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if len(stops) > MAX_STOPS or "" in stops:
+        raise ApiError(400, f"stop is {stop!r:.80}, expected up to {MAX_STOPS} texts that are not empty", "stop")
+    return stops
+
+
+def _prompts(prompt: str | list[str | int | list[int]], tokenizer: Tokenizer) -> tuple[Tokens, ...]:
+    if isinstance(prompt, str):
+        return (tuple(tokenizer.encode(prompt)),)
+    if not prompt:
+        raise ApiError(400, "prompt is empty", "prompt")
+    tokens = tuple(item for item in prompt if isinstance(item, int))
+    if len(tokens) == len(prompt):
+        return (tokens,)
+    if tokens:
+        raise ApiError(400, "prompt mixes tokens with other prompts, expected a list of one kind", "prompt")
+    return tuple(tuple(_encoded(item, tokenizer)) for item in prompt if not isinstance(item, int))
+
+
+def _encoded(prompt: str | list[int], tokenizer: Tokenizer) -> list[int]:
+    return tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+
+
+def _check_prompt(prompt: Tokens, asked: Asked, welcome: Welcome) -> None:
+    if not prompt:
+        raise ApiError(400, f"{asked.prompt_field} is empty", asked.prompt_field)
+    wrong = [token for token in prompt if not 0 <= token < welcome.vocab_size]
+    if wrong:
+        raise ApiError(
+            400, f"token {wrong[0]} is not in the vocabulary of {welcome.vocab_size} tokens", asked.prompt_field
+        )
+
+
+def _check_room(num_prompt: int, max_tokens: int, field: str, welcome: Welcome) -> None:
+    if num_prompt + max(1, max_tokens) > welcome.max_context:
+        raise ApiError(
+            400,
+            f"{welcome.model} has a context of {welcome.max_context} tokens; {field} has {num_prompt} tokens, "
+            f"and {max(1, max_tokens)} more are asked for",
+            field,
+            "context_length_exceeded",
+        )

@@ -1,0 +1,109 @@
+"""What a hybrid drafter has learned, as a file: its n-gram table, and a calibration for each set of sources."""
+
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.ngram_table import NgramTable
+from goodspeed.errors import CheckpointError
+
+FORMAT = 2
+KIN_TRIALS = 32.0
+"""What a calibration with another draft model is worth: the kinds of evidence are the same, their shares are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftMemory:
+    """A table, and the calibrations that were learned with it."""
+
+    table: NgramTable
+    vocab_size: int
+    tokenizer: str = ""
+    """Fingerprint of the tokenizer whose tokens these are; empty: not known."""
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    """By sources: the draft engine's name, and the draft model's if there is one ("hybrid", "hybrid my-draft")."""
+
+    def calibration(self, sources: str) -> Calibration:
+        """Of these sources; else of the same engine with another model, faded; else one that knows nothing."""
+        if sources in self.calibrations:
+            return self.calibrations[sources]
+        kin = [name for name in self.calibrations if _kind(name) == _kind(sources)]
+        return self.calibrations[kin[-1]].faded(KIN_TRIALS) if kin else Calibration()
+
+    def save(self, path: Path) -> None:
+        """Write the file, wholly or not at all. Raises CheckpointError if it cannot be written."""
+        arrays = {
+            "format": np.array([FORMAT, self.vocab_size]),
+            "tokenizer": np.array(self.tokenizer),
+            "sources": np.array(list(self.calibrations), dtype=np.str_),
+            **self.table.arrays(),
+        }
+        for number, calibration in enumerate(self.calibrations.values()):
+            arrays |= {f"{name}_{number}": values for name, values in calibration.arrays().items()}
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+            unfinished.replace(path)
+        except OSError as error:
+            raise CheckpointError(f"cannot write {path}: {error}") from error
+
+    @classmethod
+    def load(cls, path: Path, vocab_size: int) -> "DraftMemory":
+        """What save() wrote. Raises CheckpointError if it is missing, damaged, of another format or vocabulary."""
+        arrays = _read(path)
+        found = arrays.get("format", np.zeros(2)).tolist()
+        if found != [FORMAT, vocab_size]:
+            raise CheckpointError(f"{path} has [format, vocabulary] {found}, expected {[FORMAT, vocab_size]}")
+        tokenizer = str(arrays.get("tokenizer", ""))
+        try:
+            return cls(NgramTable.from_arrays(arrays, vocab_size), vocab_size, tokenizer, _calibrations(arrays))
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+
+
+def tokenizer_of(path: Path) -> str:
+    """The fingerprint in a memory file, without reading the rest; empty if there is none. Raises CheckpointError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(file["tokenizer"]) if "tokenizer" in file else ""
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+
+
+def check_tokenizer(path: Path, tokenizer: str) -> None:
+    """Raises CheckpointError if the file is of another tokenizer than this one; where either is unknown it passes."""
+    found = tokenizer_of(path)
+    if found and tokenizer and found != tokenizer:
+        raise CheckpointError(f"{path} is of the tokenizer {found}, the target has {tokenizer}")
+
+
+def _calibrations(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Calibration]:
+    names = [str(name) for name in arrays.get("sources", np.array([], dtype=np.str_)).tolist()]
+    return {name: Calibration.from_arrays(_numbered(arrays, number)) for number, name in enumerate(names)}
+
+
+def _numbered(arrays: Mapping[str, npt.NDArray[Any]], number: int) -> dict[str, npt.NDArray[Any]]:
+    """The arrays whose names end with this number, by what stands before it."""
+    return {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
+
+
+def _kind(sources: str) -> tuple[str, bool]:
+    engine, _, model = sources.partition(" ")
+    return engine, bool(model)
+
+
+def _read(path: Path) -> Mapping[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file.items())
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error

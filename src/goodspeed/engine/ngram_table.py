@@ -1,0 +1,189 @@
+"""A back-off n-gram table of the target's own answers, learned online, in memory fixed at the start.
+
+One slot per context of 1 to 4 tokens holds the two tokens that follow it most, and their counts. Slots stand in plain
+arrays, addressed by a hash of the context, four to a set; a full set gives up its least used slot. Counts are halved
+when they fill a byte, so what is old fades.
+"""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from goodspeed.decoding.draft import StreamKey
+from goodspeed.engine.source import COARSE_SHIFT, Guess, Prefix
+from goodspeed.errors import CheckpointError
+
+MAX_ORDER = 4  # tokens of context; 5 and 6 gained nothing (docs/drafts.md)
+SET_SIZE = 4
+MAX_COUNT = 255
+MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd
+MASK = 2**64 - 1
+FIELDS = {"check": "<u4", "first": "<i4", "second": "<i4", "total": "|u1", "first_count": "|u1", "second_count": "|u1"}
+
+PRIORS = (0.29, 0.43, 0.53, 0.69)
+"""Share of right guesses after a context of 1, 2, 3, 4 tokens that was seen once, measured; see _prior."""
+
+
+class NgramTable:
+    """Counts of what followed each context. `num_slots` is rounded up to a power of two; a slot takes 15 bytes."""
+
+    def __init__(self, num_slots: int = 2**19) -> None:
+        self._set_bits = max(1, (num_slots - 1).bit_length() - 2)
+        size = SET_SIZE << self._set_bits
+        self._check = array("I", bytes(4 * size))
+        self._first = array("i", bytes(4 * size))
+        self._second = array("i", bytes(4 * size))
+        self._total = array("B", bytes(size))  # 0: the slot is free
+        self._first_count = array("B", bytes(size))
+        self._second_count = array("B", bytes(size))
+
+    @property
+    def num_slots(self) -> int:
+        """Contexts that fit."""
+        return len(self._check)
+
+    @property
+    def num_used(self) -> int:
+        """Contexts that are there."""
+        return len(self._total) - self._total.count(0)
+
+    def learn(self, tokens: Sequence[int], start: int) -> None:
+        """Count each of tokens[start:] after the contexts that end before it."""
+        for i in range(start, len(tokens)):
+            token = tokens[i]
+            for key in _context_keys(tokens, i):
+                self._count(key, token)
+
+    def guess(self, tokens: Sequence[int]) -> Guess | None:
+        """The likeliest token after the longest known context at the end of `tokens`."""
+        keys = _context_keys(tokens, len(tokens))
+        for order in range(len(keys), 0, -1):
+            slot = self._find(keys[order - 1])
+            if slot is not None:
+                count, total = self._first_count[slot], self._total[slot]
+                evidence = order << COARSE_SHIFT | _kind(count, total)
+                return Guess(self._first[slot], evidence, _prior(order, count, total))
+        return None
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that is known, one [num_slots] array per field, to be saved."""
+        return {name: np.array(values, dtype=FIELDS[name]) for name, values in self._fields().items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> "NgramTable":
+        """The table whose arrays() these were. Raises CheckpointError if they cannot be a table of this vocabulary."""
+        found = {name: (arrays[name].dtype.str, arrays[name].shape) for name in FIELDS if name in arrays}
+        size = len(arrays["check"]) if "check" in arrays else 0
+        if (
+            size < 2 * SET_SIZE
+            or size & (size - 1)
+            or found != {name: (kind, (size,)) for name, kind in FIELDS.items()}
+        ):
+            raise CheckpointError(f"no n-gram table: it has {found}, expected {FIELDS} of one length, a power of two")
+        for name in ("first", "second"):
+            if arrays[name].min() < 0 or arrays[name].max() >= vocab_size:
+                raise CheckpointError(f"token {arrays[name].max()} in an n-gram table, the vocabulary has {vocab_size}")
+        table = cls(size)
+        for name, values in table._fields().items():
+            values[:] = array(values.typecode, arrays[name].astype(values.typecode).tobytes())
+        return table
+
+    def _fields(self) -> dict[str, "array[int]"]:
+        return {
+            "check": self._check,
+            "first": self._first,
+            "second": self._second,
+            "total": self._total,
+            "first_count": self._first_count,
+            "second_count": self._second_count,
+        }
+
+    def _find(self, key: int) -> int | None:
+        check = key >> 16 & 0xFFFFFFFF
+        base = key >> (64 - self._set_bits) << 2
+        for slot in range(base, base + SET_SIZE):
+            if self._check[slot] == check and self._total[slot]:
+                return slot
+        return None
+
+    def _count(self, key: int, token: int) -> None:
+        slot = self._find(key)
+        if slot is None:
+            self._claim(key, token)
+            return
+        if self._total[slot] == MAX_COUNT:
+            self._halve(slot)
+        self._total[slot] += 1
+        if self._first[slot] == token:
+            self._first_count[slot] += 1
+            return
+        is_second = self._second[slot] == token and self._second_count[slot]
+        self._second[slot] = token
+        self._second_count[slot] = self._second_count[slot] + 1 if is_second else 1
+        if self._second_count[slot] >= self._first_count[slot]:  # of equals, the later one leads
+            self._swap(slot)
+
+    def _claim(self, key: int, token: int) -> None:
+        base = key >> (64 - self._set_bits) << 2
+        slot = min(range(base, base + SET_SIZE), key=self._total.__getitem__)
+        self._check[slot] = key >> 16 & 0xFFFFFFFF
+        self._first[slot] = token
+        self._total[slot] = self._first_count[slot] = 1
+        self._second_count[slot] = 0
+
+    def _halve(self, slot: int) -> None:
+        self._total[slot] //= 2
+        self._first_count[slot] //= 2
+        self._second_count[slot] //= 2
+
+    def _swap(self, slot: int) -> None:
+        self._first[slot], self._second[slot] = self._second[slot], self._first[slot]
+        self._first_count[slot], self._second_count[slot] = self._second_count[slot], self._first_count[slot]
+
+
+class TableSource:
+    """Guesses from a table shared by all streams; learns every committed answer token, and no prompt token."""
+
+    def __init__(self, table: NgramTable) -> None:
+        self.table = table
+        self._num_learned: dict[StreamKey, int] = {}
+
+    def open(self, prefix: Prefix) -> None:
+        self._num_learned[prefix.stream] = prefix.num_committed
+
+    def guesses(self, prefixes: Sequence[Prefix]) -> list[Guess | None]:
+        return [self.table.guess(prefix.tokens) for prefix in prefixes]
+
+    def rewind(self, prefix: Prefix) -> None:
+        """The table holds nothing that was only drafted."""
+
+    def commit(self, prefix: Prefix) -> None:
+        self.table.learn(prefix.tokens, self._num_learned[prefix.stream])
+        self._num_learned[prefix.stream] = prefix.num_committed
+
+    def close(self, prefix: Prefix) -> None:
+        del self._num_learned[prefix.stream]
+
+
+def _context_keys(tokens: Sequence[int], end: int) -> list[int]:
+    """One 64-bit hash per context tokens[end - n : end], n = 1 .. MAX_ORDER, shortest first."""
+    keys = []
+    key = MULTIPLIER
+    for i in range(end - 1, max(end - 1 - MAX_ORDER, -1), -1):
+        key = (key ^ tokens[i]) * MULTIPLIER & MASK
+        keys.append(key)
+    return keys
+
+
+def _kind(count: int, total: int) -> int:
+    """How often the context was seen (5 steps) and the share of its likeliest token (5 steps): 0 .. 24."""
+    seen = 0 if total == 1 else 1 if total == 2 else 2 if total <= 4 else 3 if total <= 16 else 4
+    return 5 * seen + min(4, 5 * count // total)
+
+
+def _prior(order: int, count: int, total: int) -> float:
+    """From PRIORS at one sighting towards the observed share, which three sightings outweigh."""
+    return (count - 1 + 3 * PRIORS[order - 1]) / (total + 2)

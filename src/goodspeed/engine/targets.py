@@ -1,0 +1,42 @@
+"""Target engines by name. PyTorch is imported only by the engines that need it."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from goodspeed.engine.interface import TargetEngine
+from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.engine.toy import ToyTarget, toy_info, toy_tokenizer
+from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.registry import Registry
+
+
+def target_engine(name: str, config: TargetConfig, seed: int = 0) -> TargetEngine:
+    """The target engine of that name, with its model loaded. `seed` is that of a shaped or toy pair.
+
+    Raises ConfigError or CheckpointError.
+    """
+    return TARGETS[name](config, seed)
+
+
+def _torch(config: TargetConfig, _seed: int) -> TargetEngine:
+    engine: TargetEngine = import_torch_room("goodspeed.engine.torch.loading").load_target(config)
+    return engine
+
+
+def _shaped(config: TargetConfig, seed: int) -> TargetEngine:
+    engine: TargetEngine = import_torch_room("goodspeed.engine.torch.shaped_pair").shaped_target(config, seed)
+    return engine
+
+
+def _toy(_config: TargetConfig, seed: int) -> TargetEngine:
+    with tempfile.TemporaryDirectory() as folder:
+        toy_tokenizer(Path(folder))
+        fingerprint = Tokenizer.load(Path(folder)).fingerprint
+    return ToyTarget(toy_info(fingerprint), seed)
+
+
+TARGETS: Registry[Callable[[TargetConfig, int], TargetEngine]] = Registry(
+    "target engine", {"torch": _torch, "shaped": _shaped, "toy": _toy}
+)

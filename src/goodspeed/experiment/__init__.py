@@ -1,0 +1,1 @@
+"""Experiments on the simulator: replications, sweeps, metrics, reports."""

@@ -1,0 +1,65 @@
+"""Tables as files: columns of equal length as CSV, and as Parquet where pyarrow is installed."""
+
+import csv
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from goodspeed.experiment.grid import Cell, shown
+from goodspeed.experiment.metrics import FIGURES
+from goodspeed.experiment.replication import Replication
+from goodspeed.experiment.sweep import Found
+from goodspeed.simulator.result import AnswerRecord
+
+Columns = Mapping[str, Sequence[Any]]
+WITHOUT_PARQUET = "no Parquet file was written, for want of pyarrow: pip install 'goodspeed[simulator]'"
+
+
+def answer_columns(replications: Sequence[Replication]) -> Columns:
+    """A row for each answer: its replication's seed, whether it counts or belongs to the warm-up, and its record."""
+    answers = [answer for one in replications for answer in one.run.answers]
+    return {
+        "seed": [one.run.seed for one in replications for _ in one.run.answers],
+        "is_counted": [
+            answer.finished_s > one.figures.warm_up.cut_s for one in replications for answer in one.run.answers
+        ],
+        **{field.name: list(map(attrgetter(field.name), answers)) for field in fields(AnswerRecord)},
+    }
+
+
+def cell_columns(cells: Sequence[Cell], found: Found) -> Columns:
+    """A row for each (cell, seed): the cell's settings, the warm-up, and every figure, None where it does not exist."""
+    rows = [(cell, figures) for cell in cells for figures in found[cell].values()]
+    paths = [path for path, _ in cells[0].settings]
+    return {
+        "cell": [cells.index(cell) for cell, _ in rows],
+        **{path: _of_one_type([cell.settings[i][1] for cell, _ in rows]) for i, path in enumerate(paths)},
+        "seed": [figures.seed for _, figures in rows],
+        "warm_up_s": [figures.warm_up.cut_s for _, figures in rows],
+        "warm_up_source": [str(figures.warm_up.source) for _, figures in rows],
+        "num_answers": [figures.num_answers for _, figures in rows],
+        **{name: [figures.values.get(name) for _, figures in rows] for name in FIGURES},
+    }
+
+
+def write_columns(columns: Columns, path: Path) -> list[str]:
+    """Beside each other: PATH.csv and PATH.parquet. What could not be written, in words."""
+    with path.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    if importlib.util.find_spec("pyarrow") is None:
+        return [WITHOUT_PARQUET]
+    parquet = importlib.import_module("pyarrow.parquet")
+    table = importlib.import_module("pyarrow").table(dict(columns))
+    parquet.write_table(table, path.with_suffix(".parquet"))
+    return []
+
+
+def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
+    """As they are, or all as text: a column of Parquet has one type."""
+    kinds = {type(value) for value in values}
+    return values if len(kinds) == 1 and kinds <= {bool, int, float, str} else [shown(value) for value in values]

@@ -1,0 +1,77 @@
+"""One arm, over and over with other seeds, until it is known well enough."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from goodspeed.errors import ConfigError
+from goodspeed.experiment.executor import Executor
+from goodspeed.experiment.metrics import Figures, figures
+from goodspeed.experiment.summary import Precision
+from goodspeed.experiment.warm_up import WarmUp, find_warm_up
+from goodspeed.simulator.result import RunResult
+
+Scenario = TypeVar("Scenario")
+PILOT_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Which replications. The same seeds for every arm: common random numbers."""
+
+    first: int
+    num: int
+    num_at_most: int = 0  # with a precision
+
+    def __post_init__(self) -> None:
+        for name, least in (("first", 0), ("num", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"seeds: {name} is {getattr(self, name)}, expected {least} or more")
+
+    def batch(self, num_done: int) -> range:
+        """The next ones to make: the number asked for, and then half as many again."""
+        wanted = self.num if not num_done else min(num_done + max(1, num_done // 2), self.num_at_most)
+        return range(self.first + num_done, self.first + wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """A run and its figures."""
+
+    run: RunResult
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Measure(Generic[Scenario]):
+    """Makes replications; it travels to other processes, so its functions are those of modules."""
+
+    simulate: Callable[[Scenario, int], RunResult]
+    clients_of: Callable[[Scenario], Sequence[str]]
+
+    def pilot(self, scenario: Scenario) -> Replication:
+        """A run that is not counted: its figures tell where the warm-up of the others ends."""
+        run = self.simulate(scenario, PILOT_SEED)
+        return Replication(run, figures(run, find_warm_up(run.answers), self.clients_of(scenario)))
+
+    def replication(self, scenario: Scenario, start: WarmUp, seed: int) -> Replication:
+        """With everything that the run left behind."""
+        run = self.simulate(scenario, seed)
+        return Replication(run, figures(run, start, self.clients_of(scenario)))
+
+
+def replicate(
+    make: Callable[[int], Replication], seeds: Seeds, precision: Precision | None, executor: Executor
+) -> Iterator[Replication]:
+    """Each as it ends; `make` makes that of a seed.
+
+    With a precision, more than asked for until it is reached, or until there are too many.
+    """
+    done: list[Figures] = []
+    batch = seeds.batch(0)
+    while batch:
+        for _, replication in executor.results(make, list(batch)):
+            done.append(replication.figures)
+            yield replication
+        is_enough = precision is None or precision.is_reached(done)
+        batch = range(0) if is_enough else seeds.batch(len(done))

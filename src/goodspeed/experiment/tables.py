@@ -1,0 +1,91 @@
+"""Summaries as rows of text: for the terminal and for the page alike."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from goodspeed.experiment.metrics import FIGURES, Figures
+from goodspeed.experiment.summary import Comparison, Summary, is_clear
+from goodspeed.experiment.sweep import CellResult
+from goodspeed.stats.intervals import Interval
+
+HEADLINES = ("goodput", "jain_index", "ttft_p50_s", "tpot_p50_s", "tpot_p99_s", "mean_acceptance_length")
+"""What a sweep's tables and plots show first."""
+
+Rows = list[list[str]]
+
+
+def figure_rows(summary: Summary) -> Rows:
+    """Every figure with its interval."""
+    return [
+        [figure.title, figure.unit, number(figure.scale * found.mean), plus_minus(found, figure.scale)]
+        for name, figure in FIGURES.items()
+        if (found := summary.figures.get(name))
+    ]
+
+
+def goodput_rows(goodputs: Mapping[str, Interval]) -> Rows:
+    """Every client."""
+    return [[client, number(found.mean), plus_minus(found)] for client, found in goodputs.items()]
+
+
+def replication_rows(replications: Sequence[Figures]) -> Rows:
+    """Every seed: its warm-up and its goodput."""
+    return [
+        [
+            str(one.seed),
+            number(one.warm_up.cut_s),
+            one.warm_up.source,
+            str(one.num_answers),
+            number(one.values.get("goodput", math.nan)),
+        ]
+        for one in replications
+    ]
+
+
+def headers() -> list[str]:
+    """Of cell_rows and difference_rows."""
+    named = {name: (name.removesuffix("_s").replace("_", " "), FIGURES[name].unit) for name in HEADLINES}
+    return ["cell", *(f"{title}, {unit}" if unit else title for title, unit in named.values())]
+
+
+def cell_rows(names: Sequence[str], results: Sequence[CellResult]) -> Rows:
+    """Means and intervals of the headlines, a row for each cell."""
+    return [
+        [name, *(_cell(result.summary.figures.get(figure), FIGURES[figure].scale) for figure in HEADLINES)]
+        for name, result in zip(names, results, strict=True)
+    ]
+
+
+def difference_rows(names: Sequence[str], results: Sequence[CellResult]) -> Rows:
+    """Every cell but the first beside the first; a star where the interval of the difference does not hold 0."""
+    return [
+        [name, *(_difference(result.against_first, figure) for figure in HEADLINES)]
+        for name, result in zip(names[1:], results[1:], strict=True)
+    ]
+
+
+def number(value: float) -> str:
+    """Four digits that count; a dash for what does not exist."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def plus_minus(found: Interval, scale: float = 1.0) -> str:
+    """Half the interval's width."""
+    half = scale * (found.high - found.mean)
+    return f"± {half:.2g}" if math.isfinite(half) else "one run"
+
+
+def _cell(found: Interval | None, scale: float) -> str:
+    return f"{number(scale * found.mean)} {plus_minus(found, scale)}" if found else "-"
+
+
+def _difference(comparison: Comparison, figure: str) -> str:
+    found, scale = comparison.differences.get(figure), FIGURES[figure].scale
+    if found is None:
+        return "-"
+    mark = " *" if is_clear(found) else ""
+    change = comparison.ratios.get(figure)
+    share = f" ({change.mean - 1:+.1%})" if change else ""
+    return f"{scale * found.mean:+.3g} {plus_minus(found, scale)}{share}{mark}"

@@ -1,0 +1,1 @@
+"""Checks that speculation keeps the text of the target model."""

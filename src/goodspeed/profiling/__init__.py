@@ -1,0 +1,1 @@
+"""Latency tables: the measured cost of an engine step."""

@@ -1,0 +1,1 @@
+"""Prompts: four built-in domains, and JSONL files of known forms."""

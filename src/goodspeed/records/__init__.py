@@ -1,0 +1,1 @@
+"""What is written down: event logs, acceptance traces, and the replay of event logs."""

@@ -1,1 +1,0 @@
-"""What is done with simulated runs: figures, replications, grids, reports."""

@@ -1,0 +1,46 @@
+"""What users asked in a recorded run, again: each waits for the answer and asks at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from goodspeed.config import option
+from goodspeed.records.acceptance_trace import read_answers
+from goodspeed.simulator.ranges import at_least
+from goodspeed.simulator.workload.workload import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAsksConfig:
+    """Raises ConfigError for values out of range."""
+
+    file: str = option("", "an acceptance log: JSONL, as `goodspeed drafter --acceptance-log` writes it")
+    num_warm_up: int = option(0, "so many requests of each client come at once; the others begin together, later")
+    begin_s: float = option(0.0, "when they begin, with a warm-up")
+
+    def __post_init__(self) -> None:
+        at_least("recorded.num_warm_up", self.num_warm_up, 0)
+        at_least("recorded.begin_s", self.begin_s, 0.0)
+
+
+class RecordedWorkload:
+    """The log's clients in the order of their names, in turns if there are fewer. Raises ConfigError for a bad log."""
+
+    def __init__(self, config: RecordedAsksConfig) -> None:
+        self._config = config
+        asked: dict[str, list[tuple[int, int]]] = {}
+        for answer in read_answers(Path(config.file)):
+            asked.setdefault(answer.client, []).append((answer.num_prompt, answer.num_answer))
+        self._asked = [sizes for _, sizes in sorted(asked.items())]
+
+    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
+        num_warm_up, begin_s = self._config.num_warm_up, self._config.begin_s
+        for request, (num_prompt, num_answer) in enumerate(self._asked[client % len(self._asked)]):
+            if num_warm_up and request == num_warm_up:
+                yield Ask(begin_s, False, num_prompt, num_answer)
+            elif request < num_warm_up:
+                yield Ask(0.0, False, num_prompt, num_answer)
+            else:
+                yield Ask(0.0, True, num_prompt, num_answer)

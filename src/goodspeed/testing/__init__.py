@@ -1,0 +1,1 @@
+"""Virtual verifiers, drafters and workloads for tests and runs."""

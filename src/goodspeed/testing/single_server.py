@@ -1,0 +1,95 @@
+"""A single-server queue as a simulator: exact, tiny, and of the same shape as the real one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from goodspeed.errors import CapacityError
+from goodspeed.experiment.warm_up import Source, WarmUp
+from goodspeed.simulator.result import AnswerRecord, RunResult, VerifierRecord
+
+UNLUCKY = 13
+FROM_START = WarmUp(0.0, Source.GIVEN)
+ANSWER = AnswerRecord(
+    client="client 0",
+    verifier="server",
+    request=0,
+    is_fused=False,
+    asked_s=0.0,
+    first_token_s=0.5,
+    finished_s=1.0,
+    num_prompt_tokens=5,
+    num_answer_tokens=2,
+    num_rounds=1,
+    num_proposed=4,
+    num_accepted=1,
+    drafting_s=0.0,
+    network_s=0.0,
+    queue_s=0.0,
+    verify_s=1.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """M/M/1: questions at `load` per second over all clients, a mean service of one second, two tokens each."""
+
+    load: float
+    until_s: float = 4000.0
+    num_clients: int = 2
+    pace: float = 1.0
+    """Service takes so many times as long."""
+
+
+def simulate(queue: Queue, seed: int) -> RunResult:
+    """Starts empty. Arrivals and services depend on the seed alone: common random numbers."""
+    rng = np.random.default_rng(seed)
+    answers, busy_s = [], 0.0
+    for answer in _served(queue, rng):
+        if answer.finished_s <= queue.until_s:
+            answers.append(answer)
+            busy_s += answer.verify_s
+    return RunResult(
+        seed=seed,
+        simulated_s=queue.until_s,
+        answers=tuple(answers),
+        verifiers=(VerifierRecord("server", len(answers), 3 * len(answers), busy_s, 7),),
+        num_unfinished=0,
+        num_failed=0,
+        num_rounds=len(answers),
+        num_bytes_up=30 * len(answers),
+        num_bytes_down=10 * len(answers),
+    )
+
+
+def simulate_unless_unlucky(queue: Queue, seed: int) -> RunResult:
+    """Fails under one seed."""
+    if seed == UNLUCKY:
+        raise CapacityError(f"seed is {seed}")
+    return simulate(queue, seed)
+
+
+def _served(queue: Queue, rng: np.random.Generator) -> Iterator[AnswerRecord]:
+    num = int(1.5 * queue.load * queue.until_s) + 50
+    arrivals = np.cumsum(rng.exponential(1 / queue.load, num)).tolist()
+    services = (queue.pace * rng.exponential(1.0, num)).tolist()
+    free_at = 0.0
+    for i, (asked, service) in enumerate(zip(arrivals, services, strict=True)):
+        start = max(asked, free_at)
+        free_at = start + service
+        yield replace(
+            ANSWER,
+            client=f"client {i % queue.num_clients}",
+            request=i // queue.num_clients,
+            asked_s=asked,
+            first_token_s=0.5 * (start + free_at),
+            finished_s=free_at,
+            queue_s=start - asked,
+            verify_s=service,
+        )
+
+
+def clients(queue: Queue) -> list[str]:
+    """Names of all."""
+    return [f"client {i}" for i in range(queue.num_clients)]

@@ -1,0 +1,233 @@
+"""A verifier's core, a toy engine and toy drafters in virtual time: no clock, no sockets, no threads."""
+
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
+
+from goodspeed.decoding.draft import DraftRequest
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.interface import DraftEngine, Outcome, TargetEngine, TargetInfo
+from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Hello, Message, Open, Opened, Verdict
+from goodspeed.protocol.session import DrafterStream
+from goodspeed.records.event_log import EventSink, NoEvents
+from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.event_logging import RecordedCore
+
+GREEDY = Sampling()
+
+
+def hello(name: str, tokenizer_fingerprint: str = "toy") -> Hello:
+    return Hello(PROTOCOL_VERSION, name, tokenizer_fingerprint)
+
+
+def opening(stream: int, prompt: Sequence[int] = (5, 6, 7), max_tokens: int = 20, sampling: Sampling = GREEDY) -> Open:
+    return Open(stream, 0, tuple(prompt), len(prompt), max_tokens, sampling, end_tokens=())
+
+
+def alone(request: Open) -> list[int]:
+    """Prompt and answer as the toy target writes them by itself."""
+    tokens = list(request.tokens[: request.num_prompt])
+    for _ in range(request.max_tokens):
+        tokens.append(ToyModel().choice(tokens, request.sampling))
+        if tokens[-1] in request.end_tokens:
+            break
+    return tokens
+
+
+def roomy_info() -> TargetInfo:
+    """Room for streams that never end."""
+    return toy_info(max_context=10**6, kv_capacity=10**9)
+
+
+class VirtualVerifier:
+    """Core and engine; whoever is connected gets its replies in a list, or in its `on_message`."""
+
+    def __init__(
+        self,
+        config: CoreConfig | None = None,
+        info: TargetInfo | None = None,
+        step_s: Callable[[int], float] = lambda num_tokens: 0.010 + 0.001 * num_tokens,
+        events: EventSink | None = None,
+        engine: TargetEngine | None = None,
+    ) -> None:
+        self.now = 100.0
+        self.engine = ToyTarget(info or toy_info())
+        self._target: TargetEngine = engine or self.engine
+        self.core = RecordedCore(config or CoreConfig(), self._target.info, events or NoEvents(), self.now)
+        self.batches: list[Batch] = []
+        self.received: dict[int, list[Message]] = {}
+        self._step_s = step_s
+        self._handlers: dict[int, Callable[[Message], None]] = {}
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._conns = itertools.count(1)
+        self._is_stepping = False
+
+    def connect(self, handler: Callable[[Message], None] | None = None) -> int:
+        conn = next(self._conns)
+        self.received[conn] = []
+        self._handlers[conn] = handler or self.received[conn].append
+        self.core.on_connect(conn, self.now)
+        return conn
+
+    def welcome(self, name: str) -> int:
+        """A link whose Hello is answered (and the answer forgotten)."""
+        conn = self.connect()
+        self.tell(conn, hello(name))
+        self.received[conn].clear()
+        return conn
+
+    def tell(self, conn: int, message: Message) -> list[Message]:
+        """Tell the core, and return what this link has received since the last call."""
+        self._deliver(self.core.on_message(conn, message, self.now))
+        return self.take(conn)
+
+    def take(self, conn: int) -> list[Message]:
+        received = list(self.received[conn])
+        self.received[conn].clear()
+        return received
+
+    def disconnect(self, conn: int) -> None:
+        self._deliver(self.core.on_disconnect(conn, self.now))
+
+    def after(self, delay_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (self.now + delay_s, next(self._order), action))
+
+    def run(self, until_s: float) -> None:
+        """Let this much time pass."""
+        end = self.now + until_s
+        self._poll()
+        while self._events and self._events[0][0] <= end:
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+            self._poll()
+        self.now = end
+
+    def step(self) -> Batch | None:
+        """One batch, at once, if the core closes one now."""
+        batch = self.core.next_batch(self.now)
+        if batch is not None:
+            outcomes = self._run_engine(batch)
+            self._finish(batch, outcomes, self.now)
+        return batch
+
+    def step_until_idle(self) -> None:
+        while self.step():
+            pass
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self._deliver(self.core.on_time(self.now))
+
+    def _poll(self) -> None:
+        if self._is_stepping:
+            return
+        batch = self.core.next_batch(self.now)
+        if batch is not None:
+            self._is_stepping = True
+            outcomes, started = self._run_engine(batch), self.now
+            self.after(self._step_s(batch.num_tokens), lambda: self._finish(batch, outcomes, started))
+        elif (wake_at := self.core.wake_at()) is not None and not any(time <= wake_at for time, _, _ in self._events):
+            self.after(wake_at - self.now, lambda: self._deliver(self.core.on_time(self.now)))
+
+    def _run_engine(self, batch: Batch) -> list[Outcome]:
+        self.batches.append(batch)
+        for key in batch.closed:
+            self._target.close(key)
+        for key, spec in batch.opened:
+            self._target.open(key, spec)
+        return self._target.step(batch.work) if batch.work else []
+
+    def _finish(self, batch: Batch, outcomes: list[Outcome], started: float) -> None:
+        self._is_stepping = False
+        self._deliver(self.core.on_verified(batch, outcomes, started, self.now))
+
+    def _deliver(self, replies: Sequence[tuple[int, Message]]) -> None:
+        for conn, message in replies:
+            self._handlers[conn](message)
+
+
+class VirtualDrafter:
+    """Opens streams, and proposes after a gap and drafting_s per token what its draft engine makes of the grant.
+
+    `texts` has what is finished, by stream, and `ends` the last verdicts; on_text is told of each.
+    """
+
+    def __init__(
+        self,
+        verifier: VirtualVerifier,
+        name: str,
+        drafts: float | DraftEngine,  # a number: the toy's acceptance rate
+        gap_s: Callable[[], float] = lambda: 0.002,
+        drafting_s: float = 0.0,
+    ) -> None:
+        self.min_survival = 0.0
+        self.on_text: Callable[[int], None] = lambda _stream: None
+        self.texts: dict[int, list[int]] = {}
+        self.ends: dict[int, Verdict] = {}
+        self.errors: list[Error] = []
+        self.num_committed = 0
+        self._verifier = verifier
+        self._drafts: DraftEngine = ToyDraft(drafts) if isinstance(drafts, float) else drafts
+        self._gap_s = gap_s
+        self._drafting_s = drafting_s
+        self._streams: dict[int, DrafterStream] = {}
+        self._drafted: set[int] = set()  # open in the draft engine
+        self._conn = verifier.connect(self._on_message)
+        verifier.tell(self._conn, hello(name))
+
+    def open(self, request: Open) -> None:
+        self._streams[request.stream] = DrafterStream(request)
+        self._verifier.tell(self._conn, request)
+
+    def disconnect(self) -> None:
+        """Lose the link."""
+        self._verifier.disconnect(self._conn)
+
+    def reconnect(self, name: str) -> None:
+        """Lose the link, dial again, and resume every stream."""
+        self.disconnect()
+        self._conn = self._verifier.connect(self._on_message)
+        self._verifier.tell(self._conn, hello(name))
+        for stream_id, stream in self._streams.items():
+            if stream_id in self._drafted:
+                self._forget(stream_id)
+            self._verifier.tell(self._conn, stream.reopen())
+
+    def _forget(self, stream_id: int) -> None:
+        self._drafts.close(stream_id)
+        self._drafted.remove(stream_id)
+
+    def _on_message(self, message: Message) -> None:
+        if isinstance(message, Opened):
+            stream = self._streams[message.stream]
+            self._drafts.open(message.stream, stream.committed, stream.opening.sampling)
+            self._drafted.add(message.stream)
+        elif isinstance(message, Verdict):
+            self._on_verdict(self._streams[message.stream], message)
+        elif isinstance(message, Error):
+            self.errors.append(message)
+
+    def _on_verdict(self, stream: DrafterStream, verdict: Verdict) -> None:
+        committed = stream.on_verdict(verdict)
+        self.num_committed += len(committed)
+        self._drafts.commit(verdict.stream, committed)
+        if verdict.finish:
+            self.texts[verdict.stream] = list(stream.committed)
+            self.ends[verdict.stream] = verdict
+            self._forget(verdict.stream)
+            del self._streams[verdict.stream]
+            self.on_text(verdict.stream)
+        elif stream.is_ready:
+            conn, epoch = self._conn, stream.opening.epoch
+            delay_s = self._gap_s() + self._drafting_s * stream.max_draft
+            self._verifier.after(delay_s, lambda: self._propose(conn, verdict.stream, epoch))
+
+    def _propose(self, conn: int, stream_id: int, epoch: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None or conn != self._conn or stream.opening.epoch != epoch:
+            return
+        draft = self._drafts.draft([DraftRequest(stream_id, stream.max_draft, self.min_survival)])[0]
+        self._verifier.tell(self._conn, stream.propose(draft, self._drafting_s * len(draft.tokens)))

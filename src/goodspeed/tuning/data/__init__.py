@@ -1,0 +1,1 @@
+"""Data sets of target answers: collecting, storing and reading them."""

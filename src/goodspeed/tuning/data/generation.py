@@ -1,0 +1,152 @@
+"""Answers of a model, many streams at once, with its top k at every position: one loop over the embedded decoder."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from goodspeed.decoding.rules import choose
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.torch.batch import Segment
+from goodspeed.engine.torch.decoder import Decoder
+from goodspeed.engine.torch.kv import KvPool, Region
+from goodspeed.tuning.data.example import Example, Origin, Rejected
+
+MAX_PREFILL = 1024  # prompt tokens that join a step
+MAX_SCORED = 1024  # answer tokens whose logits are held at once: 200 MB of float32 at 49,152 tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A prompt to answer."""
+
+    origin: Origin
+    prompt: tuple[int, ...]
+    max_tokens: int
+
+    @property
+    def sampling(self) -> Sampling:
+        """Greedy, or coupled to the seed's noise: the same answer in every batch."""
+        origin = self.origin
+        rule = Rule.COUPLED if origin.temperature else Rule.GREEDY
+        return Sampling(temperature=origin.temperature, seed=origin.seed, rule=rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer that somebody else recorded, to be scored."""
+
+    origin: Origin
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(slots=True)
+class _Stream:
+    ask: Ask
+    sampling: Sampling
+    region: Region
+    answer: list[int] = field(default_factory=list)
+    top_tokens: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    top_logprobs: list[npt.NDArray[np.float16]] = field(default_factory=list)
+
+    def segment(self) -> Segment:
+        prompt = self.ask.prompt
+        if not self.answer:
+            return Segment(prompt, self.region, 0, 1)
+        return Segment(self.answer[-1:], self.region, len(prompt) + len(self.answer) - 1, 1)
+
+    def example(self) -> Example:
+        return Example(
+            self.ask.origin,
+            np.array(self.ask.prompt, dtype=np.int32),
+            np.array(self.answer, dtype=np.int32),
+            np.stack(self.top_tokens),
+            np.stack(self.top_logprobs),
+        )
+
+
+class Generator:
+    """Answers asks with up to `num_streams` of them in a batch, and scores answers that are there already.
+
+    The answer to an ask does not depend on what else is in the batch, as far as the decoder is batch-invariant.
+    """
+
+    def __init__(self, decoder: Decoder, num_streams: int, top_k: int, kv_capacity: int) -> None:
+        """`kv_capacity`: tokens of all streams together, prompts and answers; one ask must fit."""
+        self._decoder = decoder
+        self._num_streams = num_streams
+        self._top_k = top_k
+        self._pool = KvPool(decoder.config, kv_capacity, decoder.dtype, decoder.device)
+        self._active: list[_Stream] = []
+
+    def answers(self, asks: Iterable[Ask]) -> Iterator[Example]:
+        """One answer an ask, in the order in which they end."""
+        waiting = iter(asks)
+        asked = next(waiting, None)
+        while asked or self._active:
+            asked = self._admit(asked, waiting)
+            self._step()
+            for stream in [stream for stream in self._active if self._is_over(stream)]:
+                self._active.remove(stream)
+                self._pool.free(stream.region)
+                yield stream.example()
+
+    @torch.inference_mode()
+    def score(self, said: Said) -> Example:
+        """The model's top k at every token of an answer, in one pass over it."""
+        tokens, first = said.prompt + said.answer[:-1], len(said.prompt) - 1
+        region = self._pool.reserve(len(tokens))
+        try:
+            if first:
+                self._decoder.forward([Segment(tokens[:first], region, 0, 0)], self._pool)
+            parts = [self._scored(tokens, region, start) for start in range(first, len(tokens), MAX_SCORED)]
+        finally:
+            self._pool.free(region)
+        top_tokens, top_logprobs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        prompt, answer = (np.array(part, dtype=np.int32) for part in (said.prompt, said.answer))
+        return Example(said.origin, prompt, answer, top_tokens, top_logprobs, rejected=said.rejected)
+
+    def _scored(
+        self, tokens: Sequence[int], region: Region, start: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float16]]:
+        new = tokens[start : start + MAX_SCORED]
+        return self._top(self._decoder.forward([Segment(new, region, start, len(new))], self._pool).float())
+
+    def _admit(self, asked: Ask | None, waiting: Iterator[Ask]) -> Ask | None:
+        """Open streams while there is room; the ask that found none."""
+        num_prefilled = 0
+        while asked and len(self._active) < self._num_streams and num_prefilled < MAX_PREFILL:
+            length = len(asked.prompt) + asked.max_tokens
+            if self._active and length > self._pool.capacity - self._pool.num_reserved:
+                break
+            self._active.append(_Stream(asked, asked.sampling, self._pool.reserve(length)))
+            num_prefilled += len(asked.prompt)
+            asked = next(waiting, None)
+        return asked
+
+    @torch.inference_mode()
+    def _step(self) -> None:
+        logits = self._decoder.forward([stream.segment() for stream in self._active], self._pool).float()
+        greedy = logits.argmax(-1).tolist()
+        for stream, likeliest, row, tokens, logprobs in zip(
+            self._active, greedy, logits, *self._top(logits), strict=True
+        ):
+            position = len(stream.ask.prompt) + len(stream.answer)
+            is_greedy = stream.sampling.rule is Rule.GREEDY
+            chosen = likeliest if is_greedy else int(choose(row[None].cpu().numpy(), stream.sampling, position)[0])
+            stream.answer.append(chosen)
+            stream.top_tokens.append(tokens)
+            stream.top_logprobs.append(logprobs)
+
+    def _top(self, logits: torch.Tensor) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float16]]:
+        """[rows, k] each, likeliest first, of [rows, vocab] float32 logits."""
+        values, tokens = logits.topk(self._top_k)
+        logprobs = values - logits.logsumexp(-1, keepdim=True)
+        return tokens.to(torch.int32).cpu().numpy(), logprobs.to(torch.float16).cpu().numpy()
+
+    def _is_over(self, stream: _Stream) -> bool:
+        return stream.answer[-1] in self._decoder.config.end_tokens or len(stream.answer) == stream.ask.max_tokens

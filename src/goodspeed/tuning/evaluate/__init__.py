@@ -1,0 +1,1 @@
+"""Evaluation of draft engines on recorded answers."""

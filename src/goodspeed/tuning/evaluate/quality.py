@@ -1,0 +1,123 @@
+"""How well a draft engine drafts for recorded answers: agreement, acceptance by place and window, by category."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from goodspeed.engine.interface import DraftEngine
+from goodspeed.stats.ratio_estimate import Estimate, ratio_of_sums
+from goodspeed.tuning.data.answer import Answer
+from goodspeed.tuning.evaluate.forced import Forced, force
+from goodspeed.tuning.evaluate.reliability import Reliability, reliability
+from goodspeed.tuning.evaluate.renewal import Rounds, rounds_of
+
+WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8)
+WINDOW = 4  # where one must stand for all
+LONGEST = max(WINDOWS)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Of the answers of some categories."""
+
+    num_answers: int
+    agreement: Estimate
+    accepted_per_round: Estimate  # at WINDOW
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Of one draft engine under one rule."""
+
+    rule: str
+    temperature: float
+    num_answers: int
+    num_tokens: int
+    agreement: Estimate
+    """Share of tokens that it would have drafted, all before them being known (rejection: mean chance)."""
+    drafted: float
+    """Share of tokens for which it drafts at all."""
+    accepted_per_round: dict[int, Estimate]
+    """By window; without the target's own token."""
+    acceptance: tuple[Estimate, ...]
+    """By place in a draft of LONGEST tokens: Pr(accepted | all before it are)."""
+    survival: tuple[float, ...]
+    """Pr(the first j tokens are accepted), the product of `acceptance`."""
+    categories: dict[str, Part]
+    unseen: Part | None
+    """Of all categories together that the draft never learned from; None where that is not known, or none are."""
+    reliability: Reliability
+
+
+def quality(
+    engine: DraftEngine,
+    answers: Sequence[Answer],
+    num_streams: int,
+    on_answer: Callable[[], object] = lambda: None,
+    unseen: Collection[str] = (),
+) -> Quality:
+    """Of an engine, which learns meanwhile as it would live. All answers are of one rule; at least one.
+
+    `unseen`: categories that the draft never learned from.
+    """
+    return quality_of(force(engine, answers, num_streams, on_answer), unseen)
+
+
+def quality_of(judged: Sequence[Forced], unseen: Collection[str] = ()) -> Quality:
+    """What every position's chance of acceptance says."""
+    sampling = judged[0].answer.sampling
+    longest = [rounds_of(one.chances, LONGEST) for one in judged]
+    acceptance = tuple(_at_place(judged, longest, place) for place in range(LONGEST))
+    said = [(one, chance, confidence) for one in judged for chance, confidence in zip(*_columns(one), strict=True)]
+    num_tokens = sum(len(one.chances) for one in judged)
+    strange = [one for one in judged if one.answer.category in unseen]
+    return Quality(
+        rule=sampling.rule.name.lower(),
+        temperature=sampling.temperature,
+        num_answers=len(judged),
+        num_tokens=num_tokens,
+        agreement=_agreement(judged),
+        drafted=sum(confidence is not None for _, _, confidence in said) / num_tokens,
+        accepted_per_round={window: _accepted(judged, window) for window in WINDOWS},
+        acceptance=acceptance,
+        survival=_product(acceptance),
+        categories={name: _part(part) for name, part in sorted(_by_category(judged).items())},
+        unseen=_part(strange) if strange else None,
+        reliability=reliability((confidence, chance) for _, chance, confidence in said if confidence is not None),
+    )
+
+
+def _columns(one: Forced) -> tuple[list[float], list[float | None]]:
+    return one.chances, one.confidences
+
+
+def _by_category(judged: Sequence[Forced]) -> dict[str, list[Forced]]:
+    parts: dict[str, list[Forced]] = {}
+    for one in judged:
+        parts.setdefault(one.answer.category, []).append(one)
+    return parts
+
+
+def _part(judged: Sequence[Forced]) -> Part:
+    return Part(len(judged), _agreement(judged), _accepted(judged, WINDOW))
+
+
+def _agreement(judged: Sequence[Forced]) -> Estimate:
+    return ratio_of_sums((one.answer.prompt, sum(one.chances), len(one.chances)) for one in judged)
+
+
+def _accepted(judged: Sequence[Forced], window: int) -> Estimate:
+    rounds = [(one.answer.prompt, rounds_of(one.chances, window)) for one in judged]
+    return ratio_of_sums((prompt, one.num_accepted, one.num_rounds) for prompt, one in rounds)
+
+
+def _at_place(judged: Sequence[Forced], rounds: Sequence[Rounds], place: int) -> Estimate:
+    pairs = zip(judged, rounds, strict=True)
+    return ratio_of_sums((one.answer.prompt, its.accepted[place], its.judged[place]) for one, its in pairs)
+
+
+def _product(acceptance: Sequence[Estimate]) -> tuple[float, ...]:
+    survival, alive = [], 1.0
+    for one in acceptance:
+        alive *= one.value if one.value == one.value else 0.0  # NaN: no draft came so far
+        survival.append(alive)
+    return tuple(survival)

@@ -1,0 +1,84 @@
+"""A data set with the scheduler's weights: what each position of each client's answers counts in distillation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+
+from goodspeed.config import option
+from goodspeed.decoding.sampling import Rule
+from goodspeed.engine.interface import DraftEngine
+from goodspeed.errors import ConfigError
+from goodspeed.tuning.data.answer import answer_of
+from goodspeed.tuning.data.dataset import Dataset
+from goodspeed.tuning.data.example import Example
+from goodspeed.tuning.evaluate.forced import force
+from goodspeed.tuning.online.utility import Share, Traffic, token_weights
+
+NUM_STREAMS = 8
+SHARD_ANSWERS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ClientShare:
+    """A client of the verifier, and which answers stand for its traffic."""
+
+    name: str
+    weight: float = option(1.0, "the client's weight at the verifier")
+    kinds: tuple[str, ...] = option((), "source/category of its answers, * allowed; none: all that are nobody else's")
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0.0:
+            raise ConfigError(f"weight of client {self.name!r} is {self.weight}, expected more than 0")
+
+    def owns(self, example: Example) -> bool:
+        kind = f"{example.origin.source}/{example.origin.category}"
+        return not self.kinds or any(fnmatch(kind, pattern) for pattern in self.kinds)
+
+
+def weighed(
+    examples: Sequence[Example], clients: Sequence[ClientShare], share: Share, make_draft: Callable[[], DraftEngine]
+) -> list[Example]:
+    """The clients' examples with weights, by what this draft is accepted for there; those of no client are left out.
+
+    The first token of an answer counts nothing: it is the prefill's. Raises ConfigError for a client without answers.
+    """
+    owned = [[one for one in examples if _owner(one, clients) is client] for client in clients]
+    owned = [[one for one in each if len(one.answer) > 1] for each in owned]
+    for client, each in zip(clients, owned, strict=True):
+        if not each:
+            raise ConfigError(f"client {client.name!r} has no answers of {list(client.kinds)}")
+    traffic = [
+        Traffic(client.name, client.weight, _chances(each, make_draft))
+        for client, each in zip(clients, owned, strict=True)
+    ]
+    weights = token_weights(traffic, share)
+    return [
+        replace(example, weights=np.concatenate(([0.0], its)).astype(np.float32))
+        for each, its_client in zip(owned, weights, strict=True)
+        for example, its in zip(each, its_client, strict=True)
+    ]
+
+
+def write_weighed(dataset: Dataset, examples: Sequence[Example], folder: Path) -> Dataset:
+    """The examples as a data set of its own, in an order that mixes the clients. Raises DataError."""
+    order = np.random.default_rng(0).permutation(len(examples)).tolist()
+    written = Dataset.begin(folder, dataset.facts)
+    done = written.keys()
+    rest = [examples[place] for place in order if examples[place].origin.key not in done]
+    for start in range(0, len(rest), SHARD_ANSWERS):
+        written.append(rest[start : start + SHARD_ANSWERS])
+    return written
+
+
+def _owner(example: Example, clients: Sequence[ClientShare]) -> ClientShare | None:
+    """Who names its kind, before who takes the rest."""
+    by_name = sorted(clients, key=lambda client: not client.kinds)
+    return next((client for client in by_name if client.owns(example)), None)
+
+
+def _chances(examples: Sequence[Example], make_draft: Callable[[], DraftEngine]) -> list[list[float]]:
+    answers = [answer_of(one, Rule.COUPLED if one.origin.temperature else Rule.GREEDY) for one in examples]
+    return [forced.chances for forced in force(make_draft(), answers, NUM_STREAMS)]

@@ -1,0 +1,30 @@
+"""A student as a model folder that transformers, vLLM and our own engine load."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from goodspeed.errors import CheckpointError
+from goodspeed.models.assistant import ASSISTANT
+from goodspeed.models.checkpoint import write_checkpoint
+from goodspeed.models.draft_vocab import write_draft_vocab
+from goodspeed.models.folder import copy_tokenizer
+from goodspeed.models.model_config import ModelConfig
+
+
+def export(
+    folder: Path, config: ModelConfig, weights: Mapping[str, torch.Tensor], kept: torch.Tensor | None, tokenizer: Path
+) -> None:
+    """Weights in bfloat16, the tokenizer of the folder `tokenizer`, and the reduced vocabulary, if it is one.
+
+    Raises CheckpointError if the disk does not let us.
+    """
+    try:
+        rounded = {name: weight.to(torch.bfloat16) for name, weight in weights.items()}
+        write_checkpoint(folder, config, rounded, ASSISTANT)
+        copy_tokenizer(tokenizer, folder)
+        if kept is not None:
+            write_draft_vocab(folder, kept.tolist())
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder}: {error}") from error

@@ -1,0 +1,43 @@
+"""Which answers each update sees, and how fast it learns: functions of the seed and of the update's number alone."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from goodspeed.tuning.data.rows import Document, pack
+from goodspeed.tuning.tuning_config import DistilConfig
+
+T = TypeVar("T")
+Pass = list[list[Document]]
+"""Rows of documents that go through the student together."""
+
+
+def updates(documents: Sequence[Document], config: DistilConfig) -> Iterator[list[Pass]]:
+    """The passes of every update, epoch after epoch without end, each epoch in its own order."""
+    epoch = 0
+    while True:
+        yield from chunks(chunks(shuffled_rows(documents, config, epoch), config.rows), config.accumulate)
+        epoch += 1
+
+
+def shuffled_rows(documents: Sequence[Document], config: DistilConfig, number: int) -> Iterator[list[Document]]:
+    """All documents in rows, in the order that belongs to the number."""
+    order = np.random.default_rng((config.seed, number)).permutation(len(documents))
+    return pack((documents[i] for i in order), config.length)
+
+
+def learning_rate(config: DistilConfig, step: int) -> float:
+    """Of update `step`, from 0: a linear rise, a plateau, and half a cosine down to zero over the last updates."""
+    decay = min(config.decay or config.steps, config.steps)
+    rise = min(1.0, (step + 1) / max(1, config.warmup))
+    progress = max(0.0, (step - (config.steps - decay)) / decay)
+    return config.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one perhaps of fewer."""
+    while chunk := list(islice(items, size)):
+        yield chunk

@@ -1,0 +1,56 @@
+"""What the closing batch knows of each proposal: bids for the binding."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from goodspeed.decoding.sampling import Rule
+from goodspeed.scheduling.draft_selection import Bid
+from goodspeed.scheduling.marginals import log_survival
+from goodspeed.scheduling.scheduler import ClientView
+from goodspeed.verifier.core.client import Client
+from goodspeed.verifier.core.stream import Stream
+
+BidOf = Callable[[Stream], Bid]
+
+
+def plain_bid(stream: Stream) -> Bid:
+    """For a binding that asks for lengths alone."""
+    return Bid(worth=1.0, survival=(1.0,) * len(_proposal_tokens(stream)))
+
+
+def bid_of(stream: Stream, num_streams: int, token_s: float) -> Bid:
+    """Of a stream with a proposal; its client has `num_streams` that draft. `token_s`: of the step, per token."""
+    client = stream.client
+    weight = client.share.weight
+    round_s = client.pace.gap_s + client.pace.verify_s + client.pace.drafting_s * len(_proposal_tokens(stream))
+    return Bid(
+        worth=weight / (client.estimator.goodput * num_streams),
+        survival=_survival(stream),
+        price=token_s * client.pace.company / round_s if round_s > 0.0 else 0.0,
+        floor=-(-client.share.floor // num_streams),
+    )
+
+
+def _survival(stream: Stream) -> list[float]:
+    """By the drafter's confidences in these tokens where that is sound, else by what is known of the client.
+
+    Under the rejection rule with draft probabilities, whether a drawn token is judged must not depend on which it is
+    (a confidence could tell). Greedy, coupled and one-hot tokens may be chosen among in any way.
+    """
+    proposal = stream.proposal
+    assert proposal is not None
+    is_drawn = stream.request.sampling.rule is Rule.REJECTION and bool(proposal.draft_probs)
+    if proposal.confidences and not is_drawn:
+        return stream.client.reliability.survival(proposal.confidences)
+    return client_survival(stream.client, len(proposal.tokens))
+
+
+def client_survival(client: Client, num_tokens: int) -> list[float]:
+    """The first tokens of the client's survival curve."""
+    estimator = client.estimator
+    view = ClientView(estimator.acceptance_rate, estimator.goodput, survival=estimator.survival)
+    return [math.exp(log_survival(view, j)) for j in range(1, num_tokens + 1)]
+
+
+def _proposal_tokens(stream: Stream) -> Sequence[int]:
+    return stream.proposal.tokens if stream.proposal else ()

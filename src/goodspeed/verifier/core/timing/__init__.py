@@ -1,0 +1,1 @@
+"""How long steps, rounds and the target-only baseline take."""

@@ -1,0 +1,64 @@
+"""A verifier's event log, replayed."""
+
+from collections.abc import Callable, Iterable
+
+from goodspeed.config import from_mapping
+from goodspeed.engine.interface import Outcome, TargetInfo
+from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.plain_messages import message_from_plain, replies_to_plain
+from goodspeed.records.plain import from_plain
+from goodspeed.records.replay import Difference, Event, replay_log
+from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.core import VerifierCore
+from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.message_handler import Reply
+from goodspeed.verifier.event_logging import batch_to_plain
+
+
+def replay(lines: Iterable[str]) -> Difference | None:
+    """The first difference, or None. Raises ConfigError for a line that is no event."""
+    return replay_log(lines, ReplayedVerifier)
+
+
+class ReplayedVerifier:
+    """A core, and the batch that its engine would be running."""
+
+    def __init__(self, start: Event) -> None:
+        config: CoreConfig = from_mapping(CoreConfig, start["config"])
+        self._core = VerifierCore(config, from_plain(start["info"], TargetInfo))
+        self._batch: Batch | None = None
+        core = self._core
+        self._tell: dict[str, Callable[[Event], list[Reply]]] = {
+            "message": lambda e: core.on_message(e["conn"], message_from_plain(e["message"]), e["now"]),
+            "malformed": lambda e: core.on_malformed(e["conn"], _protocol_error(e), e["now"]),
+            "disconnect": lambda e: core.on_disconnect(e["conn"], e["now"]),
+            "time": lambda e: core.on_time(e["now"]),
+            "shutdown": lambda e: core.on_shutdown(e["now"]),
+            "verified": lambda e: core.on_verified(self._running(), _outcomes(e), e["started"], e["now"]),
+            "failed": lambda e: core.on_failed(self._running(), e["reason"], e["now"]),
+        }
+
+    def recorded(self, event: Event) -> object:
+        return event.get("batch", event.get("until", event.get("replies")))
+
+    def decide(self, event: Event) -> object:
+        """What the core decides on the event's fact, in plain form."""
+        if event["event"] == "connect":
+            self._core.on_connect(event["conn"], event["now"])
+            return None
+        if event["event"] in {"batch", "wait"}:
+            self._batch = self._core.next_batch(event["now"])
+            return self._core.close_at if self._batch is None else batch_to_plain(self._batch)
+        return replies_to_plain(self._tell[event["event"]](event))
+
+    def _running(self) -> Batch:
+        assert self._batch is not None, "an outcome without a batch"
+        return self._batch
+
+
+def _protocol_error(event: Event) -> ProtocolError:
+    return ProtocolError(ErrorCode(event["code"]), event["reason"], event["stream"])
+
+
+def _outcomes(event: Event) -> list[Outcome]:
+    return [from_plain(outcome, Outcome) for outcome in event["outcomes"]]

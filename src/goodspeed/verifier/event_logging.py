@@ -1,0 +1,80 @@
+"""A core whose every fact and decision goes to the event log: a line each, enough to replay them all."""
+
+from collections.abc import Sequence
+
+from goodspeed.engine.interface import Outcome, TargetInfo
+from goodspeed.errors import ProtocolError
+from goodspeed.protocol.messages import Message
+from goodspeed.protocol.plain_messages import message_to_plain, replies_to_plain
+from goodspeed.records.event_log import EventSink
+from goodspeed.records.plain import to_plain
+from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.client import ConnId
+from goodspeed.verifier.core.core import CoreStats, VerifierCore
+from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.message_handler import Reply
+
+
+class RecordedCore:
+    """A VerifierCore for its host, with an event for each call: the fact's fields, and what was decided.
+
+    next_batch leaves one when it closes a batch, and when it lets one wait: else there is nothing to decide.
+    """
+
+    def __init__(self, config: CoreConfig, info: TargetInfo, events: EventSink, now: float) -> None:
+        self._core = VerifierCore(config, info)
+        self._events = events
+        events.write("start", now, {"config": to_plain(config), "info": to_plain(info)})
+
+    def on_connect(self, conn: ConnId, now: float) -> None:
+        self._events.write("connect", now, {"conn": conn})
+        self._core.on_connect(conn, now)
+
+    def on_message(self, conn: ConnId, message: Message, now: float) -> list[Reply]:
+        replies = self._core.on_message(conn, message, now)
+        return self._note("message", now, {"conn": conn, "message": message_to_plain(message)}, replies)
+
+    def on_malformed(self, conn: ConnId, error: ProtocolError, now: float) -> list[Reply]:
+        replies = self._core.on_malformed(conn, error, now)
+        fact = {"conn": conn, "code": int(error.code), "reason": str(error), "stream": error.stream}
+        return self._note("malformed", now, fact, replies)
+
+    def on_disconnect(self, conn: ConnId, now: float) -> list[Reply]:
+        return self._note("disconnect", now, {"conn": conn}, self._core.on_disconnect(conn, now))
+
+    def on_time(self, now: float) -> list[Reply]:
+        return self._note("time", now, {}, self._core.on_time(now))
+
+    def on_shutdown(self, now: float) -> list[Reply]:
+        return self._note("shutdown", now, {}, self._core.on_shutdown(now))
+
+    def next_batch(self, now: float) -> Batch | None:
+        batch = self._core.next_batch(now)
+        if batch is not None:
+            self._events.write("batch", now, {"batch": batch_to_plain(batch)})
+        elif self._core.close_at is not None:
+            self._events.write("wait", now, {"until": self._core.close_at})
+        return batch
+
+    def wake_at(self) -> float | None:
+        return self._core.wake_at()
+
+    def on_verified(self, batch: Batch, outcomes: Sequence[Outcome], started: float, now: float) -> list[Reply]:
+        replies = self._core.on_verified(batch, outcomes, started, now)
+        return self._note("verified", now, {"started": started, "outcomes": to_plain(outcomes)}, replies)
+
+    def on_failed(self, batch: Batch, reason: str, now: float) -> list[Reply]:
+        return self._note("failed", now, {"reason": reason}, self._core.on_failed(batch, reason, now))
+
+    def stats(self) -> CoreStats:
+        return self._core.stats()
+
+    def _note(self, event: str, now: float, fact: dict[str, object], replies: list[Reply]) -> list[Reply]:
+        self._events.write(event, now, {**fact, "replies": replies_to_plain(replies)})
+        return replies
+
+
+def batch_to_plain(batch: Batch) -> dict[str, object]:
+    """Each piece of work with its kind."""
+    work = [{"kind": type(item).__name__, **to_plain(item)} for item in batch.work]
+    return {"closed": batch.closed, "opened": [key for key, _ in batch.opened], "work": work}

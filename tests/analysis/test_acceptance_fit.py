@@ -1,0 +1,141 @@
+"""Generators are found again from what they generate, and told from each other. Seeds are fixed."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from goodspeed.analysis.acceptance_fit import FAMILIES, fit_confidence
+from goodspeed.analysis.goodness_of_fit import WINDOWS, Goodness, goodness
+from goodspeed.records.acceptance_trace import RIGHT, WRONG, JudgedAnswer
+from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
+from goodspeed.simulator.acceptance.drifting import DriftingConfig
+from goodspeed.simulator.acceptance.fixed import FixedConfig
+from goodspeed.simulator.acceptance.markov import MarkovConfig
+from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
+from goodspeed.simulator.acceptance.positional import PositionalConfig
+from goodspeed.simulator.acceptance.renewal import RenewalConfig
+from goodspeed.simulator.acceptance.sequences import Sequences, sequences
+from goodspeed.testing.live_answer import live_answer
+
+NUM_TOKENS = 120
+RENEWAL = AcceptanceConfig(
+    "renewal", renewal=RenewalConfig((0.3, 0.6, 0.8, 0.9), 0.6), confidence=ConfidenceConfig(2.0)
+)
+FIXED = AcceptanceConfig(fixed=FixedConfig(0.6), confidence=ConfidenceConfig(2.0))
+ALIKE = AcceptanceConfig("renewal", renewal=RenewalConfig((0.3, 0.6, 0.8, 0.9)))
+MARKOV = AcceptanceConfig("markov", markov=MarkovConfig(0.95, 0.2, 0.05, 0.1))
+
+
+def forced(config: AcceptanceConfig, num: int) -> list[JudgedAnswer]:
+    """Judged at every place, as by bench.teacher_forced."""
+    model, answers = acceptance_model(config), []
+    for request in range(num):
+        tape, judged = model.tape(0, request, np.random.default_rng(request)), ""
+        depths: list[int] = []
+        for place in range(NUM_TOKENS):
+            depths.append(depths[-1] + 1 if judged[-1:] == RIGHT else 0)
+            judged += RIGHT if tape.is_right(place, depths[-1]) else WRONG
+        said = tuple(tape.confidence(place, depth) for place, depth in enumerate(depths))
+        answers.append(JudgedAnswer("c", request, 0.0, 9, "LENGTH", judged, said, tuple(depths), (0.0,) * NUM_TOKENS))
+    return answers
+
+
+def fitted(name: str, config: AcceptanceConfig, num: int = 200) -> AcceptanceConfig:
+    return FAMILIES[name].fit(sequences(forced(config, num)))
+
+
+def test_rates_are_found_again() -> None:
+    """24,000 tokens: 4 standard errors of a rate are 0.013, of one at a fourth of the places 0.03."""
+    fixed = fitted("fixed", AcceptanceConfig(fixed=FixedConfig(0.6)))
+    assert fixed.fixed.rate == pytest.approx(0.6, abs=0.013)
+    positional = AcceptanceConfig("positional", positional=PositionalConfig((0.5, 0.6, 0.7)))
+    assert fitted("positional", positional).positional.rates[:3] == pytest.approx((0.5, 0.6, 0.7), abs=0.03)
+    renewal = fitted("renewal, spread", RENEWAL).renewal
+    assert renewal.rates[:4] == pytest.approx((0.3, 0.6, 0.8, 0.9), abs=0.04)
+    assert renewal.spread == pytest.approx(0.6, abs=0.15)
+    drifting = AcceptanceConfig("drifting", drifting=DriftingConfig((0.4, 0.8), 100, is_cyclic=False))
+    found = fitted("drifting", drifting).drifting
+    assert found.rates == pytest.approx((0.4,) * 4 + (0.8,) * 4, abs=0.04)
+    assert found.num_answers == 25
+
+
+def test_stationary_rate_is_the_share_of_right_tokens() -> None:
+    for config in (RenewalConfig((0.3, 0.6, 0.8, 0.9)), RenewalConfig((0.5, 0.0)), RenewalConfig((0.5, 1.0))):
+        tape = acceptance_model(AcceptanceConfig("renewal", renewal=config)).tape(0, 0, np.random.default_rng(1))
+        share = np.mean([tape.is_right(place, 0) for place in range(40_000)])
+        assert share == pytest.approx(config.stationary_rate, abs=0.02)
+
+
+def test_answers_spread_as_the_log_odds_of_their_rates() -> None:
+    """One run length: an answer's rate is a logistic function of a normal number."""
+    model = acceptance_model(AcceptanceConfig("renewal", renewal=RenewalConfig((0.7,), spread=0.8)))
+    tapes = [model.tape(0, request, np.random.default_rng(request)) for request in range(400)]
+    rates = np.array([np.mean([tape.is_right(place, 0) for place in range(800)]) for tape in tapes])
+    log_odds = np.log(rates / (1.0 - rates))
+    assert abs(log_odds.mean() - np.log(7 / 3)) < 4 * 0.8 / np.sqrt(400)
+    assert log_odds.std() == pytest.approx(0.8, rel=4 / np.sqrt(2 * 400))
+
+
+def test_renewal_likelihood_sums_over_what_is_unknown() -> None:
+    config = AcceptanceConfig("renewal", renewal=RenewalConfig((0.3, 0.6)))
+    likelihood = FAMILIES["renewal"].log_likelihood
+    one = JudgedAnswer("c", 0, 0.0, 9, "STOP", "1?0", (0.5,) * 3, (0,) * 3, (0.0,) * 3)
+    by_hand = 0.3 * (0.6 * 0.4 + 0.4 * 0.7)
+    assert likelihood(config, sequences([one])) == pytest.approx(np.log(by_hand))
+
+
+@pytest.mark.parametrize("config", [FIXED, RENEWAL], ids=["fixed", "renewal"])
+def test_concentration_of_reports_is_found_again(config: AcceptanceConfig) -> None:
+    """Chances that differ from place to place make reports vary as well: that is not the drafter's noise."""
+    assert fit_confidence(config, sequences(forced(config, 200))).concentration == pytest.approx(2.0, rel=0.12)
+
+
+def test_a_generator_that_knows_more_than_the_drafter_reports_what_it_knows() -> None:
+    alike = sequences(forced(replace(MARKOV, confidence=ConfidenceConfig(math.inf)), 100))
+    dull = Sequences(alike.bits, alike.depths, np.full(alike.bits.shape, 0.6), alike.lengths)
+    assert fit_confidence(MARKOV, dull).concentration == math.inf
+
+
+def worst(found: Goodness, name: str) -> float:
+    """Distance of predicted from replayed tokens a round, in the replay's standard errors."""
+    (fit,) = (fit for fit in found.fits if fit.name == name)
+    pairs = zip(fit.tokens_per_round, found.replayed, strict=True)
+    return max(abs(said.mean - true.mean) / true.standard_error for said, true in pairs)
+
+
+@pytest.mark.parametrize("config", [MARKOV, ALIKE], ids=["markov", "renewal"])
+def test_the_right_family_predicts_other_answers_and_a_fixed_rate_does_not(config: AcceptanceConfig) -> None:
+    """Right: within 3 standard errors at every window (predictions come from the same answers' other half).
+
+    Judged at every place, draft depths are run lengths: there the positional family's likelihood is the renewal's.
+    """
+    found = goodness(forced(config, 60))
+    assert len(found.replayed) == len(WINDOWS)
+    assert worst(found, config.model) < 3.0
+    assert worst(found, "fixed") > 4.0
+    fits = {fit.name: fit for fit in found.fits if fit.name not in {"positional", "renewal, spread"}}
+    assert fits[config.model].run_lengths_p_value > 1e-4
+    assert fits["fixed"].run_lengths_p_value < 1e-8
+    assert min(fits, key=lambda name: fits[name].aic) == config.model
+    assert max(fits, key=lambda name: fits[name].held_out_log_likelihood) == config.model
+
+
+def test_answers_that_differ_are_told_from_answers_alike() -> None:
+    """The spread among answers' means has a relative standard error of about 1 / sqrt(2 x 60) = 9%."""
+    found = goodness(forced(RENEWAL, 60))
+    fits = {fit.name: fit for fit in found.fits}
+    true = found.replayed[-1].spread
+    alike, spread = (fits[name].tokens_per_round[-1].spread for name in ("renewal", "renewal, spread"))
+    assert spread == pytest.approx(true, rel=0.36)
+    assert alike < 0.64 * true
+    assert fits["renewal, spread"].aic < fits["renewal"].aic
+
+
+def test_a_live_recording_is_held_to_its_own_replay() -> None:
+    model = acceptance_model(MARKOV)
+    answers = [live_answer(model.tape(0, i, np.random.default_rng(i)), NUM_TOKENS, 3, i) for i in range(30)]
+    found = goodness(answers)
+    assert found.num_unknown > 0
+    assert worst(found, "markov") < 3.0

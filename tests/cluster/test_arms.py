@@ -1,0 +1,39 @@
+"""What arms of a comparison mean."""
+
+import pytest
+
+from goodspeed.cluster.arms import core_flags, core_options, draft_flags
+from goodspeed.config import from_mapping
+from goodspeed.errors import ConfigError
+from goodspeed.scheduling.policies import BASELINES, SCHEDULERS
+from goodspeed.verifier.core.core_config import CoreConfig
+
+
+def test_options_behind_commas_are_the_cores() -> None:
+    config = from_mapping(CoreConfig, core_options("gradient,binding=late,overcommit=1.5,estimator=paper"))
+    assert (config.scheduler, config.binding, config.overcommit) == ("gradient", "late", 1.5)
+    assert config.estimator == "paper"
+    assert core_flags("price,time_price=0.25") == ("--core.scheduler", "price", "--core.time-price", "0.25")
+
+
+@pytest.mark.parametrize("arm", sorted(BASELINES))
+def test_a_baseline_runs_as_published_unless_asked_otherwise(arm: str) -> None:
+    assert from_mapping(CoreConfig, core_options(arm)).binding == "arrival"
+    assert from_mapping(CoreConfig, core_options(f"{arm},binding=late")).binding == "late"
+
+
+@pytest.mark.parametrize("arm", ["gradiant", "gradient,betta=0.5", "gradient,0.5"])
+def test_an_unknown_scheduler_or_option_is_an_error(arm: str) -> None:
+    with pytest.raises(ConfigError):
+        core_options(arm)
+
+
+def test_baselines_are_schedulers() -> None:
+    assert set(SCHEDULERS) >= BASELINES
+
+
+def test_drafts_are_an_engine_with_options() -> None:
+    flags = draft_flags("hybrid,table_slots=1024,memory=learned.npz")
+    assert flags == ("--draft.engine", "hybrid", "--draft.table-slots", "1024", "--draft.memory", "learned.npz")
+    with pytest.raises(ConfigError, match="did you mean 'table_slots'"):
+        draft_flags("hybrid,table_slot=3")

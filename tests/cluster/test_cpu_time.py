@@ -1,0 +1,28 @@
+"""CPU time of processes."""
+
+import math
+import os
+import time
+
+import pytest
+
+from goodspeed.cluster.cpu_time import CpuSeconds, used
+
+
+def test_this_process_is_counted() -> None:
+    before = used([os.getpid()], [])
+    began = time.process_time()
+    while time.process_time() - began < 0.1:
+        pass
+    spent = used([os.getpid()], []).since(before)
+    assert spent.load >= 0.1
+    assert spent.verifier == pytest.approx(spent.load, abs=0.05), "/proc counts in hundredths of a second"
+    assert math.isnan(spent.drafters), "nobody was named"
+
+
+def test_a_process_that_is_gone_cannot_be_told() -> None:
+    assert math.isnan(used([2**22 + 1], []).verifier)
+
+
+def test_seconds_are_shared_out() -> None:
+    assert CpuSeconds(4.0, 2.0, 1.0).per(4) == CpuSeconds(1.0, 0.5, 0.25)

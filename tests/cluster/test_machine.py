@@ -1,0 +1,23 @@
+"""What a report says of the machine."""
+
+import os
+import threading
+
+import pytest
+
+from goodspeed.cluster.machine import num_cores
+
+
+@pytest.mark.skipif(num_cores() == 1, reason="there is one core only")
+def test_a_thread_that_keeps_a_core_leaves_the_others_to_the_process() -> None:
+    """As OpenMP's threads do, the one that asks among them."""
+    before, over, mine = num_cores(), threading.Event(), os.sched_getaffinity(0)
+    other = threading.Thread(target=over.wait)
+    other.start()
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        assert num_cores() == before
+    finally:
+        os.sched_setaffinity(0, mine)
+        over.set()
+        other.join()

@@ -1,0 +1,178 @@
+"""What a drafter's acceptance log says is what the pair would do, however its rounds went."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from goodspeed.analysis.accepted_by_round import accepted_by_round
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.acceptance_trace import AcceptanceEvents, judged_answers
+from goodspeed.drafter.core.core_config import CoreConfig
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.event_logging import RecordedCore
+from goodspeed.engine.teacher_forcing import Written, judged_by_force
+from goodspeed.engine.toy import ToyDraft
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.messages import Mode
+from goodspeed.records.acceptance_trace import (
+    RIGHT,
+    STOPPED,
+    UNKNOWN,
+    WRONG,
+    JudgedAnswer,
+    read_answers,
+)
+from goodspeed.records.event_log import ManyEvents
+from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
+from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World
+from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.windows.policies import WindowConfig
+
+RATE = 0.7  # of the virtual drafter's toy draft
+NUM_TOKENS = 60
+COUPLED = Sampling(0.8, rule=Rule.COUPLED)
+
+
+class Lines:
+    """An EventSink that keeps the log's lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:
+        self.lines.append(json.dumps({"event": event, "now": now, **fields}))
+
+
+class Run:
+    """A virtual drafter that records both logs."""
+
+    def __init__(self, path: Path, window: WindowConfig) -> None:
+        self.events, self.sink, self.path = Lines(), AcceptanceEvents("ann", path), path
+        self.world = World()
+        verifiers = [VirtualVerifier(self.world, VerifierConfig(scheduler="fixed")) for _ in range(2)]
+        config = CoreConfig(num_verifiers=2, window=window)
+        core = RecordedCore(config, 3, ManyEvents([self.events, self.sink]), self.world.now)
+        self.drafter = VirtualDrafter(self.world, verifiers, config, core)
+        self.world.run(0.1)
+
+    def answers(self) -> list[JudgedAnswer]:
+        """Of the live log, which is what the event log says as well."""
+        self.sink.close()
+        live = read_answers(self.path)
+        assert live == list(judged_answers(self.events.lines, "ann"))
+        return live
+
+
+def prompt(number: int) -> tuple[int, ...]:
+    return tuple(f"prompt number {number}".encode())
+
+
+def by_force(run: Run, key: int, asked: Request) -> JudgedAnswer:
+    written = Written(asked.tokens, tuple(run.drafter.heard[key].tokens), asked.sampling)
+    (judged,) = judged_by_force(ToyDraft(RATE), [written], "ann")
+    return judged
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), COUPLED], ids=["greedy", "coupled"])
+def test_known_places_are_those_of_the_pair_and_unknown_ones_are_few(sampling: Sampling, tmp_path: Path) -> None:
+    run = Run(tmp_path / "log.jsonl", WindowConfig("fixed", 3))
+    asked = [Request(prompt(number), NUM_TOKENS, sampling) for number in range(4)]
+    keys = [run.drafter.open(request) for request in asked]
+    run.world.run(0.3)
+    run.drafter.cut()  # what was in flight is lost, the streams go on
+    run.world.run(30)
+    answers = sorted(run.answers(), key=lambda answer: answer.request)
+    assert [answer.request for answer in answers] == [0, 1, 2, 3]
+    for key, request, answer in zip(keys, asked, answers, strict=True):
+        true = by_force(run, key, request)
+        assert answer.finish == "LENGTH"
+        assert (answer.num_answer, answer.num_prompt) == (NUM_TOKENS, len(request.tokens))
+        assert answer.temperature == sampling.temperature
+        assert answer.judged[0] == UNKNOWN
+        for place, judged in enumerate(answer.judged):
+            if judged == UNKNOWN:  # the first token, one after a lost link, or a bonus after a whole draft
+                assert answer.depths[place] in {0, 3} or place == NUM_TOKENS - 1
+                assert answer.confidences[place] == answer.drafting_s[place] == 0.0
+            else:
+                assert judged == true.judged[place]
+                assert answer.confidences[place] == pytest.approx(RATE, abs=0.0021)
+                assert answer.drafting_s[place] > 0.0
+        assert answer.judged.count(UNKNOWN) < NUM_TOKENS / 4
+
+
+def test_a_draft_that_ends_early_says_how_unsure_it_was(tmp_path: Path) -> None:
+    """0.7 and 0.49 are above 0.4, the third token's survival of 0.343 is below it."""
+    run = Run(tmp_path / "log.jsonl", WindowConfig("confidence", 8, min_survival=0.4))
+    run.drafter.open(Request(prompt(0), NUM_TOKENS))
+    run.world.run(30)
+    (answer,) = run.answers()
+    stops = [place for place, judged in enumerate(answer.judged) if judged == STOPPED]
+    assert stops
+    for place in stops:
+        assert answer.judged[place - 2 : place] == RIGHT * 2
+        assert answer.depths[place] == 2
+        assert answer.confidences[place] == pytest.approx(0.4 / RATE**2, abs=0.01)
+
+
+def test_answers_that_nobody_finished_are_recorded_and_fused_ones_are_not(tmp_path: Path) -> None:
+    run = Run(tmp_path / "log.jsonl", WindowConfig("fixed", 3))
+    fused = run.drafter.open(Request(prompt(0), 8, mode=Mode.FUSED))
+    cancelled = run.drafter.open(Request(prompt(1), 4000))
+    run.world.run(0.5)
+    run.drafter.cancel(cancelled)
+    run.world.run(5)
+    (answer,) = run.answers()
+    assert len(run.drafter.heard[fused].tokens) == 8
+    assert (answer.client, answer.request, answer.finish) == ("ann", 0, "CANCELLED")
+    assert answer.num_answer == len(run.drafter.heard[cancelled].tokens)
+
+
+def test_a_recording_at_window_3_replays_the_pair_at_others(tmp_path: Path) -> None:
+    """Replayed acceptance per round at windows 1, 5 and 8 against the same answers judged at every place.
+
+    Only what the recording does not know can differ: a sixth of the places, filled in. Paired by answer, within 4
+    standard errors. Window 1 steps over the same bonus tokens as window 3: there nothing differs.
+    """
+    run = Run(tmp_path / "log.jsonl", WindowConfig("fixed", 3))
+    asked = [Request(prompt(number), NUM_TOKENS) for number in range(60)]
+    keys = []
+    for request in asked:
+        keys.append(run.drafter.open(request))
+        run.world.run(1.0)
+    run.world.run(30)
+    answers = sorted(run.answers(), key=lambda answer: answer.request)
+    true = recorded_tapes([by_force(run, key, request) for key, request in zip(keys, asked, strict=True)])[0]
+    for window in (1, 5, 8):
+        differences = []
+        for filling in recorded_tapes(answers):
+            for tape, other in zip(filling, true, strict=True):
+                here, there = (list(accepted_by_round(one, NUM_TOKENS, window)) for one in (tape, other))
+                differences.append(np.mean(here) - np.mean(there))
+        per_answer = np.array(differences).reshape(-1, len(asked)).mean(axis=0)
+        assert abs(per_answer.mean()) <= 4 * per_answer.std() / math.sqrt(len(asked))
+        assert (per_answer.std() == 0.0) == (window == 1)
+
+
+@pytest.mark.parametrize("line", ["{", "{}", '{"event": "open", "now": 1}', "[]"])
+def test_a_line_that_is_no_event_is_an_error(line: str) -> None:
+    with pytest.raises(ConfigError, match="line 1"):
+        list(judged_answers([line], "ann"))
+
+
+def test_depth_by_force_counts_right_tokens_in_a_row() -> None:
+    written = Written(prompt(0), tuple(b"what the target wrote"), Sampling())
+    (judged,) = judged_by_force(ToyDraft(RATE), [written], "ann")
+    assert set(judged.judged) <= {RIGHT, WRONG}
+    for place, depth in enumerate(judged.depths):
+        run = len(judged.judged[:place]) - len(judged.judged[:place].rstrip(RIGHT))
+        assert depth == run
+
+
+def test_the_rejection_rule_cannot_be_judged_by_force() -> None:
+    written = Written(prompt(0), (1, 2), Sampling(1.0, rule=Rule.REJECTION))
+    with pytest.raises(ConfigError, match="rejection"):
+        list(judged_by_force(ToyDraft(RATE), [written], "ann"))

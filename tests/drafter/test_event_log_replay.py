@@ -1,0 +1,83 @@
+"""A recorded log replays to the same decisions, and a planted difference is found."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.event_log_replay import replay
+from goodspeed.drafter.event_logging import RecordedCore
+from goodspeed.errors import ConfigError, ErrorCode
+from goodspeed.protocol.messages import Error, Mode
+from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World
+
+PROMPT = tuple(b"the quick brown")
+
+
+class Lines:
+    """An EventSink that keeps the log's lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:
+        self.lines.append(json.dumps({"event": event, "now": now, **fields}))
+
+
+def recorded_run() -> list[str]:
+    """All rules and modes, lost links, a dead verifier, an error, a cancelled stream, and a failed one."""
+    log = Lines()
+    world = World()
+    verifiers = [VirtualVerifier(world), VirtualVerifier(world)]
+    config = CoreConfig(num_verifiers=2, retry=RetryConfig(give_up_s=5.0))
+    drafter = VirtualDrafter(world, verifiers, config, RecordedCore(config, 3, log, world.now))
+    world.run(0.1)
+    samplings = [Sampling(), Sampling(0.8, rule=Rule.COUPLED), Sampling(1.0, top_k=9, rule=Rule.REJECTION)]
+    keys = [drafter.open(Request(PROMPT, 60, sampling, logprobs=sampling.top_k > 0)) for sampling in samplings]
+    keys.append(drafter.open(Request(PROMPT, 60, mode=Mode.FUSED)))
+    world.run(0.15)
+    drafter.cut()
+    world.run(0.15)
+    drafter.receive(Error(ErrorCode.DIVERGED, "so it is", keys[0], epoch=1))
+    drafter.cancel(keys[1])
+    world.run(30)
+    drafter.open(Request(PROMPT, 3000))
+    world.run(0.2)
+    verifiers[0].is_alive = verifiers[1].is_alive = False
+    drafter.cut()
+    world.run(30)
+    return log.lines
+
+
+def test_log_replays_to_the_same_decisions() -> None:
+    lines = recorded_run()
+    events = {json.loads(line)["event"] for line in lines}
+    assert events == {"start", "open", "cancel", "link_up", "link_lost", "message", "time", "drafts", "drafted"}
+    assert replay(lines) is None
+
+
+@pytest.mark.parametrize("event", ["message", "drafts", "drafted", "link_lost", "time"])
+def test_first_difference_is_found(event: str) -> None:
+    lines = recorded_run()
+    candidates = [i for i, line in enumerate(lines) if json.loads(line)["event"] == event]
+    at = candidates[len(candidates) // 2]
+    changed = json.loads(lines[at])
+    if event == "drafts":
+        changed["work"]["requests"] = [{"stream": 99, "max_tokens": 1, "min_survival": 0.5}]
+    elif event == "link_lost":
+        changed["dials"][0]["at"] += 1e-9
+    else:
+        changed["decision"]["hang_ups"] = [[0, "planted"]]
+    lines[at] = json.dumps(changed)
+    difference = replay(lines)
+    assert difference is not None
+    assert difference.line == at + 1
+
+
+@pytest.mark.parametrize("line", ["{", "{}", '{"event": "time", "now": 1}', '{"event": "start", "config": {}}'])
+def test_line_that_is_no_event_is_named(line: str) -> None:
+    with pytest.raises(ConfigError, match="event log"):
+        replay([line])

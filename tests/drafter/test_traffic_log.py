@@ -1,0 +1,65 @@
+"""Recorded traffic is what was asked, said and proposed in vain; and the tuning side reads it."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.drafter.live import LiveVerifier, drafter_at, read
+
+from goodspeed.decoding.draft import DraftRequest
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.core.decisions import Began, DraftWork, Ended, WentOn
+from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.drafting import InlineDrafting
+from goodspeed.drafter.traffic_log import RecordingDrafting, TrafficFile
+from goodspeed.engine.toy import TOY_VOCAB_SIZE, ToyDraft
+from goodspeed.errors import ConfigError
+from goodspeed.testing.virtual_drafter import alone
+from goodspeed.tuning.data.prompt_sources import read_recorded
+
+REQUEST = Request(tuple(b"the quick brown"), max_tokens=60)
+COUPLED = replace(REQUEST, sampling=Sampling(0.7, seed=11, rule=Rule.COUPLED))
+
+
+async def test_what_users_asked_and_the_target_said_is_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "traffic.jsonl"
+    drafting = RecordingDrafting(InlineDrafting(ToyDraft(0.6)), TrafficFile(path, "kitchen"))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
+        await asyncio.gather(read(drafter, REQUEST), read(drafter, COUPLED))
+    greedy, coupled = sorted(read_recorded(path, TOY_VOCAB_SIZE), key=lambda said: said.origin.temperature)
+    assert (greedy.prompt, list(greedy.answer)) == (REQUEST.tokens, alone(REQUEST))
+    assert list(coupled.answer) == alone(COUPLED)
+    assert (coupled.origin.source, coupled.origin.temperature, coupled.origin.seed) == ("kitchen", 0.7, 11)
+    assert 5 < len(greedy.rejected) < 40
+    assert all(greedy.answer[one.place] != one.token for one in greedy.rejected)
+
+
+def test_only_the_first_difference_of_a_round_was_rejected(tmp_path: Path) -> None:
+    """What stood after it was never judged."""
+    path = tmp_path / "traffic.jsonl"
+    engine = ToyDraft(0.0)
+    recorder = RecordingDrafting(InlineDrafting(engine), TrafficFile(path, "kitchen"))
+    recorder.submit(DraftWork([Began(1, (5, 6), Sampling()), WentOn(1, (7,))], [DraftRequest(1, 3)]), lambda _: None)
+    (proposed,) = engine.draft([DraftRequest(1, 3)])
+    said = (proposed.tokens[0], 250, 251)
+    recorder.submit(DraftWork([WentOn(1, said), Ended(1), Began(2, (5,), Sampling()), Ended(2)], []), lambda _: None)
+    recorder.close()
+    (line,) = [json.loads(line) for line in path.read_text().splitlines()]  # nothing was said to the second
+    assert line["answer"] == [7, *said]
+    assert line["rejected"] == [[2, proposed.tokens[1]]]
+
+
+def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"traffic\.jsonl"):
+        TrafficFile(tmp_path / "file" / "traffic.jsonl", "kitchen")
+
+
+def test_full_disk_ends_the_recording_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = RecordingDrafting(InlineDrafting(ToyDraft(0.5)), TrafficFile(Path("/dev/full"), "kitchen"))
+    for stream in (1, 2):
+        work = DraftWork([Began(stream, (5,), Sampling()), WentOn(stream, (7,)), Ended(stream)], [])
+        recorder.submit(work, lambda _: None)
+    assert [record.getMessage() for record in caplog.records] == ["traffic is no longer recorded"]

@@ -1,0 +1,116 @@
+"""The n-gram table: counts, back-off, bounds, and what it learns from."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.ngram_table import MAX_ORDER, NgramTable, TableSource
+from goodspeed.engine.source import COARSE_SHIFT, Prefix
+from goodspeed.errors import CheckpointError
+
+
+def taught(*texts: list[int], num_slots: int = 2**10) -> NgramTable:
+    table = NgramTable(num_slots)
+    for text in texts:
+        table.learn(text, 0)
+    return table
+
+
+def token_after(table: NgramTable, tokens: list[int]) -> int | None:
+    guess = table.guess(tokens)
+    return guess.token if guess else None
+
+
+def test_longest_known_context_speaks() -> None:
+    table = taught([1, 2, 3, 4, 5], [9, 4, 6], [8, 4, 6])
+    assert token_after(table, [1, 2, 3, 4]) == 5
+    assert token_after(table, [7, 7, 7, 4]) == 6
+    assert token_after(table, [7]) is None
+
+
+def test_evidence_names_the_order_of_the_context() -> None:
+    table = taught([1, 2, 3, 4, 5])
+    for order in range(1, MAX_ORDER + 1):
+        guess = table.guess([0] * MAX_ORDER + [1, 2, 3, 4][-order:])
+        assert guess is not None
+        assert guess.evidence >> COARSE_SHIFT == order
+
+
+def test_most_frequent_continuation_leads() -> None:
+    assert token_after(taught([1, 5], [1, 6], [1, 5], [1, 5], [1, 6]), [1]) == 5
+
+
+def test_of_equals_the_later_leads() -> None:
+    assert token_after(taught([1, 5], [1, 6]), [1]) == 6
+
+
+def test_new_favourite_takes_over_though_counts_are_full() -> None:
+    table = taught([1, 5] * 400)
+    table.learn([1, 6] * 400, 0)
+    assert token_after(table, [1]) == 6
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=2, max_size=12), max_size=60))
+def test_counts_stay_within_a_byte_and_in_order(texts: list[list[int]]) -> None:
+    arrays = taught(*texts * 8, num_slots=8).arrays()
+    assert np.all(arrays["first_count"] >= arrays["second_count"])
+    assert np.all(arrays["first_count"].astype(int) + arrays["second_count"] <= arrays["total"])
+
+
+def test_memory_is_fixed() -> None:
+    table = NgramTable(64)
+    size = sum(values.nbytes for values in table.arrays().values())
+    table.learn(list(range(5000)), 0)
+    assert table.num_slots == 64
+    assert sum(values.nbytes for values in table.arrays().values()) == size == 64 * 15
+
+
+def test_full_set_keeps_what_is_used_most() -> None:
+    table = taught([1, 2] * 50, num_slots=8)
+    table.learn(list(range(100, 300)), 0)
+    assert token_after(table, [1]) == 2
+
+
+def test_prompts_are_not_learned_and_answers_are() -> None:
+    source = TableSource(NgramTable(64))
+    prefix = Prefix(1, [1, 2, 3], Sampling())
+    source.open(prefix)
+    assert token_after(source.table, [1]) is None
+    prefix.commit([4, 5])
+    source.commit(prefix)
+    assert token_after(source.table, [1, 2, 3]) == 4
+    assert token_after(source.table, [4]) == 5
+    assert token_after(source.table, [2]) is None
+
+
+def test_every_answer_token_is_learned_once() -> None:
+    source = TableSource(NgramTable(64))
+    prefix = Prefix(1, [1], Sampling())
+    source.open(prefix)
+    for tokens in ([2], [3, 4], [5]):
+        prefix.commit(tokens)
+        source.commit(prefix)
+    assert sorted(source.table.arrays()["total"].tolist())[-10:] == [1] * 10  # 4 + 3 + 2 + 1 contexts
+
+
+def test_arrays_bring_the_table_back() -> None:
+    table = taught([1, 2, 3, 1, 2, 4, 1, 2, 3])
+    again = NgramTable.from_arrays(table.arrays(), vocab_size=5)
+    assert again.guess([1, 2]) == table.guess([1, 2])
+    assert {name: values.tolist() for name, values in again.arrays().items()} == {
+        name: values.tolist() for name, values in table.arrays().items()
+    }
+
+
+def test_arrays_of_another_vocabulary_are_refused() -> None:
+    with pytest.raises(CheckpointError, match="token 9 in an n-gram table, the vocabulary has 8"):
+        NgramTable.from_arrays(taught([1, 9]).arrays(), vocab_size=8)
+
+
+def test_arrays_of_unequal_length_are_refused() -> None:
+    arrays = taught([1, 2]).arrays()
+    arrays["total"] = arrays["total"][:8]
+    with pytest.raises(CheckpointError, match="no n-gram table"):
+        NgramTable.from_arrays(arrays, vocab_size=5)

@@ -1,0 +1,101 @@
+"""Speculation in one process writes the target's own text, token for token, and a broken rule does not."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from goodspeed.decoding.draft import SparseProbs
+from goodspeed.decoding.rules import choose, verify
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine import reference
+from goodspeed.engine.reference import Request, cut, generate, speculate
+from goodspeed.engine.toy import ToyDraft, ToyModel
+
+MODEL = ToyModel(vocab_size=23, seed=3)
+PROMPT = (4, 8, 15)
+SAMPLINGS = st.one_of(
+    st.just(Sampling()),
+    st.builds(
+        Sampling,
+        temperature=st.floats(0.1, 3.0),
+        top_k=st.integers(0, 24),
+        top_p=st.floats(0.1, 1.0),
+        seed=st.integers(0, 2**64 - 1),
+        rule=st.just(Rule.COUPLED),
+    ),
+)
+Rows = npt.NDArray[np.float32]
+VerifyRule = Callable[[Rows, Sequence[int], Sequence[SparseProbs], Sampling, int], tuple[int, int]]
+
+
+def joined(chunks: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(token for chunk in chunks for token in chunk)
+
+
+@given(SAMPLINGS, st.integers(0, 8), st.floats(0.0, 1.0), st.integers(0, 100), st.integers(1, 20))
+@settings(max_examples=80, deadline=None)
+def test_text_is_the_targets_whatever_drafter_and_window(
+    sampling: Sampling, window: int, acceptance_rate: float, draft_seed: int, max_tokens: int
+) -> None:
+    request = Request(PROMPT, max_tokens, sampling)
+    draft = ToyDraft(acceptance_rate, MODEL, draft_seed)
+    assert joined(list(speculate(MODEL, draft, request, window))) == generate(MODEL, request)
+
+
+@given(SAMPLINGS, st.sets(st.integers(0, 22), max_size=6), st.integers(0, 5))
+@settings(max_examples=40, deadline=None)
+def test_text_ends_with_the_first_end_token(sampling: Sampling, end_tokens: set[int], window: int) -> None:
+    alone = generate(MODEL, Request(PROMPT, 12, sampling))
+    request = Request(PROMPT, 12, sampling, tuple(end_tokens))
+    text = joined(list(speculate(MODEL, ToyDraft(0.9, MODEL), request, window)))
+    assert text == generate(MODEL, request) == cut(request, alone)
+
+
+def test_a_resumed_text_goes_on_as_if_nothing_had_happened() -> None:
+    sampling = Sampling(1.3, seed=11, rule=Rule.COUPLED)
+    whole = generate(MODEL, Request(PROMPT, 20, sampling))
+    rest = speculate(MODEL, ToyDraft(0.6, MODEL), Request(PROMPT + whole[:9], 11, sampling), 4)
+    assert whole[:9] + joined(list(rest)) == whole
+
+
+def test_perfect_drafts_are_committed_window_plus_one_at_a_time() -> None:
+    for sampling in (Sampling(), Sampling(1.0, seed=2, rule=Rule.COUPLED)):
+        rounds = list(speculate(MODEL, ToyDraft(1.0, MODEL), Request(PROMPT, 15, sampling), 4))
+        assert [len(committed) for committed in rounds] == [5, 5, 5]
+
+
+def shifted_noise(
+    rows: Rows, drafted: Sequence[int], probs: Sequence[SparseProbs], sampling: Sampling, first_position: int
+) -> tuple[int, int]:
+    return verify(rows, drafted, probs, sampling, first_position + 1)
+
+
+def noise_by_row(
+    rows: Rows, drafted: Sequence[int], probs: Sequence[SparseProbs], sampling: Sampling, _first_position: int
+) -> tuple[int, int]:
+    return verify(rows, drafted, probs, sampling, 0)
+
+
+def trusting(
+    rows: Rows, drafted: Sequence[int], _probs: Sequence[SparseProbs], sampling: Sampling, first_position: int
+) -> tuple[int, int]:
+    last = choose(rows[-1:], sampling, first_position + len(drafted))
+    return len(drafted), int(last[0])
+
+
+def next_from_the_last_row(
+    rows: Rows, drafted: Sequence[int], probs: Sequence[SparseProbs], sampling: Sampling, first_position: int
+) -> tuple[int, int]:
+    num_accepted, _ = verify(rows, drafted, probs, sampling, first_position)
+    return num_accepted, int(choose(rows[-1:], sampling, first_position + num_accepted)[0])
+
+
+@pytest.mark.parametrize("broken", [shifted_noise, noise_by_row, trusting, next_from_the_last_row])
+def test_planted_bugs_change_the_text(broken: VerifyRule, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(PROMPT, 20, Sampling(1.0, seed=5, rule=Rule.COUPLED))
+    monkeypatch.setattr(reference, "verify", broken)
+    assert joined(list(speculate(MODEL, ToyDraft(0.6, MODEL), request, 4))) != generate(MODEL, request)

@@ -1,0 +1,98 @@
+"""Who computes replications: the same results whoever it is, errors come through, and nobody is left behind."""
+
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from goodspeed.errors import CapacityError, ConfigError, StartError
+from goodspeed.experiment.executor import Executor, ProcessPool, ThisProcess, local_executor
+from goodspeed.experiment.ray_cluster import RayCluster
+from goodspeed.testing.single_server import UNLUCKY, Queue, simulate_unless_unlucky
+
+QUEUE = Queue(load=0.5, until_s=200.0)
+SIMULATE = partial(simulate_unless_unlucky, QUEUE)
+EXECUTORS: list[Callable[[], Executor]] = [ThisProcess, partial(ProcessPool, 2), partial(RayCluster, "", 2)]
+
+
+def _die(code: int) -> None:
+    os._exit(code)
+
+
+def _interrupted(executor: Executor) -> None:
+    with executor:
+        next(executor.results(SIMULATE, list(range(8))))
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("make", EXECUTORS, ids=["this process", "process pool", "ray"])
+def test_results_are_those_of_this_process_and_errors_come_through(make: Callable[[], Executor]) -> None:
+    with make() as executor:
+        found = dict(executor.results(SIMULATE, [0, 1, 2, 3]))
+        assert found == {seed: simulate_unless_unlucky(QUEUE, seed) for seed in range(4)}
+        with pytest.raises(CapacityError, match="seed is 13"):
+            list(executor.results(SIMULATE, [0, UNLUCKY]))
+
+
+def test_an_interrupt_ends_the_workers() -> None:
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(ProcessPool(2))
+    assert set(multiprocessing.active_children()) == before
+
+
+def test_a_worker_that_dies_is_told() -> None:
+    with pytest.raises(StartError, match="a worker process died"), ProcessPool(1) as pool:
+        list(pool.results(_die, [1]))
+
+
+def test_jobs_are_checked() -> None:
+    assert isinstance(local_executor(1), ThisProcess)
+    with pytest.raises(ConfigError, match="jobs is -1"):
+        local_executor(-1)
+
+
+def test_a_cluster_that_does_not_start_is_tried_again_and_told_and_leaves_nobody_behind() -> None:
+    """Ray's last process is to run under a profiler that is not there; the others are there by then."""
+    program = "from goodspeed.experiment.ray_cluster import RayCluster; RayCluster('', 1)"
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # with a short name: there are sockets in it
+        environment = {**os.environ, "RAY_RAYLET_PERFTOOLS_PROFILER": "1", "RAY_TMPDIR": folder}
+        ended = subprocess.run(
+            [sys.executable, "-c", program], check=False, env=environment, capture_output=True, text=True
+        )
+        assert "StartError: Ray did not start on this machine, tried 2 times: 'PERFTOOLS_PATH'" in ended.stderr
+        assert len(list(Path(folder).glob("**/gcs_server.out"))) == 2
+        table = subprocess.run(["ps", "-A", "-o", "args="], check=True, capture_output=True, text=True).stdout
+        assert folder not in table
+
+
+class Remedy(logging.Handler):
+    """Takes the trouble away as soon as it is told of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == "Ray did not start":
+            del os.environ["RAY_RAYLET_PERFTOOLS_PROFILER"]
+
+
+def test_a_cluster_that_starts_at_the_second_try_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_RAYLET_PERFTOOLS_PROFILER", "1")
+    logger, remedy = logging.getLogger("goodspeed"), Remedy()
+    logger.addHandler(remedy)
+    try:
+        with RayCluster("", 1) as cluster:
+            assert dict(cluster.results(SIMULATE, [3])) == {3: SIMULATE(3)}
+    finally:
+        logger.removeHandler(remedy)
+    assert "RAY_RAYLET_PERFTOOLS_PROFILER" not in os.environ
+
+
+def test_a_cluster_that_is_not_there_is_told() -> None:
+    with pytest.raises(StartError, match="no Ray cluster at localhost:1"):
+        RayCluster("localhost:1")

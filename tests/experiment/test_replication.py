@@ -1,0 +1,51 @@
+"""Replications: the seeds asked for, or as many as a precision needs."""
+
+from functools import partial
+
+import pytest
+
+from goodspeed.errors import ConfigError
+from goodspeed.experiment.executor import ThisProcess
+from goodspeed.experiment.replication import PILOT_SEED, Measure, Replication, Seeds, replicate
+from goodspeed.experiment.summary import Precision, summarise
+from goodspeed.experiment.warm_up import find_warm_up
+from goodspeed.testing.single_server import FROM_START, Queue, clients, simulate
+
+QUEUE = Queue(load=0.5, until_s=1000.0)
+MEASURE = Measure(simulate, clients)
+
+
+def _replicate(seeds: Seeds, precision: Precision | None = None) -> list[Replication]:
+    with ThisProcess() as executor:
+        make = partial(MEASURE.replication, QUEUE, FROM_START)
+        return list(replicate(make, seeds, precision, executor))
+
+
+def test_the_seeds_asked_for_are_run() -> None:
+    assert [one.run.seed for one in _replicate(Seeds(first=7, num=3))] == [7, 8, 9]
+
+
+def test_replications_go_on_until_the_figure_is_precise() -> None:
+    precision = Precision("latency_mean_s", 0.05)
+    done = _replicate(Seeds(first=0, num=3, num_at_most=200), precision)
+    assert [one.run.seed for one in done] == list(range(len(done)))
+    assert 3 < len(done) < 200
+    found = summarise([one.figures for one in done]).figures["latency_mean_s"]
+    assert found.high - found.mean <= 0.05 * found.mean
+
+
+def test_replications_stop_at_the_most() -> None:
+    assert len(_replicate(Seeds(first=0, num=3, num_at_most=7), Precision("latency_mean_s", 0.0001))) == 7
+
+
+def test_wrong_seeds_are_named() -> None:
+    with pytest.raises(ConfigError, match="first is -1"):
+        Seeds(first=-1, num=3)
+    with pytest.raises(ConfigError, match="num is 0"):
+        Seeds(first=0, num=0)
+
+
+def test_the_pilot_finds_the_warm_up_in_a_run_that_is_not_counted() -> None:
+    start = MEASURE.pilot(QUEUE).figures.warm_up
+    assert start == find_warm_up(simulate(QUEUE, PILOT_SEED).answers)
+    assert MEASURE.replication(QUEUE, start, 3).figures.warm_up == start

@@ -1,0 +1,66 @@
+"""Where the warm-up ends."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from goodspeed.errors import ConfigError
+from goodspeed.experiment.warm_up import Source, WarmUp, find_warm_up, given_warm_up, mser5
+from goodspeed.simulator.result import AnswerRecord
+from goodspeed.testing.single_server import ANSWER, Queue, simulate
+
+
+def _answers(latencies: list[float]) -> list[AnswerRecord]:
+    return [replace(ANSWER, asked_s=float(i), finished_s=i + latency) for i, latency in enumerate(latencies)]
+
+
+def _series(num: int, bias: float, memory: float, seed: int = 0) -> list[float]:
+    """Noise of standard deviation 1 around 10, after a start that fades."""
+    noise = np.random.default_rng(seed).standard_normal(num)
+    return list(10.0 + noise + bias * np.exp(-np.arange(num) / memory))
+
+
+def test_a_steady_series_loses_little() -> None:
+    dropped = [mser5(_series(1000, bias=0.0, memory=1.0, seed=seed)) for seed in range(20)]
+    assert np.mean(dropped) < 100
+
+
+@pytest.mark.parametrize("bias", [-8.0, 8.0])
+def test_a_start_that_fades_is_dropped(bias: float) -> None:
+    dropped = mser5(_series(1000, bias, memory=50.0))
+    assert 75 <= dropped <= 250, "at 75 a fifth of the bias is left, at 250 none"
+
+
+def test_the_criterion_is_the_one_of_the_paper() -> None:
+    series = _series(100, bias=3.0, memory=20.0)
+    batches = np.array(series).reshape(20, 5).mean(axis=1)
+    errors = [np.var(batches[d:]) / (20 - d) for d in range(16)]
+    assert mser5(series) == 5 * int(np.argmin(errors))
+
+
+def test_a_run_that_grows_throughout_is_cut_in_the_middle_and_says_so() -> None:
+    found = find_warm_up(_answers([float(i) for i in range(200)]))
+    assert found.source is Source.NOT_SETTLED
+    assert found.cut_s == 99 + 99.0
+
+
+def test_few_answers_are_kept_and_say_so() -> None:
+    found = find_warm_up(_answers([1.0] * 99))
+    assert (found.cut_s, found.source) == (0.0, Source.TOO_FEW)
+
+
+def test_a_given_cut_is_taken_and_nonsense_is_named() -> None:
+    assert given_warm_up("7.5") == WarmUp(7.5, Source.GIVEN)
+    assert given_warm_up("MSER-5") is None
+    for text in ("soon", "-1", "nan"):
+        with pytest.raises(ConfigError, match=f"warm-up is '{text}'"):
+            given_warm_up(text)
+
+
+def test_the_cut_is_when_the_last_dropped_answer_ended() -> None:
+    answers = simulate(Queue(load=0.9), seed=3).answers
+    found = find_warm_up(answers)
+    dropped = sum(answer.finished_s <= found.cut_s for answer in answers)
+    assert found.source is Source.FOUND
+    assert dropped == mser5([answer.finished_s - answer.asked_s for answer in answers])

@@ -1,0 +1,42 @@
+"""What steps take more after a pause."""
+
+import warnings
+
+import pytest
+
+from goodspeed.profiling.cell import Cell
+from goodspeed.simulator.latency.idle_penalty import Waking
+
+
+def cell(streams: int, pause_s: float, seconds: float) -> Cell:
+    return Cell(streams, 4, 64, seconds, seconds, seconds, pause_s=pause_s)
+
+
+CELLS = [
+    *(cell(1, pause_s, seconds) for pause_s, seconds in ((0.0, 0.010), (0.01, 0.012), (0.1, 0.016))),
+    *(cell(8, pause_s, seconds) for pause_s, seconds in ((0.0, 0.020), (0.01, 0.020), (0.1, 0.022))),
+]
+
+
+@pytest.mark.parametrize(
+    ("streams", "pause_s", "more_s"),
+    [(1, 0.0, 0.0), (1, 0.005, 0.001), (1, 0.055, 0.004), (8, 0.1, 0.002), (3, 0.1, 0.006 - 0.004 * 2 / 7)],
+)
+def test_a_pause_between_those_measured_costs_what_lies_between(streams: int, pause_s: float, more_s: float) -> None:
+    assert Waking(CELLS)(streams, pause_s) == pytest.approx(more_s)
+
+
+def test_beyond_what_was_measured_nothing_grows_and_nobody_is_warned() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Waking(CELLS)(20, 60.0) == Waking(CELLS)(8, 0.1)
+        assert Waking(CELLS[3:])(1, 60.0) == Waking(CELLS)(8, 0.1)
+
+
+def test_a_step_that_was_measured_quicker_after_a_pause_gains_nothing() -> None:
+    assert Waking([cell(1, 0.0, 0.010), cell(1, 0.1, 0.009)])(1, 0.1) == 0.0
+
+
+def test_where_no_pause_was_measured_none_costs_anything() -> None:
+    assert Waking([])(1, 1.0) == 0.0
+    assert Waking([cell(1, 0.1, 0.010)])(1, 1.0) == 0.0, "there is no step without a pause to compare it with"

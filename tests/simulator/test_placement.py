@@ -1,0 +1,116 @@
+"""Servers on one machine: the same run where there are cores enough, a slower one where there are not."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from goodspeed.errors import ConfigError
+from goodspeed.simulator.kernel import Call, Event, Kernel
+from goodspeed.simulator.machine import HOSTS_S, MachineConfig
+from goodspeed.simulator.placement import SharedMachine
+from goodspeed.simulator.result import RunResult
+from goodspeed.simulator.wire import Route
+from goodspeed.simulator.world import simulate
+from goodspeed.testing.scenarios import EQUAL_SPLIT, drafters, scene
+
+
+def run(machine: dict[str, Any], **tier: Any) -> RunResult:
+    return simulate(scene(drafters(**tier), machine=machine))
+
+
+def mean_s(result: RunResult) -> float:
+    """Of an answer."""
+    return sum(answer.finished_s - answer.asked_s for answer in result.answers) / len(result.answers)
+
+
+def test_with_cores_enough_and_hosts_that_take_no_time_nothing_changes() -> None:
+    """One drafter: among several, nanoseconds may decide who rides in which batch."""
+    own, shared = run({}, count=1), run({"cores": 64, "engine_threads": 2, "is_inline": False}, count=1)
+    assert [one.num_rounds for one in shared.answers] == [one.num_rounds for one in own.answers]
+    for name in ("asked_s", "first_token_s", "finished_s"):
+        times = [[getattr(one, name) for one in result.answers] for result in (own, shared)]
+        assert times[0] == pytest.approx(times[1], abs=1e-6)
+
+
+def test_a_drafter_that_drafts_within_its_loop_tells_its_user_later() -> None:
+    def first_s(is_inline: bool) -> float:
+        return run({"cores": 64, "is_inline": is_inline}, count=1).answers[0].first_token_s
+
+    assert first_s(True) > first_s(False) + 0.003
+
+
+def test_few_cores_make_all_slower() -> None:
+    assert mean_s(run({"cores": 1})) > 1.1 * mean_s(run({"cores": 8}))
+
+
+@pytest.mark.parametrize("cost", [*HOSTS_S, "timer_s", "wake_s"])
+def test_whatever_a_host_does_takes_time(cost: str) -> None:
+    assert mean_s(run({"cores": 8, cost: 0.003}, count=1)) > mean_s(run({"cores": 8}, count=1))
+
+
+@pytest.mark.parametrize("cost", ["timer_s", "link_s"])
+def test_a_single_drafter_without_a_link_meets_no_timer(cost: str) -> None:
+    late, on_time = (run({"cores": 8, cost: cost_s}, count=1, link={}) for cost_s in (0.01, 0.0))
+    assert late.answers == on_time.answers
+
+
+def test_batches_that_wait_for_somebody_close_later_where_timers_are_late() -> None:
+    late, on_time = (run({"cores": 8, "timer_s": timer_s}, link={}) for timer_s in (0.003, 0.0))
+    assert late.answers != on_time.answers
+
+
+def test_frames_that_a_busy_verifier_has_yet_to_take_are_in_its_next_batch() -> None:
+    """Each takes 20 ms to read, and a step next to nothing."""
+    tier: dict[str, Any] = {"count": 8, "link": {}, "window": {"policy": "fixed", "max_tokens": 1}}
+    quick, busy = (
+        simulate(
+            scene(
+                drafters(**tier),
+                machine={"cores": 64, "receive_s": receive_s},
+                verifiers=[{"core": EQUAL_SPLIT, "latency": {"linear": {"base_s": 1e-4, "token_s": 0.0}}}],
+            )
+        )
+        for receive_s in (0.0, 0.02)
+    )
+    per_step = [result.verifiers[0].num_tokens / result.verifiers[0].num_steps for result in (quick, busy)]
+    assert per_step[1] > 1.2 * per_step[0]
+
+
+def test_a_shared_machine_gives_the_same_run_again() -> None:
+    machine = {"cores": 2, "engine_threads": 2, "answer_s": 0.001, "receive_s": 0.0003}
+    assert run(machine) == run(machine)
+
+
+def test_times_below_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"machine\.send_s is -1"):
+        scene(machine={"send_s": -1.0})
+
+
+class Delays:
+    """A Way whose frames take so long, one after the other."""
+
+    def __init__(self, kernel: Kernel, delays_ns: list[int]) -> None:
+        self._kernel = kernel
+        self._delays_ns = delays_ns
+
+    def send(self, num_bytes: int, arrival: Event) -> int:  # noqa: ARG002
+        arrives_ns = self._kernel.now_ns + self._delays_ns.pop(0)
+        self._kernel.put(arrives_ns, arrival)
+        return arrives_ns
+
+
+def test_a_frame_on_time_does_not_overtake_one_whose_timer_is_late() -> None:
+    """Sent at 0 and 0.6 ms for 10.5 and 10 ms: the first one's timer fires at 11 ms, the second one's at 10.6."""
+    kernel, arrived = Kernel(), list[tuple[str, int]]()
+    machine = SharedMachine(kernel, MachineConfig(cores=8, timer_s=0.001))
+    ways = (Delays(kernel, [10_500_000, 10_000_000]), Delays(kernel, []))
+    route = machine.route(Route(*ways), machine.seat(), machine.seat())
+
+    def send(name: str) -> None:
+        route.up.send(100, Call(lambda: arrived.append((name, round(kernel.now_ns / 1e5)))))
+
+    kernel.at(0, partial(send, "first"))
+    kernel.at(600_000, partial(send, "second"))
+    kernel.run(10**9)
+    assert arrived == [("first", 110), ("second", 110)]

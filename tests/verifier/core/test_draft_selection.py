@@ -1,0 +1,120 @@
+"""Late binding through the whole core: who gains by it, who does not by lying, and what the estimators are told."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from msgspec import structs
+
+from goodspeed.decoding.draft import Draft, DraftRequest
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.interface import Verify
+from goodspeed.engine.toy import ToyDraft, toy_info
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.verifier.core.core_config import CoreConfig
+
+
+class ClaimingDraft(ToyDraft):
+    """A toy draft that claims a confidence of its own choice; its drafts are what they are."""
+
+    def __init__(self, acceptance_rate: float, claimed: float) -> None:
+        super().__init__(acceptance_rate)
+        self._claimed = claimed
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        return [
+            structs.replace(draft, confidences=(self._claimed,) * len(draft.tokens))
+            for draft in super().draft(requests)
+        ]
+
+
+class SilentAboutIt(ToyDraft):
+    """A toy draft that reports no confidences."""
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        return [structs.replace(draft, confidences=()) for draft in super().draft(requests)]
+
+
+class Counting:
+    """An estimator that remembers the rounds that it was told of."""
+
+    acceptance_rate = 0.5
+    goodput = 2.0
+    survival: Sequence[float] = ()
+
+    def __init__(self) -> None:
+        self.rounds: list[tuple[int, int]] = []
+
+    def on_stream(self) -> None:
+        """Does not matter."""
+
+    def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
+        self.rounds.append((num_proposed, num_accepted))
+
+
+LATE = CoreConfig(budget=6, overcommit=2.0, binding="late", time_price=0.0, batching="barrier", scheduler="fixed")
+
+
+def num_verified(claimed: float) -> list[int]:
+    """Draft tokens verified for an honest drafter of acceptance 0.7, and for one of 0.4 that claims what it claims."""
+    verifier = VirtualVerifier(LATE, roomy_info())
+    for name, drafts in (("honest", ToyDraft(0.7)), ("claims", ClaimingDraft(0.4, claimed))):
+        VirtualDrafter(verifier, name, drafts).open(opening(1, max_tokens=100_000))
+    verifier.run(8.0)
+    return [client.num_proposed for client in verifier.core.stats().clients]
+
+
+def test_who_always_claims_to_be_certain_gains_nothing_by_it() -> None:
+    as_it_is, lied = num_verified(0.4), num_verified(1.0)
+    assert lied[1] < 1.15 * as_it_is[1]
+    assert lied[0] > 0.9 * as_it_is[0]
+
+
+def test_batches_hold_the_budget_and_the_rest_of_the_proposals_is_trimmed() -> None:
+    verifier = VirtualVerifier(LATE, roomy_info())
+    for name, rate in (("sure", 0.9), ("unsure", 0.3)):
+        VirtualDrafter(verifier, name, rate).open(opening(1, max_tokens=100_000))
+    verifier.run(3.0)
+    drafted = [sum(len(w.draft_tokens) for w in batch.work if isinstance(w, Verify)) for batch in verifier.batches]
+    assert max(drafted) == 6
+    sure, unsure = verifier.core.stats().clients
+    assert sure.num_proposed > 1.5 * unsure.num_proposed
+
+
+def test_the_estimator_is_told_of_the_judged_tokens_alone() -> None:
+    verifier = VirtualVerifier(replace(LATE, budget=2, overcommit=4.0), roomy_info())
+    for name in ("first", "second"):
+        VirtualDrafter(verifier, name, 1.0).open(opening(1, max_tokens=100_000))
+    estimators = [Counting(), Counting()]
+    for client, estimator in zip(verifier.core.stats().clients, estimators, strict=True):
+        client.estimator = estimator
+    verifier.run(1.0)
+    rounds = [estimator.rounds for estimator in estimators]
+    assert all(len(mine) > 10 for mine in rounds)
+    assert all(accepted == proposed <= 2 for mine in rounds for proposed, accepted in mine)
+    assert max(a[0] + b[0] for a, b in zip(*rounds, strict=False)) <= 2
+
+
+@pytest.mark.parametrize("rule", [Rule.GREEDY, Rule.COUPLED])
+def test_texts_are_the_targets_own_whatever_is_trimmed(rule: Rule) -> None:
+    sampling = Sampling() if rule is Rule.GREEDY else Sampling(0.8, seed=3, rule=rule)
+    request = opening(1, max_tokens=120, sampling=sampling)
+    texts = []
+    for config in (replace(LATE, binding="arrival"), LATE, replace(LATE, time_price=1.0)):
+        verifier = VirtualVerifier(config, toy_info())
+        drafters = [VirtualDrafter(verifier, f"drafter {i}", ClaimingDraft(0.6, 0.2 + 0.3 * i)) for i in range(3)]
+        for drafter in drafters:
+            drafter.open(request)
+        verifier.run(20.0)
+        texts += [drafter.texts[1] for drafter in drafters]
+    assert all(text == texts[0] for text in texts)
+    assert len(texts[0]) == 123
+
+
+def test_a_proposal_without_confidences_is_ranked_by_what_is_known_of_its_client() -> None:
+    verifier = VirtualVerifier(LATE, roomy_info())
+    for name, rate in (("silent", 0.9), ("modest", 0.5)):
+        VirtualDrafter(verifier, name, SilentAboutIt(rate)).open(opening(1, max_tokens=100_000))
+    verifier.run(5.0)
+    silent, modest = verifier.core.stats().clients
+    assert silent.num_proposed > 1.3 * modest.num_proposed

@@ -1,0 +1,139 @@
+"""Late binding keeps sampled texts exact: as statistics, and with the trap planted beside it.
+
+A drafter samples from its own distribution under the rejection rule, and its confidences tell which token was drawn.
+A greedy neighbour competes for a budget that holds half of what both propose. Texts of 3 tokens over a vocabulary of 4.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from msgspec.structs import replace
+from scipy import stats
+from tests.protocol.judged import judge
+
+from goodspeed.decoding.distribution import distribution
+from goodspeed.decoding.draft import Draft, DraftRequest
+from goodspeed.decoding.rules import draft_probs_of, draw
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.interface import Outcome, Prefill
+from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Open, Welcome
+from goodspeed.protocol.session import DrafterStream, VerifierStream
+from goodspeed.scheduling.draft_selection import Bid, late_lengths
+from goodspeed.scheduling.policies import ESTIMATORS
+from goodspeed.testing.virtual_verifier import opening
+from goodspeed.verifier.core.batch import verifications
+from goodspeed.verifier.core.candidates import BidOf, bid_of
+from goodspeed.verifier.core.client import Client
+from goodspeed.verifier.core.stream import Stream
+
+VOCAB_SIZE = 4
+WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", VOCAB_SIZE, 10**6, 64, 16, ())
+PROMPT, LENGTH, WINDOW = (1, 2, 3), 3, 2
+NUM_TEXTS = 2500
+TEMPERATURE = 4.0
+SOUND, BROKEN = 1e-3, 1e-6  # a p-value of a sound rule is above, one of a planted bug below; seeds are fixed
+DRAFT = ToyModel(VOCAB_SIZE, seed=2)
+
+
+def sampling(seed: int) -> Sampling:
+    return Sampling(TEMPERATURE, seed=seed, rule=Rule.REJECTION)
+
+
+class Pair:
+    """Both ends of one stream, and the engine's."""
+
+    def __init__(self, engine: ToyTarget, client: Client, key: int, request: Open) -> None:
+        self.drafter = DrafterStream(request)
+        end = VerifierStream(request, WELCOME)
+        self.stream = Stream(key, client, 1, end, 10**6, 0, 0.0)
+        self._engine = engine
+        engine.open(key, end.spec())
+        self.judge(engine.step([Prefill(key, len(request.tokens))])[0])
+
+    def propose(self, draft: Draft) -> None:
+        self.stream.proposal = None
+        if self.drafter.is_ready:  # else the verifier goes on alone: one token is wanted
+            self.stream.proposal = self.drafter.propose(draft, 0.0)
+            self.stream.end.on_propose(self.stream.proposal)
+
+    def judge(self, outcome: Outcome) -> None:
+        self.drafter.on_verdict(judge(self.stream.end, outcome, WINDOW))
+
+
+def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:
+    """Sampled from the draft model; surest of the tokens that are its likeliest."""
+    more: list[int] = []
+    probs, confidences = [], []
+    for _ in range(num_tokens):
+        probs.append(draft_probs_of(DRAFT.row([*tokens, *more]), sampling(seed), VOCAB_SIZE))
+        more.append(draw(probs[-1], sampling(seed), len(tokens) + len(more)))
+        is_likeliest = more[-1] == int(probs[-1].token_ids[np.argmax(probs[-1].weights)])
+        confidences.append(0.98 if is_likeliest else 0.02)
+    return Draft(tuple(more), tuple(confidences), tuple(probs))
+
+
+def texts(bids: BidOf) -> Iterator[tuple[int, ...]]:
+    """Of seeds 0, 1, ..., each beside the neighbour's endless stream."""
+    engine = ToyTarget(toy_info(vocab_size=VOCAB_SIZE, max_context=10**6, kv_capacity=10**9))
+    client, neighbour = (Client(name, ESTIMATORS["censored"](0.1, 0.05)) for name in ("sampled", "greedy"))
+    keys = itertools.count(2)
+    other = Pair(engine, neighbour, 1, opening(1, PROMPT, max_tokens=10**5))
+    other_drafts = ToyDraft(0.5, ToyModel(VOCAB_SIZE))
+    other_drafts.open(1, other.drafter.committed, Sampling())
+    for seed in range(NUM_TEXTS):
+        mine = Pair(engine, client, next(keys), opening(1, PROMPT, LENGTH, sampling(seed)))
+        while not mine.stream.end.is_finished:
+            mine.propose(drawn(mine.drafter.committed, mine.drafter.max_draft, seed))
+            other.propose(other_drafts.draft([DraftRequest(1, WINDOW)])[0])
+            pairs = [mine, other]
+            work = verifications([pair.stream for pair in pairs], WINDOW, late_lengths, bids)
+            for pair, outcome in zip(pairs, engine.step(work), strict=True):
+                if proposal := pair.stream.proposal:
+                    num_tokens = len(proposal.tokens)
+                    pair.stream.client.on_proposal_verified(num_tokens, num_tokens, outcome.num_accepted)
+                    pair.stream.client.reliability.on_verdict(proposal.confidences, outcome.num_accepted)
+                begin = len(pair.drafter.committed)
+                pair.judge(outcome)
+                if pair is other:
+                    other_drafts.commit(1, pair.drafter.committed[begin:])
+        engine.close(mine.stream.key)
+        yield tuple(mine.drafter.committed[len(PROMPT) :])
+
+
+def p_value(bids: BidOf) -> float:
+    """Chi-square of the texts against the target's distribution; rare texts count together."""
+    counts = Counter(texts(bids))
+    common = {text: number for text in all_texts() if (number := NUM_TEXTS * text_prob(text)) >= 5.0}
+    observed = [counts[text] for text in common]
+    observed.append(NUM_TEXTS - sum(observed))
+    expected = [*common.values(), NUM_TEXTS - sum(common.values())]
+    return float(stats.chisquare(observed, expected).pvalue)
+
+
+def all_texts() -> list[tuple[int, ...]]:
+    return list(itertools.product(range(VOCAB_SIZE), repeat=LENGTH))
+
+
+def text_prob(text: Sequence[int]) -> float:
+    target, prob = ToyModel(VOCAB_SIZE), 1.0
+    for i, token in enumerate(text):
+        prob *= float(distribution(target.row([*PROMPT, *text[:i]]), sampling(0)).probs()[token])
+    return prob
+
+
+def by_confidence(stream: Stream) -> Bid:
+    """The trap: every proposal is ranked by its confidences."""
+    assert stream.proposal is not None
+    survival = stream.client.reliability.survival(stream.proposal.confidences)
+    return replace(bid_of(stream, 1, 0.0), survival=survival)
+
+
+def test_late_binding_keeps_sampled_texts_exact() -> None:
+    assert p_value(lambda stream: bid_of(stream, 1, 0.0)) > SOUND
+
+
+def test_ranking_drawn_tokens_by_their_confidence_is_the_trap_and_is_seen() -> None:
+    assert p_value(by_confidence) < BROKEN

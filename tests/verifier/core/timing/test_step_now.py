@@ -1,0 +1,56 @@
+"""What a step takes now, by its tokens."""
+
+import numpy as np
+import pytest
+
+from goodspeed.verifier.core.timing.step_now import StepNow
+
+
+def test_a_step_of_other_sizes_is_known_from_unlike_steps_alone() -> None:
+    step = StepNow()
+    for _ in range(20):
+        step.observe(7, 1, 0.010)
+    assert step.knows(7)
+    assert not step.knows(1)
+    step.observe(3, 1, 0.008)
+    assert step.knows(1)
+    assert step.predict(1, 1) == pytest.approx(0.007)
+
+
+def test_steps_that_take_no_time_tell_nothing() -> None:
+    step = StepNow()
+    for num_tokens in (3, 4) * 20:
+        step.observe(num_tokens, 1, 0.0)
+    assert not step.knows(4)
+
+
+@pytest.mark.parametrize("slowness", [5.0, 0.2])
+def test_a_change_of_speed_is_followed_and_not_taken_for_the_doing_of_the_tokens(slowness: float) -> None:
+    """Before it there were other numbers of tokens than after it."""
+    rng = np.random.default_rng(0)
+    step = StepNow()
+    for num_tokens in rng.integers(6, 16, 150):
+        step.observe(int(num_tokens), 1, rng.normal(0.013 + 0.0005 * num_tokens, 0.0005))
+    for num_tokens in rng.integers(2, 9, 60):
+        step.observe(int(num_tokens), 1, slowness * rng.normal(0.013 + 0.0005 * num_tokens, 0.0005))
+    for num_tokens in (1, 4, 10):
+        assert step.predict(num_tokens, 1) == pytest.approx(slowness * (0.013 + 0.0005 * num_tokens), rel=0.08)
+
+
+def test_a_step_without_tokens_takes_no_less_than_nothing() -> None:
+    step = StepNow()
+    for num_tokens, seconds in ((10, 0.1), (1, 0.0001)) * 20:
+        step.observe(num_tokens, 1, seconds)
+    assert step.predict(0, 0) >= 0.0
+
+
+def test_what_a_stream_costs_is_not_laid_on_its_draft_tokens() -> None:
+    rng = np.random.default_rng(0)
+    step = StepNow()
+    for _ in range(200):
+        num_streams = int(rng.integers(1, 5))
+        num_tokens = num_streams + int(rng.binomial(4 * num_streams, 0.5))
+        step.observe(num_tokens, num_streams, 0.012 + 0.0005 * num_tokens + 0.0012 * num_streams)
+    for num_streams in (1, 4):
+        expected = 0.012 + 0.0017 * num_streams
+        assert step.predict(num_streams, num_streams) == pytest.approx(expected, rel=0.02)

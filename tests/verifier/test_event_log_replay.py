@@ -1,0 +1,117 @@
+"""A recorded log replays to the same decisions, and a planted difference is found."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from goodspeed.decoding.draft import SparseProbs
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.toy import toy_info
+from goodspeed.errors import ConfigError, ErrorCode
+from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Verdict
+from goodspeed.protocol.plain_messages import message_from_plain, message_to_plain
+from goodspeed.scheduling.policies import SCHEDULERS
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening
+from goodspeed.verifier.core.core_config import ClientConfig, CoreConfig
+from goodspeed.verifier.event_log_replay import replay
+
+
+class Lines:
+    """An EventSink that keeps the log's lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:
+        self.lines.append(json.dumps({"event": event, "now": now, **fields}))
+
+
+def recorded_run(scheduler: str, config: CoreConfig | None = None) -> list[str]:
+    """Jittery drafters of all rules, a reconnect, a flood, an offender, and a shutdown."""
+    config = config or CoreConfig(scheduler=scheduler, seed=3)
+    rng = np.random.default_rng(1)
+    log = Lines()
+    verifier = VirtualVerifier(config, toy_info(kv_capacity=500), events=log)
+    drafters = [
+        VirtualDrafter(verifier, f"drafter {i}", 0.5 + i / 10, lambda: float(rng.exponential(0.02))) for i in range(4)
+    ]
+    for i, drafter in enumerate(drafters):
+        rule = Rule.REJECTION if i == 0 else Rule.COUPLED
+        for stream in range(4):
+            request = opening(stream, sampling=Sampling(0.7, seed=stream, rule=rule), max_tokens=40)
+            drafter.open(structs.replace(request, mode=Mode.FUSED) if i == 3 else request)
+    offender = verifier.welcome("offender")
+    verifier.tell(offender, Propose(1, 0, 1, 1, 1, ()))
+    verifier.run(0.5)
+    drafters[1].reconnect("drafter 1")
+    verifier.run(20.0)
+    verifier.core.on_shutdown(verifier.now)
+    return log.lines
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_recorded_run_replays_identically(scheduler: str) -> None:
+    lines = recorded_run(scheduler)
+    assert sum('"Verdict"' in line for line in lines) > 50
+    assert sum(line.count('"took_us"') - line.count('"took_us": 0') for line in lines) > 5
+    assert replay(lines) is None
+
+
+@pytest.mark.parametrize("time_price", [0.0, 1.0])
+def test_late_binding_and_rights_replay_identically(time_price: float) -> None:
+    clients = (ClientConfig("drafter 1", weight=3.0, floor=2), ClientConfig("", cap=9))
+    rights = CoreConfig(scheduler="time_aware", budget=6, overcommit=3.0, clients=clients)
+    config = replace(rights, binding="late", time_price=time_price)
+    assert replay(recorded_run("time_aware", config)) is None
+
+
+def test_two_runs_in_one_log_replay_identically() -> None:
+    lines = recorded_run("gradient")
+    assert replay([*lines, *lines]) is None
+
+
+def test_planted_difference_is_found_at_its_line() -> None:
+    lines = recorded_run("gradient")
+    number = next(i for i, line in enumerate(lines) if i > 60 and '"grant": 5' in line)
+    lines[number] = lines[number].replace('"grant": 5', '"grant": 4', 1)
+    difference = replay(lines)
+    assert difference is not None
+    assert difference.line == number + 1
+    assert difference.recorded != difference.replayed
+
+
+def test_other_seed_of_the_random_scheduler_is_a_difference() -> None:
+    lines = recorded_run("random")
+    start = json.loads(lines[0])
+    start["config"]["seed"] += 1
+    assert replay([json.dumps(start), *lines[1:]]) is not None
+
+
+def test_line_that_is_no_event_is_named() -> None:
+    with pytest.raises(ConfigError, match="line 2"):
+        replay([recorded_run("fixed")[0], "not json"])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Open(1, 2, (3, 4), 1, 9, Sampling(0.7, 5, 0.9, 2**63, Rule.REJECTION), (7,), Mode.FUSED, logprobs=True),
+        Verdict(1, 2, 3, 4, 5, 6, 7, queue_us=8, logprobs=(-0.25, -1.5)),
+        Error(ErrorCode.CAPACITY, "full", 3),
+    ],
+)
+def test_messages_survive_the_log(message: Message) -> None:
+    assert message_from_plain(json.loads(json.dumps(message_to_plain(message)))) == message
+
+
+def test_draft_distributions_survive_the_log() -> None:
+    probs = SparseProbs(np.array([2, 70_000], dtype=np.uint32), np.array([1, 65_535], dtype=np.uint16))
+    message = Propose(1, 0, 1, 5, 7, (2,), (128,), (probs,))
+    again = message_from_plain(json.loads(json.dumps(message_to_plain(message))))
+    assert isinstance(again, Propose)
+    assert again.draft_probs[0].token_ids.dtype == np.uint32
+    assert again.draft_probs[0].weights.tolist() == [1, 65_535]
