@@ -27,7 +27,7 @@ import torch
 
 from goodspeed.cli import main as main_of_goodspeed
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.models.catalog import DRAFTS, locate
+from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.models.packing import EMBEDDING, HEAD, Packed, pack_draft, pack_embedding
@@ -39,6 +39,7 @@ from goodspeed.tuning.data.prompt_sources import asks_of, sampled
 from goodspeed.tuning.train.distil import Distiller
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
 
+DRAFTS = Path(__file__).parents[1] / "drafts" / "src" / "goodspeed_drafts"
 TARGET = "smollm2-135m-instruct"
 LARGE, SMALL = "smollm2-draft-21m", "smollm2-draft-12m"
 
@@ -153,7 +154,6 @@ def distil(run: Run) -> None:
 
 def pack(run: Run) -> None:
     """The checkpoints of both nets into the package."""
-    DRAFTS.mkdir(exist_ok=True)
     heads = []
     for name in NETS:
         shape, weights = read_config(run.work / name), read_weights(run.work / name)

@@ -16,7 +16,7 @@ from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.ngram_table import NgramTable
 from goodspeed.engine.shipped import PATTERN, shipped_table
 from goodspeed.errors import CheckpointError, ConfigError
-from goodspeed.models.catalog import DRAFTS as DRAFT_FILES
+from goodspeed.models.catalog import TABLES
 
 VOCAB_SIZE = 259
 LIGHT = ("hybrid", "lookup", "table", "toy", "none")
@@ -140,7 +140,7 @@ def test_shipped_table_is_found_by_its_tokenizer(tmp_path: Path) -> None:
     assert shipped_table("", tmp_path) is None
 
 
-@pytest.mark.parametrize("path", sorted(DRAFT_FILES.glob(PATTERN)), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(TABLES.glob(PATTERN)), ids=lambda path: path.name)
 def test_table_that_is_shipped_is_whole(path: Path) -> None:
     memory = DraftMemory.load(path, 49_152)
     assert memory.tokenizer

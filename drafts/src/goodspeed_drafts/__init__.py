@@ -1,0 +1,1 @@
+"""Packed draft models for GoodSpeed. `goodspeed.models.catalog` reads the files; this package has no code."""
