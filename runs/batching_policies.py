@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 SECONDS = 20.0
 SEEDS = range(5)
@@ -49,7 +49,7 @@ def goodput(case: Case, policy: str, jitter: float, seed: int) -> float:
     """Committed tokens per second."""
     rng = np.random.default_rng(seed)
     batching, timeout_s = POLICIES[policy]
-    config = CoreConfig(
+    config = VerifierCoreConfig(
         scheduler="gradient",
         binding="arrival",
         batching=batching,

@@ -50,7 +50,7 @@ from goodspeed.records.event_log import JsonlEvents
 from goodspeed.routing.policies import ONE_AT_A_TIME, ROUTINGS
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
-from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer, new_engine_thread
 from goodspeed.windows.confidence import ConfidenceWindow
 from goodspeed.windows.window_policy import Window
@@ -67,7 +67,7 @@ class Scene:
     targets: Sequence[TargetEngine]  # one a verifier
     threads: Sequence[ThreadPoolExecutor]  # that loaded them
     requests: Sequence[Request]
-    verifier: VerifierConfig
+    verifier: VerifierCoreConfig
     drafter: DrafterConfig
     lost_s: float = 1.0
     """How long drafter 0 is without its links, once a third of the requests are answered."""
@@ -240,7 +240,7 @@ def make_scene(args: argparse.Namespace) -> Scene:
         targets,
         threads,
         requests,
-        VerifierConfig(batching=args.batching),
+        VerifierCoreConfig(batching=args.batching),
         DrafterConfig(num_verifiers=args.verifiers, routing=args.routing),
     )
 

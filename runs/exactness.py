@@ -42,7 +42,7 @@ from goodspeed.prompts.prompts import DOMAINS, load_prompts
 from goodspeed.protocol.inprocess import InProcess
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
-from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 from goodspeed.windows.policies import WindowConfig
 
@@ -109,7 +109,7 @@ async def write(edge: Edge, text: Text) -> tuple[int, ...]:
 
 async def write_all(target: TargetEngine, texts: Sequence[Text], windows: Sequence[int]) -> list[tuple[int, ...]]:
     """The texts, by drafters of these windows; drafter 0 is killed once a third of them is written."""
-    verifier = VerifierServer(VerifierConfig(batching="deadline", budget=8 * len(windows)), target)
+    verifier = VerifierServer(VerifierCoreConfig(batching="deadline", budget=8 * len(windows)), target)
     driving = asyncio.create_task(verifier.run())
     network = InProcess(verifier.serve)
     edges = [Edge(network, target, f"edge{i}", ENGINES[i % len(ENGINES)], window) for i, window in enumerate(windows)]

@@ -29,12 +29,12 @@ from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Message, Open, 
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.verifier.core.core import VerifierCore
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 
 NUM_STREAMS = 64
 NUM_DRAFT_TOKENS = 4
-CONFIG = CoreConfig(budget=NUM_STREAMS * NUM_DRAFT_TOKENS, scheduler="fixed", max_proposal=NUM_DRAFT_TOKENS)
+CONFIG = VerifierCoreConfig(budget=NUM_STREAMS * NUM_DRAFT_TOKENS, scheduler="fixed", max_proposal=NUM_DRAFT_TOKENS)
 INFO = toy_info(max_context=100_000, kv_capacity=10**9)
 PARTS = ("decode", "core: proposals", "core: batch", "core: verdicts", "encode")
 
@@ -52,7 +52,7 @@ class Rounds:
 
     def __init__(self, num_clients: int, scheduler: str, estimator: str) -> None:
         self.engine = ToyTarget(INFO)
-        config = CoreConfig(
+        config = VerifierCoreConfig(
             budget=CONFIG.budget, scheduler=scheduler, estimator=estimator, max_proposal=NUM_DRAFT_TOKENS
         )
         self.core = VerifierCore(config, INFO)
@@ -205,7 +205,7 @@ def show_live(num_clients: int, marks: Sequence[tuple[int, float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--estimator", default=CoreConfig().estimator, choices=list(ESTIMATORS))
+    parser.add_argument("--estimator", default=VerifierCoreConfig().estimator, choices=list(ESTIMATORS))
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each live run")
     args = parser.parse_args()

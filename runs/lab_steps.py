@@ -22,7 +22,7 @@ from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.stats.summary import quantile
 from goodspeed.verifier.core.batching.length_aware import LengthAware
-from goodspeed.verifier.core.batching.ordering import Candidate
+from goodspeed.verifier.core.batching.ordering import OrderingCandidate
 
 CHUNK = 256
 DRAFT = (200, 201, 202, 203)
@@ -59,7 +59,7 @@ def main() -> None:
     contexts = np.random.default_rng(0).integers(low, high, 2 * args.streams).tolist()
     for key, context in enumerate(contexts):
         open_stream(target, key, context, (len(DRAFT) + 1) * (2 * args.pairs + 1))
-    order = LengthAware(args.bucket).order([Candidate(context, 0.0) for context in contexts])
+    order = LengthAware(args.bucket).order([OrderingCandidate(context, 0.0) for context in contexts])
     orders = {"fifo": range(2 * args.streams), "lab": order}
     times: dict[str, list[float]] = {name: [] for name in orders}
     for i in range(args.pairs):

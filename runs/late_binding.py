@@ -36,7 +36,7 @@ from goodspeed.stats.intervals import interval
 from goodspeed.testing.varying_draft import VaryingDraft
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 RATES = (0.85, 0.7, 0.55, 0.4)
 REAL_DOMAINS = ("copying", "maths", "coding", "travel")
@@ -67,7 +67,7 @@ class Figures:
     """Committed tokens per round, by client."""
 
 
-def run(setup: Setup, config: CoreConfig, seed: int, num_rounds: int) -> Figures:
+def run(setup: Setup, config: VerifierCoreConfig, seed: int, num_rounds: int) -> Figures:
     """Everybody has a stream at all times."""
     rng = np.random.default_rng(seed)
     verifier = VirtualVerifier(config, roomy_info(), lambda _tokens: 0.02, engine=setup.engine())
@@ -150,14 +150,14 @@ def _taught(lessons: Sequence[tuple[Sequence[int], Sequence[int]]], target: Targ
     return engine
 
 
-def arms(args: argparse.Namespace) -> dict[str, CoreConfig]:
+def arms(args: argparse.Namespace) -> dict[str, VerifierCoreConfig]:
     """The first one is what the others are held against."""
     found = {}
     for estimator in args.estimators:
         kept = {"budget": args.budget, "batching": "barrier", "estimator": estimator, "scheduler": args.scheduler}
-        found[f"{estimator}, grants alone"] = CoreConfig(binding="arrival", **kept)
+        found[f"{estimator}, grants alone"] = VerifierCoreConfig(binding="arrival", **kept)
         for times in args.overcommit:
-            late = CoreConfig(binding="late", time_price=0.0, overcommit=times, **kept)
+            late = VerifierCoreConfig(binding="late", time_price=0.0, overcommit=times, **kept)
             found[f"{estimator}, late, x{times:g}"] = late
     return found
 

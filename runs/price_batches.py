@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from goodspeed.engine.interface import Verify
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 WARM_UP_S, MEASURED_S = 10.0, 30.0
 SEEDS = range(6)
@@ -55,7 +55,9 @@ CASES = (
 def measure(case: Case, scheduler: str, overcommit: float, seed: int) -> tuple[float, float, float]:
     """Goodput, utility, fill."""
     rng = np.random.default_rng(seed)
-    config = CoreConfig(scheduler=scheduler, binding="arrival", overcommit=overcommit, budget=case.budget, seed=seed)
+    config = VerifierCoreConfig(
+        scheduler=scheduler, binding="arrival", overcommit=overcommit, budget=case.budget, seed=seed
+    )
     verifier = VirtualVerifier(config, roomy_info(), case.step_s)
     drafters = []
     for i, gap_ms in enumerate(case.gaps_ms):

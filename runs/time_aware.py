@@ -22,7 +22,7 @@ import numpy.typing as npt
 from goodspeed.stats.intervals import interval
 from goodspeed.testing.varying_draft import VaryingDraft
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
-from goodspeed.verifier.core.core_config import ClientConfig, CoreConfig
+from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 
 RTTS_MS = (5.0, 20.0, 50.0, 80.0)
 ORDERS = ((0.9, 0.75, 0.6, 0.5), (0.5, 0.6, 0.75, 0.9), (0.75, 0.5, 0.9, 0.6), (0.6, 0.9, 0.5, 0.75))
@@ -59,7 +59,7 @@ class Case:
     slow_ms: float
     is_varying: bool
 
-    def verifier(self, config: CoreConfig, seed: int) -> tuple[VirtualVerifier, list[VirtualDrafter]]:
+    def verifier(self, config: VerifierCoreConfig, seed: int) -> tuple[VirtualVerifier, list[VirtualDrafter]]:
         """With endless streams."""
         rng = np.random.default_rng(seed)
         verifier = VirtualVerifier(config, roomy_info(), self.engine.step_s)
@@ -79,7 +79,7 @@ def jittered(gap_s: float, rng: np.random.Generator) -> Callable[[], float]:
     return lambda: gap_s * math.exp(sigma * float(rng.standard_normal()) - sigma * sigma / 2)
 
 
-def goodputs(case: Case, config: CoreConfig, seed: int) -> Floats:
+def goodputs(case: Case, config: VerifierCoreConfig, seed: int) -> Floats:
     """[clients]: committed tokens per second."""
     verifier, drafters = case.verifier(config, seed)
     verifier.run(WARM_UP_S)
@@ -89,10 +89,10 @@ def goodputs(case: Case, config: CoreConfig, seed: int) -> Floats:
     return found
 
 
-def stationary(grants: Sequence[int], budget: int) -> CoreConfig:
+def stationary(grants: Sequence[int], budget: int) -> VerifierCoreConfig:
     """Every client has the same grant always; a batch holds the budget."""
     clients = tuple(ClientConfig(f"drafter {i}", 1.0, grant, grant) for i, grant in enumerate(grants))
-    return CoreConfig(
+    return VerifierCoreConfig(
         scheduler="gradient", binding="arrival", budget=budget, overcommit=float(len(grants)), clients=clients
     )
 
@@ -127,7 +127,7 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
 
 def mean_grants(case: Case, budget: int) -> list[int]:
     """What time_aware grants, rounded: where the search begins."""
-    verifier, _ = case.verifier(CoreConfig(binding="arrival", budget=budget), seed=1000)
+    verifier, _ = case.verifier(VerifierCoreConfig(binding="arrival", budget=budget), seed=1000)
     verifier.run(SEARCH_S)
     return [round(client.num_proposed / client.num_rounds) for client in verifier.core.stats().clients]
 
@@ -136,11 +136,11 @@ def main() -> None:
     args = _parser().parse_args()
     kept = {"batching": args.batching, "estimator": args.estimator, "eta": args.eta, "budget": args.budget}
     plain = ("fixed", "gradient", "time_aware")
-    configs = {name: CoreConfig(scheduler=name, binding="arrival", **kept) for name in plain}
-    configs["gradient, late"] = CoreConfig(scheduler="gradient", time_price=0.25, overcommit=1.5, **kept)
+    configs = {name: VerifierCoreConfig(scheduler=name, binding="arrival", **kept) for name in plain}
+    configs["gradient, late"] = VerifierCoreConfig(scheduler="gradient", time_price=0.25, overcommit=1.5, **kept)
     for price in (0.0, 1.0):
         name = f"time_aware, late, price {price:g}"
-        configs[name] = CoreConfig(time_price=price, **kept)
+        configs[name] = VerifierCoreConfig(time_price=price, **kept)
     logs: dict[str, list[Floats]] = {name: [] for name in (*configs, "best stationary")}  # [cases][seeds, clients]
     for case in cases(args):
         arms = dict(configs)

@@ -30,7 +30,7 @@ from goodspeed.simulator.workload.trace import TraceConfig
 from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.simulator.world import simulate
 from goodspeed.stats.summary import quantile
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 DATA = "../shared/data/validation/vllm_sharegpt/rtxpro6000_llama31_8b"
 TABLES = AiconfiguratorConfig(shape="llama-3.1-8b", gpu="rtx_pro_6000_server")
@@ -85,7 +85,7 @@ def measured(folder: Path) -> list[Timing]:
 
 def simulated(folder: Path, settings: dict[str, Any], latency: LatencyConfig) -> list[Timing]:
     """The same requests, in the same order, at a server of such steps."""
-    limits = CoreConfig(
+    limits = VerifierCoreConfig(
         max_admitted=settings["max_num_seqs"],
         max_step_tokens=settings["max_num_batched_tokens"],
         prefill_chunk=settings["max_num_batched_tokens"],

@@ -21,7 +21,7 @@ from goodspeed.engine.interface import DraftEngine, TargetEngine
 from goodspeed.protocol.inprocess import InProcess
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 from goodspeed.windows.policies import WindowConfig
 
@@ -75,7 +75,9 @@ class LiveTarget:
     thread: LastingThread
 
 
-async def run_live(target: LiveTarget, config: CoreConfig, clients: Sequence[LiveClient], plan: LivePlan) -> Recording:
+async def run_live(
+    target: LiveTarget, config: VerifierCoreConfig, clients: Sequence[LiveClient], plan: LivePlan
+) -> Recording:
     """Serve the clients until the plan is fulfilled; what the users were still waiting for is dropped."""
     enough = asyncio.Event()
     recorder = Recorder([client.name for client in clients], lambda: _see(recorder, plan, enough))
@@ -118,7 +120,7 @@ def _see(recorder: Recorder, plan: LivePlan, enough: asyncio.Event) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _verifier(target: LiveTarget, config: CoreConfig, recorder: Recorder) -> AsyncIterator[InProcess]:
+async def _verifier(target: LiveTarget, config: VerifierCoreConfig, recorder: Recorder) -> AsyncIterator[InProcess]:
     server = VerifierServer(config, target.engine, recorder, target.thread)
     recorder.clients = lambda: server.stats().clients
     network = InProcess(recorder.timed(server.serve))

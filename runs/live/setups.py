@@ -6,7 +6,7 @@ from goodspeed.cluster.arms import core_options
 from goodspeed.config import from_mapping
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.registry import Registry
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Setup:
     max_tokens: int
     batching: str = "barrier"
 
-    def core(self, arm: str, seed: int) -> CoreConfig:
+    def core(self, arm: str, seed: int) -> VerifierCoreConfig:
         """The verifier's, for an arm (bench.arms). Raises ConfigError for an unknown scheduler or option."""
         ours: dict[str, object] = {
             "budget": self.budget,
@@ -39,7 +39,7 @@ class Setup:
             "batching": self.batching,
             "seed": seed,
         }
-        config: CoreConfig = from_mapping(CoreConfig, ours | core_options(arm))
+        config: VerifierCoreConfig = from_mapping(VerifierCoreConfig, ours | core_options(arm))
         return config
 
 

@@ -12,7 +12,7 @@ from goodspeed.drafter.core.request import Request
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.protocol.messages import Mode
 from goodspeed.routing.policies import ROUTINGS
-from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import new_engine_thread
 
 SAMPLINGS = (Sampling(), Sampling(0.7, rule=Rule.COUPLED), Sampling(1.0, top_k=9, rule=Rule.REJECTION))
@@ -29,7 +29,7 @@ def logs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             Request(tuple(b"ab" * 9), 40, SAMPLINGS[i % 3], mode=Mode.FUSED if i % 5 == 4 else Mode.DISTRIBUTED)
             for i in range(16)
         ],
-        VerifierConfig(batching="barrier", barrier_timeout_s=0.05),
+        VerifierCoreConfig(batching="barrier", barrier_timeout_s=0.05),
         DrafterConfig(num_verifiers=num_verifiers, routing=routing),
         lost_s=0.1,
     )

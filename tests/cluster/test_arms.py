@@ -6,11 +6,11 @@ from goodspeed.cluster.arms import core_flags, core_options, draft_flags
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.scheduling.policies import BASELINES, SCHEDULERS
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 def test_options_behind_commas_are_the_cores() -> None:
-    config = from_mapping(CoreConfig, core_options("gradient,binding=late,overcommit=1.5,estimator=paper"))
+    config = from_mapping(VerifierCoreConfig, core_options("gradient,binding=late,overcommit=1.5,estimator=paper"))
     assert (config.scheduler, config.binding, config.overcommit) == ("gradient", "late", 1.5)
     assert config.estimator == "paper"
     assert core_flags("price,time_price=0.25") == ("--core.scheduler", "price", "--core.time-price", "0.25")
@@ -18,8 +18,8 @@ def test_options_behind_commas_are_the_cores() -> None:
 
 @pytest.mark.parametrize("arm", sorted(BASELINES))
 def test_a_baseline_runs_as_published_unless_asked_otherwise(arm: str) -> None:
-    assert from_mapping(CoreConfig, core_options(arm)).binding == "arrival"
-    assert from_mapping(CoreConfig, core_options(f"{arm},binding=late")).binding == "late"
+    assert from_mapping(VerifierCoreConfig, core_options(arm)).binding == "arrival"
+    assert from_mapping(VerifierCoreConfig, core_options(f"{arm},binding=late")).binding == "late"
 
 
 @pytest.mark.parametrize("arm", ["gradiant", "gradient,betta=0.5", "gradient,0.5"])

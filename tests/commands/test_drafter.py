@@ -21,7 +21,7 @@ from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.protocol.grpc_config import GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.records.acceptance_trace import read_answers
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 
 CHAT = {"model": "toy", "messages": [{"role": "user", "content": "x"}], "temperature": 0}
@@ -31,7 +31,7 @@ CHAT = {"model": "toy", "messages": [{"role": "user", "content": "x"}], "tempera
 async def verifier() -> AsyncIterator[tuple[ToyTarget, str]]:
     """A toy verifier over gRPC, and its address."""
     engine = ToyTarget(toy_info(load_tokenizer(TOY).fingerprint))
-    server = VerifierServer(CoreConfig(), engine)
+    server = VerifierServer(VerifierCoreConfig(), engine)
     grpc_server = await serve_grpc(server.serve, GrpcServerConfig(port=0))
     running = asyncio.create_task(server.run())
     try:

@@ -22,10 +22,10 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.inprocess import InProcess
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
-from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 
-BY_ROUNDS = VerifierConfig(scheduler="fixed")
+BY_ROUNDS = VerifierCoreConfig(scheduler="fixed")
 """A toy's steps take no time: by time, every stream would go on alone."""
 
 
@@ -34,7 +34,7 @@ class LiveVerifier:
     """A verification server with a toy engine, and its in-process transport."""
 
     engine: ToyTarget = field(default_factory=lambda: ToyTarget(toy_info()))
-    config: VerifierConfig = field(default_factory=lambda: BY_ROUNDS)
+    config: VerifierCoreConfig = field(default_factory=lambda: BY_ROUNDS)
     fingerprint: str = "toy"  # of the drafter's tokenizer
 
     @contextlib.asynccontextmanager

@@ -29,7 +29,7 @@ from goodspeed.records.acceptance_trace import (
 from goodspeed.records.event_log import ManyEvents
 from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
 from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World
-from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
 RATE = 0.7  # of the virtual drafter's toy draft
@@ -53,7 +53,7 @@ class Run:
     def __init__(self, path: Path, window: WindowConfig) -> None:
         self.events, self.sink, self.path = Lines(), AcceptanceEvents("ann", path), path
         self.world = World()
-        verifiers = [VirtualVerifier(self.world, VerifierConfig(scheduler="fixed")) for _ in range(2)]
+        verifiers = [VirtualVerifier(self.world, VerifierCoreConfig(scheduler="fixed")) for _ in range(2)]
         config = CoreConfig(num_verifiers=2, window=window)
         core = RecordedCore(config, 3, ManyEvents([self.events, self.sink]), self.world.now)
         self.drafter = VirtualDrafter(self.world, verifiers, config, core)

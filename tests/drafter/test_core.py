@@ -14,7 +14,7 @@ from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode, LinkLostError, ProtocolError, RequestError
 from goodspeed.protocol.messages import Cancel, Error, FinishReason, Mode, Open, Propose, Verdict
 from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World, alone
-from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
 PROMPT = tuple(b"the quick brown")
@@ -246,7 +246,7 @@ def test_error_of_an_older_epoch_is_ignored() -> None:
 
 def test_full_verifier_is_asked_again_until_there_is_room() -> None:
     world = World()
-    verifier = VirtualVerifier(world, VerifierConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
+    verifier = VirtualVerifier(world, VerifierCoreConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
     drafter = VirtualDrafter(world, [verifier])
     world.run(0.1)
     keys = [drafter.open(REQUEST) for _ in range(5)]  # 55 KV tokens each: one at a time
@@ -268,7 +268,7 @@ def test_stream_that_never_finds_room_fails() -> None:
 
 def test_streams_beyond_the_verifiers_limit_take_turns() -> None:
     world = World()
-    drafter = VirtualDrafter(world, [VirtualVerifier(world, VerifierConfig(max_streams=2))])
+    drafter = VirtualDrafter(world, [VirtualVerifier(world, VerifierCoreConfig(max_streams=2))])
     world.run(0.1)
     keys = [drafter.open(REQUEST) for _ in range(6)]
     world.run(60)

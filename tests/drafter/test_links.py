@@ -14,7 +14,7 @@ from goodspeed.errors import CapacityError, ErrorCode
 from goodspeed.protocol.messages import Error, Load, Mode, Open
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World, alone
-from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 REQUEST = Request(tuple(b"the quick brown"), max_tokens=40)
 SPREADING = [name for name in ROUTINGS if name != "failover"]
@@ -23,7 +23,7 @@ SPREADING = [name for name in ROUTINGS if name != "failover"]
 def cluster(num_verifiers: int, routing: str) -> tuple[World, list[VirtualVerifier], VirtualDrafter]:
     """A world in which the drafter has met every verifier that it dials."""
     world = World()
-    verifiers = [VirtualVerifier(world, VerifierConfig(name=f"v{i}")) for i in range(num_verifiers)]
+    verifiers = [VirtualVerifier(world, VerifierCoreConfig(name=f"v{i}")) for i in range(num_verifiers)]
     drafter = VirtualDrafter(world, verifiers, CoreConfig(num_verifiers, routing=routing))
     world.run(0.1)
     return world, verifiers, drafter
@@ -140,7 +140,7 @@ def test_jsq_counts_what_was_reported_and_what_it_has_opened_since() -> None:
 
 def test_full_verifier_is_left_for_one_that_has_room() -> None:
     world = World()
-    small = VirtualVerifier(world, VerifierConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
+    small = VirtualVerifier(world, VerifierCoreConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
     verifiers = [small, VirtualVerifier(world)]
     drafter = VirtualDrafter(world, verifiers, CoreConfig(2, routing="round_robin", retry=RetryConfig(give_up_s=5.0)))
     world.run(0.1)
@@ -151,7 +151,7 @@ def test_full_verifier_is_left_for_one_that_has_room() -> None:
 
 def test_streams_beyond_every_verifiers_limit_wait_for_their_turn() -> None:
     world = World()
-    verifiers = [VirtualVerifier(world, VerifierConfig(max_streams=2)) for _ in range(2)]
+    verifiers = [VirtualVerifier(world, VerifierCoreConfig(max_streams=2)) for _ in range(2)]
     drafter = VirtualDrafter(world, verifiers, CoreConfig(2, routing="jsq"))
     world.run(0.1)
     keys = [drafter.open(REQUEST) for _ in range(9)]

@@ -21,7 +21,7 @@ from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.protocol.transport import Connection
 from goodspeed.testing.virtual_drafter import alone
-from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 Transport = Callable[[Sequence[LiveVerifier], contextlib.AsyncExitStack], Awaitable[list[Verifier]]]
 
@@ -30,7 +30,7 @@ ROUND_ROBIN = CoreConfig(routing="round_robin")
 
 
 def named(*names: str) -> list[LiveVerifier]:
-    return [LiveVerifier(config=VerifierConfig(name=name)) for name in names]
+    return [LiveVerifier(config=VerifierCoreConfig(name=name)) for name in names]
 
 
 def ups(drafter: DrafterServer) -> list[float]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from goodspeed.scheduling.fixed import FixedScheduler
 from goodspeed.scheduling.proportional import ProportionalScheduler
-from goodspeed.scheduling.proportional_shares import Share, fill
+from goodspeed.scheduling.proportional_shares import ProportionalShare, fill
 from goodspeed.scheduling.random import RandomScheduler
 from goodspeed.scheduling.scheduler import Budget, ClientView
 from goodspeed.scheduling.tiers import TiersScheduler, tier
@@ -48,14 +48,16 @@ def test_proportional_follows_weights() -> None:
 @given(
     shares=st.lists(
         st.tuples(st.floats(0.0, 10.0), st.integers(0, 5), st.integers(0, 12)).map(
-            lambda share: Share(share[0], share[1], share[1] + share[2])
+            lambda share: ProportionalShare(share[0], share[1], share[1] + share[2])
         ),
         min_size=1,
         max_size=8,
     ),
     num_beyond=st.integers(0, 60),
 )
-def test_filling_is_in_proportion_but_for_limits_and_less_than_a_token(shares: list[Share], num_beyond: int) -> None:
+def test_filling_is_in_proportion_but_for_limits_and_less_than_a_token(
+    shares: list[ProportionalShare], num_beyond: int
+) -> None:
     num_tokens = sum(share.floor for share in shares) + num_beyond
     grants = fill(shares, num_tokens)
     assert all(share.floor <= grant <= share.cap for share, grant in zip(shares, grants, strict=True))

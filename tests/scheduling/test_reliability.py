@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from goodspeed.scheduling.reliability import Reliability
+from goodspeed.scheduling.reliability import ReliabilityCurve
 
 
-def after_rounds(confidence: int, acceptance_rate: float, num_rounds: int = 300) -> Reliability:
+def after_rounds(confidence: int, acceptance_rate: float, num_rounds: int = 300) -> ReliabilityCurve:
     """A client that reports the same confidence for four tokens in every round."""
     rng = np.random.default_rng(0)
-    reliability = Reliability()
+    reliability = ReliabilityCurve()
     for _ in range(num_rounds):
         failed = np.flatnonzero(rng.random(4) >= acceptance_rate)
         reliability.on_verdict((confidence,) * 4, int(failed[0]) if len(failed) else 4)
@@ -17,7 +17,7 @@ def after_rounds(confidence: int, acceptance_rate: float, num_rounds: int = 300)
 
 
 def test_a_newcomer_is_taken_at_its_word() -> None:
-    assert Reliability().survival((204, 102)) == pytest.approx([0.8, 0.32])
+    assert ReliabilityCurve().survival((204, 102)) == pytest.approx([0.8, 0.32])
 
 
 def test_who_always_says_certain_is_believed_at_its_acceptance_rate() -> None:
@@ -38,7 +38,7 @@ def test_one_kind_of_confidence_says_nothing_of_another() -> None:
 
 
 def test_tokens_after_the_first_rejected_one_are_no_evidence() -> None:
-    reliability = Reliability()
+    reliability = ReliabilityCurve()
     for _ in range(100):
         reliability.on_verdict((255, 20, 255, 255), 1)
     assert reliability.survival((255,))[0] == pytest.approx(1.0)

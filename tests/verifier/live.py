@@ -15,7 +15,7 @@ from goodspeed.protocol.session import DrafterStream
 from goodspeed.protocol.transport import Connect, Connection
 from goodspeed.records.event_log import EventSink
 from goodspeed.testing.virtual_verifier import hello
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 
 LIMITS = QueueLimits(max_bytes=1 << 14, stall_s=0.5, close_s=1.0)
@@ -39,11 +39,11 @@ class Live:
 
 @asynccontextmanager
 async def live_verifier(
-    engine: TargetEngine, config: CoreConfig | None = None, events: EventSink | None = None
+    engine: TargetEngine, config: VerifierCoreConfig | None = None, events: EventSink | None = None
 ) -> AsyncIterator[Live]:
     """Serves for as long as the context lasts, at most 60 s."""
     async with asyncio.timeout(60.0):
-        server = VerifierServer(config or CoreConfig(), engine, events)
+        server = VerifierServer(config or VerifierCoreConfig(), engine, events)
         running = asyncio.create_task(server.run())
         live = Live(server, InProcess(server.serve, LIMITS))
         try:

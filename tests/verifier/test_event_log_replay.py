@@ -16,7 +16,7 @@ from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Ver
 from goodspeed.protocol.plain_messages import message_from_plain, message_to_plain
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening
-from goodspeed.verifier.core.core_config import ClientConfig, CoreConfig
+from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 from goodspeed.verifier.event_log_replay import replay
 
 
@@ -30,9 +30,9 @@ class Lines:
         self.lines.append(json.dumps({"event": event, "now": now, **fields}))
 
 
-def recorded_run(scheduler: str, config: CoreConfig | None = None) -> list[str]:
+def recorded_run(scheduler: str, config: VerifierCoreConfig | None = None) -> list[str]:
     """Jittery drafters of all rules, a reconnect, a flood, an offender, and a shutdown."""
-    config = config or CoreConfig(scheduler=scheduler, seed=3)
+    config = config or VerifierCoreConfig(scheduler=scheduler, seed=3)
     rng = np.random.default_rng(1)
     log = Lines()
     verifier = VirtualVerifier(config, toy_info(kv_capacity=500), events=log)
@@ -64,7 +64,7 @@ def test_recorded_run_replays_identically(scheduler: str) -> None:
 @pytest.mark.parametrize("time_price", [0.0, 1.0])
 def test_late_binding_and_rights_replay_identically(time_price: float) -> None:
     clients = (ClientConfig("drafter 1", weight=3.0, floor=2), ClientConfig("", cap=9))
-    rights = CoreConfig(scheduler="time_aware", budget=6, overcommit=3.0, clients=clients)
+    rights = VerifierCoreConfig(scheduler="time_aware", budget=6, overcommit=3.0, clients=clients)
     config = replace(rights, binding="late", time_price=time_price)
     assert replay(recorded_run("time_aware", config)) is None
 

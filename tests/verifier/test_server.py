@@ -21,7 +21,7 @@ from goodspeed.protocol.messages import Cancel, Error, Mode, Open, Propose, Refu
 from goodspeed.protocol.transport import Connection
 from goodspeed.records.event_log import JsonlEvents
 from goodspeed.testing.virtual_verifier import alone, hello, opening
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.event_log_replay import replay
 
 COUPLED = Sampling(0.8, seed=3, rule=Rule.COUPLED)
@@ -152,7 +152,7 @@ def test_ten_thousand_opens_of_one_client_harm_nobody(is_reading: bool) -> None:
 
     async def run() -> None:
         engine = ToyTarget(toy_info(kv_capacity=3000))
-        async with live_verifier(engine, CoreConfig(max_queued=100)) as live:
+        async with live_verifier(engine, VerifierCoreConfig(max_queued=100)) as live:
             victim = LiveDrafter(await introduced(live.connect, "victim"), 0.6)
             flooding = asyncio.create_task(flood(await introduced(live.connect, "flood")))
             assert await victim.write(requests()) == expected(requests())

@@ -13,10 +13,12 @@ from runs.live.recording import Recording
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.link_config import LinkConfig
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 BUDGET = 8
-CONFIG = CoreConfig(scheduler="gradient", binding="arrival", budget=BUDGET, max_proposal=BUDGET, batching="barrier")
+CONFIG = VerifierCoreConfig(
+    scheduler="gradient", binding="arrival", budget=BUDGET, max_proposal=BUDGET, batching="barrier"
+)
 PROMPT_TOKENS, MAX_TOKENS = 5, 12
 
 
@@ -32,7 +34,7 @@ def client(name: str, acceptance_rate: float, link: LinkConfig | None = None, pa
     return LiveClient(name, ToyDraft(acceptance_rate), prompts, link, pace_s)
 
 
-def played(target: LiveTarget, config: CoreConfig, clients: list[LiveClient], plan: LivePlan) -> Recording:
+def played(target: LiveTarget, config: VerifierCoreConfig, clients: list[LiveClient], plan: LivePlan) -> Recording:
     return asyncio.run(run_live(target, config, clients, plan))
 
 
@@ -85,7 +87,7 @@ def test_the_next_run_goes_on_with_the_same_target_and_thread(target: LiveTarget
 
 def test_a_run_by_time_ends_in_time_and_knows_slow_devices_and_far_links(target: LiveTarget) -> None:
     clients = [client("near", 0.6), client("far", 0.6, LinkConfig(rtt_ms=40.0)), client("slow", 0.6, pace_s=0.02)]
-    config = CoreConfig(budget=12, max_proposal=12, scheduler="fixed", batching="deadline")
+    config = VerifierCoreConfig(budget=12, max_proposal=12, scheduler="fixed", batching="deadline")
     recording = played(target, config, clients, LivePlan(200, rounds=0, seconds=1.0))
     assert recording.is_complete
     near, far, slow = (len(rounds.at_s) for rounds in recording.clients)

@@ -9,7 +9,7 @@ from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.scheduling.estimators.evidence import SurvivalEvidence
 from goodspeed.scheduling.scheduler import ClientView
-from goodspeed.verifier.core.core_config import ClientConfig, CoreConfig
+from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 
 Event = Mapping[str, Any]
 """A line of the log, parsed."""
@@ -35,7 +35,7 @@ def recorded_run(lines: Iterable[str]) -> RecordedRun:
         try:
             event = json.loads(line)
             if event["event"] == "start":
-                run = _Reading(from_mapping(CoreConfig, event["config"]))
+                run = _Reading(from_mapping(VerifierCoreConfig, event["config"]))
                 continue
             if run is None:
                 raise ValueError("the log does not begin with a start event")
@@ -51,7 +51,7 @@ def recorded_run(lines: Iterable[str]) -> RecordedRun:
 class _Reading:
     """Who is who so far, and what is known of them."""
 
-    config: CoreConfig
+    config: VerifierCoreConfig
     evidence: dict[str, SurvivalEvidence] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)  # of links
     _owners: dict[int, str] = field(default_factory=dict)  # of streams in the engine

@@ -9,11 +9,11 @@ from goodspeed.engine.drafts import DRAFTS, DraftConfig
 from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
 from goodspeed.scheduling.policies import BASELINES, SCHEDULERS
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 def core_options(arm: str) -> dict[str, object]:
-    """Options of CoreConfig, as in `gradient,estimator=paper,beta=0.5`.
+    """Options of VerifierCoreConfig, as in `gradient,estimator=paper,beta=0.5`.
 
     A baseline shares by its rule alone, as published: its tokens are verified as they arrive, unless the arm says
     otherwise. Raises ConfigError for an unknown scheduler or option.
@@ -21,7 +21,7 @@ def core_options(arm: str) -> dict[str, object]:
     scheduler, *options = arm.split(",")
     SCHEDULERS[scheduler]
     plain: dict[str, object] = {"binding": "arrival", "overcommit": 1.0} if scheduler in BASELINES else {}
-    return {"scheduler": scheduler} | plain | _options(options, CoreConfig)
+    return {"scheduler": scheduler} | plain | _options(options, VerifierCoreConfig)
 
 
 def core_flags(arm: str) -> tuple[str, ...]:

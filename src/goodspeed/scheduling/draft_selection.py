@@ -1,4 +1,4 @@
-"""Binding: how much of each proposal the closing batch verifies, where the proposals together exceed its budget.
+"""DraftSelection: how much of each proposal the closing batch verifies, where the proposals together exceed its budget.
 
 Grants are promised a round ahead, from averages. When a batch closes, the proposals are there, and with them what the
 drafters know of these very tokens. So the budget can go to the tokens that are worth most now:
@@ -17,7 +17,7 @@ from msgspec import Struct
 from goodspeed.registry import Registry
 
 
-class Bid(Struct, frozen=True, gc=False):
+class ProposalCandidate(Struct, frozen=True, gc=False):
     """A proposal, as the closing batch sees it."""
 
     worth: float
@@ -33,11 +33,11 @@ class Bid(Struct, frozen=True, gc=False):
     """Tokens that its client has a right to, whatever they are worth."""
 
 
-Binding = Callable[[Sequence[Bid], int], list[int]]
+DraftSelection = Callable[[Sequence[ProposalCandidate], int], list[int]]
 """Bids in order of arrival and the budget in tokens -> how many tokens of each are verified."""
 
 
-def arrival_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
+def arrival_lengths(bids: Sequence[ProposalCandidate], budget: int) -> list[int]:
     """Who comes first is served first."""
     lengths = []
     for bid in bids:
@@ -46,7 +46,7 @@ def arrival_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
     return lengths
 
 
-def late_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
+def late_lengths(bids: Sequence[ProposalCandidate], budget: int) -> list[int]:
     """The `budget` tokens of all bids that are worth most, of those worth more than their price; floors go first.
 
     Ties: earlier token, earlier arrival.
@@ -65,7 +65,7 @@ def late_lengths(bids: Sequence[Bid], budget: int) -> list[int]:
     return lengths
 
 
-def _num_worthwhile(bid: Bid) -> int:
+def _num_worthwhile(bid: ProposalCandidate) -> int:
     """Tokens worth more than their price, or within the floor."""
     num_tokens = 0
     for chance in bid.survival:
@@ -75,7 +75,7 @@ def _num_worthwhile(bid: Bid) -> int:
     return num_tokens
 
 
-BINDINGS: Registry[Binding] = Registry(
+DRAFT_SELECTIONS: Registry[DraftSelection] = Registry(
     "binding",
     {
         "arrival": arrival_lengths,

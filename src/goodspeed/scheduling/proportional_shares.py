@@ -11,7 +11,7 @@ from goodspeed.scheduling.scheduler import ClientView
 ROUNDING = 1e-9
 
 
-class Share(Struct, frozen=True, gc=False):
+class ProportionalShare(Struct, frozen=True, gc=False):
     """One client's part: `rate` times what a client of rate 1 has, from floor to cap."""
 
     rate: float  # one of 0 is left at its floor
@@ -23,13 +23,16 @@ class Share(Struct, frozen=True, gc=False):
         return min(max(level * self.rate, self.floor), self.cap)
 
 
-def shares_of(clients: Sequence[ClientView], rates: Sequence[float], num_tokens: int) -> list[Share]:
+def shares_of(clients: Sequence[ClientView], rates: Sequence[float], num_tokens: int) -> list[ProportionalShare]:
     """By the clients' own floors, as far as `num_tokens` reach, and caps."""
     floors = floors_within(clients, num_tokens)
-    return [Share(rate, floor, client.max_grant) for client, rate, floor in zip(clients, rates, floors, strict=True)]
+    return [
+        ProportionalShare(rate, floor, client.max_grant)
+        for client, rate, floor in zip(clients, rates, floors, strict=True)
+    ]
 
 
-def fill(shares: Sequence[Share], num_tokens: int, first: int = 0) -> list[int]:
+def fill(shares: Sequence[ProportionalShare], num_tokens: int, first: int = 0) -> list[int]:
     """Whole grants of together `num_tokens`, or what the caps allow; the floors must be within `num_tokens`.
 
     The largest remainders are rounded up; of equal ones those from client `first` on, in a circle.
@@ -45,7 +48,7 @@ def fill(shares: Sequence[Share], num_tokens: int, first: int = 0) -> list[int]:
     return grants
 
 
-def _parts(shares: Sequence[Share], num_tokens: int) -> list[float]:
+def _parts(shares: Sequence[ProportionalShare], num_tokens: int) -> list[float]:
     """In fractions: the level that fills the budget, and those whom it would take beyond a limit settled there.
 
     Where the limits give more than there is, those at their floors are settled and the others have to go lower, so

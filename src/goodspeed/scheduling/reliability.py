@@ -12,7 +12,7 @@ MOST: Final = 255
 """The byte that says certain."""
 
 
-class Reliability:
+class ReliabilityCurve:
     """A reliability curve: acceptance by bin of reported confidence, decayed, with the report itself as prior.
 
     Who is honest is taken at its word from the start. Who always says 255 is soon believed at its real acceptance rate:

@@ -44,7 +44,7 @@ class TimeAwareScheduler:
     def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
         del rng
         floors = floors_within(clients, budget.tokens)
-        climbs = [Climb(client, budget, floor) for client, floor in zip(clients, floors, strict=True)]
+        climbs = [ClientAllocation(client, budget, floor) for client, floor in zip(clients, floors, strict=True)]
         if budget.is_barrier:
             _climb_together(climbs, budget, budget.tokens - sum(floors))
         else:
@@ -52,7 +52,7 @@ class TimeAwareScheduler:
         return [climb.grant for climb in climbs]
 
 
-class Climb:
+class ClientAllocation:
     """One client's way up, token by token."""
 
     __slots__ = (
@@ -148,7 +148,7 @@ class Climb:
         return curve[self.grant] if self.grant < len(curve) else self._survival * self._client.acceptance_rate
 
 
-def _climb_or_go_alone(climbs: Sequence[Climb], num_tokens: int) -> None:
+def _climb_or_go_alone(climbs: Sequence[ClientAllocation], num_tokens: int) -> None:
     """Who would be faster alone even with all tokens goes; then, one by one, who loses most by the share there is."""
     for climb in climbs:
         _climb_apart([climb], num_tokens - climb.grant)
@@ -157,13 +157,13 @@ def _climb_or_go_alone(climbs: Sequence[Climb], num_tokens: int) -> None:
         for climb in climbs:
             climb.start()
         _climb_apart(drafting, num_tokens - sum(climb.grant for climb in drafting))
-        loser = max(drafting, key=Climb.loss, default=None)
+        loser = max(drafting, key=ClientAllocation.loss, default=None)
         if loser is None or loser.loss() <= 0.0:
             return
         drafting.remove(loser)
 
 
-def _climb_apart(climbs: Sequence[Climb], num_left: int) -> None:
+def _climb_apart(climbs: Sequence[ClientAllocation], num_left: int) -> None:
     """Every client at its own pace: the best tokens of all, while they gain."""
     heap = [(-climb.gain(), i) for i, climb in enumerate(climbs) if not climb.is_done]
     heapq.heapify(heap)
@@ -177,7 +177,7 @@ def _climb_apart(climbs: Sequence[Climb], num_left: int) -> None:
             heapq.heapreplace(heap, (-climbs[i].gain(), i))
 
 
-def _climb_together(climbs: Sequence[Climb], budget: Budget, num_left: int) -> None:
+def _climb_together(climbs: Sequence[ClientAllocation], budget: Budget, num_left: int) -> None:
     """One round time for all, exactly: for every time D by which all have proposed, the best tokens that D allows.
 
     For a given D the objective is separable and concave in grants, and its time depends on their sum alone; so the best

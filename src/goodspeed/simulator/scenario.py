@@ -18,7 +18,7 @@ from goodspeed.simulator.machine import MachineConfig
 from goodspeed.simulator.outage import VerifierOutage, check_times
 from goodspeed.simulator.ranges import at_least, positive, share
 from goodspeed.simulator.workload.workloads import WorkloadConfig
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
 MODES: Registry[Mode] = Registry("mode", {"distributed": Mode.DISTRIBUTED, "fused": Mode.FUSED})
@@ -34,7 +34,7 @@ class VerifierTier:
     kv_capacity: int = option(100_000, "tokens of all streams together that each can hold")
     max_context: int = option(8_192, "tokens of one stream, prompt and answer")
     latency: LatencyConfig = table(LatencyConfig)
-    core: CoreConfig = table(CoreConfig)
+    core: VerifierCoreConfig = table(VerifierCoreConfig)
     outages: tuple[VerifierOutage, ...] = option((), "times in which one of them is dead")
 
     def __post_init__(self) -> None:

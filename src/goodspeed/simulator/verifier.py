@@ -15,9 +15,9 @@ from goodspeed.simulator.wire import Wire
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.message_handler import Reply
-from goodspeed.verifier.event_logging import RecordedCore
+from goodspeed.verifier.event_logging import LoggedVerifierCore
 
-NewCore = Callable[[], VerifierCore | RecordedCore]
+NewCore = Callable[[], VerifierCore | LoggedVerifierCore]
 """A server's core, as it is when it starts."""
 
 

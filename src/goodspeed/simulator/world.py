@@ -17,7 +17,7 @@ from goodspeed.simulator.target import TapedTarget, target_info
 from goodspeed.simulator.tracing import Trace
 from goodspeed.simulator.verifier import Place, SimulatedVerifier
 from goodspeed.verifier.core.core import VerifierCore
-from goodspeed.verifier.event_logging import RecordedCore
+from goodspeed.verifier.event_logging import LoggedVerifierCore
 
 
 def simulate(
@@ -89,11 +89,11 @@ class World:
         info = target_info(tier.kv_capacity, tier.max_context)
         events = around.events_of(config.name) if around.events_of else None
 
-        def new_core() -> VerifierCore | RecordedCore:
+        def new_core() -> VerifierCore | LoggedVerifierCore:
             """Each life of a server goes on in the same log with a start event of its own, as live."""
             if events is None:
                 return VerifierCore(config, info)
-            return RecordedCore(config, info, events, around.kernel.now_s)
+            return LoggedVerifierCore(config, info, events, around.kernel.now_s)
 
         place = Place(number, tier.name, config.name, around.hosting.seat())
         verifier = SimulatedVerifier(around.kernel, place, new_core, TapedTarget(info, tier.latency.model()))

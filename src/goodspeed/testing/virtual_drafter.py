@@ -36,7 +36,7 @@ from goodspeed.protocol.messages import (
 )
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
-from goodspeed.verifier.core.core_config import CoreConfig as VerifierConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 def alone(request: Request) -> list[int]:
@@ -72,9 +72,9 @@ class World:
 class VirtualVerifier:
     """A verifier's core with a toy target, a step of 10 ms; `is_deaf` makes it swallow what it is told."""
 
-    def __init__(self, world: World, config: VerifierConfig | None = None, engine: ToyTarget | None = None) -> None:
+    def __init__(self, world: World, config: VerifierCoreConfig | None = None, engine: ToyTarget | None = None) -> None:
         self.engine = engine or ToyTarget(toy_info())
-        self.core = VerifierCore(config or VerifierConfig(), self.engine.info)
+        self.core = VerifierCore(config or VerifierCoreConfig(), self.engine.info)
         self.is_alive = True
         self.is_deaf = False
         self.step_s = 0.01

@@ -12,8 +12,8 @@ from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Hello, Message,
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.records.event_log import EventSink, NoEvents
 from goodspeed.verifier.core.batch import Batch
-from goodspeed.verifier.core.core_config import CoreConfig
-from goodspeed.verifier.event_logging import RecordedCore
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.event_logging import LoggedVerifierCore
 
 GREEDY = Sampling()
 
@@ -46,7 +46,7 @@ class VirtualVerifier:
 
     def __init__(
         self,
-        config: CoreConfig | None = None,
+        config: VerifierCoreConfig | None = None,
         info: TargetInfo | None = None,
         step_s: Callable[[int], float] = lambda num_tokens: 0.010 + 0.001 * num_tokens,
         events: EventSink | None = None,
@@ -55,7 +55,9 @@ class VirtualVerifier:
         self.now = 100.0
         self.engine = ToyTarget(info or toy_info())
         self._target: TargetEngine = engine or self.engine
-        self.core = RecordedCore(config or CoreConfig(), self._target.info, events or NoEvents(), self.now)
+        self.core = LoggedVerifierCore(
+            config or VerifierCoreConfig(), self._target.info, events or NoEvents(), self.now
+        )
         self.batches: list[Batch] = []
         self.received: dict[int, list[Message]] = {}
         self._step_s = step_s

@@ -10,7 +10,7 @@ from goodspeed.records.plain import from_plain
 from goodspeed.records.replay import Difference, Event, replay_log
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.message_handler import Reply
 from goodspeed.verifier.event_logging import batch_to_plain
 
@@ -24,7 +24,7 @@ class ReplayedVerifier:
     """A core, and the batch that its engine would be running."""
 
     def __init__(self, start: Event) -> None:
-        config: CoreConfig = from_mapping(CoreConfig, start["config"])
+        config: VerifierCoreConfig = from_mapping(VerifierCoreConfig, start["config"])
         self._core = VerifierCore(config, from_plain(start["info"], TargetInfo))
         self._batch: Batch | None = None
         core = self._core

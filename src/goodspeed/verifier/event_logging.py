@@ -11,17 +11,17 @@ from goodspeed.records.plain import to_plain
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.message_handler import Reply
 
 
-class RecordedCore:
+class LoggedVerifierCore:
     """A VerifierCore for its host, with an event for each call: the fact's fields, and what was decided.
 
     next_batch leaves one when it closes a batch, and when it lets one wait: else there is nothing to decide.
     """
 
-    def __init__(self, config: CoreConfig, info: TargetInfo, events: EventSink, now: float) -> None:
+    def __init__(self, config: VerifierCoreConfig, info: TargetInfo, events: EventSink, now: float) -> None:
         self._core = VerifierCore(config, info)
         self._events = events
         events.write("start", now, {"config": to_plain(config), "info": to_plain(info)})

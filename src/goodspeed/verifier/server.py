@@ -17,9 +17,9 @@ from goodspeed.records.event_log import EventSink
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import MAX_ABSENT, ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.message_handler import Reply
-from goodspeed.verifier.event_logging import RecordedCore
+from goodspeed.verifier.event_logging import LoggedVerifierCore
 from goodspeed.verifier.link import DrafterLink
 from goodspeed.verifier.metrics import VerifierMetrics, describe
 
@@ -41,7 +41,7 @@ class VerifierServer:
 
     def __init__(
         self,
-        config: CoreConfig,
+        config: VerifierCoreConfig,
         engine: TargetEngine,
         events: EventSink | None = None,
         engine_thread: ThreadPoolExecutor | None = None,
@@ -49,10 +49,10 @@ class VerifierServer:
         self.metrics = VerifierMetrics()
         self._clock = time.monotonic
         self._engine = engine
-        self._core: VerifierCore | RecordedCore = (
+        self._core: VerifierCore | LoggedVerifierCore = (
             VerifierCore(config, engine.info)
             if events is None
-            else RecordedCore(config, engine.info, events, self._clock())
+            else LoggedVerifierCore(config, engine.info, events, self._clock())
         )
         self._engine_thread = engine_thread or new_engine_thread()
         self._links: dict[ConnId, DrafterLink] = {}

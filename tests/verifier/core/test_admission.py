@@ -9,12 +9,12 @@ from goodspeed.engine.toy import toy_info
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol.messages import Cancel, Error, Message, Mode, Opened, Verdict
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, opening
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 STREAM_TOKENS = 23  # of the streams that opening() makes
 
 
-def small(num_streams: int, config: CoreConfig | None = None) -> VirtualVerifier:
+def small(num_streams: int, config: VerifierCoreConfig | None = None) -> VirtualVerifier:
     """A verifier with memory for so many streams."""
     return VirtualVerifier(config, toy_info(kv_capacity=num_streams * STREAM_TOKENS))
 
@@ -56,7 +56,7 @@ def test_clients_take_turns_in_the_queue() -> None:
 
 
 def test_a_session_has_a_limit_of_streams() -> None:
-    verifier = small(2, CoreConfig(max_streams=4))
+    verifier = small(2, VerifierCoreConfig(max_streams=4))
     conn = verifier.welcome("edge")
     replies = [message for stream in range(6) for message in verifier.tell(conn, opening(stream))]
     assert opened(replies) == [0, 1]
@@ -64,7 +64,7 @@ def test_a_session_has_a_limit_of_streams() -> None:
 
 
 def test_full_queue_turns_the_greediest_away() -> None:
-    verifier = small(1, CoreConfig(max_queued=8, max_streams=1000))
+    verifier = small(1, VerifierCoreConfig(max_queued=8, max_streams=1000))
     flood, guest = verifier.welcome("flood"), verifier.welcome("guest")
     for stream in range(50):
         verifier.tell(flood, opening(stream))
@@ -98,7 +98,7 @@ def test_lost_drafters_memory_yields_to_those_who_wait() -> None:
 
 
 def test_long_prompt_is_prefilled_in_chunks_beside_the_proposals_of_others() -> None:
-    verifier = VirtualVerifier(CoreConfig(prefill_chunk=64))
+    verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=64))
     drafter = VirtualDrafter(verifier, "chatty", 0.7)
     drafter.open(opening(1, max_tokens=200))
     verifier.run(0.2)
@@ -119,7 +119,7 @@ def test_long_prompt_is_prefilled_in_chunks_beside_the_proposals_of_others() -> 
 
 
 def test_short_prompt_overtakes_a_long_one() -> None:
-    verifier = VirtualVerifier(CoreConfig(prefill_chunk=64))
+    verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=64))
     conn = verifier.welcome("edge")
     verifier.tell(conn, opening(1, prompt=(1,) * 1000))
     verifier.step()
@@ -130,14 +130,14 @@ def test_short_prompt_overtakes_a_long_one() -> None:
 
 
 def test_one_prompt_alone_gets_the_whole_chunk() -> None:
-    verifier = VirtualVerifier(CoreConfig(prefill_chunk=100))
+    verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=100))
     verifier.tell(verifier.welcome("edge"), opening(1, prompt=(1,) * 250))
     verifier.step_until_idle()
     assert [batch.work for batch in verifier.batches] == [(Prefill(1, 100),), (Prefill(1, 100),), (Prefill(1, 50),)]
 
 
 def test_prompts_get_what_proposals_leave_of_a_step() -> None:
-    verifier = VirtualVerifier(CoreConfig(prefill_chunk=200, max_step_tokens=100))
+    verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=200, max_step_tokens=100))
     conn = verifier.welcome("edge")
     for stream in (1, 2, 3):
         verifier.tell(conn, replace(opening(stream, prompt=(1, 2)), mode=Mode.FUSED))
@@ -148,14 +148,14 @@ def test_prompts_get_what_proposals_leave_of_a_step() -> None:
 
 
 def test_a_full_step_leaves_prompts_a_little() -> None:
-    verifier = VirtualVerifier(CoreConfig(max_step_tokens=1))
+    verifier = VirtualVerifier(VerifierCoreConfig(max_step_tokens=1))
     verifier.tell(verifier.welcome("edge"), opening(1, prompt=(1,) * 70))
     verifier.step_until_idle()
     assert [batch.work for batch in verifier.batches] == [(Prefill(1, 32),), (Prefill(1, 32),), (Prefill(1, 6),)]
 
 
 def test_streams_beyond_the_most_that_may_be_open_wait_though_there_is_memory() -> None:
-    verifier = VirtualVerifier(CoreConfig(max_admitted=2))
+    verifier = VirtualVerifier(VerifierCoreConfig(max_admitted=2))
     conn = verifier.welcome("edge")
     for stream in (1, 2, 3):
         verifier.tell(conn, replace(opening(stream, max_tokens=3 * stream), mode=Mode.FUSED))

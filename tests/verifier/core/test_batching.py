@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
-from goodspeed.verifier.core.batching.batching_policy import Arrival, Waiting
+from goodspeed.verifier.core.batching.batching_policy import ExpectedProposal, Waiting
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
 from goodspeed.verifier.core.batching.policies import BATCHINGS
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.timing.step_time import StepTime
 
 NOW = 50.0
@@ -23,7 +23,7 @@ def learned_step_time(base_s: float, token_s: float) -> StepTime:
 
 
 def waiting(
-    *arrivals: Arrival, num_ready: int = 1, num_alone: int = 0, base_s: float = 0.050, token_s: float = 0.001
+    *arrivals: ExpectedProposal, num_ready: int = 1, num_alone: int = 0, base_s: float = 0.050, token_s: float = 0.001
 ) -> Waiting:
     return Waiting(
         num_ready=num_ready,
@@ -37,8 +37,8 @@ def waiting(
     )
 
 
-def arrival(after_s: float, latest_s: float | None = None) -> Arrival:
-    return Arrival(NOW + after_s, NOW + (latest_s or after_s + 0.002), num_tokens=5)
+def arrival(after_s: float, latest_s: float | None = None) -> ExpectedProposal:
+    return ExpectedProposal(NOW + after_s, NOW + (latest_s or after_s + 0.002), num_tokens=5)
 
 
 @pytest.mark.parametrize("name", BATCHINGS)
@@ -93,7 +93,7 @@ def goodput(batching: str, gaps_s: list[float], base_s: float, token_s: float, s
     """Committed tokens per second of drafters with these mean gaps (20% jitter), in virtual time."""
     rng = np.random.default_rng(0)
     verifier = VirtualVerifier(
-        CoreConfig(batching=batching, scheduler=scheduler, budget=6 * len(gaps_s)),
+        VerifierCoreConfig(batching=batching, scheduler=scheduler, budget=6 * len(gaps_s)),
         roomy_info(),
         step_s=lambda num_tokens: base_s + token_s * num_tokens,
     )
@@ -135,7 +135,7 @@ def test_a_slow_drafter_goes_on_alone_so_that_not_even_a_barrier_waits_for_it() 
 
 
 def test_a_dead_drafter_costs_the_barrier_one_timeout() -> None:
-    verifier = VirtualVerifier(CoreConfig(batching="barrier", barrier_timeout_s=1.0))
+    verifier = VirtualVerifier(VerifierCoreConfig(batching="barrier", barrier_timeout_s=1.0))
     dead = verifier.welcome("dead")
     verifier.tell(dead, opening(1))
     alive = VirtualDrafter(verifier, "alive", 0.7)

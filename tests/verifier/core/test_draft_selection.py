@@ -11,7 +11,7 @@ from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Verify
 from goodspeed.engine.toy import ToyDraft, toy_info
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 class ClaimingDraft(ToyDraft):
@@ -52,7 +52,9 @@ class Counting:
         self.rounds.append((num_proposed, num_accepted))
 
 
-LATE = CoreConfig(budget=6, overcommit=2.0, binding="late", time_price=0.0, batching="barrier", scheduler="fixed")
+LATE = VerifierCoreConfig(
+    budget=6, overcommit=2.0, binding="late", time_price=0.0, batching="barrier", scheduler="fixed"
+)
 
 
 def num_verified(claimed: float) -> list[int]:

@@ -21,13 +21,13 @@ from goodspeed.engine.interface import Outcome, Prefill
 from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Open, Welcome
 from goodspeed.protocol.session import DrafterStream, VerifierStream
-from goodspeed.scheduling.draft_selection import Bid, late_lengths
+from goodspeed.scheduling.draft_selection import ProposalCandidate, late_lengths
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import opening
 from goodspeed.verifier.core.batch import verifications
-from goodspeed.verifier.core.candidates import BidOf, bid_of
+from goodspeed.verifier.core.candidates import CandidateOf, bid_of
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.served_stream import ServedStream
 
 VOCAB_SIZE = 4
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", VOCAB_SIZE, 10**6, 64, 16, ())
@@ -48,7 +48,7 @@ class Pair:
     def __init__(self, engine: ToyTarget, client: Client, key: int, request: Open) -> None:
         self.drafter = DrafterStream(request)
         end = VerifierStream(request, WELCOME)
-        self.stream = Stream(key, client, 1, end, 10**6, 0, 0.0)
+        self.stream = ServedStream(key, client, 1, end, 10**6, 0, 0.0)
         self._engine = engine
         engine.open(key, end.spec())
         self.judge(engine.step([Prefill(key, len(request.tokens))])[0])
@@ -75,7 +75,7 @@ def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:
     return Draft(tuple(more), tuple(confidences), tuple(probs))
 
 
-def texts(bids: BidOf) -> Iterator[tuple[int, ...]]:
+def texts(bids: CandidateOf) -> Iterator[tuple[int, ...]]:
     """Of seeds 0, 1, ..., each beside the neighbour's endless stream."""
     engine = ToyTarget(toy_info(vocab_size=VOCAB_SIZE, max_context=10**6, kv_capacity=10**9))
     client, neighbour = (Client(name, ESTIMATORS["censored"](0.1, 0.05)) for name in ("sampled", "greedy"))
@@ -103,7 +103,7 @@ def texts(bids: BidOf) -> Iterator[tuple[int, ...]]:
         yield tuple(mine.drafter.committed[len(PROMPT) :])
 
 
-def p_value(bids: BidOf) -> float:
+def p_value(bids: CandidateOf) -> float:
     """Chi-square of the texts against the target's distribution; rare texts count together."""
     counts = Counter(texts(bids))
     common = {text: number for text in all_texts() if (number := NUM_TEXTS * text_prob(text)) >= 5.0}
@@ -124,7 +124,7 @@ def text_prob(text: Sequence[int]) -> float:
     return prob
 
 
-def by_confidence(stream: Stream) -> Bid:
+def by_confidence(stream: ServedStream) -> ProposalCandidate:
     """The trap: every proposal is ranked by its confidences."""
     assert stream.proposal is not None
     survival = stream.client.reliability.survival(stream.proposal.confidences)

@@ -15,26 +15,28 @@ from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, 
 from goodspeed.verifier.core.batch import verifications
 from goodspeed.verifier.core.candidates import plain_bid
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantSharing
-from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTime
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
 
 
-def client_with_streams(name: str, num_streams: int, first_key: int, accepted: int = 2) -> tuple[Client, list[Stream]]:
+def client_with_streams(
+    name: str, num_streams: int, first_key: int, accepted: int = 2
+) -> tuple[Client, list[ServedStream]]:
     """A client whose proposals of four had `accepted` accepted so far, and its open streams."""
     client = Client(name, ESTIMATORS["censored"](0.1, 0.05), conn=1)
     for _ in range(30):
         client.on_proposal_verified(4, 4, accepted)
     end = VerifierStream(opening(1), WELCOME)
-    return client, [Stream(first_key + i, client, 1, end, 23, 0, 0.0) for i in range(num_streams)]
+    return client, [ServedStream(first_key + i, client, 1, end, 23, 0, 0.0) for i in range(num_streams)]
 
 
 def test_streams_of_a_client_share_its_grant_evenly_and_take_turns_with_the_rest() -> None:
     client, streams = client_with_streams("edge", 3, first_key=1)
-    sharing = GrantSharing(CoreConfig(budget=7, scheduler="fixed"))
+    sharing = GrantSharing(VerifierCoreConfig(budget=7, scheduler="fixed"))
     seen = []
     for _ in range(3):
         grants = sharing.share({client: streams}, heard={client}, step_time=StepTime())
@@ -48,7 +50,7 @@ def test_streams_of_a_client_share_its_grant_evenly_and_take_turns_with_the_rest
 def test_opening_more_streams_does_not_win_most_of_the_budget(scheduler: str) -> None:
     many, many_streams = client_with_streams("many", 8, first_key=1)
     one, one_stream = client_with_streams("one", 1, first_key=100)
-    GrantSharing(CoreConfig(budget=16, scheduler=scheduler)).share(
+    GrantSharing(VerifierCoreConfig(budget=16, scheduler=scheduler)).share(
         {many: many_streams, one: one_stream}, {many, one}, StepTime()
     )
     assert many.grant + one.grant <= 16
@@ -60,7 +62,7 @@ def test_a_starved_client_is_granted_a_token_again() -> None:
     bad, bad_streams = client_with_streams("bad", 1, first_key=2, accepted=0)
     for _ in range(50):
         good.estimator.on_verdict(0, 0)  # it is poor, so the scheduler prefers it
-    sharing = GrantSharing(CoreConfig(budget=1))
+    sharing = GrantSharing(VerifierCoreConfig(budget=1))
     grants = [
         sharing.share({good: good_streams, bad: bad_streams}, {good, bad}, StepTime())[2]
         for _ in range(3 * EXPLORE_AFTER)
@@ -69,7 +71,7 @@ def test_a_starved_client_is_granted_a_token_again() -> None:
 
 
 def test_proposals_beyond_the_budget_are_cut_in_order_of_arrival() -> None:
-    verifier = VirtualVerifier(CoreConfig(budget=8, batching="barrier", barrier_timeout_s=0.05))
+    verifier = VirtualVerifier(VerifierCoreConfig(budget=8, batching="barrier", barrier_timeout_s=0.05))
     drafters = [VirtualDrafter(verifier, f"drafter {i}", 0.9) for i in range(3)]
     drafters[0].open(opening(1, max_tokens=100))
     verifier.run(0.3)  # alone, it is granted all eight
@@ -88,7 +90,9 @@ def test_nobody_is_granted_what_the_rest_of_the_answer_cannot_use() -> None:
     other, other_streams = client_with_streams("other", 1, first_key=2)
     for _ in range(20 - 3):  # three tokens of twenty are left, the last one the target's own
         judge(stream.end, Outcome(1, 0, 8), grant=0)
-    GrantSharing(CoreConfig(budget=12)).share({ending: [stream], other: other_streams}, {ending, other}, StepTime())
+    GrantSharing(VerifierCoreConfig(budget=12)).share(
+        {ending: [stream], other: other_streams}, {ending, other}, StepTime()
+    )
     assert (ending.grant, other.grant) == (2, 10)
 
 
@@ -100,7 +104,7 @@ def test_what_a_drafter_leaves_of_its_grant_speaks_against_granting_it() -> None
     assert stream.num_granted == 2  # of a proposal that the batch has cut nobody knows the rest
 
 
-def proposed(key: int, num_tokens: int) -> Stream:
+def proposed(key: int, num_tokens: int) -> ServedStream:
     """A stream whose proposal of so many tokens is to be verified."""
     _, (stream,) = client_with_streams(f"client {key}", 1, first_key=key)
     judge(stream.end, Outcome(key, 0, 8), num_tokens)
@@ -129,4 +133,4 @@ def test_later_arrivals_get_what_the_earlier_ones_left_and_always_a_token_of_the
 )
 def test_wrong_config_is_an_error_that_names_the_value(field: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        from_mapping(CoreConfig, {field: value})
+        from_mapping(VerifierCoreConfig, {field: value})

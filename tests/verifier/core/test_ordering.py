@@ -8,18 +8,20 @@ from goodspeed.engine.interface import Verify
 from goodspeed.errors import ConfigError
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, opening, roomy_info
 from goodspeed.verifier.core.batching.length_aware import LengthAware
-from goodspeed.verifier.core.batching.ordering import Candidate
+from goodspeed.verifier.core.batching.ordering import OrderingCandidate
 from goodspeed.verifier.core.batching.policies import ORDERINGS
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 candidates = st.lists(st.integers(0, 4000), min_size=1, max_size=20).map(
-    lambda contexts: [Candidate(context, float(i)) for i, context in enumerate(contexts)]
+    lambda contexts: [OrderingCandidate(context, float(i)) for i, context in enumerate(contexts)]
 )
 
 
 @pytest.mark.parametrize("name", ORDERINGS)
 @given(candidates=candidates, bucket=st.integers(1, 500))
-def test_order_has_everybody_once_and_the_oldest_first(name: str, candidates: list[Candidate], bucket: int) -> None:
+def test_order_has_everybody_once_and_the_oldest_first(
+    name: str, candidates: list[OrderingCandidate], bucket: int
+) -> None:
     order = list(ORDERINGS[name](bucket).order(candidates))
     assert sorted(order) == list(range(len(candidates)))
     assert order[0] == 0  # so that nobody starves
@@ -27,16 +29,16 @@ def test_order_has_everybody_once_and_the_oldest_first(name: str, candidates: li
 
 def test_lab_takes_who_is_nearest_to_the_oldest_in_length() -> None:
     contexts = [200, 1000, 70, 220, 190, 400]
-    order = LengthAware(64).order([Candidate(context, float(i)) for i, context in enumerate(contexts)])
+    order = LengthAware(64).order([OrderingCandidate(context, float(i)) for i, context in enumerate(contexts)])
     assert list(order) == [0, 3, 4, 2, 5, 1]
 
 
 def test_lab_keeps_the_order_of_arrival_within_a_bucket() -> None:
-    order = LengthAware(4096).order([Candidate(context, float(i)) for i, context in enumerate((9, 3000, 5, 1))])
+    order = LengthAware(4096).order([OrderingCandidate(context, float(i)) for i, context in enumerate((9, 3000, 5, 1))])
     assert list(order) == [0, 1, 2, 3]
 
 
-def written(config: CoreConfig, num_streams: int = 7) -> tuple[VirtualVerifier, list[list[int]]]:
+def written(config: VerifierCoreConfig, num_streams: int = 7) -> tuple[VirtualVerifier, list[list[int]]]:
     verifier = VirtualVerifier(config, roomy_info())
     drafter = VirtualDrafter(verifier, "drafter", 0.7)
     for i in range(num_streams):
@@ -52,23 +54,23 @@ def widest(verifier: VirtualVerifier) -> int:
 @pytest.mark.parametrize("ordering", ORDERINGS)
 @pytest.mark.parametrize("batching", ["deadline", "barrier"])
 def test_no_step_verifies_more_streams_than_it_may_and_the_text_is_the_same(ordering: str, batching: str) -> None:
-    config = CoreConfig(max_batch_streams=3, ordering=ordering, batching=batching, barrier_timeout_s=0.05)
+    config = VerifierCoreConfig(max_batch_streams=3, ordering=ordering, batching=batching, barrier_timeout_s=0.05)
     verifier, texts = written(config)
     assert texts == [alone(opening(i, range(1, 2 + 40 * i), max_tokens=30)) for i in range(7)]
     assert widest(verifier) == 3
 
 
 def test_without_a_limit_all_who_are_ready_are_in_the_step() -> None:
-    verifier, _ = written(CoreConfig())
+    verifier, _ = written(VerifierCoreConfig())
     assert widest(verifier) == 7
 
 
 @pytest.mark.parametrize(("key", "value"), [("max_batch_streams", -1), ("lab_bucket", 0)])
 def test_values_out_of_range_are_named(key: str, value: int) -> None:
     with pytest.raises(ConfigError, match=key):
-        CoreConfig(**{key: value})  # type: ignore[arg-type]
+        VerifierCoreConfig(**{key: value})  # type: ignore[arg-type]
 
 
 def test_unknown_ordering_names_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match="did you mean 'fifo'"):
-        CoreConfig(ordering="fifi")
+        VerifierCoreConfig(ordering="fifi")

@@ -7,19 +7,19 @@ from goodspeed.protocol.session import VerifierStream
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import opening
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantSharing
-from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTime
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
 
 
-def clients_with_a_stream(num_clients: int) -> dict[Client, list[Stream]]:
+def clients_with_a_stream(num_clients: int) -> dict[Client, list[ServedStream]]:
     active = {}
     for key in range(num_clients):
         client = Client(f"client {key}", ESTIMATORS["censored"](0.1, 0.05), conn=1)
-        active[client] = [Stream(key, client, 1, VerifierStream(opening(1), WELCOME), 23, 0, 0.0)]
+        active[client] = [ServedStream(key, client, 1, VerifierStream(opening(1), WELCOME), 23, 0, 0.0)]
     return active
 
 
@@ -29,14 +29,14 @@ def test_two_of_eight_get_a_batch_of_their_own_at_one_price_and_a_part_of_all_gr
 ) -> None:
     active = clients_with_a_stream(8)
     heard = list(active)[2:4]
-    grants = GrantSharing(CoreConfig(budget=16, scheduler=scheduler)).share(active, heard, StepTime())
+    grants = GrantSharing(VerifierCoreConfig(budget=16, scheduler=scheduler)).share(active, heard, StepTime())
     assert [grants[active[client][0].key] for client in heard] == [for_each] * 2
 
 
 def test_a_client_keeps_its_grant_until_it_hears_another() -> None:
     active = clients_with_a_stream(4)
     first, second = list(active)[:2], list(active)[2:]
-    sharing = GrantSharing(CoreConfig(budget=16, scheduler="price"))
+    sharing = GrantSharing(VerifierCoreConfig(budget=16, scheduler="price"))
     sharing.share(active, first, StepTime())
     told = [client.grant for client in first]
     sharing.share(active, second, StepTime())

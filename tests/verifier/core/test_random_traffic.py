@@ -21,7 +21,7 @@ from goodspeed.testing.virtual_verifier import alone, hello, opening
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.core import VerifierCore
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 BUDGET = 10
 PREFILL_CHUNK = 16
@@ -41,7 +41,7 @@ class RandomTraffic(RuleBasedStateMachine):
         most=st.integers(0, 2),
     )
     def start(self, scheduler: str, batching: str, ordering: str, most: int) -> None:
-        config = CoreConfig(
+        config = VerifierCoreConfig(
             scheduler=scheduler,
             batching=batching,
             ordering=ordering,

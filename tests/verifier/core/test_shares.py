@@ -12,7 +12,7 @@ from goodspeed.protocol.messages import Mode
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.core_config import ClientConfig, CoreConfig
+from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 from goodspeed.verifier.core.grants import view_client
 
 
@@ -55,7 +55,7 @@ def test_streams_take_turns_on_the_survival_curve() -> None:
 
 def run_pair(first: ClientConfig, second: ClientConfig, budget: int) -> list[int]:
     """Draft tokens verified for two like drafters."""
-    verifier = VirtualVerifier(CoreConfig(budget=budget, clients=(first, second)), roomy_info())
+    verifier = VirtualVerifier(VerifierCoreConfig(budget=budget, clients=(first, second)), roomy_info())
     for name in ("first", "second"):
         VirtualDrafter(verifier, name, 0.7).open(opening(1, max_tokens=100_000))
     verifier.run(5.0)
@@ -73,7 +73,7 @@ def test_floor_and_cap_hold_in_every_round() -> None:
 
 
 def test_an_entry_without_a_name_is_for_everybody_else() -> None:
-    config = CoreConfig(clients=(ClientConfig("", 0.5), ClientConfig("edge", 2.0)))
+    config = VerifierCoreConfig(clients=(ClientConfig("", 0.5), ClientConfig("edge", 2.0)))
     assert [config.client(name).weight for name in ("edge", "another")] == [2.0, 0.5]
 
 
@@ -90,11 +90,11 @@ def test_an_entry_without_a_name_is_for_everybody_else() -> None:
 )
 def test_wrong_rights_are_errors_that_name_the_value(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        from_mapping(CoreConfig, options)
+        from_mapping(VerifierCoreConfig, options)
 
 
 def test_grants_promise_no_more_than_the_overcommitted_budget() -> None:
-    verifier = VirtualVerifier(CoreConfig(budget=6, overcommit=2.0, batching="barrier", scheduler="fixed"))
+    verifier = VirtualVerifier(VerifierCoreConfig(budget=6, overcommit=2.0, batching="barrier", scheduler="fixed"))
     for i in range(3):
         VirtualDrafter(verifier, f"drafter {i}", 0.7).open(opening(1, max_tokens=200))
     verifier.run(1.0)

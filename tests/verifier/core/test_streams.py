@@ -25,7 +25,7 @@ from goodspeed.protocol.messages import (
 )
 from goodspeed.protocol.session import digest
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, hello, opening
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 COUPLED = Sampling(temperature=0.8, seed=7, rule=Rule.COUPLED)
 
@@ -97,7 +97,7 @@ def test_end_token_finishes_a_stream_with_reason_stop() -> None:
 
 
 def test_hello_is_answered_with_limits_and_load() -> None:
-    verifier = VirtualVerifier(CoreConfig(max_streams=9, name="verifier-a"))
+    verifier = VirtualVerifier(VerifierCoreConfig(max_streams=9, name="verifier-a"))
     conn = verifier.connect()
     welcome, first_load = verifier.tell(conn, hello("edge"))
     assert isinstance(welcome, Welcome)
@@ -180,7 +180,7 @@ def test_reopening_elsewhere_in_the_text_frees_the_old_stream_at_once() -> None:
 
 
 def test_expired_lease_frees_a_lost_stream() -> None:
-    verifier = VirtualVerifier(CoreConfig(lease_s=30.0))
+    verifier = VirtualVerifier(VerifierCoreConfig(lease_s=30.0))
     conn = verifier.welcome("edge")
     started(verifier, conn, opening(1))
     verifier.disconnect(conn)
@@ -192,7 +192,7 @@ def test_expired_lease_frees_a_lost_stream() -> None:
 
 
 def test_expired_lease_of_a_silent_drafter_is_told() -> None:
-    verifier = VirtualVerifier(CoreConfig(lease_s=30.0))
+    verifier = VirtualVerifier(VerifierCoreConfig(lease_s=30.0))
     conn = verifier.welcome("edge")
     started(verifier, conn, opening(1))
     verifier.pass_time(31.0)

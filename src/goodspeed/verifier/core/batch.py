@@ -6,11 +6,11 @@ from msgspec import Struct
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.interface import Prefill, StreamSpec, Verify, Work
-from goodspeed.scheduling.draft_selection import Binding
-from goodspeed.verifier.core.batching.ordering import Candidate, OrderingPolicy
-from goodspeed.verifier.core.candidates import BidOf
+from goodspeed.scheduling.draft_selection import DraftSelection
+from goodspeed.verifier.core.batching.ordering import OrderingCandidate, OrderingPolicy
+from goodspeed.verifier.core.candidates import CandidateOf
 from goodspeed.verifier.core.core_config import SMALLEST_CHUNK
-from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.served_stream import ServedStream
 
 
 class Batch(Struct, frozen=True, gc=False):
@@ -35,23 +35,23 @@ class Batch(Struct, frozen=True, gc=False):
 
 
 def chosen(
-    ready: Mapping[StreamKey, Stream],  # in order of arrival
+    ready: Mapping[StreamKey, ServedStream],  # in order of arrival
     most: int,
     ordering: OrderingPolicy,
-) -> Sequence[Stream]:
+) -> Sequence[ServedStream]:
     """Those who are verified in this step, by arrival: all (`most` 0, or they fit), else the first of the ordering."""
     streams = list(ready.values())
     if not most or len(streams) <= most:
         return streams
-    candidates = [Candidate(len(stream.end.committed), stream.since) for stream in streams]
+    candidates = [OrderingCandidate(len(stream.end.committed), stream.since) for stream in streams]
     return [streams[i] for i in sorted(ordering.order(candidates)[:most])]
 
 
 def verifications(
-    ready: Sequence[Stream],  # in order of arrival
+    ready: Sequence[ServedStream],  # in order of arrival
     budget: int,
-    binding: Binding,
-    bid_of: BidOf,
+    binding: DraftSelection,
+    bid_of: CandidateOf,
 ) -> list[Verify]:
     """Every one of these streams, with as much of its proposal as the binding leaves of it.
 
@@ -66,13 +66,13 @@ def verifications(
     return [_verification(stream) for stream in ready]
 
 
-def _verification(stream: Stream) -> Verify:
+def _verification(stream: ServedStream) -> Verify:
     proposal = stream.proposal
     return Verify(stream.key, proposal.tokens, proposal.draft_probs) if proposal else Verify(stream.key, ())
 
 
 def prefills(
-    prefilling: Mapping[StreamKey, Stream],  # in order of admission
+    prefilling: Mapping[StreamKey, ServedStream],  # in order of admission
     num_tokens: int,
 ) -> list[Prefill]:
     """Up to `num_tokens` prompt tokens: an equal share for each, but none so small that it is not worth a row.

@@ -1,16 +1,16 @@
 """The idle engine's view of the streams, for the batching policy."""
 
-from goodspeed.verifier.core.batching.batching_policy import Arrival, Waiting
-from goodspeed.verifier.core.core_config import CoreConfig
-from goodspeed.verifier.core.stream import Stream
-from goodspeed.verifier.core.stream_table import StreamTable
+from goodspeed.verifier.core.batching.batching_policy import ExpectedProposal, Waiting
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.served_stream import ServedStream
+from goodspeed.verifier.core.served_streams import ServedStreams
 from goodspeed.verifier.core.timing.step_time import StepTime
 
 MAX_ARRIVALS = 16
 """How far ahead a policy looks; more does not change what is best now."""
 
 
-def view_waiting(table: StreamTable, config: CoreConfig, step_time: StepTime, now: float) -> Waiting:
+def view_waiting(table: ServedStreams, config: VerifierCoreConfig, step_time: StepTime, now: float) -> Waiting:
     """Needs work in the table."""
     ready = table.ready.values()
     absent = [stream for stream in table.drafting.values() if stream.conn is not None]
@@ -29,7 +29,7 @@ def view_waiting(table: StreamTable, config: CoreConfig, step_time: StepTime, no
     )
 
 
-def _arrivals(absent: list[Stream], now: float, until: float) -> list[Arrival]:
+def _arrivals(absent: list[ServedStream], now: float, until: float) -> list[ExpectedProposal]:
     """Who is later than expected is expected a deviation from now."""
     arrivals = []
     for stream in absent:
@@ -39,5 +39,5 @@ def _arrivals(absent: list[Stream], now: float, until: float) -> list[Arrival]:
         latest = stream.since + gap.longest_s
         expected = max(stream.since + gap.mean_s, min(latest, now + gap.deviation_s))
         if now < latest and expected <= until:
-            arrivals.append(Arrival(expected, latest, 1 + stream.grant))
+            arrivals.append(ExpectedProposal(expected, latest, 1 + stream.grant))
     return sorted(arrivals)[:MAX_ARRIVALS]

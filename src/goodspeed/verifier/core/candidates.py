@@ -4,26 +4,26 @@ import math
 from collections.abc import Callable, Sequence
 
 from goodspeed.decoding.sampling import Rule
-from goodspeed.scheduling.draft_selection import Bid
+from goodspeed.scheduling.draft_selection import ProposalCandidate
 from goodspeed.scheduling.marginals import log_survival
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.served_stream import ServedStream
 
-BidOf = Callable[[Stream], Bid]
+CandidateOf = Callable[[ServedStream], ProposalCandidate]
 
 
-def plain_bid(stream: Stream) -> Bid:
+def plain_bid(stream: ServedStream) -> ProposalCandidate:
     """For a binding that asks for lengths alone."""
-    return Bid(worth=1.0, survival=(1.0,) * len(_proposal_tokens(stream)))
+    return ProposalCandidate(worth=1.0, survival=(1.0,) * len(_proposal_tokens(stream)))
 
 
-def bid_of(stream: Stream, num_streams: int, token_s: float) -> Bid:
+def bid_of(stream: ServedStream, num_streams: int, token_s: float) -> ProposalCandidate:
     """Of a stream with a proposal; its client has `num_streams` that draft. `token_s`: of the step, per token."""
     client = stream.client
     weight = client.share.weight
     round_s = client.pace.gap_s + client.pace.verify_s + client.pace.drafting_s * len(_proposal_tokens(stream))
-    return Bid(
+    return ProposalCandidate(
         worth=weight / (client.estimator.goodput * num_streams),
         survival=_survival(stream),
         price=token_s * client.pace.company / round_s if round_s > 0.0 else 0.0,
@@ -31,7 +31,7 @@ def bid_of(stream: Stream, num_streams: int, token_s: float) -> Bid:
     )
 
 
-def _survival(stream: Stream) -> list[float]:
+def _survival(stream: ServedStream) -> list[float]:
     """By the drafter's confidences in these tokens where that is sound, else by what is known of the client.
 
     Under the rejection rule with draft probabilities, whether a drawn token is judged must not depend on which it is
@@ -52,5 +52,5 @@ def client_survival(client: Client, num_tokens: int) -> list[float]:
     return [math.exp(log_survival(view, j)) for j in range(1, num_tokens + 1)]
 
 
-def _proposal_tokens(stream: Stream) -> Sequence[int]:
+def _proposal_tokens(stream: ServedStream) -> Sequence[int]:
     return stream.proposal.tokens if stream.proposal else ()

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from goodspeed.scheduling.reliability import Reliability
+from goodspeed.scheduling.reliability import ReliabilityCurve
 from goodspeed.scheduling.scheduler import Estimator
 from goodspeed.verifier.core.core_config import ClientConfig
-from goodspeed.verifier.core.timing.round_timing import Pace
-from goodspeed.verifier.core.timing.turnaround import GapEstimate
+from goodspeed.verifier.core.timing.round_timing import RoundTiming
+from goodspeed.verifier.core.timing.turnaround import TurnaroundEstimate
 
 MAX_ABSENT = 1024
 """Clients without a session that are remembered, so that ever new names fill no memory."""
@@ -24,9 +24,9 @@ class Client:
     estimator: Estimator
     conn: ConnId | None = None  # of its session
     share: ClientConfig = field(default_factory=ClientConfig)
-    gap: GapEstimate = field(default_factory=GapEstimate)
-    pace: Pace = field(default_factory=Pace)
-    reliability: Reliability = field(default_factory=Reliability)
+    gap: TurnaroundEstimate = field(default_factory=TurnaroundEstimate)
+    pace: RoundTiming = field(default_factory=RoundTiming)
+    reliability: ReliabilityCurve = field(default_factory=ReliabilityCurve)
     grant: int = 0  # in all, over its streams
     starved_rounds: int = 0  # verdicts in a row with a grant of 0
     num_rounds: int = 0  # verdicts

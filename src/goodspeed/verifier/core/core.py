@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from goodspeed.engine.interface import Outcome, TargetInfo, Work
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Load, Message, Verdict, Welcome
-from goodspeed.scheduling.draft_selection import BINDINGS
+from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS
 from goodspeed.verifier.core.batch import Batch, chosen, prefills, verifications
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.batching_view import view_waiting
-from goodspeed.verifier.core.candidates import BidOf, bid_of, plain_bid
+from goodspeed.verifier.core.candidates import CandidateOf, bid_of, plain_bid
 from goodspeed.verifier.core.client import Client, ConnId
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantSharing
-from goodspeed.verifier.core.message_handler import Intake, Reply
-from goodspeed.verifier.core.stream import Stream
-from goodspeed.verifier.core.timing.baseline import TargetAlone
+from goodspeed.verifier.core.message_handler import MessageHandler, Reply
+from goodspeed.verifier.core.served_stream import ServedStream
+from goodspeed.verifier.core.timing.baseline import Baseline
 from goodspeed.verifier.core.timing.round_timing import Smoothed
 from goodspeed.verifier.core.timing.step_time import LASTING, StepTime
 
@@ -41,7 +41,7 @@ class VerifierCore:
     `now` is in seconds and never falls. Nothing that a peer does raises.
     """
 
-    def __init__(self, config: CoreConfig, info: TargetInfo) -> None:
+    def __init__(self, config: VerifierCoreConfig, info: TargetInfo) -> None:
         welcome = Welcome(
             version=PROTOCOL_VERSION,
             verifier=config.name,
@@ -54,7 +54,7 @@ class VerifierCore:
             end_tokens=info.end_tokens,
         )
         self._config = config
-        self._intake = Intake(config, info, welcome)
+        self._intake = MessageHandler(config, info, welcome)
         self._streams = self._intake.streams
         self._sessions = self._intake.sessions
         self._sharing = GrantSharing(config)
@@ -62,9 +62,9 @@ class VerifierCore:
         self._ordering = ORDERINGS[config.ordering](config.lab_bucket)
         self._step_time = StepTime()
         self._lasting_step_time = StepTime(LASTING)
-        self._target_alone = TargetAlone(config.max_batch_streams, config.prefill_chunk)
+        self._target_alone = Baseline(config.max_batch_streams, config.prefill_chunk)
         self._alone_s = Smoothed()  # from token to token of streams that go on alone: a step, and what its batch waits
-        self._binding = BINDINGS[config.binding]
+        self._binding = DRAFT_SELECTIONS[config.binding]
         self._is_stepping = False
         self.close_at: float | None = None
         """When the batch that next_batch lets wait for more closes; None: it lets none wait."""
@@ -213,22 +213,22 @@ class VerifierCore:
         table.on_stepping(work)
         return Batch(closed, opened, work)
 
-    def _bidding(self) -> BidOf:
+    def _bidding(self) -> CandidateOf:
         if self._config.binding == "arrival":
             return plain_bid  # nothing to know
         token_s = self._config.time_price * self._lasting_step_time.token_s
         return lambda stream: bid_of(stream, len(stream.siblings), token_s)
 
-    def _company(self, judged: Sequence[Stream]) -> float:
+    def _company(self, judged: Sequence[ServedStream]) -> float:
         """Weight of those whom the step that ends now has kept waiting; a client counts by the share of its streams."""
         table = self._streams
         present = [*judged, *table.ready.values(), *table.prefilling.values()]
         return sum(stream.client.share.weight / len(stream.siblings) for stream in present)
 
-    def _drafting_streams(self, of: Iterable[Client] | None) -> dict[Client, list[Stream]]:
+    def _drafting_streams(self, of: Iterable[Client] | None) -> dict[Client, list[ServedStream]]:
         """These (or all) clients' streams whose drafter may propose now or after this step; the oldest first."""
         table = self._streams
-        active: dict[Client, list[Stream]] = {}
+        active: dict[Client, list[ServedStream]] = {}
         streams = table if of is None else table.in_order(of)
         for stream in streams:
             is_over = stream.is_fused or stream.end.is_finished
@@ -236,7 +236,7 @@ class VerifierCore:
                 active.setdefault(stream.client, []).append(stream)
         return active
 
-    def _conclude(self, stream: Stream, verdict: Verdict, now: float) -> None:
+    def _conclude(self, stream: ServedStream, verdict: Verdict, now: float) -> None:
         """Send the verdict and see whose turn it is."""
         stream.proposal, stream.is_cut = None, False
         stream.grant = verdict.grant
@@ -264,7 +264,7 @@ class VerifierCore:
         return replies
 
 
-def _learn(stream: Stream, outcome: Outcome) -> None:
+def _learn(stream: ServedStream, outcome: Outcome) -> None:
     """A verified proposal is evidence of its client, and a round alone is one without draft tokens."""
     if stream.proposal is not None:
         stream.client.on_proposal_verified(stream.num_granted, len(stream.proposal.tokens), outcome.num_accepted)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from goodspeed.config import option
 from goodspeed.errors import ConfigError
-from goodspeed.scheduling.draft_selection import BINDINGS
+from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 
@@ -26,7 +26,7 @@ LEAST = {
     "lease_s": 0,
     "seed": 0,
 }
-"""Of CoreConfig's fields."""
+"""Of VerifierCoreConfig's fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class ClientConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class CoreConfig:
+class VerifierCoreConfig:
     """Raises ConfigError for unknown policies and values out of range."""
 
     name: str = option("verifier", "what drafters see this verifier as")
@@ -72,7 +72,7 @@ class CoreConfig:
     max_queued: int = option(1024, "streams of all clients that may wait for memory")
     lease_s: float = option(30.0, "how long a stream is kept for a drafter that does not go on with it")
     clients: tuple[ClientConfig, ...] = option((), "weights, floors and caps by drafter: [[core.clients]] tables")
-    binding: str = option("late", f"who keeps what where proposals exceed the budget: {', '.join(BINDINGS)}")
+    binding: str = option("late", f"who keeps what where proposals exceed the budget: {', '.join(DRAFT_SELECTIONS)}")
     time_price: float = option(
         0.25, "how much of the time that a token costs the others counts against it when tokens are bound late"
     )
@@ -84,7 +84,7 @@ class CoreConfig:
         ESTIMATORS[self.estimator]
         BATCHINGS[self.batching]
         ORDERINGS[self.ordering]
-        BINDINGS[self.binding]
+        DRAFT_SELECTIONS[self.binding]
         for field, least in LEAST.items():
             if getattr(self, field) < least:
                 raise ConfigError(f"{field} is {getattr(self, field)}, expected {least} or more")

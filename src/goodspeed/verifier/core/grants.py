@@ -7,18 +7,18 @@ import numpy as np
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.scheduling.exploration import explored, patience
 from goodspeed.scheduling.policies import PER_BATCH, SCHEDULERS
-from goodspeed.scheduling.proportional_shares import Share, fill
+from goodspeed.scheduling.proportional_shares import ProportionalShare, fill
 from goodspeed.scheduling.scheduler import Budget, ClientView
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.core_config import CoreConfig
-from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTime
 
 
 class GrantSharing:
     """Owns the scheduler and its randomness."""
 
-    def __init__(self, config: CoreConfig) -> None:
+    def __init__(self, config: VerifierCoreConfig) -> None:
         self._num_tokens = int(config.budget * config.overcommit)
         self.is_per_batch = config.scheduler in PER_BATCH
         """The budget is shared among those who hear alone."""
@@ -28,7 +28,7 @@ class GrantSharing:
 
     def share(
         self,
-        active: Mapping[Client, Sequence[Stream]],  # every client with streams that draft; per batch: who hears
+        active: Mapping[Client, Sequence[ServedStream]],  # every client with streams that draft; per batch: who hears
         heard: Collection[Client],  # those who will hear their grant now
         step_time: StepTime,
         alone_s: float = 0.0,  # from token to token of a stream that goes on alone; 0: not known
@@ -101,10 +101,10 @@ def _interleaved(survival: Sequence[float], num_streams: int) -> Sequence[float]
     return survival if num_streams == 1 else [chance for chance in survival for _ in range(num_streams)]
 
 
-def _split(client: Client, streams: Sequence[Stream]) -> dict[StreamKey, int]:
+def _split(client: Client, streams: Sequence[ServedStream]) -> dict[StreamKey, int]:
     """Evenly, to each as many as it can use; the remainder goes to other streams with every round."""
     if len(streams) == 1:
         return {streams[0].key: client.grant}
-    shares = [Share(rate=1.0, floor=0, cap=stream.end.max_grant) for stream in streams]
+    shares = [ProportionalShare(rate=1.0, floor=0, cap=stream.end.max_grant) for stream in streams]
     grants = fill(shares, client.grant, first=client.num_rounds % len(streams))
     return {stream.key: grant for stream, grant in zip(streams, grants, strict=True)}

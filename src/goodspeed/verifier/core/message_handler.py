@@ -20,10 +20,10 @@ from goodspeed.protocol.messages import (
 from goodspeed.protocol.session import Repeat, VerifierStream, repeated
 from goodspeed.verifier.core.admission import Admission, Applicant
 from goodspeed.verifier.core.client import Client, ConnId
-from goodspeed.verifier.core.core_config import CoreConfig
-from goodspeed.verifier.core.sessions import Session, Sessions
-from goodspeed.verifier.core.stream import Reckoning, Stream
-from goodspeed.verifier.core.stream_table import StreamTable
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.served_stream import ServedStream, StreamBaseline
+from goodspeed.verifier.core.served_streams import ServedStreams
+from goodspeed.verifier.core.sessions import ClientSession, SessionTable
 
 Reply = tuple[ConnId, Message]
 """A message for one link. Refused, and Error without a stream, end its session: the host closes the link."""
@@ -34,27 +34,27 @@ def ends_session(message: Message) -> bool:
     return isinstance(message, Refused) or (isinstance(message, Error) and message.stream is None)
 
 
-class Intake:
+class MessageHandler:
     """Takes messages, keeps sessions, streams and memory in step, and collects replies.
 
     An Error about a stream in an epoch means that the verifier holds nothing for it in that epoch any more.
     """
 
-    def __init__(self, config: CoreConfig, info: TargetInfo, welcome: Welcome) -> None:
-        self.sessions = Sessions(config, welcome, info.tokenizer_fingerprint)
-        self.streams = StreamTable()
+    def __init__(self, config: VerifierCoreConfig, info: TargetInfo, welcome: Welcome) -> None:
+        self.sessions = SessionTable(config, welcome, info.tokenizer_fingerprint)
+        self.streams = ServedStreams()
         self.admission = Admission(info.kv_capacity, config.max_admitted, config.max_queued)
         self.replies: list[Reply] = []
         self._welcome = welcome
 
-    def on_message(self, session: Session, message: Message, now: float) -> None:
+    def on_message(self, session: ClientSession, message: Message, now: float) -> None:
         """Do as the message says, or answer with an Error."""
         try:
             self._dispatch(session, message, now)
         except ProtocolError as error:
             self.blame(session, error, message.epoch if isinstance(message, Open | Propose) else None, now)
 
-    def blame(self, session: Session, error: ProtocolError, epoch: int | None, now: float) -> None:
+    def blame(self, session: ClientSession, error: ProtocolError, epoch: int | None, now: float) -> None:
         """Close what the error is about (of a stream: in that epoch alone, if one is given), and say so."""
         if error.stream is None or session.client is None:
             self.end_session(session, error.code, str(error), now)
@@ -69,13 +69,13 @@ class Intake:
             self.admission.withdraw(session.client, error.stream)
         self.replies.append((session.conn, Error(error.code, str(error), error.stream, epoch or 0)))
 
-    def end_session(self, session: Session, code: ErrorCode, reason: str, now: float) -> None:
+    def end_session(self, session: ClientSession, code: ErrorCode, reason: str, now: float) -> None:
         """Tell the drafter why, and end its session."""
         answer = Error(code, reason) if session.client else Refused(code, reason)
         self.replies.append((session.conn, answer))
         self.on_session_lost(session, now)
 
-    def on_session_lost(self, session: Session, now: float) -> None:
+    def on_session_lost(self, session: ClientSession, now: float) -> None:
         """What waits for memory is dropped; what has it is kept for its lease."""
         self.sessions.end(session)
         if session.client is None:
@@ -87,13 +87,13 @@ class Intake:
             if stream.conn == session.conn:
                 self.streams.on_orphaned(stream, now)
 
-    def fail(self, stream: Stream, code: ErrorCode, reason: str) -> None:
+    def fail(self, stream: ServedStream, code: ErrorCode, reason: str) -> None:
         """End the stream, and tell its drafter if there is one."""
         if stream.conn is not None:
             self.replies.append((stream.conn, Error(code, reason, stream.request.stream, stream.request.epoch)))
         self.free(stream)
 
-    def free(self, stream: Stream) -> None:
+    def free(self, stream: ServedStream) -> None:
         """End the stream and free its memory."""
         self.streams.close(stream)
         self.admission.release(stream.capacity)
@@ -115,7 +115,7 @@ class Intake:
                 continue
             self._open(applicant, now)
 
-    def _dispatch(self, session: Session, message: Message, now: float) -> None:
+    def _dispatch(self, session: ClientSession, message: Message, now: float) -> None:
         client = session.client
         if isinstance(message, Hello):
             self._on_hello(session, message, now)
@@ -130,7 +130,7 @@ class Intake:
         else:
             raise ProtocolError(ErrorCode.OUT_OF_ORDER, f"{type(message).__name__} is a verifier's to send")
 
-    def _on_hello(self, session: Session, hello: Hello, now: float) -> None:
+    def _on_hello(self, session: ClientSession, hello: Hello, now: float) -> None:
         older = self.sessions.introduce(session, hello)
         if older:
             self.end_session(older, ErrorCode.SUPERSEDED, f"drafter {hello.drafter!r} has connected again", now)
@@ -179,7 +179,7 @@ class Intake:
             )
 
     def _open(self, applicant: Applicant, now: float) -> None:
-        stream = Stream(
+        stream = ServedStream(
             key=self.streams.next_key(),
             client=applicant.client,
             conn=applicant.client.conn,
@@ -187,7 +187,7 @@ class Intake:
             capacity=applicant.capacity,
             num_unprefilled=len(applicant.end.request.tokens),
             since=now,
-            reckoning=Reckoning(now, len(applicant.end.request.tokens)),
+            reckoning=StreamBaseline(now, len(applicant.end.request.tokens)),
         )
         self.streams.open(stream)
         self._say_opened(stream)
@@ -197,12 +197,12 @@ class Intake:
 
     def _resume(self, key: StreamKey, client: Client, end: VerifierStream, now: float) -> None:
         """Go on in the memory of the older stream: nothing is prefilled again."""
-        stream = Stream(key, client, client.conn, end, end.spec().capacity, num_unprefilled=0, since=now)
-        stream.reckoning = Reckoning(now, num_prefilled=0)
+        stream = ServedStream(key, client, client.conn, end, end.spec().capacity, num_unprefilled=0, since=now)
+        stream.reckoning = StreamBaseline(now, num_prefilled=0)
         self.streams.adopt(stream, now)
         self._say_opened(stream)
 
-    def _say_opened(self, stream: Stream) -> None:
+    def _say_opened(self, stream: ServedStream) -> None:
         assert stream.conn is not None
         self.replies.append((stream.conn, Opened(stream.request.stream, stream.request.epoch)))
 

@@ -7,11 +7,11 @@ from goodspeed.protocol.limits import check_hello
 from goodspeed.protocol.messages import Hello, Welcome
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.verifier.core.client import Client, ClientTable, ConnId
-from goodspeed.verifier.core.core_config import CoreConfig
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class ClientSession:
     """A link, from its connection to its end; it has a client once its Hello was welcome."""
 
     conn: ConnId
@@ -19,42 +19,42 @@ class Session:
     client: Client | None = None
 
 
-class Sessions:
+class SessionTable:
     """Open sessions by link, and all clients ever met (within bounds)."""
 
-    def __init__(self, config: CoreConfig, welcome: Welcome, tokenizer_fingerprint: str) -> None:
+    def __init__(self, config: VerifierCoreConfig, welcome: Welcome, tokenizer_fingerprint: str) -> None:
         self.clients = ClientTable()
         self._config = config
         self._welcome = welcome
         self._tokenizer_fingerprint = tokenizer_fingerprint
-        self._sessions: dict[ConnId, Session] = {}
-        self._strangers: dict[ConnId, Session] = {}  # who has not said Hello yet, the oldest first
+        self._sessions: dict[ConnId, ClientSession] = {}
+        self._strangers: dict[ConnId, ClientSession] = {}  # who has not said Hello yet, the oldest first
 
-    def get(self, conn: ConnId) -> Session | None:
+    def get(self, conn: ConnId) -> ClientSession | None:
         """None: the session has ended."""
         return self._sessions.get(conn)
 
-    def all(self) -> list[Session]:
+    def all(self) -> list[ClientSession]:
         return list(self._sessions.values())
 
     def welcome_conns(self) -> list[ConnId]:
         """The links whose Hello was welcome."""
         return [session.conn for session in self._sessions.values() if session.client]
 
-    def oldest_stranger(self) -> Session | None:
+    def oldest_stranger(self) -> ClientSession | None:
         """The session that waits for its Hello for longest."""
         return next(iter(self._strangers.values()), None)
 
     def begin(self, conn: ConnId, now: float) -> None:
-        self._sessions[conn] = self._strangers[conn] = Session(conn, now)
+        self._sessions[conn] = self._strangers[conn] = ClientSession(conn, now)
 
-    def end(self, session: Session) -> None:
+    def end(self, session: ClientSession) -> None:
         del self._sessions[session.conn]
         self._strangers.pop(session.conn, None)
         if session.client and session.client.conn == session.conn:
             session.client.conn = None
 
-    def introduce(self, session: Session, hello: Hello) -> Session | None:
+    def introduce(self, session: ClientSession, hello: Hello) -> ClientSession | None:
         """Give the session its client. Returns the older session of that client, which the caller must end.
 
         Raises ProtocolError (session) for a Hello that is not welcome.
@@ -72,7 +72,7 @@ class Sessions:
         self.clients.add(client)
         return older
 
-    def bind(self, session: Session) -> None:
+    def bind(self, session: ClientSession) -> None:
         """Messages to the session's client go to this session from now on."""
         assert session.client is not None
         session.client.conn = session.conn

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from goodspeed.protocol.messages import Mode, Open, Verdict
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
-from goodspeed.verifier.core.core_config import CoreConfig
-from goodspeed.verifier.core.timing.baseline import TargetAlone
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.timing.baseline import Baseline
 
-THREE_A_ROUND = CoreConfig(scheduler="fixed", budget=2)
+THREE_A_ROUND = VerifierCoreConfig(scheduler="fixed", budget=2)
 FIRST = opening(1, max_tokens=60)  # 1 + 19 * 3 + 2: its last step is unlike the others
 PROMPT_S = 0.013  # a step of its three tokens, which brings the answer's first
 ALONE_S = 0.011  # a step of one stream
@@ -27,7 +27,7 @@ def speed_up(drafter: VirtualDrafter, stream: int) -> float:
     return end.target_alone_us / end.took_us
 
 
-def experienced(config: CoreConfig = THREE_A_ROUND) -> tuple[VirtualVerifier, VirtualDrafter]:
+def experienced(config: VerifierCoreConfig = THREE_A_ROUND) -> tuple[VirtualVerifier, VirtualDrafter]:
     """A verifier that knows its steps, and a drafter whose drafts are all right."""
     verifier = VirtualVerifier(config, roomy_info())
     drafter = VirtualDrafter(verifier, "a", 1.0)
@@ -94,7 +94,7 @@ def test_a_machine_that_becomes_slow_would_have_been_slow_for_the_target_alone()
     """A stream without drafts of its own, beside one whose drafts make the steps longer."""
     slowness = [1.0]
     verifier = VirtualVerifier(
-        CoreConfig(scheduler="random", budget=8), roomy_info(), lambda num: slowness[0] * (0.010 + 0.001 * num)
+        VerifierCoreConfig(scheduler="random", budget=8), roomy_info(), lambda num: slowness[0] * (0.010 + 0.001 * num)
     )
     VirtualDrafter(verifier, "a", 0.8, lambda: 0.0).open(opening(1, max_tokens=100_000))
     slowed = VirtualDrafter(verifier, "b", 1.0)
@@ -109,7 +109,7 @@ def test_a_machine_that_becomes_slow_would_have_been_slow_for_the_target_alone()
 
 def served(mode: Mode) -> tuple[list[float], list[float]]:
     """[clients] of three unlike clients, each asking again when answered: seconds an answer, speed-up as told."""
-    verifier = VirtualVerifier(CoreConfig(scheduler="fixed", budget=9), roomy_info())
+    verifier = VirtualVerifier(VerifierCoreConfig(scheduler="fixed", budget=9), roomy_info())
     drafters = [VirtualDrafter(verifier, f"{rate}", rate, partial(float, rate / 50)) for rate in (0.9, 0.7, 0.4)]
     counted: list[list[Verdict]] = [[] for _ in drafters]
 
@@ -143,7 +143,7 @@ def test_the_target_alone_takes_what_was_reckoned() -> None:
 
 
 def test_a_batch_of_few_streams_lets_the_target_alone_take_turns() -> None:
-    verifier, drafter = experienced(CoreConfig(scheduler="fixed", budget=2, max_batch_streams=1))
+    verifier, drafter = experienced(VerifierCoreConfig(scheduler="fixed", budget=2, max_batch_streams=1))
     VirtualDrafter(verifier, "b", 1.0).open(fused(1, 10_000))
     verifier.run(1.0)
     drafter.open(fused(2, 100))
@@ -182,7 +182,7 @@ def test_a_resumed_stream_tells_of_its_last_part() -> None:
 
 
 def test_the_hosts_time_between_steps_counts_where_nothing_is_waited_for() -> None:
-    target_alone = TargetAlone(max_batch_streams=0, prefill_chunk=128)
+    target_alone = Baseline(max_batch_streams=0, prefill_chunk=128)
     for _ in range(20):
         target_alone.on_stepped(1, 1, 0.010)
     assert target_alone.token_s(1) == pytest.approx(0.010)

@@ -3,13 +3,13 @@
 import pytest
 
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
-from goodspeed.verifier.core.core_config import CoreConfig
-from goodspeed.verifier.core.timing.round_timing import Pace
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.timing.round_timing import RoundTiming
 from goodspeed.verifier.core.timing.step_time import StepTime
 
 
 def test_the_gap_is_split_into_drafting_and_the_rest() -> None:
-    pace = Pace()
+    pace = RoundTiming()
     for num_tokens in (2, 8, 5) * 30:
         pace.on_proposal(0.05 + 0.004 * num_tokens, 0.004 * num_tokens, num_tokens)
     assert pace.gap_s == pytest.approx(0.05)
@@ -17,13 +17,13 @@ def test_the_gap_is_split_into_drafting_and_the_rest() -> None:
 
 
 def test_a_drafter_that_claims_more_drafting_than_there_was_time_gains_no_negative_link() -> None:
-    pace = Pace()
+    pace = RoundTiming()
     pace.on_proposal(0.05, 10.0, 5)
     assert (pace.gap_s, pace.drafting_s) == pytest.approx((0.0, 0.01))
 
 
 def test_empty_proposals_leave_the_cost_of_a_token_as_it_was() -> None:
-    pace = Pace()
+    pace = RoundTiming()
     pace.on_proposal(0.1, 0.04, 4)
     for _ in range(50):
         pace.on_proposal(0.1, 0.0, 0)
@@ -41,7 +41,7 @@ def test_a_tokens_time_is_the_slope_of_unlike_steps() -> None:
 
 def test_the_core_measures_link_drafting_verifier_and_company() -> None:
     """Two drafters behind a barrier: the far one's step is waited for by the near one."""
-    verifier = VirtualVerifier(CoreConfig(batching="barrier", scheduler="fixed"), roomy_info())
+    verifier = VirtualVerifier(VerifierCoreConfig(batching="barrier", scheduler="fixed"), roomy_info())
     VirtualDrafter(verifier, "near", 0.5, lambda: 0.01, 0.001).open(opening(1, max_tokens=100_000))
     VirtualDrafter(verifier, "far", 0.5, lambda: 0.1, 0.002).open(opening(1, max_tokens=100_000))
     verifier.run(30.0)

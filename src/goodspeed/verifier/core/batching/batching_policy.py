@@ -8,7 +8,7 @@ from msgspec import Struct
 from goodspeed.verifier.core.timing.step_time import StepTime
 
 
-class Arrival(NamedTuple):
+class ExpectedProposal(NamedTuple):
     """A proposal that has not come yet."""
 
     expected: float  # when it is likeliest to come, after now
@@ -24,7 +24,7 @@ class Waiting(Struct, frozen=True, gc=False):
     num_ready_tokens: int
     ready_since: float  # arrival of the oldest work
     num_absent: int  # streams whose proposal is awaited and that did not miss the last batch
-    arrivals: Sequence[Arrival]
+    arrivals: Sequence[ExpectedProposal]
     """By expected time; only those expected within the step that could be run now."""
     gap_s: float  # expected time from a verdict to the next proposal, of the slowest ready stream
     step_time: StepTime

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from goodspeed.verifier.core.batching.ordering import Candidate
+from goodspeed.verifier.core.batching.ordering import OrderingCandidate
 
 
 class LengthAware:
@@ -15,6 +15,6 @@ class LengthAware:
     def __init__(self, bucket_tokens: int) -> None:
         self._bucket_tokens = bucket_tokens
 
-    def order(self, candidates: Sequence[Candidate]) -> Sequence[int]:
+    def order(self, candidates: Sequence[OrderingCandidate]) -> Sequence[int]:
         buckets = [candidate.context // self._bucket_tokens for candidate in candidates]
         return sorted(range(len(candidates)), key=lambda i: abs(buckets[i] - buckets[0]))  # stable: then by arrival

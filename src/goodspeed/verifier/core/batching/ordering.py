@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
-class Candidate(NamedTuple):
+class OrderingCandidate(NamedTuple):
     """A stream that could be verified now."""
 
     context: int  # its committed tokens
@@ -14,5 +14,5 @@ class Candidate(NamedTuple):
 class OrderingPolicy(Protocol):
     """Asked when a batch closes and more streams are ready than a step may hold."""
 
-    def order(self, candidates: Sequence[Candidate]) -> Sequence[int]:
+    def order(self, candidates: Sequence[OrderingCandidate]) -> Sequence[int]:
         """All positions of `candidates`, who goes first at the front; the candidates are in order of arrival."""

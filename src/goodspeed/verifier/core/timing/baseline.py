@@ -4,7 +4,7 @@ import math
 
 from goodspeed.engine.interface import Prefill
 from goodspeed.verifier.core.batch import Batch
-from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.timing.round_timing import NEWEST, Smoothed
 from goodspeed.verifier.core.timing.step_now import StepNow
 
@@ -25,7 +25,7 @@ class DecayedRatio:
         return self._part / self._whole if self._whole else 0.0
 
 
-class TargetAlone:
+class Baseline:
     """Without drafts a step has one token of every stream, and the next step begins as soon as the host comes to it.
 
     So a round that committed n tokens would have taken n times token_s. Prompts are prefilled in the same steps; how
@@ -67,7 +67,7 @@ class TargetAlone:
         """A batch waits for more, or has failed: what passes until the next step is not the host's time."""
         self._idle_since = None
 
-    def on_finished(self, stream: Stream) -> None:
+    def on_finished(self, stream: ServedStream) -> None:
         """An answer is complete."""
         num_prompt = len(stream.request.tokens)
         self._prompt.observe(num_prompt - 1, len(stream.end.committed) - num_prompt)
@@ -81,7 +81,7 @@ class TargetAlone:
         others_prefill_s = self._prompt.value * self._prefill_s.value * (num_streams - 1)
         return step_s * num_streams / num_together + others_prefill_s
 
-    def on_committed(self, stream: Stream, token_s: float) -> None:
+    def on_committed(self, stream: ServedStream, token_s: float) -> None:
         """The stream's round has committed something, whose verdict is not made yet."""
         reckoning = stream.reckoning
         if reckoning is None:
@@ -93,7 +93,7 @@ class TargetAlone:
         if not stream.end.has_begun:
             reckoning.alone_s += self._prompt_s(reckoning.num_prefilled, token_s)
 
-    def reckoned_us(self, stream: Stream, now: float) -> tuple[int, int]:
+    def reckoned_us(self, stream: ServedStream, now: float) -> tuple[int, int]:
         """(what the target alone would have taken, what it took) since the stream was opened; 0: not known."""
         reckoning = stream.reckoning
         if reckoning is None:

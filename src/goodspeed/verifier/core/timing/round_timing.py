@@ -25,7 +25,7 @@ class Smoothed:
         self._is_known = True
 
 
-class Pace:
+class RoundTiming:
     """One client's times; as in ClientView."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ DEVIATION_GAIN = 1 / 4
 DEVIATIONS = 4
 
 
-class GapEstimate:
+class TurnaroundEstimate:
     """Smoothed mean and mean deviation, as TCP estimates its round trips (RFC 6298)."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from goodspeed.verifier.core.client import Client, ConnId
 
 
 @dataclass(slots=True, eq=False)
-class Reckoning:
+class StreamBaseline:
     """What the target alone would have taken for a stream so far (target_alone.py)."""
 
     since: float  # when it was opened, or resumed
@@ -20,7 +20,7 @@ class Reckoning:
 
 
 @dataclass(slots=True, eq=False)
-class Stream:
+class ServedStream:
     """An admitted stream. What it waits for is the part of the StreamTable in which it is."""
 
     key: StreamKey
@@ -31,12 +31,14 @@ class Stream:
     num_unprefilled: int
     since: float  # when it began to wait for what it waits for
     part: dict[StreamKey, Any] | None = None  # of the StreamTable, in which it is
-    siblings: Mapping[int, "Stream"] = field(default_factory=dict)  # all streams of its client, it included, by id
+    siblings: Mapping[int, "ServedStream"] = field(
+        default_factory=dict
+    )  # all streams of its client, it included, by id
     num_steps: int = 0  # that the engine had begun when its drafter's turn did
     proposal: Propose | None = None  # to be verified
     is_cut: bool = False  # the batch had no room for all of it
     grant: int = 0  # of its last verdict
-    reckoning: Reckoning | None = None  # None: not known
+    reckoning: StreamBaseline | None = None  # None: not known
 
     @property
     def request(self) -> Open:

@@ -7,10 +7,10 @@ from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.interface import Prefill, StreamSpec, Work
 from goodspeed.protocol.messages import Verdict
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.stream import Stream
+from goodspeed.verifier.core.served_stream import ServedStream
 
 
-class StreamTable:
+class ServedStreams:
     """Every stream is in one part, or in the engine's running step (then in none).
 
     prefilling   its prefix is not wholly in the engine's step yet; in order of admission
@@ -19,12 +19,12 @@ class StreamTable:
     """
 
     def __init__(self) -> None:
-        self.prefilling: dict[StreamKey, Stream] = {}
-        self.ready: dict[StreamKey, Stream] = {}
-        self.drafting: dict[StreamKey, Stream] = {}
-        self._by_key: dict[StreamKey, Stream] = {}
+        self.prefilling: dict[StreamKey, ServedStream] = {}
+        self.ready: dict[StreamKey, ServedStream] = {}
+        self.drafting: dict[StreamKey, ServedStream] = {}
+        self._by_key: dict[StreamKey, ServedStream] = {}
         self._num_orphans = 0
-        self._by_name: dict[str, dict[int, Stream]] = {}
+        self._by_name: dict[str, dict[int, ServedStream]] = {}
         self._finished: dict[str, dict[int, Verdict]] = {}
         self._keys = itertools.count(1)
         self._opened: dict[StreamKey, StreamSpec] = {}
@@ -34,7 +34,7 @@ class StreamTable:
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def __iter__(self) -> Iterator[Stream]:
+    def __iter__(self) -> Iterator[ServedStream]:
         return iter(self._by_key.values())
 
     @property
@@ -54,18 +54,18 @@ class StreamTable:
     def next_key(self) -> StreamKey:
         return next(self._keys)
 
-    def with_key(self, key: StreamKey) -> Stream | None:
+    def with_key(self, key: StreamKey) -> ServedStream | None:
         return self._by_key.get(key)
 
-    def of(self, client: Client) -> Mapping[int, Stream]:
+    def of(self, client: Client) -> Mapping[int, ServedStream]:
         """The client's streams by their stream ids."""
         return self._by_name.get(client.name, {})
 
-    def in_order(self, clients: Iterable[Client]) -> list[Stream]:
+    def in_order(self, clients: Iterable[Client]) -> list[ServedStream]:
         """All streams of these clients, in the order in which iterating over the table gives them."""
         return sorted((stream for client in clients for stream in self.of(client).values()), key=_key)
 
-    def open(self, stream: Stream) -> None:
+    def open(self, stream: ServedStream) -> None:
         """A newly admitted stream: the engine will hear of it with the next batch."""
         self._opened[stream.key] = stream.end.spec()
         self._add(stream)
@@ -75,26 +75,26 @@ class StreamTable:
         """The client's streams in its present session."""
         return sum(stream.conn == client.conn for stream in self.of(client).values())
 
-    def is_stepping(self, stream: Stream) -> bool:
+    def is_stepping(self, stream: ServedStream) -> bool:
         """The engine is at work on it."""
         return stream.part is None
 
-    def is_late(self, stream: Stream) -> bool:
+    def is_late(self, stream: ServedStream) -> bool:
         """A batch was closed since its drafter's turn began."""
         return stream.num_steps < self._num_steps
 
-    def oldest_orphan(self) -> Stream | None:
+    def oldest_orphan(self) -> ServedStream | None:
         """The stream whose drafter is lost for longest, unless the engine is at work on it."""
         return next((stream for stream in self.drafting.values() if stream.conn is None), None)
 
-    def adopt(self, stream: Stream, now: float) -> None:
+    def adopt(self, stream: ServedStream, now: float) -> None:
         """The stream takes the place of one with the same key, whose state in the engine it continues."""
         _leave(self._by_key[stream.key])
         self._num_orphans -= self._by_key[stream.key].conn is None
         self._add(stream)
         self.on_ready(stream, now)
 
-    def on_ready(self, stream: Stream, now: float) -> None:
+    def on_ready(self, stream: ServedStream, now: float) -> None:
         """The stream can be verified."""
         stream.since = now
         _enter(self.ready, stream)
@@ -109,20 +109,20 @@ class StreamTable:
                 _leave(stream)
         self._num_steps += 1
 
-    def on_drafting(self, stream: Stream, now: float) -> None:
+    def on_drafting(self, stream: ServedStream, now: float) -> None:
         """It is the drafter's turn; `now` never falls from call to call."""
         stream.since = now
         stream.num_steps = self._num_steps
         _enter(self.drafting, stream)
 
-    def on_orphaned(self, stream: Stream, now: float) -> None:
+    def on_orphaned(self, stream: ServedStream, now: float) -> None:
         """Its session is gone: its lease begins, at once or when the engine is done with it."""
         stream.conn = None
         self._num_orphans += 1
         if not self.is_stepping(stream):
             self.on_drafting(stream, now)
 
-    def close(self, stream: Stream) -> None:
+    def close(self, stream: ServedStream) -> None:
         """Forget the stream; the engine will hear of it with the next batch, if it knows it."""
         _leave(stream)
         self._num_orphans -= stream.conn is None
@@ -159,25 +159,25 @@ class StreamTable:
         self._opened.clear()
         return news
 
-    def _add(self, stream: Stream) -> None:
+    def _add(self, stream: ServedStream) -> None:
         self._by_key[stream.key] = stream
         siblings = self._by_name.setdefault(stream.client.name, {})
         siblings[stream.request.stream] = stream
         stream.siblings = siblings
 
 
-def _enter(part: dict[StreamKey, Stream], stream: Stream) -> None:
+def _enter(part: dict[StreamKey, ServedStream], stream: ServedStream) -> None:
     """Put it last."""
     _leave(stream)
     part[stream.key] = stream
     stream.part = part
 
 
-def _leave(stream: Stream) -> None:
+def _leave(stream: ServedStream) -> None:
     if stream.part is not None:
         del stream.part[stream.key]
         stream.part = None
 
 
-def _key(stream: Stream) -> StreamKey:
+def _key(stream: ServedStream) -> StreamKey:
     return stream.key
