@@ -1,17 +1,26 @@
-"""Configuration: one frozen dataclass per component, from TOML and flags; unknown keys are errors.
+"""Configuration: one frozen dataclass per component, read from TOML and flags. Unknown keys are errors.
 
-A field of a config dataclass carries its help text: `port: int = option(7700, "port to listen on")`. A field whose
+A field declares its default, its help text and the values that it takes:
+
+    @config_dataclass
+    class ServerConfig:
+        port: int = option(7700, "port to listen on", ge=0, le=65535)
+
+Validation, the help of the flags and the configuration reference are derived from these declarations. A field whose
 type is another such dataclass is a TOML table, and its flags are dotted (`--link.rtt-ms 20`). Flags override the file.
 """
 
 import argparse
 import dataclasses
+import functools
+import math
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
 
 from goodspeed.errors import ConfigError, GoodSpeedError
 from goodspeed.registry import nearest_name
@@ -25,101 +34,292 @@ else:
 
 T = TypeVar("T")
 
-
-def option(default: T, help_text: str) -> T:
-    """A config field with its default and its help text."""
-    return dataclasses.field(default=default, metadata={"help": help_text})
+TYPE_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or false", Path: "a path"}
 
 
-def table(config: type[T]) -> T:
-    """A config field that is a table of its own, with all its defaults."""
-    return dataclasses.field(default_factory=config)
+class OptionError(ConfigError):
+    """A field has a value that its declaration excludes. The message starts with the field's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """The declaration of a field: see `option`."""
+
+    help: str
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    choices: Collection[str] | None = None
+    is_required: bool = False
+    was: tuple[str, ...] = ()
+    was_values: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def expected(self) -> str:
+        """The values that the field takes, in words; empty if it takes every value of its type."""
+        if self.choices is not None:
+            return f"one of {', '.join(filter(None, self.choices))}"
+        if self.ge is not None and self.le is not None:
+            return f"{_number(self.ge)} to {_number(self.le)}"
+        bounds = [
+            "" if self.ge is None else f"{_number(self.ge)} or more",
+            "" if self.gt is None else f"more than {_number(self.gt)}",
+            "" if self.le is None else f"at most {_number(self.le)}",
+            "" if self.lt is None else f"less than {_number(self.lt)}",
+        ]
+        return ", ".join(filter(None, bounds))
+
+    @property
+    def has_range(self) -> bool:
+        """True if a lower or an upper bound is declared."""
+        return any(bound is not None for bound in (self.ge, self.gt, self.le, self.lt))
+
+    def check(self, name: str, value: Any) -> None:
+        """Check a field's value, or every item of a tuple. Raises OptionError; None passes."""
+        if self.is_required and not value:
+            raise OptionError(f"{name} is empty, expected {'one or more values' if value == () else 'a value'}")
+        if isinstance(value, tuple):
+            for index, item in enumerate(value):
+                self._check_item(f"{name}[{index}]", item)
+        elif value is not None:
+            self._check_item(name, value)
+
+    def _check_item(self, name: str, value: Any) -> None:
+        if self.choices is not None:
+            self._check_choice(name, value, self.choices)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise OptionError(f"{name} is {value}, expected {self.expected or 'a finite number'}")
+        elif self.has_range and not self._is_in_range(value):
+            raise OptionError(f"{name} is {value}, expected {self.expected}")
+
+    def _check_choice(self, name: str, value: str, choices: Collection[str]) -> None:
+        if value in self.was_values:
+            raise OptionError(f"{name} is {value!r}, which is called {self.was_values[value]!r} now")
+        if value not in choices:
+            hint = nearest_name(value, [name for name in choices if name])
+            suggestion = f"; {hint}" if hint.startswith("did you mean") else ""
+            raise OptionError(f"{name} is {value!r}, expected {self.expected}{suggestion}")
+
+    def _is_in_range(self, value: float) -> bool:
+        return (
+            (self.ge is None or value >= self.ge)
+            and (self.gt is None or value > self.gt)
+            and (self.le is None or value <= self.le)
+            and (self.lt is None or value < self.lt)
+        )
+
+
+def option(default: T, help_text: str, **declaration: typing.Unpack["Declaration"]) -> T:
+    """A field of a config dataclass with its default, its help text and the values that it takes.
+
+    `ge`, `gt`, `le` and `lt` bound a number, `choices` lists the names that a string may take. A bound or a choice of a
+    tuple holds for each of its items. `is_required` refuses an empty string or tuple. `was` lists former names of the
+    key and `was_values` maps former values to current ones: both are refused with the current name.
+    """
+    return dataclasses.field(default=default, metadata={"option": Option(help_text, **declaration)})
+
+
+def required(*, help_text: str, ge: float | None = None, gt: float | None = None) -> Any:
+    """A field without a default: every table and every call must give it."""
+    return dataclasses.field(metadata={"option": Option(help_text, ge=ge, gt=gt)})
+
+
+def table(config: type[T], was: tuple[str, ...] = ()) -> T:
+    """A field that is a table of its own, with all its defaults. `was` lists former names of the table."""
+    return dataclasses.field(default_factory=config, metadata={"option": Option("", was=was)})
+
+
+class Declaration(typing.TypedDict, total=False):
+    """What `option` declares besides the default and the help text."""
+
+    ge: float
+    gt: float
+    le: float
+    lt: float
+    choices: Collection[str]
+    is_required: bool
+    was: tuple[str, ...]
+    was_values: Mapping[str, str]
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(required,))
+def config_dataclass(cls: type[T]) -> type[T]:
+    """A frozen dataclass with slots that validates its fields when an instance is made.
+
+    The class may define `__post_init__` for conditions on several fields; it runs after the fields are checked.
+    """
+    check_together = getattr(cls, "__post_init__", None)
+
+    def check(self: "DataclassInstance") -> None:
+        for name, declared in _declarations(type(self)).items():
+            declared.check(name, getattr(self, name))
+        if check_together:
+            check_together(self)
+
+    cls.__post_init__ = check  # type: ignore[attr-defined]
+    return dataclass(frozen=True, slots=True)(cls)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigKey:
+    """One key of a component's configuration, for flags and for the reference."""
+
+    path: tuple[str, ...]
+    kind: Any  # the field's type, without None
+    default: Any  # dataclasses.MISSING if there is none
+    option: Option
+    former_paths: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The dotted TOML key."""
+        return ".".join(self.path)
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return _flag(self.path)
+
+    @property
+    def is_table_list(self) -> bool:
+        """True if the key is a list of TOML tables, which has no flag."""
+        return typing.get_origin(self.kind) is tuple and dataclasses.is_dataclass(typing.get_args(self.kind)[0])
+
+
+def config_keys(
+    config: type["DataclassInstance"], above: tuple[str, ...] = (), former: tuple[tuple[str, ...], ...] = ()
+) -> Iterator[ConfigKey]:
+    """Every key of the config dataclass and of its tables, in the order of declaration.
+
+    `above` is the path of the table that `config` describes, `former` lists the paths that this table had before.
+    """
+    kinds = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        kind = _unwrap_optional(kinds[field.name])
+        declared: Option = field.metadata.get("option", Option(""))
+        names = (field.name, *declared.was)
+        former_paths = tuple((*path, name) for path in (above, *former) for name in names)[1:]
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            yield from config_keys(kind, (*above, field.name), former_paths)
+        else:
+            yield ConfigKey((*above, field.name), kind, field.default, declared, former_paths)
 
 
 def add_flags(parser: argparse.ArgumentParser, config: type["DataclassInstance"]) -> None:
-    """Give the parser `--config FILE` and one flag for every field of the config dataclass."""
+    """Give the parser `--config FILE` and one flag for every key of the config dataclass."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; flags override it")
-    for path, field, kind in _leaves(config):
-        flag = "--" + ".".join(path).replace("_", "-")
-        help_text = f"{field.metadata.get('help', '')} (default: {_shown(field)})".replace("%", "%%")
-        if kind is bool:
-            parser.add_argument(flag, dest=_dest(path), action=argparse.BooleanOptionalAction, help=help_text)
-        elif typing.get_origin(kind) is tuple:
-            parser.add_argument(flag, dest=_dest(path), nargs="*", type=typing.get_args(kind)[0], help=help_text)
+    for key in config_keys(config):
+        if key.is_table_list:
+            continue
+        if key.kind is bool:
+            parser.add_argument(
+                key.flag, dest=key.name, action=argparse.BooleanOptionalAction, help=_flag_help(key), default=None
+            )
+        elif typing.get_origin(key.kind) is tuple:
+            item = typing.get_args(key.kind)[0]
+            parser.add_argument(
+                key.flag, dest=key.name, nargs="*", type=item, metavar=item.__name__.upper(), help=_flag_help(key)
+            )
         else:
-            parser.add_argument(flag, dest=_dest(path), type=kind, metavar=kind.__name__.upper(), help=help_text)
+            parser.add_argument(
+                key.flag, dest=key.name, type=key.kind, metavar=key.kind.__name__.upper(), help=_flag_help(key)
+            )
+        for path in key.former_paths:
+            parser.add_argument(_flag(path), action=_FormerFlag, const=key.flag, nargs="*", help=argparse.SUPPRESS)
 
 
 def from_args(config: type[ConfigT], args: argparse.Namespace) -> ConfigT:
     """The config that `--config` and the flags of add_flags describe. Raises ConfigError."""
     values = read_toml(args.config) if args.config else {}
-    for path, _, _ in _leaves(config):
-        given = getattr(args, _dest(path))
-        if given is not None:
-            here = values
-            for name in path[:-1]:
-                here = here.setdefault(name, {})
-            here[path[-1]] = tuple(given) if isinstance(given, list) else given
+    for key in config_keys(config):
+        value = getattr(args, key.name, None)
+        if value is not None:
+            _assign(values, key.path, tuple(value) if isinstance(value, list) else value)
     return from_mapping(config, values)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The file's contents. Raises ConfigError if it is missing or no TOML."""
+    """The file's contents. Raises ConfigError if it cannot be read or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
 
 
-def from_mapping(config: type[ConfigT], values: Mapping[str, Any], where: str = "") -> ConfigT:
-    """The config dataclass from TOML values. Raises ConfigError that names an unknown key or a wrong value."""
+def from_mapping(config: type[ConfigT], values: Mapping[str, Any], prefix: str = "") -> ConfigT:
+    """The config dataclass from TOML values.
+
+    `prefix` is the path of the table in the file, such as "core.". Raises ConfigError, which names the key, for an
+    unknown key, a value of a wrong type and a value outside of its range.
+    """
     kinds = typing.get_type_hints(config)
-    fields = {field.name: field for field in dataclasses.fields(config)}
-    for key in values:
-        if key.replace("-", "_") not in fields:
-            raise ConfigError(f"unknown key {where + key!r}; {nearest_name(key, list(fields))}")
     parsed = {
-        key.replace("-", "_"): _value(kinds[key.replace("-", "_")], value, where + key) for key, value in values.items()
+        name: _value(kinds[name], value, prefix + name)
+        for name, value in ((_known_name(config, key, prefix), value) for key, value in values.items())
     }
-    missing = [name for name, field in fields.items() if name not in parsed and _is_required(field)]
-    if missing:
-        raise ConfigError(f"{where + missing[0]!r} is missing and has no default")
+    for field in dataclasses.fields(config):
+        if field.name not in parsed and _has_no_default(field):
+            raise ConfigError(f"{prefix}{field.name} is missing and has no default")
     try:
         return config(**parsed)
+    except OptionError as error:
+        raise OptionError(f"{prefix}{error}") from error
     except ConfigError:
         raise
     except GoodSpeedError as error:
-        raise ConfigError(f"{where or config.__name__}: {error}") from error
+        raise ConfigError(f"{prefix or config.__name__}: {error}") from error
 
 
-def _value(kind: Any, value: Any, where: str) -> Any:
+def _assign(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{name} is {values!r}, expected a table")
+    values[path[-1]] = value
+
+
+def _known_name(config: type["DataclassInstance"], key: str, prefix: str) -> str:
+    name = key.replace("-", "_")
+    names = [field.name for field in dataclasses.fields(config)]
+    if name in names:
+        return name
+    for current, declared in _declarations(config).items():
+        if name in declared.was:
+            raise ConfigError(f"unknown key {prefix + name!r}; it is called {prefix + current!r} now")
+    raise ConfigError(f"unknown key {prefix + key!r}; {nearest_name(name, names)}")
+
+
+def _value(kind: Any, value: Any, name: str) -> Any:
     inner = _unwrap_optional(kind)
     if dataclasses.is_dataclass(inner) and isinstance(inner, type):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where!r} is {value!r}, expected a table")
-        return from_mapping(inner, value, where + ".")
-    if typing.get_origin(inner) is tuple and isinstance(value, list | tuple):
-        return tuple(_value(typing.get_args(inner)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+            raise ConfigError(f"{name} is {value!r}, expected a table")
+        return from_mapping(inner, value, name + ".")
+    if typing.get_origin(inner) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{name} is {value!r}, expected a list")
+        item = typing.get_args(inner)[0]
+        return tuple(_value(item, value[index], f"{name}[{index}]") for index in range(len(value)))
     if inner is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if inner is Path and isinstance(value, str):
         return Path(value)
-    expected = typing.get_origin(inner) or inner
-    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise ConfigError(f"{where!r} is {value!r}, expected {expected.__name__}")
+    if not isinstance(value, inner) or (isinstance(value, bool) and inner is not bool):
+        raise ConfigError(f"{name} is {value!r}, expected {TYPE_NAMES[inner]}")
     return value
 
 
-def _leaves(
-    config: type["DataclassInstance"], above: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], dataclasses.Field[Any], Any]]:
-    kinds = typing.get_type_hints(config)
-    for field in dataclasses.fields(config):
-        kind = _unwrap_optional(kinds[field.name])
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            yield from _leaves(kind, (*above, field.name))
-        elif not (typing.get_origin(kind) is tuple and dataclasses.is_dataclass(typing.get_args(kind)[0])):
-            yield (*above, field.name), field, kind  # a list of tables is for the file alone
+class _FormerFlag(argparse.Action):
+    """Refuses a renamed flag with its current name."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> NoReturn:
+        parser.error(f"unknown flag {args[2]}; it is called {self.const} now")
+
+
+@functools.cache
+def _declarations(config: type["DataclassInstance"]) -> dict[str, Option]:
+    return {field.name: field.metadata.get("option", Option("")) for field in dataclasses.fields(config)}
 
 
 def _unwrap_optional(kind: Any) -> Any:
@@ -128,13 +328,26 @@ def _unwrap_optional(kind: Any) -> Any:
     return kind
 
 
-def _is_required(field: dataclasses.Field[Any]) -> bool:
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _dest(path: tuple[str, ...]) -> str:
-    return "__".join(path)
+def _flag(path: tuple[str, ...]) -> str:
+    return "--" + ".".join(path).replace("_", "-")
 
 
-def _shown(field: dataclasses.Field[Any]) -> str:
-    return "required" if _is_required(field) else str(field.default).replace("%", "%%")
+def _flag_help(key: ConfigKey) -> str:
+    facts = [key.option.expected, f"default: {_shown(key.default)}"]
+    return f"{key.option.help} ({'; '.join(filter(None, facts))})".replace("%", "%%")
+
+
+def _shown(default: Any) -> str:
+    if default is dataclasses.MISSING:
+        return "none"
+    if isinstance(default, tuple):
+        return " ".join(map(str, default)) or "none"
+    return "none" if default is None or default == "" else str(default)
+
+
+def _number(bound: float) -> str:
+    return f"{bound:g}" if abs(bound) < 1e6 else str(bound)
