@@ -222,7 +222,7 @@ def make_requests(model: str, end_tokens: tuple[int, ...], num_requests: int, ma
             max_tokens,
             samplings[i % 3],
             end_tokens,
-            Mode.FUSED if i % 5 == 4 else Mode.DISTRIBUTED,
+            Mode.TARGET_ONLY if i % 5 == 4 else Mode.DISTRIBUTED,
         )
         for i, prompt in enumerate(prompts)
     ]

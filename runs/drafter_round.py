@@ -66,7 +66,7 @@ class ScriptedVerifier:
                 self._judge(message.stream, 0, len(message.tokens), ())
             elif isinstance(message, Propose):
                 self.seconds.append(sent_at - self._received_at)
-                self._judge(message.stream, message.round, message.base_length, message.tokens)
+                self._judge(message.stream, message.round, message.committed_length, message.tokens)
 
     async def receive(self) -> Sequence[Message]:
         message = await self._replies.get()

@@ -26,7 +26,7 @@ def logs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         [ToyTarget(toy_info()) for _ in range(num_verifiers)],
         [new_engine_thread() for _ in range(num_verifiers)],
         [
-            Request(tuple(b"ab" * 9), 40, SAMPLINGS[i % 3], mode=Mode.FUSED if i % 5 == 4 else Mode.DISTRIBUTED)
+            Request(tuple(b"ab" * 9), 40, SAMPLINGS[i % 3], mode=Mode.TARGET_ONLY if i % 5 == 4 else Mode.DISTRIBUTED)
             for i in range(16)
         ],
         VerifierCoreConfig(batching="barrier", barrier_timeout_s=0.05),

@@ -120,7 +120,7 @@ def test_a_draft_that_ends_early_says_how_unsure_it_was(tmp_path: Path) -> None:
 
 def test_answers_that_nobody_finished_are_recorded_and_fused_ones_are_not(tmp_path: Path) -> None:
     run = Run(tmp_path / "log.jsonl", WindowConfig("fixed", 3))
-    fused = run.drafter.open(Request(prompt(0), 8, mode=Mode.FUSED))
+    fused = run.drafter.open(Request(prompt(0), 8, mode=Mode.TARGET_ONLY))
     cancelled = run.drafter.open(Request(prompt(1), 4000))
     run.world.run(0.5)
     run.drafter.cancel(cancelled)

@@ -65,7 +65,7 @@ def test_streams_are_drafted_for_in_one_batch() -> None:
 
 def test_fused_stream_bypasses_the_draft_engine() -> None:
     world, _, drafter = cluster()
-    key = drafter.open(replace(REQUEST, mode=Mode.FUSED))
+    key = drafter.open(replace(REQUEST, mode=Mode.TARGET_ONLY))
     world.run(60)
     assert drafter.heard[key].tokens == alone(REQUEST)
     assert drafter.engine_log == {}
@@ -113,7 +113,7 @@ def test_text_does_not_depend_on_cuts_windows_and_links(
     drafter.latency_s = lambda: latency_s
     sampling = Sampling(temperature, seed=3, rule=Rule.COUPLED if temperature else Rule.GREEDY)
     request = Request(PROMPT, 24, sampling)
-    keys = [drafter.open(request), drafter.open(replace(request, mode=Mode.FUSED))]
+    keys = [drafter.open(request), drafter.open(replace(request, mode=Mode.TARGET_ONLY))]
     for pause in cuts:
         world.run(pause)
         drafter.cut()

@@ -37,7 +37,7 @@ def recorded_run() -> list[str]:
     world.run(0.1)
     samplings = [Sampling(), Sampling(0.8, rule=Rule.COUPLED), Sampling(1.0, top_k=9, rule=Rule.REJECTION)]
     keys = [drafter.open(Request(PROMPT, 60, sampling, logprobs=sampling.top_k > 0)) for sampling in samplings]
-    keys.append(drafter.open(Request(PROMPT, 60, mode=Mode.FUSED)))
+    keys.append(drafter.open(Request(PROMPT, 60, mode=Mode.TARGET_ONLY)))
     world.run(0.15)
     drafter.cut()
     world.run(0.15)

@@ -112,7 +112,7 @@ def test_text_does_not_depend_on_routes_and_cuts(cuts: list[tuple[float, int]], 
     world, verifiers, drafter = cluster(3, routing)
     drafter.latency_s = lambda: latency_s
     request = replace(REQUEST, max_tokens=24)
-    keys = [drafter.open(replace(request, mode=mode)) for mode in (Mode.DISTRIBUTED, Mode.FUSED) * 2]
+    keys = [drafter.open(replace(request, mode=mode)) for mode in (Mode.DISTRIBUTED, Mode.TARGET_ONLY) * 2]
     for pause, verifier in cuts:
         world.run(pause)
         drafter.cut(verifier=verifier)

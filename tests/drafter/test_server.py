@@ -53,7 +53,7 @@ async def test_stats_count_the_rounds() -> None:
 
 async def test_fused_stream_proposes_nothing() -> None:
     async with LiveVerifier().running() as verifier, drafter_at([verifier]) as drafter:
-        with drafter.generate(replace(REQUEST, mode=Mode.FUSED)) as answer:
+        with drafter.generate(replace(REQUEST, mode=Mode.TARGET_ONLY)) as answer:
             tokens = [token async for committed in answer for token in committed.tokens]
         assert tokens == alone(REQUEST)
         assert (answer.stats.rounds, answer.stats.proposed) == (40, 0)

@@ -52,8 +52,8 @@ proposes = st.builds(
     stream=uint32,
     epoch=uint32,
     round=uint32,
-    base_length=uint32,
-    digest=uint32,
+    committed_length=uint32,
+    committed_crc32=uint32,
     tokens=tokens,
     confidences=st.lists(st.integers(0, 255), max_size=20).map(tuple),
     draft_probs=st.lists(distributions, max_size=4).map(tuple),
@@ -88,8 +88,8 @@ verdicts = st.builds(
     queue_us=uint32,
     verify_us=uint32,
     logprobs=st.lists(finite32, max_size=9).map(tuple),
-    target_alone_us=uint64,
-    took_us=uint64,
+    baseline_us=uint64,
+    elapsed_us=uint64,
 )
 welcomes = st.builds(
     Welcome,

@@ -71,7 +71,7 @@ def test_frames_of_one_direction_can_be_joined() -> None:
 def test_a_greedy_round_of_four_tokens_fits_the_budget() -> None:
     assert wire_bytes(len(encode_message(PROPOSE))) < 64
     assert wire_bytes(len(encode_message(VERDICT))) < 48
-    large = replace(PROPOSE, stream=1000, round=500, base_length=2000, tokens=(49151,) * 4, drafting_us=200_000)
+    large = replace(PROPOSE, stream=1000, round=500, committed_length=2000, tokens=(49151,) * 4, drafting_us=200_000)
     assert wire_bytes(len(encode_message(large))) < 64
     large_verdict = replace(VERDICT, stream=1000, round=500, committed_length=2000, queue_us=200_000, verify_us=900_000)
     assert wire_bytes(len(encode_message(large_verdict))) < 48

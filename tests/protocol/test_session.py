@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from tests.protocol.judged import judge
+from tests.protocol.verdicts import verdict_on
 
 from goodspeed.decoding.draft import Draft, SparseProbs
 from goodspeed.decoding.sampling import Sampling
@@ -13,7 +13,7 @@ from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_hello, check_open
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome
-from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, digest
+from goodspeed.protocol.session import DrafterStream, RepeatedProposal, VerifierStream, tokens_crc32
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "f00d", 100, 64, 4, 6, (0,))
 HELLO = Hello(PROTOCOL_VERSION, "drafter", "cafe")
@@ -23,7 +23,7 @@ OPEN = Open(3, 0, PROMPT, 3, 16, Sampling(), (0,))
 
 def target(prefix: Sequence[int]) -> int:
     """The target's own next token: never 0, a function of the whole prefix."""
-    return 1 + digest(prefix) % 99
+    return 1 + tokens_crc32(prefix) % 99
 
 
 def target_text(length: int, prompt: Sequence[int] = PROMPT) -> list[int]:
@@ -49,7 +49,7 @@ def verified(prefix: Sequence[int], draft: Sequence[int]) -> Outcome:
 def started(opening: Open = OPEN, grant: int = 4) -> tuple[DrafterStream, VerifierStream]:
     """Both ends after round 0."""
     drafter, verifier = DrafterStream(opening), VerifierStream(opening, WELCOME)
-    drafter.on_verdict(judge(verifier, verified(opening.tokens, ()), grant))
+    drafter.on_verdict(verdict_on(verifier, verified(opening.tokens, ()), grant))
     return drafter, verifier
 
 
@@ -66,7 +66,7 @@ def judged(verifier: VerifierStream, propose: Propose, grant: int = 4) -> Verdic
     """The verdict on a new proposal."""
     accepted = verifier.on_propose(propose)
     assert isinstance(accepted, Propose)
-    return judge(verifier, verified(verifier.committed, accepted.tokens), grant, 0.001, 0.03)
+    return verdict_on(verifier, verified(verifier.committed, accepted.tokens), grant, 0.001, 0.03)
 
 
 def refused(verifier: VerifierStream, propose: Propose) -> ErrorCode:
@@ -101,9 +101,9 @@ def test_a_repeated_proposal_gets_the_same_verdict() -> None:
     drafter, verifier = started()
     propose = drafter.propose(good_draft(drafter, 3), 0.0)
     verifier.on_propose(propose)
-    assert verifier.on_propose(propose) == Repeat(None)  # still being verified
-    verdict = judge(verifier, verified(verifier.committed, propose.tokens), 4)
-    assert verifier.on_propose(propose) == Repeat(verdict)
+    assert verifier.on_propose(propose) == RepeatedProposal(None)  # still being verified
+    verdict = verdict_on(verifier, verified(verifier.committed, propose.tokens), 4)
+    assert verifier.on_propose(propose) == RepeatedProposal(verdict)
     assert drafter.on_verdict(verdict) != ()
     assert drafter.on_verdict(verdict) == ()  # a repeated verdict commits nothing
     assert drafter.committed == verifier.committed
@@ -114,7 +114,7 @@ def test_the_last_verdict_can_be_repeated_too() -> None:
     propose = drafter.propose(good_draft(drafter, 1), 0.0)
     verdict = judged(verifier, propose)
     assert verdict.finish is FinishReason.LENGTH
-    assert verifier.on_propose(propose) == Repeat(verdict)
+    assert verifier.on_propose(propose) == RepeatedProposal(verdict)
 
 
 def test_proposals_out_of_order_are_refused() -> None:
@@ -136,13 +136,13 @@ def test_a_proposal_after_the_end_is_refused() -> None:
 
 def test_after_a_grant_of_nothing_the_verifier_goes_on_until_it_grants_again() -> None:
     drafter, verifier = started(grant=0)
-    assert verifier.goes_alone
+    assert verifier.is_target_only
     assert not drafter.is_ready
     for number, grant in ((1, 0), (2, 3)):
-        verdict = judge(verifier, verified(verifier.committed, ()), grant)
+        verdict = verdict_on(verifier, verified(verifier.committed, ()), grant)
         assert (verdict.round, verdict.num_accepted, verdict.grant) == (number, 0, grant)
         assert len(drafter.on_verdict(verdict)) == 1
-    assert not verifier.goes_alone
+    assert not verifier.is_target_only
     verdict = judged(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
     assert (verdict.round, verdict.num_accepted) == (3, 3)
     assert len(drafter.on_verdict(verdict)) == 4
@@ -151,21 +151,21 @@ def test_after_a_grant_of_nothing_the_verifier_goes_on_until_it_grants_again() -
 
 def test_a_proposal_while_the_verifier_goes_on_alone_is_refused() -> None:
     _, verifier = started(grant=0)
-    assert refused(verifier, Propose(3, 0, 1, 4, digest(verifier.committed), ())) is ErrorCode.WRONG_ROUND
+    assert refused(verifier, Propose(3, 0, 1, 4, tokens_crc32(verifier.committed), ())) is ErrorCode.WRONG_ROUND
 
 
 def test_a_proposal_in_fused_mode_is_refused() -> None:
-    drafter, verifier = started(replace(OPEN, mode=Mode.FUSED))
+    drafter, verifier = started(replace(OPEN, mode=Mode.TARGET_ONLY))
     assert not drafter.is_ready
-    propose = Propose(3, 0, 1, 4, digest(verifier.committed), ())
+    propose = Propose(3, 0, 1, 4, tokens_crc32(verifier.committed), ())
     assert refused(verifier, propose) is ErrorCode.WRONG_ROUND
 
 
 def test_a_diverged_prefix_is_refused() -> None:
     drafter, verifier = started()
     propose = drafter.propose(draft(1), 0.0)
-    assert refused(verifier, replace(propose, digest=propose.digest ^ 1)) is ErrorCode.DIVERGED
-    assert refused(verifier, replace(propose, base_length=5)) is ErrorCode.DIVERGED
+    assert refused(verifier, replace(propose, committed_crc32=propose.committed_crc32 ^ 1)) is ErrorCode.DIVERGED
+    assert refused(verifier, replace(propose, committed_length=5)) is ErrorCode.DIVERGED
 
 
 def test_a_proposal_longer_than_granted_is_refused() -> None:
@@ -213,7 +213,7 @@ def test_a_trimmed_proposal_is_judged_as_if_it_had_been_shorter() -> None:
     verifier.on_propose(drafter.propose(good_draft(drafter, 4), 0.0))
     trimmed = verifier.trim(1)
     assert (len(trimmed.tokens), len(trimmed.confidences)) == (1, 1)
-    verdict = judge(verifier, verified(verifier.committed, trimmed.tokens), 4)
+    verdict = verdict_on(verifier, verified(verifier.committed, trimmed.tokens), 4)
     assert len(drafter.on_verdict(verdict)) == 2
     assert drafter.committed == verifier.committed == target_text(6)
 
@@ -233,10 +233,10 @@ def test_an_end_token_inside_the_accepted_tokens_ends_the_stream_there() -> None
 def test_max_tokens_inside_the_accepted_tokens_ends_the_stream_there() -> None:
     drafter, verifier = started(replace(OPEN, max_tokens=4))
     verifier.on_propose(drafter.propose(good_draft(drafter, 2), 0.0))
-    verdict = judge(verifier, Outcome(3, 2, 42), 4)
+    verdict = verdict_on(verifier, Outcome(3, 2, 42), 4)
     assert (verdict.num_accepted, verdict.finish, verdict.committed_length) == (2, FinishReason.LENGTH, 7)
-    fused = VerifierStream(replace(OPEN, max_tokens=1, mode=Mode.FUSED), WELCOME)
-    assert judge(fused, Outcome(3, 0, 42), 4).finish is FinishReason.LENGTH
+    fused = VerifierStream(replace(OPEN, max_tokens=1, mode=Mode.TARGET_ONLY), WELCOME)
+    assert verdict_on(fused, Outcome(3, 0, 42), 4).finish is FinishReason.LENGTH
 
 
 def test_grants_never_reach_past_what_is_still_wanted() -> None:
@@ -260,13 +260,13 @@ def test_log_probabilities_are_cut_with_their_tokens() -> None:
     propose = drafter.propose(good_draft(drafter, 4), 0.0)
     verifier.on_propose(propose)
     outcome = replace(verified(verifier.committed, propose.tokens), logprobs=(-1.0, -2.0, -3.0, -4.0, -5.0))
-    assert judge(verifier, outcome, 4).logprobs == (-1.0, -2.0)
+    assert verdict_on(verifier, outcome, 4).logprobs == (-1.0, -2.0)
 
 
 def test_fused_mode_counts_rounds_by_itself() -> None:
-    drafter, verifier = started(replace(OPEN, mode=Mode.FUSED, max_tokens=3))
+    drafter, verifier = started(replace(OPEN, mode=Mode.TARGET_ONLY, max_tokens=3))
     while drafter.finish is FinishReason.NONE:
-        drafter.on_verdict(judge(verifier, verified(verifier.committed, ()), 4))
+        drafter.on_verdict(verdict_on(verifier, verified(verifier.committed, ()), 4))
     assert drafter.committed == target_text(6)
 
 
@@ -277,7 +277,7 @@ def test_a_resumed_stream_goes_on_as_if_nothing_had_happened() -> None:
     assert (reopening.epoch, reopening.num_prompt, list(reopening.tokens)) == (1, 3, target_text(4))
     check_open(reopening, WELCOME)
     elsewhere = VerifierStream(reopening, WELCOME)
-    drafter.on_verdict(judge(elsewhere, verified(elsewhere.committed, ()), 4))
+    drafter.on_verdict(verdict_on(elsewhere, verified(elsewhere.committed, ()), 4))
     while drafter.finish is FinishReason.NONE:
         drafter.on_verdict(judged(elsewhere, drafter.propose(good_draft(drafter, min(2, drafter.max_draft)), 0.0)))
     assert drafter.committed == target_text(3 + 16)
@@ -304,7 +304,7 @@ def test_a_verdict_of_an_older_epoch_is_ignored() -> None:
 )
 def test_a_verdict_that_contradicts_the_proposal_is_an_error(change: Callable[[Verdict], Verdict]) -> None:
     drafter, verifier = DrafterStream(OPEN, vocab_size=100), VerifierStream(OPEN, WELCOME)
-    drafter.on_verdict(judge(verifier, verified(PROMPT, ()), 4))
+    drafter.on_verdict(verdict_on(verifier, verified(PROMPT, ()), 4))
     verdict = judged(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
     before = list(drafter.committed)
     with pytest.raises(ProtocolError) as caught:
@@ -327,18 +327,18 @@ def test_a_verifier_that_does_not_finish_in_time_is_an_error() -> None:
 
 
 def test_a_verdict_after_the_end_is_an_error() -> None:
-    drafter, _ = started(replace(OPEN, max_tokens=1, mode=Mode.FUSED))
+    drafter, _ = started(replace(OPEN, max_tokens=1, mode=Mode.TARGET_ONLY))
     with pytest.raises(ProtocolError, match="the last length is 4"):
         drafter.on_verdict(Verdict(3, 0, 1, 0, 9, 5, 0, FinishReason.LENGTH))
 
 
 def test_the_awaited_proposal_can_be_sent_again() -> None:
     drafter, verifier = started()
-    assert drafter.repeat() is None
+    assert drafter.pending_proposal is None
     propose = drafter.propose(draft(1), 0.0)
-    assert drafter.repeat() == propose
+    assert drafter.pending_proposal == propose
     drafter.on_verdict(judged(verifier, propose))
-    assert drafter.repeat() is None
+    assert drafter.pending_proposal is None
 
 
 @pytest.mark.parametrize(
@@ -379,4 +379,4 @@ def test_an_open_out_of_the_limits_is_refused(request_: Open, code: ErrorCode) -
 
 
 def test_the_digest_is_a_crc_that_can_be_continued() -> None:
-    assert digest([1, 2, 3]) == digest([3], digest([1, 2])) == 0xB0E02293
+    assert tokens_crc32([1, 2, 3]) == tokens_crc32([3], tokens_crc32([1, 2])) == 0xB0E02293

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.protocol.judged import judge
+from tests.protocol.verdicts import verdict_on
 
 from goodspeed.decoding.draft import Draft
 from goodspeed.decoding.sampling import Sampling
@@ -14,7 +14,7 @@ from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_open
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Open, Propose, Verdict, Welcome
-from goodspeed.protocol.session import DrafterStream, Repeat, VerifierStream, digest
+from goodspeed.protocol.session import DrafterStream, RepeatedProposal, VerifierStream, tokens_crc32
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "f00d", 50, 200, 4, 6, ())
 PROMPT = (5, 6, 7)
@@ -23,7 +23,7 @@ MAX_TOKENS = 24
 
 def target(prefix: Sequence[int]) -> int:
     """The target's own next token."""
-    return digest(prefix) % 50
+    return tokens_crc32(prefix) % 50
 
 
 def target_text(length: int) -> list[int]:
@@ -75,7 +75,7 @@ class FaultyLink(RuleBasedStateMachine):
 
     @rule()
     def propose_again(self) -> None:
-        if (awaited := self.drafter.repeat()) is not None:
+        if (awaited := self.drafter.pending_proposal) is not None:
             self.up.append(awaited)
 
     @precondition(lambda self: self.up)
@@ -88,10 +88,10 @@ class FaultyLink(RuleBasedStateMachine):
             allowed = (
                 {ErrorCode.STALE_EPOCH} if propose.epoch != self.drafter.opening.epoch else {ErrorCode.WRONG_ROUND}
             )
-            if error.code not in allowed or propose == self.drafter.repeat():
+            if error.code not in allowed or propose == self.drafter.pending_proposal:
                 raise
             return
-        if isinstance(accepted, Repeat):
+        if isinstance(accepted, RepeatedProposal):
             self.down.extend([accepted.verdict] if accepted.verdict else [])
         else:
             self.work = accepted
@@ -101,11 +101,11 @@ class FaultyLink(RuleBasedStateMachine):
         """The engine's next step: prefill, or the pending proposal, which may be trimmed first."""
         if not self.is_prefilled:
             self.is_prefilled = True
-            self.down.append(judge(self.verifier, self.outcome(()), grant))
+            self.down.append(verdict_on(self.verifier, self.outcome(()), grant))
         elif self.work is not None:
             kept = self.verifier.trim(num_kept).tokens
             self.work = None
-            self.down.append(judge(self.verifier, self.outcome(kept), grant))
+            self.down.append(verdict_on(self.verifier, self.outcome(kept), grant))
 
     @precondition(lambda self: self.down)
     @rule(is_repeated=st.booleans())

@@ -43,7 +43,7 @@ def recorded_run(scheduler: str, config: VerifierCoreConfig | None = None) -> li
         rule = Rule.REJECTION if i == 0 else Rule.COUPLED
         for stream in range(4):
             request = opening(stream, sampling=Sampling(0.7, seed=stream, rule=rule), max_tokens=40)
-            drafter.open(structs.replace(request, mode=Mode.FUSED) if i == 3 else request)
+            drafter.open(structs.replace(request, mode=Mode.TARGET_ONLY) if i == 3 else request)
     offender = verifier.welcome("offender")
     verifier.tell(offender, Propose(1, 0, 1, 1, 1, ()))
     verifier.run(0.5)
@@ -57,7 +57,7 @@ def recorded_run(scheduler: str, config: VerifierCoreConfig | None = None) -> li
 def test_recorded_run_replays_identically(scheduler: str) -> None:
     lines = recorded_run(scheduler)
     assert sum('"Verdict"' in line for line in lines) > 50
-    assert sum(line.count('"took_us"') - line.count('"took_us": 0') for line in lines) > 5
+    assert sum(line.count('"elapsed_us"') - line.count('"elapsed_us": 0') for line in lines) > 5
     assert replay(lines) is None
 
 
@@ -99,7 +99,7 @@ def test_line_that_is_no_event_is_named() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Open(1, 2, (3, 4), 1, 9, Sampling(0.7, 5, 0.9, 2**63, Rule.REJECTION), (7,), Mode.FUSED, logprobs=True),
+        Open(1, 2, (3, 4), 1, 9, Sampling(0.7, 5, 0.9, 2**63, Rule.REJECTION), (7,), Mode.TARGET_ONLY, logprobs=True),
         Verdict(1, 2, 3, 4, 5, 6, 7, queue_us=8, logprobs=(-0.25, -1.5)),
         Error(ErrorCode.CAPACITY, "full", 3),
     ],

@@ -29,7 +29,7 @@ COUPLED = Sampling(0.8, seed=3, rule=Rule.COUPLED)
 
 def requests(num_streams: int = 3, max_tokens: int = 60) -> list[Open]:
     sampled = [opening(i, range(i, i + 8), max_tokens, COUPLED) for i in range(num_streams)]
-    return [*sampled[1:], replace(opening(0, range(8), max_tokens), mode=Mode.FUSED)]
+    return [*sampled[1:], replace(opening(0, range(8), max_tokens), mode=Mode.TARGET_ONLY)]
 
 
 def expected(asked: Sequence[Open]) -> dict[int, list[int]]:
@@ -95,7 +95,7 @@ async def offend(connection: Connection, wrong: Propose) -> Error:
         (Propose(5, 0, 1, 4, 0, ()), ErrorCode.UNKNOWN_STREAM),
         (Propose(1, 0, 1, 4, 0xBAD, (1,) * 400), ErrorCode.DIVERGED),
     ],
-    ids=["digest", "epoch", "round", "stream", "digest and length"],
+    ids=["checksum", "epoch", "round", "stream", "checksum and length"],
 )
 def test_wrong_proposals_are_errors_to_the_offender_alone(wrong: Propose, code: ErrorCode) -> None:
     async def run() -> None:
@@ -175,7 +175,7 @@ def test_client_that_stops_reading_is_cut_off() -> None:
     async def run() -> None:
         async with live_verifier(ToyTarget(toy_info(max_context=100_000, kv_capacity=10**7))) as live:
             deaf = await introduced(live.connect, "deaf")
-            await deaf.send([replace(opening(i, max_tokens=50_000), mode=Mode.FUSED) for i in range(60)])
+            await deaf.send([replace(opening(i, max_tokens=50_000), mode=Mode.TARGET_ONLY) for i in range(60)])
             victim = LiveDrafter(await introduced(live.connect, "victim"), 0.6)
             assert await victim.write(requests()) == expected(requests())
             with pytest.raises(LinkLostError):

@@ -65,7 +65,7 @@ class Judge:
         """The answers that have ended with this event."""
         if event == "start":
             self._streams.clear()
-        elif event == "open" and fields["request"]["mode"] != Mode.FUSED:
+        elif event == "open" and fields["request"]["mode"] != Mode.TARGET_ONLY:
             self._streams[fields["stream"]] = _Stream(self._num_answers, fields["request"])
             self._num_answers += 1
         elif event == "drafts":

@@ -74,8 +74,8 @@ def _encode_propose(wire: pb.DrafterMessage, message: Propose) -> None:
     body.stream = message.stream
     body.epoch = message.epoch
     body.round = message.round
-    body.base_length = message.base_length
-    body.digest = message.digest
+    body.committed_length = message.committed_length
+    body.committed_crc32 = message.committed_crc32
     body.tokens.extend(message.tokens)
     body.confidences = bytes(message.confidences)
     for probs in message.draft_probs:
@@ -94,8 +94,8 @@ def _decode_propose(body: pb.Propose) -> Propose | ProtocolError:
         body.stream,
         body.epoch,
         body.round,
-        body.base_length,
-        body.digest,
+        body.committed_length,
+        body.committed_crc32,
         tuple(body.tokens),
         tuple(body.confidences),
         draft_probs,

@@ -77,8 +77,8 @@ def _encode_verdict(wire: Any, message: Verdict) -> None:
     body.queue_us = message.queue_us
     body.verify_us = message.verify_us
     body.logprobs.extend(message.logprobs)
-    body.target_alone_us = message.target_alone_us
-    body.took_us = message.took_us
+    body.baseline_us = message.baseline_us
+    body.elapsed_us = message.elapsed_us
 
 
 def _decode_verdict(body: pb.Verdict) -> Verdict | ProtocolError:
@@ -101,8 +101,8 @@ def _decode_verdict(body: pb.Verdict) -> Verdict | ProtocolError:
         body.queue_us,
         body.verify_us,
         logprobs,
-        body.target_alone_us,
-        body.took_us,
+        body.baseline_us,
+        body.elapsed_us,
     )
 
 

@@ -10,7 +10,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DISTRIBUTED: _ClassVar[Mode]
-    FUSED: _ClassVar[Mode]
+    TARGET_ONLY: _ClassVar[Mode]
 
 class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -44,7 +44,7 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SUPERSEDED: _ClassVar[ErrorCode]
     SHUTTING_DOWN: _ClassVar[ErrorCode]
 DISTRIBUTED: Mode
-FUSED: Mode
+TARGET_ONLY: Mode
 GREEDY: Rule
 COUPLED: Rule
 REJECTION: Rule
@@ -188,12 +188,12 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., rule: _Optional[_Union[Rule, str]] = ...) -> None: ...
 
 class Propose(_message.Message):
-    __slots__ = ("stream", "epoch", "round", "base_length", "digest", "tokens", "confidences", "draft_probs", "drafting_us")
+    __slots__ = ("stream", "epoch", "round", "committed_length", "committed_crc32", "tokens", "confidences", "draft_probs", "drafting_us")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
-    BASE_LENGTH_FIELD_NUMBER: _ClassVar[int]
-    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_CRC32_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCES_FIELD_NUMBER: _ClassVar[int]
     DRAFT_PROBS_FIELD_NUMBER: _ClassVar[int]
@@ -201,13 +201,13 @@ class Propose(_message.Message):
     stream: int
     epoch: int
     round: int
-    base_length: int
-    digest: int
+    committed_length: int
+    committed_crc32: int
     tokens: _containers.RepeatedScalarFieldContainer[int]
     confidences: bytes
     draft_probs: _containers.RepeatedCompositeFieldContainer[SparseProbs]
     drafting_us: int
-    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., base_length: _Optional[int] = ..., digest: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., confidences: _Optional[bytes] = ..., draft_probs: _Optional[_Iterable[_Union[SparseProbs, _Mapping]]] = ..., drafting_us: _Optional[int] = ...) -> None: ...
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., committed_length: _Optional[int] = ..., committed_crc32: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., confidences: _Optional[bytes] = ..., draft_probs: _Optional[_Iterable[_Union[SparseProbs, _Mapping]]] = ..., drafting_us: _Optional[int] = ...) -> None: ...
 
 class SparseProbs(_message.Message):
     __slots__ = ("id_deltas", "weights")
@@ -234,7 +234,7 @@ class Opened(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("stream", "epoch", "round", "num_accepted", "next_token", "committed_length", "grant", "finish", "queue_us", "verify_us", "logprobs", "target_alone_us", "took_us")
+    __slots__ = ("stream", "epoch", "round", "num_accepted", "next_token", "committed_length", "grant", "finish", "queue_us", "verify_us", "logprobs", "baseline_us", "elapsed_us")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -246,8 +246,8 @@ class Verdict(_message.Message):
     QUEUE_US_FIELD_NUMBER: _ClassVar[int]
     VERIFY_US_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
-    TARGET_ALONE_US_FIELD_NUMBER: _ClassVar[int]
-    TOOK_US_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_US_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_US_FIELD_NUMBER: _ClassVar[int]
     stream: int
     epoch: int
     round: int
@@ -259,9 +259,9 @@ class Verdict(_message.Message):
     queue_us: int
     verify_us: int
     logprobs: _containers.RepeatedScalarFieldContainer[float]
-    target_alone_us: int
-    took_us: int
-    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., num_accepted: _Optional[int] = ..., next_token: _Optional[int] = ..., committed_length: _Optional[int] = ..., grant: _Optional[int] = ..., finish: _Optional[_Union[FinishReason, str]] = ..., queue_us: _Optional[int] = ..., verify_us: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., target_alone_us: _Optional[int] = ..., took_us: _Optional[int] = ...) -> None: ...
+    baseline_us: int
+    elapsed_us: int
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., num_accepted: _Optional[int] = ..., next_token: _Optional[int] = ..., committed_length: _Optional[int] = ..., grant: _Optional[int] = ..., finish: _Optional[_Union[FinishReason, str]] = ..., queue_us: _Optional[int] = ..., verify_us: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., baseline_us: _Optional[int] = ..., elapsed_us: _Optional[int] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("open_streams", "queued_streams", "kv_used", "kv_capacity")

@@ -22,7 +22,7 @@ class Mode(IntEnum):
 
     DISTRIBUTED = 0
     """Drafter proposes, verifier verifies."""
-    FUSED = 1
+    TARGET_ONLY = 1
     """The verifier generates alone: the target alone, on the same engine, through the same link."""
 
 
@@ -98,10 +98,10 @@ class Propose(Struct, frozen=True, gc=False):
     stream: int
     epoch: int
     round: int
-    base_length: int
+    committed_length: int
     """Committed tokens, prompt included."""
-    digest: int
-    """session.digest of these tokens."""
+    committed_crc32: int
+    """`session.tokens_crc32` of these tokens."""
     tokens: tuple[int, ...]
     confidences: tuple[int, ...] = ()
     """Round(255 * Pr(accepted | all before are)), one per token, or empty."""
@@ -125,9 +125,9 @@ class Verdict(Struct, frozen=True, gc=False):
     queue_us: int = 0
     verify_us: int = 0
     logprobs: tuple[float, ...] = ()  # float32, one per token committed by this round, if asked for
-    target_alone_us: int = 0
+    baseline_us: int = 0
     """With a finish: what the target alone would have taken since this epoch was opened; 0: not known."""
-    took_us: int = 0
+    elapsed_us: int = 0
     """... and what it took."""
 
 

@@ -21,7 +21,7 @@ from goodspeed.protocol.messages import FinishReason, Mode, Open, Propose, Verdi
 MAX_ROUND_US = 2**32 - 1
 
 
-def digest(tokens: Sequence[int], start: int = 0) -> int:
+def tokens_crc32(tokens: Sequence[int], start: int = 0) -> int:
     """CRC-32 over the tokens as little-endian uint32, continuing from the digest `start` of the tokens before them."""
     words = array("I", tokens)
     if sys.byteorder == "big":
@@ -30,7 +30,7 @@ def digest(tokens: Sequence[int], start: int = 0) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
+class RepeatedProposal:
     """A proposal that was seen before: send `verdict` again, or nothing if it is still being verified."""
 
     verdict: Verdict | None
@@ -41,14 +41,14 @@ class VerifierStream:
 
     def __init__(self, request: Open, welcome: Welcome) -> None:
         self.request = request
-        self.is_fused = request.mode is Mode.FUSED
+        self.opened_target_only = request.mode is Mode.TARGET_ONLY
         self.committed = list(request.tokens)
         self._finish = FinishReason.NONE
         self._news: tuple[int, ...] = ()  # committed last
         self._news_logprobs: tuple[float, ...] = ()
         self._welcome = welcome
         self._end_tokens = frozenset(request.end_tokens)
-        self._digest = digest(request.tokens)
+        self._committed_crc32 = tokens_crc32(request.tokens)
         self._round = 0  # being judged, or judged last
         self._pending: Propose | None = None
         self._verdict: Verdict | None = None  # None until the prefix is prefilled
@@ -61,7 +61,7 @@ class VerifierStream:
         capacity = request.num_prompt + request.max_tokens  # grants keep proposals within it
         return StreamSpec(request.tokens, request.sampling, capacity, request.logprobs)
 
-    def on_propose(self, propose: Propose) -> Propose | Repeat:
+    def on_propose(self, propose: Propose) -> Propose | RepeatedProposal:
         """The proposal itself if it is new and in order. Raises ProtocolError (stream) otherwise."""
         if propose.epoch != self.request.epoch:
             raise ProtocolError(
@@ -70,7 +70,7 @@ class VerifierStream:
                 propose.stream,
             )
         if propose.round == self._round and (self._pending or self._verdict):
-            return Repeat(None if self._pending else self._verdict)
+            return RepeatedProposal(None if self._pending else self._verdict)
         self._check_turn(propose)
         self._check_prefix(propose)
         check_draft(propose, self._welcome.vocab_size)
@@ -91,7 +91,7 @@ class VerifierStream:
         return self._pending
 
     def on_outcome(self, outcome: Outcome) -> None:
-        """Commit what the engine decided, cut at an end token or at max_tokens; `conclude` then tells the drafter.
+        """Commit what the engine decided, cut at an end token or at max_tokens; `make_verdict` then tells the drafter.
 
         Call it for the outcome that ends the prefill (round 0), for each pending proposal, and for each step of a
         stream that goes on alone.
@@ -103,7 +103,7 @@ class VerifierStream:
         tokens, self._finish = self._cut((*drafted, outcome.next_token))
         self._news, self._news_logprobs = tokens, outcome.logprobs[: len(tokens)]
         self.committed.extend(tokens)
-        self._digest = digest(tokens, self._digest)
+        self._committed_crc32 = tokens_crc32(tokens, self._committed_crc32)
         self._pending = None
         self.max_grant = self._usable()
 
@@ -112,21 +112,23 @@ class VerifierStream:
         return bool(self._finish)
 
     @property
-    def goes_alone(self) -> bool:
+    def is_target_only(self) -> bool:
         """The next verdict waits for no proposal: the last one granted nothing (as always in fused mode)."""
         return self._verdict is not None and self._verdict.grant == 0 and not self.is_finished
 
     @property
-    def has_begun(self) -> bool:
+    def has_verdict(self) -> bool:
         """Its first verdict is made."""
         return self._verdict is not None
 
     @property
-    def num_news(self) -> int:
+    def num_new_tokens(self) -> int:
         """Tokens that the last outcome committed."""
         return len(self._news)
 
-    def conclude(self, grant: int, queue_s: float, verify_s: float, reckoned_us: tuple[int, int] = (0, 0)) -> Verdict:
+    def make_verdict(
+        self, grant: int, queue_s: float, verify_s: float, reckoned_us: tuple[int, int] = (0, 0)
+    ) -> Verdict:
         """The verdict on what on_outcome has committed. `grant` is what the scheduler allows, cut to max_grant.
 
         `reckoned_us`: what the target alone would have taken, and what it took, since the opening; 0: not known.
@@ -143,14 +145,14 @@ class VerifierStream:
             queue_us=min(round(queue_s * 1e6), MAX_ROUND_US),
             verify_us=min(round(verify_s * 1e6), MAX_ROUND_US),
             logprobs=self._news_logprobs,
-            target_alone_us=reckoned_us[0],
-            took_us=reckoned_us[1],
+            baseline_us=reckoned_us[0],
+            elapsed_us=reckoned_us[1],
         )
         return self._verdict
 
     def _check_turn(self, propose: Propose) -> None:
         is_due = self._verdict is not None and self._pending is None and not self.is_finished
-        if not is_due or propose.round != self._round + 1 or self.goes_alone:
+        if not is_due or propose.round != self._round + 1 or self.is_target_only:
             raise ProtocolError(
                 ErrorCode.WRONG_ROUND,
                 f"proposal of round {propose.round} when the stream is {self._state()}",
@@ -159,11 +161,11 @@ class VerifierStream:
 
     def _check_prefix(self, propose: Propose) -> None:
         assert self._verdict is not None
-        if propose.base_length != len(self.committed) or propose.digest != self._digest:
+        if propose.committed_length != len(self.committed) or propose.committed_crc32 != self._committed_crc32:
             raise ProtocolError(
                 ErrorCode.DIVERGED,
-                f"prefix of {propose.base_length} tokens with digest {propose.digest:#x}, "
-                f"committed are {len(self.committed)} with {self._digest:#x}",
+                f"prefix of {propose.committed_length} tokens with digest {propose.committed_crc32:#x}, "
+                f"committed are {len(self.committed)} with {self._committed_crc32:#x}",
                 propose.stream,
             )
         if len(propose.tokens) > self._verdict.grant:
@@ -174,17 +176,17 @@ class VerifierStream:
     def _state(self) -> str:
         if self.is_finished:
             return "finished"
-        if self.is_fused:
+        if self.opened_target_only:
             return "in fused mode"
         if self._verdict is None:
             return "being prefilled"
-        if self.goes_alone:
+        if self.is_target_only:
             return f"going on alone after round {self._round}"
         return f"{'verifying' if self._pending else 'past'} round {self._round}"
 
     def _usable(self) -> int:
         """A proposal longer than what is still wanted, less the target's own token, would be verified for nothing."""
-        if self.is_finished or self.is_fused:
+        if self.is_finished or self.opened_target_only:
             return 0
         num_wanted = self.request.num_prompt + self.request.max_tokens - len(self.committed)
         return min(self._welcome.max_proposal, num_wanted - 1)
@@ -197,7 +199,7 @@ class VerifierStream:
         return tokens[:room], FinishReason.LENGTH if len(tokens) >= room else FinishReason.NONE
 
 
-def repeated(last: Verdict, propose: Propose) -> Verdict:
+def repeat_last_verdict(last: Verdict, propose: Propose) -> Verdict:
     """For a stream that has ended with this verdict: the verdict again, for the proposal that it answered.
 
     Raises ProtocolError (stream) for any other proposal.
@@ -221,12 +223,12 @@ class DrafterStream:
 
     def __init__(self, opening: Open, vocab_size: int = 2**32) -> None:
         self.opening = opening
-        self.is_fused = opening.mode is Mode.FUSED
+        self.opened_target_only = opening.mode is Mode.TARGET_ONLY
         self.committed = list(opening.tokens)
         self.grant = 0
         self.finish = FinishReason.NONE
         self._vocab_size = vocab_size
-        self._digest = digest(opening.tokens)
+        self._committed_crc32 = tokens_crc32(opening.tokens)
         self._next_round = 0  # whose verdict is awaited, or whose proposal is next
         self._pending: Propose | None = None
 
@@ -234,7 +236,7 @@ class DrafterStream:
     def is_ready(self) -> bool:
         """May propose: the last verdict has come with a grant, and the stream goes on."""
         is_due = self._next_round > 0 and self._pending is None and not self.finish
-        return is_due and self.grant > 0 and not self.is_fused
+        return is_due and self.grant > 0 and not self.opened_target_only
 
     @property
     def max_draft(self) -> int:
@@ -250,8 +252,8 @@ class DrafterStream:
             stream=self.opening.stream,
             epoch=self.opening.epoch,
             round=self._next_round,
-            base_length=len(self.committed),
-            digest=self._digest,
+            committed_length=len(self.committed),
+            committed_crc32=self._committed_crc32,
             tokens=draft.tokens,
             confidences=tuple([round(255 * confidence) for confidence in draft.confidences]),
             draft_probs=draft.draft_probs,
@@ -270,15 +272,16 @@ class DrafterStream:
         tokens = (*drafted[: verdict.num_accepted], verdict.next_token)
         self._check_verdict(verdict, drafted, len(self.committed) + len(tokens))
         self.committed.extend(tokens)
-        self._digest = digest(tokens, self._digest)
+        self._committed_crc32 = tokens_crc32(tokens, self._committed_crc32)
         self.grant = verdict.grant
         self.finish = verdict.finish
         self._next_round = verdict.round + 1
         self._pending = None
         return tokens
 
-    def repeat(self) -> Propose | None:
-        """The proposal whose verdict is awaited, to be sent again when it may have been lost."""
+    @property
+    def pending_proposal(self) -> Propose | None:
+        """The proposal whose verdict is awaited; the host sends it again when it may have been lost."""
         return self._pending
 
     def reopen(self) -> Open:

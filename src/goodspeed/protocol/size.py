@@ -44,8 +44,8 @@ def _verdict(message: Verdict) -> int:
         + _number(message.queue_us)
         + _number(message.verify_us)
         + _packed(4 * len(message.logprobs))
-        + _number(message.target_alone_us)
-        + _number(message.took_us)
+        + _number(message.baseline_us)
+        + _number(message.elapsed_us)
     )
 
 
@@ -54,9 +54,9 @@ def _propose(message: Propose) -> int:
         _number(message.stream)
         + _number(message.epoch)
         + _number(message.round)
-        + _number(message.base_length)
+        + _number(message.committed_length)
         + _number(message.drafting_us)
-        + (FIXED32_BYTES if message.digest else 0)
+        + (FIXED32_BYTES if message.committed_crc32 else 0)
         + _packed(sum([_varint(token) for token in message.tokens]))
         + _packed(len(message.confidences))
     )

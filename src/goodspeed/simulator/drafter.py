@@ -133,7 +133,7 @@ class SimulatedDrafter:
             answering.add(news, self._kernel.now_s)
             if not news.finish:
                 return
-            welcome, is_fused = self._core.links[news.verifier].welcome, self._mode is Mode.FUSED
+            welcome, is_fused = self._core.links[news.verifier].welcome, self._mode is Mode.TARGET_ONLY
             assert welcome is not None
             self._tally.answers.append(answering.record(welcome.verifier, is_fused, self._kernel.now_s))
         del self._answers[news.stream]

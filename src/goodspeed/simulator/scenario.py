@@ -21,7 +21,7 @@ from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
-MODES: Registry[Mode] = Registry("mode", {"distributed": Mode.DISTRIBUTED, "fused": Mode.FUSED})
+MODES: Registry[Mode] = Registry("mode", {"distributed": Mode.DISTRIBUTED, "fused": Mode.TARGET_ONLY})
 BANDWIDTHS = {"bandwidth_mbps", "up_mbps", "down_mbps"}
 
 

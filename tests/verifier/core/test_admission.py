@@ -140,7 +140,7 @@ def test_prompts_get_what_proposals_leave_of_a_step() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=200, max_step_tokens=100))
     conn = verifier.welcome("edge")
     for stream in (1, 2, 3):
-        verifier.tell(conn, replace(opening(stream, prompt=(1, 2)), mode=Mode.FUSED))
+        verifier.tell(conn, replace(opening(stream, prompt=(1, 2)), mode=Mode.TARGET_ONLY))
     verifier.step()
     verifier.tell(conn, opening(4, prompt=(1,) * 250))
     chunks = [batch.work[-1] for batch in (verifier.step(), verifier.step()) if batch]
@@ -158,7 +158,7 @@ def test_streams_beyond_the_most_that_may_be_open_wait_though_there_is_memory() 
     verifier = VirtualVerifier(VerifierCoreConfig(max_admitted=2))
     conn = verifier.welcome("edge")
     for stream in (1, 2, 3):
-        verifier.tell(conn, replace(opening(stream, max_tokens=3 * stream), mode=Mode.FUSED))
+        verifier.tell(conn, replace(opening(stream, max_tokens=3 * stream), mode=Mode.TARGET_ONLY))
     while verifier.step():
         assert verifier.engine.num_open <= 2
     finished = [message.stream for message in verifier.take(conn) if isinstance(message, Verdict) and message.finish]

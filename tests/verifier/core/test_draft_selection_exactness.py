@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from msgspec.structs import replace
 from scipy import stats
-from tests.protocol.judged import judge
+from tests.protocol.verdicts import verdict_on
 
 from goodspeed.decoding.distribution import distribution
 from goodspeed.decoding.draft import Draft, DraftRequest
@@ -60,7 +60,7 @@ class Pair:
             self.stream.end.on_propose(self.stream.proposal)
 
     def judge(self, outcome: Outcome) -> None:
-        self.drafter.on_verdict(judge(self.stream.end, outcome, WINDOW))
+        self.drafter.on_verdict(verdict_on(self.stream.end, outcome, WINDOW))
 
 
 def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:

@@ -1,13 +1,13 @@
 """How the budget reaches clients and their streams."""
 
 import pytest
-from tests.protocol.judged import judge
+from tests.protocol.verdicts import verdict_on
 
 from goodspeed.config import from_mapping
 from goodspeed.engine.interface import Outcome, Verify
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Propose, Welcome
-from goodspeed.protocol.session import VerifierStream, digest
+from goodspeed.protocol.session import VerifierStream, tokens_crc32
 from goodspeed.scheduling.draft_selection import arrival_lengths
 from goodspeed.scheduling.exploration import EXPLORE_AFTER
 from goodspeed.scheduling.policies import ESTIMATORS
@@ -89,7 +89,7 @@ def test_nobody_is_granted_what_the_rest_of_the_answer_cannot_use() -> None:
     ending, (stream,) = client_with_streams("ending", 1, first_key=1)
     other, other_streams = client_with_streams("other", 1, first_key=2)
     for _ in range(20 - 3):  # three tokens of twenty are left, the last one the target's own
-        judge(stream.end, Outcome(1, 0, 8), grant=0)
+        verdict_on(stream.end, Outcome(1, 0, 8), grant=0)
     GrantSharing(VerifierCoreConfig(budget=12)).share(
         {ending: [stream], other: other_streams}, {ending, other}, StepTime()
     )
@@ -107,9 +107,9 @@ def test_what_a_drafter_leaves_of_its_grant_speaks_against_granting_it() -> None
 def proposed(key: int, num_tokens: int) -> ServedStream:
     """A stream whose proposal of so many tokens is to be verified."""
     _, (stream,) = client_with_streams(f"client {key}", 1, first_key=key)
-    judge(stream.end, Outcome(key, 0, 8), num_tokens)
+    verdict_on(stream.end, Outcome(key, 0, 8), num_tokens)
     tokens = tuple(range(num_tokens))
-    stream.proposal = Propose(1, 0, 1, 4, digest([5, 6, 7, 8]), tokens)
+    stream.proposal = Propose(1, 0, 1, 4, tokens_crc32([5, 6, 7, 8]), tokens)
     stream.end.on_propose(stream.proposal)
     return stream
 

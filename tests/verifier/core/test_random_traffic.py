@@ -66,7 +66,7 @@ class RandomTraffic(RuleBasedStateMachine):
     @rule(drafter=drafters, stream=stream_ids, num_prompt=st.integers(1, 40), is_fused=st.booleans())
     def open(self, drafter: int, stream: int, num_prompt: int, is_fused: bool) -> None:
         if (drafter, stream) not in self.streams:
-            mode = Mode.FUSED if is_fused else Mode.DISTRIBUTED
+            mode = Mode.TARGET_ONLY if is_fused else Mode.DISTRIBUTED
             request = replace(opening(stream, prompt=range(num_prompt), max_tokens=15), mode=mode)
             self.streams[drafter, stream] = DrafterStream(request)
             self.tell(drafter, request)
@@ -101,7 +101,7 @@ class RandomTraffic(RuleBasedStateMachine):
                 self.disconnect(drafter)
             case "reopen" if known:
                 self.tell(drafter, known.reopen())
-            case "repeat" if known and (proposal := known.repeat()):
+            case "repeat" if known and (proposal := known.pending_proposal):
                 self.tell(drafter, proposal)
             case "cancel" if known:
                 del self.streams[drafter, stream]

@@ -123,5 +123,5 @@ def test_a_fused_stream_is_no_prompt_of_the_drafter() -> None:
     conn = verifier.welcome("edge")
     (client,) = verifier.core.stats().clients
     client.estimator = curve = Curve()
-    verifier.tell(conn, replace(opening(1), mode=Mode.FUSED))
+    verifier.tell(conn, replace(opening(1), mode=Mode.TARGET_ONLY))
     assert curve.num_prompts == 0

@@ -23,7 +23,7 @@ from goodspeed.protocol.messages import (
     Verdict,
     Welcome,
 )
-from goodspeed.protocol.session import digest
+from goodspeed.protocol.session import tokens_crc32
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, hello, opening
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
@@ -54,7 +54,7 @@ def proposal(request: Open, verdict: Verdict, tokens: tuple[int, ...]) -> Propos
     """The next round's, for a stream whose text so far is the target's own."""
     committed = alone(request)[: verdict.committed_length]
     return Propose(
-        request.stream, request.epoch, verdict.round + 1, verdict.committed_length, digest(committed), tokens
+        request.stream, request.epoch, verdict.round + 1, verdict.committed_length, tokens_crc32(committed), tokens
     )
 
 
@@ -75,7 +75,7 @@ def test_every_text_is_the_targets_own_whoever_drafts(sampling: Sampling) -> Non
 def test_fused_stream_needs_no_proposals_and_teaches_no_estimator() -> None:
     verifier = VirtualVerifier()
     drafter = VirtualDrafter(verifier, "edge", 0.9)
-    request = replace(opening(1), mode=Mode.FUSED)
+    request = replace(opening(1), mode=Mode.TARGET_ONLY)
     drafter.open(request)
     verifier.run(5.0)
     assert drafter.texts == {1: alone(request)}
@@ -252,7 +252,7 @@ def test_repeated_last_proposal_gets_the_finishing_verdict() -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        (lambda propose: replace(propose, digest=1), ErrorCode.DIVERGED),
+        (lambda propose: replace(propose, committed_crc32=1), ErrorCode.DIVERGED),
         (lambda propose: replace(propose, round=5), ErrorCode.WRONG_ROUND),
         (lambda propose: replace(propose, tokens=(1,) * 17), ErrorCode.OVER_GRANT),
         (lambda propose: replace(propose, tokens=(100_000,)), ErrorCode.BAD_TOKEN),

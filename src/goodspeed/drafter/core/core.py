@@ -207,7 +207,7 @@ class DrafterCore:
         stream = self._at(link, verdict.stream)
         if stream is None:
             return
-        pending = stream.end.repeat()
+        pending = stream.end.pending_proposal
         try:
             check_logprobs(stream, verdict)
             tokens = stream.end.on_verdict(verdict)
@@ -274,7 +274,7 @@ class DrafterCore:
         for stream in self._patience.overdue(self._streams, now):
             if self._patience.is_given_up(stream, now):
                 self._hang_up(_link_of(stream).index, self._patience.overdue_reason)
-            elif pending := stream.end.repeat():
+            elif pending := stream.end.pending_proposal:
                 self._tell(stream, pending)
             self._streams.on_repeated(stream, now)
 

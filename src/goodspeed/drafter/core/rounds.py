@@ -12,7 +12,7 @@ def measure(stream: Stream, link: Link, pending: Propose | None, verdict: Verdic
     """What the round brought and cost; the estimates of the stream and of its link take it in."""
     queue_s, verify_s = verdict.queue_us / 1e6, verdict.verify_us / 1e6
     link.on_verdict(queue_s, verify_s)
-    target_alone_s, took_s = verdict.target_alone_us / 1e6, verdict.took_us / 1e6
+    target_alone_s, took_s = verdict.baseline_us / 1e6, verdict.elapsed_us / 1e6
     if pending is None:
         return Round(0, 0, verdict.grant, queue_s, verify_s, 0.0, None, target_alone_s, took_s)
     num_proposed = len(pending.tokens)

@@ -37,7 +37,7 @@ class Stream:
 
     @property
     def is_fused(self) -> bool:
-        return self.end.is_fused
+        return self.end.opened_target_only
 
     @property
     def epoch(self) -> int:

@@ -88,7 +88,7 @@ def _asked(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, log
         sampling=_sampling(body, extension),
         stops=_stops(body.stop),
         logprobs=logprobs,
-        mode=Mode.FUSED if extension.mode == "fused" else Mode.DISTRIBUTED,
+        mode=Mode.TARGET_ONLY if extension.mode == "fused" else Mode.DISTRIBUTED,
         is_streamed=bool(body.stream),
         includes_usage=bool(body.stream_options and body.stream_options.include_usage),
     )

@@ -177,7 +177,7 @@ class VerifierCore:
             self._target_alone.on_committed(stream, token_s)
             reckoned_us = self._target_alone.reckoned_us(stream, now) if stream.end.is_finished else (0, 0)
             grant = grants.get(stream.key, 0)
-            verdict = stream.end.conclude(grant, started - stream.since, now - started, reckoned_us)
+            verdict = stream.end.make_verdict(grant, started - stream.since, now - started, reckoned_us)
             self._conclude(stream, verdict, now)
         replies = self._settle(now)
         self._target_alone.on_verdicts(now, self._streams.has_work)
@@ -246,10 +246,10 @@ class VerifierCore:
             self._intake.replies.append((stream.conn, verdict))
         if stream.end.is_finished:
             self._target_alone.on_finished(stream)
-            stream.client.on_answer(verdict.target_alone_us / 1e6, verdict.took_us / 1e6)
+            stream.client.on_answer(verdict.baseline_us / 1e6, verdict.elapsed_us / 1e6)
             self._streams.remember_finished(stream.client, verdict, self._config.max_streams)
             self._intake.free(stream)
-        elif stream.end.goes_alone and stream.conn is not None:
+        elif stream.end.is_target_only and stream.conn is not None:
             self._streams.on_ready(stream, now)
         else:
             self._streams.on_drafting(stream, now)
@@ -269,5 +269,5 @@ def _learn(stream: ServedStream, outcome: Outcome) -> None:
     if stream.proposal is not None:
         stream.client.on_proposal_verified(stream.num_granted, len(stream.proposal.tokens), outcome.num_accepted)
         stream.client.reliability.on_verdict(stream.proposal.confidences, outcome.num_accepted)
-    elif stream.end.goes_alone and not stream.is_fused:
+    elif stream.end.is_target_only and not stream.is_fused:
         stream.client.on_proposal_verified(0, 0, 0)

@@ -17,7 +17,7 @@ from goodspeed.protocol.messages import (
     Verdict,
     Welcome,
 )
-from goodspeed.protocol.session import Repeat, VerifierStream, repeated
+from goodspeed.protocol.session import RepeatedProposal, VerifierStream, repeat_last_verdict
 from goodspeed.verifier.core.admission import Admission, Applicant
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -212,7 +212,7 @@ class MessageHandler:
             self._on_late_propose(client, propose)
             return
         accepted = stream.end.on_propose(propose)
-        if isinstance(accepted, Repeat):
+        if isinstance(accepted, RepeatedProposal):
             self._repeat(client, accepted.verdict)
             return
         client.gap.observe(now - stream.since)
@@ -224,7 +224,7 @@ class MessageHandler:
         finished = self.streams.finished(client, propose.stream)
         if finished is None:
             raise ProtocolError(ErrorCode.UNKNOWN_STREAM, f"stream {propose.stream} is not open", propose.stream)
-        self._repeat(client, repeated(finished, propose))
+        self._repeat(client, repeat_last_verdict(finished, propose))
 
     def _repeat(self, client: Client, verdict: Verdict | None) -> None:
         if verdict is not None and client.conn is not None:

@@ -46,7 +46,7 @@ class ServedStream:
 
     @property
     def is_fused(self) -> bool:
-        return self.end.is_fused
+        return self.end.opened_target_only
 
     @property
     def num_granted(self) -> int:

@@ -18,13 +18,13 @@ ROUND_S = 0.013 + 0.002  # a step of three tokens, and the way to the drafter an
 
 
 def fused(stream: int, max_tokens: int) -> Open:
-    return replace(opening(stream, max_tokens=max_tokens), mode=Mode.FUSED)
+    return replace(opening(stream, max_tokens=max_tokens), mode=Mode.TARGET_ONLY)
 
 
 def speed_up(drafter: VirtualDrafter, stream: int) -> float:
     """What the stream's last verdict says."""
     end = drafter.ends[stream]
-    return end.target_alone_us / end.took_us
+    return end.baseline_us / end.elapsed_us
 
 
 def experienced(config: VerifierCoreConfig = THREE_A_ROUND) -> tuple[VirtualVerifier, VirtualDrafter]:
@@ -41,15 +41,15 @@ def test_a_round_is_worth_as_many_steps_of_the_target_alone_as_it_committed_toke
     drafter.open(opening(2, max_tokens=31))  # 1 + 10 * 3
     verifier.run(10.0)
     end = drafter.ends[2]
-    assert end.target_alone_us == pytest.approx(1e6 * (PROMPT_S + 30 * ALONE_S), rel=1e-3)
-    assert end.took_us == pytest.approx(1e6 * (PROMPT_S + 10 * ROUND_S), abs=1)
+    assert end.baseline_us == pytest.approx(1e6 * (PROMPT_S + 30 * ALONE_S), rel=1e-3)
+    assert end.elapsed_us == pytest.approx(1e6 * (PROMPT_S + 10 * ROUND_S), abs=1)
     (client,) = verifier.core.stats().clients
     assert client.target_alone_s / client.took_s == pytest.approx(speed_up(drafter, 2))
 
 
 def test_nothing_is_told_before_the_steps_are_known() -> None:
     verifier, drafter = experienced()
-    assert (drafter.ends[1].target_alone_us, drafter.ends[1].took_us) == (0, 0)
+    assert (drafter.ends[1].baseline_us, drafter.ends[1].elapsed_us) == (0, 0)
     (client,) = verifier.core.stats().clients
     assert (client.target_alone_s, client.took_s) == (0.0, 0.0)
 
@@ -74,7 +74,7 @@ def test_others_share_the_steps_of_the_target_alone() -> None:
     verifier.run(1.0)
     drafter.open(opening(2, max_tokens=301))
     verifier.run(10.0)
-    assert drafter.ends[2].target_alone_us == pytest.approx(1e6 * (PROMPT_S + 301 * (ALONE_S + 0.001)), rel=0.05)
+    assert drafter.ends[2].baseline_us == pytest.approx(1e6 * (PROMPT_S + 301 * (ALONE_S + 0.001)), rel=0.05)
 
 
 def test_the_target_alone_is_as_fast_as_itself() -> None:
@@ -104,7 +104,7 @@ def test_a_machine_that_becomes_slow_would_have_been_slow_for_the_target_alone()
         slowness[0] = now
         slowed.open(fused(stream, 400))
         verifier.run(40.0)
-        assert slowed.ends[stream].target_alone_us == pytest.approx(1e6 * 400 * now * (ALONE_S + 0.001), rel=0.05)
+        assert slowed.ends[stream].baseline_us == pytest.approx(1e6 * 400 * now * (ALONE_S + 0.001), rel=0.05)
 
 
 def served(mode: Mode) -> tuple[list[float], list[float]]:
@@ -126,14 +126,14 @@ def served(mode: Mode) -> tuple[list[float], list[float]]:
         drafter.on_text = partial(on_text, client)
         ask(client, 1)
     verifier.run(25.0)
-    took_s = [sum(end.took_us for end in ends) / len(ends) / 1e6 for ends in counted]
-    alone_s = [sum(end.target_alone_us for end in ends) / len(ends) / 1e6 for ends in counted]
+    took_s = [sum(end.elapsed_us for end in ends) / len(ends) / 1e6 for ends in counted]
+    alone_s = [sum(end.baseline_us for end in ends) / len(ends) / 1e6 for ends in counted]
     return took_s, [alone / took for alone, took in zip(alone_s, took_s, strict=True)]
 
 
 def test_the_target_alone_takes_what_was_reckoned() -> None:
     """One client is a quarter faster than alone, one a third slower; each is told so within 2%."""
-    alone_s, by_itself = served(Mode.FUSED)
+    alone_s, by_itself = served(Mode.TARGET_ONLY)
     drafted_s, reckoned = served(Mode.DISTRIBUTED)
     assert by_itself == pytest.approx([1.0] * 3, abs=0.02)
     true = [alone / drafted for alone, drafted in zip(alone_s, drafted_s, strict=True)]
@@ -177,7 +177,7 @@ def test_a_resumed_stream_tells_of_its_last_part() -> None:
     verifier.run(10.0)
     end = drafter.ends[2]
     assert end.epoch == 1
-    assert end.took_us < 1e6 * 100 * ROUND_S, "neither the first part nor the time without a link"
+    assert end.elapsed_us < 1e6 * 100 * ROUND_S, "neither the first part nor the time without a link"
     assert 2.0 < speed_up(drafter, 2) < 3 * ALONE_S / ROUND_S, "what was committed is prefilled again, either way"
 
 

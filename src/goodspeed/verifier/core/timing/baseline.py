@@ -89,8 +89,8 @@ class Baseline:
         if token_s == 0.0:
             stream.reckoning = None
             return
-        reckoning.alone_s += token_s * stream.end.num_news
-        if not stream.end.has_begun:
+        reckoning.alone_s += token_s * stream.end.num_new_tokens
+        if not stream.end.has_verdict:
             reckoning.alone_s += self._prompt_s(reckoning.num_prefilled, token_s)
 
     def reckoned_us(self, stream: ServedStream, now: float) -> tuple[int, int]:
