@@ -1,7 +1,7 @@
 """Figures and tables from recorded live runs.
 
-    python -m runs.live_report --input results/live-paper --figures docs/measurements/figures     (the paper's figures 2 to 4)
-    python -m runs.live_report --input results/live-links --per-second --figures docs/measurements/figures (goodput per second)
+    python -m runs.live_report --input results/live-paper --figures docs/measurements/figures  (the paper's 2 to 4)
+    python -m runs.live_report --input results/live-links --per-second --figures docs/measurements/figures  (per second)
 
 Tables go to standard output as Markdown. With --per-second goodput is counted between --from-s and the run's end.
 """
