@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from runs.synthetic.tape import BUDGET, Floats, Tape
 
 from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITIAL_GOODPUT, within_bounds
-from goodspeed.scheduling.exploration import EXPLORE_AFTER, explored
+from goodspeed.scheduling.exploration import EXPLORE_AFTER, clients_to_explore
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
 from goodspeed.scheduling.scheduler import Budget, ClientView, Estimator
 
@@ -107,7 +107,7 @@ def play(policy: Policy, tape: Tape) -> Trace:
     trace = Trace(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape))
     for t, run_lengths in enumerate(tape.run_lengths.tolist()):
         starved = [rounds / EXPLORE_AFTER for rounds in starved_rounds]
-        due = explored(starved, BUDGET if policy.is_exploring else 0)
+        due = clients_to_explore(starved, BUDGET if policy.is_exploring else 0)
         views = [replace(one.view(), min_grant=int(is_due)) for one, is_due in zip(learners, due, strict=True)]
         grants = scheduler.grants(views, Budget(BUDGET), rng)
         starved_rounds = [0 if grant else rounds + 1 for grant, rounds in zip(grants, starved_rounds, strict=True)]

@@ -5,31 +5,31 @@ import itertools
 import numpy as np
 import pytest
 
-from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS, ProposalCandidate, arrival_lengths, late_lengths
+from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS, ProposalCandidate, select_by_arrival, select_by_value
 
 SURE, UNSURE = ProposalCandidate(1.0, (0.9, 0.8, 0.7)), ProposalCandidate(1.0, (0.5, 0.2, 0.1))
 
 
 def test_on_arrival_the_first_comer_takes_what_it_asks() -> None:
-    assert arrival_lengths([UNSURE, SURE], 4) == [3, 1]
+    assert select_by_arrival([UNSURE, SURE], 4) == [3, 1]
 
 
 def test_late_the_tokens_likeliest_to_survive_are_verified() -> None:
-    assert late_lengths([UNSURE, SURE], 4) == [1, 3]
+    assert select_by_value([UNSURE, SURE], 4) == [1, 3]
 
 
 def test_late_a_poor_clients_tokens_are_worth_more() -> None:
-    assert late_lengths([ProposalCandidate(5.0, UNSURE.survival), SURE], 4) == [2, 2]
+    assert select_by_value([ProposalCandidate(5.0, UNSURE.survival), SURE], 4) == [2, 2]
 
 
 def test_within_the_budget_nothing_is_cut_unless_it_costs_more_than_it_brings() -> None:
-    assert late_lengths([UNSURE, SURE], 6) == [3, 3]
-    assert late_lengths([ProposalCandidate(1.0, UNSURE.survival, price=0.3), SURE], 6) == [1, 3]
+    assert select_by_value([UNSURE, SURE], 6) == [3, 3]
+    assert select_by_value([ProposalCandidate(1.0, UNSURE.survival, price=0.3), SURE], 6) == [1, 3]
 
 
 def test_a_floor_is_kept_whatever_its_tokens_are_worth() -> None:
-    assert late_lengths([ProposalCandidate(1.0, UNSURE.survival, price=2.0, floor=2), SURE], 3) == [2, 1]
-    assert late_lengths(
+    assert select_by_value([ProposalCandidate(1.0, UNSURE.survival, price=2.0, floor=2), SURE], 3) == [2, 1]
+    assert select_by_value(
         [ProposalCandidate(1.0, UNSURE.survival, floor=3), ProposalCandidate(1.0, SURE.survival, floor=3)], 4
     ) == [2, 2]
 
@@ -39,7 +39,7 @@ def test_no_other_lengths_have_more_value(dearest: float) -> None:
     """Brute force over 200 random cases."""
     rng = np.random.default_rng(1)
     for _ in range(200):
-        bids = [
+        candidates = [
             ProposalCandidate(
                 float(rng.uniform(0.1, 2.0)),
                 tuple(np.cumprod(rng.uniform(0.3, 1.0, int(rng.integers(0, 5)))).tolist()),
@@ -49,13 +49,17 @@ def test_no_other_lengths_have_more_value(dearest: float) -> None:
         ]
         budget = int(rng.integers(0, 9))
 
-        def value(lengths: tuple[int, ...], bids: list[ProposalCandidate] = bids) -> float:
-            pairs = zip(bids, lengths, strict=True)
-            return sum(bid.worth * s - bid.price for bid, length in pairs for s in bid.survival[:length])
+        def value(lengths: tuple[int, ...], candidates: list[ProposalCandidate] = candidates) -> float:
+            pairs = zip(candidates, lengths, strict=True)
+            return sum(
+                candidate.token_value * s - candidate.price
+                for candidate, length in pairs
+                for s in candidate.survival[:length]
+            )
 
-        options = itertools.product(*(range(len(bid.survival) + 1) for bid in bids))
+        options = itertools.product(*(range(len(candidate.survival) + 1) for candidate in candidates))
         best = max(value(lengths) for lengths in options if sum(lengths) <= budget)
-        found = tuple(late_lengths(bids, budget))
+        found = tuple(select_by_value(candidates, budget))
         assert sum(found) <= budget
         assert value(found) == pytest.approx(best)
 
@@ -64,10 +68,12 @@ def test_no_other_lengths_have_more_value(dearest: float) -> None:
 def test_every_binding_keeps_to_proposals_and_budget(name: str) -> None:
     rng = np.random.default_rng(2)
     for _ in range(50):
-        bids = [
+        candidates = [
             ProposalCandidate(1.0, tuple(np.cumprod(rng.random(int(rng.integers(0, 9)))).tolist())) for _ in range(5)
         ]
         budget = int(rng.integers(0, 30))
-        lengths = DRAFT_SELECTIONS[name](bids, budget)
-        assert all(0 <= length <= len(bid.survival) for length, bid in zip(lengths, bids, strict=True))
+        lengths = DRAFT_SELECTIONS[name](candidates, budget)
+        assert all(
+            0 <= length <= len(candidate.survival) for length, candidate in zip(lengths, candidates, strict=True)
+        )
         assert sum(lengths) <= budget

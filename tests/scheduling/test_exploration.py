@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from goodspeed.scheduling.exploration import EXPLORE_AFTER, explored, patience
+from goodspeed.scheduling.exploration import EXPLORE_AFTER, clients_to_explore, exploration_interval
 from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.scheduling.scheduler import Budget, ClientView
 
 
 def test_the_longest_starved_come_first_when_the_budget_is_short() -> None:
-    assert explored([1.0, 0.0, 1.5, 1.1], budget=2) == [False, False, True, True]
+    assert clients_to_explore([1.0, 0.0, 1.5, 1.1], budget=2) == [False, False, True, True]
 
 
 def test_recently_granted_clients_are_left_to_the_scheduler() -> None:
-    assert explored([0.0, 0.9], budget=10) == [False, False]
+    assert clients_to_explore([0.0, 0.9], budget=10) == [False, False]
 
 
 def test_every_client_is_granted_something_again_and_again() -> None:
@@ -22,7 +22,7 @@ def test_every_client_is_granted_something_again_and_again() -> None:
     starved_rounds = [0] * 4
     num_granted = [0] * 4
     for _ in range(100):
-        due = explored([rounds / EXPLORE_AFTER for rounds in starved_rounds], budget=1)
+        due = clients_to_explore([rounds / EXPLORE_AFTER for rounds in starved_rounds], budget=1)
         views = [replace(client, min_grant=int(is_due)) for client, is_due in zip(clients, due, strict=True)]
         grants = GradientScheduler().grants(views, Budget(1), np.random.default_rng(0))
         assert sum(grants) <= 1
@@ -34,10 +34,10 @@ def test_every_client_is_granted_something_again_and_again() -> None:
 @pytest.mark.parametrize("round_s", [0.02, 0.1, 0.5])
 def test_exploring_takes_a_twentieth_of_the_time_at_most(round_s: float) -> None:
     alone_s = 0.02
-    rounds = patience(round_s, alone_s)
+    rounds = exploration_interval(round_s, alone_s)
     assert (round_s - alone_s) <= 0.0501 * rounds * alone_s
     assert rounds == pytest.approx(max(EXPLORE_AFTER, 20 * (round_s / alone_s - 1)))
 
 
 def test_while_no_time_is_known_exploring_is_frequent() -> None:
-    assert patience(0.0, 0.0) == patience(0.0, 0.02) == EXPLORE_AFTER
+    assert exploration_interval(0.0, 0.0) == exploration_interval(0.0, 0.02) == EXPLORE_AFTER

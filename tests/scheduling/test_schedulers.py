@@ -27,10 +27,10 @@ def client_strategy(draw: st.DrawFn) -> ClientView:
         max_grant=max_grant,
         min_grant=draw(st.integers(0, max_grant)) if draw(st.booleans()) else 0,
         survival=draw(curve_strategy),
-        gap_s=draw(st.floats(0.0, 1.0)),
+        network_s=draw(st.floats(0.0, 1.0)),
         drafting_s=draw(st.floats(0.0, 0.1)),
         verify_s=draw(st.floats(0.0, 1.0)),
-        company=draw(st.floats(0.0, 8.0)),
+        co_batched_weight=draw(st.floats(0.0, 8.0)),
     )
 
 

@@ -32,17 +32,17 @@ def tokens_of(client: ClientView, grant: int) -> float:
 def utility(clients: Sequence[ClientView], budget: Budget, grants: Sequence[int]) -> float:
     """The objective as docs/time_aware.md writes it."""
     if budget.is_barrier:
-        arrival_s = max(c.gap_s + c.drafting_s * s if s else 0.0 for c, s in zip(clients, grants, strict=True))
+        arrival_s = max(c.network_s + c.drafting_s * s if s else 0.0 for c, s in zip(clients, grants, strict=True))
         round_s = arrival_s + budget.step_s + budget.token_s * sum(grants)
         return sum(c.weight * math.log(tokens_of(c, s) / round_s) for c, s in zip(clients, grants, strict=True))
     total = 0.0
     for client, grant in zip(clients, grants, strict=True):
-        num_used = client.used * grant
-        round_s = client.gap_s + client.verify_s + (client.drafting_s + budget.token_s) * num_used
-        if not grant and budget.alone_s:
-            round_s = budget.alone_s
+        num_used = client.grant_utilisation * grant
+        round_s = client.network_s + client.verify_s + (client.drafting_s + budget.token_s) * num_used
+        if not grant and budget.target_only_token_s:
+            round_s = budget.target_only_token_s
         total += client.weight * math.log(tokens_of(client, grant) / round_s)
-        total -= budget.token_s * (client.company - client.weight) * (client.num_streams + num_used) / round_s
+        total -= budget.token_s * (client.co_batched_weight - client.weight) * (client.num_streams + num_used) / round_s
     return total
 
 
@@ -66,12 +66,12 @@ def random_case(rng: np.random.Generator, is_barrier: bool) -> tuple[list[Client
                 max_grant=max_grant,
                 min_grant=int(rng.integers(0, 2)) * min(1, max_grant),
                 survival=tuple(curve.tolist()),
-                gap_s=float(rng.uniform(0.002, 0.1)),
+                network_s=float(rng.uniform(0.002, 0.1)),
                 drafting_s=float(rng.choice([0.0, 0.001, 0.008, 0.02])),
                 verify_s=float(rng.uniform(0.01, 0.06)),
-                used=float(rng.uniform(0.2, 1.0)),
+                grant_utilisation=float(rng.uniform(0.2, 1.0)),
                 num_streams=int(rng.integers(1, 3)),
-                company=weight * float(rng.uniform(1.0, 5.0)),
+                co_batched_weight=weight * float(rng.uniform(1.0, 5.0)),
             )
         )
     token_s = float(rng.choice([0.0, 0.00005, 0.0009, 0.006]))
@@ -95,8 +95,8 @@ def test_utility_is_that_of_brute_force(is_barrier: bool, largest_gap: float, sh
     assert max(gaps) < largest_gap
 
 
-NEAR = ClientView(acceptance_rate=0.7, goodput=2.0, gap_s=0.005, verify_s=0.03, company=3.0)
-FAR = replace(NEAR, gap_s=0.2)
+NEAR = ClientView(acceptance_rate=0.7, goodput=2.0, network_s=0.005, verify_s=0.03, co_batched_weight=3.0)
+FAR = replace(NEAR, network_s=0.2)
 
 
 def test_the_far_client_gets_the_longer_grant() -> None:
@@ -116,7 +116,7 @@ def test_tokens_that_cost_more_than_they_bring_are_not_granted_though_there_is_r
 
 
 def test_who_is_faster_alone_is_granted_nothing_and_the_others_have_its_share() -> None:
-    budget = Budget(8, 0.02, 0.0005, alone_s=0.022)
+    budget = Budget(8, 0.02, 0.0005, target_only_token_s=0.022)
     assert grants_of([FAR], budget) == [0]  # 3.3 tokens in 0.23 s, alone 10
     near, far = grants_of([NEAR, FAR], budget)
     assert (near, far) == (grants_of([NEAR], budget)[0], 0)
@@ -124,35 +124,37 @@ def test_who_is_faster_alone_is_granted_nothing_and_the_others_have_its_share() 
 
 
 def test_a_floor_is_kept_though_its_client_would_be_faster_alone() -> None:
-    assert grants_of([replace(FAR, min_grant=1)], Budget(8, 0.02, 0.0005, alone_s=0.022))[0] >= 1
+    assert grants_of([replace(FAR, min_grant=1)], Budget(8, 0.02, 0.0005, target_only_token_s=0.022))[0] >= 1
 
 
 def test_what_is_not_used_costs_nothing() -> None:
     budget = Budget(64, 0.02, 0.002)
-    assert grants_of([replace(NEAR, used=0.3)], budget)[0] > grants_of([NEAR], budget)[0]
+    assert grants_of([replace(NEAR, grant_utilisation=0.3)], budget)[0] > grants_of([NEAR], budget)[0]
 
 
 def test_the_more_wait_for_a_step_the_less_is_granted() -> None:
-    alone, crowded = grants_of([replace(NEAR, company=1.0), replace(NEAR, company=8.0)], Budget(64, 0.02, 0.001))
+    alone, crowded = grants_of(
+        [replace(NEAR, co_batched_weight=1.0), replace(NEAR, co_batched_weight=8.0)], Budget(64, 0.02, 0.001)
+    )
     assert crowded < alone
 
 
 def test_without_any_time_known_the_budget_goes_where_most_survives() -> None:
-    sure, unsure = replace(NEAR, gap_s=0.0, verify_s=0.0), ClientView(acceptance_rate=0.3, goodput=2.0)
+    sure, unsure = replace(NEAR, network_s=0.0, verify_s=0.0), ClientView(acceptance_rate=0.3, goodput=2.0)
     grants = grants_of([sure, unsure], Budget(8))
     assert sum(grants) == 8
     assert grants[0] > grants[1]
 
 
 def test_behind_a_barrier_drafting_is_free_while_others_are_further_away() -> None:
-    near, far = replace(NEAR, drafting_s=0.02), replace(NEAR, gap_s=0.08)
+    near, far = replace(NEAR, drafting_s=0.02), replace(NEAR, network_s=0.08)
     together = grants_of([near, far], Budget(32, 0.1, 0.0001, is_barrier=True))
     apart = grants_of([near, far], Budget(32, 0.1, 0.0001))
     assert together[0] > apart[0]
     assert together[1] > 0
-    assert near.gap_s + near.drafting_s * together[0] <= far.gap_s + near.drafting_s
+    assert near.network_s + near.drafting_s * together[0] <= far.network_s + near.drafting_s
 
 
 def test_behind_a_barrier_nobody_waits_for_who_is_too_far_away() -> None:
-    near, far = grants_of([NEAR, replace(FAR, gap_s=1.0)], Budget(32, 0.02, 0.0001, is_barrier=True))
+    near, far = grants_of([NEAR, replace(FAR, network_s=1.0)], Budget(32, 0.02, 0.0001, is_barrier=True))
     assert (near > 0, far) == (True, 0)

@@ -20,7 +20,7 @@ from goodspeed.registry import Registry
 class ProposalCandidate(Struct, frozen=True, gc=False):
     """A proposal, as the closing batch sees it."""
 
-    worth: float
+    token_value: float
     """w U'(X): what a committed token of this stream is worth, in utility."""
     survival: Sequence[float]
     """Pr(the first j tokens are accepted) for each token j of the proposal; never rising.
@@ -37,39 +37,39 @@ DraftSelection = Callable[[Sequence[ProposalCandidate], int], list[int]]
 """Bids in order of arrival and the budget in tokens -> how many tokens of each are verified."""
 
 
-def arrival_lengths(bids: Sequence[ProposalCandidate], budget: int) -> list[int]:
+def select_by_arrival(candidates: Sequence[ProposalCandidate], budget: int) -> list[int]:
     """Who comes first is served first."""
     lengths = []
-    for bid in bids:
-        lengths.append(min(len(bid.survival), budget))
+    for candidate in candidates:
+        lengths.append(min(len(candidate.survival), budget))
         budget -= lengths[-1]
     return lengths
 
 
-def late_lengths(bids: Sequence[ProposalCandidate], budget: int) -> list[int]:
-    """The `budget` tokens of all bids that are worth most, of those worth more than their price; floors go first.
+def select_by_value(candidates: Sequence[ProposalCandidate], budget: int) -> list[int]:
+    """The `budget` tokens of all candidates that are worth most, of those worth more than their price; floors go first.
 
     Ties: earlier token, earlier arrival.
     """
-    most = [_num_worthwhile(bid) for bid in bids]
+    most = [_num_worthwhile(candidate) for candidate in candidates]
     if sum(most) <= budget:
         return most
     costs = [
-        (-math.inf if j < bid.floor else bid.price - bid.worth * chance, j, i)
-        for i, bid in enumerate(bids)
-        for j, chance in enumerate(bid.survival[: most[i]])
+        (-math.inf if j < candidate.floor else candidate.price - candidate.token_value * chance, j, i)
+        for i, candidate in enumerate(candidates)
+        for j, chance in enumerate(candidate.survival[: most[i]])
     ]
-    lengths = [0] * len(bids)
+    lengths = [0] * len(candidates)
     for _, _, i in sorted(costs)[:budget]:
         lengths[i] += 1
     return lengths
 
 
-def _num_worthwhile(bid: ProposalCandidate) -> int:
+def _num_worthwhile(candidate: ProposalCandidate) -> int:
     """Tokens worth more than their price, or within the floor."""
     num_tokens = 0
-    for chance in bid.survival:
-        if num_tokens >= bid.floor and bid.price >= bid.worth * chance:
+    for chance in candidate.survival:
+        if num_tokens >= candidate.floor and candidate.price >= candidate.token_value * chance:
             break
         num_tokens += 1
     return num_tokens
@@ -78,7 +78,7 @@ def _num_worthwhile(bid: ProposalCandidate) -> int:
 DRAFT_SELECTIONS: Registry[DraftSelection] = Registry(
     "binding",
     {
-        "arrival": arrival_lengths,
-        "late": late_lengths,
+        "arrival": select_by_arrival,
+        "late": select_by_value,
     },
 )

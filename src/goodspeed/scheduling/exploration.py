@@ -4,20 +4,20 @@ from collections.abc import Sequence
 
 EXPLORE_AFTER = 8
 """Rounds at grant 0, at least."""
-MOST_TIME = 1 / 20
+MAX_TIME_SHARE = 1 / 20
 """Of a client's time may go into rounds that explore, beyond what it has from them."""
 
 
-def patience(round_s: float, alone_s: float) -> float:
+def exploration_interval(round_s: float, alone_s: float) -> float:
     """Rounds at grant 0, of `alone_s` each, after which a client explores; a round with a grant takes it `round_s`."""
     lost_rounds = round_s / alone_s - 1.0 if alone_s > 0.0 else 0.0
-    return max(EXPLORE_AFTER, lost_rounds / MOST_TIME)
+    return max(EXPLORE_AFTER, lost_rounds / MAX_TIME_SHARE)
 
 
-def explored(starved: Sequence[float], budget: int) -> list[bool]:
+def clients_to_explore(starved: Sequence[float], budget: int) -> list[bool]:
     """Who is to be granted a token at least: at most `budget` clients, the longest starved first.
 
-    `starved`: rounds at grant 0, in units of the client's patience.
+    `starved`: rounds at grant 0, in units of the client's exploration_interval.
     """
     due = sorted((i for i, rounds in enumerate(starved) if rounds >= 1.0), key=lambda i: -starved[i])[:budget]
     return [i in due for i in range(len(starved))]

@@ -18,18 +18,18 @@ class ClientView(Struct, frozen=True, gc=False):
     survival: Sequence[float] = ()
     """survival[j - 1] = Pr(the first j draft tokens are accepted), never rising in j; past its end, and for an empty
     one, acceptance is geometric: each further token survives with acceptance_rate times the one before it."""
-    gap_s: float = 0.0
+    network_s: float = 0.0
     """From a verdict sent to the next proposal received, less the drafting: both ways of the link, and the hosts."""
     drafting_s: float = 0.0
     """Per draft token."""
     verify_s: float = 0.0
     """From a proposal received to its verdict sent (waiting for the step, and the step), less what its own draft tokens
     take in the step."""
-    used: float = 1.0
+    grant_utilisation: float = 1.0
     """Share of granted tokens that are drafted and verified: a drafter stops where it is unsure."""
     num_streams: int = 1
     """That draft; each commits a token of the target's own in each of its rounds."""
-    company: float = 0.0
+    co_batched_weight: float = 0.0
     """Weight of the clients whose streams are at the verifier, in the step or waiting for the next one, when a step of
     this client ends: those whom each further token in that step delays, itself included."""
 
@@ -40,7 +40,7 @@ class Budget(Struct, frozen=True, gc=False):
     tokens: int  # draft tokens of all clients together
     step_s: float = 0.0  # 0: not known yet
     token_s: float = 0.0
-    alone_s: float = 0.0
+    target_only_token_s: float = 0.0
     """From token to token of a stream that goes on alone, as one with a grant of 0 does; 0: not known yet."""
     is_barrier: bool = False  # every client is in every batch, and a batch waits for the last of them
 

@@ -23,8 +23,8 @@ class TimeAwareScheduler:
 
     With n_i streams, of which each commits a token of the target's own besides, and with the share u_i of grants that
     is used, a client's round takes T_i(S) = gap_i + verify_i + (drafting_i + token_s) u_i S. While clients go round at
-    their own pace each token of i delays its company (the others at the verifier when i's step ends) by token_s once in
-    T_i:
+    their own pace each token of i delays the others that are at the verifier when i's step ends (co_batched_weight) by
+    token_s once in T_i:
 
         f_i(S) = w_i log(mu_i(S) / T_i(S)) - token_s (company_i - w_i) (n_i + u_i S) / T_i(S),   S > 0
 
@@ -71,15 +71,15 @@ class ClientAllocation:
     def __init__(self, client: ClientView, budget: Budget, floor: int) -> None:
         self._client = client
         self._floor = floor
-        self._alone_s = budget.alone_s
-        self._cost_s = client.used * (client.drafting_s + budget.token_s)
-        self._others_s = budget.token_s * max(0.0, client.company - client.weight)
+        self._alone_s = budget.target_only_token_s
+        self._cost_s = client.grant_utilisation * (client.drafting_s + budget.token_s)
+        self._others_s = budget.token_s * max(0.0, client.co_batched_weight - client.weight)
         self.start()
 
     def start(self) -> None:
         """At the floor."""
         self.grant = 0
-        self._round_s = self._client.gap_s + self._client.verify_s
+        self._round_s = self._client.network_s + self._client.verify_s
         self._tokens = float(self._client.num_streams)
         self._used = float(self._client.num_streams)  # tokens in its steps, the target's own with them
         self._survival = 1.0
@@ -91,7 +91,7 @@ class ClientAllocation:
         """Take the next token."""
         self._tokens += self._survival
         self._round_s += self._cost_s
-        self._used += self._client.used
+        self._used += self._client.grant_utilisation
         self.grant += 1
         self._survival = self._next_survival()
 
@@ -114,7 +114,7 @@ class ClientAllocation:
         if before_s <= 0.0:
             return self.worth()
         own = self._client.weight * math.log(after_s / before_s)
-        others = self._others_s * ((self._used + self._client.used) / after_s - self._used / before_s)
+        others = self._others_s * ((self._used + self._client.grant_utilisation) / after_s - self._used / before_s)
         return self.worth() - own - others
 
     def loss(self) -> float:
@@ -131,7 +131,7 @@ class ClientAllocation:
 
     def arrival_s(self) -> float:
         """From a verdict to the proposal; 0 for who waits for none."""
-        return self._client.gap_s + self._client.drafting_s * self.grant if self.grant else 0.0
+        return self._client.network_s + self._client.drafting_s * self.grant if self.grant else 0.0
 
     def ahead(self, num_tokens: int) -> list[tuple[float, float]]:
         """(worth, arrival_s) of the next tokens, one by one; the climb itself stays where it is."""

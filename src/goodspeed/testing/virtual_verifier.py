@@ -162,7 +162,7 @@ class VirtualDrafter:
         verifier: VirtualVerifier,
         name: str,
         drafts: float | DraftEngine,  # a number: the toy's acceptance rate
-        gap_s: Callable[[], float] = lambda: 0.002,
+        network_s: Callable[[], float] = lambda: 0.002,
         drafting_s: float = 0.0,
     ) -> None:
         self.min_survival = 0.0
@@ -173,7 +173,7 @@ class VirtualDrafter:
         self.num_committed = 0
         self._verifier = verifier
         self._drafts: DraftEngine = ToyDraft(drafts) if isinstance(drafts, float) else drafts
-        self._gap_s = gap_s
+        self._network_s = network_s
         self._drafting_s = drafting_s
         self._streams: dict[int, DrafterStream] = {}
         self._drafted: set[int] = set()  # open in the draft engine
@@ -224,7 +224,7 @@ class VirtualDrafter:
             self.on_text(verdict.stream)
         elif stream.is_ready:
             conn, epoch = self._conn, stream.opening.epoch
-            delay_s = self._gap_s() + self._drafting_s * stream.max_draft
+            delay_s = self._network_s() + self._drafting_s * stream.max_draft
             self._verifier.after(delay_s, lambda: self._propose(conn, verdict.stream, epoch))
 
     def _propose(self, conn: int, stream_id: int, epoch: int) -> None:

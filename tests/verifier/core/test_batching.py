@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
-from goodspeed.verifier.core.batching.batching_policy import ExpectedProposal, Waiting
+from goodspeed.verifier.core.batching.batching_policy import BatchingView, ExpectedProposal
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
 from goodspeed.verifier.core.batching.policies import BATCHINGS
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -22,17 +22,21 @@ def learned_step_time(base_s: float, token_s: float) -> StepTime:
     return step_time
 
 
-def waiting(
-    *arrivals: ExpectedProposal, num_ready: int = 1, num_alone: int = 0, base_s: float = 0.050, token_s: float = 0.001
-) -> Waiting:
-    return Waiting(
+def view(
+    *arrivals: ExpectedProposal,
+    num_ready: int = 1,
+    num_target_only: int = 0,
+    base_s: float = 0.050,
+    token_s: float = 0.001,
+) -> BatchingView:
+    return BatchingView(
         num_ready=num_ready,
-        num_alone=num_alone,
+        num_target_only=num_target_only,
         num_ready_tokens=5 * num_ready,
         ready_since=NOW,
-        num_absent=len(arrivals),
+        num_awaited=len(arrivals),
         arrivals=arrivals,
-        gap_s=0.020,
+        turnaround_s=0.020,
         step_time=learned_step_time(base_s, token_s),
     )
 
@@ -43,50 +47,50 @@ def arrival(after_s: float, latest_s: float | None = None) -> ExpectedProposal:
 
 @pytest.mark.parametrize("name", BATCHINGS)
 def test_nobody_to_wait_for_closes_now(name: str) -> None:
-    assert BATCHINGS[name](1.0).close_at(waiting(), NOW) <= NOW
+    assert BATCHINGS[name](1.0).close_at(view(), NOW) <= NOW
 
 
 def test_deadline_waits_for_a_proposal_that_is_nearly_there() -> None:
-    assert DeadlineBatching().close_at(waiting(arrival(0.005, latest_s=0.009)), NOW) == NOW + 0.009
+    assert DeadlineBatching().close_at(view(arrival(0.005, latest_s=0.009)), NOW) == NOW + 0.009
 
 
 def test_deadline_does_not_wait_for_one_that_comes_when_the_step_would_be_over() -> None:
-    assert DeadlineBatching().close_at(waiting(arrival(0.054)), NOW) == NOW
+    assert DeadlineBatching().close_at(view(arrival(0.054)), NOW) == NOW
 
 
 def test_many_who_are_ready_do_not_wait_for_one() -> None:
-    one_straggler = waiting(arrival(0.045), num_ready=12, base_s=0.005, token_s=0.001)
+    one_straggler = view(arrival(0.045), num_ready=12, base_s=0.005, token_s=0.001)
     assert DeadlineBatching().close_at(one_straggler, NOW) == NOW
 
 
 def test_who_goes_on_alone_waits_less_for_another_since_it_is_in_that_ones_step_too() -> None:
     near = arrival(0.010, latest_s=0.012)
-    assert DeadlineBatching().close_at(waiting(near, num_ready=5), NOW) == NOW + 0.012
-    assert DeadlineBatching().close_at(waiting(near, num_ready=5, num_alone=5), NOW) == NOW
+    assert DeadlineBatching().close_at(view(near, num_ready=5), NOW) == NOW + 0.012
+    assert DeadlineBatching().close_at(view(near, num_ready=5, num_target_only=5), NOW) == NOW
 
 
 def test_one_who_is_ready_waits_for_many() -> None:
     crowd = [arrival(0.020 + 0.0001 * i, latest_s=0.025) for i in range(8)]
-    assert DeadlineBatching().close_at(waiting(*crowd), NOW) == NOW + 0.025
+    assert DeadlineBatching().close_at(view(*crowd), NOW) == NOW + 0.025
 
 
 def test_deadline_takes_the_near_ones_and_leaves_the_far_one() -> None:
     near, far = arrival(0.002), arrival(0.049)
-    assert DeadlineBatching().close_at(waiting(near, far, num_ready=4), NOW) == near.latest
+    assert DeadlineBatching().close_at(view(near, far, num_ready=4), NOW) == near.latest
 
 
 def test_one_who_comes_in_mid_step_is_waited_for_if_its_own_step_would_stand_in_the_way() -> None:
     # Now: 52 ms, then 52 ms for the late one, and the first is back after 20 ms of them. Together: 24 + 55 ms.
-    assert DeadlineBatching().close_at(waiting(arrival(0.024), token_s=0.0005), NOW) > NOW
+    assert DeadlineBatching().close_at(view(arrival(0.024), token_s=0.0005), NOW) > NOW
 
 
 def test_unlearned_step_time_closes_now() -> None:
-    unlearned = replace(waiting(arrival(0.001)), step_time=StepTime())
+    unlearned = replace(view(arrival(0.001)), step_time=StepTime())
     assert DeadlineBatching().close_at(unlearned, NOW) == NOW
 
 
 def test_barrier_waits_for_the_absent_but_not_forever() -> None:
-    assert BarrierBatching(timeout_s=0.7).close_at(waiting(arrival(5.0)), NOW + 0.1) == NOW + 0.7
+    assert BarrierBatching(timeout_s=0.7).close_at(view(arrival(5.0)), NOW + 0.1) == NOW + 0.7
 
 
 def goodput(batching: str, gaps_s: list[float], base_s: float, token_s: float, scheduler: str = "time_aware") -> float:
@@ -98,10 +102,10 @@ def goodput(batching: str, gaps_s: list[float], base_s: float, token_s: float, s
         step_s=lambda num_tokens: base_s + token_s * num_tokens,
     )
     drafters = []
-    for i, gap_s in enumerate(gaps_s):
+    for i, delay_s in enumerate(gaps_s):
 
-        def jittered(gap_s: float = gap_s) -> float:
-            return gap_s * float(np.exp(0.2 * rng.standard_normal()))
+        def jittered(delay_s: float = delay_s) -> float:
+            return delay_s * float(np.exp(0.2 * rng.standard_normal()))
 
         drafters.append(VirtualDrafter(verifier, f"drafter {i}", 0.7, jittered))
         drafters[-1].open(opening(1, max_tokens=100_000))

@@ -21,11 +21,11 @@ from goodspeed.engine.interface import Outcome, Prefill
 from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Open, Welcome
 from goodspeed.protocol.session import DrafterStream, VerifierStream
-from goodspeed.scheduling.draft_selection import ProposalCandidate, late_lengths
+from goodspeed.scheduling.draft_selection import ProposalCandidate, select_by_value
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import opening
-from goodspeed.verifier.core.batch import verifications
-from goodspeed.verifier.core.candidates import CandidateOf, bid_of
+from goodspeed.verifier.core.batch import make_verifications
+from goodspeed.verifier.core.candidates import CandidateOf, value_candidate
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.served_stream import ServedStream
 
@@ -75,7 +75,7 @@ def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:
     return Draft(tuple(more), tuple(confidences), tuple(probs))
 
 
-def texts(bids: CandidateOf) -> Iterator[tuple[int, ...]]:
+def texts(candidates: CandidateOf) -> Iterator[tuple[int, ...]]:
     """Of seeds 0, 1, ..., each beside the neighbour's endless stream."""
     engine = ToyTarget(toy_info(vocab_size=VOCAB_SIZE, max_context=10**6, kv_capacity=10**9))
     client, neighbour = (Client(name, ESTIMATORS["censored"](0.1, 0.05)) for name in ("sampled", "greedy"))
@@ -89,7 +89,7 @@ def texts(bids: CandidateOf) -> Iterator[tuple[int, ...]]:
             mine.propose(drawn(mine.drafter.committed, mine.drafter.max_draft, seed))
             other.propose(other_drafts.draft([DraftRequest(1, WINDOW)])[0])
             pairs = [mine, other]
-            work = verifications([pair.stream for pair in pairs], WINDOW, late_lengths, bids)
+            work = make_verifications([pair.stream for pair in pairs], WINDOW, select_by_value, candidates)
             for pair, outcome in zip(pairs, engine.step(work), strict=True):
                 if proposal := pair.stream.proposal:
                     num_tokens = len(proposal.tokens)
@@ -103,9 +103,9 @@ def texts(bids: CandidateOf) -> Iterator[tuple[int, ...]]:
         yield tuple(mine.drafter.committed[len(PROMPT) :])
 
 
-def p_value(bids: CandidateOf) -> float:
+def p_value(candidates: CandidateOf) -> float:
     """Chi-square of the texts against the target's distribution; rare texts count together."""
-    counts = Counter(texts(bids))
+    counts = Counter(texts(candidates))
     common = {text: number for text in all_texts() if (number := NUM_TEXTS * text_prob(text)) >= 5.0}
     observed = [counts[text] for text in common]
     observed.append(NUM_TEXTS - sum(observed))
@@ -128,11 +128,11 @@ def by_confidence(stream: ServedStream) -> ProposalCandidate:
     """The trap: every proposal is ranked by its confidences."""
     assert stream.proposal is not None
     survival = stream.client.reliability.survival(stream.proposal.confidences)
-    return replace(bid_of(stream, 1, 0.0), survival=survival)
+    return replace(value_candidate(stream, 1, 0.0), survival=survival)
 
 
 def test_late_binding_keeps_sampled_texts_exact() -> None:
-    assert p_value(lambda stream: bid_of(stream, 1, 0.0)) > SOUND
+    assert p_value(lambda stream: value_candidate(stream, 1, 0.0)) > SOUND
 
 
 def test_ranking_drawn_tokens_by_their_confidence_is_the_trap_and_is_seen() -> None:

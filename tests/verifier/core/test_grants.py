@@ -8,15 +8,15 @@ from goodspeed.engine.interface import Outcome, Verify
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Propose, Welcome
 from goodspeed.protocol.session import VerifierStream, tokens_crc32
-from goodspeed.scheduling.draft_selection import arrival_lengths
+from goodspeed.scheduling.draft_selection import select_by_arrival
 from goodspeed.scheduling.exploration import EXPLORE_AFTER
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening
-from goodspeed.verifier.core.batch import verifications
-from goodspeed.verifier.core.candidates import plain_bid
+from goodspeed.verifier.core.batch import make_verifications
+from goodspeed.verifier.core.candidates import arrival_candidate
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.grants import GrantSharing
+from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTime
 
@@ -36,10 +36,10 @@ def client_with_streams(
 
 def test_streams_of_a_client_share_its_grant_evenly_and_take_turns_with_the_rest() -> None:
     client, streams = client_with_streams("edge", 3, first_key=1)
-    sharing = GrantSharing(VerifierCoreConfig(budget=7, scheduler="fixed"))
+    sharing = GrantAllocator(VerifierCoreConfig(budget=7, scheduler="fixed"))
     seen = []
     for _ in range(3):
-        grants = sharing.share({client: streams}, heard={client}, step_time=StepTime())
+        grants = sharing.allocate({client: streams}, recipients={client}, step_time=StepTime())
         client.num_rounds += 1
         assert sorted(grants.values()) == [2, 2, 3]
         seen.append(grants)
@@ -50,7 +50,7 @@ def test_streams_of_a_client_share_its_grant_evenly_and_take_turns_with_the_rest
 def test_opening_more_streams_does_not_win_most_of_the_budget(scheduler: str) -> None:
     many, many_streams = client_with_streams("many", 8, first_key=1)
     one, one_stream = client_with_streams("one", 1, first_key=100)
-    GrantSharing(VerifierCoreConfig(budget=16, scheduler=scheduler)).share(
+    GrantAllocator(VerifierCoreConfig(budget=16, scheduler=scheduler)).allocate(
         {many: many_streams, one: one_stream}, {many, one}, StepTime()
     )
     assert many.grant + one.grant <= 16
@@ -62,9 +62,9 @@ def test_a_starved_client_is_granted_a_token_again() -> None:
     bad, bad_streams = client_with_streams("bad", 1, first_key=2, accepted=0)
     for _ in range(50):
         good.estimator.on_verdict(0, 0)  # it is poor, so the scheduler prefers it
-    sharing = GrantSharing(VerifierCoreConfig(budget=1))
+    sharing = GrantAllocator(VerifierCoreConfig(budget=1))
     grants = [
-        sharing.share({good: good_streams, bad: bad_streams}, {good, bad}, StepTime())[2]
+        sharing.allocate({good: good_streams, bad: bad_streams}, {good, bad}, StepTime())[2]
         for _ in range(3 * EXPLORE_AFTER)
     ]
     assert sum(grants) >= 2
@@ -90,7 +90,7 @@ def test_nobody_is_granted_what_the_rest_of_the_answer_cannot_use() -> None:
     other, other_streams = client_with_streams("other", 1, first_key=2)
     for _ in range(20 - 3):  # three tokens of twenty are left, the last one the target's own
         verdict_on(stream.end, Outcome(1, 0, 8), grant=0)
-    GrantSharing(VerifierCoreConfig(budget=12)).share(
+    GrantAllocator(VerifierCoreConfig(budget=12)).allocate(
         {ending: [stream], other: other_streams}, {ending, other}, StepTime()
     )
     assert (ending.grant, other.grant) == (2, 10)
@@ -100,7 +100,7 @@ def test_what_a_drafter_leaves_of_its_grant_speaks_against_granting_it() -> None
     stream = proposed(1, num_tokens=3)
     stream.grant = 8
     assert stream.num_granted == 8
-    verifications([stream], 2, arrival_lengths, plain_bid)
+    make_verifications([stream], 2, select_by_arrival, arrival_candidate)
     assert stream.num_granted == 2  # of a proposal that the batch has cut nobody knows the rest
 
 
@@ -116,7 +116,7 @@ def proposed(key: int, num_tokens: int) -> ServedStream:
 
 def test_later_arrivals_get_what_the_earlier_ones_left_and_always_a_token_of_the_target() -> None:
     streams = {key: proposed(key, num_tokens=5) for key in (7, 3, 9)}
-    work = verifications(list(streams.values()), 8, arrival_lengths, plain_bid)
+    work = make_verifications(list(streams.values()), 8, select_by_arrival, arrival_candidate)
     assert work == [Verify(7, (0, 1, 2, 3, 4)), Verify(3, (0, 1, 2)), Verify(9, ())]
 
 

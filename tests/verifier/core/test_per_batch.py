@@ -8,7 +8,7 @@ from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import opening
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.grants import GrantSharing
+from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTime
 
@@ -28,17 +28,17 @@ def test_two_of_eight_get_a_batch_of_their_own_at_one_price_and_a_part_of_all_gr
     scheduler: str, for_each: int
 ) -> None:
     active = clients_with_a_stream(8)
-    heard = list(active)[2:4]
-    grants = GrantSharing(VerifierCoreConfig(budget=16, scheduler=scheduler)).share(active, heard, StepTime())
-    assert [grants[active[client][0].key] for client in heard] == [for_each] * 2
+    recipients = list(active)[2:4]
+    grants = GrantAllocator(VerifierCoreConfig(budget=16, scheduler=scheduler)).allocate(active, recipients, StepTime())
+    assert [grants[active[client][0].key] for client in recipients] == [for_each] * 2
 
 
 def test_a_client_keeps_its_grant_until_it_hears_another() -> None:
     active = clients_with_a_stream(4)
     first, second = list(active)[:2], list(active)[2:]
-    sharing = GrantSharing(VerifierCoreConfig(budget=16, scheduler="price"))
-    sharing.share(active, first, StepTime())
+    sharing = GrantAllocator(VerifierCoreConfig(budget=16, scheduler="price"))
+    sharing.allocate(active, first, StepTime())
     told = [client.grant for client in first]
-    sharing.share(active, second, StepTime())
+    sharing.allocate(active, second, StepTime())
     assert [client.grant for client in first] == told
     assert all(told)

@@ -33,17 +33,17 @@ class Curve:
         """Nothing changes."""
 
 
-def view(num_streams: int, survival: Sequence[float] = (), share: ClientConfig | None = None) -> ClientView:
-    client = Client("edge", Curve(survival), share=share or ClientConfig())
-    client.pace.on_proposal(0.13, 0.03, 3)
-    client.pace.on_verdict(0.02, 3.0)
-    return view_client(client, num_streams, cap=min(num_streams * 4, client.share.cap))
+def view(num_streams: int, survival: Sequence[float] = (), config: ClientConfig | None = None) -> ClientView:
+    client = Client("edge", Curve(survival), config=config or ClientConfig())
+    client.timing.on_proposal(0.13, 0.03, 3)
+    client.timing.on_verdict(0.02, 3.0)
+    return view_client(client, num_streams, cap=min(num_streams * 4, client.config.cap))
 
 
 def test_a_view_carries_times_and_rights() -> None:
-    seen = view(1, share=ClientConfig("edge", 2.0, 1, 3))
-    assert (seen.weight, seen.min_grant, seen.max_grant, seen.company) == (2.0, 1, 3, 3.0)
-    assert (seen.gap_s, seen.drafting_s, seen.verify_s) == pytest.approx((0.1, 0.01, 0.02))
+    seen = view(1, config=ClientConfig("edge", 2.0, 1, 3))
+    assert (seen.weight, seen.min_grant, seen.max_grant, seen.co_batched_weight) == (2.0, 1, 3, 3.0)
+    assert (seen.network_s, seen.drafting_s, seen.verify_s) == pytest.approx((0.1, 0.01, 0.02))
 
 
 def test_streams_take_turns_on_the_survival_curve() -> None:

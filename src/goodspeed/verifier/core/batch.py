@@ -34,7 +34,7 @@ class Batch(Struct, frozen=True, gc=False):
         return tuple(dict.fromkeys([*(key for key, _ in self.opened), *(item.stream for item in self.work)]))
 
 
-def chosen(
+def select_streams(
     ready: Mapping[StreamKey, ServedStream],  # in order of arrival
     most: int,
     ordering: OrderingPolicy,
@@ -47,19 +47,19 @@ def chosen(
     return [streams[i] for i in sorted(ordering.order(candidates)[:most])]
 
 
-def verifications(
+def make_verifications(
     ready: Sequence[ServedStream],  # in order of arrival
     budget: int,
     binding: DraftSelection,
-    bid_of: CandidateOf,
+    candidate_of: CandidateOf,
 ) -> list[Verify]:
     """Every one of these streams, with as much of its proposal as the binding leaves of it.
 
-    Under the rejection rule bids look at no token that was drawn (design: exactness). A stream whose proposal is cut
-    away still gets the target's next token.
+    Under the rejection rule candidates look at no token that was drawn (design: exactness). A stream whose proposal is
+    cut away still gets the target's next token.
     """
     proposing = [stream for stream in ready if stream.proposal]
-    lengths = binding([bid_of(stream) for stream in proposing], budget)
+    lengths = binding([candidate_of(stream) for stream in proposing], budget)
     for stream, length in zip(proposing, lengths, strict=True):
         if stream.proposal and length < len(stream.proposal.tokens):
             stream.proposal, stream.is_cut = stream.end.trim(length), True
@@ -71,7 +71,7 @@ def _verification(stream: ServedStream) -> Verify:
     return Verify(stream.key, proposal.tokens, proposal.draft_probs) if proposal else Verify(stream.key, ())
 
 
-def prefills(
+def make_prefills(
     prefilling: Mapping[StreamKey, ServedStream],  # in order of admission
     num_tokens: int,
 ) -> list[Prefill]:

@@ -1,4 +1,4 @@
-"""What the closing batch knows of each proposal: bids for the binding."""
+"""What the closing batch knows of each proposal: candidates for the binding."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,21 +13,23 @@ from goodspeed.verifier.core.served_stream import ServedStream
 CandidateOf = Callable[[ServedStream], ProposalCandidate]
 
 
-def plain_bid(stream: ServedStream) -> ProposalCandidate:
+def arrival_candidate(stream: ServedStream) -> ProposalCandidate:
     """For a binding that asks for lengths alone."""
-    return ProposalCandidate(worth=1.0, survival=(1.0,) * len(_proposal_tokens(stream)))
+    return ProposalCandidate(token_value=1.0, survival=(1.0,) * len(_proposal_tokens(stream)))
 
 
-def bid_of(stream: ServedStream, num_streams: int, token_s: float) -> ProposalCandidate:
+def value_candidate(stream: ServedStream, num_streams: int, token_s: float) -> ProposalCandidate:
     """Of a stream with a proposal; its client has `num_streams` that draft. `token_s`: of the step, per token."""
     client = stream.client
-    weight = client.share.weight
-    round_s = client.pace.gap_s + client.pace.verify_s + client.pace.drafting_s * len(_proposal_tokens(stream))
+    weight = client.config.weight
+    round_s = (
+        client.timing.network_s + client.timing.verify_s + client.timing.drafting_s * len(_proposal_tokens(stream))
+    )
     return ProposalCandidate(
-        worth=weight / (client.estimator.goodput * num_streams),
+        token_value=weight / (client.estimator.goodput * num_streams),
         survival=_survival(stream),
-        price=token_s * client.pace.company / round_s if round_s > 0.0 else 0.0,
-        floor=-(-client.share.floor // num_streams),
+        price=token_s * client.timing.co_batched_weight / round_s if round_s > 0.0 else 0.0,
+        floor=-(-client.config.floor // num_streams),
     )
 
 

@@ -23,9 +23,9 @@ class Client:
     name: str
     estimator: Estimator
     conn: ConnId | None = None  # of its session
-    share: ClientConfig = field(default_factory=ClientConfig)
-    gap: TurnaroundEstimate = field(default_factory=TurnaroundEstimate)
-    pace: RoundTiming = field(default_factory=RoundTiming)
+    config: ClientConfig = field(default_factory=ClientConfig)
+    turnaround: TurnaroundEstimate = field(default_factory=TurnaroundEstimate)
+    timing: RoundTiming = field(default_factory=RoundTiming)
     reliability: ReliabilityCurve = field(default_factory=ReliabilityCurve)
     grant: int = 0  # in all, over its streams
     starved_rounds: int = 0  # verdicts in a row with a grant of 0

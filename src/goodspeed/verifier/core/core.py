@@ -7,13 +7,13 @@ from goodspeed.engine.interface import Outcome, TargetInfo, Work
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Load, Message, Verdict, Welcome
 from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS
-from goodspeed.verifier.core.batch import Batch, chosen, prefills, verifications
+from goodspeed.verifier.core.batch import Batch, make_prefills, make_verifications, select_streams
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
-from goodspeed.verifier.core.batching_view import view_waiting
-from goodspeed.verifier.core.candidates import CandidateOf, bid_of, plain_bid
+from goodspeed.verifier.core.batching_view import make_batching_view
+from goodspeed.verifier.core.candidates import CandidateOf, arrival_candidate, value_candidate
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.grants import GrantSharing
+from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.message_handler import MessageHandler, Reply
 from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.timing.baseline import Baseline
@@ -57,7 +57,7 @@ class VerifierCore:
         self._intake = MessageHandler(config, info, welcome)
         self._streams = self._intake.streams
         self._sessions = self._intake.sessions
-        self._sharing = GrantSharing(config)
+        self._sharing = GrantAllocator(config)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._ordering = ORDERINGS[config.ordering](config.lab_bucket)
         self._step_time = StepTime()
@@ -155,23 +155,23 @@ class VerifierCore:
             for outcome in outcomes
             if outcome.next_token is not None and (stream := self._streams.with_key(outcome.stream))
         ]
-        company = self._company([stream for stream, _ in judged])
+        co_batched_weight = self._co_batched_weight([stream for stream, _ in judged])
         for stream, outcome in judged:
             _learn(stream, outcome)
             stream.end.on_outcome(outcome)
             if stream.proposal is None:
-                stream.client.pace.on_alone()
+                stream.client.timing.on_alone()
                 if is_plain:
                     self._alone_s.observe(now - stream.since)
             elif is_plain:
                 num_verified = len(stream.proposal.tokens)
                 own_s = self._lasting_step_time.token_s * num_verified
-                stream.client.pace.on_verdict(now - stream.since - own_s, company)
-                stream.client.pace.on_grant_used(stream.grant, num_verified)
-        heard = {stream.client for stream, _ in judged}
-        active = self._drafting_streams(heard if self._sharing.is_per_batch else None)
+                stream.client.timing.on_verdict(now - stream.since - own_s, co_batched_weight)
+                stream.client.timing.on_grant_used(stream.grant, num_verified)
+        recipients = {stream.client for stream, _ in judged}
+        active = self._drafting_streams(recipients if self._sharing.is_per_batch else None)
         alone_s = self._alone_s.value or self._lasting_step_time.mean_s
-        grants = self._sharing.share(active, heard, self._lasting_step_time, alone_s)
+        grants = self._sharing.allocate(active, recipients, self._lasting_step_time, alone_s)
         token_s = self._target_alone.token_s(self._streams.num_served)
         for stream, _ in judged:
             self._target_alone.on_committed(stream, token_s)
@@ -200,30 +200,30 @@ class VerifierCore:
         """There is work; who waits for a full batch to grow waits for nothing."""
         if 0 < self._config.max_batch_streams <= len(self._streams.ready):
             return now
-        waiting = view_waiting(self._streams, self._config, self._step_time, now)
-        return self._batching.close_at(waiting, now)
+        view = make_batching_view(self._streams, self._config, self._step_time, now)
+        return self._batching.close_at(view, now)
 
     def _make_batch(self) -> Batch:
         table = self._streams
-        verified = chosen(table.ready, self._config.max_batch_streams, self._ordering)
-        verifies = verifications(verified, self._config.budget, self._binding, self._bidding())
+        verified = select_streams(table.ready, self._config.max_batch_streams, self._ordering)
+        verifies = make_verifications(verified, self._config.budget, self._binding, self._candidate_of())
         num_tokens = sum(1 + len(item.draft_tokens) for item in verifies)
-        work: tuple[Work, ...] = (*verifies, *prefills(table.prefilling, self._config.prefill_room(num_tokens)))
+        work: tuple[Work, ...] = (*verifies, *make_prefills(table.prefilling, self._config.prefill_room(num_tokens)))
         closed, opened = table.take_news()
         table.on_stepping(work)
         return Batch(closed, opened, work)
 
-    def _bidding(self) -> CandidateOf:
+    def _candidate_of(self) -> CandidateOf:
         if self._config.binding == "arrival":
-            return plain_bid  # nothing to know
+            return arrival_candidate  # nothing to know
         token_s = self._config.time_price * self._lasting_step_time.token_s
-        return lambda stream: bid_of(stream, len(stream.siblings), token_s)
+        return lambda stream: value_candidate(stream, len(stream.siblings), token_s)
 
-    def _company(self, judged: Sequence[ServedStream]) -> float:
+    def _co_batched_weight(self, judged: Sequence[ServedStream]) -> float:
         """Weight of those whom the step that ends now has kept waiting; a client counts by the share of its streams."""
         table = self._streams
         present = [*judged, *table.ready.values(), *table.prefilling.values()]
-        return sum(stream.client.share.weight / len(stream.siblings) for stream in present)
+        return sum(stream.client.config.weight / len(stream.siblings) for stream in present)
 
     def _drafting_streams(self, of: Iterable[Client] | None) -> dict[Client, list[ServedStream]]:
         """These (or all) clients' streams whose drafter may propose now or after this step; the oldest first."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.scheduling.exploration import explored, patience
+from goodspeed.scheduling.exploration import clients_to_explore, exploration_interval
 from goodspeed.scheduling.policies import PER_BATCH, SCHEDULERS
 from goodspeed.scheduling.proportional_shares import ProportionalShare, fill
 from goodspeed.scheduling.scheduler import Budget, ClientView
@@ -15,7 +15,7 @@ from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTime
 
 
-class GrantSharing:
+class GrantAllocator:
     """Owns the scheduler and its randomness."""
 
     def __init__(self, config: VerifierCoreConfig) -> None:
@@ -26,10 +26,10 @@ class GrantSharing:
         self._scheduler = SCHEDULERS[config.scheduler]()
         self._rng = np.random.default_rng(config.seed)
 
-    def share(
+    def allocate(
         self,
         active: Mapping[Client, Sequence[ServedStream]],  # every client with streams that draft; per batch: who hears
-        heard: Collection[Client],  # those who will hear their grant now
+        recipients: Collection[Client],  # those who will hear their grant now
         step_time: StepTime,
         alone_s: float = 0.0,  # from token to token of a stream that goes on alone; 0: not known
     ) -> dict[StreamKey, int]:
@@ -37,22 +37,22 @@ class GrantSharing:
 
         All who draft share it, and are answered; by a per-batch scheduler only those who hear.
         """
-        clients = [client for client in active if client in heard or not self.is_per_batch]
-        caps = [min(client.share.cap, sum([stream.end.max_grant for stream in active[client]])) for client in clients]
+        clients = [client for client in active if client in recipients or not self.is_per_batch]
+        caps = [min(client.config.cap, sum([stream.end.max_grant for stream in active[client]])) for client in clients]
         starved = [
-            _starved(client, alone_s) if client in heard and cap > 0 else 0.0
+            _starved(client, alone_s) if client in recipients and cap > 0 else 0.0
             for client, cap in zip(clients, caps, strict=True)
         ]
         views = [
             view_client(client, len(active[client]), cap, least)
-            for client, cap, least in zip(clients, caps, explored(starved, self._num_tokens), strict=True)
+            for client, cap, least in zip(clients, caps, clients_to_explore(starved, self._num_tokens), strict=True)
         ]
         budget = self._budget(sum(len(active[client]) for client in clients), step_time, alone_s)
         shared = self._scheduler.grants(views, budget, self._rng)
         grants: dict[StreamKey, int] = {}
         for client, grant in zip(clients, shared, strict=True):
             client.grant = grant
-            if client in heard:
+            if client in recipients:
                 client.starved_rounds = 0 if client.grant else client.starved_rounds + 1
             grants.update(_split(client, active[client]))
         return grants
@@ -63,14 +63,14 @@ class GrantSharing:
             tokens=self._num_tokens,
             step_s=step_time.predict(num_others),
             token_s=step_time.token_s,
-            alone_s=alone_s,
+            target_only_token_s=alone_s,
             is_barrier=self._is_barrier,
         )
 
 
 def _starved(client: Client, alone_s: float) -> float:
-    """Rounds at grant 0, in units of its patience."""
-    return client.starved_rounds / patience(client.pace.gap_s + client.pace.verify_s, alone_s)
+    """Rounds at grant 0, in units of its exploration_interval."""
+    return client.starved_rounds / exploration_interval(client.timing.network_s + client.timing.verify_s, alone_s)
 
 
 def view_client(client: Client, num_streams: int, cap: int, least: int = 0) -> ClientView:
@@ -79,20 +79,20 @@ def view_client(client: Client, num_streams: int, cap: int, least: int = 0) -> C
     Its j-th token is the j/n-th of each stream: the survival curve is each stream's, n times over; the rate a^(1/n).
     Its goodput is theirs together; and a token delays each of its streams by the n-th part of a token's drafting.
     """
-    estimator, pace, share = client.estimator, client.pace, client.share
+    estimator, timing, config = client.estimator, client.timing, client.config
     return ClientView(
         acceptance_rate=estimator.acceptance_rate ** (1.0 / num_streams),
         goodput=estimator.goodput * num_streams,
-        weight=share.weight,
+        weight=config.weight,
         max_grant=cap,
-        min_grant=min(max(share.floor, least), cap),
+        min_grant=min(max(config.floor, least), cap),
         survival=_interleaved(estimator.survival, num_streams),
-        gap_s=pace.gap_s,
-        drafting_s=pace.drafting_s / num_streams,
-        verify_s=pace.verify_s,
-        used=pace.used,
+        network_s=timing.network_s,
+        drafting_s=timing.drafting_s / num_streams,
+        verify_s=timing.verify_s,
+        grant_utilisation=timing.grant_utilisation,
         num_streams=num_streams,
-        company=pace.company,
+        co_batched_weight=timing.co_batched_weight,
     )
 
 

@@ -215,8 +215,8 @@ class MessageHandler:
         if isinstance(accepted, RepeatedProposal):
             self._repeat(client, accepted.verdict)
             return
-        client.gap.observe(now - stream.since)
-        client.pace.on_proposal(now - stream.since, propose.drafting_us / 1e6, len(propose.tokens))
+        client.turnaround.observe(now - stream.since)
+        client.timing.on_proposal(now - stream.since, propose.drafting_us / 1e6, len(propose.tokens))
         stream.proposal = accepted
         self.streams.on_ready(stream, now)
 

@@ -65,7 +65,7 @@ class SessionTable:
         client = self.clients.get(hello.drafter)
         if client is None:
             estimator = ESTIMATORS[self._config.estimator](self._config.beta, self._config.eta)
-            client = Client(hello.drafter, estimator, share=self._config.client(hello.drafter))
+            client = Client(hello.drafter, estimator, config=self._config.client(hello.drafter))
         older = None if client.conn is None else self._sessions[client.conn]
         session.client = client
         del self._strangers[session.conn]

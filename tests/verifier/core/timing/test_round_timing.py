@@ -9,25 +9,25 @@ from goodspeed.verifier.core.timing.step_time import StepTime
 
 
 def test_the_gap_is_split_into_drafting_and_the_rest() -> None:
-    pace = RoundTiming()
+    timing = RoundTiming()
     for num_tokens in (2, 8, 5) * 30:
-        pace.on_proposal(0.05 + 0.004 * num_tokens, 0.004 * num_tokens, num_tokens)
-    assert pace.gap_s == pytest.approx(0.05)
-    assert pace.drafting_s == pytest.approx(0.004)
+        timing.on_proposal(0.05 + 0.004 * num_tokens, 0.004 * num_tokens, num_tokens)
+    assert timing.network_s == pytest.approx(0.05)
+    assert timing.drafting_s == pytest.approx(0.004)
 
 
 def test_a_drafter_that_claims_more_drafting_than_there_was_time_gains_no_negative_link() -> None:
-    pace = RoundTiming()
-    pace.on_proposal(0.05, 10.0, 5)
-    assert (pace.gap_s, pace.drafting_s) == pytest.approx((0.0, 0.01))
+    timing = RoundTiming()
+    timing.on_proposal(0.05, 10.0, 5)
+    assert (timing.network_s, timing.drafting_s) == pytest.approx((0.0, 0.01))
 
 
 def test_empty_proposals_leave_the_cost_of_a_token_as_it_was() -> None:
-    pace = RoundTiming()
-    pace.on_proposal(0.1, 0.04, 4)
+    timing = RoundTiming()
+    timing.on_proposal(0.1, 0.04, 4)
     for _ in range(50):
-        pace.on_proposal(0.1, 0.0, 0)
-    assert pace.drafting_s == pytest.approx(0.01)
+        timing.on_proposal(0.1, 0.0, 0)
+    assert timing.drafting_s == pytest.approx(0.01)
 
 
 def test_a_tokens_time_is_the_slope_of_unlike_steps() -> None:
@@ -45,8 +45,8 @@ def test_the_core_measures_link_drafting_verifier_and_company() -> None:
     VirtualDrafter(verifier, "near", 0.5, lambda: 0.01, 0.001).open(opening(1, max_tokens=100_000))
     VirtualDrafter(verifier, "far", 0.5, lambda: 0.1, 0.002).open(opening(1, max_tokens=100_000))
     verifier.run(30.0)
-    near, far = (client.pace for client in verifier.core.stats().clients)
-    assert (near.gap_s, far.gap_s) == pytest.approx((0.01, 0.1), abs=1e-3)
+    near, far = (client.timing for client in verifier.core.stats().clients)
+    assert (near.network_s, far.network_s) == pytest.approx((0.01, 0.1), abs=1e-3)
     assert (near.drafting_s, far.drafting_s) == pytest.approx((0.001, 0.002), rel=0.05)
-    assert (near.company, far.company) == pytest.approx((2.0, 2.0))
+    assert (near.co_batched_weight, far.co_batched_weight) == pytest.approx((2.0, 2.0))
     assert near.verify_s > far.verify_s + 0.08

@@ -1,6 +1,6 @@
 """The paper's synchronous slots."""
 
-from goodspeed.verifier.core.batching.batching_policy import Waiting
+from goodspeed.verifier.core.batching.batching_policy import BatchingView
 
 
 class BarrierBatching:
@@ -12,5 +12,5 @@ class BarrierBatching:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
 
-    def close_at(self, waiting: Waiting, now: float) -> float:
-        return now if waiting.num_absent == 0 else waiting.ready_since + self._timeout_s
+    def close_at(self, view: BatchingView, now: float) -> float:
+        return now if view.num_awaited == 0 else view.ready_since + self._timeout_s

@@ -16,22 +16,22 @@ class ExpectedProposal(NamedTuple):
     num_tokens: int  # what it will add to a step
 
 
-class Waiting(Struct, frozen=True, gc=False):
+class BatchingView(Struct, frozen=True, gc=False):
     """The idle engine's view: what could run now, and what may come."""
 
     num_ready: int  # streams with work, at least one
-    num_alone: int  # of them: those that are ready again when a step ends, for they wait for no drafter
+    num_target_only: int  # of them: those that are ready again when a step ends, for they wait for no drafter
     num_ready_tokens: int
     ready_since: float  # arrival of the oldest work
-    num_absent: int  # streams whose proposal is awaited and that did not miss the last batch
+    num_awaited: int  # streams whose proposal is awaited and that did not miss the last batch
     arrivals: Sequence[ExpectedProposal]
     """By expected time; only those expected within the step that could be run now."""
-    gap_s: float  # expected time from a verdict to the next proposal, of the slowest ready stream
+    turnaround_s: float  # expected time from a verdict to the next proposal, of the slowest ready stream
     step_time: StepTime
 
 
 class BatchingPolicy(Protocol):
     """Decides when the engine stops waiting for more. Asked whenever the engine is idle and has work."""
 
-    def close_at(self, waiting: Waiting, now: float) -> float:
+    def close_at(self, view: BatchingView, now: float) -> float:
         """When to close the batch if nothing else happens; `now` or earlier: close it now."""

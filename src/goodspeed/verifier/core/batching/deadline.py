@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from goodspeed.verifier.core.batching.batching_policy import Waiting
+from goodspeed.verifier.core.batching.batching_policy import BatchingView
 
 
 class DeadlineBatching:
@@ -15,29 +15,29 @@ class DeadlineBatching:
     about the longest wait.
     """
 
-    def close_at(self, waiting: Waiting, now: float) -> float:
-        arrivals = waiting.arrivals
+    def close_at(self, view: BatchingView, now: float) -> float:
+        arrivals = view.arrivals
         if not arrivals:
             return now
         num_tokens = [0, *itertools.accumulate(arrival.num_tokens for arrival in arrivals)]
-        delays = [_total_delay(waiting, num_joining, num_tokens, now) for num_joining in range(len(arrivals) + 1)]
+        delays = [_total_delay(view, num_joining, num_tokens, now) for num_joining in range(len(arrivals) + 1)]
         num_joining = delays.index(min(delays))
         return max((arrival.latest for arrival in arrivals[:num_joining]), default=now)
 
 
-def _total_delay(waiting: Waiting, num_joining: int, num_tokens: Sequence[int], now: float) -> float:
+def _total_delay(view: BatchingView, num_joining: int, num_tokens: Sequence[int], now: float) -> float:
     """Seconds from now, summed over streams, to the next verdict, if the batch waits for `num_joining` arrivals.
 
     `num_tokens` of the first 0, 1, 2 ... arrivals together.
     """
-    arrivals, step_time = waiting.arrivals, waiting.step_time
+    arrivals, step_time = view.arrivals, view.step_time
     num_late = len(arrivals) - num_joining
     start = arrivals[num_joining - 1].expected if num_joining else now
-    end = start + step_time.predict(waiting.num_ready_tokens + num_tokens[num_joining])
-    num_served = waiting.num_ready + num_joining
+    end = start + step_time.predict(view.num_ready_tokens + num_tokens[num_joining])
+    num_served = view.num_ready + num_joining
     delay_s = num_served * (end - now)
     if num_late:
         late_end = max(arrivals[-1].expected, end) + step_time.predict(num_tokens[-1] - num_tokens[num_joining])
         delay_s += num_late * (late_end - now)
-        delay_s += (num_served - waiting.num_alone) * max(0.0, late_end - (end + waiting.gap_s))
+        delay_s += (num_served - view.num_target_only) * max(0.0, late_end - (end + view.turnaround_s))
     return delay_s

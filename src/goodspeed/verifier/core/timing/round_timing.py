@@ -29,9 +29,9 @@ class RoundTiming:
     """One client's times; as in ClientView."""
 
     def __init__(self) -> None:
-        self._link_s = Smoothed()
+        self._network_s = Smoothed()
         self._verify_s = Smoothed()
-        self._company = Smoothed()
+        self._co_batched_weight = Smoothed()
         self._drafting_s = 0.0  # decayed sums: a short draft says less about the cost of a token
         self._num_drafted = 0.0
         self._num_alone = 0  # rounds since the last verdict on a proposal
@@ -39,9 +39,9 @@ class RoundTiming:
         self._num_verified = 0.0
 
     @property
-    def gap_s(self) -> float:
+    def network_s(self) -> float:
         """From a verdict sent to the next proposal received, less the drafting."""
-        return self._link_s.value
+        return self._network_s.value
 
     @property
     def drafting_s(self) -> float:
@@ -54,29 +54,29 @@ class RoundTiming:
         return self._verify_s.value
 
     @property
-    def company(self) -> float:
+    def co_batched_weight(self) -> float:
         """Weight of the clients that wait for a step of this client to end, itself included."""
-        return self._company.value
+        return self._co_batched_weight.value
 
     @property
-    def used(self) -> float:
+    def grant_utilisation(self) -> float:
         """Share of granted tokens that come to verification; 1 before the first."""
         return self._num_verified / self._num_granted if self._num_granted else 1.0
 
-    def on_proposal(self, gap_s: float, drafting_s: float, num_tokens: int) -> None:
-        """A proposal has come `gap_s` after its verdict; its drafter says that drafting took `drafting_s` of that."""
-        drafting_s = min(drafting_s, gap_s)
-        self._link_s.observe(gap_s - drafting_s)
+    def on_proposal(self, turnaround_s: float, drafting_s: float, num_tokens: int) -> None:
+        """A proposal has come `turnaround_s` after its verdict; its drafter reports that drafting took `drafting_s`."""
+        drafting_s = min(drafting_s, turnaround_s)
+        self._network_s.observe(turnaround_s - drafting_s)
         if num_tokens:
             self._drafting_s += drafting_s - NEWEST * self._drafting_s
             self._num_drafted += num_tokens - NEWEST * self._num_drafted
 
-    def on_verdict(self, verify_s: float, company: float) -> None:
+    def on_verdict(self, verify_s: float, co_batched_weight: float) -> None:
         """A proposal was judged; the arguments are as the properties."""
         weight = min(MOST, 1.0 - (1.0 - NEWEST) ** (1 + self._num_alone))
         self._num_alone = 0
         self._verify_s.observe(max(0.0, verify_s), weight)
-        self._company.observe(company, weight)
+        self._co_batched_weight.observe(co_batched_weight, weight)
 
     def on_alone(self) -> None:
         """A round without a proposal has passed."""

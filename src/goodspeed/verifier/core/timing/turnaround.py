@@ -13,11 +13,11 @@ class TurnaroundEstimate:
         self.mean_s = 0.0
         self.deviation_s = 0.0
 
-    def observe(self, gap_s: float) -> None:
+    def observe(self, turnaround_s: float) -> None:
         if not self.is_known:
-            self.is_known, self.mean_s, self.deviation_s = True, gap_s, gap_s / 2
+            self.is_known, self.mean_s, self.deviation_s = True, turnaround_s, turnaround_s / 2
             return
-        error_s = gap_s - self.mean_s
+        error_s = turnaround_s - self.mean_s
         self.deviation_s += DEVIATION_GAIN * (abs(error_s) - self.deviation_s)
         self.mean_s += MEAN_GAIN * error_s
 
