@@ -33,7 +33,7 @@ def views(num_clients: int, has_curves: bool) -> list[ClientView]:
     curves = survival(num_clients).tolist() if has_curves else [()] * num_clients
     rates, goodputs = RNG.uniform(0.3, 0.95, num_clients).tolist(), RNG.uniform(1.0, 6.0, num_clients).tolist()
     return [
-        ClientView(rate, goodput, max_grant=16, survival=curve, gap_s=0.03, drafting_s=0.001)
+        ClientView(rate, goodput, max_grant=16, survival=curve, network_s=0.03, drafting_s=0.001)
         for rate, goodput, curve in zip(rates, goodputs, curves, strict=True)
     ]
 
