@@ -15,7 +15,7 @@ from pathlib import Path
 
 from goodspeed.analysis.acceptance_fit import FAMILIES
 from goodspeed.analysis.goodness_of_fit import WINDOWS, Fit, Goodness, goodness
-from goodspeed.drafter.acceptance_trace import judged_answers
+from goodspeed.drafter.acceptance_tracer import traced_answers
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import JudgedAnswer, read_answers
 
@@ -40,7 +40,7 @@ def read(path: Path) -> list[JudgedAnswer]:
         with path.open(encoding="utf-8") as file:
             is_event_log = '"event"' in file.readline()
             file.seek(0)
-            answers = list(judged_answers(file, path.stem)) if is_event_log else read_answers(path)
+            answers = list(traced_answers(file, path.stem)) if is_event_log else read_answers(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if len(answers) < 4:

@@ -29,12 +29,12 @@ from rich.progress import Progress
 
 from goodspeed.commands.replay import Replayed, replay_file
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.core_config import CoreConfig as DrafterConfig
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.drafting import InlineDrafting
-from goodspeed.drafter.event_logging import RecordedCore
+from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_runner import InlineDraftRunner
+from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.uplink import Verifier
+from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
@@ -66,7 +66,7 @@ class Scene:
 
     targets: Sequence[TargetEngine]  # one a verifier
     threads: Sequence[ThreadPoolExecutor]  # that loaded them
-    requests: Sequence[Request]
+    requests: Sequence[GenerationRequest]
     verifier: VerifierCoreConfig
     drafter: DrafterConfig
     lost_s: float = 1.0
@@ -127,10 +127,12 @@ async def _drafter(
     scene: Scene, number: int, wires: Sequence[Wire], events: JsonlEvents
 ) -> AsyncIterator[DrafterServer]:
     info = scene.targets[0].info
-    core = RecordedCore(scene.drafter, number, events, time.monotonic())
+    core = LoggedDrafterCore(scene.drafter, number, events, time.monotonic())
     hello = Hello(PROTOCOL_VERSION, f"drafter{number}", info.tokenizer_fingerprint)
-    drafting = InlineDrafting(draft_engine(DraftConfig(engine="hybrid"), info.vocab_size))
-    server = DrafterServer(core, drafting, hello, [Verifier(f"v{i}", wire.connect) for i, wire in enumerate(wires)])
+    drafting = InlineDraftRunner(draft_engine(DraftConfig(engine="hybrid"), info.vocab_size))
+    server = DrafterServer(
+        core, drafting, hello, [VerifierEndpoint(f"v{i}", wire.connect) for i, wire in enumerate(wires)]
+    )
     running = asyncio.create_task(server.run())
     try:
         await server.meet(30.0)
@@ -210,14 +212,16 @@ PLANTED: dict[str, Callable[[], contextlib.AbstractContextManager[object]]] = {
 """A changed line, by the policy that it is in."""
 
 
-def make_requests(model: str, end_tokens: tuple[int, ...], num_requests: int, max_tokens: int) -> list[Request]:
+def make_requests(
+    model: str, end_tokens: tuple[int, ...], num_requests: int, max_tokens: int
+) -> list[GenerationRequest]:
     """Prompts of all domains in turn: greedy, sampled, and every fifth fused."""
     tokenizer = Tokenizer.load(locate(model))
     by_domain = zip(*(load_prompts(domain) for domain in DOMAINS), strict=False)
     prompts = itertools.islice(itertools.cycle(itertools.chain.from_iterable(by_domain)), num_requests)
     samplings = [Sampling(), Sampling(0.7, seed=1, rule=Rule.COUPLED), Sampling(1.0, seed=2, rule=Rule.REJECTION)]
     return [
-        Request(
+        GenerationRequest(
             tuple(tokenizer.encode_chat([asdict(message) for message in prompt.messages])),
             max_tokens,
             samplings[i % 3],

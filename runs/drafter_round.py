@@ -16,12 +16,12 @@ import numpy as np
 
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.core_config import CoreConfig
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_runner import InlineDraftRunner, ThreadDraftRunner
 from goodspeed.drafter.drafter_config import DEFAULT_MODEL
-from goodspeed.drafter.drafting import InlineDrafting, ThreadDrafting
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.uplink import Verifier
+from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
@@ -90,7 +90,7 @@ class ScriptedVerifier:
         )
 
 
-async def measure(text: Sequence[int], engine: str, kind: type[InlineDrafting | ThreadDrafting]) -> str:
+async def measure(text: Sequence[int], engine: str, kind: type[InlineDraftRunner | ThreadDraftRunner]) -> str:
     """A line of the table."""
     script = ScriptedVerifier(text)
 
@@ -98,17 +98,19 @@ async def measure(text: Sequence[int], engine: str, kind: type[InlineDrafting | 
         return script
 
     drafting = kind(draft_engine(DraftConfig(engine=engine), 49152))
-    core = DrafterCore(CoreConfig(), np.random.default_rng(0))
-    server = DrafterServer(core, drafting, Hello(PROTOCOL_VERSION, "drafter", ""), [Verifier("script", connect)])
+    core = DrafterCore(DrafterCoreConfig(), np.random.default_rng(0))
+    server = DrafterServer(
+        core, drafting, Hello(PROTOCOL_VERSION, "drafter", ""), [VerifierEndpoint("script", connect)]
+    )
     running = asyncio.create_task(server.run())
     await server.meet(5.0)
-    with server.generate(Request(tuple(text[:NUM_PROMPT]), len(text) - NUM_PROMPT)) as answer:
+    with server.generate(GenerationRequest(tuple(text[:NUM_PROMPT]), len(text) - NUM_PROMPT)) as answer:
         async for _ in answer:
             pass
     running.cancel()
     await asyncio.wait({running})
     micros = np.array(script.seconds) * 1e6
-    place = "event loop" if kind is InlineDrafting else "thread"
+    place = "event loop" if kind is InlineDraftRunner else "thread"
     return (
         f"{engine:<8} {place:<11} {len(micros):>6} rounds  {script.num_accepted / len(micros):5.2f} accepted  "
         f"median {np.median(micros):7.0f} us  p99 {np.percentile(micros, 99):7.0f} us"
@@ -127,7 +129,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=4000)
     text = real_text(load_tokenizer(DEFAULT_MODEL), parser.parse_args().tokens)
     for engine in ("none", "lookup", "table", "hybrid"):
-        for kind in (InlineDrafting, ThreadDrafting):
+        for kind in (InlineDraftRunner, ThreadDraftRunner):
             print(asyncio.run(measure(text, engine, kind)), flush=True)
 
 

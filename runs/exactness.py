@@ -23,11 +23,11 @@ import numpy as np
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.core_config import CoreConfig as DrafterConfig
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.drafting import InlineDrafting
+from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_runner import InlineDraftRunner
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.uplink import Verifier
+from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.null_draft import SilentDraft
@@ -73,8 +73,8 @@ class Edge:
             DrafterConfig(window=WindowConfig("fixed", max_tokens=self.window)), np.random.default_rng(self.window)
         )
         hello = Hello(PROTOCOL_VERSION, self.name, info.tokenizer_fingerprint)
-        drafting = InlineDrafting(draft_engine(DraftConfig(engine=self.engine), info.vocab_size))
-        uplink = Verifier("here", self.network.connector(JITTER, seed=self.window))
+        drafting = InlineDraftRunner(draft_engine(DraftConfig(engine=self.engine), info.vocab_size))
+        uplink = VerifierEndpoint("here", self.network.connector(JITTER, seed=self.window))
         self.server = DrafterServer(core, drafting, hello, [uplink])
         self.running = asyncio.create_task(self.server.run())
         await self.server.meet(30.0)
@@ -95,7 +95,7 @@ class Edge:
 
 async def write(edge: Edge, text: Text) -> tuple[int, ...]:
     """One text, asked again if the drafter dies on it."""
-    request = Request(text.prompt, text.max_tokens, text.sampling, text.end_tokens)
+    request = GenerationRequest(text.prompt, text.max_tokens, text.sampling, text.end_tokens)
     while True:
         tokens: list[int] = []
         try:

@@ -12,11 +12,11 @@ from runs.live.recorder import Recorder
 from runs.live.recording import Recording
 
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.core_config import CoreConfig as DrafterConfig
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.drafting import Drafting, InlineDrafting, ThreadDrafting
+from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_runner import DraftRunner, InlineDraftRunner, ThreadDraftRunner
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.uplink import Verifier
+from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.interface import DraftEngine, TargetEngine
 from goodspeed.protocol.inprocess import InProcess
 from goodspeed.protocol.link_config import LinkConfig
@@ -139,7 +139,7 @@ async def _drafter(
 ) -> AsyncIterator[DrafterServer]:
     hello = Hello(PROTOCOL_VERSION, client.name, target.engine.info.tokenizer_fingerprint)
     core = DrafterCore(WHOLE_GRANT, np.random.default_rng(seed))
-    uplink = Verifier("here", network.connector(client.link, seed))
+    uplink = VerifierEndpoint("here", network.connector(client.link, seed))
     server = DrafterServer(core, _drafting(client), hello, [uplink])
     running = asyncio.create_task(server.run())
     try:
@@ -150,10 +150,10 @@ async def _drafter(
         await asyncio.gather(running, return_exceptions=True)
 
 
-def _drafting(client: LiveClient) -> Drafting:
+def _drafting(client: LiveClient) -> DraftRunner:
     if client.pace_s:
-        return ThreadDrafting(PacedDraft(client.engine, client.pace_s))
-    return InlineDrafting(client.engine)
+        return ThreadDraftRunner(PacedDraft(client.engine, client.pace_s))
+    return InlineDraftRunner(client.engine)
 
 
 async def _ask(
@@ -161,6 +161,6 @@ async def _ask(
 ) -> None:
     """One answer after the other, greedy."""
     for prompt in prompts:
-        with drafter.generate(Request(prompt, max_tokens, end_tokens=end_tokens)) as answer:
+        with drafter.generate(GenerationRequest(prompt, max_tokens, end_tokens=end_tokens)) as answer:
             async for _ in answer:
                 pass

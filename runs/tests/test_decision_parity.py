@@ -7,8 +7,8 @@ import pytest
 from runs.decision_parity import PLANTED, Scene, record, replay_all
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.core_config import CoreConfig as DrafterConfig
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.protocol.messages import Mode
 from goodspeed.routing.policies import ROUTINGS
@@ -26,7 +26,9 @@ def logs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         [ToyTarget(toy_info()) for _ in range(num_verifiers)],
         [new_engine_thread() for _ in range(num_verifiers)],
         [
-            Request(tuple(b"ab" * 9), 40, SAMPLINGS[i % 3], mode=Mode.TARGET_ONLY if i % 5 == 4 else Mode.DISTRIBUTED)
+            GenerationRequest(
+                tuple(b"ab" * 9), 40, SAMPLINGS[i % 3], mode=Mode.TARGET_ONLY if i % 5 == 4 else Mode.DISTRIBUTED
+            )
             for i in range(16)
         ],
         VerifierCoreConfig(batching="barrier", barrier_timeout_s=0.05),

@@ -17,7 +17,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
@@ -33,6 +33,9 @@ else:
     ConfigT = TypeVar("ConfigT")
 
 T = TypeVar("T")
+
+Choices = Collection[str] | Callable[[], Collection[str]]
+"""Names that a string may take, or a function that returns them: for names that are defined or discovered later."""
 
 TYPE_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or false", Path: "a path"}
 
@@ -50,22 +53,27 @@ class Option:
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
-    choices: Collection[str] | None = None
+    choices: Choices | None = None
     is_required: bool = False
     was: tuple[str, ...] = ()
     was_values: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
+    def names(self) -> Collection[str] | None:
+        """The choices, if there are any."""
+        return self.choices() if callable(self.choices) else self.choices
+
+    @property
     def expected(self) -> str:
         """The values that the field takes, in words; empty if it takes every value of its type."""
-        if self.choices is not None:
-            return f"one of {', '.join(filter(None, self.choices))}"
+        if (names := self.names) is not None:
+            return f"one of {', '.join(filter(None, names))}"
         if self.ge is not None and self.le is not None:
             return f"{_number(self.ge)} to {_number(self.le)}"
         bounds = [
             "" if self.ge is None else f"{_number(self.ge)} or more",
             "" if self.gt is None else f"more than {_number(self.gt)}",
-            "" if self.le is None else f"at most {_number(self.le)}",
+            "" if self.le is None else "inf is allowed" if self.le == math.inf else f"at most {_number(self.le)}",
             "" if self.lt is None else f"less than {_number(self.lt)}",
         ]
         return ", ".join(filter(None, bounds))
@@ -86,18 +94,18 @@ class Option:
             self._check_item(name, value)
 
     def _check_item(self, name: str, value: Any) -> None:
-        if self.choices is not None:
-            self._check_choice(name, value, self.choices)
-        elif isinstance(value, float) and not math.isfinite(value):
+        if (names := self.names) is not None:
+            self._check_choice(name, value, names)
+        elif isinstance(value, float) and (math.isnan(value) or (math.isinf(value) and self.le != math.inf)):
             raise OptionError(f"{name} is {value}, expected {self.expected or 'a finite number'}")
         elif self.has_range and not self._is_in_range(value):
             raise OptionError(f"{name} is {value}, expected {self.expected}")
 
-    def _check_choice(self, name: str, value: str, choices: Collection[str]) -> None:
+    def _check_choice(self, name: str, value: str, names: Collection[str]) -> None:
         if value in self.was_values:
             raise OptionError(f"{name} is {value!r}, which is called {self.was_values[value]!r} now")
-        if value not in choices:
-            hint = nearest_name(value, [name for name in choices if name])
+        if value not in names:
+            hint = nearest_name(value, [known for known in names if known])
             suggestion = f"; {hint}" if hint.startswith("did you mean") else ""
             raise OptionError(f"{name} is {value!r}, expected {self.expected}{suggestion}")
 
@@ -113,9 +121,10 @@ class Option:
 def option(default: T, help_text: str, **declaration: typing.Unpack["Declaration"]) -> T:
     """A field of a config dataclass with its default, its help text and the values that it takes.
 
-    `ge`, `gt`, `le` and `lt` bound a number, `choices` lists the names that a string may take. A bound or a choice of a
-    tuple holds for each of its items. `is_required` refuses an empty string or tuple. `was` lists former names of the
-    key and `was_values` maps former values to current ones: both are refused with the current name.
+    `ge`, `gt`, `le` and `lt` bound a number; infinity is refused unless `le` is infinity. `choices` lists the names
+    that a string may take. A bound or a choice of a tuple holds for each of its items. `is_required` refuses an empty
+    string or tuple. `was` lists former names of the key and `was_values` maps former values to current ones: both are
+    refused with the current name.
     """
     return dataclasses.field(default=default, metadata={"option": Option(help_text, **declaration)})
 
@@ -137,7 +146,7 @@ class Declaration(typing.TypedDict, total=False):
     gt: float
     le: float
     lt: float
-    choices: Collection[str]
+    choices: Choices
     is_required: bool
     was: tuple[str, ...]
     was_values: Mapping[str, str]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LINE = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s%(pairs)s"
 
 

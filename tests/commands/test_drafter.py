@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from goodspeed.cli import main
-from goodspeed.drafter.acceptance_trace import judged_answers
+from goodspeed.drafter.acceptance_tracer import traced_answers
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.drafter_config import TOY
 from goodspeed.drafter.event_log_replay import replay
@@ -84,7 +84,7 @@ async def stop_in_mid_stream(folder: Path) -> None:
     assert replay(log.read_text().splitlines()) is None
     answers = read_answers(judged)
     assert [(answer.finish, answer.num_answer == 20) for answer in answers] == [("LENGTH", True), ("CANCELLED", False)]
-    assert answers == list(judged_answers(log.read_text().splitlines(), answers[0].client))
+    assert answers == list(traced_answers(log.read_text().splitlines(), answers[0].client))
 
 
 def test_stopped_drafter_ends_its_streams_and_its_log_replays(tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.core_config import CoreConfig
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.draft_slot import DraftSlot
-from goodspeed.drafter.drafting import Drafting, InlineDrafting
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_runner import DraftRunner, InlineDraftRunner
+from goodspeed.drafter.draft_slot import SwappableDraft
 from goodspeed.drafter.http.app import make_app
-from goodspeed.drafter.http.service import Service
+from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.uplink import Verifier
+from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.inprocess import InProcess
@@ -66,29 +66,29 @@ class LiveVerifier:
 @contextlib.asynccontextmanager
 async def drafter_at(
     verifiers: Sequence[LiveVerifier],
-    config: CoreConfig | None = None,
-    drafting: Drafting | None = None,
+    config: DrafterCoreConfig | None = None,
+    drafting: DraftRunner | None = None,
     link: LinkConfig | None = None,
     meet_s: float = 10.0,
 ) -> AsyncIterator[DrafterServer]:
     """A running drafter that dials these verifiers; it has met one."""
-    known = [Verifier(f"v{i}", verifier.transport.connector(link)) for i, verifier in enumerate(verifiers)]
+    known = [VerifierEndpoint(f"v{i}", verifier.transport.connector(link)) for i, verifier in enumerate(verifiers)]
     hello = Hello(PROTOCOL_VERSION, "drafter", verifiers[0].fingerprint)
-    async with running_drafter(known, hello, config or CoreConfig(), drafting, meet_s) as server:
+    async with running_drafter(known, hello, config or DrafterCoreConfig(), drafting, meet_s) as server:
         yield server
 
 
 @contextlib.asynccontextmanager
 async def running_drafter(
-    verifiers: Sequence[Verifier],
+    verifiers: Sequence[VerifierEndpoint],
     hello: Hello,
-    config: CoreConfig,
-    drafting: Drafting | None = None,
+    config: DrafterCoreConfig,
+    drafting: DraftRunner | None = None,
     meet_s: float = 10.0,
 ) -> AsyncIterator[DrafterServer]:
     """A running drafter that dials wherever these say; it has met one."""
     core = DrafterCore(replace(config, num_verifiers=len(verifiers)), np.random.default_rng(0))
-    server = DrafterServer(core, drafting or InlineDrafting(ToyDraft(0.7)), hello, verifiers)
+    server = DrafterServer(core, drafting or InlineDraftRunner(ToyDraft(0.7)), hello, verifiers)
     running = asyncio.create_task(server.run())
     try:
         await server.meet(meet_s)
@@ -98,7 +98,7 @@ async def running_drafter(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def read(server: DrafterServer, request: Request) -> list[int]:
+async def read(server: DrafterServer, request: GenerationRequest) -> list[int]:
     """The whole answer."""
     with server.generate(request) as answer:
         return [token async for committed in answer for token in committed.tokens]
@@ -106,10 +106,10 @@ async def read(server: DrafterServer, request: Request) -> list[int]:
 
 @contextlib.asynccontextmanager
 async def api_of(
-    server: DrafterServer, tokenizer: Tokenizer, api_key: str = "", slot: DraftSlot | None = None
+    server: DrafterServer, tokenizer: Tokenizer, api_key: str = "", slot: SwappableDraft | None = None
 ) -> AsyncIterator[str]:
     """The drafter's HTTP API on a free port, as a base URL."""
-    service = Service(server, tokenizer, max_tokens=100, meet_s=5.0, api_key=api_key, slot=slot)
+    service = ApiService(server, tokenizer, max_tokens=100, meet_s=5.0, api_key=api_key, slot=slot)
     web = WebServer(make_app(service), listen("127.0.0.1", 0), grace_s=1.0)
     running = asyncio.create_task(web.run())
     try:

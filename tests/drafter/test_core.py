@@ -8,94 +8,94 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode, LinkLostError, ProtocolError, RequestError
 from goodspeed.protocol.messages import Cancel, Error, FinishReason, Mode, Open, Propose, Verdict
-from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World, alone
+from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter, target_only_tokens
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
 PROMPT = tuple(b"the quick brown")
-REQUEST = Request(PROMPT, max_tokens=40)
+REQUEST = GenerationRequest(PROMPT, max_tokens=40)
 COUPLED = Sampling(0.8, top_k=20, seed=7, rule=Rule.COUPLED)
 
 
 def cluster(
-    num_verifiers: int = 1, config: CoreConfig | None = None
-) -> tuple[World, list[VirtualVerifier], VirtualDrafter]:
-    """A world in which the drafter has met its first verifier."""
-    world = World()
-    verifiers = [VirtualVerifier(world) for _ in range(num_verifiers)]
-    drafter = VirtualDrafter(world, verifiers, replace(config or CoreConfig(), num_verifiers=num_verifiers))
-    world.run(0.1)
-    return world, verifiers, drafter
+    num_verifiers: int = 1, config: DrafterCoreConfig | None = None
+) -> tuple[VirtualClock, list[ToyVerifier], VirtualDrafter]:
+    """A virtual clock at a time when the drafter has met its first verifier."""
+    clock = VirtualClock()
+    verifiers = [ToyVerifier(clock) for _ in range(num_verifiers)]
+    drafter = VirtualDrafter(clock, verifiers, replace(config or DrafterCoreConfig(), num_verifiers=num_verifiers))
+    clock.run(0.1)
+    return clock, verifiers, drafter
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), COUPLED])
 def test_text_is_the_targets_own(sampling: Sampling) -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     request = replace(REQUEST, sampling=sampling)
     key = drafter.open(request)
-    world.run(60)
-    heard = drafter.heard[key]
-    assert heard.tokens == alone(request)
+    clock.run(60)
+    heard = drafter.received[key]
+    assert heard.tokens == target_only_tokens(request)
     assert heard.finish is FinishReason.LENGTH
     assert heard.num_accepted > 10
     assert len(heard.tokens) == heard.num_accepted + heard.num_rounds - (len(heard.tokens) < 40)
 
 
 def test_draft_engine_is_committed_exactly_the_answer() -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     keys = [drafter.open(replace(REQUEST, max_tokens=10 + i)) for i in range(3)]
-    world.run(60)
+    clock.run(60)
     for key in keys:
-        assert drafter.engine_log[key] == [*PROMPT, *drafter.heard[key].tokens]
+        assert drafter.engine_log[key] == [*PROMPT, *drafter.received[key].tokens]
 
 
 def test_streams_are_drafted_for_in_one_batch() -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     drafter.drafting_s = 0.2  # everything else becomes ready meanwhile
     for _ in range(4):
         drafter.open(REQUEST)
-    world.run(120)
-    assert all(heard.tokens == alone(REQUEST) for heard in drafter.heard.values())
+    clock.run(120)
+    assert all(heard.tokens == target_only_tokens(REQUEST) for heard in drafter.received.values())
 
 
 def test_fused_stream_bypasses_the_draft_engine() -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     key = drafter.open(replace(REQUEST, mode=Mode.TARGET_ONLY))
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
     assert drafter.engine_log == {}
     assert not any(isinstance(message, Propose) for message in drafter.sent)
 
 
 def test_empty_window_proposes_at_once_without_the_draft_engine() -> None:
-    world, _, drafter = cluster(config=CoreConfig(window=WindowConfig("fixed", max_tokens=0)))
+    clock, _, drafter = cluster(config=DrafterCoreConfig(window=WindowConfig("fixed", max_tokens=0)))
     drafter.drafting_s = 1e6  # were it asked to draft, nothing would ever come
     key = drafter.open(REQUEST)
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
-    assert drafter.heard[key].num_rounds == 40
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
+    assert drafter.received[key].num_rounds == 40
 
 
 def test_log_probabilities_come_with_every_token() -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     key = drafter.open(replace(REQUEST, logprobs=True))
-    world.run(60)
-    assert len(drafter.heard[key].logprobs) == len(drafter.heard[key].tokens) == 40
+    clock.run(60)
+    assert len(drafter.received[key].logprobs) == len(drafter.received[key].tokens) == 40
 
 
 def test_end_token_ends_the_answer() -> None:
-    world, _, drafter = cluster()
-    end = alone(REQUEST)[17]
+    clock, _, drafter = cluster()
+    end = target_only_tokens(REQUEST)[17]
     request = replace(REQUEST, end_tokens=(end,))
     key = drafter.open(request)
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(request)
-    assert drafter.heard[key].finish is FinishReason.STOP
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(request)
+    assert drafter.received[key].finish is FinishReason.STOP
 
 
 @given(
@@ -109,29 +109,29 @@ def test_end_token_ends_the_answer() -> None:
 def test_text_does_not_depend_on_cuts_windows_and_links(
     cuts: list[float], window: int, temperature: float, latency_s: float, num_verifiers: int
 ) -> None:
-    world, _, drafter = cluster(num_verifiers, CoreConfig(window=WindowConfig("fixed", window)))
+    clock, _, drafter = cluster(num_verifiers, DrafterCoreConfig(window=WindowConfig("fixed", window)))
     drafter.latency_s = lambda: latency_s
     sampling = Sampling(temperature, seed=3, rule=Rule.COUPLED if temperature else Rule.GREEDY)
-    request = Request(PROMPT, 24, sampling)
+    request = GenerationRequest(PROMPT, 24, sampling)
     keys = [drafter.open(request), drafter.open(replace(request, mode=Mode.TARGET_ONLY))]
     for pause in cuts:
-        world.run(pause)
+        clock.run(pause)
         drafter.cut()
-    world.run(60)
+    clock.run(60)
     for key in keys:
-        assert drafter.heard[key].tokens == alone(request)
-    assert drafter.engine_log[keys[0]] == [*PROMPT, *alone(request)]
+        assert drafter.received[key].tokens == target_only_tokens(request)
+    assert drafter.engine_log[keys[0]] == [*PROMPT, *target_only_tokens(request)]
 
 
 def test_next_verifier_continues_when_the_first_dies() -> None:
-    world, (first, second), drafter = cluster(2)
+    clock, (first, second), drafter = cluster(2)
     key = drafter.open(REQUEST)
-    world.run(0.2)
-    assert 0 < len(drafter.heard[key].tokens) < 40
+    clock.run(0.2)
+    assert 0 < len(drafter.received[key].tokens) < 40
     first.is_alive = False
     drafter.cut()
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
     assert second.engine.num_open == 0
     reopened = [message for message in drafter.sent if isinstance(message, Open)]
     assert [message.epoch for message in reopened] == [0, 1]
@@ -139,53 +139,53 @@ def test_next_verifier_continues_when_the_first_dies() -> None:
 
 
 def test_verifier_that_owes_a_verdict_too_long_is_given_up() -> None:
-    world, (first, _), drafter = cluster(2, CoreConfig(retry=RetryConfig(repeat_s=1.0, verdict_s=3.0)))
+    clock, (first, _), drafter = cluster(2, DrafterCoreConfig(retry=RetryConfig(repeat_s=1.0, verdict_s=3.0)))
     key = drafter.open(REQUEST)
-    world.run(0.2)
+    clock.run(0.2)
     first.is_deaf = True
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
 
 
 def test_lost_proposal_is_repeated() -> None:
-    world, (verifier,), drafter = cluster(config=CoreConfig(retry=RetryConfig(repeat_s=1.0)))
+    clock, (verifier,), drafter = cluster(config=DrafterCoreConfig(retry=RetryConfig(repeat_s=1.0)))
     key = drafter.open(REQUEST)
-    world.run(0.2)
+    clock.run(0.2)
     verifier.is_deaf = True
-    world.run(0.5)
+    clock.run(0.5)
     verifier.is_deaf = False
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
     proposals = [message for message in drafter.sent if isinstance(message, Propose)]
     assert len(proposals) == len(set(proposals)) + 1
 
 
 def test_verdict_that_comes_twice_counts_once() -> None:
-    world, (verifier,), drafter = cluster(config=CoreConfig(retry=RetryConfig(repeat_s=0.02)))
+    clock, (verifier,), drafter = cluster(config=DrafterCoreConfig(retry=RetryConfig(repeat_s=0.02)))
     drafter.latency_s = lambda: 0.05  # so that every proposal is repeated before its verdict can be here
     key = drafter.open(REQUEST)
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
     assert verifier.engine.num_open == 0
 
 
 def test_streams_fail_when_no_verifier_is_found_in_time() -> None:
-    world, (first, second), drafter = cluster(2, CoreConfig(retry=RetryConfig(give_up_s=8.0)))
+    clock, (first, second), drafter = cluster(2, DrafterCoreConfig(retry=RetryConfig(give_up_s=8.0)))
     key = drafter.open(REQUEST)
-    world.run(0.2)
+    clock.run(0.2)
     first.is_alive = second.is_alive = False
     drafter.cut()
-    world.run(7.5)
-    assert drafter.heard[key].error is None
-    world.run(1.0)
-    assert isinstance(drafter.heard[key].error, LinkLostError)
-    assert "no verifier could be reached for 8 s: nobody answers" in str(drafter.heard[key].error)
+    clock.run(7.5)
+    assert drafter.received[key].error is None
+    clock.run(1.0)
+    assert isinstance(drafter.received[key].error, LinkLostError)
+    assert "no verifier could be reached for 8 s: nobody answers" in str(drafter.received[key].error)
     assert drafter.core.num_streams == 0
     assert drafter.core.wake_at() is None
 
 
 def test_pauses_between_dials_grow_to_the_longest() -> None:
-    world, (verifier,), drafter = cluster()
+    clock, (verifier,), drafter = cluster()
     verifier.is_alive = False
     drafter.cut()
     dials: list[float] = []
@@ -193,7 +193,7 @@ def test_pauses_between_dials_grow_to_the_longest() -> None:
         dial = drafter.core.dials[0]
         if not dials or dials[-1] != dial.at:
             dials.append(dial.at)
-        world.run(0.01)
+        clock.run(0.01)
     pauses = [after - before for before, after in itertools.pairwise(dials)]
     assert pauses[0] < 0.1
     assert all(2.5 <= pause <= 5.02 for pause in pauses[-3:])
@@ -201,88 +201,88 @@ def test_pauses_between_dials_grow_to_the_longest() -> None:
 
 @pytest.mark.parametrize("code", [ErrorCode.DIVERGED, ErrorCode.LEASE_EXPIRED, ErrorCode.UNKNOWN_STREAM])
 def test_stream_that_the_verifier_gave_up_is_reopened_once(code: ErrorCode) -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     key = drafter.open(replace(REQUEST, max_tokens=200))
-    world.run(0.2)
+    clock.run(0.2)
     drafter.receive(Error(code, "so it is", key, epoch=0))
-    world.run(0.2)
-    assert drafter.heard[key].error is None
+    clock.run(0.2)
+    assert drafter.received[key].error is None
     drafter.receive(Error(code, "so it is", key, epoch=1))
-    world.run(0.2)
-    error = drafter.heard[key].error
+    clock.run(0.2)
+    error = drafter.received[key].error
     assert isinstance(error, ProtocolError)
     assert error.code is code
     assert "so it is" in str(error)
 
 
 def test_reopened_stream_goes_on_to_the_same_end() -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     key = drafter.open(REQUEST)
-    world.run(0.2)
+    clock.run(0.2)
     drafter.receive(Error(ErrorCode.DIVERGED, "", key, epoch=0))
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
 
 
 def test_contradicting_verdict_reopens_the_stream() -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     key = drafter.open(REQUEST)
-    world.run(0.2)
+    clock.run(0.2)
     drafter.receive(Verdict(key, epoch=0, round=99, num_accepted=0, next_token=1, committed_length=3, grant=4))
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
 
 
 def test_error_of_an_older_epoch_is_ignored() -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     key = drafter.open(REQUEST)
-    world.run(0.2)
+    clock.run(0.2)
     drafter.cut()
-    world.run(0.1)
+    clock.run(0.1)
     drafter.receive(Error(ErrorCode.BAD_REQUEST, "old", key, epoch=0))
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
 
 
 def test_full_verifier_is_asked_again_until_there_is_room() -> None:
-    world = World()
-    verifier = VirtualVerifier(world, VerifierCoreConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
-    drafter = VirtualDrafter(world, [verifier])
-    world.run(0.1)
+    clock = VirtualClock()
+    verifier = ToyVerifier(clock, VerifierCoreConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
+    drafter = VirtualDrafter(clock, [verifier])
+    clock.run(0.1)
     keys = [drafter.open(REQUEST) for _ in range(5)]  # 55 KV tokens each: one at a time
-    world.run(60)
-    assert all(drafter.heard[key].tokens == alone(REQUEST) for key in keys)
+    clock.run(60)
+    assert all(drafter.received[key].tokens == target_only_tokens(REQUEST) for key in keys)
     assert len([message for message in drafter.sent if isinstance(message, Open)]) > 5
 
 
 def test_stream_that_never_finds_room_fails() -> None:
-    world = World()
-    verifier = VirtualVerifier(world, engine=ToyTarget(toy_info(kv_capacity=20)))
-    drafter = VirtualDrafter(world, [verifier], CoreConfig(retry=RetryConfig(give_up_s=3.0)))
-    world.run(0.1)
+    clock = VirtualClock()
+    verifier = ToyVerifier(clock, engine=ToyTarget(toy_info(kv_capacity=20)))
+    drafter = VirtualDrafter(clock, [verifier], DrafterCoreConfig(retry=RetryConfig(give_up_s=3.0)))
+    clock.run(0.1)
     key = drafter.open(REQUEST)
-    world.run(4)
-    assert isinstance(drafter.heard[key].error, CapacityError)
-    assert "there are 20" in str(drafter.heard[key].error)
+    clock.run(4)
+    assert isinstance(drafter.received[key].error, CapacityError)
+    assert "there are 20" in str(drafter.received[key].error)
 
 
 def test_streams_beyond_the_verifiers_limit_take_turns() -> None:
-    world = World()
-    drafter = VirtualDrafter(world, [VirtualVerifier(world, VerifierCoreConfig(max_streams=2))])
-    world.run(0.1)
+    clock = VirtualClock()
+    drafter = VirtualDrafter(clock, [ToyVerifier(clock, VerifierCoreConfig(max_streams=2))])
+    clock.run(0.1)
     keys = [drafter.open(REQUEST) for _ in range(6)]
-    world.run(60)
-    assert all(drafter.heard[key].tokens == alone(REQUEST) for key in keys)
+    clock.run(60)
+    assert all(drafter.received[key].tokens == target_only_tokens(REQUEST) for key in keys)
     assert all(message.epoch == 0 for message in drafter.sent if isinstance(message, Open))  # nobody was refused
 
 
 def test_cancelled_stream_is_freed_everywhere() -> None:
-    world, (verifier,), drafter = cluster()
+    clock, (verifier,), drafter = cluster()
     key = drafter.open(REQUEST)
-    world.run(0.2)
+    clock.run(0.2)
     drafter.cancel(key)
     drafter.cancel(key)  # once more changes nothing
-    world.run(0.2)
+    clock.run(0.2)
     load = verifier.core.stats().load
     assert (load.open_streams, load.kv_used, verifier.engine.num_open) == (0, 0, 0)
     assert drafter.core.num_streams == 0
@@ -291,20 +291,20 @@ def test_cancelled_stream_is_freed_everywhere() -> None:
 
 
 def test_stream_cancelled_while_it_is_drafted_is_not_proposed() -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     drafter.drafting_s = 0.1
     key = drafter.open(REQUEST)
-    world.run(0.25)
+    clock.run(0.25)
     drafter.cancel(key)
     num_sent = len(drafter.sent)
-    world.run(1)
+    clock.run(1)
     assert len(drafter.sent) == num_sent
 
 
 def test_request_beyond_the_context_is_refused_at_once() -> None:
     _, _, drafter = cluster()
     with pytest.raises(RequestError, match="together they may be 4096"):
-        drafter.open(Request(PROMPT, max_tokens=5000))
+        drafter.open(GenerationRequest(PROMPT, max_tokens=5000))
     assert drafter.core.num_streams == 0
 
 
@@ -312,28 +312,28 @@ def test_stream_that_the_verifier_refuses_fails_as_the_users_error() -> None:
     _, _, drafter = cluster()
     key = drafter.open(REQUEST)
     drafter.receive(Error(ErrorCode.BAD_REQUEST, "too odd", key, epoch=0))
-    assert isinstance(drafter.heard[key].error, RequestError)
+    assert isinstance(drafter.received[key].error, RequestError)
 
 
 def test_verifier_of_another_model_is_left_while_streams_are_unfinished() -> None:
-    world = World()
+    clock = VirtualClock()
     other = ToyTarget(replace(toy_info(), model_fingerprint="another"))
-    verifiers = [VirtualVerifier(world), VirtualVerifier(world, engine=other), VirtualVerifier(world)]
-    drafter = VirtualDrafter(world, verifiers, CoreConfig(num_verifiers=3))
-    world.run(0.1)
+    verifiers = [ToyVerifier(clock), ToyVerifier(clock, engine=other), ToyVerifier(clock)]
+    drafter = VirtualDrafter(clock, verifiers, DrafterCoreConfig(num_verifiers=3))
+    clock.run(0.1)
     key = drafter.open(REQUEST)
-    world.run(0.2)
+    clock.run(0.2)
     drafter.cut()
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
     assert drafter.core.welcome is not None
     assert drafter.core.welcome.model_fingerprint == "toy-259"
 
 
 def test_round_trip_is_measured_without_queue_and_verification() -> None:
-    world, _, drafter = cluster()
+    clock, _, drafter = cluster()
     drafter.latency_s = lambda: 0.04
     drafter.open(REQUEST)
-    world.run(60)
+    clock.run(60)
     assert drafter.core.links[0].rtt_s.get() == pytest.approx(0.08, abs=0.002)
     assert drafter.core.links[0].verify_s.get() == pytest.approx(0.01, abs=0.001)

@@ -11,25 +11,25 @@ from tests.drafter.live import LiveVerifier, drafter_at, read, until
 
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.decisions import Began, DraftWork, Ended, WentOn
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.draft_slot import DraftSlot
-from goodspeed.drafter.draft_swap import Ledger, SwappingDrafting
-from goodspeed.drafter.drafting import Drafted, Drafting, InlineDrafting, ThreadDrafting
+from goodspeed.drafter.core.decisions import DraftWork, StreamClosed, StreamCommitted, StreamOpened
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_runner import DraftResult, DraftRunner, InlineDraftRunner, ThreadDraftRunner
+from goodspeed.drafter.draft_slot import SwappableDraft
+from goodspeed.drafter.draft_swap import Ledger, SwappableDraftRunner
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.toy import ToyDraft
 from goodspeed.errors import CheckpointError
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.testing.virtual_drafter import alone
+from goodspeed.testing.virtual_drafter import target_only_tokens
 
 NUM_STREAMS = 8
 NUM_SWAPS = 20
-LONG = Request(tuple(b"the quick brown"), max_tokens=360)
-TEXT = [*LONG.tokens, *alone(LONG)]
+LONG = GenerationRequest(tuple(b"the quick brown"), max_tokens=360)
+TEXT = [*LONG.tokens, *target_only_tokens(LONG)]
 SAMPLINGS = (Sampling(), Sampling(0.8, seed=3, rule=Rule.COUPLED))
 GREEDY = Sampling()
-Host = Callable[[ToyDraft], Drafting]
+Host = Callable[[ToyDraft], DraftRunner]
 
 
 class CheckedDraft(ToyDraft):
@@ -64,11 +64,11 @@ async def asked_twice(engine: CheckedDraft) -> None:
     await until(lambda: engine.num_drafts >= 2)
 
 
-@pytest.mark.parametrize("host", [InlineDrafting, ThreadDrafting])
+@pytest.mark.parametrize("host", [InlineDraftRunner, ThreadDraftRunner])
 async def test_20_swaps_under_8_streams_change_no_text(host: Host) -> None:
     requests = [replace(LONG, sampling=SAMPLINGS[i % 4 // 3], max_tokens=220 + 20 * i) for i in range(NUM_STREAMS)]
     engines = [CheckedDraft(0.3 + 0.01 * i) for i in range(NUM_SWAPS + 1)]
-    drafting = SwappingDrafting(host(engines[0]))
+    drafting = SwappableDraftRunner(host(engines[0]))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
         reading = [asyncio.create_task(read(drafter, request)) for request in requests]
         for before, engine in itertools.pairwise(engines):
@@ -76,7 +76,9 @@ async def test_20_swaps_under_8_streams_change_no_text(host: Host) -> None:
             assert drafter.num_streams > 0
             await drafting.swap(engine, host(engine))
         texts = await asyncio.gather(*reading)
-    assert [text == alone(request) for text, request in zip(texts, requests, strict=True)] == [True] * NUM_STREAMS
+    assert [text == target_only_tokens(request) for text, request in zip(texts, requests, strict=True)] == [
+        True
+    ] * NUM_STREAMS
     assert all(engine.num_drafts > 0 for engine in engines)
     assert all(not engine._streams for engine in engines[-1:])
 
@@ -84,11 +86,11 @@ async def test_20_swaps_under_8_streams_change_no_text(host: Host) -> None:
 async def test_no_round_waits_for_an_engine_that_is_slow_to_take_over() -> None:
     """While the successor reads, every stream goes on, round by round, with proposals; then it drafts the next one."""
     first, second = CheckedDraft(0.7), SlowToOpen(0.7)
-    drafting = SwappingDrafting(ThreadDrafting(first))
+    drafting = SwappableDraftRunner(ThreadDraftRunner(first))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
         answers = [asyncio.create_task(_rounds_of(drafter, LONG)) for _ in range(NUM_STREAMS)]
         await until(lambda: first.num_drafts > 3)
-        swapping = asyncio.create_task(drafting.swap(second, ThreadDrafting(second)))
+        swapping = asyncio.create_task(drafting.swap(second, ThreadDraftRunner(second)))
         begun = first.num_drafts
         await until(lambda: first.num_drafts > begun + 10)
         assert not swapping.done()
@@ -99,11 +101,11 @@ async def test_no_round_waits_for_an_engine_that_is_slow_to_take_over() -> None:
     assert first.num_drafts == after
     assert second.num_drafts > 0
     for text, proposed in rounds:
-        assert text == alone(LONG)
+        assert text == target_only_tokens(LONG)
         assert all(num_proposed > 0 for num_proposed in proposed[1:-1])  # round 0 is the prefill's
 
 
-async def _rounds_of(server: DrafterServer, request: Request) -> tuple[list[int], list[int]]:
+async def _rounds_of(server: DrafterServer, request: GenerationRequest) -> tuple[list[int], list[int]]:
     """The answer, and how many tokens each of its rounds proposed."""
     text, proposed = list[int](), list[int]()
     with server.generate(request) as answer:
@@ -115,10 +117,10 @@ async def _rounds_of(server: DrafterServer, request: Request) -> tuple[list[int]
 
 async def test_idle_drafter_swaps_at_once() -> None:
     engine = CheckedDraft(0.9)
-    drafting = SwappingDrafting(InlineDrafting(ToyDraft(0.1)))
+    drafting = SwappableDraftRunner(InlineDraftRunner(ToyDraft(0.1)))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
-        await drafting.swap(engine, InlineDrafting(engine))
-        assert await read(drafter, replace(LONG, max_tokens=40)) == alone(replace(LONG, max_tokens=40))
+        await drafting.swap(engine, InlineDraftRunner(engine))
+        assert await read(drafter, replace(LONG, max_tokens=40)) == target_only_tokens(replace(LONG, max_tokens=40))
         assert engine.num_drafts > 0
 
 
@@ -128,55 +130,55 @@ async def test_engine_that_cannot_read_a_stream_does_not_take_over() -> None:
             raise CheckpointError(f"torn weights at stream {stream} of {len(tokens)} tokens, {sampling}")
 
     first = CheckedDraft(0.7)
-    drafting = SwappingDrafting(InlineDrafting(first))
+    drafting = SwappableDraftRunner(InlineDraftRunner(first))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
         reading = asyncio.create_task(read(drafter, LONG))
         await until(lambda: first.num_drafts > 0)
         with pytest.raises(CheckpointError, match="torn weights"):
-            await drafting.swap(Unable(0.7), InlineDrafting(Unable(0.7)))
-        assert await reading == alone(LONG)
+            await drafting.swap(Unable(0.7), InlineDraftRunner(Unable(0.7)))
+        assert await reading == target_only_tokens(LONG)
 
 
 def test_ledger_tells_what_was_missed() -> None:
     ledger = Ledger()
-    ledger.hear([Began(1, (5,), GREEDY), Began(2, (6, 7), GREEDY)])
+    ledger.hear([StreamOpened(1, (5,), GREEDY), StreamOpened(2, (6, 7), GREEDY)])
     heard = ledger.lengths()
-    ledger.hear([WentOn(1, (8, 9)), Ended(2), Began(3, (4,), GREEDY), WentOn(3, (3,))])
-    assert list(ledger.missed(heard)) == [Ended(2), WentOn(1, (8, 9)), Began(3, (4, 3), GREEDY)]
+    ledger.hear([StreamCommitted(1, (8, 9)), StreamClosed(2), StreamOpened(3, (4,), GREEDY), StreamCommitted(3, (3,))])
+    assert list(ledger.missed(heard)) == [StreamClosed(2), StreamCommitted(1, (8, 9)), StreamOpened(3, (4, 3), GREEDY)]
     assert list(ledger.missed(ledger.lengths())) == []
 
 
 async def test_streams_that_open_and_end_meanwhile_are_made_good() -> None:
     """A stream that ended while the successor read it is closed there; one that began is opened."""
     second = SlowToOpen(0.5)
-    drafting = SwappingDrafting(InlineDrafting(ToyDraft(0.5)))
-    drafting.submit(DraftWork([Began(1, (5,), GREEDY), Began(2, (6,), GREEDY)], []), _nothing)
-    swapping = asyncio.create_task(drafting.swap(second, InlineDrafting(second)))
+    drafting = SwappableDraftRunner(InlineDraftRunner(ToyDraft(0.5)))
+    drafting.submit(DraftWork([StreamOpened(1, (5,), GREEDY), StreamOpened(2, (6,), GREEDY)], []), _nothing)
+    swapping = asyncio.create_task(drafting.swap(second, InlineDraftRunner(second)))
     await asyncio.sleep(0)
-    drafting.submit(DraftWork([WentOn(1, (7,)), Ended(2), Began(3, (8,), GREEDY)], []), _nothing)
+    drafting.submit(DraftWork([StreamCommitted(1, (7,)), StreamClosed(2), StreamOpened(3, (8,), GREEDY)], []), _nothing)
     second.may_open.set()
     await swapping
-    drafting.submit(DraftWork([WentOn(3, (9,))], []), _nothing)
+    drafting.submit(DraftWork([StreamCommitted(3, (9,))], []), _nothing)
     assert {key: stream.tokens for key, stream in second._streams.items()} == {1: [5, 7], 3: [8, 9]}
 
 
-def _nothing(drafted: Drafted) -> None:
+def _nothing(drafted: DraftResult) -> None:
     assert drafted.drafts == []
 
 
 async def test_slot_keeps_what_was_learned_and_counts(tokenizer: Tokenizer) -> None:
-    slot = DraftSlot(DraftConfig(engine="table", table_slots=64), tokenizer)
-    slot.drafting.submit(DraftWork([Began(1, (1, 2), GREEDY), WentOn(1, (3, 4, 5, 6))], []), _nothing)
+    slot = SwappableDraft(DraftConfig(engine="table", table_slots=64), tokenizer)
+    slot.drafting.submit(DraftWork([StreamOpened(1, (1, 2), GREEDY), StreamCommitted(1, (3, 4, 5, 6))], []), _nothing)
     await slot.swap(DraftConfig(engine="hybrid", table_slots=64))
     drafts: list[Draft] = []
-    work = DraftWork([Began(2, (9, 2, 3), GREEDY)], [DraftRequest(2, 3)])
+    work = DraftWork([StreamOpened(2, (9, 2, 3), GREEDY)], [DraftRequest(2, 3)])
     slot.drafting.submit(work, lambda drafted: drafts.extend(drafted.drafts))
     assert drafts[0].tokens == (4, 5, 6)
     assert (slot.num_swaps, slot.config.name) == (1, "hybrid")
 
 
 async def test_slot_stays_as_it_was_where_a_draft_cannot_be_loaded(tokenizer: Tokenizer) -> None:
-    slot = DraftSlot(DraftConfig(engine="hybrid"), tokenizer)
+    slot = SwappableDraft(DraftConfig(engine="hybrid"), tokenizer)
     with pytest.raises(CheckpointError, match="no-such-file"):
         await slot.swap(DraftConfig(table="no-such-file"))
     assert (slot.num_swaps, slot.config) == (0, DraftConfig(engine="hybrid"))

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from goodspeed.config import from_mapping, read_toml
+from goodspeed.drafter.draft_runner import DraftRunner, InlineDraftRunner, ThreadDraftRunner
 from goodspeed.drafter.draft_slot import drafting_of
 from goodspeed.drafter.drafter_config import DrafterConfig
-from goodspeed.drafter.drafting import Drafting, InlineDrafting, ThreadDrafting
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.null_draft import SilentDraft
 from goodspeed.errors import ConfigError
@@ -48,7 +48,7 @@ def test_file_is_read_table_by_table(tmp_path: Path) -> None:
     ("values", "words"),
     [
         ({"verifier": ["a:1"]}, "did you mean 'verifiers'"),
-        ({"verifiers": []}, "at least one"),
+        ({"verifiers": []}, "verifiers is empty, expected one or more values"),
         ({"verifiers": ["a"]}, "expected host:port"),
         ({"max_tokens": 0}, "1 or more"),
         ({"grace_s": -1.0}, "0 or more"),
@@ -74,12 +74,12 @@ def test_toy_drafts_come_with_the_toy_tokenizer() -> None:
 @pytest.mark.parametrize(
     ("config", "kind"),
     [
-        (DraftConfig(engine="hybrid"), InlineDrafting),
-        (DraftConfig(engine="hybrid", model="some/draft"), ThreadDrafting),
-        (DraftConfig(engine="torch", model="some/draft"), ThreadDrafting),
+        (DraftConfig(engine="hybrid"), InlineDraftRunner),
+        (DraftConfig(engine="hybrid", model="some/draft"), ThreadDraftRunner),
+        (DraftConfig(engine="torch", model="some/draft"), ThreadDraftRunner),
     ],
 )
-def test_engine_with_a_model_of_its_own_drafts_in_a_thread(config: DraftConfig, kind: type[Drafting]) -> None:
+def test_engine_with_a_model_of_its_own_drafts_in_a_thread(config: DraftConfig, kind: type[DraftRunner]) -> None:
     drafting = drafting_of(config, SilentDraft())
     assert type(drafting) is kind
     drafting.close()

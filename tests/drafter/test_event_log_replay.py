@@ -6,13 +6,13 @@ from collections.abc import Mapping
 import pytest
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_log_replay import replay
-from goodspeed.drafter.event_logging import RecordedCore
+from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.errors import ConfigError, ErrorCode
 from goodspeed.protocol.messages import Error, Mode
-from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World
+from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter
 
 PROMPT = tuple(b"the quick brown")
 
@@ -30,25 +30,27 @@ class Lines:
 def recorded_run() -> list[str]:
     """All rules and modes, lost links, a dead verifier, an error, a cancelled stream, and a failed one."""
     log = Lines()
-    world = World()
-    verifiers = [VirtualVerifier(world), VirtualVerifier(world)]
-    config = CoreConfig(num_verifiers=2, retry=RetryConfig(give_up_s=5.0))
-    drafter = VirtualDrafter(world, verifiers, config, RecordedCore(config, 3, log, world.now))
-    world.run(0.1)
+    clock = VirtualClock()
+    verifiers = [ToyVerifier(clock), ToyVerifier(clock)]
+    config = DrafterCoreConfig(num_verifiers=2, retry=RetryConfig(give_up_s=5.0))
+    drafter = VirtualDrafter(clock, verifiers, config, LoggedDrafterCore(config, 3, log, clock.now))
+    clock.run(0.1)
     samplings = [Sampling(), Sampling(0.8, rule=Rule.COUPLED), Sampling(1.0, top_k=9, rule=Rule.REJECTION)]
-    keys = [drafter.open(Request(PROMPT, 60, sampling, logprobs=sampling.top_k > 0)) for sampling in samplings]
-    keys.append(drafter.open(Request(PROMPT, 60, mode=Mode.TARGET_ONLY)))
-    world.run(0.15)
+    keys = [
+        drafter.open(GenerationRequest(PROMPT, 60, sampling, logprobs=sampling.top_k > 0)) for sampling in samplings
+    ]
+    keys.append(drafter.open(GenerationRequest(PROMPT, 60, mode=Mode.TARGET_ONLY)))
+    clock.run(0.15)
     drafter.cut()
-    world.run(0.15)
+    clock.run(0.15)
     drafter.receive(Error(ErrorCode.DIVERGED, "so it is", keys[0], epoch=1))
     drafter.cancel(keys[1])
-    world.run(30)
-    drafter.open(Request(PROMPT, 3000))
-    world.run(0.2)
+    clock.run(30)
+    drafter.open(GenerationRequest(PROMPT, 3000))
+    clock.run(0.2)
     verifiers[0].is_alive = verifiers[1].is_alive = False
     drafter.cut()
-    world.run(30)
+    clock.run(30)
     return log.lines
 
 

@@ -7,26 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode
 from goodspeed.protocol.messages import Error, Load, Mode, Open
 from goodspeed.routing.policies import ROUTINGS
-from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World, alone
+from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter, target_only_tokens
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
-REQUEST = Request(tuple(b"the quick brown"), max_tokens=40)
+REQUEST = GenerationRequest(tuple(b"the quick brown"), max_tokens=40)
 SPREADING = [name for name in ROUTINGS if name != "failover"]
 
 
-def cluster(num_verifiers: int, routing: str) -> tuple[World, list[VirtualVerifier], VirtualDrafter]:
-    """A world in which the drafter has met every verifier that it dials."""
-    world = World()
-    verifiers = [VirtualVerifier(world, VerifierCoreConfig(name=f"v{i}")) for i in range(num_verifiers)]
-    drafter = VirtualDrafter(world, verifiers, CoreConfig(num_verifiers, routing=routing))
-    world.run(0.1)
-    return world, verifiers, drafter
+def cluster(num_verifiers: int, routing: str) -> tuple[VirtualClock, list[ToyVerifier], VirtualDrafter]:
+    """A virtual clock at a time when the drafter has met every verifier that it dials."""
+    clock = VirtualClock()
+    verifiers = [ToyVerifier(clock, VerifierCoreConfig(name=f"v{i}")) for i in range(num_verifiers)]
+    drafter = VirtualDrafter(clock, verifiers, DrafterCoreConfig(num_verifiers, routing=routing))
+    clock.run(0.1)
+    return clock, verifiers, drafter
 
 
 def places(drafter: VirtualDrafter) -> list[int]:
@@ -35,71 +35,71 @@ def places(drafter: VirtualDrafter) -> list[int]:
 
 
 def test_failover_keeps_one_link_and_dials_the_reserve_when_it_is_lost() -> None:
-    world, _, drafter = cluster(3, "failover")
+    clock, _, drafter = cluster(3, "failover")
     assert [link.is_up for link in drafter.core.links] == [True, False, False]
     assert drafter.core.dials == []
     drafter.cut()
-    world.run(0.1)
+    clock.run(0.1)
     assert [link.is_up for link in drafter.core.links] == [False, True, False]
 
 
 @pytest.mark.parametrize("routing", SPREADING)
 def test_every_other_policy_keeps_a_link_to_each_and_spreads_the_streams(routing: str) -> None:
-    world, verifiers, drafter = cluster(2, routing)
+    clock, verifiers, drafter = cluster(2, routing)
     keys = [drafter.open(replace(REQUEST, max_tokens=40 + i)) for i in range(12)]
     assert all(0 < num_streams < 12 for num_streams in places(drafter))
-    world.run(60)
-    assert [drafter.heard[key].tokens for key in keys] == [
-        alone(replace(REQUEST, max_tokens=40 + i)) for i in range(12)
+    clock.run(60)
+    assert [drafter.received[key].tokens for key in keys] == [
+        target_only_tokens(replace(REQUEST, max_tokens=40 + i)) for i in range(12)
     ]
     assert [verifier.engine.num_open for verifier in verifiers] == [0, 0]
     assert places(drafter) == [0, 0]
 
 
 def test_stream_stays_where_it_was_opened() -> None:
-    world, _, drafter = cluster(3, "random")
+    clock, _, drafter = cluster(3, "random")
     for _ in range(9):
         drafter.open(REQUEST)
-    world.run(60)
+    clock.run(60)
     assert Counter(message.epoch for message in drafter.sent if isinstance(message, Open)) == {0: 9}
 
 
 def test_streams_of_a_lost_link_go_on_elsewhere_and_the_others_stay() -> None:
-    world, verifiers, drafter = cluster(2, "round_robin")
+    clock, verifiers, drafter = cluster(2, "round_robin")
     keys = [drafter.open(REQUEST) for _ in range(6)]
-    world.run(0.2)
+    clock.run(0.2)
     assert places(drafter) == [3, 3]
     verifiers[1].is_alive = False
     drafter.cut(verifier=1)
     assert places(drafter) == [6, 0]
-    world.run(60)
-    assert [drafter.heard[key].tokens for key in keys] == [alone(REQUEST)] * 6
+    clock.run(60)
+    assert [drafter.received[key].tokens for key in keys] == [target_only_tokens(REQUEST)] * 6
     assert Counter(message.epoch for message in drafter.sent if isinstance(message, Open)) == {0: 6, 1: 3}
 
 
 def test_verifier_that_comes_back_is_used_again() -> None:
-    world, verifiers, drafter = cluster(2, "round_robin")
+    clock, verifiers, drafter = cluster(2, "round_robin")
     verifiers[1].is_alive = False
     drafter.cut(verifier=1)
     drafter.open(REQUEST)
     drafter.open(REQUEST)
     assert places(drafter) == [2, 0]
     verifiers[1].is_alive = True
-    world.run(10)
+    clock.run(10)
     for _ in range(2):
         drafter.open(REQUEST)
     assert places(drafter) == [1, 1]
 
 
 def test_pauses_grow_for_the_verifier_that_is_down_alone() -> None:
-    world, verifiers, drafter = cluster(2, "jsq")
+    clock, verifiers, drafter = cluster(2, "jsq")
     verifiers[1].is_alive = False
     drafter.cut(verifier=1)
-    world.run(120)
+    clock.run(120)
     (dial,) = drafter.core.dials
     assert dial.verifier == 1
     drafter.cut(verifier=0)
-    assert drafter.core.dials[0].at <= world.now + 0.05
+    assert drafter.core.dials[0].at <= clock.now + 0.05
 
 
 @given(
@@ -109,23 +109,23 @@ def test_pauses_grow_for_the_verifier_that_is_down_alone() -> None:
 )
 @settings(max_examples=60)
 def test_text_does_not_depend_on_routes_and_cuts(cuts: list[tuple[float, int]], routing: str, latency_s: float) -> None:
-    world, verifiers, drafter = cluster(3, routing)
+    clock, verifiers, drafter = cluster(3, routing)
     drafter.latency_s = lambda: latency_s
     request = replace(REQUEST, max_tokens=24)
     keys = [drafter.open(replace(request, mode=mode)) for mode in (Mode.DISTRIBUTED, Mode.TARGET_ONLY) * 2]
     for pause, verifier in cuts:
-        world.run(pause)
+        clock.run(pause)
         drafter.cut(verifier=verifier)
-    world.run(60)
-    assert [drafter.heard[key].tokens for key in keys] == [alone(request)] * 4
+    clock.run(60)
+    assert [drafter.received[key].tokens for key in keys] == [target_only_tokens(request)] * 4
     assert places(drafter) == [0, 0, 0]
     assert drafter.core.wake_at() is None
-    world.run(60)  # leases
+    clock.run(60)  # leases
     assert [verifier.engine.num_open for verifier in verifiers] == [0, 0, 0]
 
 
 def test_jsq_counts_what_was_reported_and_what_it_has_opened_since() -> None:
-    world, _, drafter = cluster(2, "jsq")
+    clock, _, drafter = cluster(2, "jsq")
     drafter.receive(Load(open_streams=3, queued_streams=2, kv_used=0, kv_capacity=1), verifier=0)
     long = replace(REQUEST, max_tokens=500)
     for _ in range(5):
@@ -134,70 +134,72 @@ def test_jsq_counts_what_was_reported_and_what_it_has_opened_since() -> None:
     drafter.open(long)
     drafter.open(long)
     assert places(drafter) == [1, 6]
-    world.run(0.5)
+    clock.run(0.5)
     assert drafter.core.links[1].depth == 6  # its own streams, reported, are not counted twice
 
 
 def test_full_verifier_is_left_for_one_that_has_room() -> None:
-    world = World()
-    small = VirtualVerifier(world, VerifierCoreConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
-    verifiers = [small, VirtualVerifier(world)]
-    drafter = VirtualDrafter(world, verifiers, CoreConfig(2, routing="round_robin", retry=RetryConfig(give_up_s=5.0)))
-    world.run(0.1)
+    clock = VirtualClock()
+    small = ToyVerifier(clock, VerifierCoreConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
+    verifiers = [small, ToyVerifier(clock)]
+    drafter = VirtualDrafter(
+        clock, verifiers, DrafterCoreConfig(2, routing="round_robin", retry=RetryConfig(give_up_s=5.0))
+    )
+    clock.run(0.1)
     keys = [drafter.open(replace(REQUEST, max_tokens=300)) for _ in range(4)]  # can never fit at the small one
-    world.run(60)
-    assert [drafter.heard[key].tokens for key in keys] == [alone(replace(REQUEST, max_tokens=300))] * 4
+    clock.run(60)
+    assert [drafter.received[key].tokens for key in keys] == [target_only_tokens(replace(REQUEST, max_tokens=300))] * 4
 
 
 def test_streams_beyond_every_verifiers_limit_wait_for_their_turn() -> None:
-    world = World()
-    verifiers = [VirtualVerifier(world, VerifierCoreConfig(max_streams=2)) for _ in range(2)]
-    drafter = VirtualDrafter(world, verifiers, CoreConfig(2, routing="jsq"))
-    world.run(0.1)
+    clock = VirtualClock()
+    verifiers = [ToyVerifier(clock, VerifierCoreConfig(max_streams=2)) for _ in range(2)]
+    drafter = VirtualDrafter(clock, verifiers, DrafterCoreConfig(2, routing="jsq"))
+    clock.run(0.1)
     keys = [drafter.open(REQUEST) for _ in range(9)]
     assert places(drafter) == [2, 2]
-    world.run(60)
-    assert [drafter.heard[key].tokens for key in keys] == [alone(REQUEST)] * 9
+    clock.run(60)
+    assert [drafter.received[key].tokens for key in keys] == [target_only_tokens(REQUEST)] * 9
     assert all(message.epoch == 0 for message in drafter.sent if isinstance(message, Open))  # nobody was refused
 
 
 def test_verifier_of_another_model_is_left_though_no_stream_is_unfinished() -> None:
-    world = World()
+    clock = VirtualClock()
     other = ToyTarget(replace(toy_info(), model_fingerprint="another"))
     drafter = VirtualDrafter(
-        world, [VirtualVerifier(world), VirtualVerifier(world, engine=other)], CoreConfig(2, routing="random")
+        clock, [ToyVerifier(clock), ToyVerifier(clock, engine=other)], DrafterCoreConfig(2, routing="random")
     )
-    world.run(1)
+    clock.run(1)
     assert [link.is_up for link in drafter.core.links] == [True, False]
     assert "another" in drafter.core.lost_reason
     keys = [drafter.open(REQUEST) for _ in range(4)]
-    world.run(60)
-    assert [drafter.heard[key].tokens for key in keys] == [alone(REQUEST)] * 4
+    clock.run(60)
+    assert [drafter.received[key].tokens for key in keys] == [target_only_tokens(REQUEST)] * 4
 
 
 def test_requests_keep_to_the_tightest_limits_of_those_that_are_up() -> None:
-    world = World()
+    clock = VirtualClock()
     small = ToyTarget(toy_info(max_context=100))
     drafter = VirtualDrafter(
-        world, [VirtualVerifier(world), VirtualVerifier(world, engine=small)], CoreConfig(2, routing="random")
+        clock, [ToyVerifier(clock), ToyVerifier(clock, engine=small)], DrafterCoreConfig(2, routing="random")
     )
-    world.run(0.1)
+    clock.run(0.1)
     assert drafter.core.welcome is not None
     assert drafter.core.welcome.max_context == 100
 
 
 def test_what_a_verifier_says_of_another_ones_stream_is_ignored() -> None:
-    world, _, drafter = cluster(2, "jsq")
+    clock, _, drafter = cluster(2, "jsq")
     key = drafter.open(REQUEST)
     elsewhere = 1 - places(drafter).index(1)
     drafter.receive(Error(ErrorCode.BAD_REQUEST, "not mine", key, epoch=0), verifier=elsewhere)
-    world.run(60)
-    assert drafter.heard[key].tokens == alone(REQUEST)
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
 
 
 def test_hung_up_verifier_gets_nothing_new() -> None:
-    world, verifiers, drafter = cluster(2, "round_robin")
-    now = world.now
+    clock, verifiers, drafter = cluster(2, "round_robin")
+    now = clock.now
     drafter.core.on_message(0, Error(ErrorCode.SHUTTING_DOWN, "bye"), now)
     for _ in range(3):
         drafter.core.open(REQUEST, now)
@@ -206,18 +208,18 @@ def test_hung_up_verifier_gets_nothing_new() -> None:
 
 
 def test_stream_without_room_anywhere_fails() -> None:
-    world = World()
-    verifiers = [VirtualVerifier(world, engine=ToyTarget(toy_info(kv_capacity=20))) for _ in range(2)]
-    drafter = VirtualDrafter(world, verifiers, CoreConfig(2, routing="jsq", retry=RetryConfig(give_up_s=3.0)))
-    world.run(0.1)
+    clock = VirtualClock()
+    verifiers = [ToyVerifier(clock, engine=ToyTarget(toy_info(kv_capacity=20))) for _ in range(2)]
+    drafter = VirtualDrafter(clock, verifiers, DrafterCoreConfig(2, routing="jsq", retry=RetryConfig(give_up_s=3.0)))
+    clock.run(0.1)
     key = drafter.open(REQUEST)
-    world.run(4)
-    assert isinstance(drafter.heard[key].error, CapacityError)
+    clock.run(4)
+    assert isinstance(drafter.received[key].error, CapacityError)
 
 
 def shares(routing: str) -> list[int]:
     """Answers by verifier, the second of which takes five times as long for a step; eight answers at any time."""
-    world, verifiers, drafter = cluster(2, routing)
+    clock, verifiers, drafter = cluster(2, routing)
     verifiers[1].step_s = 0.05
     opened = [0, 0]
     for _ in range(400):
@@ -225,7 +227,7 @@ def shares(routing: str) -> list[int]:
             before = places(drafter)
             drafter.open(REQUEST)
             opened = [sum(counts) for counts in zip(opened, places(drafter), [-count for count in before], strict=True)]
-        world.run(0.02)
+        clock.run(0.02)
     return opened
 
 

@@ -9,10 +9,10 @@ import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, read, running_drafter, until
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.core_config import CoreConfig
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.uplink import Verifier
+from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.errors import LinkLostError
 from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig
@@ -20,13 +20,13 @@ from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.protocol.transport import Connection
-from goodspeed.testing.virtual_drafter import alone
+from goodspeed.testing.virtual_drafter import target_only_tokens
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
-Transport = Callable[[Sequence[LiveVerifier], contextlib.AsyncExitStack], Awaitable[list[Verifier]]]
+Transport = Callable[[Sequence[LiveVerifier], contextlib.AsyncExitStack], Awaitable[list[VerifierEndpoint]]]
 
-REQUEST = Request(tuple(b"the quick brown"), 240, Sampling(0.7, seed=11, rule=Rule.COUPLED))
-ROUND_ROBIN = CoreConfig(routing="round_robin")
+REQUEST = GenerationRequest(tuple(b"the quick brown"), 240, Sampling(0.7, seed=11, rule=Rule.COUPLED))
+ROUND_ROBIN = DrafterCoreConfig(routing="round_robin")
 
 
 def named(*names: str) -> list[LiveVerifier]:
@@ -39,18 +39,18 @@ def ups(drafter: DrafterServer) -> list[float]:
     return [sample.value for m in metrics for sample in m.samples if sample.name == "goodspeed_drafter_verifier_up"]
 
 
-async def in_process(verifiers: Sequence[LiveVerifier], _stack: contextlib.AsyncExitStack) -> list[Verifier]:
+async def in_process(verifiers: Sequence[LiveVerifier], _stack: contextlib.AsyncExitStack) -> list[VerifierEndpoint]:
     link = LinkConfig(rtt_ms=2.0)
-    return [Verifier(f"v{i}", verifier.transport.connector(link)) for i, verifier in enumerate(verifiers)]
+    return [VerifierEndpoint(f"v{i}", verifier.transport.connector(link)) for i, verifier in enumerate(verifiers)]
 
 
-async def over_grpc(verifiers: Sequence[LiveVerifier], stack: contextlib.AsyncExitStack) -> list[Verifier]:
+async def over_grpc(verifiers: Sequence[LiveVerifier], stack: contextlib.AsyncExitStack) -> list[VerifierEndpoint]:
     known = []
     for verifier in verifiers:
         listener = await serve_grpc(verifier.server.serve, GrpcServerConfig(port=0))
         stack.push_async_callback(listener.stop, 0.1)
         address = f"127.0.0.1:{listener.port}"
-        known.append(Verifier(address, grpc_connect(address, GrpcClientConfig())))
+        known.append(VerifierEndpoint(address, grpc_connect(address, GrpcClientConfig())))
     return known
 
 
@@ -78,7 +78,7 @@ async def test_streams_spread_and_go_on_elsewhere_when_their_verifier_is_killed(
                 await verifier.occupied()
             assert [verifier.engine.num_open for verifier in verifiers] == [3, 3, 3]
             await stacks[1].aclose()
-            assert await asyncio.gather(*answers) == [alone(request) for request in requests]
+            assert await asyncio.gather(*answers) == [target_only_tokens(request) for request in requests]
             await until(lambda: ups(drafter) == [1, 0, 1])
             await verifiers[0].drained()
             await verifiers[2].drained()
@@ -106,22 +106,22 @@ async def test_verifier_that_comes_later_is_used() -> None:
         return await late.transport.connector()()
 
     async with early.running():
-        known = [Verifier("early", early.transport.connector()), Verifier("late", connect)]
+        known = [VerifierEndpoint("early", early.transport.connector()), VerifierEndpoint("late", connect)]
         hello = Hello(PROTOCOL_VERSION, "drafter", "toy")
         async with running_drafter(known, hello, ROUND_ROBIN) as drafter:
-            assert await read(drafter, REQUEST) == alone(REQUEST)
+            assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
             assert ups(drafter) == [1, 0]
             async with late.running():
                 await until(lambda: ups(drafter) == [1, 1])
                 answers = await asyncio.gather(*(read(drafter, REQUEST) for _ in range(2)))
-                assert answers == [alone(REQUEST)] * 2
+                assert answers == [target_only_tokens(REQUEST)] * 2
                 assert late.engine.num_open == 0
 
 
 async def test_failover_dials_one_verifier_only() -> None:
     first, second = named("a", "b")
     async with first.running(), second.running(), drafter_at([first, second]) as drafter:
-        assert await read(drafter, REQUEST) == alone(REQUEST)
+        assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
         assert ups(drafter) == [1, 0]
 
 
@@ -129,10 +129,10 @@ async def test_slow_link_to_one_verifier_does_not_hold_up_the_other() -> None:
     far, near = named("far", "near")
     async with far.running(), near.running():
         known = [
-            Verifier("far", far.transport.connector(LinkConfig(rtt_ms=4000.0))),
-            Verifier("near", near.transport.connector(None)),
+            VerifierEndpoint("far", far.transport.connector(LinkConfig(rtt_ms=4000.0))),
+            VerifierEndpoint("near", near.transport.connector(None)),
         ]
         hello = Hello(PROTOCOL_VERSION, "drafter", "toy")
-        async with running_drafter(known, hello, CoreConfig(routing="random")) as drafter:
-            assert await read(drafter, REQUEST) == alone(REQUEST)
+        async with running_drafter(known, hello, DrafterCoreConfig(routing="random")) as drafter:
+            assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
             assert ups(drafter) == [0, 1]

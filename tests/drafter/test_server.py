@@ -10,31 +10,31 @@ from tests.drafter.live import LiveVerifier, drafter_at, read
 
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.drafting import InlineDrafting, ThreadDrafting
+from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_runner import InlineDraftRunner, ThreadDraftRunner
 from goodspeed.engine.toy import ToyDraft
 from goodspeed.errors import LinkLostError
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import Mode
-from goodspeed.testing.virtual_drafter import alone
+from goodspeed.testing.virtual_drafter import target_only_tokens
 
-REQUEST = Request(tuple(b"the quick brown"), max_tokens=40)
+REQUEST = GenerationRequest(tuple(b"the quick brown"), max_tokens=40)
 COUPLED = replace(REQUEST, sampling=Sampling(0.7, seed=11, rule=Rule.COUPLED))
 LONG = replace(REQUEST, max_tokens=3000)
 
 
 async def test_text_is_the_targets_own() -> None:
     async with LiveVerifier().running() as verifier, drafter_at([verifier]) as drafter:
-        assert await read(drafter, REQUEST) == alone(REQUEST)
-        assert await read(drafter, COUPLED) == alone(COUPLED)
+        assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
+        assert await read(drafter, COUPLED) == target_only_tokens(COUPLED)
 
 
 async def test_text_is_the_targets_own_when_drafts_come_from_a_thread() -> None:
-    drafting = ThreadDrafting(ToyDraft(0.7))
+    drafting = ThreadDraftRunner(ToyDraft(0.7))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
         answers = await asyncio.gather(*(read(drafter, COUPLED) for _ in range(4)))
-        assert answers == [alone(COUPLED)] * 4
+        assert answers == [target_only_tokens(COUPLED)] * 4
 
 
 async def test_stats_count_the_rounds() -> None:
@@ -55,7 +55,7 @@ async def test_fused_stream_proposes_nothing() -> None:
     async with LiveVerifier().running() as verifier, drafter_at([verifier]) as drafter:
         with drafter.generate(replace(REQUEST, mode=Mode.TARGET_ONLY)) as answer:
             tokens = [token async for committed in answer for token in committed.tokens]
-        assert tokens == alone(REQUEST)
+        assert tokens == target_only_tokens(REQUEST)
         assert (answer.stats.rounds, answer.stats.proposed) == (40, 0)
 
 
@@ -66,7 +66,7 @@ async def test_closed_answer_frees_its_stream_everywhere() -> None:
             assert verifier.engine.num_open == 1
         await verifier.drained()
         assert drafter.num_streams == 0
-        assert await read(drafter, REQUEST) == alone(REQUEST)
+        assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
 
 
 async def test_cut_link_is_made_again_and_the_text_goes_on() -> None:
@@ -77,7 +77,7 @@ async def test_cut_link_is_made_again_and_the_text_goes_on() -> None:
                 if len(tokens) // 30 < (len(tokens) + len(committed.tokens)) // 30:
                     verifier.transport.cut()
                 tokens += committed.tokens
-        assert tokens == alone(replace(COUPLED, max_tokens=120))
+        assert tokens == target_only_tokens(replace(COUPLED, max_tokens=120))
 
 
 async def test_next_verifier_continues_when_the_first_shuts_down() -> None:
@@ -88,12 +88,12 @@ async def test_next_verifier_continues_when_the_first_shuts_down() -> None:
                 tokens = [*(await anext(answer)).tokens]
                 await first_running.aclose()
                 tokens += [token async for committed in answer for token in committed.tokens]
-            assert tokens == alone(replace(COUPLED, max_tokens=300))
+            assert tokens == target_only_tokens(replace(COUPLED, max_tokens=300))
             await second.drained()
 
 
 async def test_streams_fail_when_no_verifier_is_left() -> None:
-    config = CoreConfig(retry=RetryConfig(give_up_s=0.3))
+    config = DrafterCoreConfig(retry=RetryConfig(give_up_s=0.3))
     async with contextlib.AsyncExitStack() as running:
         verifier = await running.enter_async_context(LiveVerifier().running())
         async with drafter_at([verifier], config) as drafter:
@@ -138,12 +138,12 @@ class BrokenDraft(ToyDraft):
         return super().draft(requests)
 
 
-@pytest.mark.parametrize("kind", [InlineDrafting, ThreadDrafting])
+@pytest.mark.parametrize("kind", [InlineDraftRunner, ThreadDraftRunner])
 async def test_answer_goes_on_without_a_draft_engine_that_failed(
-    kind: type[InlineDrafting | ThreadDrafting], caplog: pytest.LogCaptureFixture
+    kind: type[InlineDraftRunner | ThreadDraftRunner], caplog: pytest.LogCaptureFixture
 ) -> None:
     drafting = kind(BrokenDraft(0.7))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
-        assert await read(drafter, REQUEST) == alone(REQUEST)
+        assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
     assert "out of memory" in caplog.text
     caplog.clear()

@@ -10,27 +10,27 @@ from tests.drafter.live import LiveVerifier, drafter_at, read
 
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.decisions import Began, DraftWork, Ended, WentOn
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.drafting import InlineDrafting
-from goodspeed.drafter.traffic_log import RecordingDrafting, TrafficFile
+from goodspeed.drafter.core.decisions import DraftWork, StreamClosed, StreamCommitted, StreamOpened
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_runner import InlineDraftRunner
+from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
 from goodspeed.engine.toy import TOY_VOCAB_SIZE, ToyDraft
 from goodspeed.errors import ConfigError
-from goodspeed.testing.virtual_drafter import alone
+from goodspeed.testing.virtual_drafter import target_only_tokens
 from goodspeed.tuning.data.prompt_sources import read_recorded
 
-REQUEST = Request(tuple(b"the quick brown"), max_tokens=60)
+REQUEST = GenerationRequest(tuple(b"the quick brown"), max_tokens=60)
 COUPLED = replace(REQUEST, sampling=Sampling(0.7, seed=11, rule=Rule.COUPLED))
 
 
 async def test_what_users_asked_and_the_target_said_is_recorded(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "traffic.jsonl"
-    drafting = RecordingDrafting(InlineDrafting(ToyDraft(0.6)), TrafficFile(path, "kitchen"))
+    drafting = TrafficLoggingRunner(InlineDraftRunner(ToyDraft(0.6)), TrafficLog(path, "kitchen"))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
         await asyncio.gather(read(drafter, REQUEST), read(drafter, COUPLED))
     greedy, coupled = sorted(read_recorded(path, TOY_VOCAB_SIZE), key=lambda said: said.origin.temperature)
-    assert (greedy.prompt, list(greedy.answer)) == (REQUEST.tokens, alone(REQUEST))
-    assert list(coupled.answer) == alone(COUPLED)
+    assert (greedy.prompt, list(greedy.answer)) == (REQUEST.tokens, target_only_tokens(REQUEST))
+    assert list(coupled.answer) == target_only_tokens(COUPLED)
     assert (coupled.origin.source, coupled.origin.temperature, coupled.origin.seed) == ("kitchen", 0.7, 11)
     assert 5 < len(greedy.rejected) < 40
     assert all(greedy.answer[one.place] != one.token for one in greedy.rejected)
@@ -40,11 +40,16 @@ def test_only_the_first_difference_of_a_round_was_rejected(tmp_path: Path) -> No
     """What stood after it was never judged."""
     path = tmp_path / "traffic.jsonl"
     engine = ToyDraft(0.0)
-    recorder = RecordingDrafting(InlineDrafting(engine), TrafficFile(path, "kitchen"))
-    recorder.submit(DraftWork([Began(1, (5, 6), Sampling()), WentOn(1, (7,))], [DraftRequest(1, 3)]), lambda _: None)
+    recorder = TrafficLoggingRunner(InlineDraftRunner(engine), TrafficLog(path, "kitchen"))
+    recorder.submit(
+        DraftWork([StreamOpened(1, (5, 6), Sampling()), StreamCommitted(1, (7,))], [DraftRequest(1, 3)]), lambda _: None
+    )
     (proposed,) = engine.draft([DraftRequest(1, 3)])
     said = (proposed.tokens[0], 250, 251)
-    recorder.submit(DraftWork([WentOn(1, said), Ended(1), Began(2, (5,), Sampling()), Ended(2)], []), lambda _: None)
+    recorder.submit(
+        DraftWork([StreamCommitted(1, said), StreamClosed(1), StreamOpened(2, (5,), Sampling()), StreamClosed(2)], []),
+        lambda _: None,
+    )
     recorder.close()
     (line,) = [json.loads(line) for line in path.read_text().splitlines()]  # nothing was said to the second
     assert line["answer"] == [7, *said]
@@ -54,12 +59,14 @@ def test_only_the_first_difference_of_a_round_was_rejected(tmp_path: Path) -> No
 def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"traffic\.jsonl"):
-        TrafficFile(tmp_path / "file" / "traffic.jsonl", "kitchen")
+        TrafficLog(tmp_path / "file" / "traffic.jsonl", "kitchen")
 
 
 def test_full_disk_ends_the_recording_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    recorder = RecordingDrafting(InlineDrafting(ToyDraft(0.5)), TrafficFile(Path("/dev/full"), "kitchen"))
+    recorder = TrafficLoggingRunner(InlineDraftRunner(ToyDraft(0.5)), TrafficLog(Path("/dev/full"), "kitchen"))
     for stream in (1, 2):
-        work = DraftWork([Began(stream, (5,), Sampling()), WentOn(stream, (7,)), Ended(stream)], [])
+        work = DraftWork(
+            [StreamOpened(stream, (5,), Sampling()), StreamCommitted(stream, (7,)), StreamClosed(stream)], []
+        )
         recorder.submit(work, lambda _: None)
     assert [record.getMessage() for record in caplog.records] == ["traffic is no longer recorded"]

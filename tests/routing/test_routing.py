@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goodspeed.drafter.core.core_config import CoreConfig
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.errors import ConfigError
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.routing.routing_policy import VerifierView
@@ -96,4 +96,4 @@ def test_latency_aware_tries_a_verifier_that_was_never_measured() -> None:
 
 def test_unknown_policy_names_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match="did you mean 'round_robin'"):
-        CoreConfig(routing="roundrobin")
+        DrafterCoreConfig(routing="roundrobin")

@@ -37,7 +37,7 @@ def down(*outages: dict[str, Any]) -> dict[str, Any]:
         (tier(shared={"up_mbps": 0.0}), "up_mbps is 0: nothing would ever arrive"),
         (tier(verifiers=["verifer"]), "cannot reach a verifier tier 'verifer'; did you mean 'verifier'"),
         (tier(link={"outages": [{"start_s": 0.0, "duration_s": 999.0}]}), "reach no verifier: an outage"),
-        (tier(cuts=[{"start_s": -1.0, "duration_s": 1.0}]), "cuts: start_s is -1.0, expected 0 or more"),
+        (tier(cuts=[{"start_s": -1.0, "duration_s": 1.0}]), r"cuts\[0\].start_s is -1.0, expected 0 or more"),
         (down({"start_s": -1.0}), "outages of box-0: start_s is -1.0, expected 0 or more"),
         (down({"duration_s": 0.0}), "outages of box-0: duration_s is 0.0, expected more than 0"),
         (down({"index": 2}), "outages.index is 2, expected 0 to 1: 'box' has 2"),

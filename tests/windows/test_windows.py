@@ -64,9 +64,18 @@ def test_threshold_window_follows_the_last_round(acceptance: float | None, lengt
     assert policy.next_window(replace(VIEW, grant=16, last_acceptance=acceptance)) == Window(length)
 
 
-@pytest.mark.parametrize("wrong", [{"low": 0.7}, {"high": 1.1}, {"small": 5}, {"large": 3}, {"small": -1}])
-def test_thresholds_out_of_order_are_named(wrong: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="expected 0 <= "):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"low": 0.7}, "low is 0.7 and high is 0.6, expected low < high"),
+        ({"high": 1.1}, "high is 1.1, expected 0 to 1"),
+        ({"small": 5}, "small, middle and large are 5, 4 and 8, expected small <= middle <= large"),
+        ({"large": 3}, "small, middle and large are 2, 4 and 3, expected small <= middle <= large"),
+        ({"small": -1}, "small is -1, expected 0 or more"),
+    ],
+)
+def test_thresholds_out_of_order_are_named(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         ThresholdConfig(**wrong)
 
 

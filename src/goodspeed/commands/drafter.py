@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goodspeed.config import add_flags, from_args
-from goodspeed.drafter.acceptance_trace import AcceptanceEvents
+from goodspeed.drafter.acceptance_tracer import AcceptanceTraceWriter
 from goodspeed.drafter.assembly import draft_server, load_tokenizer
-from goodspeed.drafter.draft_slot import DraftSlot
+from goodspeed.drafter.draft_runner import DraftRunner
+from goodspeed.drafter.draft_slot import SwappableDraft
 from goodspeed.drafter.drafter_config import DrafterConfig
-from goodspeed.drafter.drafting import Drafting
 from goodspeed.drafter.http.app import make_app
-from goodspeed.drafter.http.service import Service
+from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.traffic_log import RecordingDrafting, TrafficFile
+from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
 from goodspeed.logs import set_up_logging
 from goodspeed.records.event_log import EventSink, JsonlEvents, ManyEvents
 
@@ -47,7 +47,7 @@ def _run(args: argparse.Namespace) -> int:
     config = from_args(DrafterConfig, args)
     set_up_logging(config.log_level)
     tokenizer = load_tokenizer(config.tokenizer_model)
-    slot = DraftSlot(config.draft, tokenizer)
+    slot = SwappableDraft(config.draft, tokenizer)
     with ExitStack() as stack:
         events = _event_sink(config, stack)
         stack.callback(slot.keep_memory)
@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         async def serve() -> None:
             server = draft_server(config, tokenizer, _recorded(config, slot.drafting), events)
             server.metrics.watch_draft(lambda: (slot.config.name, slot.num_swaps))
-            service = Service(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, slot)
+            service = ApiService(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, slot)
             await _serve(
                 server, WebServer(make_app(service), listener, config.grace_s), config.grace_s, args.ready_file
             )
@@ -65,18 +65,20 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _recorded(config: DrafterConfig, drafting: Drafting) -> Drafting:
+def _recorded(config: DrafterConfig, drafting: DraftRunner) -> DraftRunner:
     """Raises ConfigError if traffic is to be recorded and cannot be."""
-    return RecordingDrafting(drafting, TrafficFile(Path(config.record), config.drafter)) if config.record else drafting
+    return (
+        TrafficLoggingRunner(drafting, TrafficLog(Path(config.record), config.drafter)) if config.record else drafting
+    )
 
 
 def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:
     """Whatever logs the config asks for; the stack closes them."""
-    sinks: list[JsonlEvents | AcceptanceEvents] = []
+    sinks: list[JsonlEvents | AcceptanceTraceWriter] = []
     if config.event_log:
         sinks.append(JsonlEvents(Path(config.event_log)))
     if config.acceptance_log:
-        sinks.append(AcceptanceEvents(config.drafter, Path(config.acceptance_log)))
+        sinks.append(AcceptanceTraceWriter(config.drafter, Path(config.acceptance_log)))
     for sink in sinks:
         stack.callback(sink.close)
     return ManyEvents(sinks) if sinks else None

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from goodspeed.drafter.core.core import DrafterCore
+from goodspeed.drafter.draft_runner import DraftRunner
 from goodspeed.drafter.drafter_config import TOY, DrafterConfig
-from goodspeed.drafter.drafting import Drafting
-from goodspeed.drafter.event_logging import RecordedCore
+from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.drafter.uplink import Verifier
+from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.toy import toy_tokenizer
 from goodspeed.models.catalog import locate_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
@@ -31,15 +31,15 @@ def load_tokenizer(model: str) -> Tokenizer:
 
 
 def draft_server(
-    config: DrafterConfig, tokenizer: Tokenizer, drafting: Drafting, events: EventSink | None
+    config: DrafterConfig, tokenizer: Tokenizer, drafting: DraftRunner, events: EventSink | None
 ) -> DrafterServer:
     """The server that the config describes. Raises ConfigError."""
     seed = secrets.randbits(32)  # of the pauses' jitter: a crowd of drafters must not share it
     core = (
         DrafterCore(config.core, np.random.default_rng(seed))
         if events is None
-        else RecordedCore(config.core, seed, events, time.monotonic())
+        else LoggedDrafterCore(config.core, seed, events, time.monotonic())
     )
     hello = Hello(PROTOCOL_VERSION, config.drafter, tokenizer.fingerprint)
-    verifiers = [Verifier(address, grpc_connect(address, config.grpc)) for address in config.verifiers]
+    verifiers = [VerifierEndpoint(address, grpc_connect(address, config.grpc)) for address in config.verifiers]
     return DrafterServer(core, drafting, hello, verifiers)

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
-from goodspeed.drafter.draft_swap import SwappingDrafting
-from goodspeed.drafter.drafting import Drafting, InlineDrafting, ThreadDrafting
+from goodspeed.drafter.draft_runner import DraftRunner, InlineDraftRunner, ThreadDraftRunner
+from goodspeed.drafter.draft_swap import SwappableDraftRunner
 from goodspeed.engine.drafts import DraftConfig, carry_over, draft_engine, keep_memory
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.models.tokenizer import Tokenizer
@@ -15,7 +15,7 @@ QUICK_ENGINES = ("hybrid", "lookup", "table", "toy", "none")
 """Without a model of its own such an engine drafts in microseconds, less than it takes to wake a thread."""
 
 
-class DraftSlot:
+class SwappableDraft:
     """A draft engine that can be exchanged while streams run; `drafting` is the server's. One event loop uses it."""
 
     def __init__(self, config: DraftConfig, tokenizer: Tokenizer) -> None:
@@ -24,7 +24,7 @@ class DraftSlot:
         self.num_swaps = 0
         self._tokenizer = tokenizer
         self._engine = self._load(config)
-        self.drafting = SwappingDrafting(drafting_of(config, self._engine))
+        self.drafting = SwappableDraftRunner(drafting_of(config, self._engine))
         self._turn = asyncio.Lock()
 
     async def swap(self, config: DraftConfig) -> None:
@@ -49,10 +49,10 @@ class DraftSlot:
         return draft_engine(config, self._tokenizer.vocab_size, self._tokenizer.fingerprint)
 
 
-def drafting_of(config: DraftConfig, engine: DraftEngine) -> Drafting:
+def drafting_of(config: DraftConfig, engine: DraftEngine) -> DraftRunner:
     """Where this engine is to run."""
     is_quick = config.engine in QUICK_ENGINES and not config.model
-    return InlineDrafting(engine) if is_quick else ThreadDrafting(engine)
+    return InlineDraftRunner(engine) if is_quick else ThreadDraftRunner(engine)
 
 
 def _memory_of(config: DraftConfig) -> tuple[str, str, int]:

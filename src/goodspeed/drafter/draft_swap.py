@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.drafter.core.decisions import Began, DraftWork, Ended, Note, WentOn
-from goodspeed.drafter.drafting import Drafted, Drafting, OnDrafted
+from goodspeed.drafter.core.decisions import DraftWork, EngineUpdate, StreamClosed, StreamCommitted, StreamOpened
+from goodspeed.drafter.draft_runner import DraftResult, DraftRunner, OnDrafted
 from goodspeed.drafter.engine_updates import tell
 from goodspeed.engine.interface import DraftEngine
 
@@ -34,12 +34,12 @@ class Ledger:
     def __init__(self) -> None:
         self._streams: dict[StreamKey, _Stream] = {}
 
-    def hear(self, notes: Sequence[Note]) -> None:
+    def hear(self, notes: Sequence[EngineUpdate]) -> None:
         """What the engine is about to hear."""
         for note in notes:
-            if isinstance(note, Began):
+            if isinstance(note, StreamOpened):
                 self._streams[note.stream] = _Stream(note.sampling, list(note.tokens))
-            elif isinstance(note, WentOn):
+            elif isinstance(note, StreamCommitted):
                 self._streams[note.stream].tokens.extend(note.tokens)
             else:
                 del self._streams[note.stream]
@@ -48,31 +48,31 @@ class Ledger:
         """Of all open streams."""
         return {key: len(stream.tokens) for key, stream in self._streams.items()}
 
-    def missed(self, heard: Lengths) -> Iterator[Note]:
+    def missed(self, heard: Lengths) -> Iterator[EngineUpdate]:
         """What must be told to somebody who has heard so much, until it knows what is open now."""
-        yield from (Ended(key) for key in heard if key not in self._streams)
+        yield from (StreamClosed(key) for key in heard if key not in self._streams)
         for key, stream in self._streams.items():
             if key not in heard:
-                yield Began(key, tuple(stream.tokens), stream.sampling)
+                yield StreamOpened(key, tuple(stream.tokens), stream.sampling)
             elif len(stream.tokens) > heard[key]:
-                yield WentOn(key, tuple(stream.tokens[heard[key] :]))
+                yield StreamCommitted(key, tuple(stream.tokens[heard[key] :]))
 
 
 @dataclass(slots=True)
 class _Successor:
-    drafting: Drafting
+    drafting: DraftRunner
     heard: Lengths
     has_taken_over: asyncio.Event
 
 
-class SwappingDrafting:
-    """A Drafting whose engine can be exchanged. Use it within one event loop."""
+class SwappableDraftRunner:
+    """A DraftRunner whose engine can be exchanged. Use it within one event loop."""
 
-    def __init__(self, drafting: Drafting) -> None:
+    def __init__(self, drafting: DraftRunner) -> None:
         self._drafting = drafting
         self._ledger = Ledger()
         self._successor: _Successor | None = None
-        self._missed: list[Note] = []  # by the engine that has just taken over
+        self._missed: list[EngineUpdate] = []  # by the engine that has just taken over
         self._is_busy = False
         self._turn = asyncio.Lock()
 
@@ -81,14 +81,14 @@ class SwappingDrafting:
         notes, self._missed = (*self._missed, *work.notes), []
         self._is_busy = True
 
-        def hand_on(drafted: Drafted) -> None:
+        def hand_on(drafted: DraftResult) -> None:
             self._is_busy = False
             self._take_over()
             on_drafted(drafted)
 
         self._drafting.submit(replace(work, notes=notes), hand_on)
 
-    async def swap(self, engine: DraftEngine, drafting: Drafting) -> None:
+    async def swap(self, engine: DraftEngine, drafting: DraftRunner) -> None:
         """Have `engine`, which has no stream yet and runs in `drafting`, take over; returns when it has.
 
         It reads the open streams in a thread of its own meanwhile. If that fails the predecessor stays.

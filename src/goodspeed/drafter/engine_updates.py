@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from goodspeed.drafter.core.decisions import Began, Note, WentOn
+from goodspeed.drafter.core.decisions import EngineUpdate, StreamCommitted, StreamOpened
 from goodspeed.engine.interface import DraftEngine
 
 
-def tell(engine: DraftEngine, notes: Sequence[Note]) -> None:
+def tell(engine: DraftEngine, notes: Sequence[EngineUpdate]) -> None:
     """All of it, in order."""
     for note in notes:
-        if isinstance(note, WentOn):
+        if isinstance(note, StreamCommitted):
             engine.commit(note.stream, note.tokens)
-        elif isinstance(note, Began):
+        elif isinstance(note, StreamOpened):
             engine.open(note.stream, note.tokens, note.sampling)
         else:
             engine.close(note.stream)

@@ -6,9 +6,9 @@ import numpy as np
 
 from goodspeed.decoding.draft import Draft
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.core_config import CoreConfig
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.decisions import Decision
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_logging import decision_to_plain, work_to_plain
 from goodspeed.protocol.messages import FromVerifier, Welcome
 from goodspeed.protocol.plain_messages import message_from_plain
@@ -25,7 +25,7 @@ class ReplayedDrafter:
     """A core, as its start event describes it."""
 
     def __init__(self, start: Event) -> None:
-        config: CoreConfig = from_plain(start["config"], CoreConfig)
+        config: DrafterCoreConfig = from_plain(start["config"], DrafterCoreConfig)
         self._core = core = DrafterCore(config, np.random.default_rng(start["seed"]))
         self._tell: dict[str, Callable[[Event], Decision]] = {
             "cancel": lambda e: core.cancel(e["stream"], e["now"]),
@@ -45,7 +45,7 @@ class ReplayedDrafter:
             work = self._core.next_drafts()
             return [None, work and work_to_plain(work), None, None]
         if event["event"] == "open":
-            key, decision = self._core.open(from_plain(event["request"], Request), event["now"])
+            key, decision = self._core.open(from_plain(event["request"], GenerationRequest), event["now"])
             return [decision_to_plain(decision), None, key, None]
         decision = self._tell[event["event"]](event)
         dials = to_plain(self._core.dials) if event["event"] == "link_lost" else None

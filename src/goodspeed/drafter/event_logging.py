@@ -6,29 +6,29 @@ import numpy as np
 
 from goodspeed.decoding.draft import Draft, StreamKey
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.core_config import CoreConfig
-from goodspeed.drafter.core.decisions import Committed, Decision, DraftWork, Failed, News
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.core.decisions import Decision, DraftWork, StreamEvent, StreamFailed, TokensCommitted
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.protocol.messages import FromVerifier, Welcome
 from goodspeed.protocol.plain_messages import message_to_plain
 from goodspeed.records.event_log import EventSink
 from goodspeed.records.plain import to_plain
 
 
-class RecordedCore(DrafterCore):
+class LoggedDrafterCore(DrafterCore):
     """A DrafterCore for its host, with an event for each call: the fact's fields, and what was decided.
 
     `seed` is that of the core's own randomness. next_drafts leaves an event only when there is something to do: else
     it decides, and changes, nothing.
     """
 
-    def __init__(self, config: CoreConfig, seed: int, events: EventSink, now: float) -> None:
+    def __init__(self, config: DrafterCoreConfig, seed: int, events: EventSink, now: float) -> None:
         super().__init__(config, np.random.default_rng(seed))
         self._events = events
         self._now = now  # of the latest fact
         events.write("start", now, {"config": to_plain(config), "seed": seed})
 
-    def open(self, request: Request, now: float) -> tuple[StreamKey, Decision]:
+    def open(self, request: GenerationRequest, now: float) -> tuple[StreamKey, Decision]:
         key, decision = super().open(request, now)
         self._note("open", now, {"request": to_plain(request), "stream": key}, decision)
         return key, decision
@@ -83,8 +83,13 @@ def work_to_plain(work: DraftWork) -> dict[str, object]:
     return {"notes": notes, "requests": to_plain(work.requests)}
 
 
-def _news_to_plain(news: News) -> dict[str, object]:
-    if isinstance(news, Failed):
-        return {"kind": "Failed", "stream": news.stream, "error": type(news.error).__name__, "why": str(news.error)}
-    assert isinstance(news, Committed)
-    return {"kind": "Committed", **to_plain(news)}
+def _news_to_plain(news: StreamEvent) -> dict[str, object]:
+    if isinstance(news, StreamFailed):
+        return {
+            "kind": "StreamFailed",
+            "stream": news.stream,
+            "error": type(news.error).__name__,
+            "why": str(news.error),
+        }
+    assert isinstance(news, TokensCommitted)
+    return {"kind": "TokensCommitted", **to_plain(news)}

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from goodspeed.drafter.core.decisions import Committed
-from goodspeed.drafter.core.link import Link
+from goodspeed.drafter.core.decisions import TokensCommitted
+from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.protocol.transport import Traffic
 
 SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -49,11 +49,11 @@ class DrafterMetrics:
         """Show which draft engine drafts, and how often it was exchanged."""
         self.registry.register(_Draft(draft))
 
-    def watch_links(self, addresses: Sequence[str], links: Iterable[Link]) -> None:
+    def watch_links(self, addresses: Sequence[str], links: Iterable[VerifierLink]) -> None:
         """Show the verifiers, too."""
         self.registry.register(_Links(addresses, links, self._by_verifier))
 
-    def observe(self, committed: Committed) -> None:
+    def observe(self, committed: TokensCommitted) -> None:
         """One more round of some stream."""
         measured = committed.round
         self.num_committed += len(committed.tokens)
@@ -127,7 +127,7 @@ class _Bytes(Collector):
 class _Links(Collector):
     """Each verifier as the core sees it, labelled by its address."""
 
-    def __init__(self, addresses: Sequence[str], links: Iterable[Link], committed: Mapping[int, int]) -> None:
+    def __init__(self, addresses: Sequence[str], links: Iterable[VerifierLink], committed: Mapping[int, int]) -> None:
         self._addresses = addresses
         self._links = links
         self._committed = committed
@@ -144,7 +144,7 @@ class _Links(Collector):
             committed.add_metric([address], self._committed.get(link.index, 0))
         yield committed
 
-    def _gauge(self, name: str, help_text: str, value: Callable[[Link], float]) -> Metric:
+    def _gauge(self, name: str, help_text: str, value: Callable[[VerifierLink], float]) -> Metric:
         family = GaugeMetricFamily(f"goodspeed_drafter_verifier_{name}", help_text, labels=["verifier"])
         for address, link in zip(self._addresses, self._links, strict=True):
             family.add_metric([address], value(link))

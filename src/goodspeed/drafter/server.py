@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.drafter.answer import Answer
+from goodspeed.drafter.answer_stream import AnswerStream
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decisions import Committed, Decision, Dial, Failed, News
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.drafting import Drafted, Drafting
+from goodspeed.drafter.core.decisions import Decision, Dial, StreamEvent, StreamFailed, TokensCommitted
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_runner import DraftResult, DraftRunner
 from goodspeed.drafter.metrics import DrafterMetrics
-from goodspeed.drafter.uplink import Uplink, Verifier
+from goodspeed.drafter.uplink import Uplink, VerifierEndpoint
 from goodspeed.errors import LinkLostError, ProtocolError
 from goodspeed.protocol.messages import Error, FinishReason, FromVerifier, Hello, Welcome
 from goodspeed.protocol.transport import Connection, Traffic
@@ -27,7 +27,9 @@ PARTING = "the drafter is shutting down"
 class DrafterServer:
     """Answers requests by way of the verifiers in its list. `run` must be running; use it within one event loop."""
 
-    def __init__(self, core: DrafterCore, drafting: Drafting, hello: Hello, verifiers: Sequence[Verifier]) -> None:
+    def __init__(
+        self, core: DrafterCore, drafting: DraftRunner, hello: Hello, verifiers: Sequence[VerifierEndpoint]
+    ) -> None:
         self._core = core
         self._drafting = drafting
         self._hello = hello
@@ -37,8 +39,8 @@ class DrafterServer:
         self.metrics.watch(lambda: self.traffic, lambda: self.num_streams)
         self.metrics.watch_links([verifier.address for verifier in verifiers], core.links)
         self._met = asyncio.Event()  # set: some verifier has been met
-        self._answers: dict[StreamKey, Answer] = {}
-        self._news: deque[News] = deque()
+        self._answers: dict[StreamKey, AnswerStream] = {}
+        self._news: deque[StreamEvent] = deque()
         self._is_working = False  # the draft engine's work is being handed out
         self._settling: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -79,7 +81,7 @@ class DrafterServer:
         assert self._core.welcome is not None
         return self._core.welcome
 
-    def generate(self, request: Request) -> Answer:
+    def generate(self, request: GenerationRequest) -> AnswerStream:
         """The answer as it comes; close it when done. Some verifier must have been met.
 
         Raises RequestError if the request is beyond the verifier's limits, LinkLostError when the drafter shuts down.
@@ -88,7 +90,7 @@ class DrafterServer:
             raise LinkLostError(PARTING)
         key, decision = self._core.open(request, time.monotonic())
         assert self._core.welcome is not None
-        answer = self._answers[key] = Answer(self._core.welcome.verifier, lambda: self._cancel(key))
+        answer = self._answers[key] = AnswerStream(self._core.welcome.verifier, lambda: self._cancel(key))
         log.info("stream opened", extra={"ids": {"stream": key, "num_prompt": len(request.tokens)}})
         self._do(decision)
         self._soon(self._settle_apart())
@@ -145,7 +147,7 @@ class DrafterServer:
         await asyncio.gather(*self._sessions.values(), return_exceptions=True)
         for key, answer in list(self._answers.items()):
             self._cancel(key)
-            answer.put(Failed(key, LinkLostError(PARTING)), "")
+            answer.put(StreamFailed(key, LinkLostError(PARTING)), "")
         await self._settle_apart()
         await asyncio.gather(*self._settling)
         await asyncio.gather(*(uplink.connection.close() for uplink in self._uplinks if uplink.connection))
@@ -222,7 +224,7 @@ class DrafterServer:
             self._drafting.submit(work, self._on_drafted)
         self._is_working = False
 
-    def _on_drafted(self, drafted: Drafted) -> None:
+    def _on_drafted(self, drafted: DraftResult) -> None:
         self._do(self._core.on_drafted(drafted.drafts, drafted.drafting_s, time.monotonic()))
         if not self._is_working:
             self._soon(self._settle_apart())
@@ -230,19 +232,19 @@ class DrafterServer:
     def _deliver(self) -> None:
         while self._news:
             news = self._news.popleft()
-            if isinstance(news, Committed):
+            if isinstance(news, TokensCommitted):
                 self.metrics.observe(news)
             if answer := self._answers.get(news.stream):
                 answer.put(news, self._name_of(news))
                 self._forget_ended(news)
 
-    def _name_of(self, news: News) -> str:
+    def _name_of(self, news: StreamEvent) -> str:
         """Of the verifier, as it has called itself."""
-        welcome = self._core.links[news.verifier].welcome if isinstance(news, Committed) else None
+        welcome = self._core.links[news.verifier].welcome if isinstance(news, TokensCommitted) else None
         return welcome.verifier if welcome else ""
 
-    def _forget_ended(self, news: News) -> None:
-        if isinstance(news, Failed):
+    def _forget_ended(self, news: StreamEvent) -> None:
+        if isinstance(news, StreamFailed):
             log.warning("stream failed", extra={"ids": {"stream": news.stream, "why": news.error}})
             del self._answers[news.stream]
         elif news.finish is not FinishReason.NONE:

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.drafter.core.decisions import Began, DraftWork, Ended, Note, WentOn
-from goodspeed.drafter.drafting import Drafted, Drafting, OnDrafted
+from goodspeed.drafter.core.decisions import DraftWork, EngineUpdate, StreamClosed, StreamCommitted, StreamOpened
+from goodspeed.drafter.draft_runner import DraftResult, DraftRunner, OnDrafted
 from goodspeed.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class _Stream:
         self.answer.extend(tokens)
 
 
-class TrafficFile:
+class TrafficLog:
     """Appends lines; when the disk does not let it, it says so once and appends no more."""
 
     def __init__(self, path: Path, client: str) -> None:
@@ -73,10 +73,10 @@ class TrafficFile:
         self._file = None
 
 
-class RecordingDrafting:
-    """A Drafting that notes down what passes through it."""
+class TrafficLoggingRunner:
+    """A DraftRunner that notes down what passes through it."""
 
-    def __init__(self, drafting: Drafting, file: TrafficFile) -> None:
+    def __init__(self, drafting: DraftRunner, file: TrafficLog) -> None:
         self._drafting = drafting
         self._file = file
         self._streams: dict[StreamKey, _Stream] = {}
@@ -85,7 +85,7 @@ class RecordingDrafting:
         for note in work.notes:
             self._hear(note)
 
-        def hand_on(drafted: Drafted) -> None:
+        def hand_on(drafted: DraftResult) -> None:
             for request, draft in zip(work.requests, drafted.drafts, strict=True):
                 self._streams[request.stream].proposed = draft.tokens
             on_drafted(drafted)
@@ -96,10 +96,10 @@ class RecordingDrafting:
         self._drafting.close()
         self._file.close()
 
-    def _hear(self, note: Note) -> None:
-        if isinstance(note, Began):
+    def _hear(self, note: EngineUpdate) -> None:
+        if isinstance(note, StreamOpened):
             self._streams[note.stream] = _Stream(note.tokens, note.sampling)
-        elif isinstance(note, WentOn):
+        elif isinstance(note, StreamCommitted):
             self._streams[note.stream].commit(note.tokens)
-        elif isinstance(note, Ended):
+        elif isinstance(note, StreamClosed):
             self._file.append(self._streams.pop(note.stream))

@@ -17,7 +17,7 @@ GREETING_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
+class VerifierEndpoint:
     """One that may be dialled."""
 
     address: str
@@ -25,7 +25,7 @@ class Verifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class VerifierSession:
     """A session with a verifier."""
 
     connection: Connection
@@ -37,7 +37,7 @@ class Session:
 class Uplink:
     """The way to one verifier as the host holds it, whether or not there is a link."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: VerifierEndpoint) -> None:
         self.verifier = verifier
         self.connection: Connection | None = None
         self.outbox: deque[FromDrafter] = deque()
@@ -51,7 +51,7 @@ class Uplink:
         """Bytes and frames so far."""
         return self._past_traffic + self.connection.traffic if self.connection else self._past_traffic
 
-    async def dial(self, hello: Hello) -> Session:
+    async def dial(self, hello: Hello) -> VerifierSession:
         """Raises as `dial` does."""
         session = await dial(self.verifier, hello)
         self.connection, self._trouble = session.connection, None
@@ -70,14 +70,14 @@ class Uplink:
         return connection
 
 
-async def dial(verifier: Verifier, hello: Hello) -> Session:
+async def dial(verifier: VerifierEndpoint, hello: Hello) -> VerifierSession:
     """Raises LinkLostError if the verifier cannot be reached or says nothing, ProtocolError if it refuses us."""
     connection = await verifier.connect()
     try:
         async with asyncio.timeout(GREETING_S):
             await connection.send((hello,))
             first, *rest = await connection.receive()
-        return Session(connection, _welcome(first), rest)
+        return VerifierSession(connection, _welcome(first), rest)
     except TimeoutError:
         await connection.close()
         raise LinkLostError(f"no Welcome within {GREETING_S:g} s") from None

@@ -1,10 +1,10 @@
 """Draft engines by name. PyTorch is imported only by the engines that need it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_memory import KIN_TRIALS, DraftMemory, check_tokenizer
 from goodspeed.engine.hybrid import HybridDraft
@@ -14,41 +14,41 @@ from goodspeed.engine.ngram_table import NgramTable, TableSource
 from goodspeed.engine.null_draft import SilentDraft
 from goodspeed.engine.shipped import shipped_table
 from goodspeed.engine.source import Source
+from goodspeed.engine.target_config import DEVICES, DTYPES
 from goodspeed.engine.torch_import import import_torch_room
 from goodspeed.engine.toy import ToyDraft, ToyModel
-from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
 
 DEFAULT_TABLE = "default"
 NO_TABLE = "none"
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class DraftConfig:
-    """Which draft engine, and what it needs."""
+    """The draft engine and its parameters."""
 
-    engine: str = option("hybrid", "hybrid, lookup, table, torch, shaped, toy or none")
-    model: str = option("", "torch: the draft model; hybrid: a third source; shaped: the model whose shape to take")
-    memory: str = option("", "file in which hybrid and table keep what they learn (read if it is there)")
-    table: str = option(
-        DEFAULT_TABLE, "what hybrid and table begin from: a file, none, or default: the one shipped for the tokenizer"
+    engine: str = option("hybrid", "draft engine", choices=lambda: DRAFTS)
+    model: str = option(
+        "", "torch: the draft model; hybrid: a model as a third source; shaped: the model whose shape is used"
     )
-    table_slots: int = option(2**19, "contexts that a new n-gram table holds, 15 bytes each")
-    acceptance_rate: float = option(0.8, "toy and shaped: share of draft tokens that the target accepts")
-    seed: int = option(0, "toy and shaped: seed of the pair; the verifier's must be the same")
-    device: str = option("auto", "torch and shaped: cpu, cuda, or auto: cuda where there is one")
-    dtype: str = option("auto", "torch and shaped: bf16, fp32, or auto: bf16 where the hardware multiplies it")
-    threads: int = option(1, "torch and shaped: CPU threads")
-    kv_memory_mb: int = option(256, "torch and shaped: memory for keys and values of all streams, MB (2**20 bytes)")
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.acceptance_rate <= 1.0:
-            raise ConfigError(f"acceptance_rate is {self.acceptance_rate}, expected 0 to 1")
-        if not 8 <= self.table_slots <= 2**26:
-            raise ConfigError(f"table_slots is {self.table_slots}, expected 8 to {2**26}")
-        for name, value in (("threads", self.threads), ("kv_memory_mb", self.kv_memory_mb)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}, expected 1 or more")
+    memory: str = option("", "hybrid and table: file that keeps what the engine learns; read at the start if it exists")
+    table: str = option(
+        DEFAULT_TABLE,
+        "hybrid and table: n-gram table to start from: a file, none, or default: the one shipped for the tokenizer",
+    )
+    table_slots: int = option(
+        2**19, "hybrid and table: contexts that a new n-gram table holds, 15 bytes each", ge=8, le=2**26
+    )
+    acceptance_rate: float = option(
+        0.8, "toy and shaped: share of draft tokens that the target accepts", ge=0.0, le=1.0
+    )
+    seed: int = option(0, "toy and shaped: seed of the pair; the verifier needs the same", ge=0)
+    device: str = option("auto", "torch and shaped: device; auto: cuda if there is one", choices=DEVICES)
+    dtype: str = option(
+        "auto", "torch and shaped: number format; auto: bf16 where the hardware multiplies it", choices=DTYPES
+    )
+    threads: int = option(1, "torch and shaped: CPU threads", ge=1)
+    kv_memory_mb: int = option(256, "torch and shaped: KV cache of all streams, in MB (2**20 bytes)", ge=1)
 
     @property
     def name(self) -> str:

@@ -1,11 +1,10 @@
 """Configuration of both ends of the gRPC transport, and what gRPC is told of it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
-from goodspeed.config import option, table
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.codec import MAX_FRAME_BYTES
 from goodspeed.protocol.link_config import LinkConfig
@@ -18,36 +17,36 @@ ADMITTED = "goodspeed-version"
 ChannelOptions = list[tuple[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class GrpcServerConfig:
-    """The verifier's end."""
+    """The verifier's end of the gRPC transport."""
 
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for every interface (then use TLS and a token)")
-    port: int = option(7700, "port to listen on; 0 = any free one")
+    port: int = option(7700, "port to listen on; 0: any free port", ge=0, le=65535)
     tls_cert: str = option("", "PEM file with the server's certificate chain; turns TLS on")
-    tls_key: str = option("", "PEM file with its private key")
-    tls_ca: str = option("", "PEM file with the CA whose client certificates are asked for")
-    token: str = option("", "bearer token that drafters must bring")
+    tls_key: str = option("", "PEM file with the server's private key")
+    tls_ca: str = option("", "PEM file with the CA of client certificates; drafters then need a certificate")
+    token: str = option("", "bearer token that drafters must send")
     token_file: str = option("", "file that holds the bearer token")
-    max_connections: int = option(1024, "drafters connected at once")
-    keepalive_s: float = option(20.0, "a silent link is probed after so long")
-    stall_s: float = option(10.0, "a drafter that reads nothing for so long is cut off")
+    max_connections: int = option(1024, "drafters connected at once", ge=1)
+    keepalive_s: float = option(20.0, "time without traffic after which a connection is probed", gt=0.0)
+    stall_s: float = option(10.0, "time without reading after which a drafter is disconnected", gt=0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class GrpcClientConfig:
-    """The drafter's end."""
+    """The drafter's end of the gRPC transport."""
 
-    tls: bool = option(False, "use TLS, trusting the system's CAs unless tls_ca is given")
+    tls: bool = option(False, "use TLS; trusts the CAs of the system unless tls_ca is set")
     tls_ca: str = option("", "PEM file with the CA that signed the verifier's certificate; turns TLS on")
-    tls_cert: str = option("", "PEM file with this drafter's own certificate chain, where the verifier asks for one")
-    tls_key: str = option("", "PEM file with its private key")
+    tls_cert: str = option("", "PEM file with this drafter's certificate chain, if the verifier requires one")
+    tls_key: str = option("", "PEM file with this drafter's private key")
     token: str = option("", "bearer token of the verifier")
     token_file: str = option("", "file that holds the bearer token")
-    connect_timeout_s: float = option(5.0, "time that dialling may take")
-    keepalive_s: float = option(20.0, "a silent link is probed after so long")
-    stall_s: float = option(10.0, "a verifier that reads nothing for so long is given up")
-    link_seed: int = option(0, "seed of the emulated link")
+    connect_timeout_s: float = option(5.0, "longest time that connecting may take", gt=0.0)
+    keepalive_s: float = option(20.0, "time without traffic after which a connection is probed", gt=0.0)
+    stall_s: float = option(10.0, "time without reading after which a verifier is considered lost", gt=0.0)
+    link_seed: int = option(0, "seed of the emulated link", ge=0)
     link: LinkConfig = table(LinkConfig)
 
 

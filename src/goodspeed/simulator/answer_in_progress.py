@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from goodspeed.drafter.core.decisions import Committed
+from goodspeed.drafter.core.decisions import TokensCommitted
 from goodspeed.simulator.kernel import Signal
 from goodspeed.simulator.result import AnswerRecord
 from goodspeed.simulator.workload.workload import Ask
@@ -30,7 +30,7 @@ class Answering:
     took_s: float = 0.0
     is_over: bool = False
 
-    def add(self, news: Committed, now_s: float) -> None:
+    def add(self, news: TokensCommitted, now_s: float) -> None:
         """One more round."""
         measured = news.round
         if self.first_token_s is None:

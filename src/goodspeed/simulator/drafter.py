@@ -7,13 +7,13 @@ from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.decisions import (
     Decision,
+    Disconnect,
     DraftWork,
-    Failed,
-    HangUp,
-    News,
+    StreamEvent,
+    StreamFailed,
     ToVerifier,
 )
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.engine_updates import tell
 from goodspeed.protocol.messages import Mode
 from goodspeed.simulator.acceptance.acceptance_model import Tape
@@ -51,8 +51,8 @@ class SimulatedDrafter:
         self._engine = parts.engine
         self._answers: dict[StreamKey, Answering] = {}
         self._outbox: tuple[ToVerifier, ...] = ()
-        self._news: tuple[News, ...] = ()
-        self._hang_ups: tuple[HangUp, ...] = ()
+        self._news: tuple[StreamEvent, ...] = ()
+        self._hang_ups: tuple[Disconnect, ...] = ()
         self._free_at_s = 0.0  # when the device ended its last work
         self._timer: Event | None = None
         self._timer_at = 0.0
@@ -72,7 +72,7 @@ class SimulatedDrafter:
 
     def _begin(self, answering: Answering, tape: Tape) -> None:
         ask = answering.ask
-        request = Request((RIGHT,) * ask.num_prompt_tokens, ask.num_answer_tokens, mode=self._mode)
+        request = GenerationRequest((RIGHT,) * ask.num_prompt_tokens, ask.num_answer_tokens, mode=self._mode)
         key, decision = self._core.open(request, self._kernel.now_s)
         self._answers[key] = answering
         self._engine.expect(key, tape, ask.num_prompt_tokens)
@@ -123,10 +123,10 @@ class SimulatedDrafter:
         self.do(self._core.on_drafted(drafts, drafting_s, self._kernel.now_s))
         self.settle()
 
-    def deliver(self, news: News) -> None:
+    def deliver(self, news: StreamEvent) -> None:
         """The user reads it."""
         answering = self._answers[news.stream]
-        if isinstance(news, Failed):
+        if isinstance(news, StreamFailed):
             self._tally.num_failed += 1
         else:
             self._tally.num_rounds += 1
@@ -182,7 +182,7 @@ class _Told(Event):
 
     __slots__ = ("_drafter", "_news")
 
-    def __init__(self, drafter: SimulatedDrafter, news: News) -> None:
+    def __init__(self, drafter: SimulatedDrafter, news: StreamEvent) -> None:
         super().__init__()
         self._drafter = drafter
         self._news = news

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.core_config import CoreConfig
-from goodspeed.drafter.event_logging import RecordedCore
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.simulator.acceptance.acceptance_model import Tape
 from goodspeed.simulator.acceptance.models import acceptance_model
 from goodspeed.simulator.draft import TapedDraft
@@ -62,8 +62,8 @@ class Fleet:
             kernel.start(parts.uplink.cut(cut))
 
     def _core(self, name: str, number: int, num_verifiers: int) -> DrafterCore:
-        config = CoreConfig(num_verifiers, self._tier.window, self._tier.retry, self._routing)
+        config = DrafterCoreConfig(num_verifiers, self._tier.window, self._tier.retry, self._routing)
         seed = self._around.luck.number(Role.DRAFTER, self._index, number)
         if self._around.events_of is None:
             return DrafterCore(config, np.random.default_rng(seed))
-        return RecordedCore(config, seed, self._around.events_of(name), self._around.kernel.now_s)
+        return LoggedDrafterCore(config, seed, self._around.events_of(name), self._around.kernel.now_s)

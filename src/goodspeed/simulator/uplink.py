@@ -5,7 +5,7 @@ from functools import cache
 from typing import Protocol
 
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decisions import Decision, Dial, HangUp, ToVerifier
+from goodspeed.drafter.core.decisions import Decision, Dial, Disconnect, ToVerifier
 from goodspeed.protocol.link_config import Outage
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FromDrafter, FromVerifier, Hello, Refused, Welcome
 from goodspeed.simulator.kernel import Call, Kernel, Process, Signal, duration_ns, time_ns
@@ -62,7 +62,7 @@ class Uplink:
             if session := self._sessions.get(verifier):
                 session.send(frame)
 
-    def hang_up(self, hang_up: HangUp) -> None:
+    def hang_up(self, hang_up: Disconnect) -> None:
         """Close the connection, if there is one."""
         if session := self._sessions.get(hang_up.verifier):
             session.hang_up(hang_up.reason)

@@ -10,16 +10,16 @@ import numpy as np
 
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.core_config import CoreConfig
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.decisions import (
-    Began,
-    Committed,
     Decision,
     DraftWork,
-    Failed,
-    WentOn,
+    StreamCommitted,
+    StreamFailed,
+    StreamOpened,
+    TokensCommitted,
 )
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
 from goodspeed.errors import GoodSpeedError
@@ -39,7 +39,7 @@ from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
-def alone(request: Request) -> list[int]:
+def target_only_tokens(request: GenerationRequest) -> list[int]:
     """The answer as the toy target writes it by itself."""
     tokens = list(request.tokens)
     for _ in range(request.max_tokens):
@@ -49,7 +49,7 @@ def alone(request: Request) -> list[int]:
     return tokens[len(request.tokens) :]
 
 
-class World:
+class VirtualClock:
     """Time, and what is to happen in it."""
 
     def __init__(self) -> None:
@@ -69,16 +69,18 @@ class World:
         self.now = end
 
 
-class VirtualVerifier:
+class ToyVerifier:
     """A verifier's core with a toy target, a step of 10 ms; `is_deaf` makes it swallow what it is told."""
 
-    def __init__(self, world: World, config: VerifierCoreConfig | None = None, engine: ToyTarget | None = None) -> None:
+    def __init__(
+        self, clock: VirtualClock, config: VerifierCoreConfig | None = None, engine: ToyTarget | None = None
+    ) -> None:
         self.engine = engine or ToyTarget(toy_info())
         self.core = VerifierCore(config or VerifierCoreConfig(), self.engine.info)
         self.is_alive = True
         self.is_deaf = False
         self.step_s = 0.01
-        self._world = world
+        self._world = clock
         self._handlers: dict[int, Callable[[Message], None]] = {}
         self._conns = itertools.count(1)
         self._is_stepping = False
@@ -130,7 +132,7 @@ class VirtualVerifier:
 
 
 @dataclass
-class Heard:
+class ReceivedAnswer:
     """What the user of one stream was told."""
 
     tokens: list[int] = field(default_factory=list)
@@ -147,20 +149,20 @@ class VirtualDrafter:
 
     def __init__(
         self,
-        world: World,
-        verifiers: Sequence[VirtualVerifier],
-        config: CoreConfig | None = None,
+        clock: VirtualClock,
+        verifiers: Sequence[ToyVerifier],
+        config: DrafterCoreConfig | None = None,
         core: DrafterCore | None = None,
     ) -> None:
-        config = config or CoreConfig(num_verifiers=len(verifiers))
+        config = config or DrafterCoreConfig(num_verifiers=len(verifiers))
         self.engine: DraftEngine = ToyDraft(0.7)
         self.core = core or DrafterCore(config, np.random.default_rng(0))
-        self.heard: dict[int, Heard] = {}
+        self.received: dict[int, ReceivedAnswer] = {}
         self.sent: list[FromDrafter] = []
         self.engine_log: dict[int, list[int]] = {}
         self.latency_s: Callable[[], float] = lambda: 0.005
         self.drafting_s = 0.001
-        self._world = world
+        self._world = clock
         self._verifiers = verifiers
         self._conns: dict[int, int] = {}  # by verifier
         self._dialled: set[int] = set()
@@ -168,9 +170,9 @@ class VirtualDrafter:
         self._arrival = 0.0  # of what was sent last, in each direction: nothing overtakes anything
         self._dial()
 
-    def open(self, request: Request) -> int:
+    def open(self, request: GenerationRequest) -> int:
         key, decision = self.core.open(request, self._world.now)
-        self.heard[key] = Heard()
+        self.received[key] = ReceivedAnswer()
         self._do(decision)
         return key
 
@@ -227,7 +229,7 @@ class VirtualDrafter:
         for verifier, message in decision.messages:
             self._send(verifier, message)
         for news in decision.news:
-            self._hear(news)
+            self._on_event(news)
         for verifier, reason in decision.hang_ups:
             self.cut(reason, verifier)
         if work := self.core.next_drafts():
@@ -247,26 +249,26 @@ class VirtualDrafter:
         verifier, conn = self._verifiers[index], self._conns[index]
         self._travel(index, conn, lambda: verifier.tell(conn, message))
 
-    def _hear(self, news: Committed | Failed) -> None:
-        heard = self.heard[news.stream]
-        assert not heard.finish, "news after the end"
-        assert heard.error is None, "news after the end"
-        if isinstance(news, Failed):
-            heard.error = news.error
+    def _on_event(self, news: TokensCommitted | StreamFailed) -> None:
+        answer = self.received[news.stream]
+        assert not answer.finish, "news after the end"
+        assert answer.error is None, "news after the end"
+        if isinstance(news, StreamFailed):
+            answer.error = news.error
             return
-        heard.tokens.extend(news.tokens)
-        heard.logprobs.extend(news.logprobs)
-        heard.finish = news.finish
-        heard.num_rounds += 1
-        heard.num_proposed += news.round.num_proposed
-        heard.num_accepted += news.round.num_accepted
+        answer.tokens.extend(news.tokens)
+        answer.logprobs.extend(news.logprobs)
+        answer.finish = news.finish
+        answer.num_rounds += 1
+        answer.num_proposed += news.round.num_proposed
+        answer.num_accepted += news.round.num_accepted
 
     def _draft(self, work: DraftWork) -> None:
         for note in work.notes:
-            if isinstance(note, Began):
+            if isinstance(note, StreamOpened):
                 self.engine.open(note.stream, note.tokens, note.sampling)
                 self.engine_log[note.stream] = list(note.tokens)
-            elif isinstance(note, WentOn):
+            elif isinstance(note, StreamCommitted):
                 self.engine.commit(note.stream, note.tokens)
                 self.engine_log[note.stream].extend(note.tokens)
             else:

@@ -1,23 +1,25 @@
 """The configuration of a verification server."""
 
-from dataclasses import dataclass
-
-from goodspeed.config import option, table
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.targets import TARGETS
+from goodspeed.logs import LOG_LEVELS
 from goodspeed.protocol.grpc_config import GrpcServerConfig
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class VerifierConfig:
-    """Everything that `goodspeed verifier` can be told."""
+    """The configuration of `goodspeed verifier`."""
 
-    engine: str = option("torch", "target engine: torch, shaped (real cost, no weights) or toy (no model at all)")
-    seed: int = option(0, "shaped and toy: seed of the pair; the drafters' must be the same")
+    engine: str = option(
+        "torch", "target engine; shaped has a model's cost without its weights, toy has no model", choices=TARGETS
+    )
+    seed: int = option(0, "shaped and toy engines: seed of the pair; the drafters need the same", ge=0)
     target: TargetConfig = table(TargetConfig)
     core: VerifierCoreConfig = table(VerifierCoreConfig)
     grpc: GrpcServerConfig = table(GrpcServerConfig)
     metrics_host: str = option("127.0.0.1", "address of the Prometheus metrics")
-    metrics_port: int = option(7701, "port of the Prometheus metrics; 0 = any free one")
-    event_log: str = option("", "JSONL file to which every fact and decision is appended; goodspeed replays it")
-    log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
+    metrics_port: int = option(7701, "port of the Prometheus metrics; 0: any free port", ge=0, le=65535)
+    event_log: str = option("", "JSONL file to append every input and decision to; `goodspeed replay` reads it")
+    log_level: str = option("INFO", "lowest severity that is logged", choices=LOG_LEVELS)

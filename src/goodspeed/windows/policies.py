@@ -1,10 +1,8 @@
 """The window policies by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from goodspeed.config import option, table
-from goodspeed.errors import ConfigError
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.registry import Registry
 from goodspeed.windows.analytic import AnalyticWindow
 from goodspeed.windows.confidence import ConfidenceWindow
@@ -13,21 +11,20 @@ from goodspeed.windows.threshold import ThresholdConfig, ThresholdWindow
 from goodspeed.windows.window_policy import WindowPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class WindowConfig:
-    """Which window policy, and its numbers. Raises ConfigError for an unknown policy and values out of range."""
+    """The policy that chooses how many tokens a drafter proposes, and its parameters."""
 
-    policy: str = option("confidence", "how many tokens to propose: confidence, fixed, threshold or analytic")
-    max_tokens: int = option(16, "longest proposal, if the grant allows it; 0 proposes nothing")
-    min_survival: float = option(0.2, "confidence: stop before a token that is accepted with a lower probability")
+    policy: str = option("confidence", "policy that chooses the length of a proposal", choices=lambda: WINDOWS)
+    max_tokens: int = option(16, "longest proposal, if the grant allows it; 0: propose nothing", ge=0)
+    min_survival: float = option(
+        0.2,
+        "confidence policy: end a draft before the first token whose survival (probability that it and all tokens "
+        "before it are accepted) is lower",
+        ge=0.0,
+        le=1.0,
+    )
     threshold: ThresholdConfig = table(ThresholdConfig)
-
-    def __post_init__(self) -> None:
-        WINDOWS[self.policy]
-        if self.max_tokens < 0:
-            raise ConfigError(f"max_tokens is {self.max_tokens}, expected 0 or more")
-        if not 0.0 <= self.min_survival <= 1.0:
-            raise ConfigError(f"min_survival is {self.min_survival}, expected 0 to 1")
 
 
 WINDOWS: Registry[Callable[[WindowConfig], WindowPolicy]] = Registry(

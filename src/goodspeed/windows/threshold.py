@@ -1,28 +1,26 @@
 """The window that backs off by the last round's acceptance."""
 
-from dataclasses import dataclass
-
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.windows.window_policy import Window, WindowView
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class ThresholdConfig:
-    """The defaults are the preset of DSD's simulator (arXiv 2511.21669). Raises ConfigError for values out of range."""
+    """The defaults are the preset of DSD's simulator (arXiv 2511.21669)."""
 
-    low: float = option(0.25, "threshold: acceptance of the last round up to which the small window is used")
-    high: float = option(0.6, "threshold: acceptance of the last round from which the large window is used")
-    small: int = option(2, "threshold: tokens of the small window")
-    middle: int = option(4, "threshold: tokens of the window in between, and of the first")
-    large: int = option(8, "threshold: tokens of the large window")
+    low: float = option(0.25, "acceptance of the last round up to which the small window is used", ge=0.0, le=1.0)
+    high: float = option(0.6, "acceptance of the last round from which the large window is used", ge=0.0, le=1.0)
+    small: int = option(2, "draft tokens of the small window", ge=0)
+    middle: int = option(4, "draft tokens of the window in between, and of the first one", ge=0)
+    large: int = option(8, "draft tokens of the large window", ge=0)
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.low < self.high <= 1.0:
-            raise ConfigError(f"low and high are {self.low} and {self.high}, expected 0 <= low < high <= 1")
-        if not 0 <= self.small <= self.middle <= self.large:
+        if self.low >= self.high:
+            raise ConfigError(f"low is {self.low} and high is {self.high}, expected low < high")
+        if not self.small <= self.middle <= self.large:
             sizes = f"{self.small}, {self.middle} and {self.large}"
-            raise ConfigError(f"small, middle and large are {sizes}, expected 0 <= small <= middle <= large")
+            raise ConfigError(f"small, middle and large are {sizes}, expected small <= middle <= large")
 
 
 class ThresholdWindow:

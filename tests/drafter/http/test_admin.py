@@ -7,15 +7,15 @@ import httpx
 import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, read
 
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.draft_slot import DraftSlot
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_slot import SwappableDraft
 from goodspeed.drafter.http.app import make_app
-from goodspeed.drafter.http.service import Service
+from goodspeed.drafter.http.service import ApiService
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.testing.virtual_drafter import alone
+from goodspeed.testing.virtual_drafter import target_only_tokens
 
-REQUEST = Request(tuple(b"the quick brown"), max_tokens=60)
+REQUEST = GenerationRequest(tuple(b"the quick brown"), max_tokens=60)
 KEY = {"authorization": "Bearer secret"}
 
 
@@ -24,15 +24,15 @@ async def admin_of(
     tokenizer: Tokenizer, api_key: str = "", host: str = "127.0.0.1"
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client at that address, of a drafter that has answered one request before; after it, it answers another."""
-    slot = DraftSlot(DraftConfig(engine="toy", acceptance_rate=0.5), tokenizer)
+    slot = SwappableDraft(DraftConfig(engine="toy", acceptance_rate=0.5), tokenizer)
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=slot.drafting) as drafter:
         drafter.metrics.watch_draft(lambda: (slot.config.name, slot.num_swaps))
-        app = make_app(Service(drafter, tokenizer, max_tokens=100, meet_s=1.0, api_key=api_key, slot=slot))
-        assert await read(drafter, REQUEST) == alone(REQUEST)
+        app = make_app(ApiService(drafter, tokenizer, max_tokens=100, meet_s=1.0, api_key=api_key, slot=slot))
+        assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
         transport = httpx.ASGITransport(app, client=(host, 5000))
         async with httpx.AsyncClient(transport=transport, base_url="http://drafter") as client:
             yield client
-        assert await read(drafter, REQUEST) == alone(REQUEST)
+        assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
 
 
 async def test_draft_is_exchanged_and_shown(tokenizer: Tokenizer) -> None:

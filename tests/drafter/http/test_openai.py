@@ -12,12 +12,12 @@ from openai.types.chat import ChatCompletionChunk, ChatCompletionUserMessagePara
 from tests.drafter.live import LiveVerifier, api_of, drafter_at
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.engine.interface import Outcome, Work
 from goodspeed.engine.toy import END_TOKEN, ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.testing.virtual_drafter import alone
+from goodspeed.testing.virtual_drafter import target_only_tokens
 
 HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "Why is the sky blue?"}]
 COUPLED = Sampling(0.8, seed=5, rule=Rule.COUPLED)
@@ -34,7 +34,9 @@ class Site:
 
     def text_alone(self, prompt: list[int], max_tokens: int, sampling: Sampling = COUPLED) -> str:
         """What the target would write by itself."""
-        return self.tokenizer.decode(alone(Request(tuple(prompt), max_tokens, sampling, (END_TOKEN,))))
+        return self.tokenizer.decode(
+            target_only_tokens(GenerationRequest(tuple(prompt), max_tokens, sampling, (END_TOKEN,)))
+        )
 
     def chat_alone(self, max_tokens: int, sampling: Sampling = COUPLED) -> str:
         return self.text_alone(self.tokenizer.encode_chat([dict(message) for message in HELLO]), max_tokens, sampling)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodspeed.drafter.core.decisions import Committed, Round
-from goodspeed.drafter.http.transcript import Piece, StopCut, Transcript
+from goodspeed.drafter.core.decisions import Round, TokensCommitted
+from goodspeed.drafter.http.transcript import StopCut, TextPiece, Transcript
 from goodspeed.engine.toy import END_TOKEN
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import FinishReason
@@ -17,21 +17,21 @@ ROUND = Round(0, 0, 0, 0.0, 0.0)
 
 def show(
     tokenizer: Tokenizer, rounds: Sequence[Sequence[int]], finish: FinishReason, stops: Sequence[str] = ()
-) -> tuple[Transcript, list[Piece]]:
+) -> tuple[Transcript, list[TextPiece]]:
     """Push the rounds until the transcript has its finish."""
     transcript = Transcript(tokenizer.stream(), stops)
     pieces = []
     for i, tokens in enumerate(rounds):
         is_last = i == len(rounds) - 1
         logprobs = tuple(-float(token) for token in tokens)
-        committed = Committed(1, tuple(tokens), logprobs, finish if is_last else FinishReason.NONE, ROUND, 0)
+        committed = TokensCommitted(1, tuple(tokens), logprobs, finish if is_last else FinishReason.NONE, ROUND, 0)
         pieces.append(transcript.push(committed))
         if transcript.finish:
             break
     return transcript, pieces
 
 
-def text_of(pieces: Sequence[Piece]) -> str:
+def text_of(pieces: Sequence[TextPiece]) -> str:
     return "".join(piece.text for piece in pieces)
 
 

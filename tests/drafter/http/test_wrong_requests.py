@@ -8,10 +8,10 @@ import httpx
 import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, until
 
-from goodspeed.drafter.core.core_config import CoreConfig, RetryConfig
+from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.connected import MAX_BODY_BYTES
-from goodspeed.drafter.http.service import Service
+from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
@@ -68,14 +68,14 @@ WRONG: list[tuple[str, dict[str, object], str, str]] = [
 
 @contextlib.asynccontextmanager
 async def site(
-    tokenizer: Tokenizer, config: CoreConfig | None = None, kv_capacity: int = 2**20
+    tokenizer: Tokenizer, config: DrafterCoreConfig | None = None, kv_capacity: int = 2**20
 ) -> AsyncIterator[tuple[httpx.AsyncClient, DrafterServer]]:
     engine = ToyTarget(toy_info(tokenizer.fingerprint, kv_capacity=kv_capacity))
     async with (
         LiveVerifier(engine, fingerprint=tokenizer.fingerprint).running() as verifier,
         drafter_at([verifier], config) as drafter,
     ):
-        app = make_app(Service(drafter, tokenizer, max_tokens=100, meet_s=1.0))
+        app = make_app(ApiService(drafter, tokenizer, max_tokens=100, meet_s=1.0))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://drafter") as client:
             yield client, drafter
 
@@ -131,7 +131,10 @@ async def test_wrong_path_and_method_have_openais_form(tokenizer: Tokenizer) -> 
 
 
 async def test_full_verifier_is_unavailable(tokenizer: Tokenizer) -> None:
-    async with site(tokenizer, CoreConfig(retry=RetryConfig(give_up_s=0.2)), kv_capacity=20) as (client, drafter):
+    async with site(tokenizer, DrafterCoreConfig(retry=RetryConfig(give_up_s=0.2)), kv_capacity=20) as (
+        client,
+        drafter,
+    ):
         response = await client.post(PATHS["completion"], json={**COMPLETION, "max_tokens": 50})
         assert response.status_code == 503
         assert "no room" in response.json()["error"]["message"]
@@ -164,11 +167,11 @@ async def test_drafter_without_verifier_says_so(tokenizer: Tokenizer) -> None:
         verifier = await running.enter_async_context(
             LiveVerifier(ToyTarget(toy_info(tokenizer.fingerprint)), fingerprint=tokenizer.fingerprint).running()
         )
-        config = CoreConfig(retry=RetryConfig(give_up_s=0.2))
+        config = DrafterCoreConfig(retry=RetryConfig(give_up_s=0.2))
         async with drafter_at([verifier], config) as drafter:
             await running.aclose()
             await until(lambda: not drafter.is_up)
-            app = make_app(Service(drafter, tokenizer, max_tokens=100, meet_s=1.0))
+            app = make_app(ApiService(drafter, tokenizer, max_tokens=100, meet_s=1.0))
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://drafter") as client:
                 health = await client.get("/health")
                 assert (health.status_code, health.json()["status"]) == (503, "no verifier")

@@ -11,15 +11,15 @@ from tests.drafter.live import LiveVerifier, api_of, drafter_at, read
 from tests.tuning.toy import VOCAB_SIZE, toy_example
 
 from goodspeed.decoding.sampling import Rule
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.draft_slot import DraftSlot
-from goodspeed.drafter.traffic_log import RecordingDrafting, TrafficFile
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_slot import SwappableDraft
+from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.toy import ToyDraft, toy_tokenizer
 from goodspeed.errors import ConfigError, DataError, LinkLostError
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.testing.virtual_drafter import alone
+from goodspeed.testing.virtual_drafter import target_only_tokens
 from goodspeed.tuning.data.answer import answers_of
 from goodspeed.tuning.online.admin import HttpAdmin
 from goodspeed.tuning.online.online_tuner import (
@@ -130,9 +130,9 @@ def test_running_drafter_is_tuned_by_its_own_traffic(tmp_path: Path) -> None:
 
 
 async def _tuned(folder: Path, tokenizer: Tokenizer) -> None:
-    slot = DraftSlot(QUIET, tokenizer)
-    recording = RecordingDrafting(slot.drafting, TrafficFile(folder / "traffic.jsonl", "kitchen"))
-    requests = [Request(tuple(b"the quick brown fox %d" % (i % 4)), max_tokens=40) for i in range(16)]
+    slot = SwappableDraft(QUIET, tokenizer)
+    recording = TrafficLoggingRunner(slot.drafting, TrafficLog(folder / "traffic.jsonl", "kitchen"))
+    requests = [GenerationRequest(tuple(b"the quick brown fox %d" % (i % 4)), max_tokens=40) for i in range(16)]
     async with (
         LiveVerifier().running() as verifier,
         drafter_at([verifier], drafting=recording) as drafter,
@@ -146,7 +146,7 @@ async def _tuned(folder: Path, tokenizer: Tokenizer) -> None:
     assert done is not None
     assert done.is_swapped
     assert (slot.num_swaps, slot.config.engine) == (1, "hybrid")
-    assert before == after == [alone(request) for request in requests]
+    assert before == after == [target_only_tokens(request) for request in requests]
 
 
 def test_drafter_that_refuses_or_is_away_is_an_error() -> None:

@@ -124,8 +124,8 @@ def test_later_arrivals_get_what_the_earlier_ones_left_and_always_a_token_of_the
     ("field", "value", "message"),
     [
         ("scheduler", "gradiant", "did you mean 'gradient'"),
-        ("estimator", "x", "unknown estimator 'x'"),
-        ("batching", "dead", "unknown batching policy"),
+        ("estimator", "x", "estimator is 'x', expected one of "),
+        ("batching", "dead", "batching is 'dead', expected one of "),
         ("budget", -1, "budget is -1, expected 0 or more"),
         ("beta", 1.5, "beta is 1.5, expected 0 to 1"),
         ("lease_s", -0.5, "lease_s is -0.5"),

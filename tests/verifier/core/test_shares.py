@@ -80,8 +80,8 @@ def test_an_entry_without_a_name_is_for_everybody_else() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clients": [{"name": "a", "weight": 0.0}]}, "weight of client 'a' is 0.0"),
-        ({"clients": [{"floor": 3, "cap": 2}]}, "floor and cap of client '' are 3 and 2"),
+        ({"clients": [{"name": "a", "weight": 0.0}]}, r"clients\[0\].weight is 0.0, expected more than 0"),
+        ({"clients": [{"floor": 3, "cap": 2}]}, "floor of client '' is 3, expected at most its cap 2"),
         ({"clients": [{"name": "a"}, {"name": "a"}]}, "client 'a' has several entries"),
         ({"clients": [{"wieght": 1.0}]}, "did you mean 'weight'"),
         ({"binding": "lat"}, "did you mean 'late'"),

@@ -6,30 +6,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
-from goodspeed.drafter.core.core_config import CoreConfig
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.decisions import (
-    Began,
-    Committed,
     Decision,
     Dial,
+    Disconnect,
     DraftWork,
-    Ended,
-    Failed,
-    HangUp,
-    News,
-    Note,
+    EngineUpdate,
+    StreamClosed,
+    StreamCommitted,
+    StreamEvent,
+    StreamFailed,
+    StreamOpened,
+    TokensCommitted,
     ToVerifier,
-    WentOn,
 )
-from goodspeed.drafter.core.error_policy import Cure, cure_of, error_of
+from goodspeed.drafter.core.error_policy import ErrorAction, action_for, user_error
 from goodspeed.drafter.core.estimates import Smoothed
-from goodspeed.drafter.core.link import Link
-from goodspeed.drafter.core.links import Links
+from goodspeed.drafter.core.link import VerifierLink
+from goodspeed.drafter.core.links import VerifierLinks
 from goodspeed.drafter.core.reconnection import backoff_s
-from goodspeed.drafter.core.request import Request, opening
+from goodspeed.drafter.core.request import GenerationRequest, opening
 from goodspeed.drafter.core.rounds import check_logprobs, measure, view_stream
-from goodspeed.drafter.core.stream import Stream, StreamTable
-from goodspeed.drafter.core.timeouts import Patience
+from goodspeed.drafter.core.timeouts import Timeouts
+from goodspeed.drafter.core.user_streams import UserStream, UserStreams
 from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
 from goodspeed.protocol.messages import (
     Cancel,
@@ -57,20 +57,22 @@ class DrafterCore:
     `rng` is for routing and the jitter of pauses. Nothing that a verifier does raises.
     """
 
-    def __init__(self, config: CoreConfig, rng: np.random.Generator) -> None:
-        self.links = Links(config, rng)
+    def __init__(self, config: DrafterCoreConfig, rng: np.random.Generator) -> None:
+        self.links = VerifierLinks(config, rng)
         self.drafting_s_per_token = Smoothed()
         self._retry = config.retry
-        self._patience = Patience(config.retry)
+        self._patience = Timeouts(config.retry)
         self._rng = rng
         self._window = window_policy(config.window)
-        self._streams = StreamTable()
+        self._streams = UserStreams()
         self._keys = itertools.count(1)
         self._engine_epochs: dict[StreamKey, int] | None = None  # what the engine is drafting now
-        self._notes: tuple[Note, ...] = ()  # what is decided is mostly one or none: tuples are free where lists are not
+        self._notes: tuple[
+            EngineUpdate, ...
+        ] = ()  # what is decided is mostly one or none: tuples are free where lists are not
         self._messages: tuple[ToVerifier, ...] = ()
-        self._news: tuple[News, ...] = ()
-        self._hang_ups: tuple[HangUp, ...] = ()
+        self._news: tuple[StreamEvent, ...] = ()
+        self._hang_ups: tuple[Disconnect, ...] = ()
 
     @property
     def num_streams(self) -> int:
@@ -97,15 +99,15 @@ class DrafterCore:
         """Whom to dial, and when. Each stands until on_link_up or on_link_lost is told of that verifier."""
         return self.links.dials
 
-    def open(self, request: Request, now: float) -> tuple[StreamKey, Decision]:
+    def open(self, request: GenerationRequest, now: float) -> tuple[StreamKey, Decision]:
         """Begin a stream; some verifier must have been met. Raises RequestError if it is beyond that one's limits."""
         assert self.welcome is not None
         key = next(self._keys)
         end = DrafterStream(opening(request, key, self.welcome), self.welcome.vocab_size)
-        stream = Stream(key, end, now)
+        stream = UserStream(key, end, now)
         self._streams.on_waiting(stream, now)
         if not stream.is_fused:
-            self._notes += (Began(key, request.tokens, request.sampling),)
+            self._notes += (StreamOpened(key, request.tokens, request.sampling),)
         return key, self._settle(now)
 
     def cancel(self, key: StreamKey, now: float) -> Decision:
@@ -156,7 +158,7 @@ class DrafterCore:
             self._fail(stream, self._patience.stall_error(stream, self.links))
         for stream in self._patience.unbegun(self._streams, now):
             self._cancel(stream)
-            self._news += (Failed(stream.key, self._patience.unbegun_error()),)
+            self._news += (StreamFailed(stream.key, self._patience.unbegun_error()),)
         self._repeat_overdue(now)
         return self._settle(now)
 
@@ -188,22 +190,22 @@ class DrafterCore:
                 self._propose(stream, draft, drafting_s, now)
         return self._settle(now)
 
-    def _held(self, key: StreamKey) -> Stream:
+    def _held(self, key: StreamKey) -> UserStream:
         stream = self._streams.get(key)
         assert stream is not None
         return stream
 
-    def _at(self, link: Link, key: StreamKey | None) -> Stream | None:
+    def _at(self, link: VerifierLink, key: StreamKey | None) -> UserStream | None:
         """The stream, if this is where it is."""
         stream = self._streams.get(key) if key is not None else None
         return stream if stream and stream.link is link else None
 
-    def _on_opened(self, link: Link, opened: Opened) -> None:
+    def _on_opened(self, link: VerifierLink, opened: Opened) -> None:
         stream = self._at(link, opened.stream)
         if stream and stream.epoch == opened.epoch:
             stream.on_admitted()
 
-    def _on_verdict(self, link: Link, verdict: Verdict, now: float) -> None:
+    def _on_verdict(self, link: VerifierLink, verdict: Verdict, now: float) -> None:
         stream = self._at(link, verdict.stream)
         if stream is None:
             return
@@ -218,9 +220,9 @@ class DrafterCore:
             return
         stream.on_admitted()
         if not stream.is_fused:
-            self._notes += (WentOn(stream.key, tokens),)
+            self._notes += (StreamCommitted(stream.key, tokens),)
         measured = measure(stream, link, pending, verdict, now)
-        self._news += (Committed(stream.key, tokens, verdict.logprobs, verdict.finish, measured, link.index),)
+        self._news += (TokensCommitted(stream.key, tokens, verdict.logprobs, verdict.finish, measured, link.index),)
         if verdict.finish:
             self._remove(stream)
         elif not stream.end.is_ready:  # the verifier goes on alone
@@ -228,7 +230,7 @@ class DrafterCore:
         else:
             self._take_turn(stream, link, now)
 
-    def _take_turn(self, stream: Stream, link: Link, now: float) -> None:
+    def _take_turn(self, stream: UserStream, link: VerifierLink, now: float) -> None:
         """Have the stream's next proposal drafted, or send an empty one at once where nothing may be drafted."""
         window = self._window.next_window(view_stream(stream, link, self.drafting_s_per_token.get()))
         if window.max_tokens == 0:
@@ -236,36 +238,36 @@ class DrafterCore:
         else:
             self._streams.on_ready(stream, DraftRequest(stream.key, window.max_tokens, window.min_survival), now)
 
-    def _propose(self, stream: Stream, draft: Draft, drafting_s: float, now: float) -> None:
+    def _propose(self, stream: UserStream, draft: Draft, drafting_s: float, now: float) -> None:
         self._tell(stream, stream.end.propose(draft, drafting_s))
         stream.sent_at = now
         stream.drafting_s = drafting_s
         self._streams.on_owed(stream, now)
 
-    def _on_error(self, link: Link, error: Error, now: float) -> None:
+    def _on_error(self, link: VerifierLink, error: Error, now: float) -> None:
         stream = self._at(link, error.stream)
         if stream is None or stream.epoch != error.epoch or stream.key in self._streams.waiting:
             return
-        cure = cure_of(error.code)
-        if cure is Cure.REOPEN:
+        cure = action_for(error.code)
+        if cure is ErrorAction.REOPEN:
             self._reopen_once(stream, error.code, error.reason, now)
-        elif cure is Cure.RETRY:
+        elif cure is ErrorAction.RETRY:
             self._reopen(stream, now)
             pause_s = backoff_s(self._retry, stream.num_refusals(link.index), self._rng)
             stream.on_refused(link.index, error.reason, now + pause_s)
         else:
-            self._fail(stream, error_of(error.code, error.reason))
+            self._fail(stream, user_error(error.code, error.reason))
 
-    def _reopen_once(self, stream: Stream, code: ErrorCode, reason: str, now: float) -> None:
+    def _reopen_once(self, stream: UserStream, code: ErrorCode, reason: str, now: float) -> None:
         """At the same verifier, so that whatever that still has of the stream is replaced."""
         if stream.has_reopened:
             self._cancel(stream)
-            self._news += (Failed(stream.key, error_of(code, reason)),)
+            self._news += (StreamFailed(stream.key, user_error(code, reason)),)
             return
         stream.has_reopened = True
         self._reopen(stream, now)
 
-    def _reopen(self, stream: Stream, now: float) -> None:
+    def _reopen(self, stream: UserStream, now: float) -> None:
         if stream.key not in self._streams.waiting:
             stream.end.reopen()
             self._streams.on_waiting(stream, now)
@@ -278,28 +280,28 @@ class DrafterCore:
                 self._tell(stream, pending)
             self._streams.on_repeated(stream, now)
 
-    def _cancel(self, stream: Stream) -> None:
+    def _cancel(self, stream: UserStream) -> None:
         if stream.key not in self._streams.waiting:
             self._tell(stream, Cancel(stream.key, stream.epoch))
         self._remove(stream)
 
-    def _fail(self, stream: Stream, error: GoodSpeedError) -> None:
-        self._news += (Failed(stream.key, error),)
+    def _fail(self, stream: UserStream, error: GoodSpeedError) -> None:
+        self._news += (StreamFailed(stream.key, error),)
         self._remove(stream)
 
-    def _remove(self, stream: Stream) -> None:
+    def _remove(self, stream: UserStream) -> None:
         self._streams.remove(stream)
         if not stream.is_fused:
-            self._notes += (Ended(stream.key),)
+            self._notes += (StreamClosed(stream.key),)
 
-    def _tell(self, stream: Stream, message: FromDrafter) -> None:
+    def _tell(self, stream: UserStream, message: FromDrafter) -> None:
         self._messages += (ToVerifier(_link_of(stream).index, message),)
 
     def _hang_up(self, verifier: int, reason: str) -> None:
         """Say it once; nothing is opened there any more."""
         self.links[verifier].is_up = False
         if all(hang_up.verifier != verifier for hang_up in self._hang_ups):
-            self._hang_ups += (HangUp(verifier, reason),)
+            self._hang_ups += (Disconnect(verifier, reason),)
 
     def _settle(self, now: float) -> Decision:
         """Open who may be opened, and hand out what was decided."""
@@ -312,6 +314,6 @@ class DrafterCore:
         return decision
 
 
-def _link_of(stream: Stream) -> Link:
+def _link_of(stream: UserStream) -> VerifierLink:
     assert stream.link is not None, "no verifier knows of this stream"
     return stream.link

@@ -34,7 +34,7 @@ class Round(Struct, frozen=True, gc=False):
         return self.rtt_s is None
 
 
-class Committed(Struct, frozen=True, gc=False):
+class TokensCommitted(Struct, frozen=True, gc=False):
     """The answer went on; with a finish reason it is complete."""
 
     stream: StreamKey
@@ -47,14 +47,14 @@ class Committed(Struct, frozen=True, gc=False):
     """Whose verdict it was."""
 
 
-class Failed(Struct, frozen=True):
+class StreamFailed(Struct, frozen=True):
     """The stream ended without its answer's end."""
 
     stream: StreamKey
     error: GoodSpeedError
 
 
-News = Committed | Failed
+StreamEvent = TokensCommitted | StreamFailed
 
 
 class ToVerifier(NamedTuple):
@@ -64,7 +64,7 @@ class ToVerifier(NamedTuple):
     message: FromDrafter
 
 
-class HangUp(NamedTuple):
+class Disconnect(NamedTuple):
     """The link to this verifier is to be closed at once; its loss is then reported as any other."""
 
     verifier: int  # index in the host's list
@@ -75,8 +75,8 @@ class Decision(Struct, frozen=True, gc=False):
     """In order: messages to be sent, news to be told; then links to be closed."""
 
     messages: tuple[ToVerifier, ...] = ()
-    news: tuple[News, ...] = ()
-    hang_ups: tuple[HangUp, ...] = ()
+    news: tuple[StreamEvent, ...] = ()
+    hang_ups: tuple[Disconnect, ...] = ()
 
 
 class Dial(Struct, frozen=True):
@@ -86,7 +86,7 @@ class Dial(Struct, frozen=True):
     at: float
 
 
-class Began(Struct, frozen=True):
+class StreamOpened(Struct, frozen=True):
     """The draft engine is to open a stream."""
 
     stream: StreamKey
@@ -94,24 +94,24 @@ class Began(Struct, frozen=True):
     sampling: Sampling
 
 
-class WentOn(Struct, frozen=True, gc=False):
+class StreamCommitted(Struct, frozen=True, gc=False):
     """The draft engine is to commit the target's own tokens."""
 
     stream: StreamKey
     tokens: tuple[int, ...]
 
 
-class Ended(Struct, frozen=True):
+class StreamClosed(Struct, frozen=True):
     """The draft engine is to close a stream."""
 
     stream: StreamKey
 
 
-Note = Began | WentOn | Ended
+EngineUpdate = StreamOpened | StreamCommitted | StreamClosed
 
 
 class DraftWork(Struct, frozen=True, gc=False):
     """What the draft engine is to hear, in order, and then to draft (perhaps nothing)."""
 
-    notes: Sequence[Note]
+    notes: Sequence[EngineUpdate]
     requests: Sequence[DraftRequest]

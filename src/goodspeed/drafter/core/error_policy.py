@@ -5,7 +5,7 @@ from enum import Enum, auto
 from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError, RequestError
 
 
-class Cure(Enum):
+class ErrorAction(Enum):
     """Ways to go on, or not."""
 
     REOPEN = auto()
@@ -27,13 +27,13 @@ _REOPEN = {
 }
 
 
-def cure_of(code: ErrorCode) -> Cure:
+def action_for(code: ErrorCode) -> ErrorAction:
     if code in _REOPEN:
-        return Cure.REOPEN
-    return Cure.RETRY if code is ErrorCode.CAPACITY else Cure.FAIL
+        return ErrorAction.REOPEN
+    return ErrorAction.RETRY if code is ErrorCode.CAPACITY else ErrorAction.FAIL
 
 
-def error_of(code: ErrorCode, reason: str) -> GoodSpeedError:
+def user_error(code: ErrorCode, reason: str) -> GoodSpeedError:
     """What the user is told when the stream fails."""
     if code is ErrorCode.BAD_REQUEST:
         return RequestError(reason)

@@ -2,12 +2,12 @@
 
 from goodspeed.drafter.core.core_config import RetryConfig
 from goodspeed.drafter.core.estimates import Smoothed
-from goodspeed.drafter.core.reconnection import Dialling
+from goodspeed.drafter.core.reconnection import Reconnection
 from goodspeed.protocol.messages import Load, Welcome
 from goodspeed.routing.routing_policy import VerifierView
 
 
-class Link:
+class VerifierLink:
     """The link to one verifier, or the lack of one; what is measured begins anew with every link."""
 
     def __init__(self, index: int, config: RetryConfig) -> None:
@@ -16,7 +16,7 @@ class Link:
         """It may be used: it is there, and nothing speaks for closing it."""
         self.welcome: Welcome | None = None
         """Of this link or, when there is none, of the last one."""
-        self.dialling = Dialling(index, config)
+        self.dialling = Reconnection(index, config)
         self.num_streams = 0
         """This drafter's own streams that the verifier knows of."""
         self._forget()

@@ -4,34 +4,36 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from goodspeed.drafter.core.core_config import CoreConfig
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.decisions import Dial
-from goodspeed.drafter.core.link import Link
-from goodspeed.drafter.core.stream import Stream
+from goodspeed.drafter.core.link import VerifierLink
+from goodspeed.drafter.core.user_streams import UserStream
 from goodspeed.protocol.messages import Welcome
 from goodspeed.routing.policies import ONE_AT_A_TIME, ROUTINGS
 
 
-class Links:
+class VerifierLinks:
     """By index in the drafter's list. All links that are up are to verifiers of one model."""
 
-    def __init__(self, config: CoreConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: DrafterCoreConfig, rng: np.random.Generator) -> None:
         self.welcome: Welcome | None = None
         """The tightest of those that are up, or the last one's; None before the first."""
         self.lost_reason = "not connected yet"
         self._num_verifiers = config.num_verifiers
         self._retry = config.retry
-        self._links: list[Link] = []  # up to the last that anybody asked for: one of many verifiers may be all it needs
+        self._links: list[
+            VerifierLink
+        ] = []  # up to the last that anybody asked for: one of many verifiers may be all it needs
         self._routing = ROUTINGS[config.routing]()
         self._is_one_at_a_time = config.routing in ONE_AT_A_TIME
         self._rng = rng
 
-    def __getitem__(self, verifier: int) -> Link:
+    def __getitem__(self, verifier: int) -> VerifierLink:
         while len(self._links) <= verifier < self._num_verifiers:
-            self._links.append(Link(len(self._links), self._retry))
+            self._links.append(VerifierLink(len(self._links), self._retry))
         return self._links[verifier]
 
-    def __iter__(self) -> Iterator[Link]:
+    def __iter__(self) -> Iterator[VerifierLink]:
         return (self[verifier] for verifier in range(self._num_verifiers))
 
     @property
@@ -67,14 +69,14 @@ class Links:
         link.dialling.on_lost(now, self._rng)
         self._choose_welcome()
 
-    def pick(self, stream: Stream, now: float) -> Link | None:
+    def pick(self, stream: UserStream, now: float) -> VerifierLink | None:
         """Where the stream is to be opened: where it was, else where the policy says; None: nowhere now."""
         if stream.link:
             return stream.link if stream.link.has_room else None
         candidates = [link.view() for link in self._links if link.has_room and stream.may_ask_at(link.index) <= now]
         return self._links[self._routing.pick(candidates, self._rng)] if candidates else None
 
-    def next_chance(self, stream: Stream) -> float | None:
+    def next_chance(self, stream: UserStream) -> float | None:
         """When the stream may next be opened somewhere, if nothing else happens; None: never."""
         if stream.link:
             return stream.since if stream.link.has_room else None

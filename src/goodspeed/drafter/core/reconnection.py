@@ -6,7 +6,7 @@ from goodspeed.drafter.core.core_config import RetryConfig
 from goodspeed.drafter.core.decisions import Dial
 
 
-class Dialling:
+class Reconnection:
     """A verifier's first failure in a row costs no pause; each further one doubles it.
 
     A link that held for longer than the longest pause counts as a success, and the next failure as the first.

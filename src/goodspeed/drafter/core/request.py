@@ -11,7 +11,7 @@ GREEDY = Sampling()
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class GenerationRequest:
     """One answer to one prompt."""
 
     tokens: tuple[int, ...]
@@ -25,7 +25,7 @@ class Request:
     """Report the log-probability of every committed token."""
 
 
-def opening(request: Request, stream: int, welcome: Welcome) -> Open:
+def opening(request: GenerationRequest, stream: int, welcome: Welcome) -> Open:
     """The Open for this request. Raises RequestError if the verifier would refuse it."""
     first = Open(
         stream=stream,

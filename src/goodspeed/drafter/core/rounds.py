@@ -1,14 +1,14 @@
 """What a verdict says of the round that it ends, and what is known before the next."""
 
 from goodspeed.drafter.core.decisions import Round
-from goodspeed.drafter.core.link import Link
-from goodspeed.drafter.core.stream import Stream
+from goodspeed.drafter.core.link import VerifierLink
+from goodspeed.drafter.core.user_streams import UserStream
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Propose, Verdict
 from goodspeed.windows.window_policy import WindowView
 
 
-def measure(stream: Stream, link: Link, pending: Propose | None, verdict: Verdict, now: float) -> Round:
+def measure(stream: UserStream, link: VerifierLink, pending: Propose | None, verdict: Verdict, now: float) -> Round:
     """What the round brought and cost; the estimates of the stream and of its link take it in."""
     queue_s, verify_s = verdict.queue_us / 1e6, verdict.verify_us / 1e6
     link.on_verdict(queue_s, verify_s)
@@ -26,7 +26,7 @@ def measure(stream: Stream, link: Link, pending: Propose | None, verdict: Verdic
     )
 
 
-def view_stream(stream: Stream, link: Link, drafting_s_per_token: float) -> WindowView:
+def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: float) -> WindowView:
     """For the window policy."""
     return WindowView(
         grant=stream.end.max_draft,
@@ -40,7 +40,7 @@ def view_stream(stream: Stream, link: Link, drafting_s_per_token: float) -> Wind
     )
 
 
-def check_logprobs(stream: Stream, verdict: Verdict) -> None:
+def check_logprobs(stream: UserStream, verdict: Verdict) -> None:
     """Raises ProtocolError if they were asked for and are not there."""
     if stream.end.opening.logprobs and not verdict.logprobs and verdict.epoch == stream.epoch:
         raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: log-probabilities were asked for", verdict.stream)

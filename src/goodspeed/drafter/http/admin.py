@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from goodspeed.config import from_mapping
-from goodspeed.drafter.draft_slot import DraftSlot
+from goodspeed.drafter.draft_slot import SwappableDraft
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import CheckpointError, ConfigError
@@ -20,7 +20,7 @@ from goodspeed.errors import CheckpointError, ConfigError
 class AdminPages:
     """GET and POST /admin/draft."""
 
-    def __init__(self, slot: DraftSlot, *, is_keyed: bool) -> None:
+    def __init__(self, slot: SwappableDraft, *, is_keyed: bool) -> None:
         self._slot = slot
         self._is_keyed = is_keyed
 

@@ -11,19 +11,19 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from goodspeed.drafter.http.admin import AdminPages
-from goodspeed.drafter.http.endpoint import Endpoint, chat_kind, completion_kind
+from goodspeed.drafter.http.endpoint import GenerationEndpoint, chat_kind, completion_kind
 from goodspeed.drafter.http.errors import ApiError, api_error
-from goodspeed.drafter.http.service import Service
+from goodspeed.drafter.http.service import ApiService
 from goodspeed.errors import GoodSpeedError
 from goodspeed.protocol.messages import Welcome
 
 
-def make_app(service: Service) -> ASGIApp:
+def make_app(service: ApiService) -> ASGIApp:
     """The application of one drafter."""
     pages = _Pages(service)
     routes = [
-        Route("/v1/chat/completions", Endpoint(chat_kind(service.tokenizer), service), methods=["POST"]),
-        Route("/v1/completions", Endpoint(completion_kind(service.tokenizer), service), methods=["POST"]),
+        Route("/v1/chat/completions", GenerationEndpoint(chat_kind(service.tokenizer), service), methods=["POST"]),
+        Route("/v1/completions", GenerationEndpoint(completion_kind(service.tokenizer), service), methods=["POST"]),
         Route("/v1/models", pages.models),
         Route("/v1/models/{model:path}", pages.model),
         Route("/health", pages.health),
@@ -40,7 +40,7 @@ def make_app(service: Service) -> ASGIApp:
 class _Pages:
     """What does not generate."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiService) -> None:
         self._service = service
 
     async def models(self, _request: Request) -> Response:

@@ -11,18 +11,18 @@ from starlette.types import Receive, Scope, Send
 from goodspeed.drafter.http.choices import Choices
 from goodspeed.drafter.http.connected import read_body, while_connected
 from goodspeed.drafter.http.errors import ApiError, api_error
-from goodspeed.drafter.http.parsed_request import Asked, read_chat, read_completion, requests_of
+from goodspeed.drafter.http.parsed_request import ParsedRequest, generation_requests, parse_chat, parse_completion
 from goodspeed.drafter.http.reply import Reply
 from goodspeed.drafter.http.response_body import (
-    ChatShape,
-    CompletionShape,
+    ChatFormat,
+    CompletionFormat,
     Envelope,
     Json,
-    Shape,
-    Tally,
+    ResponseFormat,
+    ResponseStats,
 )
-from goodspeed.drafter.http.service import Service
-from goodspeed.drafter.http.transcript import Piece
+from goodspeed.drafter.http.service import ApiService
+from goodspeed.drafter.http.transcript import TextPiece
 from goodspeed.errors import GoodSpeedError
 from goodspeed.models.tokenizer import Tokenizer
 
@@ -30,27 +30,27 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EndpointKind:
     """What tells one endpoint from the other."""
 
-    read: Callable[[bytes, Tokenizer], Asked]
-    shape: Shape
+    read: Callable[[bytes, Tokenizer], ParsedRequest]
+    shape: ResponseFormat
 
 
-def chat_kind(tokenizer: Tokenizer) -> Kind:
+def chat_kind(tokenizer: Tokenizer) -> EndpointKind:
     """POST /v1/chat/completions."""
-    return Kind(read_chat, ChatShape(tokenizer))
+    return EndpointKind(parse_chat, ChatFormat(tokenizer))
 
 
-def completion_kind(tokenizer: Tokenizer) -> Kind:
+def completion_kind(tokenizer: Tokenizer) -> EndpointKind:
     """POST /v1/completions."""
-    return Kind(read_completion, CompletionShape(tokenizer))
+    return EndpointKind(parse_completion, CompletionFormat(tokenizer))
 
 
-class Endpoint:
+class GenerationEndpoint:
     """An ASGI application. When the client disconnects, its streams end here and at the verifier."""
 
-    def __init__(self, kind: Kind, service: Service) -> None:
+    def __init__(self, kind: EndpointKind, service: ApiService) -> None:
         self._kind = kind
         self._service = service
 
@@ -80,7 +80,7 @@ class Endpoint:
         asked = await asyncio.to_thread(self._kind.read, body, service.tokenizer)
         welcome = await service.welcome_of(asked.model)
         envelope = Envelope(self._kind.shape, welcome, asked.includes_usage)
-        with Choices(service.server, requests_of(asked, welcome, service.max_tokens)) as choices:
+        with Choices(service.server, generation_requests(asked, welcome, service.max_tokens)) as choices:
             async with aclosing(choices.transcribe(service.tokenizer, asked.stops)) as pieces:
                 if asked.is_streamed:
                     await _stream(envelope, pieces, reply)
@@ -92,7 +92,7 @@ class Endpoint:
                 await _end_stream(envelope, choices.tally(len(asked.prompts)), reply)
 
 
-async def _stream(envelope: Envelope, pieces: AsyncIterator[tuple[int, Piece]], reply: Reply) -> None:
+async def _stream(envelope: Envelope, pieces: AsyncIterator[tuple[int, TextPiece]], reply: Reply) -> None:
     opened: set[int] = set()
     async for index, piece in pieces:
         choices: list[Json | None] = [envelope.shape.delta(index, piece)]
@@ -102,19 +102,19 @@ async def _stream(envelope: Envelope, pieces: AsyncIterator[tuple[int, Piece]], 
         await reply.events([envelope.chunk([choice]) for choice in choices if choice])
 
 
-async def _end_stream(envelope: Envelope, tally: Tally, reply: Reply) -> None:
+async def _end_stream(envelope: Envelope, tally: ResponseStats, reply: Reply) -> None:
     if envelope.includes_usage:
         await reply.events([envelope.last_chunk(tally)])
     await reply.end()
 
 
-async def _collect(pieces: AsyncIterator[tuple[int, Piece]], num_choices: int) -> Sequence[Piece]:
+async def _collect(pieces: AsyncIterator[tuple[int, TextPiece]], num_choices: int) -> Sequence[TextPiece]:
     """All pieces of each choice as one."""
-    by_choice: list[list[Piece]] = [[] for _ in range(num_choices)]
+    by_choice: list[list[TextPiece]] = [[] for _ in range(num_choices)]
     async for index, piece in pieces:
         by_choice[index].append(piece)
     return [
-        Piece(
+        TextPiece(
             "".join(piece.text for piece in mine),
             tuple(entry for piece in mine for entry in piece.logprobs),
             mine[-1].finish,

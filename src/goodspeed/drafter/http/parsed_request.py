@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.request import Request
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.http.request_body import ChatBody, CommonBody, CompletionBody, Extension, parse_body
 from goodspeed.models.tokenizer import Tokenizer
@@ -18,7 +18,7 @@ Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """Everything about the answers but their tokens."""
 
     model: str
@@ -34,7 +34,7 @@ class Asked:
     includes_usage: bool
 
 
-def read_chat(data: bytes, tokenizer: Tokenizer) -> Asked:
+def parse_chat(data: bytes, tokenizer: Tokenizer) -> ParsedRequest:
     """Raises ApiError or RequestError."""
     body = parse_body(data, ChatBody)
     _check_positive(body.max_completion_tokens, "max_completion_tokens")
@@ -43,7 +43,7 @@ def read_chat(data: bytes, tokenizer: Tokenizer) -> Asked:
     return replace(asked, max_tokens=body.max_completion_tokens or asked.max_tokens)
 
 
-def read_completion(data: bytes, tokenizer: Tokenizer) -> Asked:
+def parse_completion(data: bytes, tokenizer: Tokenizer) -> ParsedRequest:
     """Raises ApiError or RequestError."""
     body = parse_body(data, CompletionBody)
     if body.logprobs not in {None, 0, 1}:
@@ -54,7 +54,7 @@ def read_completion(data: bytes, tokenizer: Tokenizer) -> Asked:
     return replace(asked, max_tokens=COMPLETION_TOKENS if asked.max_tokens is None else asked.max_tokens)
 
 
-def requests_of(asked: Asked, welcome: Welcome, default_tokens: int) -> list[Request]:
+def generation_requests(asked: ParsedRequest, welcome: Welcome, default_tokens: int) -> list[GenerationRequest]:
     """One per choice, in the order of their indexes; choice i of a prompt has the seed + i.
 
     `default_tokens` is how long an answer may be whose request does not say. Raises ApiError.
@@ -67,11 +67,13 @@ def requests_of(asked: Asked, welcome: Welcome, default_tokens: int) -> list[Req
         _check_room(len(prompt), max_tokens, asked.prompt_field, welcome)
         for i in range(asked.num_choices):
             sampling = replace(asked.sampling, seed=(asked.sampling.seed + i) % 2**64)
-            requests.append(Request(prompt, max_tokens, sampling, welcome.end_tokens, asked.mode, asked.logprobs))
+            requests.append(
+                GenerationRequest(prompt, max_tokens, sampling, welcome.end_tokens, asked.mode, asked.logprobs)
+            )
     return requests
 
 
-def _asked(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, logprobs: bool) -> Asked:
+def _asked(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, logprobs: bool) -> ParsedRequest:
     extension = body.goodspeed or Extension()
     num_choices = 1 if body.n is None else body.n
     if len(prompts) > MAX_CHOICES:
@@ -79,7 +81,7 @@ def _asked(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, log
     if not 1 <= num_choices * len(prompts) <= MAX_CHOICES:
         raise ApiError(400, f"n is {num_choices}, expected 1 to {MAX_CHOICES // len(prompts)}", "n")
     _check_positive(body.max_tokens, "max_tokens")
-    return Asked(
+    return ParsedRequest(
         model=body.model,
         prompts=prompts,
         prompt_field=prompt_field,
@@ -136,7 +138,7 @@ def _encoded(prompt: str | list[int], tokenizer: Tokenizer) -> list[int]:
     return tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
 
 
-def _check_prompt(prompt: Tokens, asked: Asked, welcome: Welcome) -> None:
+def _check_prompt(prompt: Tokens, asked: ParsedRequest, welcome: Welcome) -> None:
     if not prompt:
         raise ApiError(400, f"{asked.prompt_field} is empty", asked.prompt_field)
     wrong = [token for token in prompt if not 0 <= token < welcome.vocab_size]

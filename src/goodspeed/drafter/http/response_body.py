@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from goodspeed.drafter.answer import AnswerStats
-from goodspeed.drafter.http.transcript import Piece, TokenLogprob
+from goodspeed.drafter.answer_stream import AnswerStats
+from goodspeed.drafter.http.transcript import TextPiece, TokenLogprob
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Welcome
 
 Json = dict[str, object]
 
 
-class Shape(Protocol):
+class ResponseFormat(Protocol):
     """How one kind of endpoint writes its choices."""
 
     id_prefix: str
@@ -24,14 +24,14 @@ class Shape(Protocol):
     def first(self, index: int) -> Json | None:
         """What opens choice `index` of a streamed answer, if anything does."""
 
-    def delta(self, index: int, piece: Piece) -> Json:
+    def delta(self, index: int, piece: TextPiece) -> Json:
         """A piece of choice `index` of a streamed answer."""
 
-    def whole(self, index: int, piece: Piece) -> Json:
+    def whole(self, index: int, piece: TextPiece) -> Json:
         """A whole choice."""
 
 
-class ChatShape:
+class ChatFormat:
     """/v1/chat/completions."""
 
     id_prefix = "chatcmpl-"
@@ -44,11 +44,11 @@ class ChatShape:
     def first(self, index: int) -> Json | None:
         return _choice(index, {"delta": {"role": "assistant", "content": ""}}, None, None)
 
-    def delta(self, index: int, piece: Piece) -> Json:
+    def delta(self, index: int, piece: TextPiece) -> Json:
         delta: Json = {"content": piece.text} if piece.text else {}
         return _choice(index, {"delta": delta}, self._logprobs(piece.logprobs), piece.finish)
 
-    def whole(self, index: int, piece: Piece) -> Json:
+    def whole(self, index: int, piece: TextPiece) -> Json:
         message: Json = {"role": "assistant", "content": piece.text, "refusal": None}
         return _choice(index, {"message": message}, self._logprobs(piece.logprobs), piece.finish)
 
@@ -62,7 +62,7 @@ class ChatShape:
         return {"token": text, "logprob": entry.logprob, "bytes": as_bytes, "top_logprobs": []}
 
 
-class CompletionShape:
+class CompletionFormat:
     """/v1/completions."""
 
     id_prefix = "cmpl-"
@@ -76,10 +76,10 @@ class CompletionShape:
         del index
         return None
 
-    def delta(self, index: int, piece: Piece) -> Json:
+    def delta(self, index: int, piece: TextPiece) -> Json:
         return self.whole(index, piece)
 
-    def whole(self, index: int, piece: Piece) -> Json:
+    def whole(self, index: int, piece: TextPiece) -> Json:
         return _choice(index, {"text": piece.text}, self._logprobs(piece.logprobs), piece.finish)
 
     def _logprobs(self, logprobs: Sequence[TokenLogprob]) -> Json | None:
@@ -94,7 +94,7 @@ class CompletionShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ResponseStats:
     """What a response took, over its choices."""
 
     num_prompt: int
@@ -138,7 +138,7 @@ class Tally:
 class Envelope:
     """What surrounds the choices of one response."""
 
-    shape: Shape
+    shape: ResponseFormat
     welcome: Welcome
     includes_usage: bool
     """Of a streamed response: usage is told at its end, and is null until then."""
@@ -150,11 +150,11 @@ class Envelope:
         around = self._around(self.shape.chunk_object, choices)
         return around | {"usage": None} if self.includes_usage else around
 
-    def last_chunk(self, tally: Tally) -> Json:
+    def last_chunk(self, tally: ResponseStats) -> Json:
         """The chunk without choices that tells the usage."""
         return self.chunk([]) | {"usage": tally.usage(), "goodspeed": tally.speculation()}
 
-    def whole(self, choices: Sequence[Json], tally: Tally) -> Json:
+    def whole(self, choices: Sequence[Json], tally: ResponseStats) -> Json:
         """A response that is not streamed."""
         around = self._around(self.shape.whole_object, choices)
         return around | {"usage": tally.usage(), "goodspeed": tally.speculation()}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from goodspeed.drafter.draft_slot import DraftSlot
+from goodspeed.drafter.draft_slot import SwappableDraft
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.models.tokenizer import Tokenizer
@@ -13,7 +13,7 @@ ANY_MODEL = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ApiService:
     """The draft server, and how it is shown."""
 
     server: DrafterServer
@@ -24,7 +24,7 @@ class Service:
     """How long a request waits for the first verifier."""
     api_key: str = ""
     """Empty: everybody may ask."""
-    slot: DraftSlot | None = None
+    slot: SwappableDraft | None = None
     """Of the draft engine, where it can be exchanged."""
 
     async def welcome_of(self, model: str) -> Welcome:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from goodspeed.drafter.core.decisions import Committed
+from goodspeed.drafter.core.decisions import TokensCommitted
 from goodspeed.models.tokenizer import TextStream
 from goodspeed.protocol.messages import FinishReason
 
@@ -19,7 +19,7 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextPiece:
     """What can be shown now."""
 
     text: str
@@ -45,7 +45,7 @@ class Transcript:
         self._num_shown = 0
         self._waiting: deque[TokenLogprob] = deque()  # whose text is not shown yet
 
-    def push(self, committed: Committed) -> Piece:
+    def push(self, committed: TokensCommitted) -> TextPiece:
         """The next tokens. After a piece with a finish the transcript takes nothing more."""
         shown = ""
         is_ended = committed.finish is FinishReason.STOP
@@ -77,13 +77,13 @@ class Transcript:
             self.finish = "length" if finish is FinishReason.LENGTH else "stop"
         return shown
 
-    def _piece(self, shown: str) -> Piece:
+    def _piece(self, shown: str) -> TextPiece:
         self._num_shown += len(shown)
         logprobs = []
         is_whole = self.finish is not None and not self._cut.is_cut
         while self._waiting and (is_whole or self._waiting[0].offset < self._num_shown):
             logprobs.append(self._waiting.popleft())
-        return Piece(shown, tuple(logprobs), self.finish)
+        return TextPiece(shown, tuple(logprobs), self.finish)
 
 
 class StopCut:

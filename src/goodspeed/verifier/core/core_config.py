@@ -1,9 +1,6 @@
 """What the verifier's core decides by."""
 
-import math
-from dataclasses import dataclass
-
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
@@ -12,93 +9,69 @@ from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 SMALLEST_CHUNK = 32
 """Prompt tokens below which sharing a chunk between prompts costs more than it brings; a batch has room for these."""
 
-LEAST = {
-    "budget": 0,
-    "max_proposal": 1,
-    "barrier_timeout_s": 0,
-    "max_batch_streams": 0,
-    "lab_bucket": 1,
-    "prefill_chunk": 1,
-    "max_step_tokens": 1,
-    "max_admitted": 1,
-    "max_streams": 1,
-    "max_queued": 0,
-    "lease_s": 0,
-    "seed": 0,
-}
-"""Of VerifierCoreConfig's fields."""
 
-
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class ClientConfig:
-    """What a drafter is entitled to. Raises ConfigError for values out of range."""
+    """The share of the budget that a drafter is entitled to."""
 
-    name: str = option("", "the drafter's name; empty: every drafter that no other entry names")
-    weight: float = option(1.0, "its utility counts so many times")
-    floor: int = option(0, "draft tokens that it may propose in every round, as far as the budget goes")
-    cap: int = option(2**16, "draft tokens that it may propose in a round at most, over all its streams")
+    name: str = option("", "name of the drafter; empty: every drafter without an entry of its own")
+    weight: float = option(1.0, "factor of the drafter's utility in the scheduler's objective", gt=0.0)
+    floor: int = option(0, "draft tokens that the drafter may propose in every round, as far as the budget goes", ge=0)
+    cap: int = option(2**16, "maximum of draft tokens per round over all streams of the drafter", ge=0)
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.weight < math.inf:
-            raise ConfigError(f"weight of client {self.name!r} is {self.weight}, expected more than 0")
-        if not 0 <= self.floor <= self.cap:
-            raise ConfigError(
-                f"floor and cap of client {self.name!r} are {self.floor} and {self.cap}, expected 0 <= floor <= cap"
-            )
+        if self.floor > self.cap:
+            raise ConfigError(f"floor of client {self.name!r} is {self.floor}, expected at most its cap {self.cap}")
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class VerifierCoreConfig:
-    """Raises ConfigError for unknown policies and values out of range."""
+    """The limits and policies of the verifier's core."""
 
-    name: str = option("verifier", "what drafters see this verifier as")
-    budget: int = option(24, "draft tokens that one verification batch may hold")
-    max_proposal: int = option(16, "draft tokens that one proposal may hold, whatever the grant")
-    scheduler: str = option("time_aware", f"how the budget is shared: {', '.join(SCHEDULERS)}")
-    estimator: str = option("adaptive_survival", f"how acceptance is estimated: {', '.join(ESTIMATORS)}")
-    beta: float = option(0.1, "weight of the newest round in a client's goodput; the adaptive estimators need none")
-    eta: float = option(0.05, "weight of the newest round in a client's acceptance; the adaptive estimators need none")
-    batching: str = option("deadline", f"when a batch closes: {', '.join(BATCHINGS)}")
-    barrier_timeout_s: float = option(1.0, "longest that the barrier waits for a drafter")
-    max_batch_streams: int = option(0, "streams that one batch may verify; 0: all that are ready")
-    ordering: str = option("fifo", f"who goes first when not all may: {', '.join(ORDERINGS)}")
-    lab_bucket: int = option(64, "lab: context lengths within so many tokens count as alike")
-    prefill_chunk: int = option(128, "prompt tokens that one batch may hold beside its proposals")
+    name: str = option("verifier", "name that drafters see of this verifier")
+    budget: int = option(24, "draft tokens that one verification batch may hold", ge=0)
+    max_proposal: int = option(16, "draft tokens that one proposal may hold, whatever the grant", ge=1)
+    scheduler: str = option("time_aware", "policy that shares the budget among drafters", choices=SCHEDULERS)
+    estimator: str = option("adaptive_survival", "how acceptance is estimated", choices=ESTIMATORS)
+    beta: float = option(
+        0.1, "weight of the latest round in a client's goodput; adaptive estimators ignore it", ge=0.0, le=1.0
+    )
+    eta: float = option(
+        0.05,
+        "weight of the latest round in a client's acceptance; adaptive estimators ignore it",
+        ge=0.0,
+        le=1.0,
+    )
+    batching: str = option("deadline", "policy that decides when a batch closes", choices=BATCHINGS)
+    barrier_timeout_s: float = option(1.0, "longest time that barrier batching waits for a drafter", ge=0.0)
+    max_batch_streams: int = option(0, "streams that one batch may verify; 0: all that are ready", ge=0)
+    ordering: str = option("fifo", "order of the ready streams when a batch cannot hold all of them", choices=ORDERINGS)
+    lab_bucket: int = option(64, "lab ordering: width of a context-length bucket, in tokens", ge=1)
+    prefill_chunk: int = option(128, "prompt tokens that one batch may hold beside its proposals", ge=1)
     max_step_tokens: int = option(
-        2**16, "tokens that one batch may hold in all: prompts get what proposals leave of it, but 32 at least"
+        2**16,
+        "tokens that one batch may hold in all; prompts get what the proposals leave, but at least 32 tokens",
+        ge=1,
     )
-    max_admitted: int = option(2**16, "streams of all clients that may hold memory at once, however much there is")
-    max_streams: int = option(64, "streams that one session may have open or waiting")
-    max_queued: int = option(1024, "streams of all clients that may wait for memory")
-    lease_s: float = option(30.0, "how long a stream is kept for a drafter that does not go on with it")
-    clients: tuple[ClientConfig, ...] = option((), "weights, floors and caps by drafter: [[core.clients]] tables")
-    binding: str = option("late", f"who keeps what where proposals exceed the budget: {', '.join(DRAFT_SELECTIONS)}")
+    max_admitted: int = option(2**16, "streams of all clients that may hold KV memory at once", ge=1)
+    max_streams: int = option(64, "streams that one session may have open or waiting", ge=1)
+    max_queued: int = option(1024, "streams of all clients that may wait for KV memory", ge=0)
+    lease_s: float = option(30.0, "how long the verifier keeps the stream of a disconnected drafter", ge=0.0)
+    clients: tuple[ClientConfig, ...] = option((), "weight, floor and cap by drafter: [[core.clients]] tables")
+    binding: str = option(
+        "late", "which proposed tokens a batch verifies when they exceed the budget", choices=DRAFT_SELECTIONS
+    )
     time_price: float = option(
-        0.25, "how much of the time that a token costs the others counts against it when tokens are bound late"
+        0.25, "share of the delay that a token causes for other streams which is charged to its value", ge=0.0
     )
-    overcommit: float = option(1.0, "grants may promise so many times the budget in all")
-    seed: int = option(0, "of the scheduler's randomness")
+    overcommit: float = option(1.0, "sum of all grants, as a multiple of the budget", ge=1.0)
+    seed: int = option(0, "seed of the scheduler's random choices", ge=0)
 
     def __post_init__(self) -> None:
-        SCHEDULERS[self.scheduler]
-        ESTIMATORS[self.estimator]
-        BATCHINGS[self.batching]
-        ORDERINGS[self.ordering]
-        DRAFT_SELECTIONS[self.binding]
-        for field, least in LEAST.items():
-            if getattr(self, field) < least:
-                raise ConfigError(f"{field} is {getattr(self, field)}, expected {least} or more")
-        for field in ("beta", "eta"):
-            if not 0.0 <= getattr(self, field) <= 1.0:
-                raise ConfigError(f"{field} is {getattr(self, field)}, expected 0 to 1")
-        if not 0.0 <= self.time_price < math.inf:
-            raise ConfigError(f"time_price is {self.time_price}, expected 0 or more")
-        if not 1.0 <= self.overcommit < math.inf:
-            raise ConfigError(f"overcommit is {self.overcommit}, expected 1 or more")
         names = [client.name for client in self.clients]
         if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"client {twice!r} has several entries, expected one")
+            duplicate = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"client {duplicate!r} has several entries, expected one")
 
     def prefill_room(self, num_verified_tokens: int) -> int:
         """Prompt tokens that a batch may hold beside so many of proposals and of the target's own."""

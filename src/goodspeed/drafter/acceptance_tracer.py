@@ -21,13 +21,13 @@ Fields = Mapping[str, Any]
 """Of an event (drafter.recording), in plain form."""
 
 
-class AcceptanceEvents:
+class AcceptanceTraceWriter:
     """An EventSink that keeps of a drafter's events only what became of its draft tokens: an acceptance log."""
 
     def __init__(self, client: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
-        self._judge = Judge(client)
+        self._judge = AcceptanceTracer(client)
 
     def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:  # noqa: ARG002
         write_answers(self._judge.read(event, fields), self._file)
@@ -37,9 +37,9 @@ class AcceptanceEvents:
         self._file.close()
 
 
-def judged_answers(lines: Iterable[str], client: str) -> Iterator[JudgedAnswer]:
+def traced_answers(lines: Iterable[str], client: str) -> Iterator[JudgedAnswer]:
     """The same from a drafter's event log. Raises ConfigError for a line that is no event."""
-    judge = Judge(client)
+    judge = AcceptanceTracer(client)
     for number, line in enumerate(lines, start=1):
         try:
             event = json.loads(line)
@@ -48,7 +48,7 @@ def judged_answers(lines: Iterable[str], client: str) -> Iterator[JudgedAnswer]:
             raise ConfigError(f"line {number} of the event log: {error!r}") from error
 
 
-class Judge:
+class AcceptanceTracer:
     """Reads the events in order. Answers in fused mode leave nothing: nobody drafts for them.
 
     Committed tokens are compared with the proposal that they answer, up to the first difference. So a proposal that the
@@ -91,7 +91,7 @@ class Judge:
                 stream.proposal = message
 
     def _hear(self, news: Fields) -> JudgedAnswer | None:
-        if news["kind"] == "Failed":
+        if news["kind"] == "StreamFailed":
             return self._end(news["stream"], "FAILED")
         if stream := self._streams.get(news["stream"]):
             stream.commit(news["tokens"])

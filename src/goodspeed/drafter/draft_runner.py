@@ -17,17 +17,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Drafted:
+class DraftResult:
     """Drafts in the order of the work's requests, and how long the engine was at them."""
 
     drafts: Sequence[Draft]
     drafting_s: float
 
 
-OnDrafted = Callable[[Drafted], None]
+OnDrafted = Callable[[DraftResult], None]
 
 
-class Drafting(Protocol):
+class DraftRunner(Protocol):
     """One piece of work at a time."""
 
     def submit(self, work: DraftWork, on_drafted: OnDrafted) -> None:
@@ -37,7 +37,7 @@ class Drafting(Protocol):
         """Wait for the work that is being done; on_drafted is not called any more."""
 
 
-class InlineDrafting:
+class InlineDraftRunner:
     """Within the event loop: for engines that draft faster than a thread would be woken."""
 
     def __init__(self, engine: DraftEngine) -> None:
@@ -50,7 +50,7 @@ class InlineDrafting:
         """Nothing is being done."""
 
 
-class ThreadDrafting:
+class ThreadDraftRunner:
     """In one thread of its own: for engines that would hold up the event loop."""
 
     def __init__(self, engine: DraftEngine) -> None:
@@ -61,7 +61,7 @@ class ThreadDrafting:
     def submit(self, work: DraftWork, on_drafted: OnDrafted) -> None:
         loop = asyncio.get_running_loop()
 
-        def hand_over(future: Future[Drafted]) -> None:
+        def hand_over(future: Future[DraftResult]) -> None:
             if not self._is_closed:
                 loop.call_soon_threadsafe(on_drafted, future.result())
 
@@ -78,10 +78,10 @@ class _Worker:
     def __init__(self, engine: DraftEngine) -> None:
         self._engine: DraftEngine | None = engine
 
-    def do(self, work: DraftWork) -> Drafted:
+    def do(self, work: DraftWork) -> DraftResult:
         started = time.monotonic()
         drafts = self._draft(work)
-        return Drafted(drafts, time.monotonic() - started)
+        return DraftResult(drafts, time.monotonic() - started)
 
     def _draft(self, work: DraftWork) -> Sequence[Draft]:
         if self._engine is not None:

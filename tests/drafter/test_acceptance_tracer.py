@@ -10,10 +10,10 @@ import pytest
 
 from goodspeed.analysis.accepted_by_round import accepted_by_round
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.acceptance_trace import AcceptanceEvents, judged_answers
-from goodspeed.drafter.core.core_config import CoreConfig
-from goodspeed.drafter.core.request import Request
-from goodspeed.drafter.event_logging import RecordedCore
+from goodspeed.drafter.acceptance_tracer import AcceptanceTraceWriter, traced_answers
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.engine.teacher_forcing import Written, judged_by_force
 from goodspeed.engine.toy import ToyDraft
 from goodspeed.errors import ConfigError
@@ -28,7 +28,7 @@ from goodspeed.records.acceptance_trace import (
 )
 from goodspeed.records.event_log import ManyEvents
 from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
-from goodspeed.testing.virtual_drafter import VirtualDrafter, VirtualVerifier, World
+from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
@@ -51,19 +51,19 @@ class Run:
     """A virtual drafter that records both logs."""
 
     def __init__(self, path: Path, window: WindowConfig) -> None:
-        self.events, self.sink, self.path = Lines(), AcceptanceEvents("ann", path), path
-        self.world = World()
-        verifiers = [VirtualVerifier(self.world, VerifierCoreConfig(scheduler="fixed")) for _ in range(2)]
-        config = CoreConfig(num_verifiers=2, window=window)
-        core = RecordedCore(config, 3, ManyEvents([self.events, self.sink]), self.world.now)
-        self.drafter = VirtualDrafter(self.world, verifiers, config, core)
-        self.world.run(0.1)
+        self.events, self.sink, self.path = Lines(), AcceptanceTraceWriter("ann", path), path
+        self.clock = VirtualClock()
+        verifiers = [ToyVerifier(self.clock, VerifierCoreConfig(scheduler="fixed")) for _ in range(2)]
+        config = DrafterCoreConfig(num_verifiers=2, window=window)
+        core = LoggedDrafterCore(config, 3, ManyEvents([self.events, self.sink]), self.clock.now)
+        self.drafter = VirtualDrafter(self.clock, verifiers, config, core)
+        self.clock.run(0.1)
 
     def answers(self) -> list[JudgedAnswer]:
         """Of the live log, which is what the event log says as well."""
         self.sink.close()
         live = read_answers(self.path)
-        assert live == list(judged_answers(self.events.lines, "ann"))
+        assert live == list(traced_answers(self.events.lines, "ann"))
         return live
 
 
@@ -71,8 +71,8 @@ def prompt(number: int) -> tuple[int, ...]:
     return tuple(f"prompt number {number}".encode())
 
 
-def by_force(run: Run, key: int, asked: Request) -> JudgedAnswer:
-    written = Written(asked.tokens, tuple(run.drafter.heard[key].tokens), asked.sampling)
+def by_force(run: Run, key: int, asked: GenerationRequest) -> JudgedAnswer:
+    written = Written(asked.tokens, tuple(run.drafter.received[key].tokens), asked.sampling)
     (judged,) = judged_by_force(ToyDraft(RATE), [written], "ann")
     return judged
 
@@ -80,11 +80,11 @@ def by_force(run: Run, key: int, asked: Request) -> JudgedAnswer:
 @pytest.mark.parametrize("sampling", [Sampling(), COUPLED], ids=["greedy", "coupled"])
 def test_known_places_are_those_of_the_pair_and_unknown_ones_are_few(sampling: Sampling, tmp_path: Path) -> None:
     run = Run(tmp_path / "log.jsonl", WindowConfig("fixed", 3))
-    asked = [Request(prompt(number), NUM_TOKENS, sampling) for number in range(4)]
+    asked = [GenerationRequest(prompt(number), NUM_TOKENS, sampling) for number in range(4)]
     keys = [run.drafter.open(request) for request in asked]
-    run.world.run(0.3)
+    run.clock.run(0.3)
     run.drafter.cut()  # what was in flight is lost, the streams go on
-    run.world.run(30)
+    run.clock.run(30)
     answers = sorted(run.answers(), key=lambda answer: answer.request)
     assert [answer.request for answer in answers] == [0, 1, 2, 3]
     for key, request, answer in zip(keys, asked, answers, strict=True):
@@ -107,8 +107,8 @@ def test_known_places_are_those_of_the_pair_and_unknown_ones_are_few(sampling: S
 def test_a_draft_that_ends_early_says_how_unsure_it_was(tmp_path: Path) -> None:
     """0.7 and 0.49 are above 0.4, the third token's survival of 0.343 is below it."""
     run = Run(tmp_path / "log.jsonl", WindowConfig("confidence", 8, min_survival=0.4))
-    run.drafter.open(Request(prompt(0), NUM_TOKENS))
-    run.world.run(30)
+    run.drafter.open(GenerationRequest(prompt(0), NUM_TOKENS))
+    run.clock.run(30)
     (answer,) = run.answers()
     stops = [place for place, judged in enumerate(answer.judged) if judged == STOPPED]
     assert stops
@@ -120,15 +120,15 @@ def test_a_draft_that_ends_early_says_how_unsure_it_was(tmp_path: Path) -> None:
 
 def test_answers_that_nobody_finished_are_recorded_and_fused_ones_are_not(tmp_path: Path) -> None:
     run = Run(tmp_path / "log.jsonl", WindowConfig("fixed", 3))
-    fused = run.drafter.open(Request(prompt(0), 8, mode=Mode.TARGET_ONLY))
-    cancelled = run.drafter.open(Request(prompt(1), 4000))
-    run.world.run(0.5)
+    fused = run.drafter.open(GenerationRequest(prompt(0), 8, mode=Mode.TARGET_ONLY))
+    cancelled = run.drafter.open(GenerationRequest(prompt(1), 4000))
+    run.clock.run(0.5)
     run.drafter.cancel(cancelled)
-    run.world.run(5)
+    run.clock.run(5)
     (answer,) = run.answers()
-    assert len(run.drafter.heard[fused].tokens) == 8
+    assert len(run.drafter.received[fused].tokens) == 8
     assert (answer.client, answer.request, answer.finish) == ("ann", 0, "CANCELLED")
-    assert answer.num_answer == len(run.drafter.heard[cancelled].tokens)
+    assert answer.num_answer == len(run.drafter.received[cancelled].tokens)
 
 
 def test_a_recording_at_window_3_replays_the_pair_at_others(tmp_path: Path) -> None:
@@ -138,12 +138,12 @@ def test_a_recording_at_window_3_replays_the_pair_at_others(tmp_path: Path) -> N
     standard errors. Window 1 steps over the same bonus tokens as window 3: there nothing differs.
     """
     run = Run(tmp_path / "log.jsonl", WindowConfig("fixed", 3))
-    asked = [Request(prompt(number), NUM_TOKENS) for number in range(60)]
+    asked = [GenerationRequest(prompt(number), NUM_TOKENS) for number in range(60)]
     keys = []
     for request in asked:
         keys.append(run.drafter.open(request))
-        run.world.run(1.0)
-    run.world.run(30)
+        run.clock.run(1.0)
+    run.clock.run(30)
     answers = sorted(run.answers(), key=lambda answer: answer.request)
     true = recorded_tapes([by_force(run, key, request) for key, request in zip(keys, asked, strict=True)])[0]
     for window in (1, 5, 8):
@@ -160,7 +160,7 @@ def test_a_recording_at_window_3_replays_the_pair_at_others(tmp_path: Path) -> N
 @pytest.mark.parametrize("line", ["{", "{}", '{"event": "open", "now": 1}', "[]"])
 def test_a_line_that_is_no_event_is_an_error(line: str) -> None:
     with pytest.raises(ConfigError, match="line 1"):
-        list(judged_answers([line], "ann"))
+        list(traced_answers([line], "ann"))
 
 
 def test_depth_by_force_counts_right_tokens_in_a_row() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
-from goodspeed.drafter.core.decisions import Committed, Failed, News, Round
+from goodspeed.drafter.core.decisions import Round, StreamEvent, StreamFailed, TokensCommitted
 from goodspeed.protocol.messages import FinishReason
 
 
@@ -43,7 +43,7 @@ class AnswerStats:
         self.took_s += measured.took_s
 
 
-class Answer:
+class AnswerStream:
     """Iterate over it for what is committed, to the end. Closing it early ends the stream everywhere.
 
     Iterating raises what ended the stream: LinkLostError or CapacityError (no verifier, or no room, for too long),
@@ -53,7 +53,7 @@ class Answer:
     def __init__(self, verifier: str, on_close: Callable[[], None]) -> None:
         self.stats = AnswerStats(verifier)
         self._on_close = on_close
-        self._news: asyncio.Queue[News] = asyncio.Queue()
+        self._news: asyncio.Queue[StreamEvent] = asyncio.Queue()
         self._is_over = False
 
     @property
@@ -61,21 +61,21 @@ class Answer:
         """Its end has been read, or it was closed."""
         return self._is_over
 
-    def put(self, news: News, verifier: str) -> None:
+    def put(self, news: StreamEvent, verifier: str) -> None:
         """For the server: the stream's next news."""
-        if isinstance(news, Committed):
+        if isinstance(news, TokensCommitted):
             self.stats.add(news.round, len(news.tokens))
             self.stats.verifier = verifier
         self._news.put_nowait(news)
 
-    def __aiter__(self) -> "Answer":
+    def __aiter__(self) -> "AnswerStream":
         return self
 
-    async def __anext__(self) -> Committed:
+    async def __anext__(self) -> TokensCommitted:
         if self._is_over:
             raise StopAsyncIteration
         news = await self._news.get()
-        if isinstance(news, Failed):
+        if isinstance(news, StreamFailed):
             self._is_over = True
             raise news.error
         self._is_over = news.finish is not FinishReason.NONE
@@ -86,7 +86,7 @@ class Answer:
         self._is_over = True
         self._on_close()
 
-    def __enter__(self) -> "Answer":
+    def __enter__(self) -> "AnswerStream":
         return self
 
     def __exit__(

@@ -6,7 +6,7 @@ from typing import Any
 
 from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.drafter.core.acceptance import Acceptance
-from goodspeed.drafter.core.link import Link
+from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.protocol.session import DrafterStream
 
 
@@ -19,14 +19,14 @@ class Refusal:
 
 
 @dataclass(slots=True, eq=False)
-class Stream:
-    """A stream as the drafter's core sees it. What it waits for is the part of the StreamTable in which it is."""
+class UserStream:
+    """A stream as the drafter's core sees it. What it waits for is the part of the UserStreams in which it is."""
 
     key: StreamKey
     end: DrafterStream
     since: float  # when it began to wait for what it waits for
-    part: dict[StreamKey, Any] | None = None  # of the StreamTable, in which it is
-    link: Link | None = None  # where it is, or is to be opened again; None: wherever the routing policy says
+    part: dict[StreamKey, Any] | None = None  # of the UserStreams, in which it is
+    link: VerifierLink | None = None  # where it is, or is to be opened again; None: wherever the routing policy says
     stalled_since: float | None = None  # no verifier has had it since then
     refusals: dict[int, Refusal] = field(default_factory=dict)  # by verifier
     refusal: str = ""  # why a verifier had no room for it the last time, if it had none
@@ -66,7 +66,7 @@ class Stream:
         self.refusals.clear()
 
 
-class StreamTable:
+class UserStreams:
     """Every stream is in one part, or with the draft engine (then in none).
 
     waiting   to be opened, for want of a link, of room at a verifier, or of time since it was refused
@@ -76,22 +76,22 @@ class StreamTable:
     """
 
     def __init__(self) -> None:
-        self.waiting: dict[StreamKey, Stream] = {}
-        self.opening: dict[StreamKey, Stream] = {}
+        self.waiting: dict[StreamKey, UserStream] = {}
+        self.opening: dict[StreamKey, UserStream] = {}
         self.ready: dict[StreamKey, DraftRequest] = {}
         self.owed: dict[StreamKey, float] = {}  # when its proposal was sent the last time
-        self._streams: dict[StreamKey, Stream] = {}
+        self._streams: dict[StreamKey, UserStream] = {}
 
     def __len__(self) -> int:
         return len(self._streams)
 
-    def __iter__(self) -> Iterator[Stream]:
+    def __iter__(self) -> Iterator[UserStream]:
         return iter(self._streams.values())
 
-    def get(self, key: StreamKey) -> Stream | None:
+    def get(self, key: StreamKey) -> UserStream | None:
         return self._streams.get(key)
 
-    def on_waiting(self, stream: Stream, now: float) -> None:
+    def on_waiting(self, stream: UserStream, now: float) -> None:
         """A new stream, or one that is to be opened again."""
         self._leave_verifier(stream)
         self._streams[stream.key] = stream
@@ -100,13 +100,13 @@ class StreamTable:
         if stream.stalled_since is None:
             stream.stalled_since = now
 
-    def on_opening(self, stream: Stream, link: Link, now: float) -> None:
+    def on_opening(self, stream: UserStream, link: VerifierLink, now: float) -> None:
         _enter(self.opening, stream, stream)
         stream.link = link
         link.num_streams += 1
         stream.since = now
 
-    def on_ready(self, stream: Stream, request: DraftRequest, now: float) -> None:
+    def on_ready(self, stream: UserStream, request: DraftRequest, now: float) -> None:
         _enter(self.ready, stream, request)
         stream.since = now
 
@@ -117,34 +117,34 @@ class StreamTable:
             _leave(self._streams[request.stream])
         return requests
 
-    def on_owed(self, stream: Stream, now: float) -> None:
+    def on_owed(self, stream: UserStream, now: float) -> None:
         _enter(self.owed, stream, now)
         stream.since = now
 
-    def on_repeated(self, stream: Stream, now: float) -> None:
+    def on_repeated(self, stream: UserStream, now: float) -> None:
         """Its proposal was sent again; it is owed since the first time."""
         del self.owed[stream.key]
         self.owed[stream.key] = now
 
-    def remove(self, stream: Stream) -> None:
+    def remove(self, stream: UserStream) -> None:
         self._leave_verifier(stream)
         del self._streams[stream.key]
 
-    def _leave_verifier(self, stream: Stream) -> None:
+    def _leave_verifier(self, stream: UserStream) -> None:
         """Its verifier, if one knew of it, is to know of it no more."""
         if stream.link and stream.key in self._streams and stream.key not in self.waiting:
             stream.link.num_streams -= 1
         _leave(stream)
 
 
-def _enter(part: dict[StreamKey, Any], stream: Stream, entry: object) -> None:
+def _enter(part: dict[StreamKey, Any], stream: UserStream, entry: object) -> None:
     """Put it last."""
     _leave(stream)
     part[stream.key] = entry
     stream.part = part
 
 
-def _leave(stream: Stream) -> None:
+def _leave(stream: UserStream) -> None:
     if stream.part is not None:
         del stream.part[stream.key]
         stream.part = None
