@@ -16,10 +16,10 @@ from pathlib import Path
 
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.drafts import NO_TABLE, DraftConfig, draft_engine
-from goodspeed.tuning.data.answer import answers_of
 from goodspeed.tuning.data.dataset import Dataset
+from goodspeed.tuning.data.scored_answer import scored_answers
 from goodspeed.tuning.evaluate.evaluation import chosen
-from goodspeed.tuning.evaluate.round_replay import Replay, Replayer
+from goodspeed.tuning.evaluate.round_replay import RoundReplay, RoundReplayer
 
 WINDOWS = (4, 6, 8, 12)
 SURVIVALS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -28,7 +28,7 @@ SURVIVALS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 def main() -> int:
     args = _parser().parse_args()
     dataset = Dataset.open(args.data)
-    answers = answers_of(chosen(list(dataset.examples()), args.num_prompts, args.seed), 0.0, Rule.GREEDY)
+    answers = scored_answers(chosen(list(dataset.examples()), args.num_prompts, args.seed), 0.0, Rule.GREEDY)
     print(f"{len(answers)} answers of {sum(len(answer.tokens) for answer in answers)} tokens")
     replays = {
         window: [replayer(args, dataset.facts.vocab_size).replay(answers, window, least) for least in SURVIVALS]
@@ -40,7 +40,7 @@ def main() -> int:
     return 0
 
 
-def rows(replays: Mapping[int, Sequence[Replay]], step_ms: float, token_ms: float) -> Iterator[str]:
+def rows(replays: Mapping[int, Sequence[RoundReplay]], step_ms: float, token_ms: float) -> Iterator[str]:
     """A table in Markdown; in brackets accepted / proposed a round."""
     yield f"\nA step of {step_ms} ms + {token_ms} ms a token\n"
     yield "| window | " + " | ".join(f"min_survival {survival}" for survival in SURVIVALS) + " |"
@@ -49,11 +49,11 @@ def rows(replays: Mapping[int, Sequence[Replay]], step_ms: float, token_ms: floa
         yield f"| {window} | {' | '.join(_cell(one, step_ms, token_ms) for one in its)} |"
 
 
-def replayer(args: argparse.Namespace, vocab_size: int) -> Replayer:
-    return Replayer(draft_engine(DraftConfig(table=args.table), vocab_size), args.streams)
+def replayer(args: argparse.Namespace, vocab_size: int) -> RoundReplayer:
+    return RoundReplayer(draft_engine(DraftConfig(table=args.table), vocab_size), args.streams)
 
 
-def _cell(replay: Replay, step_ms: float, token_ms: float) -> str:
+def _cell(replay: RoundReplay, step_ms: float, token_ms: float) -> str:
     speedup = replay.speedup(1e-3 * step_ms, 1e-3 * token_ms)
     return f"{speedup:.2f} ({replay.accepted_per_round.value:.2f} / {replay.proposed_per_round.value:.2f})"
 

@@ -40,7 +40,7 @@ from goodspeed.engine.drafts import DraftConfig
 from goodspeed.prompts.prompts import DOMAINS, Prompt, load_prompts
 from goodspeed.stats.ratio_estimate import ratio_of_sums
 from goodspeed.stats.summary import quantile, ratio
-from goodspeed.tuning.online.admin import HttpAdmin
+from goodspeed.tuning.online.drafter_admin import HttpDrafterAdmin
 
 NUM_STREAMS = 8
 BEGIN = "torch,model=smollm2-draft-12m"
@@ -153,7 +153,7 @@ async def _measured(cluster: Cluster, args: argparse.Namespace) -> tuple[Load, l
 async def swap(cluster: Cluster, number: int) -> Swap:
     """After a pause."""
     await asyncio.sleep(PAUSE_S)
-    draft, admin, asked_s = DRAFTS[number % len(DRAFTS)], HttpAdmin(cluster.urls[0]), time.monotonic()
+    draft, admin, asked_s = DRAFTS[number % len(DRAFTS)], HttpDrafterAdmin(cluster.urls[0]), time.monotonic()
     await asyncio.to_thread(admin.swap, draft)
     done_s = time.monotonic()
     resident_mb, _ = memory_mb(cluster.drafters[0].pid)

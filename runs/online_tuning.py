@@ -30,10 +30,10 @@ from goodspeed.engine.target_config import TargetConfig
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.stats.ratio_estimate import Estimate, ratio_of_sums
-from goodspeed.tuning.data.answer import Answer, answer_of
-from goodspeed.tuning.evaluate.round_replay import Replayer, Round
-from goodspeed.tuning.online.online_net import NetMaker
-from goodspeed.tuning.online.online_tuner import Maker, OnlineRound, OnlineTuner, Policy, TableMaker
+from goodspeed.tuning.data.scored_answer import ScoredAnswer, scored_answer
+from goodspeed.tuning.evaluate.round_replay import ReplayedRound, RoundReplayer
+from goodspeed.tuning.online.net_trainer import NetTrainer
+from goodspeed.tuning.online.online_tuner import DraftTrainer, NGramTableTrainer, OnlinePolicy, OnlineRound, OnlineTuner
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
 
 BEFORE, AFTER = "maths", "chat"
@@ -46,12 +46,12 @@ SMOOTHED = 3  # chunks in a point of the plot
 
 @dataclass(slots=True)
 class Drafter:
-    """A drafter's engine before recorded traffic; it is an Admin for the tuner."""
+    """A drafter's engine before recorded traffic; it is the DrafterAdmin for the tuner."""
 
     name: str
     config: DraftConfig
     make_engine: Callable[[DraftConfig], DraftEngine]
-    rounds: list[list[Round]] = field(default_factory=list)  # by chunk
+    rounds: list[list[ReplayedRound]] = field(default_factory=list)  # by chunk
     swaps: list[int] = field(default_factory=list)  # chunks before which the engine was exchanged
     engine: DraftEngine = field(init=False)
 
@@ -68,8 +68,8 @@ class Drafter:
         self.config, self.engine = config, engine
         self.swaps.append(len(self.rounds))
 
-    def see(self, answers: Sequence[Answer]) -> None:
-        self.rounds.append(Replayer(self.engine, NUM_STREAMS).replay(answers, WINDOW).rounds)
+    def see(self, answers: Sequence[ScoredAnswer]) -> None:
+        self.rounds.append(RoundReplayer(self.engine, NUM_STREAMS).replay(answers, WINDOW).rounds)
 
     def accepted(self, chunks: slice) -> Estimate:
         return ratio_of_sums((one.prompt, one.accepted, 1) for chunk in self.rounds[chunks] for one in chunk)
@@ -80,18 +80,20 @@ class Arm:
     """A drafter, and what tunes it."""
 
     drafter: Drafter
-    maker: Maker | None = None
+    maker: DraftTrainer | None = None
 
 
 def main() -> int:
     args = _parser().parse_args()
     answers = by_domain(args.data)
-    before, after = (shuffled([answer_of(one, Rule.GREEDY) for one in answers.pop(name)]) for name in (BEFORE, AFTER))
+    before, after = (
+        shuffled([scored_answer(one, Rule.GREEDY) for one in answers.pop(name)]) for name in (BEFORE, AFTER)
+    )
     del answers  # gigabytes of the target's probabilities
     traffic = [*before[: args.num_before], *after[: args.num_after]]
     folder = locate(args.target)
     tokenizer = Tokenizer.load(folder)
-    policy = Policy(min_answers=args.min_answers, judged_share=JUDGED_SHARE, window=WINDOW)
+    policy = OnlinePolicy(min_answers=args.min_answers, judged_share=JUDGED_SHARE, window=WINDOW)
     num_before = args.num_before // CHUNK
     done: list[Drafter] = []
     with TemporaryDirectory() as scratch:
@@ -105,12 +107,14 @@ def main() -> int:
     return 0
 
 
-def shuffled(answers: Sequence[Answer]) -> list[Answer]:
+def shuffled(answers: Sequence[ScoredAnswer]) -> list[ScoredAnswer]:
     """So that the traffic of a domain is the same from its beginning to its end."""
     return [answers[place] for place in np.random.default_rng(0).permutation(len(answers))]
 
 
-def arms_of(args: argparse.Namespace, tokenizer: Tokenizer, spare: Sequence[Answer], scratch: Path) -> Iterator[Arm]:
+def arms_of(
+    args: argparse.Namespace, tokenizer: Tokenizer, spare: Sequence[ScoredAnswer], scratch: Path
+) -> Iterator[Arm]:
     """`spare` is traffic of the first domain that no arm will see: what the net begins from."""
 
     def make_engine(config: DraftConfig) -> DraftEngine:
@@ -122,7 +126,8 @@ def arms_of(args: argparse.Namespace, tokenizer: Tokenizer, spare: Sequence[Answ
     yield Arm(drafter("lookup, which learns nothing", engine="lookup"))
     yield Arm(drafter("hybrid, learning by itself", engine="hybrid"))
     yield Arm(
-        drafter("hybrid, tuned tables too", engine="hybrid"), TableMaker(tokenizer.vocab_size, tokenizer.fingerprint)
+        drafter("hybrid, tuned tables too", engine="hybrid"),
+        NGramTableTrainer(tokenizer.vocab_size, tokenizer.fingerprint),
     )
     if not args.net:
         return
@@ -136,7 +141,7 @@ def arms_of(args: argparse.Namespace, tokenizer: Tokenizer, spare: Sequence[Answ
     yield Arm(drafter("hybrid with net, tuned", engine="hybrid", model=begun.model), maker)
 
 
-def net_maker(args: argparse.Namespace, scratch: Path) -> NetMaker:
+def net_maker(args: argparse.Namespace, scratch: Path) -> NetTrainer:
     target = TargetConfig(model=args.target, threads=args.threads)
     student = StudentConfig(layers=(0, 1), vocabulary=8192)
     collect = CollectConfig(out=str(scratch), recorded=("traffic",), target=target, top_k=32)
@@ -151,10 +156,10 @@ def net_maker(args: argparse.Namespace, scratch: Path) -> NetMaker:
         rows=2,
         threads=args.threads,
     )
-    return NetMaker(collect, distil)
+    return NetTrainer(collect, distil)
 
 
-def run(arm: Arm, traffic: Sequence[Answer], policy: Policy, vocab_size: int, folder: Path) -> None:
+def run(arm: Arm, traffic: Sequence[ScoredAnswer], policy: OnlinePolicy, vocab_size: int, folder: Path) -> None:
     """The whole traffic before one drafter, and a look of its tuner after each chunk."""
     folder.mkdir()
     recorded = folder / "traffic.jsonl"
@@ -178,7 +183,7 @@ def tell(drafter: Drafter, num_seen: int, done: OnlineRound) -> None:
     )
 
 
-def record(path: Path, answers: Sequence[Answer]) -> None:
+def record(path: Path, answers: Sequence[ScoredAnswer]) -> None:
     """As a drafter records."""
     with path.open("a", encoding="utf-8") as file:
         for one in answers:

@@ -33,10 +33,10 @@ from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.models.packing import EMBEDDING, HEAD, Packed, pack_draft, pack_embedding
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import load_prompts
-from goodspeed.tuning.data.collect import Collector, Progress, Report
-from goodspeed.tuning.data.generation import Ask
-from goodspeed.tuning.data.prompt_sources import asks_of, sampled
-from goodspeed.tuning.train.distil import Distiller
+from goodspeed.tuning.data.collector import Collector, Progress, Report
+from goodspeed.tuning.data.generation import GenerationRequest
+from goodspeed.tuning.data.prompt_sources import requests_of, sampled
+from goodspeed.tuning.train.distiller import Distiller
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
 
 DRAFTS = Path(__file__).parents[1] / "drafts" / "src" / "goodspeed_drafts"
@@ -180,16 +180,16 @@ def judge(run: Run) -> None:
     main_of_goodspeed(["tune", "evaluate", *data, "--engine", "torch", *threads, *out, "--drafts", *drafts])
 
 
-def with_sampled(split: str, greedy: list[Ask], collector: Collector) -> list[Ask]:
+def with_sampled(split: str, greedy: list[GenerationRequest], collector: Collector) -> list[GenerationRequest]:
     """In the order of asking: greedy, and at temperature 1 all of the test and some of the training prompts."""
     share = {"train": SAMPLED_SHARE, "validation": len(greedy), "test": 1}[split]
     heated = [sampled(ask, 1.0, SEED << 32 | i) for i, ask in enumerate(greedy[::share])]
     return collector.shuffled([*greedy, *heated])
 
 
-def asked(split: str, folder: Path, tokenizer: Tokenizer) -> list[Ask]:
+def asked(split: str, folder: Path, tokenizer: Tokenizer) -> list[GenerationRequest]:
     """The greedy asks of a split, from the prompts of other people."""
-    files: Mapping[str, Callable[[Ask], str | None]] = {
+    files: Mapping[str, Callable[[GenerationRequest], str | None]] = {
         SPEC_BENCH: _spec_bench_split,
         GSM8K: _gsm8k_split,
         HUMANEVAL: _humaneval_split,
@@ -197,39 +197,39 @@ def asked(split: str, folder: Path, tokenizer: Tokenizer) -> list[Ask]:
     return [
         ask
         for name, split_of in files.items()
-        for ask in asks_of(load_prompts(str(folder / name)), tokenizer, name, MAX_TOKENS)
+        for ask in requests_of(load_prompts(str(folder / name)), tokenizer, name, MAX_TOKENS)
         if split_of(ask) == split
     ]
 
 
-def _spec_bench_split(ask: Ask) -> str | None:
+def _spec_bench_split(ask: GenerationRequest) -> str | None:
     if ask.origin.category not in HELD_OUT:
         return _eighths(ask)
     is_small = ask.origin.category in ("writing", "humanities")  # 8 prompts each; of 64 every other one
     return "test" if is_small or _number(ask) % 2 else None
 
 
-def _gsm8k_split(ask: Ask) -> str | None:
+def _gsm8k_split(ask: GenerationRequest) -> str | None:
     number = _number(ask)
     if number >= NUM_GSM8K:
         return None
     return _eighths(ask) if number < NUM_JUDGED_GSM8K else "train"
 
 
-def _humaneval_split(ask: Ask) -> str | None:
+def _humaneval_split(ask: GenerationRequest) -> str | None:
     return "test" if _number(ask) % 4 == 0 else None
 
 
-def _written_split(ask: Ask) -> str:
+def _written_split(ask: GenerationRequest) -> str:
     number = _number(ask)
     return "train" if number < NUM_TAUGHT_WRITTEN and number % 128 else "validation"
 
 
-def _eighths(ask: Ask) -> str:
+def _eighths(ask: GenerationRequest) -> str:
     return {0: "test", 4: "validation"}.get(_number(ask) % 8, "train")
 
 
-def _number(ask: Ask) -> int:
+def _number(ask: GenerationRequest) -> int:
     """The place of its prompt in its source."""
     return int(ask.origin.key.removeprefix(ask.origin.source).lstrip("#"))
 

@@ -2,10 +2,10 @@
 
 A small student (the last 6 tokens, one hidden layer, a reduced vocabulary) learns from recorded answers of four
 domains, one a client, as many answers of each. All arms share their first steps, their batches and their number of
-steps. After the first steps the guided arm weighs every token by goodspeed.tuning.online.utility; the uniform arm goes
-on as before; a third weighs by the clients' weights alone. They are judged by what the scheduler would make of them on
-held-out answers: the optimum's sum of weighted log goodputs (tokens per round) for their survival curves there. Seeds
-change the student's start, its batches and the split.
+steps. After the first steps the guided arm weights every token by goodspeed.tuning.train.utility_weights; the uniform
+arm goes on as before; a third weights by the clients' weights alone. The measure is the scheduler's optimum on held-out
+answers: the sum of weighted log goodputs (tokens per round) for their survival curves there. Seeds change the student's
+start, its batches and the split.
 
     python -m runs.utility_tuning --data WORK/test WORK/validation WORK/train --json utility.json
 
@@ -27,7 +27,7 @@ import torch
 from goodspeed.stats.intervals import Interval, interval, paired_difference
 from goodspeed.tuning.data.dataset import Dataset
 from goodspeed.tuning.data.example import Example
-from goodspeed.tuning.online.utility import Share, Traffic, token_weights
+from goodspeed.tuning.train.utility_weights import AllocationProblem, ClientAcceptance, token_weights
 
 DOMAINS = ("maths", "rewriting", "chat", "code")
 REWRITING = ("summarization", "translation", "rag", "qa")
@@ -200,7 +200,7 @@ def by_client(learned: dict[str, Places], client_weights: Sequence[float]) -> We
 def guided(first: Trainer, learned: dict[str, Places], client_weights: Sequence[float]) -> Weights:
     """Every token's weight by what the student that has begun would be accepted for."""
     clients = traffic_of(first, learned, client_weights)
-    weights = token_weights(clients, Share(BUDGET))
+    weights = token_weights(clients, AllocationProblem(BUDGET))
     flat = np.concatenate([_whole(answer) for each in weights for answer in each]).astype(np.float32)
     normal: Weights = flat / flat.mean()
     return normal
@@ -211,9 +211,9 @@ def _whole(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate(([0.0], weights))
 
 
-def traffic_of(trainer: Trainer, places: dict[str, Places], client_weights: Sequence[float]) -> list[Traffic]:
+def traffic_of(trainer: Trainer, places: dict[str, Places], client_weights: Sequence[float]) -> list[ClientAcceptance]:
     return [
-        Traffic(name, weight, [hits[1:] for hits in each.split(trainer.hits(each))])
+        ClientAcceptance(name, weight, [hits[1:] for hits in each.split(trainer.hits(each))])
         for (name, each), weight in zip(places.items(), client_weights, strict=True)
     ]
 
@@ -222,7 +222,7 @@ def judge(
     trainer: Trainer, places: dict[str, Places], name: tuple[str, str, int], client_weights: Sequence[float]
 ) -> Outcome:
     clients = traffic_of(trainer, places, client_weights)
-    best = Share(BUDGET).optimum(clients)
+    best = AllocationProblem(BUDGET).optimum(clients)
     goodputs = {one.name: float(x) for one, x in zip(clients, best.goodputs, strict=True)}
     agreement = {one.name: float(np.mean(np.concatenate(one.answers))) for one in clients}
     return Outcome(*name, best.utility, goodputs, agreement)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from goodspeed.errors import DataError
-from goodspeed.tuning.data.dataset import Dataset, Facts
+from goodspeed.tuning.data.dataset import Dataset, DatasetInfo
 from goodspeed.tuning.data.example import Example, Origin, Rejected
 
-FACTS = Facts("tiny", "m" * 16, "t" * 16, 320, 4, 16, 0, "train")
+FACTS = DatasetInfo("tiny", "m" * 16, "t" * 16, 320, 4, 16, 0, "train")
 
 
 def example(number: int, weighted: bool = False, rejected: tuple[Rejected, ...] = ()) -> Example:
@@ -78,7 +78,7 @@ def test_shard_that_the_manifest_does_not_list_is_written_again(tmp_path: Path) 
         ("seed", replace(FACTS, seed=9)),
     ],
 )
-def test_other_run_may_not_write_into_it(tmp_path: Path, fact: str, other: Facts) -> None:
+def test_other_run_may_not_write_into_it(tmp_path: Path, fact: str, other: DatasetInfo) -> None:
     Dataset.begin(tmp_path, FACTS).append([example(0)])
     with pytest.raises(DataError, match=f"collected with {fact} .* this run has"):
         Dataset.begin(tmp_path, other)

@@ -14,7 +14,7 @@ from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.tuning.data.example import Example, Origin, Rejected
-from goodspeed.tuning.data.generation import MAX_SCORED, Ask, Generator, Said
+from goodspeed.tuning.data.generation import MAX_SCORED, GenerationRequest, Generator, RecordedAnswer
 
 Checkpoints = Callable[..., Path]
 
@@ -29,10 +29,10 @@ def decoder(folder: Path) -> Decoder:
     return Decoder(read_weights(folder), read_config(folder), torch.float32, torch.device("cpu"))
 
 
-def asks(num: int = 12) -> list[Ask]:
+def asks(num: int = 12) -> list[GenerationRequest]:
     rng = np.random.default_rng(3)
     return [
-        Ask(
+        GenerationRequest(
             Origin(f"p#{i}", "p", "", temperature=0.9 * (i % 2), seed=i),
             tuple(int(token) for token in rng.integers(2, 320, 3 + 5 * i)),
             20,
@@ -74,7 +74,7 @@ def test_greedy_answer_is_the_engine_s_own_and_ends_where_it_ends(folder: Path, 
 def test_scoring_an_answer_gives_what_was_seen_while_it_was_made(decoder: Decoder) -> None:
     generator = Generator(decoder, 4, 8, kv_capacity=4000)
     made = next(generator.answers([asks()[4]]))
-    said = Said(made.origin, tuple(made.prompt.tolist()), tuple(made.answer.tolist()), (Rejected(0, 7),))
+    said = RecordedAnswer(made.origin, tuple(made.prompt.tolist()), tuple(made.answer.tolist()), (Rejected(0, 7),))
     scored = generator.score(said)
     assert scored.top_tokens[:, 0].tolist() == made.answer.tolist()
     np.testing.assert_allclose(scored.top_logprobs, made.top_logprobs, atol=2e-2)
@@ -84,7 +84,9 @@ def test_scoring_an_answer_gives_what_was_seen_while_it_was_made(decoder: Decode
 def test_long_answer_is_scored_in_pieces(decoder: Decoder) -> None:
     rng = np.random.default_rng(0)
     prompt, answer = (tuple(rng.integers(2, 320, num).tolist()) for num in (1, MAX_SCORED + 100))
-    scored = Generator(decoder, 1, 4, kv_capacity=2000).score(Said(Origin("a", "b", ""), prompt, answer))
-    beginning = Generator(decoder, 1, 4, kv_capacity=2000).score(Said(Origin("a", "b", ""), prompt, answer[:50]))
+    scored = Generator(decoder, 1, 4, kv_capacity=2000).score(RecordedAnswer(Origin("a", "b", ""), prompt, answer))
+    beginning = Generator(decoder, 1, 4, kv_capacity=2000).score(
+        RecordedAnswer(Origin("a", "b", ""), prompt, answer[:50])
+    )
     assert scored.top_tokens.shape == (len(answer), 4)
     np.testing.assert_array_equal(scored.top_tokens[:50], beginning.top_tokens)

@@ -12,22 +12,22 @@ from goodspeed.engine.reference import Request
 from goodspeed.engine.toy import ToyDraft, ToyTarget
 from goodspeed.lossless.pair import Pair, Schedule
 from goodspeed.stats.ratio_estimate import ratio_of_sums
-from goodspeed.tuning.data.answer import Answer, answers_of
+from goodspeed.tuning.data.scored_answer import ScoredAnswer, scored_answers
 from goodspeed.tuning.evaluate.forced import force
 from goodspeed.tuning.evaluate.quality import WINDOWS, quality, quality_of
-from goodspeed.tuning.evaluate.reliability import reliability
-from goodspeed.tuning.evaluate.renewal import rounds_of
-from goodspeed.tuning.evaluate.round_replay import Replayer
+from goodspeed.tuning.evaluate.reliability import reliability_diagram
+from goodspeed.tuning.evaluate.renewal import expected_rounds
+from goodspeed.tuning.evaluate.round_replay import RoundReplayer
 
-GREEDY = answers_of([toy_example(i) for i in range(6)], 0.0, Rule.GREEDY)
+GREEDY = scored_answers([toy_example(i) for i in range(6)], 0.0, Rule.GREEDY)
 SAMPLED = [toy_example(i, temperature=1.0) for i in range(24)]
 
 
-@pytest.mark.parametrize("answers", [GREEDY, answers_of(SAMPLED[:6], 1.0, Rule.COUPLED)], ids=["greedy", "coupled"])
-def test_every_window_brings_what_is_foretold_from_one_pass(answers: list[Answer]) -> None:
+@pytest.mark.parametrize("answers", [GREEDY, scored_answers(SAMPLED[:6], 1.0, Rule.COUPLED)], ids=["greedy", "coupled"])
+def test_every_window_brings_what_is_foretold_from_one_pass(answers: list[ScoredAnswer]) -> None:
     found = quality(ToyDraft(0.7), answers, num_streams=4)
     for window in WINDOWS:
-        replayed = Replayer(ToyDraft(0.7), num_streams=3).replay(answers, window)
+        replayed = RoundReplayer(ToyDraft(0.7), num_streams=3).replay(answers, window)
         assert found.accepted_per_round[window].value == pytest.approx(replayed.accepted_per_round.value)
         assert found.accepted_per_round[window].standard_error == pytest.approx(
             replayed.accepted_per_round.standard_error
@@ -36,7 +36,7 @@ def test_every_window_brings_what_is_foretold_from_one_pass(answers: list[Answer
 
 def test_lookup_brings_what_is_foretold_too() -> None:
     found = quality(_lookup(), GREEDY, num_streams=2)
-    replayed = Replayer(_lookup(), num_streams=2).replay(GREEDY, 4)
+    replayed = RoundReplayer(_lookup(), num_streams=2).replay(GREEDY, 4)
     assert found.accepted_per_round[4].value == pytest.approx(replayed.accepted_per_round.value)
     assert 0.0 < found.drafted < 1.0
 
@@ -47,7 +47,7 @@ def _lookup() -> HybridDraft:
 
 def test_rejection_accepts_one_less_the_distance_of_the_distributions() -> None:
     """The toy draft's distribution is at total variation 0.4 from the target's, at every position."""
-    answers = answers_of(SAMPLED, 1.0, Rule.REJECTION)
+    answers = scored_answers(SAMPLED, 1.0, Rule.REJECTION)
     found = quality(ToyDraft(0.6), answers, num_streams=4)
     assert abs(found.agreement.value - 0.6) < 3 * found.agreement.standard_error < 0.06
     assert found.rule == "rejection"
@@ -55,7 +55,7 @@ def test_rejection_accepts_one_less_the_distance_of_the_distributions() -> None:
 
 def test_rejection_on_recorded_answers_is_rejection_as_it_would_be_drawn() -> None:
     """Window 3: against rounds of a pair that judges its own draws; 4 standard errors of both."""
-    found = quality(ToyDraft(0.6), answers_of(SAMPLED, 1.0, Rule.REJECTION), num_streams=4).accepted_per_round[3]
+    found = quality(ToyDraft(0.6), scored_answers(SAMPLED, 1.0, Rule.REJECTION), num_streams=4).accepted_per_round[3]
     sampling = [Sampling(1.0, seed=100 + i, rule=Rule.REJECTION) for i in range(24)]
     requests = [Request((97, 98, 99 + i), 60, one) for i, one in enumerate(sampling)]
     texts = Pair(ToyTarget(), ToyDraft(0.6)).write(requests, Schedule((3,), 4))
@@ -73,8 +73,8 @@ def test_places_multiply_to_the_accepted_tokens() -> None:
 def test_categories_are_told_apart() -> None:
     good = [toy_example(i, category="good") for i in range(3)]
     bad = [toy_example(i, category="bad") for i in range(3, 6)]
-    judged = force(ToyDraft(1.0), answers_of(good, 0.0, Rule.GREEDY), 3)
-    judged += force(ToyDraft(0.0), answers_of(bad, 0.0, Rule.GREEDY), 3)
+    judged = force(ToyDraft(1.0), scored_answers(good, 0.0, Rule.GREEDY), 3)
+    judged += force(ToyDraft(0.0), scored_answers(bad, 0.0, Rule.GREEDY), 3)
     found = quality_of(judged)
     assert {name: part.agreement.value for name, part in found.categories.items()} == {"good": 1.0, "bad": 0.0}
     assert found.agreement.value == 0.5
@@ -83,8 +83,8 @@ def test_categories_are_told_apart() -> None:
 def test_categories_that_it_never_learned_from_are_judged_together() -> None:
     known = [toy_example(i, category="known") for i in range(2)]
     strange = [toy_example(i, category=f"strange-{i % 2}") for i in range(2, 6)]
-    judged = force(ToyDraft(0.0), answers_of(known, 0.0, Rule.GREEDY), 3)
-    judged += force(ToyDraft(1.0), answers_of(strange, 0.0, Rule.GREEDY), 3)
+    judged = force(ToyDraft(0.0), scored_answers(known, 0.0, Rule.GREEDY), 3)
+    judged += force(ToyDraft(1.0), scored_answers(strange, 0.0, Rule.GREEDY), 3)
     unseen = quality_of(judged, {"strange-0", "strange-1", "absent"}).unseen
     assert unseen is not None
     assert unseen.num_answers == 4
@@ -94,7 +94,7 @@ def test_categories_that_it_never_learned_from_are_judged_together() -> None:
 
 def test_rounds_of_known_chances() -> None:
     """Two rounds at window 2 on (1, 0, 1, 1, 1): 1 accepted and a recovered one, 2 accepted and the target's own."""
-    rounds = rounds_of([1, 0, 1, 1, 1], window=2)
+    rounds = expected_rounds([1, 0, 1, 1, 1], window=2)
     assert rounds.num_rounds == 2.0
     assert rounds.judged.tolist() == [2.0, 2.0]
     assert rounds.accepted.tolist() == [2.0, 1.0]
@@ -106,9 +106,9 @@ def test_rounds_of_uncertain_chances_are_the_mean_of_all_that_may_happen() -> No
     for bits in range(2 ** len(chances)):
         drawn = [float(bits >> i & 1) for i in range(len(chances))]
         weight = np.prod([c if d else 1 - c for c, d in zip(chances, drawn, strict=True)])
-        rounds = rounds_of(drawn, window=3)
+        rounds = expected_rounds(drawn, window=3)
         mean += weight * np.array([rounds.num_rounds, rounds.num_accepted])
-    rounds = rounds_of(chances, window=3)
+    rounds = expected_rounds(chances, window=3)
     assert [rounds.num_rounds, rounds.num_accepted] == pytest.approx(mean.tolist())
 
 
@@ -122,8 +122,8 @@ def test_error_counts_prompts_not_tokens() -> None:
 def test_reliability_sees_a_bias() -> None:
     rng = np.random.default_rng(0)
     confidences = rng.random(4000)
-    honest = reliability(zip(confidences, rng.random(4000) < confidences, strict=True))
-    boastful = reliability(zip(confidences, rng.random(4000) < confidences**2, strict=True))
+    honest = reliability_diagram(zip(confidences, rng.random(4000) < confidences, strict=True))
+    boastful = reliability_diagram(zip(confidences, rng.random(4000) < confidences**2, strict=True))
     assert honest.error < 0.03
     assert abs(honest.bias) < 0.03
     assert boastful.bias == pytest.approx(1 / 2 - 1 / 3, abs=0.03)

@@ -1,4 +1,4 @@
-"""Rounds, counted from where a draft would be accepted."""
+"""ExpectedRounds, counted from where a draft would be accepted."""
 
 import pytest
 

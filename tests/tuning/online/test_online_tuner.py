@@ -20,37 +20,37 @@ from goodspeed.engine.toy import ToyDraft, toy_tokenizer
 from goodspeed.errors import ConfigError, DataError, LinkLostError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.testing.virtual_drafter import target_only_tokens
-from goodspeed.tuning.data.answer import answers_of
-from goodspeed.tuning.online.admin import HttpAdmin
+from goodspeed.tuning.data.scored_answer import scored_answers
+from goodspeed.tuning.online.drafter_admin import HttpDrafterAdmin
 from goodspeed.tuning.online.online_tuner import (
-    Contender,
+    ComparedDraft,
+    NGramTableTrainer,
+    OnlinePolicy,
     OnlineTuner,
-    Policy,
-    TableMaker,
     judge,
-    learns_live,
+    learns_from_traffic,
 )
 
-ANSWERS = answers_of([toy_example(i, 50) for i in range(12)], 0.0, Rule.GREEDY)
-POLICY = Policy(min_answers=8, window=4)
+ANSWERS = scored_answers([toy_example(i, 50) for i in range(12)], 0.0, Rule.GREEDY)
+POLICY = OnlinePolicy(min_answers=8, window=4)
 QUIET = DraftConfig(engine="lookup", table="none")
 
 
 @pytest.mark.parametrize(("old", "new", "is_better"), [(0.4, 0.8, True), (0.8, 0.4, False), (0.6, 0.6, False)])
 def test_draft_that_is_accepted_more_often_is_better(old: float, new: float, *, is_better: bool) -> None:
-    found = judge(Contender(ToyDraft(old), ()), Contender(ToyDraft(new, seed=1), ()), ANSWERS, POLICY)
+    found = judge(ComparedDraft(ToyDraft(old), ()), ComparedDraft(ToyDraft(new, seed=1), ()), ANSWERS, POLICY)
     assert found.is_better is is_better
     assert found.gain.mean == pytest.approx(found.new - found.old)
 
 
 def test_gain_below_the_margin_is_not_enough() -> None:
     policy = replace(POLICY, margin=3.0)
-    assert not judge(Contender(ToyDraft(0.4), ()), Contender(ToyDraft(0.8), ()), ANSWERS, policy).is_better
+    assert not judge(ComparedDraft(ToyDraft(0.4), ()), ComparedDraft(ToyDraft(0.8), ()), ANSWERS, policy).is_better
 
 
 @pytest.mark.parametrize(("engine", "changes"), [("hybrid", True), ("table", True), ("torch", False), ("toy", False)])
 def test_recent_traffic_is_shown_to_drafts_that_learn_from_it(engine: str, *, changes: bool) -> None:
-    assert learns_live(DraftConfig(engine=engine)) is changes
+    assert learns_from_traffic(DraftConfig(engine=engine)) is changes
 
 
 class ObedientDrafter:
@@ -80,7 +80,7 @@ def record(path: Path, numbers: range, **more: object) -> None:
 
 
 def tuner_of(folder: Path, admin: ObedientDrafter) -> OnlineTuner:
-    maker = TableMaker(VOCAB_SIZE, "abc")
+    maker = NGramTableTrainer(VOCAB_SIZE, "abc")
     return OnlineTuner(folder / "traffic.jsonl", folder / "work", admin, maker, POLICY)
 
 
@@ -139,8 +139,8 @@ async def _tuned(folder: Path, tokenizer: Tokenizer) -> None:
         api_of(drafter, tokenizer, slot=slot) as url,
     ):
         before = await asyncio.gather(*(read(drafter, request) for request in requests))
-        maker = TableMaker(tokenizer.vocab_size, tokenizer.fingerprint)
-        tuner = OnlineTuner(folder / "traffic.jsonl", folder / "work", HttpAdmin(url), maker, POLICY)
+        maker = NGramTableTrainer(tokenizer.vocab_size, tokenizer.fingerprint)
+        tuner = OnlineTuner(folder / "traffic.jsonl", folder / "work", HttpDrafterAdmin(url), maker, POLICY)
         done = await asyncio.to_thread(tuner.next_round, engine_of, tokenizer.vocab_size)
         after = await asyncio.gather(*(read(drafter, request) for request in requests))
     assert done is not None
@@ -152,6 +152,6 @@ async def _tuned(folder: Path, tokenizer: Tokenizer) -> None:
 def test_drafter_that_refuses_or_is_away_is_an_error() -> None:
     refusing = httpx.MockTransport(lambda _: httpx.Response(403, text="forbidden"))
     with pytest.raises(ConfigError, match="says 403: forbidden"):
-        HttpAdmin("http://drafter", transport=refusing).current()
+        HttpDrafterAdmin("http://drafter", transport=refusing).current()
     with pytest.raises(LinkLostError, match="does not answer"):
-        HttpAdmin("http://127.0.0.1:1").current()
+        HttpDrafterAdmin("http://127.0.0.1:1").current()

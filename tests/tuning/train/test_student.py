@@ -15,9 +15,9 @@ from goodspeed.models.assistant import ASSISTANT
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.tuning.data.example import Example, Origin
-from goodspeed.tuning.data.rows import Cutter, batch
+from goodspeed.tuning.data.packed_rows import Cutter, batch
 from goodspeed.tuning.train.export import export
-from goodspeed.tuning.train.student import Start, Student
+from goodspeed.tuning.train.student import Student, StudentInit
 
 Checkpoints = Callable[..., Path]
 
@@ -29,8 +29,8 @@ def answered(num_prompt: int, num_answer: int, seed: int) -> Example:
     return Example(Origin("k", "s", ""), prompt, answer, answer[:, None].copy(), logprobs)
 
 
-def started(folder: Path, kept: torch.Tensor | None) -> Start:
-    return Start(replace(read_config(folder), tie_word_embeddings=False), read_weights(folder), kept)
+def started(folder: Path, kept: torch.Tensor | None) -> StudentInit:
+    return StudentInit(replace(read_config(folder), tie_word_embeddings=False), read_weights(folder), kept)
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])

@@ -14,7 +14,7 @@ from goodspeed.engine.torch_import import import_torch_room
 from goodspeed.tuning.tuning_config import CollectConfig
 
 if TYPE_CHECKING:
-    from goodspeed.tuning.data.collect import Progress
+    from goodspeed.tuning.data.collector import Progress
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -34,7 +34,7 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(CollectConfig, args)
-    collector = import_torch_room("goodspeed.tuning.data.collect").Collector(config)
+    collector = import_torch_room("goodspeed.tuning.data.collector").Collector(config)
     columns = (*Bar.get_default_columns(), TextColumn("{task.fields[tokens]:,} tokens"))
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks = {stage: bar.add_task(stage, total=None, visible=False, tokens=0) for stage in ("prompts", "answers")}

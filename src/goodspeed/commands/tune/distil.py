@@ -13,7 +13,7 @@ from goodspeed.engine.torch_import import import_torch_room
 from goodspeed.tuning.tuning_config import DistilConfig
 
 if TYPE_CHECKING:
-    from goodspeed.tuning.evaluate.curve import Look
+    from goodspeed.tuning.train.learning_curve import CurvePoint
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -35,11 +35,11 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(DistilConfig, args)
-    distiller = import_torch_room("goodspeed.tuning.train.distil").Distiller(config)
+    distiller = import_torch_room("goodspeed.tuning.train.distiller").Distiller(config)
     console = Console(stderr=True)
-    looks: list[Look] = []
+    looks: list[CurvePoint] = []
 
-    def report(look: "Look") -> None:
+    def report(look: "CurvePoint") -> None:
         looks.append(look)
         console.print(_shown(look, config.steps))
 
@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _shown(look: "Look", num_steps: int) -> str:
+def _shown(look: "CurvePoint", num_steps: int) -> str:
     return (
         f"step {look.step}/{num_steps}: loss {look.loss:.3f}, agreement {look.agreement:.3f}, "
         f"accepted a round {look.accepted_per_round:.3f}, at temperature 1 {look.expected_acceptance:.3f}, "

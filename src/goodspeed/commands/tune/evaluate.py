@@ -22,8 +22,8 @@ from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.targets import target_engine
 from goodspeed.engine.torch_import import import_torch_room
 from goodspeed.errors import ConfigError
-from goodspeed.tuning.evaluate.quality import WINDOW, Part, Quality
-from goodspeed.tuning.evaluate.report import DraftReport, Evaluation, model_card
+from goodspeed.tuning.evaluate.quality import WINDOW, CategoryQuality, Quality
+from goodspeed.tuning.evaluate.report import DraftReport, EvaluationReport, model_card
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
     config = from_args(EvaluateConfig, args)
     plot = _plotter() if config.plot else None
     judging = import_torch_room("goodspeed.tuning.evaluate.evaluation")
-    plan = judging.Plan(
+    plan = judging.EvaluationPlan(
         config.num_prompts, config.seed, config.streams, config.window, config.min_survival, config.goodput_answers
     )
     trained_on = Path(config.trained_on) if config.trained_on else None
@@ -92,8 +92,8 @@ def _run(args: argparse.Namespace) -> int:
         def on_answer(title: str) -> None:
             progress.update(task, description=title, advance=1)
 
-        reports = [judging.Judging(draft, held_out, plan).report(bench, on_answer) for draft in drafts]
-    _write(Evaluation(SCHEMA, sys.argv, this_machine(), reports), config)
+        reports = [judging.DraftEvaluation(draft, held_out, plan).report(bench, on_answer) for draft in drafts]
+    _write(EvaluationReport(SCHEMA, sys.argv, this_machine(), reports), config)
     if plot:
         plot({one.draft: one.qualities for one in reports}, Path(config.plot))
     wide_console(stderr=config.json == "-").print(_table(reports))
@@ -114,14 +114,14 @@ def _plotter() -> Callable[[dict[str, list[Quality]], Path], None]:
     """Raises ConfigError without matplotlib, before anything is computed."""
     try:
         plotter: Callable[[dict[str, list[Quality]], Path], None] = importlib.import_module(
-            "goodspeed.tuning.evaluate.plot"
+            "goodspeed.tuning.evaluate.reliability_plot"
         ).plot_reliability
     except ImportError as error:
         raise ConfigError(f"a plot needs matplotlib ({error}): pip install 'goodspeed[plots]'") from error
     return plotter
 
 
-def _write(evaluation: Evaluation, config: EvaluateConfig) -> None:
+def _write(evaluation: EvaluationReport, config: EvaluateConfig) -> None:
     text = msgspec.json.format(msgspec.json.encode(evaluation), indent=1) + b"\n"
     if config.json == "-":
         sys.stdout.buffer.write(text)
@@ -149,11 +149,13 @@ def _table(reports: Sequence[DraftReport]) -> Table:
 def _row(report: DraftReport, one: Quality) -> list[str]:
     accepted = [str(one.accepted_per_round[window]) for window in SHOWN_WINDOWS]
     its = report.goodput if one.temperature == 0.0 else None
-    costs = [f"{its.cost_share:.3f}", f"x{its.speedup:.2f} (foretold x{its.foretold_speedup:.2f})"] if its else ["", ""]
+    costs = (
+        [f"{its.cost_share:.3f}", f"x{its.speedup:.2f} (predicted x{its.predicted_speedup:.2f})"] if its else ["", ""]
+    )
     heading = [report.draft, f"{one.temperature:g}, {one.rule}", str(one.agreement)]
     return [*heading, *accepted, f"{one.reliability.error:.3f} ({one.reliability.bias:+.3f})", *costs]
 
 
-def _unseen_row(report: DraftReport, rule: str, its: Part) -> list[str]:
+def _unseen_row(report: DraftReport, rule: str, its: CategoryQuality) -> list[str]:
     accepted = [str(its.accepted_per_round) if window == WINDOW else "" for window in SHOWN_WINDOWS]
     return [report.draft, f"{rule}, unseen ({its.num_answers})", str(its.agreement), *accepted, "", "", ""]

@@ -16,11 +16,11 @@ from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch_import import import_torch_room
 from goodspeed.errors import ConfigError
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.tuning.online.admin import HttpAdmin
+from goodspeed.tuning.online.drafter_admin import HttpDrafterAdmin
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
 
 if TYPE_CHECKING:
-    from goodspeed.tuning.online.online_tuner import Maker, OnlineRound, OnlineTuner
+    from goodspeed.tuning.online.online_tuner import DraftTrainer, OnlineRound, OnlineTuner
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -92,16 +92,20 @@ def _run(args: argparse.Namespace) -> int:
 
 def _tuner(config: OnlineConfig, tokenizer: Tokenizer) -> "OnlineTuner":
     online = import_torch_room("goodspeed.tuning.online.online_tuner")
-    policy = online.Policy(config.min_answers, config.max_learned, config.judged_share, config.window, config.margin)
-    maker = (
-        online.TableMaker(tokenizer.vocab_size, tokenizer.fingerprint) if config.kind == "table" else _net_maker(config)
+    policy = online.OnlinePolicy(
+        config.min_answers, config.max_learned, config.judged_share, config.window, config.margin
     )
-    admin = HttpAdmin(config.drafter, config.api_key)
+    maker = (
+        online.NGramTableTrainer(tokenizer.vocab_size, tokenizer.fingerprint)
+        if config.kind == "table"
+        else _net_maker(config)
+    )
+    admin = HttpDrafterAdmin(config.drafter, config.api_key)
     tuner: OnlineTuner = online.OnlineTuner(Path(config.recorded), Path(config.work), admin, maker, policy)
     return tuner
 
 
-def _net_maker(config: OnlineConfig) -> "Maker":
+def _net_maker(config: OnlineConfig) -> "DraftTrainer":
     collect = CollectConfig(out=config.work, recorded=(config.recorded,), target=config.target)
     distil = DistilConfig(
         data=config.work,
@@ -113,5 +117,5 @@ def _net_maker(config: OnlineConfig) -> "Maker":
         validate_every=max(1, config.steps // 4),
         patience=2,
     )
-    maker: Maker = import_torch_room("goodspeed.tuning.online.online_net").NetMaker(collect, distil)
+    maker: DraftTrainer = import_torch_room("goodspeed.tuning.online.net_trainer").NetTrainer(collect, distil)
     return maker

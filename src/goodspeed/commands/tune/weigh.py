@@ -11,7 +11,7 @@ from goodspeed.config import add_flags, from_args, from_mapping, option, read_to
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.torch_import import import_torch_room
 from goodspeed.errors import ConfigError
-from goodspeed.tuning.online.utility import Share
+from goodspeed.tuning.train.utility_weights import AllocationProblem
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -43,7 +43,7 @@ def add_parser(verbs: "Subparsers") -> None:
         help="weigh a data set by the scheduler's utility",
         description="Give every position of a data set's answers the weight that its acceptance has for the sum of the "
         "clients' utilities, with this draft and the scheduler's best grants (docs/utility_tuning.md).",
-        epilog="example: goodspeed tune weigh --data train --out weighed --clients clients.toml --draft.engine torch "
+        epilog="example: goodspeed tune weigh --data train --out weighted --clients clients.toml --draft.engine torch "
         "--draft.model my-draft",
     )
     add_flags(parser, WeighConfig)
@@ -52,21 +52,21 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(WeighConfig, args)
-    weighing = import_torch_room("goodspeed.tuning.online.weighing")
+    weighing = import_torch_room("goodspeed.tuning.train.weighting")
     entries = read_toml(Path(config.clients)).get("clients", [])
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{config.clients} has no [[clients]], expected a name, a weight and kinds for each")
-    clients = [from_mapping(weighing.ClientShare, entry, "clients.") for entry in entries]
+    clients = [from_mapping(weighing.ClientAnswers, entry, "clients.") for entry in entries]
     dataset = import_torch_room("goodspeed.tuning.data.dataset").Dataset.open(Path(config.data))
     facts = dataset.facts
-    share = Share(config.budget, config.fairness, config.max_grant)
+    share = AllocationProblem(config.budget, config.fairness, config.max_grant)
     with Console(stderr=True).status("weighing ..."):
-        examples = weighing.weighed(
+        examples = weighing.weighted_examples(
             list(dataset.examples()),
             clients,
             share,
             lambda: draft_engine(config.draft, facts.vocab_size, facts.tokenizer_fingerprint),
         )
-        written = weighing.write_weighed(dataset, examples, Path(config.out))
+        written = weighing.write_weighted(dataset, examples, Path(config.out))
     print(f"{config.out}: {written.num_answers} answers of {len(clients)} clients")
     return 0

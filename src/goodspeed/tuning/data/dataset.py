@@ -26,7 +26,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DatasetInfo:
     """What must be equal for two runs to write into one data set."""
 
     model: str
@@ -57,7 +57,7 @@ class Dataset:
     """A data set that is being read or written; one writer at a time."""
 
     folder: Path
-    facts: Facts
+    facts: DatasetInfo
     shards: list[ShardEntry] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     """Answers by source and category, "source/category"."""
@@ -67,14 +67,14 @@ class Dataset:
         """A data set that is there. Raises DataError if it is none, or of another format."""
         values = _read_manifest(folder / MANIFEST)
         try:
-            facts = Facts(**values["facts"])
+            facts = DatasetInfo(**values["facts"])
             shards = [ShardEntry(**shard) for shard in values["shards"]]
             return cls(folder, facts, shards, dict(values["counts"]))
         except (KeyError, TypeError) as error:
             raise DataError(f"{folder / MANIFEST} is no manifest of a data set: {error}") from error
 
     @classmethod
-    def begin(cls, folder: Path, facts: Facts) -> "Dataset":
+    def begin(cls, folder: Path, facts: DatasetInfo) -> "Dataset":
         """A new data set, or the one that is there, to go on with. Raises DataError if that is a different one."""
         if not (folder / MANIFEST).exists():
             return cls(folder, facts)
@@ -91,7 +91,7 @@ class Dataset:
 
     @property
     def num_tokens(self) -> int:
-        """Answer tokens in all shards."""
+        """ScoredAnswer tokens in all shards."""
         return sum(shard.num_tokens for shard in self.shards)
 
     @property

@@ -19,7 +19,7 @@ MAX_SCORED = 1024  # answer tokens whose logits are held at once: 200 MB of floa
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class GenerationRequest:
     """A prompt to answer."""
 
     origin: Origin
@@ -35,7 +35,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RecordedAnswer:
     """An answer that somebody else recorded, to be scored."""
 
     origin: Origin
@@ -46,7 +46,7 @@ class Said:
 
 @dataclass(slots=True)
 class _Stream:
-    ask: Ask
+    ask: GenerationRequest
     sampling: Sampling
     region: Region
     answer: list[int] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Generator:
         self._pool = KvPool(decoder.config, kv_capacity, decoder.dtype, decoder.device)
         self._active: list[_Stream] = []
 
-    def answers(self, asks: Iterable[Ask]) -> Iterator[Example]:
+    def answers(self, asks: Iterable[GenerationRequest]) -> Iterator[Example]:
         """One answer an ask, in the order in which they end."""
         waiting = iter(asks)
         asked = next(waiting, None)
@@ -96,7 +96,7 @@ class Generator:
                 yield stream.example()
 
     @torch.inference_mode()
-    def score(self, said: Said) -> Example:
+    def score(self, said: RecordedAnswer) -> Example:
         """The model's top k at every token of an answer, in one pass over it."""
         tokens, first = said.prompt + said.answer[:-1], len(said.prompt) - 1
         region = self._pool.reserve(len(tokens))
@@ -116,7 +116,7 @@ class Generator:
         new = tokens[start : start + MAX_SCORED]
         return self._top(self._decoder.forward([Segment(new, region, start, len(new))], self._pool).float())
 
-    def _admit(self, asked: Ask | None, waiting: Iterator[Ask]) -> Ask | None:
+    def _admit(self, asked: GenerationRequest | None, waiting: Iterator[GenerationRequest]) -> GenerationRequest | None:
         """Open streams while there is room; the ask that found none."""
         num_prefilled = 0
         while asked and len(self._active) < self._num_streams and num_prefilled < MAX_PREFILL:

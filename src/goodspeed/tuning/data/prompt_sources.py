@@ -8,16 +8,18 @@ from goodspeed.errors import DataError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import Prompt
 from goodspeed.tuning.data.example import Example, Origin, Rejected
-from goodspeed.tuning.data.generation import Ask, Said
+from goodspeed.tuning.data.generation import GenerationRequest, RecordedAnswer
 
 WRITTEN = "written"
 SHORTEST_WRITTEN = 12  # characters
 
 
-def asks_of(prompts: Sequence[Prompt], tokenizer: Tokenizer, source: str, max_tokens: int) -> list[Ask]:
+def requests_of(
+    prompts: Sequence[Prompt], tokenizer: Tokenizer, source: str, max_tokens: int
+) -> list[GenerationRequest]:
     """One greedy ask a prompt, its category the prompt's. Raises RequestError where the chat template refuses one."""
     return [
-        Ask(
+        GenerationRequest(
             Origin(f"{source}#{i}", source, prompt.category),
             tuple(tokenizer.encode_chat([{"role": one.role, "content": one.content} for one in prompt.messages])),
             max_tokens,
@@ -26,32 +28,35 @@ def asks_of(prompts: Sequence[Prompt], tokenizer: Tokenizer, source: str, max_to
     ]
 
 
-def sampled(ask: Ask, temperature: float, seed: int) -> Ask:
+def sampled(ask: GenerationRequest, temperature: float, seed: int) -> GenerationRequest:
     """The same ask at a temperature."""
     origin = ask.origin
     key = f"{origin.key}@{temperature:g}/{seed}"
-    return Ask(Origin(key, origin.source, origin.category, temperature, seed), ask.prompt, ask.max_tokens)
+    return GenerationRequest(Origin(key, origin.source, origin.category, temperature, seed), ask.prompt, ask.max_tokens)
 
 
-def writing_asks(tokenizer: Tokenizer, num_prompts: int, seed: int, max_tokens: int) -> list[Ask]:
+def user_turn_requests(tokenizer: Tokenizer, num_prompts: int, seed: int, max_tokens: int) -> list[GenerationRequest]:
     """Asks whose answers are user turns: the chat template up to where the user speaks (Magpie, Xu et al. 2024).
 
     Sampled at temperature 1, so that they are spread as the target believes its users' to be.
     """
     prefix = tuple(tokenizer.encode_user_turn())
-    return [Ask(Origin(f"{WRITTEN}#{i}", WRITTEN, "", 1.0, seed + i), prefix, max_tokens) for i in range(num_prompts)]
+    return [
+        GenerationRequest(Origin(f"{WRITTEN}#{i}", WRITTEN, "", 1.0, seed + i), prefix, max_tokens)
+        for i in range(num_prompts)
+    ]
 
 
-def written_ask(turn: Example, tokenizer: Tokenizer, max_tokens: int) -> Ask | None:
+def answer_request(turn: Example, tokenizer: Tokenizer, max_tokens: int) -> GenerationRequest | None:
     """The greedy ask of a user turn that the target wrote; None if it came to no end, or says next to nothing."""
     text = tokenizer.decode(turn.answer.tolist()).strip()
     if turn.answer[-1] not in tokenizer.end_tokens or len(text) < SHORTEST_WRITTEN:
         return None
     prompt = tuple(tokenizer.encode_chat([{"role": "user", "content": text}]))
-    return Ask(Origin(turn.origin.key, WRITTEN, ""), prompt, max_tokens)
+    return GenerationRequest(Origin(turn.origin.key, WRITTEN, ""), prompt, max_tokens)
 
 
-def read_recorded(path: Path, vocab_size: int) -> Iterator[Said]:
+def read_recorded(path: Path, vocab_size: int) -> Iterator[RecordedAnswer]:
     """Answers that live rounds recorded, one JSON object a line.
 
     {"prompt": [tokens], "answer": [tokens], "rejected": [[place in the answer, token], ..], "client": "...",
@@ -66,7 +71,7 @@ def read_recorded(path: Path, vocab_size: int) -> Iterator[Said]:
             yield _said(line, f"{path}, line {number}", f"{path.name}#{number}", vocab_size)
 
 
-def _said(line: str, where: str, key: str, vocab_size: int) -> Said:
+def _said(line: str, where: str, key: str, vocab_size: int) -> RecordedAnswer:
     try:
         fields = json.loads(line)
         prompt, answer = (tuple(int(token) for token in fields[name]) for name in ("prompt", "answer"))
@@ -80,4 +85,4 @@ def _said(line: str, where: str, key: str, vocab_size: int) -> Said:
         raise DataError(f"{where}: expected tokens from 0 to {vocab_size - 1} in a prompt and an answer")
     if any(not 0 <= one.place < len(answer) for one in rejected):
         raise DataError(f"{where}: a rejected token stands beyond the answer of {len(answer)} tokens")
-    return Said(origin, prompt, answer, rejected)
+    return RecordedAnswer(origin, prompt, answer, rejected)

@@ -1,1 +1,1 @@
-"""Evaluation of draft engines on recorded answers."""
+"""EvaluationReport of draft engines on recorded answers."""

@@ -9,18 +9,18 @@ import numpy as np
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import DraftEngine, TargetEngine
-from goodspeed.tuning.data.answer import Answer, answers_of
-from goodspeed.tuning.data.dataset import Dataset, Facts
+from goodspeed.tuning.data.dataset import Dataset, DatasetInfo
 from goodspeed.tuning.data.example import Example
-from goodspeed.tuning.evaluate.goodput import GoodputBench, Load
+from goodspeed.tuning.data.scored_answer import ScoredAnswer, scored_answers
+from goodspeed.tuning.evaluate.goodput import GoodputBench, GoodputLoad
 from goodspeed.tuning.evaluate.quality import WINDOW, Quality, quality
-from goodspeed.tuning.evaluate.reliability import reliability
-from goodspeed.tuning.evaluate.report import DraftReport, Live
-from goodspeed.tuning.evaluate.round_replay import Replayer
+from goodspeed.tuning.evaluate.reliability import reliability_diagram
+from goodspeed.tuning.evaluate.report import DraftReport, ReplayMetrics
+from goodspeed.tuning.evaluate.round_replay import RoundReplayer
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EvaluationPlan:
     """How drafts are judged."""
 
     num_prompts: int = 100
@@ -38,32 +38,32 @@ class Plan:
 class HeldOut:
     """Recorded answers that drafts are judged by."""
 
-    facts: Facts
+    facts: DatasetInfo
     examples: Sequence[Example]
     unseen: frozenset[str] = frozenset()
     """Categories of these answers that the drafts never learned from, where that is known."""
 
     @classmethod
-    def read(cls, folder: Path, plan: Plan, trained_on: Path | None = None) -> "HeldOut":
+    def read(cls, folder: Path, plan: EvaluationPlan, trained_on: Path | None = None) -> "HeldOut":
         """`trained_on`: the data set that the drafts learned from, if it is known. Raises DataError."""
         dataset = Dataset.open(folder)
         unseen = dataset.categories - Dataset.open(trained_on).categories if trained_on else frozenset()
         return cls(dataset.facts, chosen(list(dataset.examples()), plan.num_prompts, plan.seed), unseen)
 
     @property
-    def greedy(self) -> list[Answer]:
-        return answers_of(self.examples, 0.0, Rule.GREEDY)
+    def greedy(self) -> list[ScoredAnswer]:
+        return scored_answers(self.examples, 0.0, Rule.GREEDY)
 
-    def passes(self) -> list[list[Answer]]:
+    def passes(self) -> list[list[ScoredAnswer]]:
         """The greedy answers; those of each other temperature, under both rules."""
         temperatures = sorted({one.origin.temperature for one in self.examples})
         rules = [(heat, rule) for heat in temperatures for rule in Rule if (heat == 0.0) == (rule is Rule.GREEDY)]
-        found = [answers_of(self.examples, heat, rule) for heat, rule in rules]
+        found = [scored_answers(self.examples, heat, rule) for heat, rule in rules]
         return [answers for answers in found if answers]
 
-    def bench(self, target: TargetEngine, plan: Plan) -> GoodputBench:
+    def bench(self, target: TargetEngine, plan: EvaluationPlan) -> GoodputBench:
         """For the goodput of drafts on these answers."""
-        return GoodputBench(target, Load(self.greedy[: plan.goodput_answers], plan.streams, WINDOW))
+        return GoodputBench(target, GoodputLoad(self.greedy[: plan.goodput_answers], plan.streams, WINDOW))
 
 
 def chosen(examples: Sequence[Example], num_prompts: int, seed: int) -> list[Example]:
@@ -75,10 +75,10 @@ def chosen(examples: Sequence[Example], num_prompts: int, seed: int) -> list[Exa
     return sorted(kept, key=lambda one: places[tuple(one.prompt.tolist())])
 
 
-class Judging:
+class DraftEvaluation:
     """Its engine is made anew for every pass: it learns while it drafts."""
 
-    def __init__(self, config: DraftConfig, held_out: HeldOut, plan: Plan) -> None:
+    def __init__(self, config: DraftConfig, held_out: HeldOut, plan: EvaluationPlan) -> None:
         self._config = config
         self._held_out = held_out
         self._plan = plan
@@ -104,22 +104,22 @@ class Judging:
         facts = self._held_out.facts
         return draft_engine(self._config, facts.vocab_size, facts.tokenizer_fingerprint)
 
-    def _quality(self, answers: Sequence[Answer], on_answer: Callable[[str], object]) -> Quality:
+    def _quality(self, answers: Sequence[ScoredAnswer], on_answer: Callable[[str], object]) -> Quality:
         sampling = answers[0].sampling
         title = f"{self._config.name}, {sampling.rule.name.lower()} at {sampling.temperature:g}"
         unseen = self._held_out.unseen
         return quality(self._make(), answers, self._plan.streams, lambda: on_answer(title), unseen)
 
-    def _live(self, answers: Sequence[Answer]) -> Live:
+    def _live(self, answers: Sequence[ScoredAnswer]) -> ReplayMetrics:
         plan = self._plan
-        replay = Replayer(self._make(), plan.streams).replay(answers, plan.window, plan.min_survival)
-        return Live(
+        replay = RoundReplayer(self._make(), plan.streams).replay(answers, plan.window, plan.min_survival)
+        return ReplayMetrics(
             plan.window,
             plan.min_survival,
             replay.accepted_per_round,
             replay.proposed_per_round,
             1e3 * replay.drafting_s_per_token,
-            reliability(replay.judged),
+            reliability_diagram(replay.judged),
         )
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from goodspeed.decoding.draft import Draft, DraftRequest, SparseProbs, StreamKey
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.interface import DraftEngine
-from goodspeed.tuning.data.answer import Answer
+from goodspeed.tuning.data.scored_answer import ScoredAnswer
 
 
 @dataclass(slots=True)
 class Forced:
     """One answer; a draft is asked for every token but the first, which is the target's own (the prefill's)."""
 
-    answer: Answer
+    answer: ScoredAnswer
     chances: list[float] = field(default_factory=list)
     """[tokens - 1]: Pr(the draft token is accepted); 0 or 1 but under the rejection rule; 0 where nothing is drafted"""
     confidences: list[float | None] = field(default_factory=list)
@@ -41,7 +41,10 @@ class _Stream:
 
 
 def force(
-    engine: DraftEngine, answers: Sequence[Answer], num_streams: int, on_answer: Callable[[], object] = lambda: None
+    engine: DraftEngine,
+    answers: Sequence[ScoredAnswer],
+    num_streams: int,
+    on_answer: Callable[[], object] = lambda: None,
 ) -> list[Forced]:
     """The engine at every position of the answers, in their order, so many streams at a time. It learns from them."""
     keys = itertools.count(1)
@@ -75,7 +78,7 @@ def _judge(stream: _Stream, draft: Draft) -> None:
     forced.confidences.append(draft.confidences[0] if draft.tokens else None)
 
 
-def _chance(answer: Answer, place: int, draft: Draft) -> float:
+def _chance(answer: ScoredAnswer, place: int, draft: Draft) -> float:
     said = answer.tokens[place]
     if answer.sampling.rule is not Rule.REJECTION or not draft.draft_probs:  # one-hot: accepted iff it is what was said
         return float(draft.tokens[0] == said)

@@ -1,6 +1,6 @@
-"""What a draft costs and brings on this machine: times of both engines, goodput foretold from them and measured.
+"""What a draft costs and brings on this machine: times of both engines, goodput predicted from them and measured.
 
-Both engines run in turns in one process, without servers and links; measured and foretold goodput are of the same.
+Both engines run in turns in one process, without servers and links; measured and predicted goodput are of the same.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from goodspeed.engine.reference import Request
 from goodspeed.errors import ConfigError
 from goodspeed.lossless.pair import Pair, Schedule
 from goodspeed.profiling.profile import Grid, TargetBench, profile_draft
-from goodspeed.tuning.data.answer import Answer
+from goodspeed.tuning.data.scored_answer import ScoredAnswer
 
 CONTEXT = 256  # tokens, at which costs are measured; half of the target's, if that is less
 REPEATS = 7
@@ -35,10 +35,10 @@ class Goodput:
     """Of the target with the streams' full proposals."""
     drafting_ms: float
     """Of the draft engine for a round of all streams."""
-    foretold: float
+    predicted: float
     measured: float
-    alone_foretold: float
-    alone_measured: float
+    baseline_predicted: float
+    baseline_measured: float
 
     @property
     def cost_share(self) -> float:
@@ -46,19 +46,19 @@ class Goodput:
         return self.draft_ms_per_token / self.target_ms_per_token
 
     @property
-    def foretold_speedup(self) -> float:
-        return self.foretold / self.alone_foretold
+    def predicted_speedup(self) -> float:
+        return self.predicted / self.baseline_predicted
 
     @property
     def speedup(self) -> float:
-        return self.measured / self.alone_measured
+        return self.measured / self.baseline_measured
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class GoodputLoad:
     """What is run: greedy answers to these prompts, so many at a time, with this window."""
 
-    answers: Sequence[Answer]
+    answers: Sequence[ScoredAnswer]
     streams: int
     window: int
 
@@ -69,7 +69,7 @@ class Load:
 class GoodputBench:
     """One target under one load. It measures the target alone when it is made, then one draft after the other."""
 
-    def __init__(self, target: TargetEngine, load: Load) -> None:
+    def __init__(self, target: TargetEngine, load: GoodputLoad) -> None:
         """The target has no stream yet, and no other user meanwhile. Raises ConfigError if it has no room for these."""
         self._target = target
         self._load = load
@@ -105,10 +105,10 @@ class GoodputBench:
             target_ms_per_token=1e3 * self._single_s,
             step_ms=1e3 * self._step_s,
             drafting_ms=1e3 * drafting_s,
-            foretold=load.streams * (1.0 + accepted_per_round) / (self._step_s + drafting_s),
+            predicted=load.streams * (1.0 + accepted_per_round) / (self._step_s + drafting_s),
             measured=self._measured(make_draft(), load.window),
-            alone_foretold=load.streams / self._alone_s,
-            alone_measured=self._alone,
+            baseline_predicted=load.streams / self._alone_s,
+            baseline_measured=self._alone,
         )
 
     def _measured(self, draft: DraftEngine, window: int) -> float:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.stats.ratio_estimate import Estimate, ratio_of_sums
-from goodspeed.tuning.data.answer import Answer
+from goodspeed.tuning.data.scored_answer import ScoredAnswer
 from goodspeed.tuning.evaluate.forced import Forced, force
-from goodspeed.tuning.evaluate.reliability import Reliability, reliability
-from goodspeed.tuning.evaluate.renewal import Rounds, rounds_of
+from goodspeed.tuning.evaluate.reliability import ReliabilityDiagram, reliability_diagram
+from goodspeed.tuning.evaluate.renewal import ExpectedRounds, expected_rounds
 
 WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8)
 WINDOW = 4  # where one must stand for all
@@ -16,7 +16,7 @@ LONGEST = max(WINDOWS)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CategoryQuality:
     """Of the answers of some categories."""
 
     num_answers: int
@@ -33,24 +33,24 @@ class Quality:
     num_answers: int
     num_tokens: int
     agreement: Estimate
-    """Share of tokens that it would have drafted, all before them being known (rejection: mean chance)."""
+    """AllocationProblem of tokens that it would have drafted, all before them being known (rejection: mean chance)."""
     drafted: float
-    """Share of tokens for which it drafts at all."""
+    """AllocationProblem of tokens for which it drafts at all."""
     accepted_per_round: dict[int, Estimate]
     """By window; without the target's own token."""
     acceptance: tuple[Estimate, ...]
     """By place in a draft of LONGEST tokens: Pr(accepted | all before it are)."""
     survival: tuple[float, ...]
     """Pr(the first j tokens are accepted), the product of `acceptance`."""
-    categories: dict[str, Part]
-    unseen: Part | None
+    categories: dict[str, CategoryQuality]
+    unseen: CategoryQuality | None
     """Of all categories together that the draft never learned from; None where that is not known, or none are."""
-    reliability: Reliability
+    reliability: ReliabilityDiagram
 
 
 def quality(
     engine: DraftEngine,
-    answers: Sequence[Answer],
+    answers: Sequence[ScoredAnswer],
     num_streams: int,
     on_answer: Callable[[], object] = lambda: None,
     unseen: Collection[str] = (),
@@ -65,7 +65,7 @@ def quality(
 def quality_of(judged: Sequence[Forced], unseen: Collection[str] = ()) -> Quality:
     """What every position's chance of acceptance says."""
     sampling = judged[0].answer.sampling
-    longest = [rounds_of(one.chances, LONGEST) for one in judged]
+    longest = [expected_rounds(one.chances, LONGEST) for one in judged]
     acceptance = tuple(_at_place(judged, longest, place) for place in range(LONGEST))
     said = [(one, chance, confidence) for one in judged for chance, confidence in zip(*_columns(one), strict=True)]
     num_tokens = sum(len(one.chances) for one in judged)
@@ -82,7 +82,9 @@ def quality_of(judged: Sequence[Forced], unseen: Collection[str] = ()) -> Qualit
         survival=_product(acceptance),
         categories={name: _part(part) for name, part in sorted(_by_category(judged).items())},
         unseen=_part(strange) if strange else None,
-        reliability=reliability((confidence, chance) for _, chance, confidence in said if confidence is not None),
+        reliability=reliability_diagram(
+            (confidence, chance) for _, chance, confidence in said if confidence is not None
+        ),
     )
 
 
@@ -97,8 +99,8 @@ def _by_category(judged: Sequence[Forced]) -> dict[str, list[Forced]]:
     return parts
 
 
-def _part(judged: Sequence[Forced]) -> Part:
-    return Part(len(judged), _agreement(judged), _accepted(judged, WINDOW))
+def _part(judged: Sequence[Forced]) -> CategoryQuality:
+    return CategoryQuality(len(judged), _agreement(judged), _accepted(judged, WINDOW))
 
 
 def _agreement(judged: Sequence[Forced]) -> Estimate:
@@ -106,11 +108,11 @@ def _agreement(judged: Sequence[Forced]) -> Estimate:
 
 
 def _accepted(judged: Sequence[Forced], window: int) -> Estimate:
-    rounds = [(one.answer.prompt, rounds_of(one.chances, window)) for one in judged]
+    rounds = [(one.answer.prompt, expected_rounds(one.chances, window)) for one in judged]
     return ratio_of_sums((prompt, one.num_accepted, one.num_rounds) for prompt, one in rounds)
 
 
-def _at_place(judged: Sequence[Forced], rounds: Sequence[Rounds], place: int) -> Estimate:
+def _at_place(judged: Sequence[Forced], rounds: Sequence[ExpectedRounds], place: int) -> Estimate:
     pairs = zip(judged, rounds, strict=True)
     return ratio_of_sums((one.answer.prompt, its.accepted[place], its.judged[place]) for one, its in pairs)
 

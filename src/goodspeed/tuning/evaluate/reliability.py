@@ -9,7 +9,7 @@ NUM_BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
+class ReliabilityBin:
     """Draft tokens of about one confidence."""
 
     confidence: float  # mean
@@ -18,10 +18,10 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Reliability:
+class ReliabilityDiagram:
     """A reliability diagram."""
 
-    bins: tuple[Bin, ...]
+    bins: tuple[ReliabilityBin, ...]
     """Those of ten equal parts of 0..1 into which any token falls."""
     error: float
     """Expected calibration error: mean distance of a bin's two figures, by tokens (Guo et al. 2017)."""
@@ -29,13 +29,13 @@ class Reliability:
     """Mean confidence less the share accepted: above 0 it promises too much."""
 
 
-def reliability(judged: Iterable[tuple[float, float]]) -> Reliability:
+def reliability_diagram(judged: Iterable[tuple[float, float]]) -> ReliabilityDiagram:
     """Of (confidence, accepted: 0, 1 or a chance) of draft tokens all before which were accepted."""
     pairs = np.array(list(judged), dtype=float).reshape(-1, 2)
     if not len(pairs):
-        return Reliability((), float("nan"), float("nan"))
+        return ReliabilityDiagram((), float("nan"), float("nan"))
     numbers = np.minimum((pairs[:, 0] * NUM_BINS).astype(int), NUM_BINS - 1)
     parts = [pairs[numbers == number] for number in range(NUM_BINS) if np.any(numbers == number)]
-    bins = tuple(Bin(float(part[:, 0].mean()), float(part[:, 1].mean()), len(part)) for part in parts)
+    bins = tuple(ReliabilityBin(float(part[:, 0].mean()), float(part[:, 1].mean()), len(part)) for part in parts)
     error = sum(abs(one.confidence - one.accepted) * one.num_tokens for one in bins) / len(pairs)
-    return Reliability(bins, error, float((pairs[:, 0] - pairs[:, 1]).mean()))
+    return ReliabilityDiagram(bins, error, float((pairs[:, 0] - pairs[:, 1]).mean()))

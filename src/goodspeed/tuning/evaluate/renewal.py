@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
+class ExpectedRounds:
     """Expected sums over the rounds of one answer, by place in the draft."""
 
     num_rounds: float
@@ -30,12 +30,12 @@ class Rounds:
         return float(self.accepted.sum())
 
 
-def rounds_of(chances: Sequence[float], window: int) -> Rounds:
+def expected_rounds(chances: Sequence[float], window: int) -> ExpectedRounds:
     """Of an answer whose token i + 1 a draft would meet with probability chances[i], i = 0 .. n - 1.
 
     As a drafter does, no round proposes beyond the answer's last token but one: the last is the target's own.
     """
-    begins = begin_chances(chances, window)
+    begins = round_start_probs(chances, window)
     judged, accepted = np.zeros(window), np.zeros(window)
     for start in np.flatnonzero(begins).tolist():
         alive = begins[start]
@@ -45,16 +45,16 @@ def rounds_of(chances: Sequence[float], window: int) -> Rounds:
             accepted[place] += alive
             if alive == 0.0:
                 break
-    return Rounds(float(begins.sum()), judged, accepted)
+    return ExpectedRounds(float(begins.sum()), judged, accepted)
 
 
 def accepted_per_round(answers: Iterable[Sequence[float]], window: int) -> float:
-    """Mean over the rounds of all answers, each given as to rounds_of; without the target's own tokens. NaN of none."""
-    rounds = [rounds_of(chances, window) for chances in answers]
+    """Mean over the rounds of all answers, each given as to expected_rounds. NaN of none."""
+    rounds = [expected_rounds(chances, window) for chances in answers]
     return ratio(sum(one.num_accepted for one in rounds), sum(one.num_rounds for one in rounds))
 
 
-def begin_chances(
+def round_start_probs(
     chances: Sequence[float],  # n
     grant: float,
 ) -> Floats:
@@ -85,7 +85,7 @@ def rounds_saved(
     R is linear in each chance. If the draft token at p is accepted, the rest of its round is still to come; if not, a
     new round begins after p. The difference between the two is counted for every round that may reach p.
     """
-    begins, to_come = begin_chances(chances, grant), _rounds_to_come(chances, grant)
+    begins, to_come = round_start_probs(chances, grant), _rounds_to_come(chances, grant)
     saved = np.zeros(len(chances))
     for start in np.flatnonzero(begins).tolist():
         for window, share in _windows(grant):
@@ -107,7 +107,7 @@ def _rounds_to_come(chances: Sequence[float], grant: float) -> Floats:
 
 
 def _rest_of_round(start: int, window: int, chances: Sequence[float], to_come: Floats) -> list[float]:
-    """Rounds after this one, given that the draft tokens before each place of it are accepted; the bonus token last."""
+    """Expected rounds after this one, given that the draft tokens before each place of it are accepted."""
     last = _last(start, window, chances)
     rest = [float(to_come[last + 1])]
     for place in range(last - 1, start - 1, -1):

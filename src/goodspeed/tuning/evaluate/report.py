@@ -7,13 +7,13 @@ from goodspeed.engine.drafts import DraftConfig
 from goodspeed.stats.ratio_estimate import Estimate
 from goodspeed.tuning.evaluate.goodput import Goodput
 from goodspeed.tuning.evaluate.quality import WINDOW, WINDOWS, Quality
-from goodspeed.tuning.evaluate.reliability import Reliability
+from goodspeed.tuning.evaluate.reliability import ReliabilityDiagram
 
 UNSEEN = "all that it never learned from"
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class ReplayMetrics:
     """Drafting round by round, stopping where confidence ends a draft, as a drafter does."""
 
     window: int
@@ -21,7 +21,7 @@ class Live:
     accepted_per_round: Estimate
     proposed_per_round: Estimate
     drafting_ms_per_token: float
-    reliability: Reliability
+    reliability: ReliabilityDiagram
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class DraftReport:
     data: str
     """The data set's purpose and size."""
     qualities: list[Quality]
-    live: Live | None
+    live: ReplayMetrics | None
     goodput: Goodput | None
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class EvaluationReport:
     """What the JSON holds; see docs/evaluate.md."""
 
     schema: int
@@ -94,9 +94,9 @@ def _quality(one: Quality) -> str:
     )
 
 
-def _live(live: Live) -> str:
+def _live(live: ReplayMetrics) -> str:
     return (
-        "## Round by round\n\n"
+        "## ReplayedRound by round\n\n"
         f"Window {live.window}, stopped where survival falls below {live.min_survival:g}: "
         f"{live.proposed_per_round} proposed and {live.accepted_per_round} accepted per round, "
         f"{live.drafting_ms_per_token:.3f} ms a draft token, "
@@ -111,7 +111,7 @@ def _goodput(one: Goodput, machine: Machine) -> str:
         "process.\n\n"
         f"- A draft token takes {one.draft_ms_per_token:.3f} ms, the target's {one.target_ms_per_token:.2f} ms: "
         f"{one.cost_share:.3f} of it.\n"
-        f"- Goodput foretold from step times and acceptance: {one.foretold:.1f} tokens/s, "
-        f"{one.foretold_speedup:.2f} times the target alone; measured: {one.measured:.1f} tokens/s, "
+        f"- Goodput predicted from step times and acceptance: {one.predicted:.1f} tokens/s, "
+        f"{one.predicted_speedup:.2f} times the target alone; measured: {one.measured:.1f} tokens/s, "
         f"{one.speedup:.2f} times.\n"
     )

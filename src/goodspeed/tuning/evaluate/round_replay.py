@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.stats.ratio_estimate import Estimate, ratio_of_sums
-from goodspeed.tuning.data.answer import Answer
+from goodspeed.tuning.data.scored_answer import ScoredAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class ReplayedRound:
     """One round of one stream."""
 
     prompt: tuple[int, ...]
@@ -23,7 +23,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ReplayedBatch:
     """The rounds of all streams at a time."""
 
     streams: int
@@ -32,13 +32,13 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Replay:
+class RoundReplay:
     """What became of the drafts of one engine over some answers."""
 
-    rounds: list[Round] = field(default_factory=list)
+    rounds: list[ReplayedRound] = field(default_factory=list)
     judged: list[tuple[float, bool]] = field(default_factory=list)
     """(confidence, accepted) of every draft token all before which were accepted"""
-    batches: list[Batch] = field(default_factory=list)
+    batches: list[ReplayedBatch] = field(default_factory=list)
     drafting_s: float = 0.0
 
     @property
@@ -65,7 +65,7 @@ class Replay:
 @dataclass(slots=True)
 class _Stream:
     key: int
-    answer: Answer
+    answer: ScoredAnswer
     num_committed: int = 1  # round 0 is the target's own token
 
     def wanted(self, window: int) -> int:
@@ -73,7 +73,7 @@ class _Stream:
         return max(0, min(window, len(self.answer.tokens) - self.num_committed - 1))
 
 
-class Replayer:
+class RoundReplayer:
     """Shows answers to a draft engine, some streams at a time; the engine learns from them."""
 
     def __init__(self, engine: DraftEngine, num_streams: int) -> None:
@@ -81,8 +81,8 @@ class Replayer:
         self._num_streams = num_streams
         self._num_opened = 0
 
-    def replay(self, answers: Sequence[Answer], window: int, min_survival: float = 0.0) -> Replay:
-        replay, waiting, active = Replay(), list(reversed(answers)), list[_Stream]()
+    def replay(self, answers: Sequence[ScoredAnswer], window: int, min_survival: float = 0.0) -> RoundReplay:
+        replay, waiting, active = RoundReplay(), list(reversed(answers)), list[_Stream]()
         while waiting or active:
             while waiting and len(active) < self._num_streams:
                 active.append(self._open(waiting.pop()))
@@ -92,13 +92,13 @@ class Replayer:
                 self._engine.close(stream.key)
         return replay
 
-    def _open(self, answer: Answer) -> _Stream:
+    def _open(self, answer: ScoredAnswer) -> _Stream:
         self._num_opened += 1
         self._engine.open(self._num_opened, answer.prompt, answer.sampling)
         self._engine.commit(self._num_opened, answer.tokens[:1])
         return _Stream(self._num_opened, answer)
 
-    def _round(self, active: Sequence[_Stream], window: int, min_survival: float, replay: Replay) -> None:
+    def _round(self, active: Sequence[_Stream], window: int, min_survival: float, replay: RoundReplay) -> None:
         requests = [DraftRequest(stream.key, stream.wanted(window), min_survival) for stream in active]
         begin = time.perf_counter()
         drafts = self._engine.draft(requests)
@@ -109,8 +109,8 @@ class Replayer:
             accepted = next((i for i, token in enumerate(draft.tokens) if said[i] != token), len(draft.tokens))
             judged = draft.confidences[: accepted + 1]
             replay.judged.extend((confidence, i < accepted) for i, confidence in enumerate(judged))
-            replay.rounds.append(Round(stream.answer.prompt, len(draft.tokens), accepted))
+            replay.rounds.append(ReplayedRound(stream.answer.prompt, len(draft.tokens), accepted))
             self._engine.commit(stream.key, said[: accepted + 1])
             stream.num_committed += accepted + 1
             committed += accepted + 1
-        replay.batches.append(Batch(len(active), sum(len(draft.tokens) + 1 for draft in drafts), committed))
+        replay.batches.append(ReplayedBatch(len(active), sum(len(draft.tokens) + 1 for draft in drafts), committed))

@@ -12,12 +12,12 @@ from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.errors import DataError
 from goodspeed.stats.intervals import Interval, paired_difference
-from goodspeed.tuning.data.answer import Answer
-from goodspeed.tuning.data.generation import Said
+from goodspeed.tuning.data.generation import RecordedAnswer
 from goodspeed.tuning.data.prompt_sources import read_recorded
+from goodspeed.tuning.data.scored_answer import ScoredAnswer
 from goodspeed.tuning.evaluate.forced import force
-from goodspeed.tuning.evaluate.renewal import rounds_of
-from goodspeed.tuning.evaluate.round_replay import Replayer
+from goodspeed.tuning.evaluate.renewal import expected_rounds
+from goodspeed.tuning.evaluate.round_replay import RoundReplayer
 from goodspeed.tuning.train.ngram_training import learn_table
 
 NUM_STREAMS = 4
@@ -27,7 +27,7 @@ STATE = "state.json"
 JOURNAL = "rounds.jsonl"
 
 
-class Admin(Protocol):
+class DrafterAdmin(Protocol):
     """A drafter, from outside."""
 
     def current(self) -> DraftConfig:
@@ -37,7 +37,7 @@ class Admin(Protocol):
         """Have this draft. Raises LinkLostError, or ConfigError if the drafter refuses it."""
 
 
-class Maker(Protocol):
+class DraftTrainer(Protocol):
     """Makes a new draft from recorded traffic."""
 
     def make(self, current: DraftConfig, recorded: Path, folder: Path) -> DraftConfig:
@@ -45,7 +45,7 @@ class Maker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class DraftComparison:
     """An old and a new draft on the same answers: mean accepted tokens per round of an answer."""
 
     num_answers: int
@@ -61,14 +61,14 @@ class OnlineRound:
 
     number: int
     num_learned: int
-    judgement: Judgement
+    judgement: DraftComparison
     old: str
     new: str
     is_swapped: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class OnlinePolicy:
     """When a round begins, and when its draft is good enough."""
 
     min_answers: int = 64
@@ -85,7 +85,9 @@ class Policy:
 class OnlineTuner:
     """One drafter's traffic file, and a folder for what is made of it; a run that was killed goes on there."""
 
-    def __init__(self, recorded: Path, folder: Path, admin: Admin, maker: Maker, policy: Policy) -> None:
+    def __init__(
+        self, recorded: Path, folder: Path, admin: DrafterAdmin, maker: DraftTrainer, policy: OnlinePolicy
+    ) -> None:
         self._recorded = recorded
         self._folder = folder
         self._admin = admin
@@ -105,9 +107,9 @@ class OnlineTuner:
         new = self._maker.make(current, learned, folder)
         seen, answers = (answers_said(read_recorded(path, vocab_size)) for path in (learned, judged))
         lately = seen[-num_new:]
-        old_one = Contender(make_engine(current), lately if learns_live(current) else ())
+        old_one = ComparedDraft(make_engine(current), lately if learns_from_traffic(current) else ())
         has_learned = new.table != current.table
-        new_one = Contender(make_engine(new), lately if learns_live(new) and not has_learned else ())
+        new_one = ComparedDraft(make_engine(new), lately if learns_from_traffic(new) and not has_learned else ())
         judgement = judge(old_one, new_one, answers, self._policy)
         if judgement.is_better:
             self._admin.swap(new)
@@ -152,38 +154,42 @@ class OnlineTuner:
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class ComparedDraft:
     """A draft, and the traffic that it has yet to see, as a live one would have."""
 
     engine: DraftEngine
-    seen: Sequence[Answer]
+    seen: Sequence[ScoredAnswer]
 
-    def accepted(self, judged: Sequence[Answer], window: int) -> list[float]:
+    def accepted(self, judged: Sequence[ScoredAnswer], window: int) -> list[float]:
         """Tokens per round, by answer."""
-        Replayer(self.engine, NUM_STREAMS).replay(self.seen, LIVE_WINDOW, LIVE_SURVIVAL)
-        rounds = [rounds_of(forced.chances, window) for forced in force(self.engine, judged, NUM_STREAMS)]
+        RoundReplayer(self.engine, NUM_STREAMS).replay(self.seen, LIVE_WINDOW, LIVE_SURVIVAL)
+        rounds = [expected_rounds(forced.chances, window) for forced in force(self.engine, judged, NUM_STREAMS)]
         return [one.num_accepted / one.num_rounds for one in rounds]
 
 
-def judge(old: Contender, new: Contender, judged: Sequence[Answer], policy: Policy) -> Judgement:
+def judge(
+    old: ComparedDraft, new: ComparedDraft, judged: Sequence[ScoredAnswer], policy: OnlinePolicy
+) -> DraftComparison:
     """Both drafts on held-out answers."""
     before, after = (one.accepted(judged, policy.window) for one in (old, new))
     gain = paired_difference(after, before)
     is_better = gain.low > 0.0 and gain.mean >= policy.margin
-    return Judgement(len(judged), math.fsum(before) / len(before), math.fsum(after) / len(after), gain, is_better)
+    return DraftComparison(len(judged), math.fsum(before) / len(before), math.fsum(after) / len(after), gain, is_better)
 
 
-def learns_live(draft: DraftConfig) -> bool:
+def learns_from_traffic(draft: DraftConfig) -> bool:
     """Whether its drafts change with what it sees. Of others only confidences do, which no comparison here asks for."""
     return draft.engine in ("hybrid", "table")
 
 
-def answers_said(said: Iterable[Said]) -> list[Answer]:
+def answers_said(said: Iterable[RecordedAnswer]) -> list[ScoredAnswer]:
     """Recorded answers as drafts are judged by; greedy, or coupled to their seed."""
-    return [Answer(one.prompt, one.answer, _sampling(one), one.origin.category) for one in said if len(one.answer) > 1]
+    return [
+        ScoredAnswer(one.prompt, one.answer, _sampling(one), one.origin.category) for one in said if len(one.answer) > 1
+    ]
 
 
-def _sampling(said: Said) -> Sampling:
+def _sampling(said: RecordedAnswer) -> Sampling:
     heat, seed = said.origin.temperature, said.origin.seed
     return Sampling(heat, seed=seed, rule=Rule.COUPLED) if heat else Sampling(seed=seed)
 
@@ -198,7 +204,7 @@ def _write(path: Path, lines: Sequence[str]) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class TableMaker:
+class NGramTableTrainer:
     """A table of all the traffic that there was, for the draft that is there."""
 
     vocab_size: int

@@ -15,9 +15,9 @@ from goodspeed.engine.draft_memory import DraftMemory
 from goodspeed.engine.drafts import NO_TABLE, DraftConfig, draft_engine, table_of
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.errors import ConfigError
-from goodspeed.tuning.data.answer import Answer, answers_of
 from goodspeed.tuning.data.example import Example
-from goodspeed.tuning.evaluate.round_replay import Replayer
+from goodspeed.tuning.data.scored_answer import ScoredAnswer, scored_answers
+from goodspeed.tuning.evaluate.round_replay import RoundReplayer
 
 NUM_STREAMS = 4
 WINDOW = 8
@@ -26,7 +26,7 @@ MIN_SURVIVAL = 0.1
 
 def learn_table(
     drafts: Sequence[DraftConfig],  # at least one, each with a table
-    answers: Sequence[Answer],
+    answers: Sequence[ScoredAnswer],
     vocabulary: tuple[int, str],  # its size, the tokenizer's fingerprint
     on_draft: Callable[[str], object] = lambda _: None,
 ) -> DraftMemory:
@@ -41,15 +41,15 @@ def learn_table(
         table = table_of(engine)
         if not isinstance(engine, HybridDraft) or table is None:
             raise ConfigError(f"the draft engine {config.engine} has no table, expected table or hybrid")
-        Replayer(engine, NUM_STREAMS).replay(answers, WINDOW, MIN_SURVIVAL)
+        RoundReplayer(engine, NUM_STREAMS).replay(answers, WINDOW, MIN_SURVIVAL)
         calibrations[config.name] = engine.calibration
     assert table is not None
     return DraftMemory(table, *vocabulary, calibrations)
 
 
-def shuffled(examples: Sequence[Example]) -> list[Answer]:
+def shuffled(examples: Sequence[Example]) -> list[ScoredAnswer]:
     """The examples' answers in an order in which sources and temperatures are mixed, always the same."""
     heats = sorted({one.origin.temperature for one in examples})
     rules = {heat: Rule.COUPLED if heat else Rule.GREEDY for heat in heats}
-    answers = [answer for heat in heats for answer in answers_of(examples, heat, rules[heat])]
+    answers = [answer for heat in heats for answer in scored_answers(examples, heat, rules[heat])]
     return [answers[place] for place in np.random.default_rng(0).permutation(len(answers))]

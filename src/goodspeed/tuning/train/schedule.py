@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from goodspeed.tuning.data.rows import Document, pack
+from goodspeed.tuning.data.packed_rows import Document, pack
 from goodspeed.tuning.tuning_config import DistilConfig
 
 T = TypeVar("T")
 Pass = list[list[Document]]
-"""Rows of documents that go through the student together."""
+"""PackedRows of documents that go through the student together."""
 
 
 def updates(documents: Sequence[Document], config: DistilConfig) -> Iterator[list[Pass]]:

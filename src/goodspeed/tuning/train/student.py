@@ -14,7 +14,7 @@ from torch import nn
 from goodspeed.engine.torch.rope import Rope
 from goodspeed.models.model_config import ModelConfig
 from goodspeed.models.packing import EMBEDDING, HEAD, spread_head
-from goodspeed.tuning.data.rows import Rows
+from goodspeed.tuning.data.packed_rows import PackedRows
 
 NORM = "model.norm.weight"
 INNER, OUTER = ":inner", ":outer"
@@ -22,7 +22,7 @@ INNER, OUTER = ":inner", ":outer"
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StudentInit:
     """Where a student begins: its shape, full-size weights by their Hugging Face names, and its vocabulary."""
 
     config: ModelConfig
@@ -34,7 +34,7 @@ class Start:
 class Student(nn.Module):
     """A decoder whose parameters have their checkpoint's names, dots written as '/'."""
 
-    def __init__(self, start: Start, trained: Sequence[str], dtype: torch.dtype, rank: int = 0) -> None:
+    def __init__(self, start: StudentInit, trained: Sequence[str], dtype: torch.dtype, rank: int = 0) -> None:
         """`trained`: beginnings of the names of what learns, for instance "model.layers."; the rest is frozen.
 
         With a rank the layers' matrices are frozen too, and a product of two thin ones that is added to each learns
@@ -55,7 +55,7 @@ class Student(nn.Module):
             value = weight.detach().to(torch.float32 if is_trained else dtype, copy=True)
             self.register_parameter(_key(name), nn.Parameter(value, requires_grad=is_trained))
 
-    def forward(self, rows: Rows) -> torch.Tensor:
+    def forward(self, rows: PackedRows) -> torch.Tensor:
         """[documents' positions with a loss, hidden]: what the head reads there, in the order of rows.places."""
         x = F.embedding(rows.tokens, self._weight(EMBEDDING))
         cos, sin = self._rope.at(rows.positions)  # [rows, length, 1, head_dim]
@@ -127,7 +127,7 @@ class Student(nn.Module):
         return self.to(device)
 
 
-def _with_head(start: Start) -> dict[str, torch.Tensor]:
+def _with_head(start: StudentInit) -> dict[str, torch.Tensor]:
     """A head of its own, of the kept rows, in place of one that is tied to the embedding."""
     weights = dict(start.weights)
     head = weights.get(HEAD, weights[EMBEDDING])

@@ -9,7 +9,7 @@ import pytest
 
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.errors import ConfigError, DataError
-from goodspeed.tuning.data.collect import Collector, Progress
+from goodspeed.tuning.data.collector import Collector, Progress
 from goodspeed.tuning.data.dataset import Dataset
 from goodspeed.tuning.tuning_config import CollectConfig
 

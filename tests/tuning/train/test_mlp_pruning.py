@@ -11,18 +11,18 @@ import torch
 from goodspeed.errors import ConfigError
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.tuning.data.example import Example, Origin
-from goodspeed.tuning.data.rows import Cutter, Document, batch
-from goodspeed.tuning.train.narrow import narrowed
-from goodspeed.tuning.train.student import Start, Student
+from goodspeed.tuning.data.packed_rows import Cutter, Document, batch
+from goodspeed.tuning.train.mlp_pruning import prune_mlps
+from goodspeed.tuning.train.student import Student, StudentInit
 
 Checkpoints = Callable[..., Path]
 LENGTH = 32
 
 
 @pytest.fixture
-def start(random_checkpoint: Checkpoints) -> Start:
+def start(random_checkpoint: Checkpoints) -> StudentInit:
     folder = random_checkpoint("llama")
-    return Start(replace(read_config(folder), tie_word_embeddings=False), read_weights(folder), None)
+    return StudentInit(replace(read_config(folder), tie_word_embeddings=False), read_weights(folder), None)
 
 
 @pytest.fixture
@@ -34,13 +34,13 @@ def documents() -> list[Document]:
     return [cutter.document(one, None, 1, 1.0) for one in answers]
 
 
-def hidden(start: Start, documents: list[Document]) -> torch.Tensor:
+def hidden(start: StudentInit, documents: list[Document]) -> torch.Tensor:
     with torch.no_grad():
         found: torch.Tensor = Student(start, [], torch.float32)(batch([[one] for one in documents], LENGTH))
     return found
 
 
-def test_units_that_no_answer_drives_are_the_ones_that_go(start: Start, documents: list[Document]) -> None:
+def test_units_that_no_answer_drives_are_the_ones_that_go(start: StudentInit, documents: list[Document]) -> None:
     """Each layer has other idle units: a gate of zero lets nothing through, however long the unit's column."""
     weights = {name: weight.float().clone() for name, weight in start.weights.items()}
     width = start.config.intermediate_size
@@ -49,17 +49,17 @@ def test_units_that_no_answer_drives_are_the_ones_that_go(start: Start, document
         weights[f"model.layers.{i}.mlp.gate_proj.weight"][idle] = 0.0
         weights[f"model.layers.{i}.mlp.down_proj.weight"][:, idle] = 100.0
     lazy = replace(start, weights=weights)
-    small = narrowed(lazy, width // 2, documents, LENGTH)
+    small = prune_mlps(lazy, width // 2, documents, LENGTH)
     assert small.config.intermediate_size == width // 2
     assert small.weights["model.layers.1.mlp.up_proj.weight"].shape == (width // 2, start.config.hidden_size)
     torch.testing.assert_close(hidden(small, documents), hidden(lazy, documents))
 
 
-def test_as_wide_as_before_is_as_before(start: Start, documents: list[Document]) -> None:
-    same = narrowed(start, start.config.intermediate_size, documents, LENGTH)
+def test_as_wide_as_before_is_as_before(start: StudentInit, documents: list[Document]) -> None:
+    same = prune_mlps(start, start.config.intermediate_size, documents, LENGTH)
     torch.testing.assert_close(hidden(same, documents), hidden(start, documents))
 
 
-def test_wider_than_the_start_is_refused(start: Start, documents: list[Document]) -> None:
+def test_wider_than_the_start_is_refused(start: StudentInit, documents: list[Document]) -> None:
     with pytest.raises(ConfigError, match="mlp_width is 1000, expected at most"):
-        narrowed(start, 1000, documents, LENGTH)
+        prune_mlps(start, 1000, documents, LENGTH)

@@ -11,18 +11,18 @@ from goodspeed.config import option
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.errors import ConfigError
-from goodspeed.tuning.data.answer import answer_of
 from goodspeed.tuning.data.dataset import Dataset
 from goodspeed.tuning.data.example import Example
+from goodspeed.tuning.data.scored_answer import scored_answer
 from goodspeed.tuning.evaluate.forced import force
-from goodspeed.tuning.online.utility import Share, Traffic, token_weights
+from goodspeed.tuning.train.utility_weights import AllocationProblem, ClientAcceptance, token_weights
 
 NUM_STREAMS = 8
 SHARD_ANSWERS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class ClientShare:
+class ClientAnswers:
     """A client of the verifier, and which answers stand for its traffic."""
 
     name: str
@@ -38,8 +38,11 @@ class ClientShare:
         return not self.kinds or any(fnmatch(kind, pattern) for pattern in self.kinds)
 
 
-def weighed(
-    examples: Sequence[Example], clients: Sequence[ClientShare], share: Share, make_draft: Callable[[], DraftEngine]
+def weighted_examples(
+    examples: Sequence[Example],
+    clients: Sequence[ClientAnswers],
+    share: AllocationProblem,
+    make_draft: Callable[[], DraftEngine],
 ) -> list[Example]:
     """The clients' examples with weights, by what this draft is accepted for there; those of no client are left out.
 
@@ -51,7 +54,7 @@ def weighed(
         if not each:
             raise ConfigError(f"client {client.name!r} has no answers of {list(client.kinds)}")
     traffic = [
-        Traffic(client.name, client.weight, _chances(each, make_draft))
+        ClientAcceptance(client.name, client.weight, _chances(each, make_draft))
         for client, each in zip(clients, owned, strict=True)
     ]
     weights = token_weights(traffic, share)
@@ -62,7 +65,7 @@ def weighed(
     ]
 
 
-def write_weighed(dataset: Dataset, examples: Sequence[Example], folder: Path) -> Dataset:
+def write_weighted(dataset: Dataset, examples: Sequence[Example], folder: Path) -> Dataset:
     """The examples as a data set of its own, in an order that mixes the clients. Raises DataError."""
     order = np.random.default_rng(0).permutation(len(examples)).tolist()
     written = Dataset.begin(folder, dataset.facts)
@@ -73,12 +76,12 @@ def write_weighed(dataset: Dataset, examples: Sequence[Example], folder: Path) -
     return written
 
 
-def _owner(example: Example, clients: Sequence[ClientShare]) -> ClientShare | None:
+def _owner(example: Example, clients: Sequence[ClientAnswers]) -> ClientAnswers | None:
     """Who names its kind, before who takes the rest."""
     by_name = sorted(clients, key=lambda client: not client.kinds)
     return next((client for client in by_name if client.owns(example)), None)
 
 
 def _chances(examples: Sequence[Example], make_draft: Callable[[], DraftEngine]) -> list[list[float]]:
-    answers = [answer_of(one, Rule.COUPLED if one.origin.temperature else Rule.GREEDY) for one in examples]
+    answers = [scored_answer(one, Rule.COUPLED if one.origin.temperature else Rule.GREEDY) for one in examples]
     return [forced.chances for forced in force(make_draft(), answers, NUM_STREAMS)]

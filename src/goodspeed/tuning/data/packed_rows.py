@@ -29,7 +29,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class PackedRows:
     """A batch: [rows, length] tensors, and the teaching at `places` of the flattened rows."""
 
     tokens: torch.Tensor
@@ -51,8 +51,8 @@ class Rows:
             :, None
         ]
 
-    def to(self, device: torch.device) -> "Rows":
-        return Rows(*(getattr(self, name).to(device) for name in self.__slots__))
+    def to(self, device: torch.device) -> "PackedRows":
+        return PackedRows(*(getattr(self, name).to(device) for name in self.__slots__))
 
 
 class Cutter:
@@ -113,7 +113,7 @@ def pack(documents: Iterable[Document], length: int) -> Iterator[list[Document]]
     yield from rows
 
 
-def batch(packed: Sequence[Sequence[Document]], length: int) -> Rows:
+def batch(packed: Sequence[Sequence[Document]], length: int) -> PackedRows:
     """The tensors of some rows, cut to the longest."""
     length = min(length, max(sum(len(one.tokens) for one in row) for row in packed))
     tokens, positions = (np.zeros((len(packed), length), dtype=np.int64) for _ in range(2))
@@ -128,7 +128,7 @@ def batch(packed: Sequence[Sequence[Document]], length: int) -> Rows:
             places.append(i * length + np.arange(end - one.num_losses, end))
     flat = [one for row in packed for one in row]
     arrays = (tokens, positions, owners, np.concatenate(places), *_told(flat))
-    return Rows(*map(torch.from_numpy, arrays))
+    return PackedRows(*map(torch.from_numpy, arrays))
 
 
 def _told(flat: Sequence[Document]) -> tuple[npt.NDArray[np.generic], ...]:

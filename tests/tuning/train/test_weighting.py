@@ -7,7 +7,7 @@ import pytest
 from tests.tuning.toy import TOP_K, VOCAB_SIZE, toy_example
 
 from goodspeed.cli import main
-from goodspeed.tuning.data.dataset import Dataset, Facts
+from goodspeed.tuning.data.dataset import Dataset, DatasetInfo
 
 CLIENTS = """
 [[clients]]
@@ -21,7 +21,7 @@ name = "others"
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    dataset = Dataset.begin(tmp_path / "data", Facts("toy", "toy-259", "abc", VOCAB_SIZE, TOP_K, 60, 0, "train"))
+    dataset = Dataset.begin(tmp_path / "data", DatasetInfo("toy", "toy-259", "abc", VOCAB_SIZE, TOP_K, 60, 0, "train"))
     dataset.append([toy_example(i, 40, category="heavy" if i % 2 else "light") for i in range(8)])
     (tmp_path / "clients.toml").write_text(CLIENTS)
     return tmp_path / "data"

@@ -12,7 +12,7 @@ from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.errors import DataError
 from goodspeed.tuning.data.dataset import Dataset
-from goodspeed.tuning.online.online_net import NetMaker
+from goodspeed.tuning.online.net_trainer import NetTrainer
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
 
 STUDENT = StudentConfig(layers=(0,))
@@ -23,14 +23,14 @@ def target(random_checkpoint: Callable[..., Path]) -> Path:
     return random_checkpoint("llama")
 
 
-def maker_of(target: Path, folder: Path) -> NetMaker:
+def maker_of(target: Path, folder: Path) -> NetTrainer:
     engine = TargetConfig(model=str(target), dtype="fp32", device="cpu", threads=1)
     collect = CollectConfig(out=str(folder), recorded=("x",), target=engine, streams=2, top_k=16)
     distil = DistilConfig(
         data="x", out="x", target=str(target), student=STUDENT, steps=2, validate_every=1, threads=1, dtype="fp32",
         device="cpu", top_k=8, rows=1, length=128, max_prompt=32,
     )  # fmt: skip
-    return NetMaker(collect, distil)
+    return NetTrainer(collect, distil)
 
 
 def test_net_of_the_traffic_drafts_and_the_next_one_begins_from_it(target: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from goodspeed.errors import ConfigError, LinkLostError
 TIMEOUT_S = 300.0  # the drafter loads the draft, and reads its streams, before it answers
 
 
-class HttpAdmin:
+class HttpDrafterAdmin:
     """/admin/draft of one drafter."""
 
     def __init__(self, url: str, api_key: str = "", transport: httpx.BaseTransport | None = None) -> None:

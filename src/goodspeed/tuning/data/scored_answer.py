@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScoredAnswer:
     """What the target said to a prompt."""
 
     prompt: tuple[int, ...]
@@ -30,15 +30,17 @@ class Answer:
     """Of each token; where it was not among the target's top k, the least that was. Only rejection needs them."""
 
 
-def answers_of(examples: Iterable[Example], temperature: float, rule: Rule) -> list[Answer]:
+def scored_answers(examples: Iterable[Example], temperature: float, rule: Rule) -> list[ScoredAnswer]:
     """Those of the examples that were said at this temperature, and are long enough to be drafted for."""
-    return [answer_of(one, rule) for one in examples if one.origin.temperature == temperature and len(one.answer) > 1]
+    return [
+        scored_answer(one, rule) for one in examples if one.origin.temperature == temperature and len(one.answer) > 1
+    ]
 
 
-def answer_of(example: Example, rule: Rule) -> Answer:
+def scored_answer(example: Example, rule: Rule) -> ScoredAnswer:
     """One of them."""
     origin = example.origin
-    return Answer(
+    return ScoredAnswer(
         tuple(example.prompt.tolist()),
         tuple(example.answer.tolist()),
         Sampling(origin.temperature, seed=origin.seed, rule=rule),

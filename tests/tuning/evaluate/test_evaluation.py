@@ -11,10 +11,10 @@ from goodspeed.cli import main
 from goodspeed.engine.draft_memory import DraftMemory
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.errors import ConfigError
-from goodspeed.tuning.data.dataset import Dataset, Facts
+from goodspeed.tuning.data.dataset import Dataset, DatasetInfo
 from goodspeed.tuning.train.ngram_training import learn_table, shuffled
 
-FACTS = Facts("toy", "toy-259", "abc", VOCAB_SIZE, TOP_K, 60, 0, "test")
+FACTS = DatasetInfo("toy", "toy-259", "abc", VOCAB_SIZE, TOP_K, 60, 0, "test")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_goodput_is_measured_on_the_embedded_engine(
     (draft,) = json.loads((tmp_path / "drafts.json").read_text())["drafts"]
     found = draft["goodput"]
     assert found["measured"] > 0.0
-    assert found["foretold"] > 0.0
+    assert found["predicted"] > 0.0
 
 
 def test_evaluation_is_the_same_twice(data: Path, tmp_path: Path) -> None:

@@ -17,25 +17,25 @@ Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(slots=True)
-class Standing:
+class TrainingProgress:
     """Where a run is."""
 
     step: int = 0
     num_tokens: int = 0
-    """Answer tokens that had a loss so far."""
+    """ScoredAnswer tokens that had a loss so far."""
     best: float = -1.0
     """The largest acceptance on the validation set."""
     num_worse: int = 0
     """Looks at it since."""
 
 
-def save_state(folder: Path, standing: Standing, tensors: Tensors) -> None:
+def save_state(folder: Path, standing: TrainingProgress, tensors: Tensors) -> None:
     """Raises DataError if the disk does not let us; the state before it is kept."""
     numbers = {f"standing.{name}": torch.tensor(float(getattr(standing, name)), dtype=torch.float64) for name in FIELDS}
     write_tensors(folder / STATE, {**numbers, **tensors})
 
 
-def load_state(folder: Path) -> tuple[Standing, Tensors] | None:
+def load_state(folder: Path) -> tuple[TrainingProgress, Tensors] | None:
     """None if there is no run yet. Raises DataError for a damaged one."""
     if not (folder / STATE).exists():
         return None
@@ -45,7 +45,7 @@ def load_state(folder: Path) -> tuple[Standing, Tensors] | None:
     except KeyError as error:
         raise DataError(f"{folder / STATE} is no state of a training run: {error} is missing") from error
     whole = {name: int(value) for name, value in numbers.items()}
-    return Standing(whole["step"], whole["num_tokens"], numbers["best"], whole["num_worse"]), tensors
+    return TrainingProgress(whole["step"], whole["num_tokens"], numbers["best"], whole["num_worse"]), tensors
 
 
 def write_tensors(path: Path, tensors: Tensors) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from goodspeed.tuning.data.example import Example, Origin
-from goodspeed.tuning.data.rows import PADDING, Cutter, batch, pack
+from goodspeed.tuning.data.packed_rows import PADDING, Cutter, batch, pack
 
 
 def example(num_prompt: int, num_answer: int, seed: int = 0) -> Example:

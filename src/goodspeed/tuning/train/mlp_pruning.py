@@ -10,14 +10,14 @@ from dataclasses import replace
 import torch
 
 from goodspeed.errors import ConfigError
-from goodspeed.tuning.data.rows import Document, batch, pack
-from goodspeed.tuning.train.student import Start, Student
+from goodspeed.tuning.data.packed_rows import Document, batch, pack
+from goodspeed.tuning.train.student import Student, StudentInit
 
 NUM_WATCHED = 64  # documents
 DOWN = "mlp.down_proj"
 
 
-def narrowed(start: Start, width: int, documents: Sequence[Document], length: int) -> Start:
+def prune_mlps(start: StudentInit, width: int, documents: Sequence[Document], length: int) -> StudentInit:
     """With `width` units in every MLP, chosen on the first documents, read in rows of `length`. Raises ConfigError."""
     config = start.config
     if width > config.intermediate_size:
@@ -39,7 +39,7 @@ def narrowed(start: Start, width: int, documents: Sequence[Document], length: in
 class _Watched(Student):
     """Sums up the squares of what goes into each layer's `down_proj`."""
 
-    def __init__(self, start: Start, trained: Sequence[str], dtype: torch.dtype) -> None:
+    def __init__(self, start: StudentInit, trained: Sequence[str], dtype: torch.dtype) -> None:
         super().__init__(start, trained, dtype)
         self.driven = [torch.zeros(start.config.intermediate_size) for _ in range(start.config.num_layers)]
 

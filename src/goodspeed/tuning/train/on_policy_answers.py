@@ -14,14 +14,14 @@ from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.tuning.data.dataset import MANIFEST, Dataset
 from goodspeed.tuning.data.example import Example, Origin
-from goodspeed.tuning.data.generation import Ask, Generator, Said
+from goodspeed.tuning.data.generation import GenerationRequest, Generator, RecordedAnswer
 from goodspeed.tuning.train.student import Student
 from goodspeed.tuning.tuning_config import DistilConfig
 
 TEMPERATURE = 1.0
 
 
-class OnPolicy:
+class OnPolicyAnswers:
     """The target, and the prompts of a data set."""
 
     def __init__(
@@ -45,16 +45,16 @@ class OnPolicy:
         decoder = Decoder(student.export(), student.config, *self._placement)
         writer = self._generator(decoder, self._config.on_policy_answers, 1)
         said = [
-            Said(one.origin, tuple(one.prompt.tolist()), tuple(one.answer.tolist()))
+            RecordedAnswer(one.origin, tuple(one.prompt.tolist()), tuple(one.answer.tolist()))
             for one in writer.answers(self._asks(step))
         ]
         return [self._scorer.score(one) for one in sorted(said, key=lambda one: one.origin.seed)]
 
-    def _asks(self, step: int) -> list[Ask]:
+    def _asks(self, step: int) -> list[GenerationRequest]:
         config = self._config
         chosen = np.random.default_rng((config.seed, step)).integers(0, len(self._prompts), config.on_policy_answers)
         return [
-            Ask(
+            GenerationRequest(
                 Origin(f"student#{step}/{i}", "student", "on-policy", TEMPERATURE, step * len(chosen) + i),
                 self._prompts[prompt],
                 config.on_policy_tokens,

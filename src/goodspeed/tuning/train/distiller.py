@@ -21,25 +21,25 @@ from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.data.dataset import Dataset
 from goodspeed.tuning.data.example import Example
-from goodspeed.tuning.data.rows import Cutter, Document, Rows, batch, pack
-from goodspeed.tuning.data.state import (
+from goodspeed.tuning.data.packed_rows import Cutter, Document, PackedRows, batch, pack
+from goodspeed.tuning.evaluate.renewal import accepted_per_round
+from goodspeed.tuning.train.export import export
+from goodspeed.tuning.train.learning_curve import CurvePoint, LearningCurve
+from goodspeed.tuning.train.losses import LOSSES, likeliest, top_logprobs
+from goodspeed.tuning.train.mlp_pruning import prune_mlps
+from goodspeed.tuning.train.on_policy_answers import OnPolicyAnswers
+from goodspeed.tuning.train.schedule import Pass, chunks, learning_rate, shuffled_rows, updates
+from goodspeed.tuning.train.student import Student
+from goodspeed.tuning.train.student_init import initial_student
+from goodspeed.tuning.train.training_state import (
     BEST,
-    Standing,
     Tensors,
+    TrainingProgress,
     load_state,
     read_tensors,
     save_state,
     write_tensors,
 )
-from goodspeed.tuning.evaluate.curve import Curve, Look
-from goodspeed.tuning.evaluate.renewal import accepted_per_round
-from goodspeed.tuning.train.export import export
-from goodspeed.tuning.train.losses import LOSSES, likeliest, top_logprobs
-from goodspeed.tuning.train.narrow import narrowed
-from goodspeed.tuning.train.on_policy import OnPolicy
-from goodspeed.tuning.train.schedule import Pass, chunks, learning_rate, shuffled_rows, updates
-from goodspeed.tuning.train.start import start_of
-from goodspeed.tuning.train.student import Student
 from goodspeed.tuning.tuning_config import DistilConfig
 
 WINDOW = 4
@@ -50,7 +50,7 @@ CONFIG = "distil.json"
 MAY_CHANGE = ("steps", "decay", "threads", "patience", "validate_every", "checkpoint_every", "data", "validation")
 
 
-Report = Callable[[Look], None]
+Report = Callable[[CurvePoint], None]
 
 
 class Distiller:
@@ -60,29 +60,31 @@ class Distiller:
         """Raises DataError, CheckpointError, ConfigError; a run that is there must have the same config."""
         self.config = config
         self.folder = Path(config.out)
-        self._curve = Curve(self.folder / CURVE)
+        self._curve = LearningCurve(self.folder / CURVE)
         self._objective = LOSSES[config.loss]
         self.target = locate(config.target)
         self._check_config()
         self._device = choose_device(config.device)
         torch.set_num_threads(config.threads or os.cpu_count() or 1)
         data, before = self._dataset(config.data), load_state(self.folder)
-        start = start_of(config.student, self.target, data.examples(), config.seed)
+        start = initial_student(config.student, self.target, data.examples(), config.seed)
         if before and KEPT in before[1]:  # data that grew since would choose others
             start = replace(start, kept=before[1][KEPT])
         self._cutter = Cutter(config.length, config.max_prompt, start.config.vocab_size, start.kept)
         self._documents = self._teaching(data.examples())
         if config.student.mlp_width:
-            start = narrowed(start, config.student.mlp_width, self._documents, config.length)
+            start = prune_mlps(start, config.student.mlp_width, self._documents, config.length)
         trained = ["model.layers.", "model.norm."]
         trained += ["lm_head."] * config.student.train_head + ["model.embed_tokens."] * config.student.train_embedding
         dtype = choose_dtype(config.dtype, self._device)
         self.student = Student(start, trained, dtype, config.student.lora_rank).place(self._device)
         watched = self._dataset(config.validation).examples()
         self._validation = self._teaching(islice(watched, config.validation_answers))
-        self._on_policy = OnPolicy(config, self.target, data, (dtype, self._device)) if config.on_policy else None
+        self._on_policy = (
+            OnPolicyAnswers(config, self.target, data, (dtype, self._device)) if config.on_policy else None
+        )
         self._optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
-        self.standing = Standing()
+        self.standing = TrainingProgress()
         if before:
             self._resume(*before)
 
@@ -128,7 +130,7 @@ class Distiller:
         standing.num_tokens += sum(len(rows.places) for rows in batches)
         return mean
 
-    def _loss(self, rows: Rows) -> torch.Tensor:
+    def _loss(self, rows: PackedRows) -> torch.Tensor:
         """[n]: of every place."""
         share = self.config.likeliest_share
         logprobs = top_logprobs(self.student(rows), self.student.head(), rows.top_places)
@@ -137,7 +139,7 @@ class Distiller:
         return loss if share == 0.0 else (1.0 - share) * loss + share * likeliest(logprobs, target_probs)
 
     @torch.no_grad()
-    def _look(self, loss: float, elapsed_s: float) -> Look:
+    def _look(self, loss: float, elapsed_s: float) -> CurvePoint:
         chances: list[list[float]] = []  # of every answer's tokens but the first, which is the target's own
         overlaps: list[torch.Tensor] = []
         for packed in chunks(pack(self._validation, self.config.length), self.config.rows):
@@ -149,7 +151,7 @@ class Distiller:
             probs = logits.softmax(-1).gather(1, rows.top_places.clamp_min(0))
             overlaps.append(torch.minimum(probs, rows.top_probs * (rows.top_places >= 0)).sum(-1))
         standing = self.standing
-        return Look(
+        return CurvePoint(
             standing.step,
             standing.num_tokens,
             elapsed_s,
@@ -160,7 +162,7 @@ class Distiller:
             float(torch.cat(overlaps).mean()),
         )
 
-    def _keep(self, look: Look) -> None:
+    def _keep(self, look: CurvePoint) -> None:
         """Note the look in the curve, and the weights if they are the best so far."""
         standing = self.standing
         is_best = look.accepted_per_round > standing.best
@@ -226,7 +228,7 @@ class Distiller:
         vocabulary = {} if kept is None else {KEPT: kept}
         save_state(self.folder, self.standing, {**self._parameters(), **moments, **vocabulary})
 
-    def _resume(self, standing: Standing, tensors: Tensors) -> None:
+    def _resume(self, standing: TrainingProgress, tensors: Tensors) -> None:
         self.standing = standing
         self._load_parameters(tensors)
         for name, value in self._parameters().items():

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from goodspeed.scheduling.optimum import Optimum, long_run_optimum
 from goodspeed.scheduling.scheduler import ClientView
-from goodspeed.tuning.evaluate.renewal import Rounds, begin_chances, rounds_of, rounds_saved
+from goodspeed.tuning.evaluate.renewal import ExpectedRounds, expected_rounds, round_start_probs, rounds_saved
 
 Floats = npt.NDArray[np.float64]
 MAX_GRANT = 8
@@ -25,7 +25,7 @@ MIN_SURVIVAL = 1e-6  # a client whose drafts were never accepted still has a mar
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class ClientAcceptance:
     """What one client asks: for every answer, the chance that the draft's token is accepted at each token."""
 
     name: str
@@ -34,31 +34,31 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class AllocationProblem:
     """How a budget is shared among clients whose fairness is alpha-fair utility."""
 
     budget: int
     fairness: float = 1.0
     max_grant: int = MAX_GRANT
 
-    def optimum(self, clients: Sequence[Traffic]) -> Optimum:
+    def optimum(self, clients: Sequence[ClientAcceptance]) -> Optimum:
         """The best long-run goodputs and grants for these clients' survival curves."""
         views = [self._view(one) for one in clients]
         return long_run_optimum(views, self.budget, self.fairness)
 
-    def _view(self, client: Traffic) -> ClientView:
+    def _view(self, client: ClientAcceptance) -> ClientView:
         survival = self.survival(client)
         return ClientView(survival[0], 1.0, client.weight, max_grant=self.max_grant, survival=survival)
 
-    def survival(self, client: Traffic) -> tuple[float, ...]:
+    def survival(self, client: ClientAcceptance) -> tuple[float, ...]:
         """[max_grant]: Pr(the first j are accepted), over all rounds of the client's answers."""
-        rounds = [rounds_of(chances, self.max_grant) for chances in client.answers]
+        rounds = [expected_rounds(chances, self.max_grant) for chances in client.answers]
         judged, accepted = _total(rounds)
         rates = np.divide(accepted, judged, out=np.zeros_like(judged), where=judged > 0.0)
         return tuple(accumulate(np.clip(rates, MIN_SURVIVAL, 1.0).tolist(), mul))
 
 
-def token_weights(clients: Sequence[Traffic], share: Share) -> list[list[Floats]]:
+def token_weights(clients: Sequence[ClientAcceptance], share: AllocationProblem) -> list[list[Floats]]:
     """For each client, answer and token, what one more chance of acceptance there adds to the utility; mean 1.
 
     An answer's weights are as long as its chances.
@@ -73,12 +73,12 @@ def token_weights(clients: Sequence[Traffic], share: Share) -> list[list[Floats]
     return [[gain / mean for gain in each] for each in gains]
 
 
-def _goodput_gains(client: Traffic, grant: float) -> list[Floats]:
+def _goodput_gains(client: ClientAcceptance, grant: float) -> list[Floats]:
     """dX/da at every token of every answer."""
-    num_rounds = sum(float(begin_chances(chances, grant).sum()) for chances in client.answers)
+    num_rounds = sum(float(round_start_probs(chances, grant).sum()) for chances in client.answers)
     num_tokens = sum(len(chances) for chances in client.answers)
     return [num_tokens / num_rounds**2 * rounds_saved(chances, grant) for chances in client.answers]
 
 
-def _total(rounds: Sequence[Rounds]) -> tuple[Floats, Floats]:
+def _total(rounds: Sequence[ExpectedRounds]) -> tuple[Floats, Floats]:
     return np.sum([one.judged for one in rounds], axis=0), np.sum([one.accepted for one in rounds], axis=0)

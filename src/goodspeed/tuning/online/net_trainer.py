@@ -8,11 +8,11 @@ from pathlib import Path
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import DataError
 from goodspeed.models.catalog import locate
-from goodspeed.tuning.data.collect import Collector, store
-from goodspeed.tuning.data.dataset import Dataset, Facts
+from goodspeed.tuning.data.collector import Collector, store
+from goodspeed.tuning.data.dataset import Dataset, DatasetInfo
 from goodspeed.tuning.data.example import Example
-from goodspeed.tuning.data.generation import Said
-from goodspeed.tuning.train.distil import Distiller
+from goodspeed.tuning.data.generation import RecordedAnswer
+from goodspeed.tuning.train.distiller import Distiller
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig
 
 VALIDATED = 8  # every so manieth answer stops the training
@@ -21,7 +21,7 @@ SCORED = "scored"
 
 
 @dataclass(frozen=True, slots=True)
-class NetMaker:
+class NetTrainer:
     """Distils from the draft model that drafts now, or from where `distil.student` says if there is none.
 
     The folder of `distil` is each round's own; that of `collect` is SCORED.
@@ -45,7 +45,7 @@ class NetMaker:
         engine = current.engine if current.engine in ("hybrid", "torch") else "hybrid"
         return replace(current, engine=engine, model=out)
 
-    def _scored(self, recorded: Path, scored: Path) -> tuple[list[Example], Facts]:
+    def _scored(self, recorded: Path, scored: Path) -> tuple[list[Example], DatasetInfo]:
         """An example of every recorded answer, in their order. What was scored in another round is not scored again."""
         collector = Collector(replace(self.collect, out=str(scored), recorded=(str(recorded),), split=SCORED))
         said = [_named(one) for one in collector.recorded()]
@@ -56,12 +56,12 @@ class NetMaker:
         known = {one.origin.key: one for one in data.examples() if one.origin.key in wanted}
         return [known[one.origin.key] for one in said], data.facts
 
-    def _write(self, folder: Path, facts: Facts, examples: Sequence[Example]) -> None:
+    def _write(self, folder: Path, facts: DatasetInfo, examples: Sequence[Example]) -> None:
         """Anew, since a round that was killed begins again."""
         store(Dataset(folder, replace(facts, split=folder.name)), examples, self.collect)
 
 
-def _named(said: Said) -> Said:
+def _named(said: RecordedAnswer) -> RecordedAnswer:
     """By what it says, since its line moves as traffic grows old."""
     what = repr((said.prompt, said.answer, said.rejected, said.origin.temperature))
     return replace(said, origin=replace(said.origin, key=hashlib.sha256(what.encode()).hexdigest()[:16]))

@@ -18,10 +18,10 @@ from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.fingerprint import model_fingerprint
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import load_prompts
-from goodspeed.tuning.data.dataset import Dataset, Facts
+from goodspeed.tuning.data.dataset import Dataset, DatasetInfo
 from goodspeed.tuning.data.example import Example
-from goodspeed.tuning.data.generation import Ask, Generator, Said
-from goodspeed.tuning.data.prompt_sources import asks_of, read_recorded, sampled, writing_asks, written_ask
+from goodspeed.tuning.data.generation import GenerationRequest, Generator, RecordedAnswer
+from goodspeed.tuning.data.prompt_sources import answer_request, read_recorded, requests_of, sampled, user_turn_requests
 from goodspeed.tuning.tuning_config import CollectConfig
 
 PRECISIONS = {"torch.bfloat16": "bf16", "torch.float32": "fp32"}
@@ -38,7 +38,7 @@ class Progress:
     num_done: int
     num_asked: int
     num_tokens: int
-    """Answer tokens of this run."""
+    """ScoredAnswer tokens of this run."""
 
 
 Report = Callable[[Progress], None]
@@ -61,7 +61,7 @@ class Collector:
         """Everything that the config asks for. Raises DataError, ConfigError, RequestError."""
         return self.collect(self.asks(report), self.recorded(), report)
 
-    def collect(self, asks: Sequence[Ask], said: Sequence[Said], report: Report) -> Dataset:
+    def collect(self, asks: Sequence[GenerationRequest], said: Sequence[RecordedAnswer], report: Report) -> Dataset:
         """Answers to `asks` and scores of `said` that config.out does not hold yet. Raises DataError."""
         dataset = Dataset.begin(Path(self.config.out), self._facts())
         self._fill(dataset, "answers", asks, report)
@@ -69,13 +69,13 @@ class Collector:
         store(dataset, (self._generator.score(one) for one in said if one.origin.key not in done), self.config)
         return dataset
 
-    def asks(self, report: Report) -> list[Ask]:
+    def asks(self, report: Report) -> list[GenerationRequest]:
         """The asks of all prompts, greedy and sampled, shuffled; the target's own prompts are written first."""
         config = self.config
         greedy = [
             ask
             for source in config.prompts
-            for ask in asks_of(load_prompts(source), self.tokenizer, Path(source).name, config.max_tokens)
+            for ask in requests_of(load_prompts(source), self.tokenizer, Path(source).name, config.max_tokens)
         ]
         if config.write:
             greedy += self.written(report)
@@ -86,26 +86,28 @@ class Collector:
         ]
         return self.shuffled([*greedy, *heated])
 
-    def shuffled(self, asks: Sequence[Ask]) -> list[Ask]:
+    def shuffled(self, asks: Sequence[GenerationRequest]) -> list[GenerationRequest]:
         """In the order of asking, without those whose prompt is longer than the config allows."""
         kept = [ask for ask in asks if len(ask.prompt) <= self.config.max_prompt]
         return [kept[i] for i in np.random.default_rng(self.config.seed).permutation(len(kept))]
 
-    def written(self, report: Report) -> list[Ask]:
+    def written(self, report: Report) -> list[GenerationRequest]:
         """The asks of prompts that the target writes: its user turns are a data set of their own, in the folder."""
         config = self.config
         turns = Dataset.begin(Path(config.out) / TURNS, replace(self._facts(), max_tokens=LONGEST_TURN, split=TURNS))
-        self._fill(turns, "prompts", writing_asks(self.tokenizer, config.write, config.seed, LONGEST_TURN), report)
+        self._fill(
+            turns, "prompts", user_turn_requests(self.tokenizer, config.write, config.seed, LONGEST_TURN), report
+        )
         examples = sorted(turns.examples(), key=lambda one: one.origin.seed)[: config.write]
-        asks = {ask.prompt: ask for one in examples if (ask := written_ask(one, self.tokenizer, config.max_tokens))}
+        asks = {ask.prompt: ask for one in examples if (ask := answer_request(one, self.tokenizer, config.max_tokens))}
         return list(asks.values())
 
-    def recorded(self) -> list[Said]:
+    def recorded(self) -> list[RecordedAnswer]:
         """Recorded answers of all files. Raises DataError."""
         vocab_size = self._decoder.config.vocab_size
         return [one for path in self.config.recorded for one in read_recorded(Path(path), vocab_size)]
 
-    def _fill(self, dataset: Dataset, stage: str, asks: Sequence[Ask], report: Report) -> None:
+    def _fill(self, dataset: Dataset, stage: str, asks: Sequence[GenerationRequest], report: Report) -> None:
         done = dataset.keys()
         missing = [ask for ask in asks if ask.origin.key not in done]
         num_tokens = 0
@@ -119,9 +121,9 @@ class Collector:
 
         store(dataset, told(), self.config)
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> DatasetInfo:
         config = self.config
-        return Facts(
+        return DatasetInfo(
             model=config.target.model,
             model_fingerprint=model_fingerprint(self.folder, PRECISIONS[str(self._decoder.dtype)]),
             tokenizer_fingerprint=self.tokenizer.fingerprint,

@@ -8,12 +8,12 @@ from goodspeed.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CurvePoint:
     """One line of the curve."""
 
     step: int
     num_tokens: int
-    """Answer tokens that had a loss so far."""
+    """ScoredAnswer tokens that had a loss so far."""
     elapsed_s: float
     """Of this process."""
     learning_rate: float
@@ -26,13 +26,13 @@ class Look:
     """One minus the total variation at temperature 1, mean over positions."""
 
 
-class Curve:
+class LearningCurve:
     """The file. All raise DataError if the disk does not let us."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def add(self, look: Look) -> None:
+    def add(self, look: CurvePoint) -> None:
         """One more line, after a header in a new file."""
         is_new = not self._path.exists()
         try:

@@ -14,7 +14,7 @@ from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.models.model_config import ModelConfig
 from goodspeed.models.packing import EMBEDDING, HEAD
 from goodspeed.tuning.data.example import Example
-from goodspeed.tuning.train.student import NORM, Start
+from goodspeed.tuning.train.student import NORM, StudentInit
 from goodspeed.tuning.tuning_config import StudentConfig
 
 HEAD_DIM = 64
@@ -22,7 +22,7 @@ INITIAL_DEVIATION = 0.02
 OUTPUTS = ("o_proj.weight", "down_proj.weight")
 
 
-def start_of(config: StudentConfig, target: Path, examples: Iterable[Example], seed: int) -> Start:
+def initial_student(config: StudentConfig, target: Path, examples: Iterable[Example], seed: int) -> StudentInit:
     """The student that the config describes. Raises CheckpointError, ConfigError.
 
     A checkpoint's own reduced vocabulary is kept; a size that the config names is of the most used tokens among it.
@@ -35,7 +35,7 @@ def start_of(config: StudentConfig, target: Path, examples: Iterable[Example], s
         shape, weights, kept = _from_checkpoint(locate(config.init), read_config(target))
     if config.vocabulary:
         kept = most_used(examples, config.vocabulary, torch.arange(shape.vocab_size) if kept is None else kept)
-    return Start(replace(shape, tie_word_embeddings=False), weights, kept)
+    return StudentInit(replace(shape, tie_word_embeddings=False), weights, kept)
 
 
 def most_used(examples: Iterable[Example], num_tokens: int, known: torch.Tensor) -> torch.Tensor:

@@ -16,10 +16,10 @@ from goodspeed.errors import ConfigError, DataError
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.tuning.data.dataset import Dataset, Facts
+from goodspeed.tuning.data.dataset import Dataset, DatasetInfo
 from goodspeed.tuning.data.example import Example, Origin
-from goodspeed.tuning.evaluate.curve import Look
-from goodspeed.tuning.train.distil import Distiller
+from goodspeed.tuning.train.distiller import Distiller
+from goodspeed.tuning.train.learning_curve import CurvePoint
 from goodspeed.tuning.train.schedule import learning_rate
 from goodspeed.tuning.tuning_config import DistilConfig, StudentConfig
 
@@ -36,7 +36,7 @@ def target(random_checkpoint: Checkpoints) -> Path:
 def data(target: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Answers that count upwards from the prompt's last token: easily learned."""
     folder = tmp_path_factory.mktemp("data")
-    dataset = Dataset(folder, Facts("tiny", "m", Tokenizer.load(target).fingerprint, 320, TOP, 30, 0, "train"))
+    dataset = Dataset(folder, DatasetInfo("tiny", "m", Tokenizer.load(target).fingerprint, 320, TOP, 30, 0, "train"))
     dataset.append([counting(i) for i in range(40)])
     return folder
 
@@ -85,8 +85,8 @@ def ignore(_step: int) -> None:
     return
 
 
-def looks_of(config: DistilConfig) -> list[Look]:
-    looks: list[Look] = []
+def looks_of(config: DistilConfig) -> list[CurvePoint]:
+    looks: list[CurvePoint] = []
     distiller = Distiller(config)
     distiller.run(looks.append, ignore)
     distiller.export()
@@ -212,7 +212,7 @@ def test_rate_rises_stays_and_falls(config: DistilConfig) -> None:
 
 
 def test_data_of_another_tokenizer_are_refused(config: DistilConfig, tmp_path: Path) -> None:
-    Dataset(tmp_path / "other", Facts("huge", "m", "other", 320, TOP, 30, 0, "train")).append([counting(0)])
+    Dataset(tmp_path / "other", DatasetInfo("huge", "m", "other", 320, TOP, 30, 0, "train")).append([counting(0)])
     with pytest.raises(DataError, match="has tokens of tokenizer other"):
         Distiller(replace(config, data=str(tmp_path / "other")))
 

@@ -1,4 +1,4 @@
-"""Reliability diagrams. Needs matplotlib."""
+"""ReliabilityDiagram diagrams. Needs matplotlib."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
