@@ -40,10 +40,6 @@ Choices = Collection[str] | Callable[[], Collection[str]]
 TYPE_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or false", Path: "a path"}
 
 
-class OptionError(ConfigError):
-    """A field has a value that its declaration excludes. The message starts with the field's name."""
-
-
 @dataclass(frozen=True, slots=True)
 class Option:
     """The declaration of a field: see `option`."""
@@ -84,9 +80,9 @@ class Option:
         return any(bound is not None for bound in (self.ge, self.gt, self.le, self.lt))
 
     def check(self, name: str, value: Any) -> None:
-        """Check a field's value, or every item of a tuple. Raises OptionError; None passes."""
+        """Check a field's value, or every item of a tuple. Raises ConfigError; None passes."""
         if self.is_required and not value:
-            raise OptionError(f"{name} is empty, expected {'one or more values' if value == () else 'a value'}")
+            raise ConfigError(f"{name} is empty, expected {'one or more values' if value == () else 'a value'}")
         if isinstance(value, tuple):
             for index, item in enumerate(value):
                 self._check_item(f"{name}[{index}]", item)
@@ -97,17 +93,17 @@ class Option:
         if (names := self.names) is not None:
             self._check_choice(name, value, names)
         elif isinstance(value, float) and (math.isnan(value) or (math.isinf(value) and self.le != math.inf)):
-            raise OptionError(f"{name} is {value}, expected {self.expected or 'a finite number'}")
+            raise ConfigError(f"{name} is {value}, expected {self.expected or 'a finite number'}")
         elif self.has_range and not self._is_in_range(value):
-            raise OptionError(f"{name} is {value}, expected {self.expected}")
+            raise ConfigError(f"{name} is {value}, expected {self.expected}")
 
     def _check_choice(self, name: str, value: str, names: Collection[str]) -> None:
         if value in self.was_values:
-            raise OptionError(f"{name} is {value!r}, which is called {self.was_values[value]!r} now")
+            raise ConfigError(f"{name} is {value!r}, which is called {self.was_values[value]!r} now")
         if value not in names:
             hint = nearest_name(value, [known for known in names if known])
             suggestion = f"; {hint}" if hint.startswith("did you mean") else ""
-            raise OptionError(f"{name} is {value!r}, expected {self.expected}{suggestion}")
+            raise ConfigError(f"{name} is {value!r}, expected {self.expected}{suggestion}")
 
     def _is_in_range(self, value: float) -> bool:
         return (
@@ -156,7 +152,8 @@ class Declaration(typing.TypedDict, total=False):
 def config_dataclass(cls: type[T]) -> type[T]:
     """A frozen dataclass with slots that validates its fields when an instance is made.
 
-    The class may define `__post_init__` for conditions on several fields; it runs after the fields are checked.
+    The class may define `__post_init__` for conditions on several fields. It runs after the fields are checked, and its
+    messages start with the name of a field: from_mapping puts the path of the table before them.
     """
     check_together = getattr(cls, "__post_init__", None)
 
@@ -272,10 +269,8 @@ def from_mapping(config: type[ConfigT], values: Mapping[str, Any], prefix: str =
             raise ConfigError(f"{prefix}{field.name} is missing and has no default")
     try:
         return config(**parsed)
-    except OptionError as error:
-        raise OptionError(f"{prefix}{error}") from error
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from error
     except GoodSpeedError as error:
         raise ConfigError(f"{prefix or config.__name__}: {error}") from error
 

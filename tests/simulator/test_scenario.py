@@ -38,8 +38,8 @@ def down(*outages: dict[str, Any]) -> dict[str, Any]:
         (tier(verifiers=["verifer"]), "cannot reach a verifier tier 'verifer'; did you mean 'verifier'"),
         (tier(link={"outages": [{"start_s": 0.0, "duration_s": 999.0}]}), "reach no verifier: an outage"),
         (tier(cuts=[{"start_s": -1.0, "duration_s": 1.0}]), r"cuts\[0\].start_s is -1.0, expected 0 or more"),
-        (down({"start_s": -1.0}), "outages of box-0: start_s is -1.0, expected 0 or more"),
-        (down({"duration_s": 0.0}), "outages of box-0: duration_s is 0.0, expected more than 0"),
+        (down({"start_s": -1.0}), r"verifiers\[0\].outages\[0\].start_s is -1.0, expected 0 or more"),
+        (down({"duration_s": 0.0}), r"verifiers\[0\].outages\[0\].duration_s is 0.0, expected more than 0"),
         (down({"index": 2}), "outages.index is 2, expected 0 to 1: 'box' has 2"),
         (
             down({"index": 1}, {"index": 1, "start_s": 3.0}),
@@ -50,11 +50,14 @@ def down(*outages: dict[str, Any]) -> dict[str, Any]:
             down(*({"start_s": 0.0, "duration_s": 60.0, "index": index} for index in (0, 1))),
             "drafters 'drafter' reach no verifier: all are dead",
         ),
-        (tier(mode="fussed"), "unknown mode 'fussed'; did you mean 'fused'"),
-        ({"verifiers": []}, "verifiers is empty, expected at least one"),
+        (tier(mode="fussed"), "mode is 'fussed', expected one of distributed, fused; did you mean 'fused'"),
+        ({"verifiers": []}, "verifiers is empty, expected one or more values"),
         ({"drafters": [{}, {}]}, "drafters has the name 'drafter' 2 times, expected different names"),
         ({"verifiers": [{"kv_capacity": 0}]}, "kv_capacity is 0, expected 1 or more"),
-        ({"verifiers": [{"latency": {"kind": "liner"}}]}, "unknown latency model 'liner'; did you mean 'linear'"),
+        (
+            {"verifiers": [{"latency": {"kind": "liner"}}]},
+            r"latency.kind is 'liner', expected one of .*; did you mean 'linear'",
+        ),
     ],
 )
 def test_wrong_values_are_one_clear_error(values: dict[str, Any], message: str) -> None:

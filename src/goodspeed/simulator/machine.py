@@ -5,9 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.kernel import NS_PER_S, Event, Kernel, duration_ns
-from goodspeed.simulator.ranges import at_least
 
 Then = Callable[[], None]
 
@@ -15,35 +14,32 @@ DONE_S = 1e-9
 """Work that is less than the clock's tick."""
 SLICE_S = 0.003
 """About what a system lets a thread run before another one's turn; what takes less is done at once."""
-HOSTS_S = ("batch_s", "receive_s", "send_s", "ask_s", "answer_s", "tell_s", "link_s", "read_s")
-"""Of MachineConfig: CPU time, by what it is for."""
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class MachineConfig:
-    """What shares cores, and what hosts do beside the models, in CPU seconds. Raises ConfigError for values below 0."""
+    """The cores that processes share, and the CPU time of hosts beside the models, in seconds."""
 
-    cores: int = option(0, "verifiers, drafters and users share so many; 0: all have machines of their own")
-    engine_threads: int = option(1, "threads of a verification step")
+    cores: int = option(0, "cores that verifiers, drafters and users share; 0: every process has its own", ge=0)
+    engine_threads: int = option(1, "threads of a verification step", ge=1)
     is_inline: bool = option(
-        True, "drafting holds up its drafter (lookup, table); else a thread of its own does it (nets)"
+        True, "drafting blocks its drafter (lookup, table); false: it runs in its own thread (neural drafts)"
     )
-    chill: float = option(0.0, "of the time that others take from a step, what it makes up for with caches gone cold")
-    batch_s: float = option(0.0, "a verifier closes a batch, and as much when it takes the results")
-    receive_s: float = option(0.0, "a verifier takes a frame and tells its core")
-    send_s: float = option(0.0, "a verifier sends a frame")
-    ask_s: float = option(0.0, "a drafter takes a request, up to its first frame")
-    answer_s: float = option(0.0, "a drafter takes a frame and answers it, drafting left out")
-    tell_s: float = option(0.0, "a drafter passes a round's text on, after it has answered")
-    link_s: float = option(0.0, "a drafter holds a frame back for its emulated link, each way")
-    read_s: float = option(0.0, "the users' process reads a piece of text; there is one for all of them")
-    timer_s: float = option(0.0, "timers, of links and of verifiers, wait for whole multiples of it (time, not CPU)")
-    wake_s: float = option(0.0, "a process or an engine that had nothing to do begins so much later (time, not CPU)")
-
-    def __post_init__(self) -> None:
-        for name in ("cores", "chill", *HOSTS_S, "timer_s", "wake_s"):
-            at_least(f"machine.{name}", getattr(self, name), 0)
-        at_least("machine.engine_threads", self.engine_threads, 1)
+    chill: float = option(
+        0.0, "cold-cache penalty: share of the time taken from a step by others that the step loses in addition", ge=0.0
+    )
+    batch_s: float = option(0.0, "a verifier closes a batch; as much again when it takes the results", ge=0.0)
+    receive_s: float = option(0.0, "a verifier receives a frame and handles its message", ge=0.0)
+    send_s: float = option(0.0, "a verifier sends a frame", ge=0.0)
+    ask_s: float = option(0.0, "a drafter takes a request, up to its first frame", ge=0.0)
+    answer_s: float = option(0.0, "a drafter receives a frame and answers it, without drafting", ge=0.0)
+    tell_s: float = option(0.0, "a drafter passes the text of a round to its user, after it has answered", ge=0.0)
+    link_s: float = option(0.0, "a drafter delays a frame for its emulated link, in each direction", ge=0.0)
+    read_s: float = option(0.0, "the process of all users reads a piece of text", ge=0.0)
+    timer_s: float = option(
+        0.0, "timers of links and verifiers fire at whole multiples of this time (not CPU time)", ge=0.0
+    )
+    wake_s: float = option(0.0, "idle penalty: start delay of an idle process or engine (not CPU time)", ge=0.0)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,11 +1,10 @@
 """A scenario: who is there, how they are connected, what they ask, and for how long."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from goodspeed.config import from_mapping, option, read_toml, table
+from goodspeed.config import config_dataclass, from_mapping, option, read_toml, table
 from goodspeed.drafter.core.core_config import RetryConfig
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.link_config import LinkConfig, Outage
@@ -16,7 +15,6 @@ from goodspeed.simulator.acceptance.models import AcceptanceConfig
 from goodspeed.simulator.latency.models import LatencyConfig
 from goodspeed.simulator.machine import MachineConfig
 from goodspeed.simulator.outage import VerifierOutage, check_times
-from goodspeed.simulator.ranges import at_least, positive, share
 from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
@@ -25,23 +23,21 @@ MODES: Registry[Mode] = Registry("mode", {"distributed": Mode.DISTRIBUTED, "fuse
 BANDWIDTHS = {"bandwidth_mbps", "up_mbps", "down_mbps"}
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class VerifierTier:
-    """Verifiers of one kind. Raises ConfigError for values out of range."""
+    """Verifiers of one kind."""
 
-    name: str = option("verifier", "of the tier; its verifiers are name-0, name-1 ...")
-    count: int = option(1, "how many there are")
-    kv_capacity: int = option(100_000, "tokens of all streams together that each can hold")
-    max_context: int = option(8_192, "tokens of one stream, prompt and answer")
+    name: str = option("verifier", "name of the tier; its verifiers are name-0, name-1 ...")
+    count: int = option(1, "number of verifiers", ge=1)
+    kv_capacity: int = option(100_000, "tokens of all streams together that each can hold", ge=1)
+    max_context: int = option(8_192, "tokens of one stream, prompt and answer", ge=1)
     latency: LatencyConfig = table(LatencyConfig)
     core: VerifierCoreConfig = table(VerifierCoreConfig)
-    outages: tuple[VerifierOutage, ...] = option((), "times in which one of them is dead")
+    outages: tuple[VerifierOutage, ...] = option((), "[[verifiers.outages]] tables: times in which one is down")
 
     def __post_init__(self) -> None:
-        for field in ("count", "kv_capacity", "max_context"):
-            at_least(field, getattr(self, field), 1)
         for outage in self.outages:
-            if not 0 <= outage.index < self.count:
+            if outage.index >= self.count:
                 raise ConfigError(
                     f"outages.index is {outage.index}, expected 0 to {self.count - 1}: {self.name!r} has {self.count}"
                 )
@@ -53,70 +49,64 @@ class VerifierTier:
         return not any(one.index == index and one.start_s <= 0.0 and one.duration_s >= until_s for one in self.outages)
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class SharedLink:
-    """A link behind which several drafters sit. Raises ConfigError for values out of range."""
+    """A link behind which several drafters of a tier sit."""
 
-    num_drafters: int = option(1, "so many drafters of the tier share one; 1: nothing is shared")
-    up_mbps: float = option(0.0, "megabits per second that they have together upwards; 0 = unlimited")
-    down_mbps: float = option(0.0, "and downwards")
-
-    def __post_init__(self) -> None:
-        at_least("shared.num_drafters", self.num_drafters, 1)
-        for field in ("up_mbps", "down_mbps"):
-            at_least(f"shared.{field}", getattr(self, field), 0.0)
+    num_drafters: int = option(1, "drafters of the tier that share one such link; 1: nothing is shared", ge=1)
+    up_mbps: float = option(0.0, "megabits per second from these drafters together; 0: unlimited", ge=0.0)
+    down_mbps: float = option(0.0, "megabits per second to these drafters together; 0: unlimited", ge=0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class DrafterTier:
-    """Drafters of one kind, each with its user. Raises ConfigError for values out of range."""
+    """Drafters of one kind, each with its user."""
 
-    name: str = option("drafter", "of the tier; its drafters are name-0, name-1 ...")
-    count: int = option(1, "how many there are")
-    mode: str = option("", "distributed or fused, where it differs from the scenario's")
-    routing: str = option("", "how they choose among their verifiers, where it differs from the scenario's")
-    verifiers: tuple[str, ...] = option((), "verifier tiers that they know; empty: all")
-    fan_out: int = option(0, "how many verifiers each knows; 0 = all of these tiers")
-    distance_spread: float = option(0.0, "round trips to a drafter's verifiers differ by up to this share, either way")
+    name: str = option("drafter", "name of the tier; its drafters are name-0, name-1 ...")
+    count: int = option(1, "number of drafters", ge=1)
+    mode: str = option("", "mode of the streams; empty: the scenario's", choices=lambda: ("", *MODES))
+    routing: str = option(
+        "", "policy that chooses the verifier of a new stream; empty: the scenario's", choices=lambda: ("", *ROUTINGS)
+    )
+    verifiers: tuple[str, ...] = option((), "verifier tiers that the drafters know; empty: all")
+    fan_out: int = option(0, "number of verifiers that each drafter knows; 0: all of these tiers", ge=0)
+    distance_spread: float = option(
+        0.0, "round trips to a drafter's verifiers differ by up to this share, up or down", ge=0.0, le=1.0
+    )
     latency: LatencyConfig = table(LatencyConfig)
     link: LinkConfig = table(LinkConfig)
-    downlink: LinkConfig | None = option(None, "the way down, where it differs from `link`")
+    downlink: LinkConfig | None = option(None, "link from the verifiers to the drafters, where it differs from `link`")
     shared: SharedLink = table(SharedLink)
-    cuts: tuple[Outage, ...] = option((), "times without any network: connections are lost, and made again")
+    cuts: tuple[Outage, ...] = option(
+        (), "[[drafters.cuts]] tables: times without network, in which connections are lost"
+    )
     window: WindowConfig = table(WindowConfig)
     retry: RetryConfig = table(RetryConfig)
     workload: WorkloadConfig = table(WorkloadConfig)
     acceptance: AcceptanceConfig = table(AcceptanceConfig)
 
     def __post_init__(self) -> None:
-        at_least("count", self.count, 1)
-        at_least("fan_out", self.fan_out, 0)
-        share("distance_spread", self.distance_spread)
         check_times("cuts", self.cuts)
-        if self.mode:
-            MODES[self.mode]
-        if self.routing:
-            ROUTINGS[self.routing]
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class Scenario:
-    """Raises ConfigError for values out of range, and for what cannot work together."""
+    """A simulated deployment: verifiers, drafters, links and users."""
 
-    name: str = option("scenario", "for reports")
-    duration_s: float = option(60.0, "simulated seconds")
-    seed: int = option(0, "of everything random")
-    mode: str = option("distributed", "distributed: drafters draft; fused: verifiers generate alone and stream")
-    routing: str = option("failover", f"how drafters choose among their verifiers: {', '.join(ROUTINGS)}")
+    name: str = option("scenario", "name for reports")
+    duration_s: float = option(60.0, "simulated seconds", gt=0.0)
+    seed: int = option(0, "seed of all random streams", ge=0)
+    mode: str = option(
+        "distributed",
+        "distributed: drafters draft; fused: verifiers generate without drafts (target-only mode)",
+        choices=lambda: MODES,
+    )
+    routing: str = option("failover", "policy that chooses the verifier of a new stream", choices=ROUTINGS)
     machine: MachineConfig = table(MachineConfig)
-    verifiers: tuple[VerifierTier, ...] = option((VerifierTier(),), "[[verifiers]] tables")
-    drafters: tuple[DrafterTier, ...] = option((DrafterTier(),), "[[drafters]] tables")
+    verifiers: tuple[VerifierTier, ...] = option((VerifierTier(),), "[[verifiers]] tables", is_required=True)
+    drafters: tuple[DrafterTier, ...] = option((DrafterTier(),), "[[drafters]] tables", is_required=True)
 
     def __post_init__(self) -> None:
-        positive("duration_s", self.duration_s)
-        at_least("seed", self.seed, 0)
-        MODES[self.mode]
-        ROUTINGS[self.routing]
         _check_names("verifiers", [tier.name for tier in self.verifiers])
         _check_names("drafters", [tier.name for tier in self.drafters])
         for tier in self.drafters:
@@ -174,8 +164,6 @@ def _check_bandwidths(values: object, where: str) -> None:
 
 
 def _check_names(what: str, names: list[str]) -> None:
-    if not names:
-        raise ConfigError(f"{what} is empty, expected at least one [[{what}]] table")
     for name in names:
         if not name or names.count(name) > 1:
             raise ConfigError(f"{what} has the name {name!r} {names.count(name)} times, expected different names")

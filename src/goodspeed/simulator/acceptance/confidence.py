@@ -1,31 +1,26 @@
 """What drafters report of their tokens: noisy, but calibrated."""
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.config import option
-from goodspeed.errors import ConfigError
+from goodspeed.config import config_dataclass, option
 
 LEAST = 1e-6  # a Beta distribution needs positive parameters
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class ConfidenceConfig:
-    """How much a drafter knows. Raises ConfigError for values out of range."""
+    """How well a drafter knows which of its tokens are right."""
 
     concentration: float = option(
         2.2,
-        "reports are Beta distributed around the true rate, as of so many observations: near 0 the drafter knows right "
-        "from wrong, inf: it reports the rate itself",
+        "reported confidences are Beta distributed around the true rate, with this concentration: near 0 the drafter "
+        "knows right from wrong, inf: it reports the rate itself",
+        gt=0.0,
+        le=math.inf,
     )
-
-    def __post_init__(self) -> None:
-        if not self.concentration > 0.0:
-            raise ConfigError(
-                f"confidence.concentration is {self.concentration}, expected more than 0 (inf is allowed)"
-            )
 
 
 def reports(

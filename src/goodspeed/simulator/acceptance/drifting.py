@@ -1,35 +1,25 @@
 """A rate that changes from answer to answer: a user who moves on to other matters, a draft that learns."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from goodspeed.config import option
-from goodspeed.errors import ConfigError
-from goodspeed.registry import nearest_name
+from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.acceptance.block_trace import BlockTape, luck
-from goodspeed.simulator.ranges import at_least, share
 
-SHAPES = ["linear", "step"]
+SHAPES = ("linear", "step")
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class DriftingConfig:
-    """Raises ConfigError for values out of range."""
+    """Acceptance rates that a client's answers go through."""
 
-    rates: tuple[float, ...] = option((0.8, 0.5), "rates that a client's answers go through, one after the other")
-    num_answers: int = option(10, "a rate is reached, or holds, for so many answers")
-    shape: str = option("step", "step: a rate holds, then the next one does; linear: from rate to rate in equal steps")
-    is_cyclic: bool = option(True, "after the last rate the first one follows; else the last one stays")
-
-    def __post_init__(self) -> None:
-        if not self.rates:
-            raise ConfigError("drifting.rates is empty, expected at least one rate")
-        for rate in self.rates:
-            share("drifting.rates", rate)
-        at_least("drifting.num_answers", self.num_answers, 1)
-        if self.shape not in SHAPES:
-            raise ConfigError(f"unknown drifting.shape {self.shape!r}; {nearest_name(self.shape, SHAPES)}")
+    rates: tuple[float, ...] = option(
+        (0.8, 0.5), "rates that a client's answers go through, one after the other", ge=0.0, le=1.0, is_required=True
+    )
+    num_answers: int = option(10, "answers after which the next rate is reached", ge=1)
+    shape: str = option(
+        "step", "step: a rate holds until the next; linear: the rate changes in equal steps", choices=SHAPES
+    )
+    is_cyclic: bool = option(True, "start over with the first rate after the last; false: the last rate stays")
 
     def rate(self, request: int) -> float:
         """Of a client's request-th answer, from 0."""

@@ -1,22 +1,16 @@
 """Every draft token is right with the same chance, whatever came before: the papers' model."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.acceptance.block_trace import BlockTape, Drawn, luck
-from goodspeed.simulator.ranges import share
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class FixedConfig:
-    """Raises ConfigError for a rate out of range."""
+    """One acceptance rate."""
 
-    rate: float = option(0.7, "chance that a draft token is right, given that all before it are")
-
-    def __post_init__(self) -> None:
-        share("fixed.rate", self.rate)
+    rate: float = option(0.7, "probability that a draft token is right, given that all before it are", ge=0.0, le=1.0)
 
 
 class FixedAcceptance:

@@ -1,29 +1,24 @@
 """Bursts: a hidden state, easy or hard, that changes from token to token, each with a rate of its own."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.acceptance.block_trace import BlockTape, Drawn, luck
-from goodspeed.simulator.ranges import share
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class MarkovConfig:
-    """Raises ConfigError for values out of range. The default: hybrid drafts (docs/acceptance.md)."""
+    """A two-state chain. The defaults describe hybrid drafts (docs/acceptance.md)."""
 
-    easy_rate: float = option(0.9, "chance of a right token in the easy state")
-    hard_rate: float = option(0.33, "in the hard state")
-    to_hard: float = option(0.1, "chance of leaving the easy state at a token")
-    to_easy: float = option(0.065, "chance of leaving the hard state at a token")
+    easy_rate: float = option(0.9, "probability of a right token in the easy state", ge=0.0, le=1.0)
+    hard_rate: float = option(0.33, "probability of a right token in the hard state", ge=0.0, le=1.0)
+    to_hard: float = option(0.1, "probability of leaving the easy state at a token", ge=0.0, le=1.0)
+    to_easy: float = option(0.065, "probability of leaving the hard state at a token", ge=0.0, le=1.0)
 
     def __post_init__(self) -> None:
-        for name in ("easy_rate", "hard_rate", "to_hard", "to_easy"):
-            share(f"markov.{name}", getattr(self, name))
         if self.to_hard + self.to_easy == 0.0:
-            raise ConfigError("markov.to_hard and markov.to_easy are 0, expected a state that can be left")
+            raise ConfigError("to_hard and to_easy are 0, expected a state that can be left")
 
     @property
     def easy_share(self) -> float:

@@ -1,9 +1,8 @@
 """The acceptance models by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from goodspeed.config import option, table
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.registry import Registry
 from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
@@ -15,11 +14,11 @@ from goodspeed.simulator.acceptance.renewal import RenewalAcceptance, RenewalCon
 from goodspeed.simulator.acceptance.replayed_trace import RecordedConfig, recorded_acceptance
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class AcceptanceConfig:
-    """Which tokens are right. Only the chosen model's table matters. Raises ConfigError for an unknown model."""
+    """The acceptance model: which draft tokens are right. Only the table of the chosen model is used."""
 
-    model: str = option("fixed", "fixed, positional, drifting, markov, renewal or recorded")
+    model: str = option("fixed", "acceptance model", choices=lambda: ACCEPTANCES)
     fixed: FixedConfig = table(FixedConfig)
     positional: PositionalConfig = table(PositionalConfig)
     drifting: DriftingConfig = table(DriftingConfig)
@@ -27,9 +26,6 @@ class AcceptanceConfig:
     renewal: RenewalConfig = table(RenewalConfig)
     recorded: RecordedConfig = table(RecordedConfig)
     confidence: ConfidenceConfig = table(ConfidenceConfig)
-
-    def __post_init__(self) -> None:
-        ACCEPTANCES[self.model]
 
 
 ACCEPTANCES: Registry[Callable[[AcceptanceConfig], AcceptanceModel]] = Registry(

@@ -1,30 +1,24 @@
 """A rate for each place in the draft. Real acceptance is not geometric: it often grows with depth."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from goodspeed.config import option
-from goodspeed.errors import ConfigError
+from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.acceptance.block_trace import BLOCK
 from goodspeed.simulator.acceptance.confidence import reports
-from goodspeed.simulator.ranges import share
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class PositionalConfig:
-    """Raises ConfigError for rates out of range. The default: four layers of SmolLM2-135M, window 6, as measured."""
+    """A rate for each position of a draft. The defaults: four layers of SmolLM2-135M at window 6, as measured."""
 
     rates: tuple[float, ...] = option(
         (0.27, 0.41, 0.44, 0.54, 0.70, 0.78),
-        "chance that the first, second, ... token of a draft is right given those before it; beyond the last, the last",
+        "probability that the first, second, ... token of a draft is right given those before it; the last rate holds "
+        "for all further tokens",
+        ge=0.0,
+        le=1.0,
+        is_required=True,
     )
-
-    def __post_init__(self) -> None:
-        if not self.rates:
-            raise ConfigError("positional.rates is empty, expected at least one rate")
-        for rate in self.rates:
-            share("positional.rates", rate)
 
 
 class PositionalAcceptance:

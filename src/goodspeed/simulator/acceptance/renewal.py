@@ -4,32 +4,28 @@ Other than the depth in a draft, the run goes on over the ends of rounds, so it 
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from goodspeed.config import option
-from goodspeed.errors import ConfigError
+from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.acceptance.block_trace import BlockTape, Drawn
-from goodspeed.simulator.ranges import at_least, share
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class RenewalConfig:
-    """Raises ConfigError for rates out of range. The default: hybrid drafts (docs/acceptance.md)."""
+    """A rate for each length of the current run. The defaults describe hybrid drafts (docs/acceptance.md)."""
 
     rates: tuple[float, ...] = option(
         (0.40, 0.55, 0.64, 0.70, 0.72, 0.78, 0.81, 0.87),
-        "chance that a token is right after 0, 1, 2, ... right ones in a row; beyond the last, the last",
+        "probability that a token is right after 0, 1, 2, ... right ones in a row; the last rate holds for all longer "
+        "runs",
+        ge=0.0,
+        le=1.0,
+        is_required=True,
     )
-    spread: float = option(0.0, "standard deviation among answers of the log-odds of all rates; 0: answers are alike")
-
-    def __post_init__(self) -> None:
-        if not self.rates:
-            raise ConfigError("renewal.rates is empty, expected at least one rate")
-        for rate in self.rates:
-            share("renewal.rates", rate)
-        at_least("renewal.spread", self.spread, 0.0)
+    spread: float = option(
+        0.0, "standard deviation among answers of the log-odds of all rates; 0: answers are alike", ge=0.0
+    )
 
     def of_answer(self, luck: float) -> tuple[float, ...]:
         """The rates of an answer that is so many standard deviations easier than the median one."""

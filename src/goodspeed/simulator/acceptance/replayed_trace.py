@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import JudgedAnswer, read_answers
 from goodspeed.simulator.acceptance.chain import STARTS, fill_in, fit_chain
@@ -18,13 +18,13 @@ NUM_FILLINGS = 8
 FILLING_SEED = 0
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class RecordedConfig:
-    """Where the recording is."""
+    """An acceptance trace to replay."""
 
-    file: str = option("", "an acceptance log: JSONL, as `goodspeed drafter --acceptance-log` writes it")
-    is_per_client: bool = option(False, "a client replays the answers of one recorded client; else of all")
-    is_in_order: bool = option(False, "its first request has the first answer, and so on; else each draws one")
+    file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-log`")
+    is_per_client: bool = option(False, "each client replays the answers of one recorded client; false: of all")
+    is_in_order: bool = option(False, "requests replay the answers in order; false: each draws one at random")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ bandwidth and KERNEL_S a kernel, the figures that the tables' own package uses.
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.decoder import Decoder, Matrix
 from goodspeed.simulator.latency.devices import DEVICES
@@ -25,19 +24,20 @@ SAMPLING_BYTES = 10  # per token and word: 16-bit logits read, 32-bit ones writt
 UNQUANTIZED = "bfloat16"
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class AiconfiguratorConfig:
-    """Raises ConfigError for a GPU without a spec sheet here."""
+    """A GPU, a framework and a model shape for the measured kernels of aiconfigurator."""
 
-    shape: str = option("llama-3.1-8b", "the model's shape: a name of the catalog or a folder with a config.json")
-    gpu: str = option("h100_sxm", "whose tables: a100_sxm, h100_sxm, h200_sxm, b200_sxm, l40s, rtx_pro_6000_server")
-    framework: str = option("vllm", "whose kernels: vllm, sglang, trtllm")
+    shape: str = option("llama-3.1-8b", "model shape: a name of the catalog or a folder with a config.json")
+    gpu: str = option(
+        "h100_sxm",
+        "GPU whose tables are used; measured are a100_sxm, h100_sxm, h200_sxm, b200_sxm, l40s and rtx_pro_6000_server",
+        choices=DEVICES,
+    )
+    framework: str = option("vllm", "framework whose kernels are used: vllm, sglang or trtllm")
     weights: str = option("bfloat16", "type of the layers' weights: bfloat16, fp8 or another that the tables have")
     kv: str = option("bfloat16", "type of the KV cache: bfloat16 or fp8")
-    tensor_parallel: int = option(1, "GPUs that share the model")
-
-    def __post_init__(self) -> None:
-        DEVICES[self.gpu]
+    tensor_parallel: int = option(1, "GPUs that share the model", ge=1)
 
     def model(self) -> LatencyModel:
         """The model of these tables. Raises ConfigError if they are not installed, or measured nothing that fits."""

@@ -1,12 +1,11 @@
 """Tables that `goodspeed profile` measured on a machine of one's own."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.profiling.cell import Cell
 from goodspeed.registry import Registry
@@ -19,15 +18,12 @@ AXES = ("streams", "tokens per stream", "context")
 SCHEMA = 2
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class TableConfig:
-    """Raises ConfigError for an unknown role."""
+    """A latency table measured by `goodspeed profile`."""
 
-    path: str = option("", "the file that `goodspeed profile --json FILE` wrote")
-    role: str = option("target", "whose table: of the target engine or of the draft engine; target or draft")
-
-    def __post_init__(self) -> None:
-        ROLES[self.role]
+    path: str = option("", "file that `goodspeed profile --json FILE` wrote")
+    role: str = option("target", "engine whose table is used", choices=lambda: ROLES)
 
     def model(self) -> LatencyModel:
         """The model of these tables. Raises ConfigError for a file that is missing, or is no such table."""

@@ -1,12 +1,9 @@
 """The latency models by name."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.config import table as part
-from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
 from goodspeed.simulator.latency.host import HostedLatency
@@ -16,26 +13,17 @@ from goodspeed.simulator.latency.measured_table import TableConfig
 from goodspeed.simulator.latency.roofline import RooflineConfig
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class LatencyConfig:
-    """Which latency model, with a table for each one's own numbers.
+    """The latency model of an engine. Only the table of the chosen kind is used."""
 
-    Raises ConfigError for an unknown kind and values out of range.
-    """
-
-    kind: str = option("linear", "how a step's time is known: linear, table, roofline or aiconfigurator")
-    host_s: float = option(0.0, "seconds that the host adds to each step")
-    host_stream_s: float = option(0.0, "seconds that the host adds to each step per stream in it")
+    kind: str = option("linear", "model of the time that a step takes", choices=lambda: LATENCIES)
+    host_s: float = option(0.0, "seconds that the host adds to each step", ge=0.0)
+    host_stream_s: float = option(0.0, "seconds that the host adds to each step per stream in it", ge=0.0)
     linear: LinearConfig = part(LinearConfig)
     table: TableConfig = part(TableConfig)
     roofline: RooflineConfig = part(RooflineConfig)
     aiconfigurator: AiconfiguratorConfig = part(AiconfiguratorConfig)
-
-    def __post_init__(self) -> None:
-        LATENCIES[self.kind]
-        for name in ("host_s", "host_stream_s"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
 
     def model(self) -> LatencyModel:
         """The model that the config describes, host included. Raises ConfigError for what its kind cannot find."""

@@ -4,9 +4,7 @@ The roofline model (Williams, Waterman, Patterson 2009). Few tokens wait for the
 knee lies where the two are equal.
 """
 
-from dataclasses import dataclass
-
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.decoder import ACTIVATION_BYTES, Decoder, Matrix
 from goodspeed.simulator.latency.devices import DEVICES
@@ -15,34 +13,26 @@ from goodspeed.simulator.latency.parts import Parts, split
 from goodspeed.simulator.latency.shapes import model_shape
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class RooflineConfig:
-    """Raises ConfigError for an unknown device, values out of range, and devices without a link that share a model."""
+    """A device and a model shape for the roofline model."""
 
-    shape: str = option("llama-3.1-8b", "the model's shape: a name of the catalog or a folder with a config.json")
-    device: str = option("h100_sxm", f"whose spec sheet: {', '.join(DEVICES)}")
-    flops: float = option(0.0, "16-bit FLOPs per second in place of the device's; 0: the device's")
-    bytes_per_s: float = option(0.0, "memory bandwidth in place of the device's; 0: the device's")
-    weight_bits: float = option(16.0, "bits per weight in memory; the arithmetic stays 16-bit")
-    kv_bits: float = option(16.0, "bits per number in the KV cache")
-    tensor_parallel: int = option(1, "devices that share the model")
-    compute_efficiency: float = option(0.7, "share of the peak arithmetic that large products reach")
-    memory_efficiency: float = option(0.8, "share of the peak bandwidth that reading weights reaches")
-    layer_s: float = option(10e-6, "seconds per layer that neither hides: launches, norms, waiting")
+    shape: str = option("llama-3.1-8b", "model shape: a name of the catalog or a folder with a config.json")
+    device: str = option("h100_sxm", "device whose data sheet is used", choices=DEVICES)
+    flops: float = option(0.0, "16-bit FLOPs per second in place of the device's; 0: the device's", ge=0.0)
+    bytes_per_s: float = option(0.0, "memory bandwidth in place of the device's; 0: the device's", ge=0.0)
+    weight_bits: float = option(16.0, "bits per weight in memory; the arithmetic stays 16-bit", ge=1.0, le=32.0)
+    kv_bits: float = option(16.0, "bits per number in the KV cache", ge=1.0, le=32.0)
+    tensor_parallel: int = option(1, "devices that share the model", ge=1)
+    compute_efficiency: float = option(0.7, "share of the peak arithmetic that large products reach", gt=0.0, le=1.0)
+    memory_efficiency: float = option(0.8, "share of the peak bandwidth that reading weights reaches", gt=0.0, le=1.0)
+    layer_s: float = option(
+        10e-6, "seconds per layer that nothing hides: kernel launches, norms, synchronisation", ge=0.0
+    )
 
     def __post_init__(self) -> None:
-        device = DEVICES[self.device]
-        if self.tensor_parallel > 1 and not device.link_bytes_per_s:
+        if self.tensor_parallel > 1 and not DEVICES[self.device].link_bytes_per_s:
             raise ConfigError(f"tensor_parallel is {self.tensor_parallel}, but {self.device} has no link to another")
-        for name in ("flops", "bytes_per_s", "layer_s"):
-            if getattr(self, name) < 0.0:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        for name in ("compute_efficiency", "memory_efficiency"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected more than 0, up to 1")
-        for name in ("weight_bits", "kv_bits"):
-            if not 1.0 <= getattr(self, name) <= 32.0:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 to 32")
 
     def model(self) -> LatencyModel:
         """The model of this device. Raises ConfigError or CheckpointError for an unknown shape."""

@@ -2,33 +2,23 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from goodspeed.config import option
-from goodspeed.errors import ConfigError
-from goodspeed.registry import nearest_name
-from goodspeed.simulator.ranges import at_least
+from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.workload.sizes import Sizes
 from goodspeed.simulator.workload.workload import Ask
 
-THINKING = ["exponential", "fixed", "lognormal"]
+THINKING = ("exponential", "fixed", "lognormal")
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class ClosedConfig:
-    """Raises ConfigError for values out of range."""
+    """Users that wait for an answer and think before the next request."""
 
-    think_s: float = option(2.0, "mean time from an answer's end to the next request; 0 = at once")
-    thinking: str = option("exponential", "its distribution: exponential, fixed or lognormal")
-    cv: float = option(0.6, "lognormal: standard deviation / mean")
-
-    def __post_init__(self) -> None:
-        at_least("closed.think_s", self.think_s, 0.0)
-        at_least("closed.cv", self.cv, 0.0)
-        if self.thinking not in THINKING:
-            raise ConfigError(f"unknown closed.thinking {self.thinking!r}; {nearest_name(self.thinking, THINKING)}")
+    think_s: float = option(2.0, "mean time from an answer's end to the next request; 0: none", ge=0.0)
+    thinking: str = option("exponential", "distribution of the think time", choices=THINKING)
+    cv: float = option(0.6, "lognormal: coefficient of variation (standard deviation / mean)", ge=0.0)
 
 
 class ClosedWorkload:

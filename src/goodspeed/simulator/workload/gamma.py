@@ -1,26 +1,22 @@
 """Users whose gaps are more even than chance, or more uneven."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from goodspeed.config import option
-from goodspeed.simulator.ranges import positive
+from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.workload.sizes import Sizes
 from goodspeed.simulator.workload.workload import Ask
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class GammaConfig:
-    """Raises ConfigError for values out of range."""
+    """Gamma distributed interarrival times."""
 
-    rate: float = option(0.1, "requests per second of one client")
-    cv: float = option(2.0, "standard deviation / mean of the gaps: 1 is Poisson, more comes in clumps")
-
-    def __post_init__(self) -> None:
-        positive("gamma.rate", self.rate)
-        positive("gamma.cv", self.cv)
+    rate: float = option(0.1, "requests per second of one client", gt=0.0)
+    cv: float = option(
+        2.0, "coefficient of variation of the interarrival times: 1 is Poisson, more is burstier", gt=0.0
+    )
 
 
 class GammaWorkload:

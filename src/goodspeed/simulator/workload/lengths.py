@@ -4,16 +4,14 @@ import csv
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from goodspeed.config import option, table
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
-from goodspeed.simulator.ranges import at_least
 
 
 class Lengths(Protocol):
@@ -23,47 +21,40 @@ class Lengths(Protocol):
         """Tokens, at least 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class FixedLength:
-    """Always the same. Raises ConfigError for values out of range."""
+    """Always the same length."""
 
-    num_tokens: int = option(100, "every length")
-
-    def __post_init__(self) -> None:
-        at_least("fixed.num_tokens", self.num_tokens, 1)
+    num_tokens: int = option(100, "every length, in tokens", ge=1)
 
     def draw(self, rng: np.random.Generator) -> int:  # noqa: ARG002
         return self.num_tokens
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class UniformLength:
-    """Each length in a range as likely as any other. Raises ConfigError for values out of range."""
+    """Every length of a range is equally likely."""
 
-    low: int = option(50, "shortest")
-    high: int = option(150, "longest")
+    low: int = option(50, "shortest length, in tokens", ge=1)
+    high: int = option(150, "longest length, in tokens", ge=1)
 
     def __post_init__(self) -> None:
-        at_least("uniform.low", self.low, 1)
-        at_least("uniform.high", self.high, self.low)
+        if self.high < self.low:
+            raise ConfigError(f"high is {self.high}, expected at least the low of {self.low}")
 
     def draw(self, rng: np.random.Generator) -> int:
         return int(rng.integers(self.low, self.high, endpoint=True))
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class LognormalLength:
-    """1 and a log-normal rest, rounded up or down by chance: mean and spread are as asked, nothing is cut at 1.
+    """1 and a log-normal rest, randomly rounded: mean and spread are as configured, nothing is cut at 1.
 
-    Rounding adds at most 1/4 to the variance. Raises ConfigError for values out of range.
+    Rounding adds at most 1/4 to the variance.
     """
 
-    mean: float = option(100.0, "mean, in tokens")
-    cv: float = option(0.8, "standard deviation / mean")
-
-    def __post_init__(self) -> None:
-        at_least("lognormal.mean", self.mean, 1.0)
-        at_least("lognormal.cv", self.cv, 0.0)
+    mean: float = option(100.0, "mean length, in tokens", ge=1.0)
+    cv: float = option(0.8, "coefficient of variation (standard deviation / mean)", ge=0.0)
 
     def draw(self, rng: np.random.Generator) -> int:
         rest = self.mean - 1.0
@@ -74,16 +65,16 @@ class LognormalLength:
         return 1 + math.floor(length + rng.random())
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class EmpiricalConfig:
-    """Raises ConfigError for values out of range."""
+    """A file of observed lengths."""
 
-    file: str = option("", "CSV or JSONL of which each row has a length, or a text file with one a line")
-    column: str = option("", "CSV: the column; JSONL: the key")
+    file: str = option("", "CSV or JSONL file with a length in each row, or a text file with one per line")
+    column: str = option("", "column of the CSV file or key of the JSONL file")
 
     def __post_init__(self) -> None:
         if self.column and not self.file:
-            raise ConfigError(f"empirical.file is empty, expected a file with the column {self.column!r}")
+            raise ConfigError(f"file is empty, expected a file with the column {self.column!r}")
 
 
 class EmpiricalLength:
@@ -96,18 +87,15 @@ class EmpiricalLength:
         return self._lengths[int(rng.integers(len(self._lengths)))]
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class LengthConfig:
-    """Which distribution; only the chosen one's table matters. Raises ConfigError for an unknown one."""
+    """The distribution of a length. Only the table of the chosen distribution is used."""
 
-    distribution: str = option("lognormal", "fixed, uniform, lognormal or empirical")
+    distribution: str = option("lognormal", "distribution of the length", choices=lambda: LENGTHS)
     fixed: FixedLength = table(FixedLength)
     uniform: UniformLength = table(UniformLength)
     lognormal: LognormalLength = table(LognormalLength)
     empirical: EmpiricalConfig = table(EmpiricalConfig)
-
-    def __post_init__(self) -> None:
-        LENGTHS[self.distribution]
 
 
 LENGTHS: Registry[Callable[[LengthConfig], Lengths]] = Registry(

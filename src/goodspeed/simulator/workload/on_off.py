@@ -1,27 +1,21 @@
 """Users who come in bursts: busy for a while, then away."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from goodspeed.config import option
-from goodspeed.simulator.ranges import positive
+from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.workload.sizes import Sizes
 from goodspeed.simulator.workload.workload import Ask
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class OnOffConfig:
-    """Raises ConfigError for values out of range."""
+    """Bursts of requests with pauses in between."""
 
-    rate: float = option(0.1, "requests per second of one client, over busy and idle times")
-    on_s: float = option(20.0, "mean length of a busy time")
-    off_s: float = option(60.0, "mean length of an idle time")
-
-    def __post_init__(self) -> None:
-        for name in ("rate", "on_s", "off_s"):
-            positive(f"on_off.{name}", getattr(self, name))
+    rate: float = option(0.1, "requests per second of one client, averaged over busy and idle times", gt=0.0)
+    on_s: float = option(20.0, "mean length of a busy time", gt=0.0)
+    off_s: float = option(60.0, "mean length of an idle time", gt=0.0)
 
     @property
     def busy_rate(self) -> float:

@@ -1,24 +1,19 @@
 """Users who ask at any moment as likely as at any other."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from goodspeed.config import option
-from goodspeed.simulator.ranges import positive
+from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.workload.sizes import Sizes
 from goodspeed.simulator.workload.workload import Ask
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class PoissonConfig:
-    """Raises ConfigError for a rate out of range."""
+    """Poisson arrivals."""
 
-    rate: float = option(0.1, "requests per second of one client")
-
-    def __post_init__(self) -> None:
-        positive("poisson.rate", self.rate)
+    rate: float = option(0.1, "requests per second of one client", gt=0.0)
 
 
 class PoissonWorkload:

@@ -1,28 +1,24 @@
 """What users asked in a recorded run, again: each waits for the answer and asks at once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.records.acceptance_trace import read_answers
-from goodspeed.simulator.ranges import at_least
 from goodspeed.simulator.workload.workload import Ask
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class RecordedAsksConfig:
-    """Raises ConfigError for values out of range."""
+    """Requests of an acceptance trace, replayed."""
 
-    file: str = option("", "an acceptance log: JSONL, as `goodspeed drafter --acceptance-log` writes it")
-    num_warm_up: int = option(0, "so many requests of each client come at once; the others begin together, later")
-    begin_s: float = option(0.0, "when they begin, with a warm-up")
-
-    def __post_init__(self) -> None:
-        at_least("recorded.num_warm_up", self.num_warm_up, 0)
-        at_least("recorded.begin_s", self.begin_s, 0.0)
+    file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-log`")
+    num_warm_up: int = option(
+        0, "first requests of each client, which start at once; the others start together at begin_s", ge=0
+    )
+    begin_s: float = option(0.0, "time at which the requests after the warm-up start", ge=0.0)
 
 
 class RecordedWorkload:

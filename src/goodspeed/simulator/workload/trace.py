@@ -9,30 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
-from goodspeed.simulator.ranges import at_least, positive
 from goodspeed.simulator.workload.workload import Ask
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class TraceConfig:
-    """Raises ConfigError for an unknown format and values out of range."""
+    """Requests of a production trace, at their own times."""
 
-    file: str = option("", "arrivals, one a line")
-    format: str = option("azure", "azure (CSV), mooncake (JSONL), or vllm (JSONL of its benchmark's requests)")
-    speed: float = option(1.0, "the rate of arrivals is multiplied by this")
-    start_s: float = option(0.0, "what came earlier, in the trace's own time, is left out")
-    max_prompt: int = option(0, "longer prompts are cut to so many tokens; 0 = not at all")
-    max_answer: int = option(0, "longer answers are cut to so many tokens; 0 = not at all")
-    split_seed: int = option(0, "of the draw that gives each request to a client")
-
-    def __post_init__(self) -> None:
-        TRACE_FORMATS[self.format]
-        positive("trace.speed", self.speed)
-        for name in ("start_s", "max_prompt", "max_answer", "split_seed"):
-            at_least(f"trace.{name}", getattr(self, name), 0)
+    file: str = option("", "trace file, one request per line")
+    format: str = option(
+        "azure",
+        "format of the file: azure (CSV), mooncake (JSONL) or vllm (JSONL of its benchmark's requests)",
+        choices=lambda: TRACE_FORMATS,
+    )
+    speed: float = option(1.0, "factor of the arrival rate", gt=0.0)
+    start_s: float = option(0.0, "requests before this time of the trace are left out", ge=0.0)
+    max_prompt: int = option(0, "longer prompts are cut to this number of tokens; 0: never", ge=0)
+    max_answer: int = option(0, "longer answers are cut to this number of tokens; 0: never", ge=0)
+    split_seed: int = option(0, "seed of the random assignment of requests to clients", ge=0)
 
 
 @dataclass(frozen=True, slots=True)

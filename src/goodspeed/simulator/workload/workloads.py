@@ -1,9 +1,8 @@
 """The workloads by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from goodspeed.config import option, table
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.registry import Registry
 from goodspeed.simulator.workload.closed import ClosedConfig, ClosedWorkload
 from goodspeed.simulator.workload.gamma import GammaConfig, GammaWorkload
@@ -16,11 +15,11 @@ from goodspeed.simulator.workload.trace import TraceConfig, TraceWorkload
 from goodspeed.simulator.workload.workload import Workload
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class WorkloadConfig:
-    """What users ask. Only the chosen arrivals' table matters. Raises ConfigError for unknown arrivals."""
+    """The requests of users. Only the table of the chosen arrivals is used."""
 
-    arrivals: str = option("closed", "closed, poisson, gamma, on_off, trace or recorded")
+    arrivals: str = option("closed", "arrival process of the requests", choices=lambda: WORKLOADS)
     closed: ClosedConfig = table(ClosedConfig)
     poisson: PoissonConfig = table(PoissonConfig)
     gamma: GammaConfig = table(GammaConfig)
@@ -29,9 +28,6 @@ class WorkloadConfig:
     recorded: RecordedAsksConfig = table(RecordedAsksConfig)
     prompt: LengthConfig = table(LengthConfig)
     answer: LengthConfig = table(LengthConfig)
-
-    def __post_init__(self) -> None:
-        WORKLOADS[self.arrivals]
 
     @property
     def sizes(self) -> Sizes:
