@@ -31,7 +31,7 @@ import transformers
 from goodspeed.cluster.machine import this_machine
 from goodspeed.models.catalog import locate
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
-from goodspeed.stats.intervals import Interval, paired_ratio
+from goodspeed.stats.intervals import ConfidenceInterval, paired_ratio
 
 ALONE = "alone"
 CONTEXT = 128  # tokens before a pass that is timed
@@ -171,7 +171,7 @@ def _rate(answers: Sequence[Answer]) -> float:
     return sum(len(one.tokens) for one in answers) / sum(one.elapsed_s for one in answers)
 
 
-def _ends(interval: Interval) -> list[float]:
+def _ends(interval: ConfidenceInterval) -> list[float]:
     return [interval.low, interval.high]
 
 

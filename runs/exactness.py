@@ -30,12 +30,12 @@ from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
-from goodspeed.engine.null_draft import SilentDraft
-from goodspeed.engine.reference import Request as Text
+from goodspeed.engine.null_draft import NullDraft
+from goodspeed.engine.reference import ReferenceRequest as Text
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.errors import LinkLostError
-from goodspeed.lossless.pair import Pair, first_difference
+from goodspeed.lossless.pair import EnginePair, first_difference
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
@@ -159,7 +159,7 @@ def make_texts(model: str, target: TargetEngine, args: argparse.Namespace, tempe
 def compare(target: TargetEngine, texts: Sequence[Text]) -> dict[str, object]:
     """Write the texts alone and by drafters of all windows in turn; say where they differ."""
     started = time.monotonic()
-    alone = [written.tokens for written in Pair(target, SilentDraft()).write_alone(texts)]
+    alone = [written.tokens for written in EnginePair(target, NullDraft()).write_alone(texts)]
     alone_s = time.monotonic() - started
     passes = [list(WINDOWS)[i : i + NUM_DRAFTERS] for i in range(0, len(WINDOWS), NUM_DRAFTERS)]
     passes[-1] += list(WINDOWS)[2 : 2 + NUM_DRAFTERS - len(passes[-1])]

@@ -28,10 +28,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from goodspeed.bench.answer import Answer
-from goodspeed.bench.endpoint import Endpoint, Settings, http_client
+from goodspeed.bench.answer import LoadAnswer
+from goodspeed.bench.endpoint import OpenAIEndpoint, RequestSettings, http_client
 from goodspeed.bench.experiment import DISTRIBUTED, FUSED
-from goodspeed.bench.load import Shape, run_load
+from goodspeed.bench.load import LoadShape, run_load
 from goodspeed.cluster.arms import core_flags, draft_flags
 from goodspeed.cluster.cluster import Cluster, start_clusters
 from goodspeed.cluster.processes import Processes
@@ -93,7 +93,7 @@ class Load:
 
     swaps: Sequence[Swap]
     asked: Sequence[Prompt]
-    answers: Sequence[Answer]
+    answers: Sequence[LoadAnswer]
     peak_mb: float
 
 
@@ -115,19 +115,19 @@ def main() -> int:
     return 1 if num_differing else 0
 
 
-def text_of(answer: Answer) -> tuple[str, str]:
+def text_of(answer: LoadAnswer) -> tuple[str, str]:
     return answer.text, answer.finish_reason
 
 
-async def _measured(cluster: Cluster, args: argparse.Namespace) -> tuple[Load, list[Answer]]:
+async def _measured(cluster: Cluster, args: argparse.Namespace) -> tuple[Load, list[LoadAnswer]]:
     """Under load, then the same prompts to the target alone."""
     async with http_client() as http:
-        endpoint = Endpoint(http, cluster.urls[0])
+        endpoint = OpenAIEndpoint(http, cluster.urls[0])
 
-        async def ask(prompt: Prompt, mode: str) -> Answer:
-            return await endpoint.ask(prompt, Settings(args.tokens, mode=mode), time.monotonic, lambda _: None)
+        async def ask(prompt: Prompt, mode: str) -> LoadAnswer:
+            return await endpoint.ask(prompt, RequestSettings(args.tokens, mode=mode), time.monotonic, lambda _: None)
 
-        over, told = asyncio.Event(), list[tuple[Prompt, Answer]]()
+        over, told = asyncio.Event(), list[tuple[Prompt, LoadAnswer]]()
 
         async def use(prompts: Iterator[Prompt]) -> None:
             while not over.is_set():
@@ -146,7 +146,7 @@ async def _measured(cluster: Cluster, args: argparse.Namespace) -> tuple[Load, l
                 group.create_task(use(prompts))
         _, peak_mb = memory_mb(cluster.drafters[0].pid)
         load = Load(swapping.result(), [prompt for prompt, _ in told], [answer for _, answer in told], peak_mb)
-        alone = await run_load(lambda prompt: ask(prompt, FUSED), load.asked, Shape(NUM_STREAMS))
+        alone = await run_load(lambda prompt: ask(prompt, FUSED), load.asked, LoadShape(NUM_STREAMS))
     return load, alone
 
 

@@ -16,7 +16,7 @@ from runs.live.recording import Recording
 from runs.live.setups import PER_ROUND
 
 from goodspeed.errors import ConfigError
-from goodspeed.stats.intervals import Interval
+from goodspeed.stats.intervals import ConfidenceInterval
 
 
 def load(folder: Path) -> dict[str, Recordings]:
@@ -99,7 +99,7 @@ def _rate_row(figures: RateFigures) -> str:
     return f"| {' | '.join([*cells, _cell(figures.jain_index, 3)])} |"
 
 
-def _cell(interval: Interval, digits: int) -> str:
+def _cell(interval: ConfidenceInterval, digits: int) -> str:
     return f"{interval.mean:.{digits}f} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
 
 

@@ -24,12 +24,12 @@ from matplotlib.figure import Figure
 from runs.utility_tuning import by_domain
 
 from goodspeed.decoding.sampling import Rule
-from goodspeed.engine.drafts import NO_TABLE, DraftConfig, carry_over, draft_engine
+from goodspeed.engine.drafts import NO_TABLE, DraftConfig, draft_engine, transfer_learned_state
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.stats.ratio_estimate import Estimate, ratio_of_sums
+from goodspeed.stats.ratio_estimate import RatioEstimate, ratio_of_sums
 from goodspeed.tuning.data.scored_answer import ScoredAnswer, scored_answer
 from goodspeed.tuning.evaluate.round_replay import ReplayedRound, RoundReplayer
 from goodspeed.tuning.online.net_trainer import NetTrainer
@@ -64,14 +64,14 @@ class Drafter:
     def swap(self, config: DraftConfig) -> None:
         engine = self.make_engine(config)
         if config.table == self.config.table:
-            carry_over(self.engine, engine)
+            transfer_learned_state(self.engine, engine)
         self.config, self.engine = config, engine
         self.swaps.append(len(self.rounds))
 
     def see(self, answers: Sequence[ScoredAnswer]) -> None:
         self.rounds.append(RoundReplayer(self.engine, NUM_STREAMS).replay(answers, WINDOW).rounds)
 
-    def accepted(self, chunks: slice) -> Estimate:
+    def accepted(self, chunks: slice) -> RatioEstimate:
         return ratio_of_sums((one.prompt, one.accepted, 1) for chunk in self.rounds[chunks] for one in chunk)
 
 

@@ -30,7 +30,7 @@ from goodspeed.engine.target_config import TargetConfig
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import read_draft_vocab
-from goodspeed.models.packing import EMBEDDING, HEAD, Packed, pack_draft, pack_embedding
+from goodspeed.models.packing import EMBEDDING, HEAD, UnpackedDraft, pack_draft, pack_embedding
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import load_prompts
 from goodspeed.tuning.data.collector import Collector, Progress, Report
@@ -162,7 +162,7 @@ def pack(run: Run) -> None:
         heads.append(kept)
         del weights[EMBEDDING]
         weights[HEAD] = weights[HEAD][torch.from_numpy(kept)]
-        pack_draft(DRAFTS / f"{name}.safetensors", Packed(shape, weights, kept), BITS)
+        pack_draft(DRAFTS / f"{name}.safetensors", UnpackedDraft(shape, weights, kept), BITS)
     embedding = read_weights(locate(TARGET))[EMBEDDING]
     pack_embedding(DRAFTS / EMBEDDING_FILE, embedding, np.unique(np.concatenate(heads)), EMBEDDING_BITS)
     for path in sorted(DRAFTS.iterdir()):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.cell import ProfileCell
 from goodspeed.stats.summary import quantile
 
 GRID = ("--streams", "1", "--tokens", "4", "--context", "128", "--prefill", "32")
@@ -49,19 +49,19 @@ def main() -> None:
         )
 
 
-def _shown(turns: tuple[Cell, ...]) -> str:
+def _shown(turns: tuple[ProfileCell, ...]) -> str:
     """Median and 90%, each the median of the turns'."""
     median_s, p90_s = (quantile([getattr(cell, name) for cell in turns], 0.5) for name in ("median_s", "p90_s"))
     return f"{1e3 * median_s:.1f} ({1e3 * p90_s:.1f})"
 
 
-def _profiled(is_bound: bool, has_neighbour: bool, repeats: int) -> list[Cell]:
+def _profiled(is_bound: bool, has_neighbour: bool, repeats: int) -> list[ProfileCell]:
     with TemporaryDirectory(prefix="goodspeed-") as folder, _neighbour(has_neighbour):
         path = Path(folder) / "steps.json"
         command = ("-m", "goodspeed", "profile", *GRID, "--repeats", str(repeats), "--json", str(path))
         environment = {**os.environ, "OMP_PROC_BIND": str(is_bound).lower()}
         subprocess.run([sys.executable, *command], check=True, env=environment, capture_output=True)
-        return [Cell(**cell) for cell in json.loads(path.read_text(encoding="utf-8"))["waking"]]
+        return [ProfileCell(**cell) for cell in json.loads(path.read_text(encoding="utf-8"))["waking"]]
 
 
 @contextmanager

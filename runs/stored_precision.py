@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 
-from goodspeed.models.catalog import KNOWN, locate
+from goodspeed.models.catalog import CATALOG, locate
 from goodspeed.models.gguf import GgufFile
 from goodspeed.models.tokenizer import Tokenizer
 
@@ -78,7 +78,7 @@ def compare(max_tokens: int) -> Result:
 
 
 def _put_unrounded_weights(model: Any) -> None:
-    file = GgufFile(KNOWN[MODEL].path())
+    file = GgufFile(CATALOG[MODEL].path())
     state = model.state_dict()
     for name, weight in file.tensors(file.config()):
         state[name].copy_(torch.from_numpy(weight))

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from goodspeed.stats.intervals import Interval, interval, paired_difference
+from goodspeed.stats.intervals import ConfidenceInterval, interval, paired_difference
 from goodspeed.tuning.data.dataset import Dataset
 from goodspeed.tuning.data.example import Example
 from goodspeed.tuning.train.utility_weights import AllocationProblem, ClientAcceptance, token_weights
@@ -228,7 +228,7 @@ def judge(
     return Outcome(*name, best.utility, goodputs, agreement)
 
 
-def compare(outcomes: Sequence[Outcome], setting: str) -> dict[str, Interval]:
+def compare(outcomes: Sequence[Outcome], setting: str) -> dict[str, ConfidenceInterval]:
     """95% intervals over seeds: each arm, and its gain over the uniform one, paired by seed."""
     arms = list({one.arm: None for one in outcomes if one.setting == setting})
     utilities = {arm: [one.utility for one in outcomes if (one.setting, one.arm) == (setting, arm)] for arm in arms}
@@ -284,11 +284,11 @@ def joined(parts: Sequence[Places]) -> Places:
     )
 
 
-def _plain(rows: dict[str, Interval]) -> dict[str, object]:
+def _plain(rows: dict[str, ConfidenceInterval]) -> dict[str, object]:
     return {name: asdict(row) for name, row in rows.items()}
 
 
-def _shown(row: Interval) -> str:
+def _shown(row: ConfidenceInterval) -> str:
     return f"{row.mean:.4f} [{row.low:.4f}, {row.high:.4f}]"
 
 

@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from runs.engine_step import VLLM_SETTINGS, WORKERS
 
-from goodspeed.engine.null_draft import SilentDraft
-from goodspeed.engine.reference import Request
+from goodspeed.engine.null_draft import NullDraft
+from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
-from goodspeed.lossless.pair import Pair
+from goodspeed.lossless.pair import EnginePair
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
@@ -64,7 +64,7 @@ def main() -> int:
     return 0 if is_same else 1
 
 
-def requests_of(args: argparse.Namespace) -> list[Request]:
+def requests_of(args: argparse.Namespace) -> list[ReferenceRequest]:
     """Some of each domain's prompts through the chat template."""
     tokenizer = Tokenizer.load(locate(args.target))
     chats = [
@@ -73,19 +73,19 @@ def requests_of(args: argparse.Namespace) -> list[Request]:
         for prompt in load_prompts(domain)[: args.prompts]
     ]
     return [
-        Request(tuple(tokenizer.encode_chat(chat)), args.tokens, end_tokens=tuple(tokenizer.end_tokens))
+        ReferenceRequest(tuple(tokenizer.encode_chat(chat)), args.tokens, end_tokens=tuple(tokenizer.end_tokens))
         for chat in chats
     ]
 
 
-def ours(model: str, requests: Sequence[Request], args: argparse.Namespace) -> list[Tokens]:
+def ours(model: str, requests: Sequence[ReferenceRequest], args: argparse.Namespace) -> list[Tokens]:
     """One stream at a time, a token a step."""
     print(f"{model} in our engine", file=sys.stderr)
     engine = load_target(TargetConfig(model=model, dtype="fp32", device="cpu", threads=args.threads))
-    return [text.tokens for text in Pair(engine, SilentDraft()).write_alone(requests)]
+    return [text.tokens for text in EnginePair(engine, NullDraft()).write_alone(requests)]
 
 
-def in_vllm(model: str, draft: str, requests: Sequence[Request], args: argparse.Namespace) -> Said:
+def in_vllm(model: str, draft: str, requests: Sequence[ReferenceRequest], args: argparse.Namespace) -> Said:
     """Raises SystemExit with what vLLM says if it does not load them."""
     print(f"{model} in vLLM {f'with {draft}' if draft else ''}", file=sys.stderr)
     numbers = [str(locate(model)), "float32", str(args.tokens)]

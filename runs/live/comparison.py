@@ -8,7 +8,7 @@ from runs.live import measures
 from runs.live.recording import Recording
 
 from goodspeed.errors import ConfigError
-from goodspeed.stats.intervals import Interval, interval, paired_difference, paired_ratio
+from goodspeed.stats.intervals import ConfidenceInterval, interval, paired_difference, paired_ratio
 from goodspeed.stats.summary import jain_index
 
 Recordings = Mapping[str, Mapping[int, Recording]]
@@ -21,12 +21,12 @@ class ArmFigures:
 
     arm: str
     num_seeds: int
-    utility: Interval  # sum of log mean goodput per round
-    gain: Interval  # of utility
-    wall_ms_per_token: Interval
-    wall_ratio: Interval  # geometric mean
-    jain_index: Interval
-    efficiency: Interval  # committed tokens per verified draft token and target's own token
+    utility: ConfidenceInterval  # sum of log mean goodput per round
+    gain: ConfidenceInterval  # of utility
+    wall_ms_per_token: ConfidenceInterval
+    wall_ratio: ConfidenceInterval  # geometric mean
+    jain_index: ConfidenceInterval
+    efficiency: ConfidenceInterval  # committed tokens per verified draft token and target's own token
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class RateFigures:
 
     arm: str
     num_seeds: int
-    geometric_mean: Interval  # tokens per second, over clients
-    ratio: Interval
-    clients: dict[str, Interval]  # each client's ratio
-    jain_index: Interval
+    geometric_mean: ConfidenceInterval  # tokens per second, over clients
+    ratio: ConfidenceInterval
+    clients: dict[str, ConfidenceInterval]  # each client's ratio
+    jain_index: ConfidenceInterval
 
 
 def compare_rounds(recordings: Recordings, baseline: str, num_rounds: int) -> list[ArmFigures]:

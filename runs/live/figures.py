@@ -13,7 +13,7 @@ from runs.live.measures import TimeSplit, moving_average, running_utility, time_
 from runs.live.recording import Recording
 
 from goodspeed.errors import ConfigError
-from goodspeed.stats.intervals import Interval, t_quantile
+from goodspeed.stats.intervals import ConfidenceInterval, t_quantile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,7 +120,7 @@ def rates(figures: Mapping[str, Sequence[RateFigures]], stem: Path) -> None:
     _write(stem, ("setup", "arm", "seeds", "client", "ratio", "low", "high"), rows)
 
 
-def _rounded(interval: Interval) -> tuple[str, str, str]:
+def _rounded(interval: ConfidenceInterval) -> tuple[str, str, str]:
     return f"{interval.mean:.4f}", f"{interval.low:.4f}", f"{interval.high:.4f}"
 
 

@@ -11,15 +11,15 @@ from runs.live.live_run import LiveTarget
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import DraftEngine
-from goodspeed.engine.null_draft import SilentDraft
-from goodspeed.engine.reference import Request
-from goodspeed.lossless.pair import Pair, Schedule
+from goodspeed.engine.null_draft import NullDraft
+from goodspeed.engine.reference import ReferenceRequest
+from goodspeed.lossless.pair import DraftSchedule, EnginePair
 from goodspeed.models.tokenizer import Tokenizer
 
 LESSON_SEED = 1_000_000
 NUM_TOKENS = 100
 WINDOW = 6
-TOGETHER = Schedule(windows=(0,), max_streams=16)
+TOGETHER = DraftSchedule(windows=(0,), max_streams=16)
 
 
 class Lesson(msgspec.Struct, frozen=True):
@@ -61,10 +61,10 @@ def teach(engine: DraftEngine, taught: Sequence[Lesson]) -> None:
 
 def _write(target: LiveTarget, tokenizer: Tokenizer, domain: str, num: int) -> list[Lesson]:
     requests = [
-        Request(_tokens(tokenizer, prompt), NUM_TOKENS, Sampling(), target.engine.info.end_tokens)
+        ReferenceRequest(_tokens(tokenizer, prompt), NUM_TOKENS, Sampling(), target.engine.info.end_tokens)
         for prompt in itertools.islice(prompts(domain, LESSON_SEED), num)
     ]
-    written = Pair(target.engine, SilentDraft(), itertools.count(2**40)).write(requests, TOGETHER)
+    written = EnginePair(target.engine, NullDraft(), itertools.count(2**40)).write(requests, TOGETHER)
     return [Lesson(request.prompt, text.tokens) for request, text in zip(requests, written, strict=True)]
 
 

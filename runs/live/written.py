@@ -22,11 +22,11 @@ from goodspeed.engine.interface import (
     Verify,
     Work,
 )
-from goodspeed.engine.null_draft import SilentDraft
-from goodspeed.engine.reference import Request
-from goodspeed.lossless.pair import Pair, Schedule
+from goodspeed.engine.null_draft import NullDraft
+from goodspeed.engine.reference import ReferenceRequest
+from goodspeed.lossless.pair import DraftSchedule, EnginePair
 
-TOGETHER = Schedule(windows=(0,), max_streams=24)
+TOGETHER = DraftSchedule(windows=(0,), max_streams=24)
 Tokens = tuple[int, ...]
 
 
@@ -56,8 +56,8 @@ class Texts:
         if not missing:
             return
         ends = self._target.info.end_tokens
-        requests = [Request(prompt, self._max_tokens, Sampling(), ends) for prompt in missing]
-        written = Pair(self._target, SilentDraft(), self._keys).write(requests, TOGETHER)
+        requests = [ReferenceRequest(prompt, self._max_tokens, Sampling(), ends) for prompt in missing]
+        written = EnginePair(self._target, NullDraft(), self._keys).write(requests, TOGETHER)
         self._answers |= {prompt: text.tokens for prompt, text in zip(missing, written, strict=True)}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(msgspec.json.encode(list(self._answers.items())))

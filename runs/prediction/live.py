@@ -13,11 +13,11 @@ from runs.prediction.served import Repetition, Served, of_answer
 from runs.prediction.setups import SCHEDULER, Place, Setup
 from runs.prediction.watch import Watch
 
-from goodspeed.bench.answer import Answer
-from goodspeed.bench.comparison import Arm, Plan, Run, compare
-from goodspeed.bench.endpoint import Settings
+from goodspeed.bench.answer import LoadAnswer
+from goodspeed.bench.comparison import Arm, ArmRun, ComparisonPlan, compare
+from goodspeed.bench.endpoint import RequestSettings
 from goodspeed.bench.experiment import DISTRIBUTED
-from goodspeed.bench.load import Shape
+from goodspeed.bench.load import LoadShape
 from goodspeed.cluster.arms import core_flags
 from goodspeed.cluster.cluster import Cluster, start_clusters
 from goodspeed.cluster.machine import num_cores
@@ -85,7 +85,7 @@ class _Silent:
     def on_text(self, client: str, text: str) -> None:
         """Nothing."""
 
-    def on_answer(self, client: str, answer: Answer) -> None:
+    def on_answer(self, client: str, answer: LoadAnswer) -> None:
         """Nothing."""
 
 
@@ -150,9 +150,9 @@ def _acceptance_log(folder: Path, place: Place) -> Path:
     return folder / f"{place.name}-acceptance.jsonl"
 
 
-def _ask(setup: Setup, plan: LivePlan, cluster: Cluster) -> list[Run]:
+def _ask(setup: Setup, plan: LivePlan, cluster: Cluster) -> list[ArmRun]:
     clients = [place.client() for place in setup.places()]
-    asked = Plan(Settings(plan.max_tokens), Shape(), setup.repetitions, setup.requests, WARM_UP)
+    asked = ComparisonPlan(RequestSettings(plan.max_tokens), LoadShape(), setup.repetitions, setup.requests, WARM_UP)
     asked.check(clients)
     arm = Arm(setup.name, cluster.urls, DISTRIBUTED, (cluster.verifier.pid,), tuple(d.pid for d in cluster.drafters))
     return asyncio.run(compare([arm], clients, asked, _Silent()))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from goodspeed.bench.answer import Answer
+from goodspeed.bench.answer import LoadAnswer
 from goodspeed.simulator.result import AnswerRecord
 from goodspeed.stats.summary import quantile, ratio
 
@@ -51,7 +51,7 @@ class Figures:
     num_answers: int
 
 
-def of_answer(answer: Answer) -> Served:
+def of_answer(answer: LoadAnswer) -> Served:
     """What the load generator saw of a drafter of ours."""
     said = answer.speculation
     assert said is not None

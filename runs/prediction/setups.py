@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from goodspeed.bench.comparison import Client
+from goodspeed.bench.comparison import BenchClient
 from goodspeed.bench.experiment import client_of
 from goodspeed.prompts.prompts import DOMAINS
 
@@ -38,12 +38,12 @@ class Place:
     rtt_ms: float
     jitter: float
 
-    def client(self) -> Client:
+    def client(self) -> BenchClient:
         """Its user; a single one asks of all domains, in turns."""
         if self.domain != ALL_DOMAINS:
             return client_of(self.name, self.domain, SEED)
         shelves = [client_of(self.name, domain, SEED).prompts for domain in DOMAINS]
-        return Client(self.name, tuple(prompt for prompts in zip(*shelves, strict=True) for prompt in prompts))
+        return BenchClient(self.name, tuple(prompt for prompts in zip(*shelves, strict=True) for prompt in prompts))
 
 
 @dataclass(frozen=True, slots=True)

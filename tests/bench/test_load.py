@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from goodspeed.bench.answer import Answer
-from goodspeed.bench.endpoint import Endpoint, Settings
-from goodspeed.bench.load import Shape, arrivals, run_load
-from goodspeed.bench.wire_traffic import Traffic, traffic
+from goodspeed.bench.answer import LoadAnswer
+from goodspeed.bench.endpoint import OpenAIEndpoint, RequestSettings
+from goodspeed.bench.load import LoadShape, arrivals, run_load
+from goodspeed.bench.wire_traffic import DrafterTraffic, traffic
 from goodspeed.errors import ConfigError, GoodSpeedError, LinkLostError, ProtocolError, RequestError
 from goodspeed.prompts.prompts import ChatMessage, Prompt
 
@@ -76,13 +76,13 @@ def _event(fields: object) -> bytes:
 
 
 @asynccontextmanager
-async def _serving(server: _Server) -> AsyncIterator[Endpoint]:
+async def _serving(server: _Server) -> AsyncIterator[OpenAIEndpoint]:
     running = _Uvicorn(uvicorn.Config(server.app(), port=0, log_level="error", lifespan="off"))
     task = asyncio.create_task(running.serve())
     await running.is_up.wait()
     port = running.servers[0].sockets[0].getsockname()[1]
     async with httpx.AsyncClient(trust_env=False) as http:
-        yield Endpoint(http, f"http://127.0.0.1:{port}/v1")
+        yield OpenAIEndpoint(http, f"http://127.0.0.1:{port}/v1")
     running.should_exit = True
     await task
 
@@ -105,10 +105,12 @@ def _prompt(text: str) -> Prompt:
     return Prompt((ChatMessage("user", text),))
 
 
-async def _ask(endpoint: Endpoint, text: str, settings: Settings | None = None) -> tuple[Answer, list[str]]:
+async def _ask(
+    endpoint: OpenAIEndpoint, text: str, settings: RequestSettings | None = None
+) -> tuple[LoadAnswer, list[str]]:
     pieces: list[str] = []
     ticks = count()
-    settings = settings or Settings(max_tokens=9)
+    settings = settings or RequestSettings(max_tokens=9)
     return await endpoint.ask(_prompt(text), settings, lambda: float(next(ticks)), pieces.append), pieces
 
 
@@ -133,8 +135,8 @@ def test_the_request_says_what_is_wanted() -> None:
     async def run() -> None:
         server = _Server()
         async with _serving(server) as endpoint:
-            await _ask(endpoint, "a", Settings(max_tokens=5, temperature=0.7, seed=3))
-            await _ask(endpoint, "b", Settings(max_tokens=5, mode="fused"))
+            await _ask(endpoint, "a", RequestSettings(max_tokens=5, temperature=0.7, seed=3))
+            await _ask(endpoint, "b", RequestSettings(max_tokens=5, mode="fused"))
         first, second = server.bodies
         assert first["model"] == "parrot"
         assert (first["max_tokens"], first["temperature"], first["seed"]) == (5, 0.7, 3)
@@ -166,7 +168,7 @@ def test_an_endpoint_that_is_not_there_is_named() -> None:
     async def run() -> None:
         async with httpx.AsyncClient(trust_env=False) as http:
             with pytest.raises(LinkLostError, match=r"http://127\.0\.0\.1:9: ConnectError"):
-                await Endpoint(http, "http://127.0.0.1:9").model()
+                await OpenAIEndpoint(http, "http://127.0.0.1:9").model()
 
     asyncio.run(run())
 
@@ -184,8 +186,8 @@ def test_a_drafters_counters_are_read_from_its_metrics() -> None:
         "# HELP goodspeed_drafter_sent_bytes_total bytes\ngoodspeed_drafter_sent_bytes_total 5.0\n"
         "goodspeed_drafter_received_bytes_total 7.0\ngoodspeed_drafter_committed_tokens_total 3.0\nother 1.0\n"
     )
-    assert traffic(text) == Traffic(wire_bytes=12.0, num_committed=3.0)
-    assert traffic(text).since(Traffic(2.0, 1.0)) == Traffic(10.0, 2.0)
+    assert traffic(text) == DrafterTraffic(wire_bytes=12.0, num_committed=3.0)
+    assert traffic(text).since(DrafterTraffic(2.0, 1.0)) == DrafterTraffic(10.0, 2.0)
     assert math.isnan(traffic("other 1.0\n").wire_bytes)
 
 
@@ -195,11 +197,11 @@ def test_a_closed_loop_keeps_so_many_in_flight(concurrency: int) -> None:
         server = _Server()
         async with _serving(server) as endpoint:
 
-            async def ask(prompt: Prompt) -> Answer:
+            async def ask(prompt: Prompt) -> LoadAnswer:
                 return (await _ask(endpoint, prompt.messages[0].content))[0]
 
             texts = [f"question {number}" for number in range(7)]
-            answers = await run_load(ask, [_prompt(text) for text in texts], Shape(concurrency))
+            answers = await run_load(ask, [_prompt(text) for text in texts], LoadShape(concurrency))
         assert [answer.text for answer in answers] == [text + " " for text in texts]
         assert server.most_running == concurrency
 
@@ -211,11 +213,11 @@ def test_an_open_loop_does_not_wait_for_answers() -> None:
         server = _Server()
         async with _serving(server) as endpoint:
 
-            async def ask(prompt: Prompt) -> Answer:
+            async def ask(prompt: Prompt) -> LoadAnswer:
                 return (await _ask(endpoint, prompt.messages[0].content))[0]
 
             texts = ["w " * 30] * 6
-            answers = await run_load(ask, [_prompt(text) for text in texts], Shape(rate=1000.0))
+            answers = await run_load(ask, [_prompt(text) for text in texts], LoadShape(rate=1000.0))
         assert len(answers) == 6
         assert server.most_running == 6
 
@@ -227,12 +229,12 @@ def test_the_first_failure_cancels_the_rest() -> None:
         server = _Server()
         async with _serving(server) as endpoint:
 
-            async def ask(prompt: Prompt) -> Answer:
+            async def ask(prompt: Prompt) -> LoadAnswer:
                 return (await _ask(endpoint, prompt.messages[0].content))[0]
 
             prompts = [_prompt("w " * 1000), _prompt("one fail")]
             with pytest.raises(RequestError, match="flew away"):
-                await run_load(ask, prompts, Shape(concurrency=2))
+                await run_load(ask, prompts, LoadShape(concurrency=2))
 
     asyncio.run(run())
 
@@ -250,4 +252,4 @@ def test_arrivals_are_a_poisson_process() -> None:
 @pytest.mark.parametrize(("concurrency", "rate"), [(0, 0.0), (1, -1.0)])
 def test_a_senseless_shape_is_refused(concurrency: int, rate: float) -> None:
     with pytest.raises(ConfigError):
-        Shape(concurrency, rate)
+        LoadShape(concurrency, rate)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from goodspeed.bench.logged_run import recorded_run
+from goodspeed.bench.logged_run import logged_run
 from goodspeed.errors import ConfigError
 
 Event = dict[str, object]
@@ -38,7 +38,7 @@ def test_each_clients_curve_is_found_behind_the_censoring() -> None:
         kept = rng.random(3) < (0.8, 0.5, 0.9)
         accepted = int(np.argmin([*kept[:length], False]))
         events.extend(_step((11, length, accepted), (12, 2, 2), conns=(1, 2)))
-    run = recorded_run(_lines(*events))
+    run = logged_run(_lines(*events))
     assert run.budget == 6
     assert list(run.clients) == ["ann", "bob"]
     ann, bob = run.clients["ann"], run.clients["bob"]
@@ -54,7 +54,7 @@ def test_rounds_without_a_proposal_and_prefills_are_no_evidence() -> None:
         "outcomes": [{"stream": 12, "num_accepted": 0, "next_token": None}],
         "replies": [],
     }
-    run = recorded_run(_lines(prefill, chunk, *_step((12, 0, 0), conns=(2,)), *_step((11, 2, 1), conns=(1,))))
+    run = logged_run(_lines(prefill, chunk, *_step((12, 0, 0), conns=(2,)), *_step((11, 2, 1), conns=(1,))))
     assert list(run.clients) == ["ann"]
 
 
@@ -62,7 +62,7 @@ def test_a_lost_link_does_not_give_its_rounds_to_another() -> None:
     """bob's verdict has nowhere to go in the second step: the one verdict there is ann's."""
     known = _step((12, 3, 0), (11, 3, 3), conns=(2, 1))
     lost = _step((12, 3, 0), (11, 3, 3), conns=(1,))
-    run = recorded_run(_lines(*known, *lost))
+    run = logged_run(_lines(*known, *lost))
     assert run.clients["ann"].acceptance_rate > 0.7
     assert run.clients["bob"].acceptance_rate < 0.5
 
@@ -71,7 +71,7 @@ def test_what_clients_are_entitled_to_is_part_of_the_problem() -> None:
     entries = [{"name": "", "cap": 3}, {"name": "bob", "weight": 2.0, "floor": 1}]
     start: Event = {"event": "start", "config": {"clients": entries}}
     events = _step((11, 1, 1), (12, 1, 1), conns=(1, 2))
-    run = recorded_run([json.dumps(event) for event in (start, _hello(1, "ann"), _hello(2, "bob"), *events)])
+    run = logged_run([json.dumps(event) for event in (start, _hello(1, "ann"), _hello(2, "bob"), *events)])
     ann, bob = run.clients["ann"], run.clients["bob"]
     assert (ann.weight, ann.min_grant, ann.max_grant) == (1.0, 0, 3)
     assert (bob.weight, bob.min_grant, bob.max_grant) == (2.0, 1, 16)
@@ -83,4 +83,4 @@ def test_what_clients_are_entitled_to_is_part_of_the_problem() -> None:
 )
 def test_what_is_no_log_is_refused(lines: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        recorded_run(lines)
+        logged_run(lines)

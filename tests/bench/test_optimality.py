@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from goodspeed.bench.answer import Answer, Speculation
-from goodspeed.bench.logged_run import RecordedRun
+from goodspeed.bench.answer import LoadAnswer, Speculation
+from goodspeed.bench.logged_run import LoggedRun
 from goodspeed.bench.optimality import optimum_report, with_optima
 from goodspeed.bench.report import SCHEMA, Report, RequestRecord
 from goodspeed.cluster.machine import this_machine
 from goodspeed.scheduling.scheduler import ClientView
 
-RUN = RecordedRun(2, {name: ClientView(0.5, 1.0, max_grant=4) for name in ("ann", "bob")})
+RUN = LoggedRun(2, {name: ClientView(0.5, 1.0, max_grant=4) for name in ("ann", "bob")})
 
 
 def _request(client: str, repetition: int, rounds: int, committed: int) -> RequestRecord:
     told = Speculation(rounds=rounds, committed=committed)
-    return RequestRecord("gradient", repetition, client, Answer("x", "stop", committed, 0.0, (1.0,), (1,), told))
+    return RequestRecord("gradient", repetition, client, LoadAnswer("x", "stop", committed, 0.0, (1.0,), (1,), told))
 
 
 REQUESTS = [
@@ -44,8 +44,8 @@ def test_goodput_and_distance_are_per_round_and_repetition() -> None:
 
 
 def test_who_never_proposed_or_does_not_tell_leaves_no_distance() -> None:
-    assert optimum_report(RecordedRun(2, {"ann": RUN.clients["ann"]}), REQUESTS) is None
-    silent = RequestRecord("gradient", 0, "ann", Answer("x", "stop", 3, 0.0, (1.0,), (1,)))
+    assert optimum_report(LoggedRun(2, {"ann": RUN.clients["ann"]}), REQUESTS) is None
+    silent = RequestRecord("gradient", 0, "ann", LoadAnswer("x", "stop", 3, 0.0, (1.0,), (1,)))
     assert optimum_report(RUN, [silent, *REQUESTS[1:]]) is None
 
 

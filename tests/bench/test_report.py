@@ -10,11 +10,11 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
-from goodspeed.bench.answer import Answer, Speculation
-from goodspeed.bench.comparison import ALONE, Run
+from goodspeed.bench.answer import LoadAnswer, Speculation
+from goodspeed.bench.comparison import BASELINE, ArmRun
 from goodspeed.bench.comparison_table import comparison_table
 from goodspeed.bench.report import SCHEMA, OptimumReport, Report, arm_reports, request_records, write_json
-from goodspeed.bench.wire_traffic import Traffic
+from goodspeed.bench.wire_traffic import DrafterTraffic
 from goodspeed.cluster.cpu_time import CpuSeconds
 from goodspeed.cluster.machine import this_machine
 from goodspeed.stats.summary import spread
@@ -22,32 +22,32 @@ from goodspeed.stats.summary import spread
 CLIENTS = ("ann", "bob")
 
 
-def _answer(text: str, num_tokens: int, end_s: float) -> Answer:
+def _answer(text: str, num_tokens: int, end_s: float) -> LoadAnswer:
     rounds = Speculation(
         rounds=10, proposed=20, accepted=5, committed=15, queue_s=0.1, verify_s=0.2, drafting_s=0.3,
         target_alone_s=end_s, took_s=0.4 * end_s, speed_up=2.5,
     )  # fmt: skip
-    return Answer(
+    return LoadAnswer(
         text, "stop", num_tokens, asked_s=0.5, chunk_s=(1.0, end_s), chunk_characters=(1, 3), speculation=rounds
     )
 
 
-def _run(arm: str, repetition: int, ends_s: tuple[float, float], text: str = "same") -> Run:
+def _run(arm: str, repetition: int, ends_s: tuple[float, float], text: str = "same") -> ArmRun:
     answers = tuple((_answer(text, 20, end_s),) for end_s in ends_s)
-    return Run(
+    return ArmRun(
         arm,
         repetition,
         answers,
-        traffic=(Traffic(100.0, 20.0), Traffic(300.0, 30.0)),
+        traffic=(DrafterTraffic(100.0, 20.0), DrafterTraffic(300.0, 30.0)),
         cpu=CpuSeconds(verifier=4.0, drafters=1.0, load=0.4),
     )
 
 
 RUNS = [
-    _run(ALONE, 0, (4.0, 8.0)),
+    _run(BASELINE, 0, (4.0, 8.0)),
     _run("gradient", 0, (2.0, 4.0)),
     _run("gradient", 1, (2.0, 2.0)),
-    _run(ALONE, 1, (4.0, 8.0)),
+    _run(BASELINE, 1, (4.0, 8.0)),
 ]
 
 
@@ -119,7 +119,11 @@ def test_texts_of_the_rejection_rule_are_not_compared() -> None:
 def test_endpoints_of_others_have_figures_without_rounds() -> None:
     silent = replace(_answer("x", 1, 3.0), speculation=None)
     (report,) = arm_reports(
-        [Run("as served", 0, ((silent,),), (Traffic(math.nan, math.nan),), CpuSeconds(math.nan, math.nan, 0.0))],
+        [
+            ArmRun(
+                "as served", 0, ((silent,),), (DrafterTraffic(math.nan, math.nan),), CpuSeconds(math.nan, math.nan, 0.0)
+            )
+        ],
         ["it"],
         is_exact=True,
     )
@@ -164,7 +168,7 @@ def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None
     Console(file=out, width=120).print(comparison_table(_report().arms))
     text = out.getvalue()
     for word in (
-        "target alone",
+        "target-only baseline",
         "per round",
         "ann",
         "bob",

@@ -6,22 +6,22 @@ import time
 
 import pytest
 
-from goodspeed.cluster.cpu_time import CpuSeconds, used
+from goodspeed.cluster.cpu_time import CpuSeconds, cpu_seconds
 
 
 def test_this_process_is_counted() -> None:
-    before = used([os.getpid()], [])
+    before = cpu_seconds([os.getpid()], [])
     began = time.process_time()
     while time.process_time() - began < 0.1:
         pass
-    spent = used([os.getpid()], []).since(before)
+    spent = cpu_seconds([os.getpid()], []).since(before)
     assert spent.load >= 0.1
     assert spent.verifier == pytest.approx(spent.load, abs=0.05), "/proc counts in hundredths of a second"
     assert math.isnan(spent.drafters), "nobody was named"
 
 
 def test_a_process_that_is_gone_cannot_be_told() -> None:
-    assert math.isnan(used([2**22 + 1], []).verifier)
+    assert math.isnan(cpu_seconds([2**22 + 1], []).verifier)
 
 
 def test_seconds_are_shared_out() -> None:

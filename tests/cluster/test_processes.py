@@ -13,7 +13,7 @@ import pytest
 
 from goodspeed.cluster.cluster import start_clusters
 from goodspeed.cluster.processes import Processes, ServerSpec
-from goodspeed.cluster.topology import ClusterSpec, Servers, alike_drafters, with_event_logs
+from goodspeed.cluster.topology import ClusterSpec, ServerOptions, uniform_drafters, with_event_logs
 from goodspeed.errors import ConfigError, LinkLostError, StartError
 
 PATIENCE_S = 60.0
@@ -30,8 +30,8 @@ with Processes(Path(sys.argv[1])) as processes:
 
 
 def _toy_spec(name: str = "toy", num_drafters: int = 2) -> ClusterSpec:
-    servers = Servers("toy", acceptance_rate=0.8)
-    drafters = alike_drafters(servers.drafter_flags(), ("maths",), (), num_drafters)
+    servers = ServerOptions("toy", acceptance_rate=0.8)
+    drafters = uniform_drafters(servers.drafter_flags(), ("maths",), (), num_drafters)
     return ClusterSpec(name, servers.verifier_flags("gradient"), tuple(drafters))
 
 
@@ -113,13 +113,13 @@ def test_no_server_outlives_its_parent(tmp_path: Path, how: signal.Signals) -> N
 )
 def test_unknown_names_are_refused_before_anything_starts(pair: str, scheduler: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        Servers(pair, 0.8).verifier_flags(scheduler)
+        ServerOptions(pair, 0.8).verifier_flags(scheduler)
 
 
 def test_drafters_take_domains_and_links_in_turns() -> None:
-    drafters = alike_drafters(Servers("toy", 0.8).drafter_flags(), ("maths", "travel"), (5.0, 20.0, 80.0), 4)
+    drafters = uniform_drafters(ServerOptions("toy", 0.8).drafter_flags(), ("maths", "travel"), (5.0, 20.0, 80.0), 4)
     assert [drafter.domain for drafter in drafters] == ["maths", "travel", "maths", "travel"]
     assert [drafter.rtt_ms for drafter in drafters] == [5.0, 20.0, 80.0, 5.0]
     assert "20.0" in drafters[1].arguments(7700)
     with pytest.raises(ConfigError, match="clients is 0"):
-        alike_drafters(Servers("toy", 0.8).drafter_flags(), ("maths",), (), 0)
+        uniform_drafters(ServerOptions("toy", 0.8).drafter_flags(), ("maths",), (), 0)

@@ -36,12 +36,12 @@ def test_demo_ends_with_a_table_and_identical_texts(tmp_path: Path) -> None:
     report = tmp_path / "demo.json"
     done = _run("demo", "--quick", "--untrained", "--json", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
-    words = ("target alone", "fixed split", "random split", "GoodSpeed", "laptop", "Jain's index", "0 of 4")
+    words = ("target-only", "fixed split", "random split", "GoodSpeed", "laptop", "Jain's index", "0 of 4")
     for word in (*words, "distance from the best"):
         assert word in done.stdout
     assert "All 16 drafted texts are identical to the target alone's." in done.stdout
     arms = json.loads(report.read_text(encoding="utf-8"))["arms"]
-    assert [arm["name"] for arm in arms] == ["target alone", "fixed", "random", "time_aware", "untrained"]
+    assert [arm["name"] for arm in arms] == ["target-only baseline", "fixed", "random", "time_aware", "untrained"]
     assert all(0.0 < arm["total"]["acceptance_rate"] < 1.0 for arm in arms[1:3])  # a toy's steps are faster alone
     assert all(arm["total"]["bytes_per_token"] > 0.0 for arm in arms)
     assert all(arm["cpu_s_per_token"]["load"] > 0.0 for arm in arms)
@@ -70,7 +70,7 @@ def test_bench_compares_a_cluster_with_the_target_alone(tmp_path: Path) -> None:
     assert len(texts) > 1, "equal texts would prove nothing if all were the same"
     assert all(request["answer"]["num_tokens"] == 12 for request in report["requests"])
     alone_rounds = [
-        request["answer"]["speculation"] for request in report["requests"] if request["arm"] == "target alone"
+        request["answer"]["speculation"] for request in report["requests"] if request["arm"] == "target-only baseline"
     ]
     assert all(rounds["proposed"] == 0 for rounds in alone_rounds)
     assert (logs / "time_aware-verifier.jsonl").stat().st_size > 0
@@ -102,7 +102,7 @@ def test_up_says_where_to_ask_serves_and_can_be_measured(tmp_path: Path) -> None
         few = ("--repetitions", "1", "--requests", "2", "--warm-up", "0", "--max-tokens", "6", "--rate", "50")
         assert main(["bench", "--endpoint", *addresses["endpoints"], *few, "--json", str(report)]) == 0
         arms = json.loads(report.read_text(encoding="utf-8"))["arms"]
-        assert [arm["name"] for arm in arms] == ["target alone", "as served"]
+        assert [arm["name"] for arm in arms] == ["target-only baseline", "as served"]
         assert list(arms[1]["clients"]) == addresses["endpoints"]
         up.send_signal(signal.SIGINT)
         assert up.wait(TIMEOUT_S) == 0

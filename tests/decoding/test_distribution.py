@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goodspeed.decoding.distribution import distribution, likeliest
+from goodspeed.decoding.distribution import distribution, truncate_to_top
 from goodspeed.decoding.sampling import Rule, Sampling
 
 LOGITS = st.lists(st.integers(-6, 6), min_size=1, max_size=40).map(lambda xs: np.array(xs, dtype=np.float32))
@@ -88,5 +88,5 @@ def test_a_flat_vocabulary_of_real_size_keeps_its_share() -> None:
 
 def test_likeliest_of_fewer_is_all() -> None:
     full = distribution(np.array([1.0, 3.0, 2.0], dtype=np.float32), sampling())
-    assert likeliest(full, 3) is full
-    assert likeliest(full, 2).token_ids.tolist() == [1, 2]
+    assert truncate_to_top(full, 3) is full
+    assert truncate_to_top(full, 2).token_ids.tolist() == [1, 2]

@@ -7,12 +7,12 @@ import pytest
 
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_memory import DraftMemory, check_tokenizer, tokenizer_of
-from goodspeed.engine.ngram_table import NgramTable
+from goodspeed.engine.ngram_table import NGramTable
 from goodspeed.errors import CheckpointError
 
 
 def learned(sources: str = "hybrid") -> DraftMemory:
-    table, calibration = NgramTable(64), Calibration()
+    table, calibration = NGramTable(64), Calibration()
     table.learn([1, 2, 3, 4], 0)
     for _ in range(100):
         calibration.observe((1, 2, 3), is_right=True)
@@ -50,7 +50,7 @@ def test_every_set_of_sources_keeps_its_own(tmp_path: Path) -> None:
     own, other = Calibration(), Calibration()
     own.observe((1,), is_right=True)
     other.observe((2,), is_right=False)
-    DraftMemory(NgramTable(64), 100, "abc", {"hybrid": own, "table": other}).save(tmp_path / "memory.npz")
+    DraftMemory(NGramTable(64), 100, "abc", {"hybrid": own, "table": other}).save(tmp_path / "memory.npz")
     again = DraftMemory.load(tmp_path / "memory.npz", 100)
     assert again.calibration("hybrid").arrays()["buckets"].tolist() == [1]
     assert again.calibration("table").arrays()["buckets"].tolist() == [2]

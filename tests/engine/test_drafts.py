@@ -11,12 +11,12 @@ from goodspeed.config import from_mapping
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.draft_memory import DraftMemory
-from goodspeed.engine.drafts import DRAFTS, DraftConfig, carry_over, draft_engine, keep_memory
+from goodspeed.engine.drafts import DRAFT_ENGINES, DraftConfig, draft_engine, save_memory, transfer_learned_state
 from goodspeed.engine.interface import DraftEngine
-from goodspeed.engine.ngram_table import NgramTable
+from goodspeed.engine.ngram_table import NGramTable
 from goodspeed.engine.shipped import PATTERN, shipped_table
 from goodspeed.errors import CheckpointError, ConfigError
-from goodspeed.models.catalog import TABLES
+from goodspeed.models.catalog import SHIPPED_TABLES
 
 VOCAB_SIZE = 259
 LIGHT = ("hybrid", "lookup", "table", "toy", "none")
@@ -101,14 +101,14 @@ def test_what_was_learned_is_kept_across_a_restart(tmp_path: Path) -> None:
     first = draft_engine(config, VOCAB_SIZE)
     first.open(1, [1, 2], Sampling())
     first.commit(1, [3, 4, 5, 6])
-    keep_memory(first, config, VOCAB_SIZE)
+    save_memory(first, config, VOCAB_SIZE)
     second = draft_engine(config, VOCAB_SIZE)
     second.open(1, [9, 2, 3], Sampling())
     assert second.draft([DraftRequest(1, 3)])[0].tokens == (4, 5, 6)
 
 
 def toy_table(path: Path, tokenizer: str = "abc") -> Path:
-    table = NgramTable(64)
+    table = NGramTable(64)
     table.learn([2, 3, 4, 5, 6], 0)
     DraftMemory(table, VOCAB_SIZE, tokenizer).save(path)
     return path
@@ -140,7 +140,7 @@ def test_shipped_table_is_found_by_its_tokenizer(tmp_path: Path) -> None:
     assert shipped_table("", tmp_path) is None
 
 
-@pytest.mark.parametrize("path", sorted(TABLES.glob(PATTERN)), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(SHIPPED_TABLES.glob(PATTERN)), ids=lambda path: path.name)
 def test_table_that_is_shipped_is_whole(path: Path) -> None:
     memory = DraftMemory.load(path, 49_152)
     assert memory.tokenizer
@@ -157,14 +157,14 @@ def test_what_was_learned_is_carried_over() -> None:
     learned, fresh = draft_engine(DraftConfig(), VOCAB_SIZE), draft_engine(DraftConfig(), VOCAB_SIZE)
     learned.open(1, [1, 2], Sampling())
     learned.commit(1, [3, 4, 5, 6])
-    carry_over(learned, fresh)
+    transfer_learned_state(learned, fresh)
     assert drafted(fresh) == (4, 5, 6)
-    carry_over(learned, draft_engine(DraftConfig(engine="toy"), VOCAB_SIZE))  # which has nothing to take it
+    transfer_learned_state(learned, draft_engine(DraftConfig(engine="toy"), VOCAB_SIZE))  # which has nothing to take it
 
 
 def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    keep_memory(draft_engine(DraftConfig(), VOCAB_SIZE), DraftConfig(), VOCAB_SIZE)
+    save_memory(draft_engine(DraftConfig(), VOCAB_SIZE), DraftConfig(), VOCAB_SIZE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -180,7 +180,7 @@ def test_value_out_of_range_is_named(key: str, value: float) -> None:
 
 
 def test_every_engine_is_under_test() -> None:
-    assert set(LIGHT) | {"torch", "shaped"} == set(DRAFTS)  # those two: tests/engine/torch
+    assert set(LIGHT) | {"torch", "shaped"} == set(DRAFT_ENGINES)  # those two: tests/engine/torch
 
 
 def test_light_engines_do_not_import_torch() -> None:

@@ -10,7 +10,7 @@ from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
-from goodspeed.engine.ngram_table import NgramTable, TableSource
+from goodspeed.engine.ngram_table import NGramSource, NGramTable
 from goodspeed.engine.source import Guess, Prefix
 
 PATTERN = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -35,7 +35,7 @@ class ConstantSource:
 
 
 def hybrid() -> HybridDraft:
-    return HybridDraft([LookupSource(), TableSource(NgramTable(2**10))], Calibration())
+    return HybridDraft([LookupSource(), NGramSource(NGramTable(2**10))], Calibration())
 
 
 def draft(engine: HybridDraft, num_tokens: int, min_survival: float = 0.0, stream: int = 1) -> tuple[int, ...]:
@@ -100,16 +100,16 @@ class CountingSource(ConstantSource):
 
 
 def test_costly_source_is_asked_only_where_the_others_are_unsure() -> None:
-    adviser = CountingSource(6, prior=0.6)
-    engine = HybridDraft([ConstantSource(5, prior=0.9)], Calibration(), adviser)
+    neural = CountingSource(6, prior=0.6)
+    engine = HybridDraft([ConstantSource(5, prior=0.9)], Calibration(), neural)
     engine.open(1, [0], Sampling())
     assert draft(engine, 4) == (5, 5, 5, 5)
-    assert adviser.num_asked == 0
+    assert neural.num_asked == 0
     for _ in range(60):
         draft(engine, 1)
         engine.commit(1, [6])
     assert draft(engine, 4) == (6, 6, 6, 6)
-    assert adviser.num_asked > 50
+    assert neural.num_asked > 50
 
 
 def test_nothing_is_learned_beyond_the_first_difference() -> None:

@@ -10,7 +10,15 @@ from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.decoding.rules import verify
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.neural import MIN_CAPACITY, NUM_SHARES, NeuralSource, Piece, Reader, share_kind, top_share
+from goodspeed.engine.neural import (
+    MIN_CAPACITY,
+    NUM_TOP_PROB_BUCKETS,
+    DraftModelRunner,
+    NeuralSource,
+    StreamInput,
+    top_prob,
+    top_prob_bucket,
+)
 from goodspeed.engine.neural_draft import NeuralDraft
 from goodspeed.engine.source import Prefix
 from goodspeed.engine.toy import TOY_VOCAB_SIZE, ToyModel
@@ -46,7 +54,7 @@ class ToyReaderModel:
         self.caches[stream] = []
         self._reserved[stream] = capacity
 
-    def run(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+    def run(self, pieces: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
         for piece in pieces:
             assert piece.tokens
             assert piece.num_kept <= len(self.caches[piece.stream])
@@ -62,7 +70,7 @@ class ToyReaderModel:
 
 def pair(max_context: int = 4096, memory: int = 8192) -> tuple[ToyReaderModel, NeuralDraft]:
     model = ToyReaderModel(max_context, memory)
-    return model, NeuralDraft(Reader(model, TOY_VOCAB_SIZE), Calibration())
+    return model, NeuralDraft(DraftModelRunner(model, TOY_VOCAB_SIZE), Calibration())
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
@@ -191,7 +199,7 @@ def test_rejection_stops_without_looking_at_the_drawn_token() -> None:
 def test_source_guesses_a_function_of_the_prefix_under_rejection() -> None:
     tokens = set()
     for seed in range(5):
-        source = NeuralSource(Reader(ToyReaderModel(), TOY_VOCAB_SIZE))
+        source = NeuralSource(DraftModelRunner(ToyReaderModel(), TOY_VOCAB_SIZE))
         prefix = Prefix(1, PROMPT, Sampling(temperature=1.0, seed=seed, rule=Rule.REJECTION))
         source.open(prefix)
         guess = source.guesses([prefix])[0]
@@ -201,7 +209,7 @@ def test_source_guesses_a_function_of_the_prefix_under_rejection() -> None:
 
 
 def test_padded_vocabulary_is_cut() -> None:
-    reader = Reader(ToyReaderModel(), vocab_size=100)
+    reader = DraftModelRunner(ToyReaderModel(), vocab_size=100)
     prefix = Prefix(1, PROMPT, Sampling())
     reader.open(prefix)
     assert reader.rows([prefix]).shape == (1, 100)
@@ -209,8 +217,8 @@ def test_padded_vocabulary_is_cut() -> None:
 
 def test_share_of_the_likeliest_token() -> None:
     row = np.log(np.array([0.5, 0.25, 0.25], dtype=np.float32))
-    assert top_share(row, Sampling()) == pytest.approx(0.5, abs=1e-6)
-    assert top_share(row, Sampling(temperature=0.5, rule=Rule.COUPLED)) == pytest.approx(2 / 3, abs=1e-6)
-    assert share_kind(0.0) == 0
-    assert share_kind(1.0) == NUM_SHARES - 1
-    assert share_kind(0.5) < share_kind(0.9) < share_kind(0.99)
+    assert top_prob(row, Sampling()) == pytest.approx(0.5, abs=1e-6)
+    assert top_prob(row, Sampling(temperature=0.5, rule=Rule.COUPLED)) == pytest.approx(2 / 3, abs=1e-6)
+    assert top_prob_bucket(0.0) == 0
+    assert top_prob_bucket(1.0) == NUM_TOP_PROB_BUCKETS - 1
+    assert top_prob_bucket(0.5) < top_prob_bucket(0.9) < top_prob_bucket(0.99)

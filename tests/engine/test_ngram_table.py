@@ -6,19 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.ngram_table import MAX_ORDER, NgramTable, TableSource
+from goodspeed.engine.ngram_table import MAX_ORDER, NGramSource, NGramTable
 from goodspeed.engine.source import COARSE_SHIFT, Prefix
 from goodspeed.errors import CheckpointError
 
 
-def taught(*texts: list[int], num_slots: int = 2**10) -> NgramTable:
-    table = NgramTable(num_slots)
+def taught(*texts: list[int], num_slots: int = 2**10) -> NGramTable:
+    table = NGramTable(num_slots)
     for text in texts:
         table.learn(text, 0)
     return table
 
 
-def token_after(table: NgramTable, tokens: list[int]) -> int | None:
+def token_after(table: NGramTable, tokens: list[int]) -> int | None:
     guess = table.guess(tokens)
     return guess.token if guess else None
 
@@ -60,7 +60,7 @@ def test_counts_stay_within_a_byte_and_in_order(texts: list[list[int]]) -> None:
 
 
 def test_memory_is_fixed() -> None:
-    table = NgramTable(64)
+    table = NGramTable(64)
     size = sum(values.nbytes for values in table.arrays().values())
     table.learn(list(range(5000)), 0)
     assert table.num_slots == 64
@@ -74,7 +74,7 @@ def test_full_set_keeps_what_is_used_most() -> None:
 
 
 def test_prompts_are_not_learned_and_answers_are() -> None:
-    source = TableSource(NgramTable(64))
+    source = NGramSource(NGramTable(64))
     prefix = Prefix(1, [1, 2, 3], Sampling())
     source.open(prefix)
     assert token_after(source.table, [1]) is None
@@ -86,7 +86,7 @@ def test_prompts_are_not_learned_and_answers_are() -> None:
 
 
 def test_every_answer_token_is_learned_once() -> None:
-    source = TableSource(NgramTable(64))
+    source = NGramSource(NGramTable(64))
     prefix = Prefix(1, [1], Sampling())
     source.open(prefix)
     for tokens in ([2], [3, 4], [5]):
@@ -97,7 +97,7 @@ def test_every_answer_token_is_learned_once() -> None:
 
 def test_arrays_bring_the_table_back() -> None:
     table = taught([1, 2, 3, 1, 2, 4, 1, 2, 3])
-    again = NgramTable.from_arrays(table.arrays(), vocab_size=5)
+    again = NGramTable.from_arrays(table.arrays(), vocab_size=5)
     assert again.guess([1, 2]) == table.guess([1, 2])
     assert {name: values.tolist() for name, values in again.arrays().items()} == {
         name: values.tolist() for name, values in table.arrays().items()
@@ -106,11 +106,11 @@ def test_arrays_bring_the_table_back() -> None:
 
 def test_arrays_of_another_vocabulary_are_refused() -> None:
     with pytest.raises(CheckpointError, match="token 9 in an n-gram table, the vocabulary has 8"):
-        NgramTable.from_arrays(taught([1, 9]).arrays(), vocab_size=8)
+        NGramTable.from_arrays(taught([1, 9]).arrays(), vocab_size=8)
 
 
 def test_arrays_of_unequal_length_are_refused() -> None:
     arrays = taught([1, 2]).arrays()
     arrays["total"] = arrays["total"][:8]
     with pytest.raises(CheckpointError, match="no n-gram table"):
-        NgramTable.from_arrays(arrays, vocab_size=5)
+        NGramTable.from_arrays(arrays, vocab_size=5)

@@ -12,7 +12,7 @@ from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.rules import choose, verify
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine import reference
-from goodspeed.engine.reference import Request, cut, generate, speculate
+from goodspeed.engine.reference import ReferenceRequest, generate, speculate, truncate_at_end
 from goodspeed.engine.toy import ToyDraft, ToyModel
 
 MODEL = ToyModel(vocab_size=23, seed=3)
@@ -41,7 +41,7 @@ def joined(chunks: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 def test_text_is_the_targets_whatever_drafter_and_window(
     sampling: Sampling, window: int, acceptance_rate: float, draft_seed: int, max_tokens: int
 ) -> None:
-    request = Request(PROMPT, max_tokens, sampling)
+    request = ReferenceRequest(PROMPT, max_tokens, sampling)
     draft = ToyDraft(acceptance_rate, MODEL, draft_seed)
     assert joined(list(speculate(MODEL, draft, request, window))) == generate(MODEL, request)
 
@@ -49,22 +49,22 @@ def test_text_is_the_targets_whatever_drafter_and_window(
 @given(SAMPLINGS, st.sets(st.integers(0, 22), max_size=6), st.integers(0, 5))
 @settings(max_examples=40, deadline=None)
 def test_text_ends_with_the_first_end_token(sampling: Sampling, end_tokens: set[int], window: int) -> None:
-    alone = generate(MODEL, Request(PROMPT, 12, sampling))
-    request = Request(PROMPT, 12, sampling, tuple(end_tokens))
+    alone = generate(MODEL, ReferenceRequest(PROMPT, 12, sampling))
+    request = ReferenceRequest(PROMPT, 12, sampling, tuple(end_tokens))
     text = joined(list(speculate(MODEL, ToyDraft(0.9, MODEL), request, window)))
-    assert text == generate(MODEL, request) == cut(request, alone)
+    assert text == generate(MODEL, request) == truncate_at_end(request, alone)
 
 
 def test_a_resumed_text_goes_on_as_if_nothing_had_happened() -> None:
     sampling = Sampling(1.3, seed=11, rule=Rule.COUPLED)
-    whole = generate(MODEL, Request(PROMPT, 20, sampling))
-    rest = speculate(MODEL, ToyDraft(0.6, MODEL), Request(PROMPT + whole[:9], 11, sampling), 4)
+    whole = generate(MODEL, ReferenceRequest(PROMPT, 20, sampling))
+    rest = speculate(MODEL, ToyDraft(0.6, MODEL), ReferenceRequest(PROMPT + whole[:9], 11, sampling), 4)
     assert whole[:9] + joined(list(rest)) == whole
 
 
 def test_perfect_drafts_are_committed_window_plus_one_at_a_time() -> None:
     for sampling in (Sampling(), Sampling(1.0, seed=2, rule=Rule.COUPLED)):
-        rounds = list(speculate(MODEL, ToyDraft(1.0, MODEL), Request(PROMPT, 15, sampling), 4))
+        rounds = list(speculate(MODEL, ToyDraft(1.0, MODEL), ReferenceRequest(PROMPT, 15, sampling), 4))
         assert [len(committed) for committed in rounds] == [5, 5, 5]
 
 
@@ -96,6 +96,6 @@ def next_from_the_last_row(
 
 @pytest.mark.parametrize("broken", [shifted_noise, noise_by_row, trusting, next_from_the_last_row])
 def test_planted_bugs_change_the_text(broken: VerifyRule, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = Request(PROMPT, 20, Sampling(1.0, seed=5, rule=Rule.COUPLED))
+    request = ReferenceRequest(PROMPT, 20, Sampling(1.0, seed=5, rule=Rule.COUPLED))
     monkeypatch.setattr(reference, "verify", broken)
     assert joined(list(speculate(MODEL, ToyDraft(0.6, MODEL), request, 4))) != generate(MODEL, request)

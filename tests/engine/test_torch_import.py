@@ -9,19 +9,19 @@ import pytest
 
 from goodspeed.cluster.machine import num_cores
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.torch_import import SPIN_COUNT, import_torch_room, keep_cores
+from goodspeed.engine.torch_import import SPIN_COUNT, import_torch_module, keep_cores
 from goodspeed.errors import ConfigError
 
 
 def test_waiting_threads_soon_leave_their_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    import_torch_room("goodspeed.engine.interface")
+    import_torch_module("goodspeed.engine.interface")
     assert os.environ["GOMP_SPINCOUNT"] == SPIN_COUNT
 
 
 def test_a_users_own_setting_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    import_torch_room("goodspeed.engine.interface")
+    import_torch_module("goodspeed.engine.interface")
     assert os.environ["GOMP_SPINCOUNT"] == "7"
 
 
@@ -31,9 +31,9 @@ def test_with_a_thread_for_every_core_each_keeps_its_own() -> None:
     program = """
 import json, os
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.torch_import import import_torch_room, keep_cores
+from goodspeed.engine.torch_import import import_torch_module, keep_cores
 keep_cores(TargetConfig(device="cpu"))
-torch = import_torch_room("torch")
+torch = import_torch_module("torch")
 torch.set_num_threads(len(os.sched_getaffinity(os.getppid())))
 torch.zeros(1 << 22).add_(1.0)
 print(json.dumps([sorted(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task")]))
@@ -69,4 +69,4 @@ def test_who_computes_elsewhere_or_leaves_cores_free_keeps_none(
 
 def test_a_missing_library_is_a_user_error() -> None:
     with pytest.raises(ConfigError, match=r"goodspeed\[torch\].*no_such_library"):
-        import_torch_room("no_such_library")
+        import_torch_module("no_such_library")

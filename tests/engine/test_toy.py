@@ -10,7 +10,7 @@ from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.rules import reject
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Prefill, StreamSpec, Verify
-from goodspeed.engine.reference import Request, generate
+from goodspeed.engine.reference import ReferenceRequest, generate
 from goodspeed.engine.toy import END_TOKEN, ToyDraft, ToyModel, ToyTarget, toy_info, toy_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 
@@ -45,7 +45,7 @@ def test_target_with_drafts_writes_what_the_model_alone_writes(sampling: Samplin
         committed = (*draft.tokens[: outcome.num_accepted], outcome.next_token)
         drafts.commit(1, committed)
         text.extend(committed)
-    assert tuple(text) == generate(ToyModel(), Request(PROMPT, len(text), sampling))
+    assert tuple(text) == generate(ToyModel(), ReferenceRequest(PROMPT, len(text), sampling))
 
 
 def test_greedy_choice_is_the_argmax_of_the_row() -> None:
@@ -62,7 +62,7 @@ def test_streams_of_one_batch_do_not_touch_each_other() -> None:
         target.open(i, StreamSpec(prompt, Sampling(), 50))
     firsts = [outcome.next_token for outcome in target.step([Prefill(i, len(p)) for i, p in enumerate(prompts)])]
     seconds = [outcome.next_token for outcome in target.step([Verify(i, (1,) * i) for i in range(3)])]
-    alone = [generate(target.model, Request(prompt, 2)) for prompt in prompts]
+    alone = [generate(target.model, ReferenceRequest(prompt, 2)) for prompt in prompts]
     assert list(zip(firsts, seconds, strict=True)) == alone
 
 
@@ -155,5 +155,5 @@ def test_tokenizer_serves_the_toy(tmp_path: Path) -> None:
     assert tokenizer.encode("häh\n") == list("häh\n".encode())
     assert tokenizer.decode(tokenizer.encode("héllo €\x00")) == "héllo €\x00"
     assert tokenizer.encode_chat([{"role": "user", "content": "hi"}])[-1] == ord("\n")
-    answer = generate(ToyModel(), Request(PROMPT, 30))
+    answer = generate(ToyModel(), ReferenceRequest(PROMPT, 30))
     assert set(tokenizer.decode(answer)) <= set(" abcdefghijklmnopqrstuvwxyz")

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Work
-from goodspeed.engine.reference import Request
+from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.toy import ToyDraft, ToyTarget
-from goodspeed.lossless.checks import Difference, check_distribution, check_texts
-from goodspeed.lossless.pair import Pair, Schedule
+from goodspeed.lossless.checks import TextDifference, check_distribution, check_texts
+from goodspeed.lossless.pair import DraftSchedule, EnginePair
 
-SCHEDULE = Schedule((3, 0, 1), 4)
-REQUESTS = [Request((i, i + 1), 10) for i in range(6)]
+SCHEDULE = DraftSchedule((3, 0, 1), 4)
+REQUESTS = [ReferenceRequest((i, i + 1), 10) for i in range(6)]
 
 
 class Tired(ToyTarget):
@@ -24,24 +24,24 @@ class Tired(ToyTarget):
 
 
 def test_a_sound_pair_has_no_differences_and_its_acceptance_is_known() -> None:
-    check = check_texts(Pair(ToyTarget(), ToyDraft(1.0)), REQUESTS, Schedule((4,), 3))
+    check = check_texts(EnginePair(ToyTarget(), ToyDraft(1.0)), REQUESTS, DraftSchedule((4,), 3))
     assert check.is_lossless
     assert (check.num_texts, check.num_tokens, check.acceptance_rate) == (6, 60, 1.0)
     assert check.tokens_per_round == 10 / 3  # 1 + 5 + 4 tokens
 
 
 def test_nothing_proposed_is_an_acceptance_of_zero() -> None:
-    check = check_texts(Pair(ToyTarget(), ToyDraft(1.0)), REQUESTS, Schedule((0,), 3))
+    check = check_texts(EnginePair(ToyTarget(), ToyDraft(1.0)), REQUESTS, DraftSchedule((0,), 3))
     assert (check.acceptance_rate, check.tokens_per_round) == (0.0, 1.0)
 
 
 def test_text_that_depends_on_the_batch_is_named() -> None:
     target = Tired()
-    check = check_texts(Pair(target, ToyDraft(0.5)), REQUESTS, SCHEDULE)
+    check = check_texts(EnginePair(target, ToyDraft(0.5)), REQUESTS, SCHEDULE)
     assert not check.is_lossless
-    assert check.differences[0] == Difference(0, 0, target.model.top(REQUESTS[0].prompt), 5)
+    assert check.differences[0] == TextDifference(0, 0, target.model.top(REQUESTS[0].prompt), 5)
 
 
 def test_distribution_of_a_sound_pair_passes() -> None:
-    request = Request((1, 2), 1, Sampling(1.0, rule=Rule.REJECTION))
-    assert check_distribution(Pair(ToyTarget(), ToyDraft(0.7)), request, SCHEDULE, 100).is_lossless
+    request = ReferenceRequest((1, 2), 1, Sampling(1.0, rule=Rule.REJECTION))
+    assert check_distribution(EnginePair(ToyTarget(), ToyDraft(0.7)), request, SCHEDULE, 100).is_lossless

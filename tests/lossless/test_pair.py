@@ -6,15 +6,15 @@ import pytest
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Verify, Work
-from goodspeed.engine.reference import Request, generate
+from goodspeed.engine.reference import ReferenceRequest, generate
 from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
 from goodspeed.errors import RequestError
-from goodspeed.lossless.pair import Pair, Schedule, distribution_p_value, first_difference
+from goodspeed.lossless.pair import DraftSchedule, EnginePair, distribution_p_value, first_difference
 
 VOCAB_SIZE = 40
 MODEL = ToyModel(VOCAB_SIZE)
 INFO = toy_info(vocab_size=VOCAB_SIZE, max_context=400, kv_capacity=500)
-RAGGED = Schedule(windows=(4, 0, 8, 1, 2), max_streams=5)
+RAGGED = DraftSchedule(windows=(4, 0, 8, 1, 2), max_streams=5)
 
 
 class Gullible(ToyTarget):
@@ -32,18 +32,20 @@ class Gullible(ToyTarget):
         return outcomes
 
 
-def requests(sampling: Sampling, num_requests: int = 12, max_tokens: int = 20) -> list[Request]:
+def requests(sampling: Sampling, num_requests: int = 12, max_tokens: int = 20) -> list[ReferenceRequest]:
     return [
-        Request(tuple((7 * i + j) % VOCAB_SIZE for j in range(1 + 13 * i)), max_tokens, sampling, end_tokens=(3,))
+        ReferenceRequest(
+            tuple((7 * i + j) % VOCAB_SIZE for j in range(1 + 13 * i)), max_tokens, sampling, end_tokens=(3,)
+        )
         for i in range(num_requests)
     ]
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.7, seed=1, rule=Rule.COUPLED)])
-@pytest.mark.parametrize("schedule", [RAGGED, Schedule((0,), 3), Schedule((8,), 1)])
-def test_texts_are_the_targets_alone_in_every_schedule(sampling: Sampling, schedule: Schedule) -> None:
+@pytest.mark.parametrize("schedule", [RAGGED, DraftSchedule((0,), 3), DraftSchedule((8,), 1)])
+def test_texts_are_the_targets_alone_in_every_schedule(sampling: Sampling, schedule: DraftSchedule) -> None:
     target = ToyTarget(INFO)
-    pair = Pair(target, ToyDraft(0.7, MODEL))
+    pair = EnginePair(target, ToyDraft(0.7, MODEL))
     asked = requests(sampling)
     expected = [generate(MODEL, request) for request in asked]
     assert [text.tokens for text in pair.write_alone(asked)] == expected
@@ -52,28 +54,28 @@ def test_texts_are_the_targets_alone_in_every_schedule(sampling: Sampling, sched
 
 
 def test_rounds_and_acceptance_are_counted() -> None:
-    request = Request((1, 2), 15, Sampling())
-    text = Pair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).write([request], Schedule((4,), 1))[0]
+    request = ReferenceRequest((1, 2), 15, Sampling())
+    text = EnginePair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).write([request], DraftSchedule((4,), 1))[0]
     assert (text.num_rounds, text.num_proposed, text.num_accepted) == (4, 11, 11)  # 1 + 5 + 5 + 4 tokens
-    alone = Pair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).write_alone([request])[0]
+    alone = EnginePair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).write_alone([request])[0]
     assert (alone.num_rounds, alone.num_proposed, alone.num_accepted) == (15, 0, 0)
 
 
 def test_every_text_is_announced() -> None:
     announced: list[None] = []
-    pair = Pair(ToyTarget(INFO), ToyDraft(0.5, MODEL))
+    pair = EnginePair(ToyTarget(INFO), ToyDraft(0.5, MODEL))
     pair.write(requests(Sampling(), 4), RAGGED, lambda: announced.append(None))
     assert len(announced) == 4
 
 
 def test_a_text_beyond_the_context_is_refused() -> None:
-    pair = Pair(ToyTarget(INFO), ToyDraft(0.5, MODEL))
+    pair = EnginePair(ToyTarget(INFO), ToyDraft(0.5, MODEL))
     with pytest.raises(RequestError, match="takes 400"):
-        pair.write([Request((1,), 400, Sampling())], RAGGED)
+        pair.write([ReferenceRequest((1,), 400, Sampling())], RAGGED)
 
 
 def test_a_target_that_accepts_everything_is_seen() -> None:
-    pair = Pair(Gullible(INFO), ToyDraft(0.7, MODEL))
+    pair = EnginePair(Gullible(INFO), ToyDraft(0.7, MODEL))
     asked = requests(Sampling(), 6)
     alone, speculative = pair.write_alone(asked), pair.write(asked, RAGGED)
     assert any(one.tokens != two.tokens for one, two in zip(alone, speculative, strict=True))
@@ -81,12 +83,12 @@ def test_a_target_that_accepts_everything_is_seen() -> None:
 
 
 def test_the_distribution_of_texts_under_rejection_is_the_targets() -> None:
-    pair = Pair(ToyTarget(INFO), ToyDraft(0.6, MODEL))
+    pair = EnginePair(ToyTarget(INFO), ToyDraft(0.6, MODEL))
     assert distribution_p_value(pair, warm(), RAGGED, 300) > 1e-3
 
 
-def warm() -> Request:
-    return Request((1, 2, 3), 1, Sampling(2.0, rule=Rule.REJECTION))
+def warm() -> ReferenceRequest:
+    return ReferenceRequest((1, 2, 3), 1, Sampling(2.0, rule=Rule.REJECTION))
 
 
 def test_first_difference_counts_a_shorter_text() -> None:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.catalog import KNOWN, PackageFile, list_models, locate, locate_tokenizer, pull
+from goodspeed.models.catalog import CATALOG, PackageFile, list_models, locate, locate_tokenizer, pull
 from goodspeed.models.tokenizer import Tokenizer
 
 SMOLLM = "smollm2-135m-instruct"
@@ -38,7 +38,7 @@ def test_default_model_is_here_and_listed() -> None:
     assert folder in [listing.folder for listing in list_models() if listing.name == SMOLLM]
     assert locate_tokenizer(SMOLLM) == folder
     assert pull(SMOLLM, _ignore) == folder
-    assert locate(str(KNOWN[SMOLLM].path())) == folder
+    assert locate(str(CATALOG[SMOLLM].path())) == folder
 
 
 def test_wheel_that_is_not_installed_comes_with_the_command() -> None:

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.catalog import KNOWN, locate
+from goodspeed.models.catalog import CATALOG, locate
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.conversion import convert
 from goodspeed.models.gguf import LAYER_NAMES, MODEL_NAMES, GgufFile
@@ -171,7 +171,7 @@ def test_default_model_is_whole_and_speaks() -> None:
 
 
 def test_default_models_stored_weights_are_the_dequantised_ones_rounded() -> None:
-    file = GgufFile(KNOWN[SMOLLM].path())
+    file = GgufFile(CATALOG[SMOLLM].path())
     stored = read_weights(locate(SMOLLM))
     for name, weight in itertools.islice(file.tensors(file.config()), 12):  # the embedding and layer 0, of 272
         assert torch.equal(stored[name], torch.from_numpy(weight).to(torch.bfloat16))

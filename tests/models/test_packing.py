@@ -13,7 +13,15 @@ from goodspeed.models.assistant import ASSISTANT
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.models.folder import read_json
-from goodspeed.models.packing import EMBEDDING, HEAD, Packed, pack_draft, pack_embedding, unpack, unpack_embedding
+from goodspeed.models.packing import (
+    EMBEDDING,
+    HEAD,
+    UnpackedDraft,
+    pack_draft,
+    pack_embedding,
+    unpack,
+    unpack_embedding,
+)
 from goodspeed.models.sources import LocalFolder, PackedDraft
 from goodspeed.models.tokenizer import Tokenizer
 
@@ -32,7 +40,7 @@ def source(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pack
     weights = read_weights(model)
     embedding, head = weights.pop(EMBEDDING), weights.pop(HEAD)
     config = replace(read_config(model), tie_word_embeddings=False)
-    draft = Packed(config, {**weights, HEAD: head[KEPT]}, KEPT)
+    draft = UnpackedDraft(config, {**weights, HEAD: head[KEPT]}, KEPT)
     files = tmp_path / "draft.safetensors", tmp_path / "embedding.safetensors"
     pack_draft(files[0], draft, bits=6)
     pack_embedding(files[1], embedding, KEPT, bits=(6, 3))

@@ -7,7 +7,7 @@ import pytest
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.models.catalog import SHIPPED, TABLES, list_models, locate, locate_tokenizer
+from goodspeed.models.catalog import SHIPPED_DRAFTS, SHIPPED_TABLES, list_models, locate, locate_tokenizer
 from goodspeed.models.checkpoint import read_config
 from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.models.packing import unpack_draft
@@ -15,8 +15,8 @@ from goodspeed.models.tokenizer import Tokenizer
 
 
 def test_all_of_them_together_are_small() -> None:
-    files = {file.path() for draft in SHIPPED.values() for file in (draft.file, draft.embedding)}
-    assert sum(path.stat().st_size for path in [*files, *TABLES.iterdir()]) < 40e6
+    files = {file.path() for draft in SHIPPED_DRAFTS.values() for file in (draft.file, draft.embedding)}
+    assert sum(path.stat().st_size for path in [*files, *SHIPPED_TABLES.iterdir()]) < 40e6
 
 
 def test_smallest_costs_a_tenth_of_its_target_a_token() -> None:
@@ -24,17 +24,17 @@ def test_smallest_costs_a_tenth_of_its_target_a_token() -> None:
     target = read_config(locate("smollm2-135m-instruct"))
     of_target = target.num_layers * 3_539_520 + target.vocab_size * target.hidden_size
     counts = []
-    for draft in SHIPPED.values():
+    for draft in SHIPPED_DRAFTS.values():
         packed = unpack_draft(draft.file.path())
         counts.append(sum(weight.numel() for weight in packed.weights.values()))
     assert min(counts) < of_target / 10 < max(counts)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", SHIPPED_DRAFTS)
 def test_it_unpacks_and_continues_a_sentence(name: str) -> None:
     folder = locate(name)
     assert folder in [listing.folder for listing in list_models() if listing.name == name]
-    target = Tokenizer.load(Path(locate_tokenizer(SHIPPED[name].target)))
+    target = Tokenizer.load(Path(locate_tokenizer(SHIPPED_DRAFTS[name].target)))
     assert Tokenizer.load(folder).fingerprint == target.fingerprint
     kept = read_draft_vocab(folder, read_config(folder).vocab_size)
     assert kept is not None

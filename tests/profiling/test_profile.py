@@ -10,21 +10,21 @@ from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
 from goodspeed.errors import ConfigError
 from goodspeed.profiling.profile import (
-    Grid,
-    Point,
-    TargetBench,
+    ProfileGrid,
+    ProfilePoint,
+    TargetProfiler,
     profile_draft,
     profile_draft_after_pauses,
     profile_opening,
 )
 
 TEXT = tuple(b"the quick brown fox jumps over the lazy dog")
-GRID = Grid(streams=(1, 3), tokens=(1, 4), context=(5, 40))
+GRID = ProfileGrid(streams=(1, 3), tokens=(1, 4), context=(5, 40))
 
 
 def test_every_point_of_the_grid_is_measured_and_nothing_stays_open() -> None:
     engine, told = ToyTarget(), []
-    cells = TargetBench(engine, TEXT, 3).verify(GRID, lambda: told.append(1))
+    cells = TargetProfiler(engine, TEXT, 3).verify(GRID, lambda: told.append(1))
     assert [(cell.streams, cell.tokens, cell.context) for cell in cells] == [
         (streams, tokens, context) for streams in (1, 3) for tokens in (1, 4) for context in (5, 40)
     ]
@@ -35,20 +35,20 @@ def test_every_point_of_the_grid_is_measured_and_nothing_stays_open() -> None:
 
 def test_points_without_room_are_left_out_and_still_told() -> None:
     engine, told = ToyTarget(toy_info(max_context=50, kv_capacity=100)), []
-    cells = TargetBench(engine, TEXT, 3).verify(GRID, lambda: told.append(1))
+    cells = TargetProfiler(engine, TEXT, 3).verify(GRID, lambda: told.append(1))
     assert {(cell.streams, cell.context) for cell in cells} == {(1, 5), (3, 5), (1, 40)}
     assert len(told) == len(GRID.points())
 
 
 def test_prefill_is_measured_by_chunk() -> None:
     engine = ToyTarget()
-    cells = TargetBench(engine, TEXT, 2).prefill(Grid((1, 2), (16, 64), (64,)), lambda: None)
+    cells = TargetProfiler(engine, TEXT, 2).prefill(ProfileGrid((1, 2), (16, 64), (64,)), lambda: None)
     assert [(cell.streams, cell.tokens) for cell in cells] == [(1, 16), (1, 64), (2, 16), (2, 64)]
     assert engine.num_open == 0
 
 
 def test_draft_engines_say_how_much_they_drafted() -> None:
-    grid = Grid((2,), (4,), (30,))
+    grid = ProfileGrid((2,), (4,), (30,))
     (toy,) = profile_draft(ToyDraft(0.8), TEXT, grid, 2, lambda: None)
     assert toy.num_drafted == 4.0
     (lookup,) = profile_draft(HybridDraft([LookupSource()], Calibration()), tuple(range(200)), grid, 2, lambda: None)
@@ -66,23 +66,23 @@ def test_prompts_are_read_one_at_a_time_and_closed() -> None:
 @pytest.mark.parametrize("streams", [(), (0,)])
 def test_a_senseless_grid_is_refused(streams: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="streams is"):
-        Grid(streams, (1,), (1,))
+        ProfileGrid(streams, (1,), (1,))
 
 
 def test_at_least_one_step_is_measured() -> None:
     with pytest.raises(ConfigError, match="repeats is 0"):
-        TargetBench(ToyTarget(), TEXT, 0)
+        TargetProfiler(ToyTarget(), TEXT, 0)
 
 
 def test_verification_and_prefill_share_an_engine() -> None:
-    bench = TargetBench(ToyTarget(), TEXT, 1)
-    grid = Grid((1,), (4,), (8,))
+    bench = TargetProfiler(ToyTarget(), TEXT, 1)
+    grid = ProfileGrid((1,), (4,), (8,))
     assert len(bench.verify(grid, lambda: None)) == len(bench.prefill(grid, lambda: None)) == 1
 
 
 def test_steps_after_pauses_are_measured_beside_steps_after_none() -> None:
     engine, told = ToyTarget(), []
-    cells = TargetBench(engine, TEXT, 2).after_pauses(Point(3, 4, 8), (0.001, 0.002), lambda: told.append(1))
+    cells = TargetProfiler(engine, TEXT, 2).after_pauses(ProfilePoint(3, 4, 8), (0.001, 0.002), lambda: told.append(1))
     assert [(cell.streams, cell.tokens, cell.pause_s) for cell in cells] == [(3, 4, 0.0), (3, 4, 0.001), (3, 4, 0.002)]
     assert all(0.0 < cell.median_s < 0.001 for cell in cells), "the pause is not counted"
     assert told == [1]
@@ -92,23 +92,23 @@ def test_steps_after_pauses_are_measured_beside_steps_after_none() -> None:
 def test_draft_rounds_after_pauses_are_measured_and_closed() -> None:
     engine = ToyDraft(0.8)
     for _ in range(2):  # streams of the first time would be in the way
-        cells = profile_draft_after_pauses(engine, TEXT, Point(2, 4, 8), (0.001,), (1, lambda: None))
+        cells = profile_draft_after_pauses(engine, TEXT, ProfilePoint(2, 4, 8), (0.001,), (1, lambda: None))
         assert [(cell.streams, cell.pause_s) for cell in cells] == [(2, 0.0), (2, 0.001)]
 
 
 def test_without_room_no_pause_is_measured() -> None:
     engine = ToyTarget(toy_info(max_context=50, kv_capacity=100))
-    assert TargetBench(engine, TEXT, 3).after_pauses(Point(1, 4, 40), (0.001,), lambda: None) == []
+    assert TargetProfiler(engine, TEXT, 3).after_pauses(ProfilePoint(1, 4, 40), (0.001,), lambda: None) == []
 
 
 def test_a_pause_of_less_than_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"pauses is \(-1.0,\)"):
-        TargetBench(ToyTarget(), TEXT, 1).after_pauses(Point(1, 1, 8), (-1.0,), lambda: None)
+        TargetProfiler(ToyTarget(), TEXT, 1).after_pauses(ProfilePoint(1, 1, 8), (-1.0,), lambda: None)
 
 
 @given(st.integers(1, 16), st.integers(1, 17), st.integers(1, 600))
 def test_streams_of_a_point_are_unlike_and_have_its_means(streams: int, tokens: int, context: int) -> None:
-    point = Point(streams, tokens, context)
+    point = ProfilePoint(streams, tokens, context)
     assert sum(point.stream_tokens) == pytest.approx(streams * tokens, abs=1)
     assert sum(point.stream_contexts) == pytest.approx(streams * context, abs=1 + streams / 2)
     assert min(point.stream_tokens) >= 1
@@ -119,4 +119,4 @@ def test_streams_of_a_point_are_unlike_and_have_its_means(streams: int, tokens: 
 
 
 def test_a_single_stream_is_what_the_point_says() -> None:
-    assert (Point(1, 5, 40).stream_tokens, Point(1, 5, 40).stream_contexts) == ([5], [40])
+    assert (ProfilePoint(1, 5, 40).stream_tokens, ProfilePoint(1, 5, 40).stream_contexts) == ([5], [40])

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.cell import ProfileCell
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.world import simulate
 from goodspeed.testing.scenarios import drafters, scene
@@ -15,9 +15,9 @@ STEP_S, MORE_S = 0.010, 0.004
 """Of both engines; a pause of 10 ms or more makes it so much longer."""
 
 
-def cell(streams: int, tokens: int, context: int, pause_s: float = 0.0) -> Cell:
+def cell(streams: int, tokens: int, context: int, pause_s: float = 0.0) -> ProfileCell:
     seconds = STEP_S + (MORE_S if pause_s >= 0.010 else 0.0)
-    return Cell(streams, tokens, context, seconds, seconds, seconds, tokens, pause_s)
+    return ProfileCell(streams, tokens, context, seconds, seconds, seconds, tokens, pause_s)
 
 
 @pytest.fixture

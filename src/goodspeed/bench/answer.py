@@ -60,7 +60,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LoadAnswer:
     """One answered request; times in seconds since the run began."""
 
     text: str

@@ -16,19 +16,19 @@ from typing import Protocol
 
 import httpx
 
-from goodspeed.bench.answer import Answer
-from goodspeed.bench.endpoint import Endpoint, Settings, http_client
-from goodspeed.bench.load import Shape, gather, run_load
-from goodspeed.bench.wire_traffic import Traffic, traffic
-from goodspeed.cluster.cpu_time import CpuSeconds, used
+from goodspeed.bench.answer import LoadAnswer
+from goodspeed.bench.endpoint import OpenAIEndpoint, RequestSettings, http_client
+from goodspeed.bench.load import LoadShape, gather, run_load
+from goodspeed.bench.wire_traffic import DrafterTraffic, traffic
+from goodspeed.cluster.cpu_time import CpuSeconds, cpu_seconds
 from goodspeed.errors import ConfigError
 from goodspeed.prompts.prompts import Prompt
 
-ALONE = "target alone"
+BASELINE = "target-only baseline"
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class BenchClient:
     """One user of one endpoint, and what it asks, in order."""
 
     name: str
@@ -48,11 +48,11 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ComparisonPlan:
     """How much is asked of every client, and how."""
 
-    settings: Settings
-    shape: Shape
+    settings: RequestSettings
+    shape: LoadShape
     repetitions: int
     requests: int
     """Of each client, per repetition."""
@@ -69,7 +69,7 @@ class Plan:
         """Prompts that every client needs."""
         return self.warm_up + self.repetitions * self.requests
 
-    def check(self, clients: Sequence[Client]) -> None:
+    def check(self, clients: Sequence[BenchClient]) -> None:
         """Raises ConfigError for a client that has too few prompts."""
         for client in clients:
             if len(client.prompts) < self.num_prompts:
@@ -78,7 +78,7 @@ class Plan:
                     f"{self.requests} requests and {self.warm_up} to warm up need {self.num_prompts}"
                 )
 
-    def share(self, client: Client, repetition: int) -> tuple[Prompt, ...]:
+    def share(self, client: BenchClient, repetition: int) -> tuple[Prompt, ...]:
         """What a client asks in a repetition (-1: to warm up); no two repetitions share a prompt."""
         if repetition < 0:
             return client.prompts[: self.warm_up]
@@ -87,13 +87,13 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ArmRun:
     """One arm's turn in one repetition."""
 
     arm: str
     repetition: int
-    answers: tuple[tuple[Answer, ...], ...]  # [clients][requests]
-    traffic: tuple[Traffic, ...]  # [clients]
+    answers: tuple[tuple[LoadAnswer, ...], ...]  # [clients][requests]
+    traffic: tuple[DrafterTraffic, ...]  # [clients]
     cpu: CpuSeconds  # used during the run
 
     @property
@@ -122,17 +122,17 @@ class Run:
         target_alone_s = sum(share * rounds.target_alone_s for share, rounds in told)
         return target_alone_s, sum(share * rounds.took_s for share, rounds in told)
 
-    def _share(self, answer: Answer) -> float:
+    def _share(self, answer: LoadAnswer) -> float:
         if answer.end_s <= self.all_served_s:
             return 1.0
         return max(0.0, self.all_served_s - answer.asked_s) / (answer.end_s - answer.asked_s)
 
 
-def _ends(answers: Sequence[Sequence[Answer]]) -> list[float]:
+def _ends(answers: Sequence[Sequence[LoadAnswer]]) -> list[float]:
     return [max(answer.end_s for answer in mine) for mine in answers]
 
 
-class Watcher(Protocol):
+class ComparisonObserver(Protocol):
     """Is told what happens, to show it."""
 
     def on_phase(self, arm: str, repetition: int) -> None:
@@ -141,25 +141,27 @@ class Watcher(Protocol):
     def on_text(self, client: str, text: str) -> None:
         """A piece of an answer has arrived."""
 
-    def on_answer(self, client: str, answer: Answer) -> None:
+    def on_answer(self, client: str, answer: LoadAnswer) -> None:
         """An answer is complete."""
 
 
-async def compare(arms: Sequence[Arm], clients: Sequence[Client], plan: Plan, watcher: Watcher) -> list[Run]:
+async def compare(
+    arms: Sequence[Arm], clients: Sequence[BenchClient], plan: ComparisonPlan, observer: ComparisonObserver
+) -> list[ArmRun]:
     """All runs, in the order in which they were made. Raises the errors of Endpoint.ask."""
     async with http_client() as http:
-        bench = _Bench(http, clients, plan, watcher)
+        bench = _Bench(http, clients, plan, observer)
         for arm in arms if plan.warm_up else ():
-            watcher.on_phase(arm.name, -1)
+            observer.on_phase(arm.name, -1)
             await bench.run(arm, -1)
         runs = []
-        for arm, repetition in turns(arms, plan.repetitions):
-            watcher.on_phase(arm.name, repetition)
+        for arm, repetition in run_order(arms, plan.repetitions):
+            observer.on_phase(arm.name, repetition)
             runs.append(await bench.run(arm, repetition))
         return runs
 
 
-def turns(arms: Sequence[Arm], repetitions: int) -> Iterator[tuple[Arm, int]]:
+def run_order(arms: Sequence[Arm], repetitions: int) -> Iterator[tuple[Arm, int]]:
     """Every arm in every repetition; each repetition begins with the next arm."""
     for repetition in range(repetitions):
         first = repetition % len(arms)
@@ -167,13 +169,13 @@ def turns(arms: Sequence[Arm], repetitions: int) -> Iterator[tuple[Arm, int]]:
             yield arm, repetition
 
 
-def num_differing(runs: Sequence[Run], arm: str, reference: str) -> int:
+def num_differing(runs: Sequence[ArmRun], arm: str, reference: str) -> int:
     """Answers of `arm` whose text or end is not that of `reference` to the same prompt."""
     texts = _texts(runs, arm)
     return sum(texts[place] != expected for place, expected in _texts(runs, reference).items())
 
 
-def _texts(runs: Sequence[Run], arm: str) -> Mapping[tuple[int, int, int], tuple[str, str]]:
+def _texts(runs: Sequence[ArmRun], arm: str) -> Mapping[tuple[int, int, int], tuple[str, str]]:
     return {
         (run.repetition, client, index): (answer.text, answer.finish_reason)
         for run in runs
@@ -184,22 +186,28 @@ def _texts(runs: Sequence[Run], arm: str) -> Mapping[tuple[int, int, int], tuple
 
 
 class _Bench:
-    def __init__(self, http: httpx.AsyncClient, clients: Sequence[Client], plan: Plan, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        clients: Sequence[BenchClient],
+        plan: ComparisonPlan,
+        observer: ComparisonObserver,
+    ) -> None:
         self._http = http
         self._clients = clients
         self._plan = plan
-        self._watcher = watcher
+        self._watcher = observer
 
-    async def run(self, arm: Arm, repetition: int) -> Run:
-        endpoints = [Endpoint(self._http, url) for url in arm.urls]
+    async def run(self, arm: Arm, repetition: int) -> ArmRun:
+        endpoints = [OpenAIEndpoint(self._http, url) for url in arm.urls]
         await gather([endpoint.model() for endpoint in endpoints])
-        before = await self._traffic(endpoints), used(arm.verifier_pids, arm.drafter_pids)
+        before = await self._traffic(endpoints), cpu_seconds(arm.verifier_pids, arm.drafter_pids)
         turn = _Turn(self._plan, replace(self._plan.settings, mode=arm.mode), repetition, self._watcher)
         users = [_User(turn, *pair) for pair in zip(endpoints, self._clients, strict=True)]
         answers = await gather([user.run() for user in users])
-        cpu = used(arm.verifier_pids, arm.drafter_pids).since(before[1])
+        cpu = cpu_seconds(arm.verifier_pids, arm.drafter_pids).since(before[1])
         after = await self._traffic(endpoints)
-        return Run(
+        return ArmRun(
             arm=arm.name,
             repetition=repetition,
             answers=tuple(tuple(mine) for mine in answers),
@@ -207,7 +215,7 @@ class _Bench:
             cpu=cpu,
         )
 
-    async def _traffic(self, endpoints: Sequence[Endpoint]) -> list[Traffic]:
+    async def _traffic(self, endpoints: Sequence[OpenAIEndpoint]) -> list[DrafterTraffic]:
         return [traffic(await endpoint.metrics()) for endpoint in endpoints]
 
 
@@ -215,10 +223,10 @@ class _Bench:
 class _Turn:
     """What all users of one run share."""
 
-    plan: Plan
-    settings: Settings
+    plan: ComparisonPlan
+    settings: RequestSettings
     repetition: int
-    watcher: Watcher
+    observer: ComparisonObserver
     began: float = field(default_factory=time.perf_counter)
 
     def elapsed_s(self) -> float:
@@ -228,21 +236,21 @@ class _Turn:
 class _User:
     """One client in one run."""
 
-    def __init__(self, turn: _Turn, endpoint: Endpoint, client: Client) -> None:
+    def __init__(self, turn: _Turn, endpoint: OpenAIEndpoint, client: BenchClient) -> None:
         self._turn = turn
         self._endpoint = endpoint
         self._client = client
 
-    async def run(self) -> list[Answer]:
+    async def run(self) -> list[LoadAnswer]:
         plan, name = self._turn.plan, self._client.name
         seed = zlib.crc32(f"{plan.settings.seed} {self._turn.repetition} {name}".encode())
         return await run_load(self._ask, plan.share(self._client, self._turn.repetition), plan.shape, seed)
 
-    async def _ask(self, prompt: Prompt) -> Answer:
+    async def _ask(self, prompt: Prompt) -> LoadAnswer:
         turn = self._turn
         answer = await self._endpoint.ask(prompt, turn.settings, turn.elapsed_s, self._on_text)
-        turn.watcher.on_answer(self._client.name, answer)
+        turn.observer.on_answer(self._client.name, answer)
         return answer
 
     def _on_text(self, text: str) -> None:
-        self._turn.watcher.on_text(self._client.name, text)
+        self._turn.observer.on_text(self._client.name, text)

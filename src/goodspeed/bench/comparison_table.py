@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from goodspeed.bench.comparison import ALONE
+from goodspeed.bench.comparison import BASELINE
 from goodspeed.bench.report import ArmReport, Latency
 from goodspeed.stats.summary import Spread
 
@@ -19,12 +19,12 @@ TITLES = {
 WIDTH = 120
 CAPTION = (
     r"\[1] of the streams' time: drafting, in the verifier's queue, verification, all else (link, prefill, waiting for "
-    r"a core)  \[2] of verifier, drafters, load generator  \[3] from the target alone's to the same prompt  "
+    r"a core)  \[2] of verifier, drafters, load generator  \[3] from the baseline's answer to the same prompt  "
     r"\[4] per round, the paper's unit: at best with this run's own acceptance and budget  "
     r"\[5] while all are served"
 )
 
-Cell = Callable[[ArmReport], str]
+CellText = Callable[[ArmReport], str]
 
 
 def comparison_table(arms: Sequence[ArmReport]) -> Table:
@@ -48,12 +48,12 @@ def title_of(arm: str) -> str:
     return TITLES.get(arm, arm)
 
 
-def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, Cell]]:
+def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, CellText]]:
     clients = list(arms[0].clients)
     has_optima = any(arm.optimum for arm in arms)
     return [
         ("goodput, tokens/s", lambda arm: _spread(arm.total.goodput, 1)),
-        ("  against target alone", _speed_up),
+        ("  speed-up over target-only", _speed_up),
         (r"  ... as servers reckon \[5]", _reckoned_speed_up),
         *((f"  {client}", _client_goodput(client)) for client in clients),
         ("Jain's index", lambda arm: _spread(arm.jain_index, 3)),
@@ -81,13 +81,13 @@ def _distance(arm: ArmReport) -> str:
     return _spread(arm.optimum.distance, 2) if arm.optimum else "-"
 
 
-_OPTIMUM_ROWS: tuple[tuple[str, Cell], ...] = (
+_OPTIMUM_ROWS: tuple[tuple[str, CellText], ...] = (
     (r"  utility below the best \[4]", _utility_gap),
     (r"  distance from the best \[4]", _distance),
 )
 
 
-def _client_rounds(client: str) -> Cell:
+def _client_rounds(client: str) -> CellText:
     def cell(arm: ArmReport) -> str:
         if arm.optimum is None:
             return "-"
@@ -99,7 +99,7 @@ def _client_rounds(client: str) -> Cell:
 def _speed_up(arm: ArmReport) -> str:
     if arm.speed_up:
         return _spread(arm.speed_up, 2, "x")
-    return "1" if arm.name == ALONE else "-"
+    return "1" if arm.name == BASELINE else "-"
 
 
 def _reckoned_speed_up(arm: ArmReport) -> str:
@@ -107,11 +107,11 @@ def _reckoned_speed_up(arm: ArmReport) -> str:
     return f"{reckoned:.2f}x" if math.isfinite(reckoned) else "-"
 
 
-def _client_goodput(client: str) -> Cell:
+def _client_goodput(client: str) -> CellText:
     return lambda arm: _spread(arm.clients[client].goodput, 1)
 
 
-def _client_acceptance(client: str) -> Cell:
+def _client_acceptance(client: str) -> CellText:
     return lambda arm: _number(arm.clients[client].acceptance_rate, 3)
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import httpx
 
-from goodspeed.bench.answer import Answer, Chunk, EventStream, Speculation, Usage
+from goodspeed.bench.answer import Chunk, EventStream, LoadAnswer, Speculation, Usage
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError, RequestError
 from goodspeed.prompts.prompts import Prompt
 
@@ -24,7 +24,7 @@ OnText = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RequestSettings:
     """What every request of a run asks for."""
 
     max_tokens: int
@@ -41,7 +41,7 @@ def http_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, trust_env=False)
 
 
-class Endpoint:
+class OpenAIEndpoint:
     """Speaks to one server, for instance http://127.0.0.1:8000."""
 
     def __init__(self, http: httpx.AsyncClient, url: str) -> None:
@@ -61,7 +61,7 @@ class Endpoint:
             response = await self._http.get(f"{self.url}/metrics")
         return response.text if response.is_success else ""
 
-    async def ask(self, prompt: Prompt, settings: Settings, clock: Clock, on_text: OnText) -> Answer:
+    async def ask(self, prompt: Prompt, settings: RequestSettings, clock: Clock, on_text: OnText) -> LoadAnswer:
         """Stream one answer. Raises LinkLostError, RequestError, ProtocolError."""
         body = _body(await self.model(), prompt, settings)
         asked_s = clock()
@@ -99,7 +99,7 @@ class Endpoint:
 async def is_drafter(urls: Sequence[str]) -> bool:
     """Whether all of them are drafters of ours, which understand Settings.mode. Raises LinkLostError."""
     async with http_client() as http:
-        return all(["goodspeed_drafter_" in await Endpoint(http, url).metrics() for url in urls])
+        return all(["goodspeed_drafter_" in await OpenAIEndpoint(http, url).metrics() for url in urls])
 
 
 class _Reading:
@@ -132,10 +132,10 @@ class _Reading:
                 self._chunk_s.append(now)
                 self._on_text(choice.delta.content)
 
-    def answer(self, asked_s: float, url: str) -> Answer:
+    def answer(self, asked_s: float, url: str) -> LoadAnswer:
         if not self._finish_reason:
             raise LinkLostError(f"{url}: the answer broke off after {len(self._pieces)} pieces")
-        return Answer(
+        return LoadAnswer(
             text="".join(self._pieces),
             finish_reason=self._finish_reason,
             num_tokens=self._usage.completion_tokens if self._usage else len(self._pieces),
@@ -146,7 +146,7 @@ class _Reading:
         )
 
 
-def _body(model: str, prompt: Prompt, settings: Settings) -> dict[str, object]:
+def _body(model: str, prompt: Prompt, settings: RequestSettings) -> dict[str, object]:
     body: dict[str, object] = {
         "model": model,
         "messages": [asdict(message) for message in prompt.messages],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from goodspeed.bench.comparison import ALONE, Arm, Client, Plan, Watcher, compare
+from goodspeed.bench.comparison import BASELINE, Arm, BenchClient, ComparisonObserver, ComparisonPlan, compare
 from goodspeed.bench.report import SCHEMA, Report, arm_reports, request_records
 from goodspeed.cluster.cluster import Cluster
 from goodspeed.cluster.machine import this_machine
@@ -25,8 +25,8 @@ FUSED, DISTRIBUTED = "fused", "distributed"
 class Experiment:
     """What is asked. Raises ConfigError for a client that has too few prompts."""
 
-    clients: tuple[Client, ...]
-    plan: Plan
+    clients: tuple[BenchClient, ...]
+    plan: ComparisonPlan
     setup: dict[str, object]
     """For the report."""
 
@@ -41,7 +41,7 @@ class Experiment:
 
 def cluster_arms(clusters: Sequence[Cluster], has_baseline: bool) -> tuple[Arm, ...]:
     """The target alone (fused mode on the last cluster), and every cluster as it serves."""
-    alone = (_arm(ALONE, clusters[-1], FUSED),) if has_baseline else ()
+    alone = (_arm(BASELINE, clusters[-1], FUSED),) if has_baseline else ()
     return (*alone, *(_arm(cluster.name, cluster, DISTRIBUTED) for cluster in clusters))
 
 
@@ -50,17 +50,17 @@ def _arm(name: str, cluster: Cluster, mode: str) -> Arm:
     return Arm(name, cluster.urls, mode, (cluster.verifier.pid,), drafter_pids)
 
 
-def client_of(name: str, source: str, seed: int) -> Client:
+def client_of(name: str, source: str, seed: int) -> BenchClient:
     """A client that asks a domain's or a file's prompts in an order of its own. Raises ConfigError."""
     prompts = load_prompts(source)
     order = np.random.default_rng([seed, *name.encode()]).permutation(len(prompts))
-    return Client(name, tuple(prompts[index] for index in order))
+    return BenchClient(name, tuple(prompts[index] for index in order))
 
 
-def measure(experiment: Experiment, arms: Sequence[Arm], watcher: Watcher) -> Report:
+def measure(experiment: Experiment, arms: Sequence[Arm], observer: ComparisonObserver) -> Report:
     """Ask all arms. Raises the errors of compare()."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    runs = asyncio.run(compare(arms, experiment.clients, experiment.plan, watcher))
+    runs = asyncio.run(compare(arms, experiment.clients, experiment.plan, observer))
     names = [client.name for client in experiment.clients]
     settings = experiment.plan.settings
     is_exact = settings.temperature == 0.0 or settings.rule != "rejection"

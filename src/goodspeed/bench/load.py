@@ -7,16 +7,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from goodspeed.bench.answer import Answer
+from goodspeed.bench.answer import LoadAnswer
 from goodspeed.errors import ConfigError
 from goodspeed.prompts.prompts import Prompt
 
 T = TypeVar("T")
-Ask = Callable[[Prompt], Awaitable[Answer]]
+Ask = Callable[[Prompt], Awaitable[LoadAnswer]]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class LoadShape:
     """How requests follow each other at one endpoint."""
 
     concurrency: int = 1
@@ -31,7 +31,7 @@ class Shape:
             raise ConfigError(f"rate is {self.rate}, expected arrivals per second, or 0 for a closed loop")
 
 
-async def run_load(ask: Ask, prompts: Sequence[Prompt], shape: Shape, seed: int = 0) -> list[Answer]:
+async def run_load(ask: Ask, prompts: Sequence[Prompt], shape: LoadShape, seed: int = 0) -> list[LoadAnswer]:
     """Ask every prompt once; the answers in the prompts' order. `seed` is for the arrivals of an open loop.
 
     The first error of any request cancels the others and is raised.
@@ -47,8 +47,8 @@ def arrivals(rate: float, num_requests: int, seed: int) -> list[float]:
     return [float(time) for time in np.cumsum(gaps)]
 
 
-async def _closed_loop(ask: Ask, prompts: Sequence[Prompt], concurrency: int) -> list[Answer]:
-    answers: dict[int, Answer] = {}
+async def _closed_loop(ask: Ask, prompts: Sequence[Prompt], concurrency: int) -> list[LoadAnswer]:
+    answers: dict[int, LoadAnswer] = {}
     waiting = iter(enumerate(prompts))
 
     async def work(mine: Iterator[tuple[int, Prompt]]) -> None:
@@ -59,10 +59,10 @@ async def _closed_loop(ask: Ask, prompts: Sequence[Prompt], concurrency: int) ->
     return [answers[index] for index in range(len(prompts))]
 
 
-async def _open_loop(ask: Ask, prompts: Sequence[Prompt], times: Sequence[float]) -> list[Answer]:
+async def _open_loop(ask: Ask, prompts: Sequence[Prompt], times: Sequence[float]) -> list[LoadAnswer]:
     began = asyncio.get_running_loop().time()
 
-    async def work(prompt: Prompt, due: float) -> Answer:
+    async def work(prompt: Prompt, due: float) -> LoadAnswer:
         await asyncio.sleep(began + due - asyncio.get_running_loop().time())
         return await ask(prompt)
 

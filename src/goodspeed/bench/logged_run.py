@@ -16,26 +16,26 @@ Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedRun:
+class LoggedRun:
     """A problem for scheduling.optimum: the budget, and every client that proposed, with its survival curve."""
 
     budget: int
     clients: dict[str, ClientView]
 
 
-def recorded_run(lines: Iterable[str]) -> RecordedRun:
+def logged_run(lines: Iterable[str]) -> LoggedRun:
     """Every judged proposal counted once, in Kaplan and Meier's way: what follows a rejection, or was cut, is unknown.
 
     The log of one verifier's run (verifier.recording). A drafter that stops where its confidence is low censors its
     own evidence, so the curve is that of the tokens which it does propose. Raises ConfigError for a line that is no
     event.
     """
-    run: _Reading | None = None
+    run: _LogReader | None = None
     for number, line in enumerate(lines, start=1):
         try:
             event = json.loads(line)
             if event["event"] == "start":
-                run = _Reading(from_mapping(VerifierCoreConfig, event["config"]))
+                run = _LogReader(from_mapping(VerifierCoreConfig, event["config"]))
                 continue
             if run is None:
                 raise ValueError("the log does not begin with a start event")
@@ -48,7 +48,7 @@ def recorded_run(lines: Iterable[str]) -> RecordedRun:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _LogReader:
     """Who is who so far, and what is known of them."""
 
     config: VerifierCoreConfig
@@ -84,9 +84,9 @@ class _Reading:
             evidence = self.evidence.setdefault(self._owners[stream], SurvivalEvidence())
             evidence.observe(num_proposed, num_accepted)
 
-    def result(self) -> RecordedRun:
+    def result(self) -> LoggedRun:
         clients = {name: self._view(name, evidence) for name, evidence in sorted(self.evidence.items())}
-        return RecordedRun(self.config.budget, clients)
+        return LoggedRun(self.config.budget, clients)
 
     def _view(self, name: str, evidence: SurvivalEvidence) -> ClientView:
         entitled = next(self._entries(name), ClientConfig())

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.bench.logged_run import RecordedRun, recorded_run
+from goodspeed.bench.logged_run import LoggedRun, logged_run
 from goodspeed.bench.report import ArmReport, OptimumReport, Report, RequestRecord
 from goodspeed.scheduling.optimum import long_run_optimum, utility
 from goodspeed.stats.summary import ratio, spread
@@ -30,12 +30,12 @@ def _with_optimum(arm: ArmReport, requests: Sequence[RequestRecord], logs: Mappi
     if arm.name not in logs:
         return arm
     with logs[arm.name].open(encoding="utf-8") as lines:
-        run = recorded_run(lines)
+        run = logged_run(lines)
     mine = [request for request in requests if request.arm == arm.name]
     return replace(arm, optimum=optimum_report(run, mine))
 
 
-def optimum_report(run: RecordedRun, requests: Sequence[RequestRecord]) -> OptimumReport | None:
+def optimum_report(run: LoggedRun, requests: Sequence[RequestRecord]) -> OptimumReport | None:
     """Of one arm; None if a client proposed nothing at all, or an answer does not tell its rounds."""
     names = sorted({request.client for request in requests})
     goodputs = goodputs_per_round(requests)

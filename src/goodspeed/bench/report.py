@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from goodspeed.bench.answer import Answer
-from goodspeed.bench.comparison import ALONE, Run, num_differing
+from goodspeed.bench.answer import LoadAnswer
+from goodspeed.bench.comparison import BASELINE, ArmRun, num_differing
 from goodspeed.cluster.cpu_time import CpuSeconds
-from goodspeed.cluster.machine import Machine
+from goodspeed.cluster.machine import MachineInfo
 from goodspeed.stats.summary import (
     Spread,
     jain_index,
@@ -41,7 +41,7 @@ class TimeShares:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ArmMetrics:
     """What holds for a client as well as for all of them together."""
 
     goodput: Spread  # committed tokens per second, one value per repetition
@@ -77,8 +77,8 @@ class ArmReport:
     """One way to serve the clients."""
 
     name: str
-    total: Figures
-    clients: dict[str, Figures]
+    total: ArmMetrics
+    clients: dict[str, ArmMetrics]
     jain_index: Spread  # of the clients' goodputs
     sum_log_goodput: Spread  # natural logarithm
     speed_up: Spread | None  # total goodput against the target alone's in the same repetition
@@ -97,7 +97,7 @@ class RequestRecord:
     arm: str
     repetition: int
     client: str
-    answer: Answer
+    answer: LoadAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Report:
     schema: int
     started: str  # ISO 8601
     command: list[str]
-    machine: Machine
+    machine: MachineInfo
     setup: dict[str, object]
     """What was compared and how it was loaded, as the command understood it."""
     arms: list[ArmReport]
@@ -119,13 +119,13 @@ class Report:
         return sum(arm.num_differing_texts or 0 for arm in self.arms)
 
 
-def arm_reports(runs: Sequence[Run], clients: Sequence[str], is_exact: bool) -> list[ArmReport]:
+def arm_reports(runs: Sequence[ArmRun], clients: Sequence[str], is_exact: bool) -> list[ArmReport]:
     """One for each arm, in order of appearance. `is_exact`: equal texts are promised (greedy and coupled rules)."""
     names = list(dict.fromkeys(run.arm for run in runs))
     return [_arm_report(name, runs, clients, is_exact) for name in names]
 
 
-def request_records(runs: Sequence[Run], clients: Sequence[str]) -> list[RequestRecord]:
+def request_records(runs: Sequence[ArmRun], clients: Sequence[str]) -> list[RequestRecord]:
     """Every answer of every run."""
     return [
         RequestRecord(run.arm, run.repetition, client, answer)
@@ -141,24 +141,24 @@ def write_json(report: Report, path: Path) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
 
-def _arm_report(name: str, runs: Sequence[Run], clients: Sequence[str], is_exact: bool) -> ArmReport:
+def _arm_report(name: str, runs: Sequence[ArmRun], clients: Sequence[str], is_exact: bool) -> ArmReport:
     mine = [run for run in runs if run.arm == name]
-    alone = {run.repetition: sum(run.goodputs()) for run in runs if run.arm == ALONE}
-    is_compared = bool(alone) and name != ALONE
+    alone = {run.repetition: sum(run.goodputs()) for run in runs if run.arm == BASELINE}
+    is_compared = bool(alone) and name != BASELINE
     return ArmReport(
         name=name,
-        total=_figures(mine, range(len(clients))),
-        clients={client: _figures(mine, [index]) for index, client in enumerate(clients)},
+        total=_metrics(mine, range(len(clients))),
+        clients={client: _metrics(mine, [index]) for index, client in enumerate(clients)},
         jain_index=spread([jain_index(run.goodputs()) for run in mine]),
         sum_log_goodput=spread([sum_log(run.goodputs()) for run in mine]),
         speed_up=spread([sum(run.goodputs()) / alone[run.repetition] for run in mine]) if is_compared else None,
-        num_differing_texts=num_differing(runs, name, ALONE) if is_compared and is_exact else None,
+        num_differing_texts=num_differing(runs, name, BASELINE) if is_compared and is_exact else None,
         cpu_s_per_token=_cpu(mine).per(sum(one.num_committed for run in mine for one in run.traffic)),
         load_cpu_share=ratio(_cpu(mine).load, sum(run.wall_s for run in mine)),
     )
 
 
-def _cpu(runs: Sequence[Run]) -> CpuSeconds:
+def _cpu(runs: Sequence[ArmRun]) -> CpuSeconds:
     return CpuSeconds(
         verifier=sum(run.cpu.verifier for run in runs),
         drafters=sum(run.cpu.drafters for run in runs),
@@ -166,7 +166,7 @@ def _cpu(runs: Sequence[Run]) -> CpuSeconds:
     )
 
 
-def _figures(runs: Sequence[Run], clients: Sequence[int]) -> Figures:
+def _metrics(runs: Sequence[ArmRun], clients: Sequence[int]) -> ArmMetrics:
     """Of these clients together, by their places."""
     goodputs = [sum(run.goodputs()[client] for client in clients) for run in runs]
     answers = [answer for run in runs for client in clients for answer in run.answers[client]]
@@ -174,7 +174,7 @@ def _figures(runs: Sequence[Run], clients: Sequence[int]) -> Figures:
     reckoned_s = [run.reckoned_s(client) for run in runs for client in clients]
     told = [answer.speculation for answer in answers if answer.speculation]
     paces = [answer.time_per_token_s for answer in answers if answer.time_per_token_s is not None]
-    return Figures(
+    return ArmMetrics(
         goodput=spread(goodputs),
         acceptance_rate=ratio(sum(rounds.accepted for rounds in told), sum(rounds.proposed for rounds in told)),
         mean_acceptance_length=ratio(sum(rounds.committed for rounds in told), sum(rounds.rounds for rounds in told)),
@@ -193,7 +193,7 @@ def _latency(seconds: Sequence[float]) -> Latency:
     return Latency(quantile(seconds, 0.5), quantile(seconds, 0.99))
 
 
-def _time_shares(answers: Sequence[Answer]) -> TimeShares:
+def _time_shares(answers: Sequence[LoadAnswer]) -> TimeShares:
     told = [(answer, answer.speculation) for answer in answers if answer.speculation]
     whole = sum(answer.end_s - answer.asked_s for answer, _ in told)
     drafting = ratio(sum(rounds.drafting_s for _, rounds in told), whole)

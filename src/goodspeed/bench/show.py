@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from goodspeed.bench.answer import Answer
+from goodspeed.bench.answer import LoadAnswer
 from goodspeed.bench.comparison_table import title_of
 
 REFRESH_HZ = 4
@@ -45,7 +45,7 @@ class ProgressBar:
     def on_text(self, client: str, text: str) -> None:
         pass
 
-    def on_answer(self, client: str, answer: Answer) -> None:
+    def on_answer(self, client: str, answer: LoadAnswer) -> None:
         last = f"{self._phase} ({client}: {_pace(answer):.1f} tokens/s)"
         self._progress.update(self._task, description=last, advance=1)
 
@@ -88,7 +88,7 @@ class LiveTexts:
             self._texts[client] = ""
         self._texts[client] += text
 
-    def on_answer(self, client: str, answer: Answer) -> None:
+    def on_answer(self, client: str, answer: LoadAnswer) -> None:
         self._progress.advance(self._task)
         self._complete.add(client)
         if not self._console.is_terminal and (self._arm, client) not in self._told:
@@ -109,5 +109,5 @@ def _phase(arm: str, repetition: int) -> str:
     return f"{title_of(arm)}, " + ("warm-up" if repetition < 0 else f"repetition {repetition + 1}")
 
 
-def _pace(answer: Answer) -> float:
+def _pace(answer: LoadAnswer) -> float:
     return answer.num_tokens / max(answer.end_s - answer.asked_s, 1e-9)

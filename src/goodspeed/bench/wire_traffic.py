@@ -8,7 +8,7 @@ COMMITTED = ("goodspeed_drafter_committed_tokens_total",)
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class DrafterTraffic:
     """So far, or during a run; NaN where it cannot be told."""
 
     wire_bytes: float
@@ -16,14 +16,14 @@ class Traffic:
     num_committed: float
     """Tokens, whether or not their answers are counted."""
 
-    def since(self, before: "Traffic") -> "Traffic":
+    def since(self, before: "DrafterTraffic") -> "DrafterTraffic":
         """What came in between."""
-        return Traffic(self.wire_bytes - before.wire_bytes, self.num_committed - before.num_committed)
+        return DrafterTraffic(self.wire_bytes - before.wire_bytes, self.num_committed - before.num_committed)
 
 
-def traffic(metrics: str) -> Traffic:
+def traffic(metrics: str) -> DrafterTraffic:
     """From a drafter's metrics; the text of anybody else has no such counters."""
-    return Traffic(_total(metrics, BYTES), _total(metrics, COMMITTED))
+    return DrafterTraffic(_total(metrics, BYTES), _total(metrics, COMMITTED))
 
 
 def _total(metrics: str, counters: tuple[str, ...]) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from goodspeed.engine.drafts import DRAFTS, DraftConfig
+from goodspeed.engine.drafts import DRAFT_ENGINES, DraftConfig
 from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
 from goodspeed.scheduling.policies import BASELINES, SCHEDULERS
@@ -32,7 +32,7 @@ def core_flags(arm: str) -> tuple[str, ...]:
 def draft_flags(arm: str) -> tuple[str, ...]:
     """Flags of `goodspeed drafter` for drafts, as in `hybrid,table=none`. Raises ConfigError as core_options does."""
     engine, *options = arm.split(",")
-    DRAFTS[engine]
+    DRAFT_ENGINES[engine]
     return _flags("draft", {"engine": engine} | _options(options, DraftConfig))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from goodspeed.cluster.machine import num_cores
-from goodspeed.cluster.processes import Processes, Ready, ServerSpec
+from goodspeed.cluster.processes import Processes, ReadyServer, ServerSpec
 from goodspeed.cluster.topology import ClusterSpec
 
 DRAFTER_THREADS = 1
@@ -25,8 +25,8 @@ class Cluster:
     """A cluster that serves."""
 
     name: str
-    verifier: Ready
-    drafters: tuple[Ready, ...]
+    verifier: ReadyServer
+    drafters: tuple[ReadyServer, ...]
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -60,8 +60,8 @@ def start_clusters(
 
 
 def _start_drafters(
-    processes: Processes, spec: ClusterSpec, verifier: Ready, ports: Ports
-) -> list[Callable[[], Ready]]:
+    processes: Processes, spec: ClusterSpec, verifier: ReadyServer, ports: Ports
+) -> list[Callable[[], ReadyServer]]:
     waits = []
     for number, drafter in enumerate(spec.drafters):
         port = ports.first_drafter + number if ports.first_drafter else 0

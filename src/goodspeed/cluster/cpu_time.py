@@ -30,7 +30,7 @@ class CpuSeconds:
         return CpuSeconds(ratio(self.verifier, whole), ratio(self.drafters, whole), ratio(self.load, whole))
 
 
-def used(verifier: Sequence[int], drafters: Sequence[int]) -> CpuSeconds:
+def cpu_seconds(verifier: Sequence[int], drafters: Sequence[int]) -> CpuSeconds:
     """CPU time so far of these process ids and of this process."""
     return CpuSeconds(_seconds(verifier), _seconds(drafters), time.process_time())
 

@@ -14,7 +14,7 @@ TASKS = "/proc/self/task"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineInfo:
     """This machine and what is installed on it."""
 
     cpu: str
@@ -26,9 +26,9 @@ class Machine:
     git_commit: str  # of the source tree, "+" appended if it has changes; empty if it is no git checkout
 
 
-def this_machine() -> Machine:
+def this_machine() -> MachineInfo:
     """Facts of the machine that runs this."""
-    return Machine(
+    return MachineInfo(
         cpu=_cpu(),
         num_cores=num_cores(),
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),

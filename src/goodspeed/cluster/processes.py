@@ -36,7 +36,7 @@ class ServerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ReadyServer:
     """A server that serves."""
 
     pid: int
@@ -51,7 +51,7 @@ class Processes:
         self.folder = folder
         self._servers: list[_Server] = []
 
-    def start(self, spec: ServerSpec) -> Callable[[], Ready]:
+    def start(self, spec: ServerSpec) -> Callable[[], ReadyServer]:
         """Start a server; the result waits until it serves, and raises StartError with its log's tail if it fails."""
         server = _Server(spec, self.folder)
         self._servers.append(server)
@@ -113,13 +113,13 @@ class _Server:
                 env={**SHARED_CORES, **os.environ, **_thread_limits(spec.num_threads), "PYTHONUNBUFFERED": "1"},
             )
 
-    def wait_ready(self) -> Ready:
+    def wait_ready(self) -> ReadyServer:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             if self._ready_file.exists():
                 with contextlib.suppress(json.JSONDecodeError):  # it is being written
                     fields = json.loads(self._ready_file.read_text(encoding="utf-8"))
-                    return Ready(self.process.pid, fields["port"], fields.get("metrics_port", fields["port"]))
+                    return ReadyServer(self.process.pid, fields["port"], fields.get("metrics_port", fields["port"]))
             self.check()
             time.sleep(POLL_S)
         raise StartError(f"{self._name} does not serve after {START_TIMEOUT_S:.0f} s; {self._tail()}")

@@ -45,7 +45,7 @@ class ClusterSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Servers:
+class ServerOptions:
     """How all servers of a comparison are configured, whatever their place in it."""
 
     pair: str
@@ -64,7 +64,7 @@ class Servers:
         return (*_config(self.drafter_config), *flags, *(draft_flags(drafts) if drafts else ()))
 
 
-def alike_drafters(
+def uniform_drafters(
     flags: tuple[str, ...], domains: Sequence[str], rtts_ms: Sequence[float], num: int
 ) -> list[DrafterSpec]:
     """So many drafters that differ in domain and link only, in turns. Raises ConfigError for less than one."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.console import Console
 
-from goodspeed.bench.comparison import ALONE, Arm, Plan
+from goodspeed.bench.comparison import BASELINE, Arm, ComparisonPlan
 from goodspeed.bench.comparison_table import comparison_table, wide_console
-from goodspeed.bench.endpoint import Settings, is_drafter
+from goodspeed.bench.endpoint import RequestSettings, is_drafter
 from goodspeed.bench.experiment import DISTRIBUTED, FUSED, Experiment, client_of, cluster_arms, measure, run_folder
-from goodspeed.bench.load import Shape
+from goodspeed.bench.load import LoadShape
 from goodspeed.bench.optimality import with_optima
 from goodspeed.bench.report import Report, write_json
 from goodspeed.bench.show import ProgressBar
@@ -24,8 +24,8 @@ from goodspeed.cluster.processes import Processes
 from goodspeed.cluster.topology import (
     PAIRS,
     ClusterSpec,
-    Servers,
-    alike_drafters,
+    ServerOptions,
+    uniform_drafters,
     verifier_log,
     with_event_logs,
     with_verifier_log,
@@ -109,7 +109,7 @@ def _bench_endpoints(config: BenchConfig) -> Report:
     sources = [config.prompts[number % len(config.prompts)] for number in range(len(config.endpoint))]
     experiment = _experiment(config, dict(zip(config.endpoint, sources, strict=True)))
     is_ours = asyncio.run(is_drafter(config.endpoint))
-    alone = (Arm(ALONE, config.endpoint, FUSED),) if config.baseline and is_ours else ()
+    alone = (Arm(BASELINE, config.endpoint, FUSED),) if config.baseline and is_ours else ()
     served = Arm(AS_SERVED, config.endpoint, DISTRIBUTED if is_ours else "")
     return _measure(experiment, (*alone, served))
 
@@ -128,12 +128,12 @@ def _bench_clusters(config: BenchConfig) -> Report:
 
 
 def _cluster_specs(config: BenchConfig) -> list[ClusterSpec]:
-    servers = Servers(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
+    servers = ServerOptions(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
     names = SCHEDULERS if "all" in config.scheduler else dict.fromkeys(config.scheduler)
     specs = []
     for drafts in dict.fromkeys(config.drafts or ("",)):
         flags = servers.drafter_flags(drafts)
-        drafters = tuple(alike_drafters(flags, config.prompts, config.rtt_ms, config.clients))
+        drafters = tuple(uniform_drafters(flags, config.prompts, config.rtt_ms, config.clients))
         for name in names:
             arm = f"{name} with {drafts}" if drafts else name
             specs.append(ClusterSpec(arm, servers.verifier_flags(name), drafters))
@@ -142,11 +142,11 @@ def _cluster_specs(config: BenchConfig) -> list[ClusterSpec]:
 
 def _experiment(config: BenchConfig, sources: Mapping[str, str]) -> Experiment:
     """`sources`: what each client asks."""
-    settings = Settings(config.max_tokens, config.temperature, config.seed, rule=config.rule)
-    shape = Shape(config.concurrency, config.rate)
+    settings = RequestSettings(config.max_tokens, config.temperature, config.seed, rule=config.rule)
+    shape = LoadShape(config.concurrency, config.rate)
     return Experiment(
         clients=tuple(client_of(name, source, config.seed) for name, source in sources.items()),
-        plan=Plan(settings, shape, config.repetitions, config.requests, config.warm_up),
+        plan=ComparisonPlan(settings, shape, config.repetitions, config.requests, config.warm_up),
         setup=asdict(config),
     )
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from goodspeed.bench.comparison import Plan
+from goodspeed.bench.comparison import ComparisonPlan
 from goodspeed.bench.comparison_table import comparison_table, wide_console
-from goodspeed.bench.endpoint import Settings
+from goodspeed.bench.endpoint import RequestSettings
 from goodspeed.bench.experiment import Experiment, client_of, cluster_arms, measure, run_folder
-from goodspeed.bench.load import Shape
+from goodspeed.bench.load import LoadShape
 from goodspeed.bench.optimality import with_optima
 from goodspeed.bench.report import Report, write_json
 from goodspeed.bench.show import LiveTexts
@@ -21,7 +21,7 @@ from goodspeed.cluster.topology import (
     PAIRS,
     ClusterSpec,
     DrafterSpec,
-    Servers,
+    ServerOptions,
     verifier_log,
     with_event_logs,
     with_verifier_log,
@@ -131,16 +131,18 @@ def _measure(config: DemoConfig, console: Console) -> Report:
 
 
 def _spec(config: DemoConfig, arm: str, scheduler: str, draft_flags: tuple[str, ...] = ()) -> ClusterSpec:
-    servers = Servers("toy" if config.quick else "smollm2", acceptance_rate=1.0)
+    servers = ServerOptions("toy" if config.quick else "smollm2", acceptance_rate=1.0)
     drafters = tuple(unlike.drafter(config.quick) for unlike in DRAFTERS)
     drafters = tuple(replace(drafter, flags=(*drafter.flags, *draft_flags)) for drafter in drafters)
     return ClusterSpec(arm, servers.verifier_flags(scheduler), drafters)
 
 
-def _plan(config: DemoConfig) -> Plan:
+def _plan(config: DemoConfig) -> ComparisonPlan:
     if config.quick:
-        return Plan(Settings(max_tokens=24), Shape(), repetitions=1, requests=1, warm_up=1)
-    return Plan(Settings(config.max_tokens), Shape(), config.repetitions, config.requests, warm_up=1)
+        return ComparisonPlan(RequestSettings(max_tokens=24), LoadShape(), repetitions=1, requests=1, warm_up=1)
+    return ComparisonPlan(
+        RequestSettings(config.max_tokens), LoadShape(), config.repetitions, config.requests, warm_up=1
+    )
 
 
 def _conclude(report: Report, console: Console) -> None:

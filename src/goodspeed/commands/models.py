@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from goodspeed.models.catalog import Listing, list_models, locate, pull
+from goodspeed.models.catalog import ModelListing, list_models, locate, pull
 from goodspeed.models.fingerprint import model_fingerprint
 from goodspeed.models.folder import weight_files
 from goodspeed.models.model_config import read_config
@@ -121,7 +121,7 @@ def fingerprint_of(model: str) -> Fingerprint:
     )
 
 
-def _listing_json(model: Listing) -> dict[str, object]:
+def _listing_json(model: ModelListing) -> dict[str, object]:
     return {"model": model.name, "source": model.summary, "folder": str(model.folder) if model.folder else None}
 
 

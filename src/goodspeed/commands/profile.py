@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from goodspeed.cluster.machine import Machine, this_machine
+from goodspeed.cluster.machine import MachineInfo, this_machine
 from goodspeed.config import add_flags, from_args, option, table
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.targets import target_engine
 from goodspeed.engine.torch_import import keep_cores
-from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.cell import ProfileCell
 from goodspeed.profiling.profile import (
-    Grid,
-    Point,
-    TargetBench,
+    ProfileGrid,
+    ProfilePoint,
+    TargetProfiler,
     profile_draft,
     profile_draft_after_pauses,
     profile_opening,
@@ -60,16 +60,16 @@ class Profile:
 
     schema: int
     command: list[str]
-    machine: Machine
+    machine: MachineInfo
     model: str
     model_fingerprint: str
     draft: DraftConfig
-    verify: list[Cell]
-    prefill: list[Cell]
-    drafting: list[Cell]
-    opening: list[Cell]
-    waking: list[Cell]
-    draft_waking: list[Cell]
+    verify: list[ProfileCell]
+    prefill: list[ProfileCell]
+    drafting: list[ProfileCell]
+    opening: list[ProfileCell]
+    waking: list[ProfileCell]
+    draft_waking: list[ProfileCell]
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -99,13 +99,13 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _measure(config: ProfileConfig, target: TargetEngine) -> Profile:
-    grid = Grid(config.streams, config.tokens, config.context)
+    grid = ProfileGrid(config.streams, config.tokens, config.context)
     rested = [
-        Point(streams, sorted(config.tokens)[len(config.tokens) // 2], min(config.context))
+        ProfilePoint(streams, sorted(config.tokens)[len(config.tokens) // 2], min(config.context))
         for streams in sorted({min(config.streams), max(config.streams)})
     ]
-    prompts = Grid((1,), config.prefill, (max(config.prefill, default=1),))
-    bench = TargetBench(target, _text(), config.repeats)
+    prompts = ProfileGrid((1,), config.prefill, (max(config.prefill, default=1),))
+    bench = TargetProfiler(target, _text(), config.repeats)
     drafts = draft_engine(config.draft, target.info.vocab_size)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -155,7 +155,7 @@ def _show(profile: Profile, console: Console) -> None:
         console.print(_waking_table(title, cells))
 
 
-def _table(title: str, cells: Sequence[Cell]) -> Table:
+def _table(title: str, cells: Sequence[ProfileCell]) -> Table:
     shown = Table("streams", "tokens", "context", "ms, median", "least", "90%", "drafted", title=title)
     for cell in cells:
         times = [f"{1e3 * seconds:.3f}" for seconds in (cell.median_s, cell.min_s, cell.p90_s)]
@@ -164,7 +164,7 @@ def _table(title: str, cells: Sequence[Cell]) -> Table:
     return shown
 
 
-def _waking_table(title: str, cells: Sequence[Cell]) -> Table:
+def _waking_table(title: str, cells: Sequence[ProfileCell]) -> Table:
     shown = Table("streams", "pause, ms", "ms, median", "least", "90%", title=title)
     for cell in cells:
         times = [f"{1e3 * seconds:.3f}" for seconds in (cell.median_s, cell.min_s, cell.p90_s)]

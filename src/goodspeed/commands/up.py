@@ -13,7 +13,7 @@ from rich.console import Console
 from goodspeed.bench.experiment import run_folder
 from goodspeed.cluster.cluster import Cluster, Ports, start_clusters
 from goodspeed.cluster.processes import Processes
-from goodspeed.cluster.topology import PAIRS, ClusterSpec, Servers, alike_drafters, with_event_logs
+from goodspeed.cluster.topology import PAIRS, ClusterSpec, ServerOptions, uniform_drafters, with_event_logs
 from goodspeed.config import add_flags, from_args, option
 from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.scheduling.policies import SCHEDULERS
@@ -80,8 +80,8 @@ def _serve(config: UpConfig, is_json: bool) -> None:
 
 
 def _spec(config: UpConfig) -> ClusterSpec:
-    servers = Servers(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
-    drafters = tuple(alike_drafters(servers.drafter_flags(), DOMAINS, config.rtt_ms, config.clients))
+    servers = ServerOptions(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
+    drafters = tuple(uniform_drafters(servers.drafter_flags(), DOMAINS, config.rtt_ms, config.clients))
     return ClusterSpec("up", servers.verifier_flags(config.scheduler), drafters)
 
 

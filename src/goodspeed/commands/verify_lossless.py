@@ -18,12 +18,12 @@ from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.drafter_config import TOY
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
-from goodspeed.engine.reference import Request
+from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.targets import target_engine
 from goodspeed.errors import ConfigError
 from goodspeed.lossless.checks import DistributionCheck, TextCheck, check_distribution, check_texts
-from goodspeed.lossless.pair import Pair, Schedule
+from goodspeed.lossless.pair import DraftSchedule, EnginePair
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, Prompt, load_prompts
 from goodspeed.registry import nearest_name
@@ -91,7 +91,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(LosslessConfig, args)
     target, tokenizer = _load(config)
-    pair = Pair(target, draft_engine(config.draft, target.info.vocab_size))
+    pair = EnginePair(target, draft_engine(config.draft, target.info.vocab_size))
     prompts = [tuple(tokenizer.encode_chat(_messages(prompt))) for prompt in _prompts(config)]
     results = _check_all(pair, config, prompts, target.info.end_tokens)
     if args.json:
@@ -125,7 +125,7 @@ def _messages(prompt: Prompt) -> list[dict[str, object]]:
 
 
 def _check_all(
-    pair: Pair, config: LosslessConfig, prompts: Sequence[tuple[int, ...]], end_tokens: tuple[int, ...]
+    pair: EnginePair, config: LosslessConfig, prompts: Sequence[tuple[int, ...]], end_tokens: tuple[int, ...]
 ) -> list[Result]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     results = []
@@ -135,7 +135,7 @@ def _check_all(
             num_texts = config.samples if rule is Rule.REJECTION else len(prompts)
             task = progress.add_task(f"{rule.name.lower()}, temperature {temperature:g}", total=2 * num_texts)
             requests = [
-                Request(prompt, config.max_tokens, Sampling(temperature, seed=i, rule=rule), end_tokens)
+                ReferenceRequest(prompt, config.max_tokens, Sampling(temperature, seed=i, rule=rule), end_tokens)
                 for i, prompt in enumerate(prompts)
             ]
             results.append(Result(temperature, _check(pair, config, requests, partial(progress.advance, task))))
@@ -143,9 +143,9 @@ def _check_all(
 
 
 def _check(
-    pair: Pair, config: LosslessConfig, requests: Sequence[Request], on_text: Callable[[], object]
+    pair: EnginePair, config: LosslessConfig, requests: Sequence[ReferenceRequest], on_text: Callable[[], object]
 ) -> TextCheck | DistributionCheck:
-    schedule = Schedule(config.windows, config.streams)
+    schedule = DraftSchedule(config.windows, config.streams)
     if requests[0].sampling.rule is Rule.REJECTION:
         shortest = min(requests, key=lambda request: len(request.prompt))
         return check_distribution(pair, shortest, schedule, config.samples, on_text)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from goodspeed.decoding.sampling import Sampling
 
-COLDEST = 1e-5
+MIN_TEMPERATURE = 1e-5
 """Lower temperatures count as this one: float32 logits could not be scaled by less without overflow."""
 
 
@@ -37,16 +37,16 @@ def distribution(
     """
     with np.errstate(over="ignore"):  # a masked logit of -3e38 may become -inf
         log_weights = logits - logits.max()
-        log_weights /= np.float32(max(sampling.temperature, COLDEST))
+        log_weights /= np.float32(max(sampling.temperature, MIN_TEMPERATURE))
     kept = Distribution(_all_tokens(len(logits)), log_weights)
     if sampling.top_k > 0:
-        kept = likeliest(kept, sampling.top_k)
+        kept = truncate_to_top(kept, sampling.top_k)
     if sampling.top_p < 1.0:
         kept = _top_p(kept, sampling.top_p)
     return kept
 
 
-def likeliest(full: Distribution, num_tokens: int) -> Distribution:
+def truncate_to_top(full: Distribution, num_tokens: int) -> Distribution:
     """Its likeliest tokens, and every token that ties with the last of them."""
     if num_tokens >= len(full.token_ids):
         return full

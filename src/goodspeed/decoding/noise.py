@@ -14,8 +14,8 @@ GUMBEL_DOMAIN = 0
 UNIFORM_DOMAIN = 1
 WORDS_PER_BLOCK = 4  # uint64 per counter value
 TOKENS_PER_BLOCK = 2 * WORDS_PER_BLOCK  # one uint32 each
-FEW_TOKENS = 8  # up to here one block a token (5 us) is cheaper than a row of the vocabulary (130 us at 49,152)
-LARGEST_UNIFORM = np.float32(1.0 - 2.0**-24)
+MAX_SINGLE_TOKENS = 8  # up to here one block a token (5 us) is cheaper than a row of the vocabulary (130 us at 49,152)
+MAX_UNIFORM = np.float32(1.0 - 2.0**-24)
 
 
 class Purpose(IntEnum):
@@ -51,7 +51,7 @@ def gumbel_at(
     token_ids: npt.NDArray[np.integer],  # [n], ascending
 ) -> npt.NDArray[np.float32]:
     """[n]: the noise of these tokens; gumbel_row(...)[token_ids] without making the row."""
-    if len(token_ids) > FEW_TOKENS:
+    if len(token_ids) > MAX_SINGLE_TOKENS:
         return gumbel_of(_row_bits(seed, position, int(token_ids[-1]) + 1)[token_ids])
     bits = np.empty(len(token_ids), dtype=np.uint32)
     for i, token in enumerate(token_ids.tolist()):
@@ -65,7 +65,7 @@ def gumbel_of(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
     noise = bits.astype(np.float32)
     noise += np.float32(0.5)
     noise *= np.float32(2.0**-32)
-    np.minimum(noise, LARGEST_UNIFORM, out=noise)  # the largest bits would round to 1, and their noise to -inf
+    np.minimum(noise, MAX_UNIFORM, out=noise)  # the largest bits would round to 1, and their noise to -inf
     np.negative(noise, out=noise)
     np.log1p(noise, out=noise)
     np.negative(noise, out=noise)

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from goodspeed.decoding.distribution import Distribution, distribution, likeliest
+from goodspeed.decoding.distribution import Distribution, distribution, truncate_to_top
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.noise import Purpose, gumbel_at, gumbel_row, uniform
 from goodspeed.decoding.sampling import Rule, Sampling
 
-LARGEST_WEIGHT = 2**16 - 1
+MAX_WEIGHT = 2**16 - 1
 DRAW_BLOCK = 256
 
 
@@ -117,7 +117,7 @@ def draft_probs_of(
     token_ids: npt.NDArray[np.int64] | None = None,  # [n], ascending: the tokens that it has logits for; None: 0 .. n-1
 ) -> SparseProbs:
     """The draft model's distribution after the stream's temperature, top-k and top-p, cut to `size` tokens."""
-    draft = likeliest(distribution(logits, sampling), size)
+    draft = truncate_to_top(distribution(logits, sampling), size)
     tokens = draft.token_ids if token_ids is None else token_ids[draft.token_ids]
     return quantise(tokens, np.exp(draft.log_weights), size)
 
@@ -131,7 +131,7 @@ def quantise(
     if len(probs) > size:
         places = np.sort(np.argpartition(probs, -size)[-size:])
         token_ids, probs = token_ids[places], probs[places]
-    weights = np.rint(probs * (LARGEST_WEIGHT / probs.max())).astype(np.uint16)
+    weights = np.rint(probs * (MAX_WEIGHT / probs.max())).astype(np.uint16)
     is_kept = weights > 0
     return SparseProbs(token_ids[is_kept].astype(np.uint32), weights[is_kept])
 

@@ -5,7 +5,7 @@ import logging
 
 from goodspeed.drafter.draft_runner import DraftRunner, InlineDraftRunner, ThreadDraftRunner
 from goodspeed.drafter.draft_swap import SwappableDraftRunner
-from goodspeed.engine.drafts import DraftConfig, carry_over, draft_engine, keep_memory
+from goodspeed.engine.drafts import DraftConfig, draft_engine, save_memory, transfer_learned_state
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.models.tokenizer import Tokenizer
 
@@ -35,7 +35,7 @@ class SwappableDraft:
         async with self._turn:
             engine = await asyncio.to_thread(self._load, config)
             if _memory_of(config) == _memory_of(self.config):
-                carry_over(self._engine, engine)
+                transfer_learned_state(self._engine, engine)
             await self.drafting.swap(engine, drafting_of(config, engine))
             self.config, self._engine = config, engine
             self.num_swaps += 1
@@ -43,7 +43,7 @@ class SwappableDraft:
 
     def keep_memory(self) -> None:
         """Write what was learned where the config says. Raises CheckpointError."""
-        keep_memory(self._engine, self.config, self._tokenizer.vocab_size, self._tokenizer.fingerprint)
+        save_memory(self._engine, self.config, self._tokenizer.vocab_size, self._tokenizer.fingerprint)
 
     def _load(self, config: DraftConfig) -> DraftEngine:
         return draft_engine(config, self._tokenizer.vocab_size, self._tokenizer.fingerprint)

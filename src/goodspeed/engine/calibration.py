@@ -72,6 +72,6 @@ class Calibration:
         return calibration
 
 
-def heat(temperature: float) -> int:
+def temperature_bucket(temperature: float) -> int:
     """Four classes of temperature, whose acceptance is counted apart; greedy is one of its own."""
     return 0 if temperature == 0.0 else 1 if temperature < 0.5 else 2 if temperature < 0.85 else 3

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.ngram_table import NgramTable
+from goodspeed.engine.ngram_table import NGramTable
 from goodspeed.errors import CheckpointError
 
 FORMAT = 2
@@ -23,7 +23,7 @@ KIN_TRIALS = 32.0
 class DraftMemory:
     """A table, and the calibrations that were learned with it."""
 
-    table: NgramTable
+    table: NGramTable
     vocab_size: int
     tokenizer: str = ""
     """Fingerprint of the tokenizer whose tokens these are; empty: not known."""
@@ -65,7 +65,7 @@ class DraftMemory:
             raise CheckpointError(f"{path} has [format, vocabulary] {found}, expected {[FORMAT, vocab_size]}")
         tokenizer = str(arrays.get("tokenizer", ""))
         try:
-            return cls(NgramTable.from_arrays(arrays, vocab_size), vocab_size, tokenizer, _calibrations(arrays))
+            return cls(NGramTable.from_arrays(arrays, vocab_size), vocab_size, tokenizer, _calibrations(arrays))
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
 

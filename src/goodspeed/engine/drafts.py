@@ -10,12 +10,12 @@ from goodspeed.engine.draft_memory import KIN_TRIALS, DraftMemory, check_tokeniz
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.lookup import LookupSource
-from goodspeed.engine.ngram_table import NgramTable, TableSource
-from goodspeed.engine.null_draft import SilentDraft
+from goodspeed.engine.ngram_table import NGramSource, NGramTable
+from goodspeed.engine.null_draft import NullDraft
 from goodspeed.engine.shipped import shipped_table
-from goodspeed.engine.source import Source
+from goodspeed.engine.source import DraftSource
 from goodspeed.engine.target_config import DEVICES, DTYPES
-from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.engine.toy import ToyDraft, ToyModel
 from goodspeed.registry import Registry
 
@@ -27,7 +27,7 @@ NO_TABLE = "none"
 class DraftConfig:
     """The draft engine and its parameters."""
 
-    engine: str = option("hybrid", "draft engine", choices=lambda: DRAFTS)
+    engine: str = option("hybrid", "draft engine", choices=lambda: DRAFT_ENGINES)
     model: str = option(
         "", "torch: the draft model; hybrid: a model as a third source; shaped: the model whose shape is used"
     )
@@ -66,10 +66,10 @@ def draft_engine(config: DraftConfig, vocab_size: int, tokenizer: str = "") -> D
     for name in (config.memory, config.table):
         if Path(name).is_file():
             check_tokenizer(Path(name), tokenizer)
-    return DRAFTS[config.engine](config, vocab_size)
+    return DRAFT_ENGINES[config.engine](config, vocab_size)
 
 
-def keep_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int, tokenizer: str = "") -> None:
+def save_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int, tokenizer: str = "") -> None:
     """Write what the engine has learned where the config says; nothing if it says nothing. Raises CheckpointError."""
     if config.memory and isinstance(engine, HybridDraft) and (table := table_of(engine)):
         path = Path(config.memory)
@@ -78,7 +78,7 @@ def keep_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int, token
         DraftMemory(table, vocab_size, tokenizer, calibrations).save(path)
 
 
-def carry_over(learned: DraftEngine, fresh: DraftEngine) -> None:
+def transfer_learned_state(learned: DraftEngine, fresh: DraftEngine) -> None:
     """Let an engine that has no stream yet go on from what another has learned, as far as both are hybrids.
 
     They share the table from then on. The calibration is copied, and fades: the draft model may be another.
@@ -87,28 +87,28 @@ def carry_over(learned: DraftEngine, fresh: DraftEngine) -> None:
         return
     table = table_of(learned)
     for source in fresh.sources:
-        if table and isinstance(source, TableSource):
+        if table and isinstance(source, NGramSource):
             source.table = table
     if [type(source) for source in learned.sources] == [type(source) for source in fresh.sources]:
         fresh.calibration = learned.calibration.faded(KIN_TRIALS)
 
 
-def table_of(engine: DraftEngine) -> NgramTable | None:
+def table_of(engine: DraftEngine) -> NGramTable | None:
     """The n-gram table from which the engine drafts, if it does."""
     sources = engine.sources if isinstance(engine, HybridDraft) else ()
-    return next((source.table for source in sources if isinstance(source, TableSource)), None)
+    return next((source.table for source in sources if isinstance(source, NGramSource)), None)
 
 
 def _hybrid(config: DraftConfig, vocab_size: int) -> DraftEngine:
     memory = _memory(config, vocab_size)
-    sources: list[Source] = [LookupSource(), TableSource(memory.table)]
-    return HybridDraft(sources, memory.calibration(config.name), _adviser(config, vocab_size))
+    sources: list[DraftSource] = [LookupSource(), NGramSource(memory.table)]
+    return HybridDraft(sources, memory.calibration(config.name), _neural_source(config, vocab_size))
 
 
-def _adviser(config: DraftConfig, vocab_size: int) -> Source | None:
+def _neural_source(config: DraftConfig, vocab_size: int) -> DraftSource | None:
     if not config.model:
         return None
-    source: Source = import_torch_room("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
+    source: DraftSource = import_torch_module("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
     return source
 
 
@@ -118,16 +118,16 @@ def _lookup(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
 
 def _table(config: DraftConfig, vocab_size: int) -> DraftEngine:
     memory = _memory(config, vocab_size)
-    return HybridDraft([TableSource(memory.table)], memory.calibration(config.name))
+    return HybridDraft([NGramSource(memory.table)], memory.calibration(config.name))
 
 
 def _torch(config: DraftConfig, vocab_size: int) -> DraftEngine:
-    engine: DraftEngine = import_torch_room("goodspeed.engine.torch.draft").torch_draft(config, vocab_size)
+    engine: DraftEngine = import_torch_module("goodspeed.engine.torch.draft").torch_draft(config, vocab_size)
     return engine
 
 
 def _shaped(config: DraftConfig, vocab_size: int) -> DraftEngine:
-    engine: DraftEngine = import_torch_room("goodspeed.engine.torch.shaped_pair").shaped_draft(config, vocab_size)
+    engine: DraftEngine = import_torch_module("goodspeed.engine.torch.shaped_pair").shaped_draft(config, vocab_size)
     return engine
 
 
@@ -136,7 +136,7 @@ def _toy(config: DraftConfig, vocab_size: int) -> DraftEngine:
 
 
 def _none(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
-    return SilentDraft()
+    return NullDraft()
 
 
 def _memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
@@ -145,10 +145,10 @@ def _memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
         return DraftMemory.load(Path(config.memory), vocab_size)
     if config.table not in {NO_TABLE, DEFAULT_TABLE}:
         return DraftMemory.load(Path(config.table), vocab_size)
-    return DraftMemory(NgramTable(config.table_slots), vocab_size)
+    return DraftMemory(NGramTable(config.table_slots), vocab_size)
 
 
-DRAFTS: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(
+DRAFT_ENGINES: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(
     "draft engine",
     {
         "hybrid": _hybrid,

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.calibration import Calibration, heat
-from goodspeed.engine.source import COARSE_SHIFT, EVIDENCE_BITS, Guess, Prefix, Source
+from goodspeed.engine.calibration import Calibration, temperature_bucket
+from goodspeed.engine.source import COARSE_SHIFT, EVIDENCE_BITS, DraftSource, Guess, Prefix
 
-SURE = 0.7
+CONFIDENT = 0.7
 """Confidence from which on the costly source is not asked: it costs a pass per token, and could add 0.3 of one."""
 MAX_SOURCES = 4  # their evidence must fit into a bucket's 63 bits
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateToken:
     """A token that at least one source speaks for."""
 
     token: int
@@ -30,7 +30,7 @@ class Candidate:
 @dataclass(slots=True)
 class _Stream:
     prefix: Prefix
-    candidates: list[list[Candidate]] = field(default_factory=list)
+    candidates: list[list[CandidateToken]] = field(default_factory=list)
     """At each position of the last draft, and at the one where confidence ended it."""
     confidences: list[float] = field(default_factory=list)
     survival: float = 1.0
@@ -39,14 +39,16 @@ class _Stream:
 class HybridDraft:
     """A DraftEngine over a few sources; learns online which to trust, from what the target commits."""
 
-    def __init__(self, sources: Sequence[Source], calibration: Calibration, adviser: Source | None = None) -> None:
-        """`adviser` is a costly source, asked only where the others together are not sure."""
-        self.sources = tuple(sources) if adviser is None else (*sources, adviser)
+    def __init__(
+        self, sources: Sequence[DraftSource], calibration: Calibration, neural: DraftSource | None = None
+    ) -> None:
+        """`neural` is a costly source, asked only where the others together are not sure."""
+        self.sources = tuple(sources) if neural is None else (*sources, neural)
         assert 0 < len(self.sources) <= MAX_SOURCES
         self.calibration = calibration
         self._streams: dict[StreamKey, _Stream] = {}
         self._cheap = tuple(sources)
-        self._adviser = adviser
+        self._neural = neural
 
     def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
         prefix = Prefix(stream, tokens, sampling)
@@ -86,22 +88,22 @@ class HybridDraft:
         stream.confidences.clear()
         stream.survival = 1.0
 
-    def _all_candidates(self, prefixes: Sequence[Prefix]) -> list[list[Candidate]]:
+    def _all_candidates(self, prefixes: Sequence[Prefix]) -> list[list[CandidateToken]]:
         guesses = list(zip(*(source.guesses(prefixes) for source in self._cheap), strict=True))
-        if self._adviser is None:
+        if self._neural is None:
             return [self._candidates(prefix.sampling, g) for prefix, g in zip(prefixes, guesses, strict=True)]
         known = [self._candidates(prefix.sampling, (*g, None)) for prefix, g in zip(prefixes, guesses, strict=True)]
-        unsure = [i for i, candidates in enumerate(known) if not candidates or _best(candidates).confidence < SURE]
+        unsure = [i for i, candidates in enumerate(known) if not candidates or _best(candidates).confidence < CONFIDENT]
         if unsure:
-            for i, advice in zip(unsure, self._adviser.guesses([prefixes[i] for i in unsure]), strict=True):
+            for i, advice in zip(unsure, self._neural.guesses([prefixes[i] for i in unsure]), strict=True):
                 known[i] = self._candidates(prefixes[i].sampling, (*guesses[i], advice))
         return known
 
-    def _candidates(self, sampling: Sampling, guesses: Sequence[Guess | None]) -> list[Candidate]:
+    def _candidates(self, sampling: Sampling, guesses: Sequence[Guess | None]) -> list[CandidateToken]:
         candidates = []
         for token in {guess.token: None for guess in guesses if guess is not None}:  # in the sources' order
             buckets, prior = _buckets(token, sampling, guesses)
-            candidates.append(Candidate(token, buckets, self.calibration.confidence(buckets, prior)))
+            candidates.append(CandidateToken(token, buckets, self.calibration.confidence(buckets, prior)))
         return candidates
 
     def _learn(self, stream: _Stream, tokens: Sequence[int]) -> None:
@@ -118,7 +120,7 @@ def _drafted(stream: _Stream) -> Draft:
     return Draft(tuple(stream.prefix.tokens[stream.prefix.num_committed :]), tuple(stream.confidences))
 
 
-def _advance(stream: _Stream, request: DraftRequest, candidates: list[Candidate]) -> bool:
+def _advance(stream: _Stream, request: DraftRequest, candidates: list[CandidateToken]) -> bool:
     """Draft one more token; False if that was the last, or confidence ends the draft before it."""
     if not candidates:
         return False
@@ -133,7 +135,7 @@ def _advance(stream: _Stream, request: DraftRequest, candidates: list[Candidate]
     return len(stream.confidences) < request.max_tokens
 
 
-def _best(candidates: Sequence[Candidate]) -> Candidate:
+def _best(candidates: Sequence[CandidateToken]) -> CandidateToken:
     return max(candidates, key=lambda candidate: candidate.confidence)
 
 
@@ -143,7 +145,7 @@ def _buckets(token: int, sampling: Sampling, guesses: Sequence[Guess | None]) ->
     All three know who speaks for it and the evidence of the first who does; the second knows the kind of the others'
     evidence; the third knows all evidence. In the prior, sources err independently.
     """
-    kind = heat(sampling.temperature)
+    kind = temperature_bucket(sampling.temperature)
     coarse = fine = first = 0
     doubt = against = 1.0
     for guess in guesses:

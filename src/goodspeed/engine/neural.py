@@ -19,12 +19,12 @@ from goodspeed.engine.source import COARSE_SHIFT, Guess, Prefix
 from goodspeed.errors import CapacityError
 
 MIN_CAPACITY = 512  # tokens
-MAX_PIECE = 512  # tokens of one stream in one pass: a long prompt is caught up with in several
-NUM_SHARES = 16
+MAX_STREAM_INPUT = 512  # tokens of one stream in one pass: a long prompt is caught up with in several
+NUM_TOP_PROB_BUCKETS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class StreamInput:
     """New tokens of one stream on top of the first `num_kept` in its cache; what the cache has beyond is dropped."""
 
     stream: StreamKey
@@ -46,7 +46,7 @@ class DraftModel(Protocol):
     def open(self, stream: StreamKey, capacity: int) -> None:
         """Begin a stream with an empty cache for so many tokens. Raises CapacityError."""
 
-    def run(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+    def run(self, pieces: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
         """[len(pieces), vocab_size]: logits of what comes after each piece's last token."""
 
     def close(self, stream: StreamKey) -> None:
@@ -61,7 +61,7 @@ class _Cache:
     """So many are committed, and need no comparison any more."""
 
 
-class Reader:
+class DraftModelRunner:
     """Keeps a draft model's caches in step with prefixes."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Reader:
     def rows(self, prefixes: Sequence[Prefix]) -> npt.NDArray[np.float32]:
         """[len(prefixes), columns]: logits of what comes after each prefix, its drafted tokens included."""
         for prefix in prefixes:
-            self._catch_up(prefix, len(prefix.tokens) - MAX_PIECE)
+            self._catch_up(prefix, len(prefix.tokens) - MAX_STREAM_INPUT)
         return self._model.run([self._piece(prefix, len(prefix.tokens)) for prefix in prefixes])[:, : self._num_columns]
 
     def close(self, prefix: Prefix) -> None:
@@ -122,9 +122,9 @@ class Reader:
     def _catch_up(self, prefix: Prefix, end: int) -> None:
         while len(self._caches[prefix.stream].tokens) < end:
             held = len(self._caches[prefix.stream].tokens)
-            self._model.run([self._piece(prefix, min(held + MAX_PIECE, end))])
+            self._model.run([self._piece(prefix, min(held + MAX_STREAM_INPUT, end))])
 
-    def _piece(self, prefix: Prefix, end: int) -> Piece:
+    def _piece(self, prefix: Prefix, end: int) -> StreamInput:
         """What the cache lacks of prefix.tokens[:end]; at least the last of them."""
         cache = self._caches[prefix.stream]
         num_kept = min(cache.num_certain, end - 1)
@@ -134,13 +134,13 @@ class Reader:
             num_kept += 1
         cache.tokens[num_kept:] = prefix.tokens[num_kept:end]
         cache.num_certain = min(prefix.num_committed, end - 1)
-        return Piece(prefix.stream, num_kept, tuple(prefix.tokens[num_kept:end]))
+        return StreamInput(prefix.stream, num_kept, tuple(prefix.tokens[num_kept:end]))
 
 
 class NeuralSource:
     """A draft model as a source of the hybrid: its guess is a function of the prefix, under every rule."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: DraftModelRunner) -> None:
         self._reader = reader
 
     def open(self, prefix: Prefix) -> None:
@@ -164,15 +164,15 @@ class NeuralSource:
 
 def _guess(row: npt.NDArray[np.float32], prefix: Prefix, token_ids: npt.NDArray[np.int64] | None) -> Guess:
     sampling = prefix.sampling
-    share = top_share(row, sampling)
+    share = top_prob(row, sampling)
     # Under the rejection rule the likeliest: a draw would need its probabilities on the wire.
     choosing = Sampling() if sampling.rule is Rule.REJECTION else sampling
     token = draft_choice(row, choosing, len(prefix.tokens), token_ids)
-    kind = share_kind(share)
+    kind = top_prob_bucket(share)
     return Guess(token, (1 + kind // 4) << COARSE_SHIFT | kind % 4, min(max(share, 0.02), 0.98))
 
 
-def top_share(
+def top_prob(
     row: npt.NDArray[np.float32],  # [vocab] logits
     sampling: Sampling,
 ) -> float:
@@ -182,7 +182,7 @@ def top_share(
     return 1.0 / float(np.exp(row - row.max()).sum())
 
 
-def share_kind(share: float) -> int:
+def top_prob_bucket(share: float) -> int:
     """0 .. NUM_SHARES - 1: steps of half a halving of doubt, since what matters is how near to 1 it is."""
     doubt = max(1.0 - share, 2.0**-8)
-    return min(NUM_SHARES - 1, int(-2.0 * np.log2(doubt)))
+    return min(NUM_TOP_PROB_BUCKETS - 1, int(-2.0 * np.log2(doubt)))

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from goodspeed.decoding.draft import Draft, DraftRequest, SparseProbs, StreamKey
 from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.calibration import Calibration, heat
-from goodspeed.engine.neural import NUM_SHARES, Reader, share_kind, top_share
+from goodspeed.engine.calibration import Calibration, temperature_bucket
+from goodspeed.engine.neural import NUM_TOP_PROB_BUCKETS, DraftModelRunner, top_prob, top_prob_bucket
 from goodspeed.engine.source import Prefix
 
 PROBS_SIZE = 32
@@ -45,7 +45,7 @@ class NeuralDraft:
     are known before the token is drawn, so under the rejection rule no draft ends because of which token that was.
     """
 
-    def __init__(self, reader: Reader, calibration: Calibration) -> None:
+    def __init__(self, reader: DraftModelRunner, calibration: Calibration) -> None:
         self.calibration = calibration
         self._reader = reader
         self._streams: dict[StreamKey, _Stream] = {}
@@ -83,7 +83,7 @@ class NeuralDraft:
     def _advance(self, stream: _Stream, request: DraftRequest, row: npt.NDArray[np.float32]) -> bool:
         """Draft one more token from these logits; False if that was the last, or confidence ends the draft before."""
         sampling = stream.prefix.sampling
-        share = top_share(row, sampling)
+        share = top_prob(row, sampling)
         buckets = _buckets(share, len(stream.confidences), sampling)
         confidence = self.calibration.confidence(buckets, share)
         is_end = stream.survival * confidence < request.min_survival
@@ -109,5 +109,7 @@ def _draw(stream: _Stream, row: npt.NDArray[np.float32], token_ids: npt.NDArray[
 
 def _buckets(share: float, depth: int, sampling: Sampling) -> tuple[int, int]:
     """By temperature, rule and share; then by depth too: acceptance is not the same at every place of a draft."""
-    coarse = (4 * sampling.rule + heat(sampling.temperature)) * NUM_SHARES + share_kind(share)
+    coarse = (4 * sampling.rule + temperature_bucket(sampling.temperature)) * NUM_TOP_PROB_BUCKETS + top_prob_bucket(
+        share
+    )
     return 2 * coarse, 2 * (coarse * (MAX_DEPTH + 1) + min(depth, MAX_DEPTH)) + 1

@@ -27,7 +27,7 @@ PRIORS = (0.29, 0.43, 0.53, 0.69)
 """Share of right guesses after a context of 1, 2, 3, 4 tokens that was seen once, measured; see _prior."""
 
 
-class NgramTable:
+class NGramTable:
     """Counts of what followed each context. `num_slots` is rounded up to a power of two; a slot takes 15 bytes."""
 
     def __init__(self, num_slots: int = 2**19) -> None:
@@ -73,7 +73,7 @@ class NgramTable:
         return {name: np.array(values, dtype=FIELDS[name]) for name, values in self._fields().items()}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> "NgramTable":
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> "NGramTable":
         """The table whose arrays() these were. Raises CheckpointError if they cannot be a table of this vocabulary."""
         found = {name: (arrays[name].dtype.str, arrays[name].shape) for name in FIELDS if name in arrays}
         size = len(arrays["check"]) if "check" in arrays else 0
@@ -144,10 +144,10 @@ class NgramTable:
         self._first_count[slot], self._second_count[slot] = self._second_count[slot], self._first_count[slot]
 
 
-class TableSource:
+class NGramSource:
     """Guesses from a table shared by all streams; learns every committed answer token, and no prompt token."""
 
-    def __init__(self, table: NgramTable) -> None:
+    def __init__(self, table: NGramTable) -> None:
         self.table = table
         self._num_learned: dict[StreamKey, int] = {}
 

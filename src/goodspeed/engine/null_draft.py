@@ -6,7 +6,7 @@ from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
 
 
-class SilentDraft:
+class NullDraft:
     """Drafts nothing and keeps nothing."""
 
     def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:

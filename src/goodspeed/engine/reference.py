@@ -19,7 +19,7 @@ GREEDY = Sampling()
 STREAM = 0  # the only one
 
 
-class Model(Protocol):
+class ReferenceModel(Protocol):
     """A causal language model."""
 
     def logits(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -27,7 +27,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReferenceRequest:
     """A text to be continued."""
 
     prompt: tuple[int, ...]  # at least one token
@@ -37,7 +37,7 @@ class Request:
     """An answer ends with the first of these, which belongs to it."""
 
 
-def generate(model: Model, request: Request) -> tuple[int, ...]:
+def generate(model: ReferenceModel, request: ReferenceRequest) -> tuple[int, ...]:
     """The answer of the target alone: one forward pass a token."""
     answer: tuple[int, ...] = ()
     while not is_finished(request, answer):
@@ -47,7 +47,9 @@ def generate(model: Model, request: Request) -> tuple[int, ...]:
     return answer
 
 
-def speculate(model: Model, drafts: DraftEngine, request: Request, window: int) -> Iterator[tuple[int, ...]]:
+def speculate(
+    model: ReferenceModel, drafts: DraftEngine, request: ReferenceRequest, window: int
+) -> Iterator[tuple[int, ...]]:
     """The same answer in rounds: what each forward pass commits, at most `window` accepted tokens and one more."""
     answer: tuple[int, ...] = ()
     drafts.open(STREAM, request.prompt, request.sampling)
@@ -56,19 +58,19 @@ def speculate(model: Model, drafts: DraftEngine, request: Request, window: int) 
         draft = drafts.draft([DraftRequest(STREAM, min(window, request.max_tokens - len(answer) - 1))])[0]
         rows = model.logits(tokens + draft.tokens)[len(tokens) - 1 :]
         num_accepted, next_token = verify(rows, draft.tokens, draft.draft_probs, request.sampling, len(tokens))
-        committed = cut(request, (*draft.tokens[:num_accepted], next_token))
+        committed = truncate_at_end(request, (*draft.tokens[:num_accepted], next_token))
         drafts.commit(STREAM, committed)
         answer += committed
         yield committed
     drafts.close(STREAM)
 
 
-def is_finished(request: Request, answer: Sequence[int]) -> bool:
+def is_finished(request: ReferenceRequest, answer: Sequence[int]) -> bool:
     """Whether nothing more is to be written."""
     return len(answer) >= request.max_tokens or (len(answer) > 0 and answer[-1] in request.end_tokens)
 
 
-def cut(request: Request, tokens: tuple[int, ...]) -> tuple[int, ...]:
+def truncate_at_end(request: ReferenceRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
     """A round's tokens up to the first end token."""
     for i, token in enumerate(tokens):
         if token in request.end_tokens:

@@ -44,7 +44,7 @@ class Guess:
     """Pr(right) that such evidence deserves before anything was observed; in (0, 1)."""
 
 
-class Source(Protocol):
+class DraftSource(Protocol):
     """Guesses next tokens. A guess is a function of the prefix and of what was committed before, never of luck."""
 
     def open(self, prefix: Prefix) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.engine.toy import ToyTarget, toy_info, toy_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.registry import Registry
@@ -17,16 +17,16 @@ def target_engine(name: str, config: TargetConfig, seed: int = 0) -> TargetEngin
 
     Raises ConfigError or CheckpointError.
     """
-    return TARGETS[name](config, seed)
+    return TARGET_ENGINES[name](config, seed)
 
 
 def _torch(config: TargetConfig, _seed: int) -> TargetEngine:
-    engine: TargetEngine = import_torch_room("goodspeed.engine.torch.loading").load_target(config)
+    engine: TargetEngine = import_torch_module("goodspeed.engine.torch.loading").load_target(config)
     return engine
 
 
 def _shaped(config: TargetConfig, seed: int) -> TargetEngine:
-    engine: TargetEngine = import_torch_room("goodspeed.engine.torch.shaped_pair").shaped_target(config, seed)
+    engine: TargetEngine = import_torch_module("goodspeed.engine.torch.shaped_pair").shaped_target(config, seed)
     return engine
 
 
@@ -37,6 +37,6 @@ def _toy(_config: TargetConfig, seed: int) -> TargetEngine:
     return ToyTarget(toy_info(fingerprint), seed)
 
 
-TARGETS: Registry[Callable[[TargetConfig, int], TargetEngine]] = Registry(
+TARGET_ENGINES: Registry[Callable[[TargetConfig, int], TargetEngine]] = Registry(
     "target engine", {"torch": _torch, "shaped": _shaped, "toy": _toy}
 )

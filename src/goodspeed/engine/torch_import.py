@@ -27,11 +27,11 @@ def keep_cores(config: TargetConfig) -> None:
     (docs/engine.md). The thread that loads the engine keeps the first core, with all that it starts.
     """
     has_gpu = config.device == "cuda" or (config.device == "auto" and any(os.path.exists(path) for path in GPUS))
-    if not has_gpu and (config.threads == 0 or config.threads >= _num_cores()):
+    if not has_gpu and (config.threads == 0 or config.threads >= _num_usable_cores()):
         os.environ.setdefault("OMP_PROC_BIND", "true")  # read once, when torch is loaded
 
 
-def import_torch_room(module: str) -> Any:
+def import_torch_module(module: str) -> Any:
     """The module of that name. Raises ConfigError where PyTorch is not installed."""
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read once, when torch is loaded
     try:
@@ -40,6 +40,6 @@ def import_torch_room(module: str) -> Any:
         raise ConfigError(f"this engine needs what `pip install 'goodspeed[torch]'` brings: {error}") from error
 
 
-def _num_cores() -> int:
+def _num_usable_cores() -> int:
     """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.metrics import FIGURES, Figures
-from goodspeed.stats.intervals import Interval, interval, paired_difference, paired_ratio
+from goodspeed.stats.intervals import ConfidenceInterval, interval, paired_difference, paired_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class Summary:
     """One arm: 95% confidence intervals of means over replications; infinite from a single one."""
 
     num_replications: int
-    figures: dict[str, Interval]  # those that every replication has
-    goodputs: dict[str, Interval]  # by client
+    figures: dict[str, ConfidenceInterval]  # those that every replication has
+    goodputs: dict[str, ConfidenceInterval]  # by client
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Comparison:
     """One arm beside the first, over the seeds that both have."""
 
     num_pairs: int
-    differences: dict[str, Interval]
-    ratios: dict[str, Interval]  # geometric means; only of figures that are always positive
+    differences: dict[str, ConfidenceInterval]
+    ratios: dict[str, ConfidenceInterval]  # geometric means; only of figures that are always positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def compare(arm: Sequence[Figures], baseline: Sequence[Figures]) -> Comparison:
     )
 
 
-def is_clear(difference: Interval) -> bool:
+def is_clear(difference: ConfidenceInterval) -> bool:
     """The interval does not hold 0."""
     return math.isfinite(difference.low) and (difference.low > 0.0 or difference.high < 0.0)
 
@@ -96,5 +96,5 @@ def _columns(
     return [mine[name] for mine, _ in pairs], [theirs[name] for _, theirs in pairs]
 
 
-def _intervals(rows: Sequence[Mapping[str, float]], names: Mapping[str, object]) -> dict[str, Interval]:
+def _intervals(rows: Sequence[Mapping[str, float]], names: Mapping[str, object]) -> dict[str, ConfidenceInterval]:
     return {name: interval([row[name] for row in rows]) for name in names if all(name in row for row in rows)}

@@ -11,7 +11,7 @@ from goodspeed.experiment.metrics import FIGURES
 from goodspeed.experiment.run_report import Told, settings_table
 from goodspeed.experiment.sweep import CellResult
 from goodspeed.experiment.tables import HEADLINES, cell_rows, difference_rows, headers
-from goodspeed.stats.intervals import Interval
+from goodspeed.stats.intervals import ConfidenceInterval
 
 MOST_SERIES = 12
 """Lines in a plot; of more, the first."""
@@ -20,7 +20,7 @@ METHOD = (
     "Student's t over seeds; differences are paired by seed, and a star marks those whose interval does not hold 0. "
     "Of cells that do not differ, one figure in twenty gets a star by chance."
 )
-NO_INTERVAL = Interval(math.nan, math.nan, math.nan)
+NO_INTERVAL = ConfidenceInterval(math.nan, math.nan, math.nan)
 
 
 def sweep_report(told: Told, axes: Sequence[Axis], cells: Sequence[Cell], results: Sequence[CellResult]) -> str:
@@ -47,7 +47,7 @@ def sweep_report(told: Told, axes: Sequence[Axis], cells: Sequence[Cell], result
 
 def _chart(axis: Axis, figure: str, cells: Sequence[Cell], results: Sequence[CellResult]) -> Chart:
     """The figure over the axis, a line for each setting of the other axes."""
-    lines: dict[str, list[tuple[Any, Interval]]] = {}
+    lines: dict[str, list[tuple[Any, ConfidenceInterval]]] = {}
     for cell, result in zip(cells, results, strict=True):
         others = ", ".join(f"{path}={shown(value)}" for path, value in cell.settings if path != axis.path)
         found = result.summary.figures.get(figure, NO_INTERVAL)
@@ -64,7 +64,9 @@ def _chart(axis: Axis, figure: str, cells: Sequence[Cell], results: Sequence[Cel
     )
 
 
-def _series(name: str, points: Sequence[tuple[Any, Interval]], axis: Axis, is_numeric: bool, scale: float) -> Series:
+def _series(
+    name: str, points: Sequence[tuple[Any, ConfidenceInterval]], axis: Axis, is_numeric: bool, scale: float
+) -> Series:
     placed = sorted(
         ((value if is_numeric else axis.values.index(value), found) for value, found in points),
         key=lambda point: point[0],

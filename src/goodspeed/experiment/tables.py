@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from goodspeed.experiment.metrics import FIGURES, Figures
 from goodspeed.experiment.summary import Comparison, Summary, is_clear
 from goodspeed.experiment.sweep import CellResult
-from goodspeed.stats.intervals import Interval
+from goodspeed.stats.intervals import ConfidenceInterval
 
 HEADLINES = ("goodput", "jain_index", "ttft_p50_s", "tpot_p50_s", "tpot_p99_s", "mean_acceptance_length")
 """What a sweep's tables and plots show first."""
@@ -23,7 +23,7 @@ def figure_rows(summary: Summary) -> Rows:
     ]
 
 
-def goodput_rows(goodputs: Mapping[str, Interval]) -> Rows:
+def goodput_rows(goodputs: Mapping[str, ConfidenceInterval]) -> Rows:
     """Every client."""
     return [[client, number(found.mean), plus_minus(found)] for client, found in goodputs.items()]
 
@@ -71,13 +71,13 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
-def plus_minus(found: Interval, scale: float = 1.0) -> str:
+def plus_minus(found: ConfidenceInterval, scale: float = 1.0) -> str:
     """Half the interval's width."""
     half = scale * (found.high - found.mean)
     return f"± {half:.2g}" if math.isfinite(half) else "one run"
 
 
-def _cell(found: Interval | None, scale: float) -> str:
+def _cell(found: ConfidenceInterval | None, scale: float) -> str:
     return f"{number(scale * found.mean)} {plus_minus(found, scale)}" if found else "-"
 
 

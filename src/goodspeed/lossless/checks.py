@@ -4,15 +4,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from goodspeed.engine.reference import Request
-from goodspeed.lossless.pair import Pair, Schedule, Written, distribution_p_value, first_difference
+from goodspeed.engine.reference import ReferenceRequest
+from goodspeed.lossless.pair import DraftSchedule, EnginePair, PairText, distribution_p_value, first_difference
 
 SIGNIFICANCE = 1e-4
 """A sound pair fails a distribution check once in this share of runs (with other seeds)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TextDifference:
     """A text that is not the target's alone."""
 
     text: int  # which of the requests
@@ -27,7 +27,7 @@ class TextCheck:
 
     num_texts: int
     num_tokens: int
-    differences: tuple[Difference, ...]
+    differences: tuple[TextDifference, ...]
     acceptance_rate: float  # 0 if nothing was proposed
     tokens_per_round: float
     alone_s: float
@@ -52,7 +52,10 @@ class DistributionCheck:
 
 
 def check_texts(
-    pair: Pair, requests: Sequence[Request], schedule: Schedule, on_text: Callable[[], object] = lambda: None
+    pair: EnginePair,
+    requests: Sequence[ReferenceRequest],
+    schedule: DraftSchedule,
+    on_text: Callable[[], object] = lambda: None,
 ) -> TextCheck:
     """Write every request alone, then together. `on_text` is called 2 * len(requests) times."""
     start = time.perf_counter()
@@ -74,18 +77,22 @@ def check_texts(
 
 
 def check_distribution(
-    pair: Pair, request: Request, schedule: Schedule, num_texts: int, on_text: Callable[[], object] = lambda: None
+    pair: EnginePair,
+    request: ReferenceRequest,
+    schedule: DraftSchedule,
+    num_texts: int,
+    on_text: Callable[[], object] = lambda: None,
 ) -> DistributionCheck:
     """Chi-square of the request's first tokens. `on_text` is called 2 * num_texts times."""
     return DistributionCheck(num_texts, distribution_p_value(pair, request, schedule, num_texts, on_text))
 
 
-def _differences(alone: Sequence[Written], speculative: Sequence[Written]) -> list[Difference]:
+def _differences(alone: Sequence[PairText], speculative: Sequence[PairText]) -> list[TextDifference]:
     found = []
     for i, (one, other) in enumerate(zip(alone, speculative, strict=True)):
         position = first_difference(one.tokens, other.tokens)
         if position is not None:
-            found.append(Difference(i, position, _at(one.tokens, position), _at(other.tokens, position)))
+            found.append(TextDifference(i, position, _at(one.tokens, position), _at(other.tokens, position)))
     return found
 
 

@@ -19,8 +19,8 @@ from goodspeed.engine.interface import (
     Verify,
     Work,
 )
-from goodspeed.engine.null_draft import SilentDraft
-from goodspeed.engine.reference import Request, cut, is_finished
+from goodspeed.engine.null_draft import NullDraft
+from goodspeed.engine.reference import ReferenceRequest, is_finished, truncate_at_end
 from goodspeed.errors import RequestError
 from goodspeed.stats.chi_square import two_sample_p_value
 
@@ -30,7 +30,7 @@ NO_DRAFT = Draft((), ())
 
 
 @dataclass(slots=True)
-class Written:
+class PairText:
     """A text, and how it came about."""
 
     tokens: tuple[int, ...] = ()
@@ -40,7 +40,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class DraftSchedule:
     """How speculation goes: stream k's round r proposes up to windows[(k + r) % len(windows)] tokens."""
 
     windows: tuple[int, ...]
@@ -48,10 +48,10 @@ class Schedule:
     """In flight together."""
 
 
-ALONE = Schedule(windows=(0,), max_streams=1)
+TARGET_ONLY = DraftSchedule(windows=(0,), max_streams=1)
 
 
-class Pair:
+class EnginePair:
     """A target engine and a draft engine that write together. No other streams may be open on them."""
 
     def __init__(self, target: TargetEngine, drafts: DraftEngine, keys: Iterator[StreamKey] | None = None) -> None:
@@ -60,8 +60,11 @@ class Pair:
         self._keys = keys or itertools.count()
 
     def write(
-        self, requests: Sequence[Request], schedule: Schedule, on_text: Callable[[], object] = lambda: None
-    ) -> list[Written]:
+        self,
+        requests: Sequence[ReferenceRequest],
+        schedule: DraftSchedule,
+        on_text: Callable[[], object] = lambda: None,
+    ) -> list[PairText]:
         """The requests' texts, in order. Raises RequestError for a text that the target has no room for."""
         streams = [self._stream(request, schedule) for request in requests]
         waiting, active = deque(streams), list[_Stream]()
@@ -75,9 +78,11 @@ class Pair:
                 on_text()
         return [stream.written for stream in streams]
 
-    def write_alone(self, requests: Sequence[Request], on_text: Callable[[], object] = lambda: None) -> list[Written]:
+    def write_alone(
+        self, requests: Sequence[ReferenceRequest], on_text: Callable[[], object] = lambda: None
+    ) -> list[PairText]:
         """The texts of the target alone, one stream at a time, one token a step. The draft engine learns nothing."""
-        return Pair(self._target, SilentDraft(), self._keys).write(requests, ALONE, on_text)
+        return EnginePair(self._target, NullDraft(), self._keys).write(requests, TARGET_ONLY, on_text)
 
     def _round(self, active: Sequence["_Stream"]) -> None:
         drafting = [stream for stream in active if stream.max_draft > 0]
@@ -89,7 +94,7 @@ class Pair:
             if outcome.next_token is not None:
                 self._drafts.commit(stream.key, stream.commit(outcome.num_accepted, outcome.next_token))
 
-    def _stream(self, request: Request, schedule: Schedule) -> "_Stream":
+    def _stream(self, request: ReferenceRequest, schedule: DraftSchedule) -> "_Stream":
         stream = _Stream(next(self._keys), request, schedule.windows)
         info = self._target.info
         num_tokens = len(request.prompt) + request.max_tokens
@@ -119,9 +124,9 @@ class Pair:
 @dataclass(slots=True)
 class _Stream:
     key: StreamKey
-    request: Request
+    request: ReferenceRequest
     windows: tuple[int, ...]
-    written: Written = field(default_factory=Written)
+    written: PairText = field(default_factory=PairText)
     num_prefilled: int = 0
     draft: Draft = NO_DRAFT
 
@@ -150,7 +155,7 @@ class _Stream:
 
     def commit(self, num_accepted: int, next_token: int) -> tuple[int, ...]:
         """What an outcome adds to the text."""
-        tokens = cut(self.request, (*self.draft.tokens[:num_accepted], next_token))
+        tokens = truncate_at_end(self.request, (*self.draft.tokens[:num_accepted], next_token))
         self.written.tokens += tokens
         self.written.num_rounds += 1
         self.written.num_proposed += len(self.draft.tokens)
@@ -168,7 +173,11 @@ def first_difference(one: Sequence[int], other: Sequence[int]) -> int | None:
 
 
 def distribution_p_value(
-    pair: Pair, request: Request, schedule: Schedule, num_texts: int, on_text: Callable[[], object] = lambda: None
+    pair: EnginePair,
+    request: ReferenceRequest,
+    schedule: DraftSchedule,
+    num_texts: int,
+    on_text: Callable[[], object] = lambda: None,
 ) -> float:
     """Rejection rule: do tokens after the prompt have the same distribution with and without drafts?
 
@@ -184,7 +193,7 @@ def distribution_p_value(
     return min(1.0, len(p_values) * min(p_values))
 
 
-def _seeded(request: Request, first_seed: int, num_texts: int) -> list[Request]:
+def _seeded(request: ReferenceRequest, first_seed: int, num_texts: int) -> list[ReferenceRequest]:
     sampling = replace(request.sampling, rule=Rule.REJECTION)
     return [
         replace(request, max_tokens=SAMPLED_TOKENS, sampling=replace(sampling, seed=first_seed + i), end_tokens=())
@@ -192,5 +201,5 @@ def _seeded(request: Request, first_seed: int, num_texts: int) -> list[Request]:
     ]
 
 
-def _counts(texts: Sequence[Written], position: int) -> Counter[int]:
+def _counts(texts: Sequence[PairText], position: int) -> Counter[int]:
     return Counter(text.tokens[position] for text in texts)

@@ -13,14 +13,14 @@ import huggingface_hub
 from huggingface_hub.errors import CacheNotFound
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.sources import GgufModel, HubModel, LocalFolder, PackedDraft, Progress, Source
+from goodspeed.models.sources import GgufModel, HubModel, LocalFolder, ModelSource, PackedDraft, Progress
 from goodspeed.registry import Registry, nearest_name
 
 __all__ = [
-    "KNOWN",
-    "SHIPPED",
-    "TABLES",
-    "Listing",
+    "CATALOG",
+    "SHIPPED_DRAFTS",
+    "SHIPPED_TABLES",
+    "ModelListing",
     "PackageFile",
     "Progress",
     "ShippedDraft",
@@ -64,7 +64,7 @@ class WheelModel:
         return self.file.path()
 
 
-KNOWN: Registry[WheelModel] = Registry(
+CATALOG: Registry[WheelModel] = Registry(
     "model",
     {
         "smollm2-135m-instruct": WheelModel(
@@ -79,7 +79,7 @@ KNOWN: Registry[WheelModel] = Registry(
 )
 
 
-TABLES = Path(__file__).parent / "tables"
+SHIPPED_TABLES = Path(__file__).parent / "tables"
 """N-gram tables, part of this package."""
 
 DRAFTS_PACKAGE = "goodspeed_drafts"
@@ -97,14 +97,14 @@ class ShippedDraft:
 
     def source(self) -> PackedDraft:
         """Raises CheckpointError if goodspeed-drafts or the target's tokenizer is not installed."""
-        return PackedDraft(self.file.path(), self.embedding.path(), GgufModel(KNOWN[self.target].path()))
+        return PackedDraft(self.file.path(), self.embedding.path(), GgufModel(CATALOG[self.target].path()))
 
 
 def _draft_file(name: str) -> PackageFile:
     return PackageFile(DRAFTS_PACKAGE, name, "pip install ./drafts (in a checkout of goodspeed)")
 
 
-SHIPPED: Registry[ShippedDraft] = Registry(
+SHIPPED_DRAFTS: Registry[ShippedDraft] = Registry(
     "shipped draft",
     {
         name: ShippedDraft(
@@ -119,7 +119,7 @@ SHIPPED: Registry[ShippedDraft] = Registry(
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ModelListing:
     """A model that is known or here."""
 
     name: str
@@ -135,7 +135,7 @@ def locate(model: str) -> Path:
     was tried.
     """
     source = _source(model)
-    return source.cached() or source.fetch(_silent)
+    return source.cached() or source.fetch(_ignore_progress)
 
 
 def locate_tokenizer(model: str) -> Path:
@@ -151,18 +151,18 @@ def pull(model: str, progress: Progress) -> Path:
     return _source(model).fetch(progress)
 
 
-def list_models() -> list[Listing]:
+def list_models() -> list[ModelListing]:
     """The catalog, the shipped drafts, then the models in the Hugging Face cache that are complete."""
-    known = [Listing(name, KNOWN[name].summary, _cached(name)) for name in KNOWN]
-    drafts = [Listing(name, SHIPPED[name].summary, _cached(name)) for name in SHIPPED]
-    return known + drafts + [Listing(name, "Hugging Face", folder) for name, folder in _hub_models()]
+    known = [ModelListing(name, CATALOG[name].summary, _cached(name)) for name in CATALOG]
+    drafts = [ModelListing(name, SHIPPED_DRAFTS[name].summary, _cached(name)) for name in SHIPPED_DRAFTS]
+    return known + drafts + [ModelListing(name, "Hugging Face", folder) for name, folder in _hub_models()]
 
 
-def _source(model: str) -> Source:
-    if model in KNOWN:
-        return GgufModel(KNOWN[model].path())
-    if model in SHIPPED:
-        return SHIPPED[model].source()
+def _source(model: str) -> ModelSource:
+    if model in CATALOG:
+        return GgufModel(CATALOG[model].path())
+    if model in SHIPPED_DRAFTS:
+        return SHIPPED_DRAFTS[model].source()
     path = Path(model).expanduser()
     if path.is_dir():
         return LocalFolder(path)
@@ -172,7 +172,7 @@ def _source(model: str) -> Source:
         return HubModel(model)
     raise CheckpointError(
         f"unknown model {model!r}: no local folder, no .gguf file, no Hugging Face id (organisation/name); "
-        f"{nearest_name(model, [*KNOWN, *SHIPPED])}"
+        f"{nearest_name(model, [*CATALOG, *SHIPPED_DRAFTS])}"
     )
 
 
@@ -192,5 +192,5 @@ def _hub_models() -> list[tuple[str, Path]]:
     return [(name, folder) for name in names if (folder := HubModel(name).cached()) is not None]
 
 
-def _silent(_done: int, _total: int) -> None:
+def _ignore_progress(_done: int, _total: int) -> None:
     return

@@ -22,7 +22,7 @@ from goodspeed.models.assistant import ASSISTANT
 from goodspeed.models.checkpoint import write_checkpoint
 from goodspeed.models.draft_vocab import write_draft_vocab
 from goodspeed.models.model_config import ModelConfig
-from goodspeed.models.quantisation import Quantised, quantise, restore
+from goodspeed.models.quantisation import QuantisedMatrix, quantise, restore
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 PLANES, SCALES = ".planes", ".scales"
@@ -30,7 +30,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class UnpackedDraft:
     """What a packed draft becomes."""
 
     config: ModelConfig
@@ -61,7 +61,7 @@ def unpack_embedding(path: Path) -> torch.Tensor:
     return torch.from_numpy(embedding)
 
 
-def pack_draft(path: Path, draft: Packed, bits: int) -> None:
+def pack_draft(path: Path, draft: UnpackedDraft, bits: int) -> None:
     """Write everything but the embedding, matrices in `bits` bits."""
     arrays: dict[str, npt.NDArray[Any]] = {"kept": draft.kept.astype(np.int32)}
     for name, tensor in draft.weights.items():
@@ -70,7 +70,7 @@ def pack_draft(path: Path, draft: Packed, bits: int) -> None:
     save_file(arrays, path, metadata={"config": json.dumps(asdict(draft.config))})
 
 
-def unpack_draft(path: Path) -> Packed:
+def unpack_draft(path: Path) -> UnpackedDraft:
     """Raises CheckpointError."""
     arrays, metadata = _read(path)
     try:
@@ -82,7 +82,9 @@ def unpack_draft(path: Path) -> Packed:
     weights = {name: array for name, array in arrays.items() if name != "kept" and not name.endswith((PLANES, SCALES))}
     matrices = [name.removesuffix(PLANES) for name in arrays if name.endswith(PLANES)]
     weights |= {name: _restored(arrays, name, path) for name in matrices}
-    return Packed(config, {name: torch.from_numpy(array.astype(np.float32)) for name, array in weights.items()}, kept)
+    return UnpackedDraft(
+        config, {name: torch.from_numpy(array.astype(np.float32)) for name, array in weights.items()}, kept
+    )
 
 
 def unpack(draft: Path, embedding: Path, folder: Path) -> None:
@@ -110,13 +112,13 @@ def spread_head(
     return head
 
 
-def _stored(name: str, matrix: Quantised) -> dict[str, npt.NDArray[Any]]:
+def _stored(name: str, matrix: QuantisedMatrix) -> dict[str, npt.NDArray[Any]]:
     return {name + PLANES: matrix.planes, name + SCALES: matrix.scales}
 
 
 def _restored(arrays: Arrays, name: str, path: Path) -> npt.NDArray[np.float32]:
     try:
-        return restore(Quantised(arrays[name + PLANES], arrays[name + SCALES]))
+        return restore(QuantisedMatrix(arrays[name + PLANES], arrays[name + SCALES]))
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: no packed matrix {name}: {error}") from error
 

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 GROUP = 64
-FEWEST_BITS, MOST_BITS = 2, 8
+MIN_BITS, MAX_BITS = 2, 8
 SCALES = np.linspace(0.6, 1.0, 9, dtype=np.float32)
 """Candidates for a group's range, as shares of its largest weight: cutting the largest may serve all others."""
 CHUNK = 2**14  # groups that are tried at once
 
 
 @dataclass(frozen=True, slots=True)
-class Quantised:
+class QuantisedMatrix:
     """A matrix [rows, columns] in `bits` bits."""
 
     planes: npt.NDArray[np.uint8]  # [bits, rows * columns / 8]: the lowest bit first
@@ -24,18 +24,18 @@ class Quantised:
         return self.planes.nbytes + self.scales.nbytes
 
 
-def quantise(weight: npt.NDArray[np.float32], bits: int) -> Quantised:
+def quantise(weight: npt.NDArray[np.float32], bits: int) -> QuantisedMatrix:
     """`weight` is [rows, columns], columns a multiple of GROUP. The scale of each group has the least square error."""
-    assert FEWEST_BITS <= bits <= MOST_BITS, bits
+    assert MIN_BITS <= bits <= MAX_BITS, bits
     assert weight.shape[1] % GROUP == 0, weight.shape
     groups = weight.reshape(-1, GROUP)
     parts = [_quantise(groups[start : start + CHUNK], bits) for start in range(0, len(groups), CHUNK)]
     steps, scales = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     planes = np.stack([np.packbits(steps >> bit & 1) for bit in range(bits)])
-    return Quantised(planes, scales.reshape(len(weight), -1))
+    return QuantisedMatrix(planes, scales.reshape(len(weight), -1))
 
 
-def restore(stored: Quantised) -> npt.NDArray[np.float32]:
+def restore(stored: QuantisedMatrix) -> npt.NDArray[np.float32]:
     """[rows, columns]: the weights, as near as the bits allow."""
     rows, num_groups = stored.scales.shape
     steps = np.zeros(rows * num_groups * GROUP, dtype=np.uint8)

@@ -28,7 +28,7 @@ TOKENIZER_FILES = [
 MODEL_FILES = [*TOKENIZER_FILES, "model*.safetensors", "model.safetensors.index.json"]
 
 
-class Source(Protocol):
+class ModelSource(Protocol):
     """One model, wherever it is. All raise CheckpointError."""
 
     def cached(self) -> Path | None:
@@ -72,7 +72,7 @@ class GgufModel:
     def fetch(self, progress: Progress) -> Path:
         folder = self._folder("model")
         if not folder.is_dir():
-            _needing_extra("goodspeed.models.conversion").convert(self.path, folder, progress)
+            _import_extra("goodspeed.models.conversion").convert(self.path, folder, progress)
         return folder
 
     def fetch_tokenizer(self) -> Path:
@@ -80,7 +80,7 @@ class GgufModel:
             return model
         folder = self._folder("tokenizer")
         if not folder.is_dir():
-            _needing_extra("goodspeed.models.gguf_tokenizer").convert_tokenizer(self.path, folder)
+            _import_extra("goodspeed.models.gguf_tokenizer").convert_tokenizer(self.path, folder)
         return folder
 
     def _folder(self, what: str) -> Path:
@@ -94,7 +94,7 @@ class PackedDraft:
     draft: Path
     embedding: Path
     """The target's, which several drafts share."""
-    target: Source
+    target: ModelSource
     """Whose tokenizer it speaks with."""
 
     def cached(self) -> Path | None:
@@ -105,7 +105,7 @@ class PackedDraft:
         folder = self._folder()
         if not folder.is_dir():
             tokenizer = self.fetch_tokenizer()
-            unpack: Callable[[Path, Path, Path], None] = _needing_extra("goodspeed.models.packing").unpack
+            unpack: Callable[[Path, Path, Path], None] = _import_extra("goodspeed.models.packing").unpack
 
             def write(empty: Path) -> None:
                 unpack(self.draft, self.embedding, empty)
@@ -158,7 +158,7 @@ class HubModel:
             ) from error
 
 
-def _needing_extra(module: str) -> ModuleType:
+def _import_extra(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

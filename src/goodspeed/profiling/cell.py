@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ProfileCell:
     """What was measured at a point; seconds of a whole step."""
 
     streams: int

@@ -18,18 +18,18 @@ from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import DraftEngine, Prefill, StreamSpec, TargetEngine, Verify
 from goodspeed.errors import ConfigError
-from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.cell import ProfileCell
 from goodspeed.stats.summary import quantile
 
 PREFILL_CHUNK = 128
 WARM_UP = 2  # steps before the measured ones
-BETWEEN = 8  # verification steps between two prefills
+STEPS_BETWEEN_PREFILLS = 8  # verification steps between two prefills
 
 OnCell = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ProfilePoint:
     """One place in the grid."""
 
     streams: int
@@ -48,12 +48,12 @@ class Point:
         return _spread((self.context + 1) / 2, self.context, self.streams)
 
 
-OTHER = Point(streams=1, tokens=1, context=1)
+OTHER = ProfilePoint(streams=1, tokens=1, context=1)
 """Who is verified between two prefills."""
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class ProfileGrid:
     """Every combination. Raises ConfigError for an empty or senseless axis."""
 
     streams: tuple[int, ...]
@@ -66,12 +66,12 @@ class Grid:
             if not values or min(values) < 1:
                 raise ConfigError(f"{name} is {values}, expected numbers of at least 1")
 
-    def points(self) -> list[Point]:
+    def points(self) -> list[ProfilePoint]:
         """Streams vary slowest, context fastest."""
-        return [Point(*values) for values in itertools.product(self.streams, self.tokens, self.context)]
+        return [ProfilePoint(*values) for values in itertools.product(self.streams, self.tokens, self.context)]
 
 
-class TargetBench:
+class TargetProfiler:
     """Measures a target engine with streams that hold pieces of `text`. Points that it has no room for are left out."""
 
     def __init__(self, engine: TargetEngine, text: Sequence[int], repeats: int) -> None:
@@ -81,15 +81,15 @@ class TargetBench:
         self._num_steps = _num_steps(repeats)
         self._keys = itertools.count()
 
-    def verify(self, grid: Grid, on_cell: OnCell) -> list[Cell]:
+    def verify(self, grid: ProfileGrid, on_cell: OnCell) -> list[ProfileCell]:
         """Verification steps."""
         return list(_cells(self._verify, grid, on_cell))
 
-    def prefill(self, grid: Grid, on_cell: OnCell) -> list[Cell]:
+    def prefill(self, grid: ProfileGrid, on_cell: OnCell) -> list[ProfileCell]:
         """Prefill steps of `tokens` tokens for each stream, at the beginning of prompts of `context` tokens."""
         return list(_cells(self._begin, grid, on_cell))
 
-    def after_pauses(self, point: Point, pauses_s: Sequence[float], on_cell: OnCell) -> list[Cell]:
+    def after_pauses(self, point: ProfilePoint, pauses_s: Sequence[float], on_cell: OnCell) -> list[ProfileCell]:
         """Verification steps after none and after pauses of these lengths; nothing where there is no room.
 
         Raises ConfigError for a pause of less than 0.
@@ -101,7 +101,7 @@ class TargetBench:
         self._close(streams)
         return cells
 
-    def _verify(self, point: Point) -> Cell | None:
+    def _verify(self, point: ProfilePoint) -> ProfileCell | None:
         streams = self._streams(point, self._num_steps)
         if not streams:
             return None
@@ -113,7 +113,7 @@ class TargetBench:
         self._close(streams)
         return _cell(point, steps_s)
 
-    def _streams(self, point: Point, num_steps: int) -> list[StreamKey]:
+    def _streams(self, point: ProfilePoint, num_steps: int) -> list[StreamKey]:
         """Open and prefilled, with room for so many steps; none where there is not as much."""
         capacities = _capacities(point, num_steps)
         if not self._has_room(capacities):
@@ -124,21 +124,21 @@ class TargetBench:
             self._prefill(streams[-1], context)
         return streams
 
-    def _step(self, point: Point, streams: Sequence[StreamKey], number: int) -> None:
+    def _step(self, point: ProfilePoint, streams: Sequence[StreamKey], number: int) -> None:
         start = point.context + number
         lengths = zip(streams, point.stream_tokens, strict=True)
         self._engine.step([Verify(stream, _piece(self._text, start, num - 1)) for stream, num in lengths])
 
-    def _begin(self, point: Point) -> Cell | None:
+    def _begin(self, point: ProfilePoint) -> ProfileCell | None:
         """Another stream is verified in between, as in service: prefills in a row find everything as they left it."""
-        context, num_between = max(point.context, point.tokens), BETWEEN * self._num_steps
+        context, num_between = max(point.context, point.tokens), STEPS_BETWEEN_PREFILLS * self._num_steps
         if not self._has_room([*_capacities(OTHER, num_between), *[context + 1] * point.streams]):
             return None
         other = self._streams(OTHER, num_between)
         steps_s = []
         for step in range(self._num_steps):
-            for number in range(BETWEEN):
-                self._step(OTHER, other, BETWEEN * step + number)
+            for number in range(STEPS_BETWEEN_PREFILLS):
+                self._step(OTHER, other, STEPS_BETWEEN_PREFILLS * step + number)
             streams = [self._open(context, context + 1, step + number) for number in range(point.streams)]
             began = time.perf_counter()
             self._engine.step([Prefill(stream, point.tokens) for stream in streams])
@@ -165,7 +165,9 @@ class TargetBench:
             self._engine.close(stream)
 
 
-def profile_draft(engine: DraftEngine, text: Sequence[int], grid: Grid, repeats: int, on_cell: OnCell) -> list[Cell]:
+def profile_draft(
+    engine: DraftEngine, text: Sequence[int], grid: ProfileGrid, repeats: int, on_cell: OnCell
+) -> list[ProfileCell]:
     """Rounds of a draft engine: a draft, and the commit of the text's next token. Raises ConfigError."""
     keys, num_steps = itertools.count(), _num_steps(repeats)
     return list(_cells(lambda point: _draft_cell(engine, keys, text, point, num_steps), grid, on_cell))
@@ -173,16 +175,16 @@ def profile_draft(engine: DraftEngine, text: Sequence[int], grid: Grid, repeats:
 
 def profile_opening(
     engine: DraftEngine, text: Sequence[int], lengths: Sequence[int], repeats: int, on_cell: OnCell
-) -> list[Cell]:
+) -> list[ProfileCell]:
     """Reading prompts of so many tokens, one at a time, with a draft engine. Raises ConfigError."""
     keys, num_steps = itertools.count(), _num_steps(repeats)
-    prompts = Grid((1,), tuple(lengths), (1,))
+    prompts = ProfileGrid((1,), tuple(lengths), (1,))
     return list(_cells(lambda point: _opening_cell(engine, keys, text, point, num_steps), prompts, on_cell))
 
 
 def profile_draft_after_pauses(
-    engine: DraftEngine, text: Sequence[int], point: Point, pauses_s: Sequence[float], plan: tuple[int, OnCell]
-) -> list[Cell]:
+    engine: DraftEngine, text: Sequence[int], point: ProfilePoint, pauses_s: Sequence[float], plan: tuple[int, OnCell]
+) -> list[ProfileCell]:
     """Rounds of a draft engine after none and after such pauses; `plan`: repeats, on_cell. Raises ConfigError."""
     repeats, on_cell = plan
     streams = range(point.streams)
@@ -202,8 +204,8 @@ def profile_draft_after_pauses(
 
 
 def _after_pauses(
-    work: Callable[[int], None], point: Point, pauses_s: Sequence[float], plan: tuple[int, OnCell]
-) -> list[Cell]:
+    work: Callable[[int], None], point: ProfilePoint, pauses_s: Sequence[float], plan: tuple[int, OnCell]
+) -> list[ProfileCell]:
     """A pause before every step, as long each time, then the next length: what is cold depends on several before."""
     num_steps, on_cell = plan
     if min(pauses_s, default=0.0) < 0.0:
@@ -222,7 +224,9 @@ def _after_pauses(
     return cells
 
 
-def _cells(measure: Callable[[Point], Cell | None], grid: Grid, on_cell: OnCell) -> Iterator[Cell]:
+def _cells(
+    measure: Callable[[ProfilePoint], ProfileCell | None], grid: ProfileGrid, on_cell: OnCell
+) -> Iterator[ProfileCell]:
     for point in grid.points():
         cell = measure(point)
         on_cell()
@@ -231,8 +235,8 @@ def _cells(measure: Callable[[Point], Cell | None], grid: Grid, on_cell: OnCell)
 
 
 def _draft_cell(
-    engine: DraftEngine, keys: Iterator[StreamKey], text: Sequence[int], point: Point, num_steps: int
-) -> Cell:
+    engine: DraftEngine, keys: Iterator[StreamKey], text: Sequence[int], point: ProfilePoint, num_steps: int
+) -> ProfileCell:
     streams = [next(keys) for _ in range(point.streams)]
     for number, stream in enumerate(streams):
         engine.open(stream, _piece(text, number, point.context), Sampling())
@@ -251,8 +255,8 @@ def _draft_cell(
 
 
 def _opening_cell(
-    engine: DraftEngine, keys: Iterator[StreamKey], text: Sequence[int], point: Point, num_steps: int
-) -> Cell:
+    engine: DraftEngine, keys: Iterator[StreamKey], text: Sequence[int], point: ProfilePoint, num_steps: int
+) -> ProfileCell:
     steps_s = []
     for step in range(num_steps):
         stream, prompt = next(keys), _piece(text, step, point.tokens)
@@ -263,10 +267,10 @@ def _opening_cell(
     return _cell(point, steps_s)
 
 
-def _cell(point: Point, steps_s: Sequence[float], num_drafted: float | None = None) -> Cell:
+def _cell(point: ProfilePoint, steps_s: Sequence[float], num_drafted: float | None = None) -> ProfileCell:
     measured = steps_s[WARM_UP:]
     quantiles = quantile(measured, 0.5), min(measured), quantile(measured, 0.9)
-    return Cell(point.streams, point.tokens, point.context, *quantiles, num_drafted)
+    return ProfileCell(point.streams, point.tokens, point.context, *quantiles, num_drafted)
 
 
 def _piece(text: Sequence[int], start: int, num_tokens: int) -> tuple[int, ...]:
@@ -280,7 +284,7 @@ def _num_steps(repeats: int) -> int:
     return WARM_UP + repeats
 
 
-def _capacities(point: Point, num_steps: int) -> list[int]:
+def _capacities(point: ProfilePoint, num_steps: int) -> list[int]:
     """Of each stream, for so many steps."""
     shapes = zip(point.stream_contexts, point.stream_tokens, strict=True)
     return [context + 1 + (num_steps + 1) * tokens for context, tokens in shapes]

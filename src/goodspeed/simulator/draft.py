@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.neural import MAX_PIECE
+from goodspeed.engine.neural import MAX_STREAM_INPUT
 from goodspeed.simulator.acceptance.acceptance_model import Tape
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.target import RIGHT, WRONG
@@ -47,8 +47,8 @@ class TapedDraft:
         del sampling
         state, num_read = self._streams[stream], len(tokens) - 1
         state.num_committed, state.num_cached = len(tokens), num_read
-        for start in range(0, num_read, MAX_PIECE):
-            num_tokens = min(MAX_PIECE, num_read - start)
+        for start in range(0, num_read, MAX_STREAM_INPUT):
+            num_tokens = min(MAX_STREAM_INPUT, num_read - start)
             self._drafting_s += self._latency.step_s(self._shape(1, num_tokens, num_tokens, start + num_tokens))
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-LEAST_PER_CLASS = 10  # rarer values of both samples together count as one class
+MIN_PER_CLASS = 10  # rarer values of both samples together count as one class
 
 
 def two_sample_p_value(first: Counter[int], second: Counter[int]) -> float:
@@ -21,7 +21,7 @@ def _classes(first: Counter[int], second: Counter[int]) -> list[tuple[int, int]]
     common, rare = [], (0, 0)
     for value in first.keys() | second.keys():
         one, two = first[value], second[value]
-        if one + two >= LEAST_PER_CLASS:
+        if one + two >= MIN_PER_CLASS:
             common.append((one, two))
         else:
             rare = (rare[0] + one, rare[1] + two)

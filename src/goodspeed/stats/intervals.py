@@ -14,7 +14,7 @@ NORMAL_975 = 1.95996
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ConfidenceInterval:
     """A mean and its two-sided 95% confidence interval; infinite from a single value."""
 
     mean: float
@@ -22,26 +22,28 @@ class Interval:
     high: float
 
 
-def interval(values: Sequence[float]) -> Interval:
+def interval(values: Sequence[float]) -> ConfidenceInterval:
     """Of the mean of independent values, at least one."""
     n = len(values)
     mean = math.fsum(values) / n
     if n == 1:
-        return Interval(mean, -math.inf, math.inf)
+        return ConfidenceInterval(mean, -math.inf, math.inf)
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
     half = t_quantile(n - 1) * math.sqrt(variance / n)
-    return Interval(mean, mean - half, mean + half)
+    return ConfidenceInterval(mean, mean - half, mean + half)
 
 
-def paired_difference(values: Sequence[float], others: Sequence[float]) -> Interval:
+def paired_difference(values: Sequence[float], others: Sequence[float]) -> ConfidenceInterval:
     """Of values[i] - others[i]: what both share (the prompts of seed i) drops out."""
     return interval([value - other for value, other in zip(values, others, strict=True)])
 
 
-def paired_ratio(values: Sequence[float], others: Sequence[float]) -> Interval:
+def paired_ratio(values: Sequence[float], others: Sequence[float]) -> ConfidenceInterval:
     """Of values[i] / others[i], the geometric mean; all positive."""
     logs = paired_difference([math.log(value) for value in values], [math.log(other) for other in others])
-    return Interval(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high) if logs.high < 700 else math.inf)
+    return ConfidenceInterval(
+        math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high) if logs.high < 700 else math.inf
+    )
 
 
 def t_quantile(degrees_of_freedom: int) -> float:

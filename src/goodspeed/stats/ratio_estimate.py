@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class RatioEstimate:
     """A figure, one standard error of it, and from how many prompts."""
 
     value: float
@@ -19,7 +19,7 @@ class Estimate:
         return f"{self.value:.3f}{error}"
 
 
-def ratio_of_sums(observations: Iterable[tuple[Hashable, float, float]]) -> Estimate:
+def ratio_of_sums(observations: Iterable[tuple[Hashable, float, float]]) -> RatioEstimate:
     """sum(part) / sum(whole) over (prompt, part, whole); NaN of nothing.
 
     The error is the ratio estimator's (Cochran 1977, section 6.4): tokens of one answer are anything but independent.
@@ -30,8 +30,8 @@ def ratio_of_sums(observations: Iterable[tuple[Hashable, float, float]]) -> Esti
         sums[prompt][1] += whole
     n, total = len(sums), math.fsum(whole for _, whole in sums.values())
     if total == 0.0:
-        return Estimate(math.nan, math.nan, n)
+        return RatioEstimate(math.nan, math.nan, n)
     value = math.fsum(part for part, _ in sums.values()) / total
     squares = math.fsum((part - value * whole) ** 2 for part, whole in sums.values())
     error = math.sqrt(n / (n - 1) * squares) / total if n > 1 else math.nan
-    return Estimate(value, error, n)
+    return RatioEstimate(value, error, n)

@@ -2,7 +2,7 @@
 
 from goodspeed.config import config_dataclass, option, table
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.targets import TARGETS
+from goodspeed.engine.targets import TARGET_ENGINES
 from goodspeed.logs import LOG_LEVELS
 from goodspeed.protocol.grpc_config import GrpcServerConfig
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -13,7 +13,9 @@ class VerifierConfig:
     """The configuration of `goodspeed verifier`."""
 
     engine: str = option(
-        "torch", "target engine; shaped has a model's cost without its weights, toy has no model", choices=TARGETS
+        "torch",
+        "target engine; shaped has a model's cost without its weights, toy has no model",
+        choices=TARGET_ENGINES,
     )
     seed: int = option(0, "shaped and toy engines: seed of the pair; the drafters need the same", ge=0)
     target: TargetConfig = table(TargetConfig)

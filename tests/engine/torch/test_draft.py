@@ -12,15 +12,15 @@ from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.neural import MAX_PIECE, Piece
+from goodspeed.engine.neural import MAX_STREAM_INPUT, StreamInput
 from goodspeed.engine.neural_draft import PROBS_SIZE
-from goodspeed.engine.reference import Request
+from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.draft import TorchDraftModel
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.errors import CheckpointError, ConfigError
-from goodspeed.lossless.pair import Pair, Schedule
+from goodspeed.lossless.pair import DraftSchedule, EnginePair
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.draft_vocab import write_draft_vocab
 
@@ -44,8 +44,8 @@ def config(folder: Path, engine: str = "torch") -> DraftConfig:
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
 def test_draft_that_is_the_target_is_accepted(folder: Path, sampling: Sampling) -> None:
     target = load_target(TargetConfig(str(folder), dtype="fp32", device="cpu", threads=2, kv_memory_mb=8))
-    requests = [Request(prompt, 40, sampling) for prompt in PROMPTS]
-    written = Pair(target, draft_engine(config(folder), VOCAB_SIZE)).write(requests, Schedule((3, 1, 5), 3))
+    requests = [ReferenceRequest(prompt, 40, sampling) for prompt in PROMPTS]
+    written = EnginePair(target, draft_engine(config(folder), VOCAB_SIZE)).write(requests, DraftSchedule((3, 1, 5), 3))
     num_accepted, num_proposed = (
         sum(getattr(text, f"num_{what}") for text in written) for what in ("accepted", "proposed")
     )
@@ -61,9 +61,9 @@ def test_pieces_read_like_the_whole(folder: Path) -> None:
     tokens = PROMPTS[3]
     for stream in (1, 2):
         model.open(stream, 100)
-    whole = model.run([Piece(1, 0, tokens)])[0]
-    model.run([Piece(2, 0, (*tokens[:10], 9, 9, 9))])  # the last three are rejected
-    beside = model.run([Piece(1, 5, tokens[5:20]), Piece(2, 10, tokens[10:])])[1]
+    whole = model.run([StreamInput(1, 0, tokens)])[0]
+    model.run([StreamInput(2, 0, (*tokens[:10], 9, 9, 9))])  # the last three are rejected
+    beside = model.run([StreamInput(1, 5, tokens[5:20]), StreamInput(2, 10, tokens[10:])])[1]
     np.testing.assert_allclose(beside, whole, atol=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_prompt_longer_than_the_models_context_gets_no_draft(random_checkpoint: 
     engine.open(2, PROMPTS[3], Sampling())
     drafts = engine.draft([DraftRequest(1, 8), DraftRequest(2, 8)])
     assert [len(draft.tokens) for draft in drafts] == [5, 0]
-    assert MAX_PIECE > 16
+    assert MAX_STREAM_INPUT > 16
 
 
 def test_checkpoint_of_a_smaller_vocabulary_is_refused(folder: Path) -> None:
@@ -113,7 +113,7 @@ def test_reduced_head_drafts_the_best_of_its_tokens(
     model = TorchDraftModel(decoder, VOCAB_SIZE, kv_capacity=256)
     model.open(1, 100)
     masked = np.full(VOCAB_SIZE, -np.inf, np.float32)
-    masked[kept] = model.run([Piece(1, 0, PROMPTS[1])])[0, kept]
+    masked[kept] = model.run([StreamInput(1, 0, PROMPTS[1])])[0, kept]
     if sampling.rule is Rule.REJECTION and engine == "torch":
         expected = draft_probs_of(masked, sampling, PROBS_SIZE)
         assert drafted.draft_probs[0].token_ids.tolist() == expected.token_ids.tolist()

@@ -9,7 +9,7 @@ import torch
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.neural import DraftModel, Piece, Reader
+from goodspeed.engine.neural import DraftModel, DraftModelRunner, StreamInput
 from goodspeed.engine.neural_draft import NeuralDraft
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.draft import TorchDraftModel
@@ -61,7 +61,7 @@ def text(model: DraftModel, num_tokens: int, prompt_seed: int = 0) -> list[int]:
     model.open(prompt_seed, 20 + num_tokens)
     num_read = 0
     for _ in range(num_tokens):
-        row = model.run([Piece(prompt_seed, num_read, tuple(tokens[num_read:]))])[0]
+        row = model.run([StreamInput(prompt_seed, num_read, tuple(tokens[num_read:]))])[0]
         num_read = len(tokens)
         tokens.append(int(row.argmax()))
     return tokens[20:]
@@ -75,7 +75,7 @@ def test_draft_computes_what_the_target_does(family: str) -> None:
     for model in (target, draft):
         model.open(1, 60)
     for start, end in ((0, 30), (30, 31), (31, 60)):
-        piece = [Piece(1, start, tokens[start:end])]
+        piece = [StreamInput(1, start, tokens[start:end])]
         np.testing.assert_allclose(draft.run(piece)[0], target.run(piece)[0][: LIVE.stop], atol=2e-4)
 
 
@@ -104,7 +104,9 @@ def test_every_weight_of_the_target_has_the_models_shape() -> None:
 @pytest.mark.parametrize("acceptance_rate", [0.5, 0.8, 1.0])
 def test_acceptance_rate_is_as_dialled(acceptance_rate: float) -> None:
     """Of 1,000 or more judged draft tokens; 4.5 standard errors."""
-    engine = NeuralDraft(Reader(DialledModel(draft_model(LLAMA), acceptance_rate, seed=7), 4500), Calibration())
+    engine = NeuralDraft(
+        DraftModelRunner(DialledModel(draft_model(LLAMA), acceptance_rate, seed=7), 4500), Calibration()
+    )
     said = text(draft_model(LLAMA), 400)
     prompt = [int(token) for token in np.random.default_rng(0).integers(0, 4500, 20)]
     num_judged = num_accepted = 0
@@ -134,5 +136,7 @@ def test_bfloat16_halves_agree_nearly_always() -> None:
     tokens = text(target, 150)
     prompt = [int(token) for token in np.random.default_rng(0).integers(0, 4500, 20)]
     draft.open(9, 200)
-    num_same = sum(int(draft.run([Piece(9, 0, (*prompt, *tokens[:i]))])[0].argmax()) == tokens[i] for i in range(150))
+    num_same = sum(
+        int(draft.run([StreamInput(9, 0, (*prompt, *tokens[:i]))])[0].argmax()) == tokens[i] for i in range(150)
+    )
     assert num_same >= 144

@@ -4,12 +4,12 @@ import warnings
 
 import pytest
 
-from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.cell import ProfileCell
 from goodspeed.simulator.latency.idle_penalty import Waking
 
 
-def cell(streams: int, pause_s: float, seconds: float) -> Cell:
-    return Cell(streams, 4, 64, seconds, seconds, seconds, pause_s=pause_s)
+def cell(streams: int, pause_s: float, seconds: float) -> ProfileCell:
+    return ProfileCell(streams, 4, 64, seconds, seconds, seconds, pause_s=pause_s)
 
 
 CELLS = [

@@ -9,7 +9,7 @@ from goodspeed.cluster.machine import this_machine
 from goodspeed.commands.profile import SCHEMA, Profile
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import ConfigError
-from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.cell import ProfileCell
 from goodspeed.simulator.latency.grid import ExtrapolationWarning
 from goodspeed.simulator.latency.latency_model import StepShape
 from goodspeed.simulator.latency.measured_table import TableConfig
@@ -21,8 +21,8 @@ def step_s(streams: int, tokens: int, context: int) -> float:
     return BASE_S + 0.001 * streams * tokens + 1e-6 * streams * context
 
 
-def cell(streams: int, tokens: int, context: int, seconds: float, num_drafted: float | None = None) -> Cell:
-    return Cell(streams, tokens, context, seconds, seconds, seconds, num_drafted)
+def cell(streams: int, tokens: int, context: int, seconds: float, num_drafted: float | None = None) -> ProfileCell:
+    return ProfileCell(streams, tokens, context, seconds, seconds, seconds, num_drafted)
 
 
 def write_profile(folder: Path) -> str:
@@ -39,8 +39,8 @@ def write_profile(folder: Path) -> str:
         prefill=[cell(1, tokens, 512, BASE_S + 0.0005 * tokens) for tokens in (64, 128, 512)],
         drafting=[cell(1, t, c, 0.004 * t + 0.002, t - 0.5) for t in (1, 8) for c in (64, 1024)],
         opening=[cell(1, tokens, 1, 0.0003 * tokens) for tokens in (100, 500)],
-        waking=[Cell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.018), (0.1, 0.024))],
-        draft_waking=[Cell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.034), (0.1, 0.035))],
+        waking=[ProfileCell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.018), (0.1, 0.024))],
+        draft_waking=[ProfileCell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.034), (0.1, 0.035))],
     )
     path = folder / "steps.json"
     path.write_bytes(msgspec.json.encode(profile))

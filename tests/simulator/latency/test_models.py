@@ -10,7 +10,7 @@ import pytest
 
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.cell import ProfileCell
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
 from goodspeed.simulator.latency.grid import ExtrapolationWarning
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
@@ -31,9 +31,9 @@ CONFIGS = {
 def table_config(folder: Path) -> LatencyConfig:
     """Tables of an engine that reads its weights in 10 ms, and works on 100 tokens meanwhile."""
 
-    def cell(streams: int, tokens: int, context: int) -> Cell:
+    def cell(streams: int, tokens: int, context: int) -> ProfileCell:
         seconds = max(0.010, 1e-4 * streams * tokens) + 1e-7 * streams * context
-        return Cell(streams, tokens, context, seconds, seconds, seconds)
+        return ProfileCell(streams, tokens, context, seconds, seconds, seconds)
 
     verify = [cell(s, t, c) for s in (1, 4, 16, 64) for t in (1, 4, 16, 1024) for c in (1, 64, 1024)]
     prefill = [cell(1, tokens, 1024) for tokens in (32, 128, 1024)]

@@ -8,9 +8,9 @@ from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
-from goodspeed.engine.reference import Request
+from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.toy import ToyDraft, ToyTarget
-from goodspeed.lossless.pair import Pair, Schedule
+from goodspeed.lossless.pair import DraftSchedule, EnginePair
 from goodspeed.stats.ratio_estimate import ratio_of_sums
 from goodspeed.tuning.data.scored_answer import ScoredAnswer, scored_answers
 from goodspeed.tuning.evaluate.forced import force
@@ -57,8 +57,8 @@ def test_rejection_on_recorded_answers_is_rejection_as_it_would_be_drawn() -> No
     """Window 3: against rounds of a pair that judges its own draws; 4 standard errors of both."""
     found = quality(ToyDraft(0.6), scored_answers(SAMPLED, 1.0, Rule.REJECTION), num_streams=4).accepted_per_round[3]
     sampling = [Sampling(1.0, seed=100 + i, rule=Rule.REJECTION) for i in range(24)]
-    requests = [Request((97, 98, 99 + i), 60, one) for i, one in enumerate(sampling)]
-    texts = Pair(ToyTarget(), ToyDraft(0.6)).write(requests, Schedule((3,), 4))
+    requests = [ReferenceRequest((97, 98, 99 + i), 60, one) for i, one in enumerate(sampling)]
+    texts = EnginePair(ToyTarget(), ToyDraft(0.6)).write(requests, DraftSchedule((3,), 4))
     drawn = ratio_of_sums((i, text.num_accepted, text.num_rounds - 1) for i, text in enumerate(texts))
     assert abs(found.value - drawn.value) < 4 * np.hypot(found.standard_error, drawn.standard_error)
 

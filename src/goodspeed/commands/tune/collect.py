@@ -10,7 +10,7 @@ from rich.progress import Progress as Bar
 from rich.progress import TextColumn
 
 from goodspeed.config import add_flags, from_args
-from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.tuning.tuning_config import CollectConfig
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(CollectConfig, args)
-    collector = import_torch_room("goodspeed.tuning.data.collector").Collector(config)
+    collector = import_torch_module("goodspeed.tuning.data.collector").Collector(config)
     columns = (*Bar.get_default_columns(), TextColumn("{task.fields[tokens]:,} tokens"))
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks = {stage: bar.add_task(stage, total=None, visible=False, tokens=0) for stage in ("prompts", "answers")}

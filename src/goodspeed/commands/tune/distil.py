@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from goodspeed.config import add_flags, from_args
-from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.tuning.tuning_config import DistilConfig
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(DistilConfig, args)
-    distiller = import_torch_room("goodspeed.tuning.train.distiller").Distiller(config)
+    distiller = import_torch_module("goodspeed.tuning.train.distiller").Distiller(config)
     console = Console(stderr=True)
     looks: list[CurvePoint] = []
 

@@ -20,7 +20,7 @@ from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.targets import target_engine
-from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.errors import ConfigError
 from goodspeed.tuning.evaluate.quality import WINDOW, CategoryQuality, Quality
 from goodspeed.tuning.evaluate.report import DraftReport, EvaluationReport, model_card
@@ -77,7 +77,7 @@ def add_parser(verbs: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(EvaluateConfig, args)
     plot = _plotter() if config.plot else None
-    judging = import_torch_room("goodspeed.tuning.evaluate.evaluation")
+    judging = import_torch_module("goodspeed.tuning.evaluate.evaluation")
     plan = judging.EvaluationPlan(
         config.num_prompts, config.seed, config.streams, config.window, config.min_survival, config.goodput_answers
     )

@@ -13,7 +13,7 @@ from goodspeed.drafter.drafter_config import DEFAULT_MODEL
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.errors import ConfigError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.online.drafter_admin import HttpDrafterAdmin
@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _tuner(config: OnlineConfig, tokenizer: Tokenizer) -> "OnlineTuner":
-    online = import_torch_room("goodspeed.tuning.online.online_tuner")
+    online = import_torch_module("goodspeed.tuning.online.online_tuner")
     policy = online.OnlinePolicy(
         config.min_answers, config.max_learned, config.judged_share, config.window, config.margin
     )
@@ -117,5 +117,5 @@ def _net_maker(config: OnlineConfig) -> "DraftTrainer":
         validate_every=max(1, config.steps // 4),
         patience=2,
     )
-    maker: DraftTrainer = import_torch_room("goodspeed.tuning.online.net_trainer").NetTrainer(collect, distil)
+    maker: DraftTrainer = import_torch_module("goodspeed.tuning.online.net_trainer").NetTrainer(collect, distil)
     return maker

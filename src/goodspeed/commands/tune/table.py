@@ -10,7 +10,7 @@ from rich.console import Console
 from goodspeed.commands.tune.evaluate import draft_of
 from goodspeed.config import add_flags, from_args, option, table
 from goodspeed.engine.drafts import DraftConfig
-from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.errors import ConfigError
 from goodspeed.tuning.train.ngram_training import learn_table, shuffled
 
@@ -51,7 +51,7 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(TableConfig, args)
-    datasets = [import_torch_room("goodspeed.tuning.data.dataset").Dataset.open(folder) for folder in args.data]
+    datasets = [import_torch_module("goodspeed.tuning.data.dataset").Dataset.open(folder) for folder in args.data]
     facts = datasets[0].facts
     for dataset in datasets:
         dataset.check_tokenizer(facts.tokenizer_fingerprint, str(args.data[0]))

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from goodspeed.config import add_flags, from_args, from_mapping, option, read_toml, table
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.torch_import import import_torch_room
+from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.errors import ConfigError
 from goodspeed.tuning.train.utility_weights import AllocationProblem
 
@@ -52,12 +52,12 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(WeighConfig, args)
-    weighing = import_torch_room("goodspeed.tuning.train.weighting")
+    weighing = import_torch_module("goodspeed.tuning.train.weighting")
     entries = read_toml(Path(config.clients)).get("clients", [])
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{config.clients} has no [[clients]], expected a name, a weight and kinds for each")
     clients = [from_mapping(weighing.ClientAnswers, entry, "clients.") for entry in entries]
-    dataset = import_torch_room("goodspeed.tuning.data.dataset").Dataset.open(Path(config.data))
+    dataset = import_torch_module("goodspeed.tuning.data.dataset").Dataset.open(Path(config.data))
     facts = dataset.facts
     share = AllocationProblem(config.budget, config.fairness, config.max_grant)
     with Console(stderr=True).status("weighing ..."):

@@ -10,7 +10,7 @@ import torch
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.drafts import DraftConfig
-from goodspeed.engine.neural import NeuralSource, Piece, Reader
+from goodspeed.engine.neural import DraftModelRunner, NeuralSource, StreamInput
 from goodspeed.engine.neural_draft import NeuralDraft
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
@@ -39,7 +39,7 @@ class TorchDraftModel:
         self._regions[stream] = self._pool.reserve(capacity)
 
     @torch.inference_mode()
-    def run(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+    def run(self, pieces: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
         segments = [Segment(piece.tokens, self._regions[piece.stream], piece.num_kept, 1) for piece in pieces]
         logits = self._decoder.forward(segments, self._pool)
         rows: npt.NDArray[np.float32] = logits.float().cpu().numpy()
@@ -70,7 +70,7 @@ def make_model(
     return TorchDraftModel(Decoder(weights, shape, dtype, device), vocab_size, kv_capacity)
 
 
-def _load(config: DraftConfig, vocab_size: int) -> Reader:
+def _load(config: DraftConfig, vocab_size: int) -> DraftModelRunner:
     if not config.model:
         raise ConfigError("a neural draft needs a model: a catalog name, a Hugging Face id or a folder")
     folder = locate(config.model)
@@ -79,7 +79,7 @@ def _load(config: DraftConfig, vocab_size: int) -> Reader:
         raise CheckpointError(f"{config.model} has a vocabulary of {shape.vocab_size}, the target's has {vocab_size}")
     weights, kept = read_weights(folder), read_draft_vocab(folder, shape.vocab_size)
     if kept is None:
-        return Reader(make_model(weights, shape, shape.vocab_size, config), vocab_size)
+        return DraftModelRunner(make_model(weights, shape, shape.vocab_size, config), vocab_size)
     weights[HEAD] = weights.get(HEAD, weights[EMBEDDING])[torch.from_numpy(kept)]
     model = make_model(weights, replace(shape, tie_word_embeddings=False), len(kept), config)
-    return Reader(model, vocab_size, kept)
+    return DraftModelRunner(model, vocab_size, kept)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.neural import DraftModel, Piece
+from goodspeed.engine.neural import DraftModel, StreamInput
 from goodspeed.models.checkpoint import tensor_shapes
 from goodspeed.models.model_config import ModelConfig
 
@@ -120,7 +120,7 @@ class DialledModel:
     def open(self, stream: StreamKey, capacity: int) -> None:
         self._model.open(stream, capacity)
 
-    def run(self, pieces: Sequence[Piece]) -> npt.NDArray[np.float32]:
+    def run(self, pieces: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
         rows = self._model.run(pieces)
         for row, piece in zip(rows, pieces, strict=True):
             if self._is_wrong(piece.num_kept + len(piece.tokens), piece.tokens[-1]):

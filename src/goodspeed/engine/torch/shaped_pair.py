@@ -2,7 +2,7 @@
 
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.drafts import DraftConfig
-from goodspeed.engine.neural import Reader
+from goodspeed.engine.neural import DraftModelRunner
 from goodspeed.engine.neural_draft import NeuralDraft
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.draft import make_model
@@ -78,7 +78,7 @@ def shaped_draft(config: DraftConfig, vocab_size: int) -> NeuralDraft:
         raise ConfigError(f"a shaped draft needs a vocabulary of {LIVE.stop} or more, the target's has {vocab_size}")
     model = make_model(draft_weights(shape, config.seed), draft_config(shape), LIVE.stop, config)
     dialled = DialledModel(model, config.acceptance_rate, config.seed)
-    return NeuralDraft(Reader(dialled, vocab_size), Calibration())
+    return NeuralDraft(DraftModelRunner(dialled, vocab_size), Calibration())
 
 
 def _shape(model: str) -> ModelConfig:

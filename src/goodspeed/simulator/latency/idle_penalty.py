@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.cell import ProfileCell
 from goodspeed.simulator.latency.grid import Cells, Grid
 
 
 class Waking:
     """Seconds more than without a pause, by streams and pause; nothing where none was measured."""
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
+    def __init__(self, cells: Sequence[ProfileCell]) -> None:
         """`cells` hold, for some numbers of streams, the same step after pauses of several lengths, 0 among them."""
         base_s = {cell.streams: cell.median_s for cell in cells if not cell.pause_s}
         more: Cells = {

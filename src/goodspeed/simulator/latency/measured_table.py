@@ -7,7 +7,7 @@ import msgspec
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
-from goodspeed.profiling.cell import Cell
+from goodspeed.profiling.cell import ProfileCell
 from goodspeed.registry import Registry
 from goodspeed.simulator.latency.grid import Cells, Grid
 from goodspeed.simulator.latency.idle_penalty import Waking
@@ -34,19 +34,19 @@ class _Tables(msgspec.Struct):
     """What is used of a profile; the rest of the file is for people."""
 
     schema: int
-    verify: list[Cell]
-    prefill: list[Cell]
-    drafting: list[Cell]
-    opening: list[Cell] = []  # since schema 2
-    waking: list[Cell] = []  # these two are not in older files
-    draft_waking: list[Cell] = []
+    verify: list[ProfileCell]
+    prefill: list[ProfileCell]
+    drafting: list[ProfileCell]
+    opening: list[ProfileCell] = []  # since schema 2
+    waking: list[ProfileCell] = []  # these two are not in older files
+    draft_waking: list[ProfileCell] = []
 
 
 class TargetTable:
     """A verification step by streams, tokens and context; prompts add what they cost beyond the least step, and a pause
     what it makes a step longer."""
 
-    def __init__(self, verify: Sequence[Cell], prefill: Sequence[Cell], waking: Waking) -> None:
+    def __init__(self, verify: Sequence[ProfileCell], prefill: Sequence[ProfileCell], waking: Waking) -> None:
         """`prefill`: cells of one stream, and several tokens."""
         self._waking = waking
         cells: Cells = {(cell.streams, cell.tokens, cell.context): cell.median_s for cell in verify}
@@ -78,7 +78,7 @@ class DraftTable:
     A piece of a prompt costs what reading up to its end does, less what reading up to its beginning does.
     """
 
-    def __init__(self, drafting: Sequence[Cell], opening: Sequence[Cell], waking: Waking) -> None:
+    def __init__(self, drafting: Sequence[ProfileCell], opening: Sequence[ProfileCell], waking: Waking) -> None:
         self._waking = waking
         most = max(cell.tokens for cell in drafting)
         cells: Cells = {

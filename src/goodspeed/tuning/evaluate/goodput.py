@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from goodspeed.engine.interface import DraftEngine, TargetEngine
-from goodspeed.engine.null_draft import SilentDraft
-from goodspeed.engine.reference import Request
+from goodspeed.engine.null_draft import NullDraft
+from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.errors import ConfigError
-from goodspeed.lossless.pair import Pair, Schedule
-from goodspeed.profiling.profile import Grid, TargetBench, profile_draft
+from goodspeed.lossless.pair import DraftSchedule, EnginePair
+from goodspeed.profiling.profile import ProfileGrid, TargetProfiler, profile_draft
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
 
 CONTEXT = 256  # tokens, at which costs are measured; half of the target's, if that is less
@@ -62,8 +62,8 @@ class GoodputLoad:
     streams: int
     window: int
 
-    def requests(self, ends: tuple[int, ...]) -> list[Request]:
-        return [Request(one.prompt, len(one.tokens), one.sampling, ends) for one in self.answers]
+    def requests(self, ends: tuple[int, ...]) -> list[ReferenceRequest]:
+        return [ReferenceRequest(one.prompt, len(one.tokens), one.sampling, ends) for one in self.answers]
 
 
 class GoodputBench:
@@ -76,15 +76,15 @@ class GoodputBench:
         self._text = [token for one in load.answers for token in (*one.prompt, *one.tokens)]
         self._keys = itertools.count(FIRST_KEY)
         self._context = min(CONTEXT, target.info.max_context // 2)
-        bench = TargetBench(target, self._text, REPEATS)
+        bench = TargetProfiler(target, self._text, REPEATS)
         self._step_s, self._alone_s, self._single_s = (
             self._took_s(bench, streams, tokens)
             for streams, tokens in ((load.streams, load.window + 1), (load.streams, 1), (1, 1))
         )
-        self._alone = self._measured(SilentDraft(), 0)
+        self._alone = self._measured(NullDraft(), 0)
 
-    def _took_s(self, bench: TargetBench, streams: int, tokens: int) -> float:
-        cells = bench.verify(Grid((streams,), (tokens,), (self._context,)), _nothing)
+    def _took_s(self, bench: TargetProfiler, streams: int, tokens: int) -> float:
+        cells = bench.verify(ProfileGrid((streams,), (tokens,), (self._context,)), _nothing)
         if not cells:
             raise ConfigError(f"the target has no room for {streams} streams of {self._context} tokens of context")
         return cells[0].median_s
@@ -94,7 +94,10 @@ class GoodputBench:
 
         It is made anew for each measurement: what it learns in one must not help it in the next.
         """
-        load, grids = self._load, [Grid((n,), (self._load.window,), (self._context,)) for n in (self._load.streams, 1)]
+        load, grids = (
+            self._load,
+            [ProfileGrid((n,), (self._load.window,), (self._context,)) for n in (self._load.streams, 1)],
+        )
         drafting_s, draft_s = (
             profile_draft(make_draft(), self._text, grid, REPEATS, _nothing)[0].median_s for grid in grids
         )
@@ -115,7 +118,9 @@ class GoodputBench:
         """Tokens per second, prefills included."""
         requests = self._load.requests(self._target.info.end_tokens)
         began = time.perf_counter()
-        texts = Pair(self._target, draft, self._keys).write(requests, Schedule((window,), self._load.streams))
+        texts = EnginePair(self._target, draft, self._keys).write(
+            requests, DraftSchedule((window,), self._load.streams)
+        )
         return sum(len(text.tokens) for text in texts) / (time.perf_counter() - began)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from goodspeed.engine.interface import DraftEngine
-from goodspeed.stats.ratio_estimate import Estimate, ratio_of_sums
+from goodspeed.stats.ratio_estimate import RatioEstimate, ratio_of_sums
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
 from goodspeed.tuning.evaluate.forced import Forced, force
 from goodspeed.tuning.evaluate.reliability import ReliabilityDiagram, reliability_diagram
@@ -20,8 +20,8 @@ class CategoryQuality:
     """Of the answers of some categories."""
 
     num_answers: int
-    agreement: Estimate
-    accepted_per_round: Estimate  # at WINDOW
+    agreement: RatioEstimate
+    accepted_per_round: RatioEstimate  # at WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Quality:
     temperature: float
     num_answers: int
     num_tokens: int
-    agreement: Estimate
+    agreement: RatioEstimate
     """AllocationProblem of tokens that it would have drafted, all before them being known (rejection: mean chance)."""
     drafted: float
     """AllocationProblem of tokens for which it drafts at all."""
-    accepted_per_round: dict[int, Estimate]
+    accepted_per_round: dict[int, RatioEstimate]
     """By window; without the target's own token."""
-    acceptance: tuple[Estimate, ...]
+    acceptance: tuple[RatioEstimate, ...]
     """By place in a draft of LONGEST tokens: Pr(accepted | all before it are)."""
     survival: tuple[float, ...]
     """Pr(the first j tokens are accepted), the product of `acceptance`."""
@@ -103,21 +103,21 @@ def _part(judged: Sequence[Forced]) -> CategoryQuality:
     return CategoryQuality(len(judged), _agreement(judged), _accepted(judged, WINDOW))
 
 
-def _agreement(judged: Sequence[Forced]) -> Estimate:
+def _agreement(judged: Sequence[Forced]) -> RatioEstimate:
     return ratio_of_sums((one.answer.prompt, sum(one.chances), len(one.chances)) for one in judged)
 
 
-def _accepted(judged: Sequence[Forced], window: int) -> Estimate:
+def _accepted(judged: Sequence[Forced], window: int) -> RatioEstimate:
     rounds = [(one.answer.prompt, expected_rounds(one.chances, window)) for one in judged]
     return ratio_of_sums((prompt, one.num_accepted, one.num_rounds) for prompt, one in rounds)
 
 
-def _at_place(judged: Sequence[Forced], rounds: Sequence[ExpectedRounds], place: int) -> Estimate:
+def _at_place(judged: Sequence[Forced], rounds: Sequence[ExpectedRounds], place: int) -> RatioEstimate:
     pairs = zip(judged, rounds, strict=True)
     return ratio_of_sums((one.answer.prompt, its.accepted[place], its.judged[place]) for one, its in pairs)
 
 
-def _product(acceptance: Sequence[Estimate]) -> tuple[float, ...]:
+def _product(acceptance: Sequence[RatioEstimate]) -> tuple[float, ...]:
     survival, alive = [], 1.0
     for one in acceptance:
         alive *= one.value if one.value == one.value else 0.0  # NaN: no draft came so far

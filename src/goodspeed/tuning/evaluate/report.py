@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from goodspeed.cluster.machine import Machine
+from goodspeed.cluster.machine import MachineInfo
 from goodspeed.engine.drafts import DraftConfig
-from goodspeed.stats.ratio_estimate import Estimate
+from goodspeed.stats.ratio_estimate import RatioEstimate
 from goodspeed.tuning.evaluate.goodput import Goodput
 from goodspeed.tuning.evaluate.quality import WINDOW, WINDOWS, Quality
 from goodspeed.tuning.evaluate.reliability import ReliabilityDiagram
@@ -18,8 +18,8 @@ class ReplayMetrics:
 
     window: int
     min_survival: float
-    accepted_per_round: Estimate
-    proposed_per_round: Estimate
+    accepted_per_round: RatioEstimate
+    proposed_per_round: RatioEstimate
     drafting_ms_per_token: float
     reliability: ReliabilityDiagram
 
@@ -45,11 +45,11 @@ class EvaluationReport:
 
     schema: int
     command: list[str]
-    machine: Machine
+    machine: MachineInfo
     drafts: list[DraftReport]
 
 
-def model_card(report: DraftReport, machine: Machine) -> str:
+def model_card(report: DraftReport, machine: MachineInfo) -> str:
     """In Markdown."""
     parts = [
         f"# Draft `{report.draft}` for {report.target}\n",
@@ -104,7 +104,7 @@ def _live(live: ReplayMetrics) -> str:
     )
 
 
-def _goodput(one: Goodput, machine: Machine) -> str:
+def _goodput(one: Goodput, machine: MachineInfo) -> str:
     return (
         "## Cost and goodput\n\n"
         f"{machine.cpu}, {machine.num_cores} cores; {one.streams} streams in lockstep, window {one.window}, one "

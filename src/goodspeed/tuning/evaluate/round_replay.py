@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.engine.interface import DraftEngine
-from goodspeed.stats.ratio_estimate import Estimate, ratio_of_sums
+from goodspeed.stats.ratio_estimate import RatioEstimate, ratio_of_sums
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
 
 
@@ -42,11 +42,11 @@ class RoundReplay:
     drafting_s: float = 0.0
 
     @property
-    def accepted_per_round(self) -> Estimate:
+    def accepted_per_round(self) -> RatioEstimate:
         return ratio_of_sums((one.prompt, one.accepted, 1) for one in self.rounds)
 
     @property
-    def proposed_per_round(self) -> Estimate:
+    def proposed_per_round(self) -> RatioEstimate:
         return ratio_of_sums((one.prompt, one.proposed, 1) for one in self.rounds)
 
     @property

@@ -11,7 +11,7 @@ from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.errors import DataError
-from goodspeed.stats.intervals import Interval, paired_difference
+from goodspeed.stats.intervals import ConfidenceInterval, paired_difference
 from goodspeed.tuning.data.generation import RecordedAnswer
 from goodspeed.tuning.data.prompt_sources import read_recorded
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
@@ -51,7 +51,7 @@ class DraftComparison:
     num_answers: int
     old: float
     new: float
-    gain: Interval  # paired by answer
+    gain: ConfidenceInterval  # paired by answer
     is_better: bool
 
 
