@@ -8,9 +8,12 @@ MAX_TIME_SHARE = 1 / 20
 """Of a client's time may go into rounds that explore, beyond what it has from them."""
 
 
-def exploration_interval(round_s: float, alone_s: float) -> float:
-    """Rounds at grant 0, of `alone_s` each, after which a client explores; a round with a grant takes it `round_s`."""
-    lost_rounds = round_s / alone_s - 1.0 if alone_s > 0.0 else 0.0
+def exploration_interval(round_s: float, target_only_token_s: float | None) -> float:
+    """Rounds at grant 0 after which a client explores.
+
+    A round with a grant takes `round_s`, one at grant 0 takes `target_only_token_s` (None: not known).
+    """
+    lost_rounds = round_s / target_only_token_s - 1.0 if target_only_token_s else 0.0
     return max(EXPLORE_AFTER, lost_rounds / MAX_TIME_SHARE)
 
 

@@ -40,7 +40,7 @@ class Budget(Struct, frozen=True, gc=False):
     tokens: int  # draft tokens of all clients together
     step_s: float = 0.0  # 0: not known yet
     token_s: float = 0.0
-    target_only_token_s: float = 0.0
+    target_only_token_s: float | None = None
     """From token to token of a stream that goes on alone, as one with a grant of 0 does; 0: not known yet."""
     is_barrier: bool = False  # every client is in every batch, and a batch waits for the last of them
 

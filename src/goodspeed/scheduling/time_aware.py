@@ -56,13 +56,13 @@ class ClientAllocation:
     """One client's way up, token by token."""
 
     __slots__ = (
-        "_alone_s",
         "_client",
         "_cost_s",
         "_floor",
         "_others_s",
         "_round_s",
         "_survival",
+        "_target_only_token_s",
         "_tokens",
         "_used",
         "grant",
@@ -71,7 +71,7 @@ class ClientAllocation:
     def __init__(self, client: ClientView, budget: Budget, floor: int) -> None:
         self._client = client
         self._floor = floor
-        self._alone_s = budget.target_only_token_s
+        self._target_only_token_s = budget.target_only_token_s
         self._cost_s = client.grant_utilisation * (client.drafting_s + budget.token_s)
         self._others_s = budget.token_s * max(0.0, client.co_batched_weight - client.weight)
         self.start()
@@ -119,10 +119,10 @@ class ClientAllocation:
 
     def loss(self) -> float:
         """What the client would gain in f_i by going on alone; 0 while no time is known, and for who has a floor."""
-        if self._floor or self._round_s <= 0.0 or self._alone_s <= 0.0:
+        if self._floor or self._round_s <= 0.0 or not self._target_only_token_s:
             return 0.0
         num_streams = self._client.num_streams
-        alone = self._value(num_streams, num_streams, self._alone_s)
+        alone = self._value(num_streams, num_streams, self._target_only_token_s)
         return alone - self._value(self._tokens, self._used, self._round_s)
 
     def _value(self, num_committed: float, num_used: float, round_s: float) -> float:

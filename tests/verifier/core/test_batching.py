@@ -10,15 +10,15 @@ from goodspeed.verifier.core.batching.batching_policy import BatchingView, Expec
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
 from goodspeed.verifier.core.batching.policies import BATCHINGS
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.timing.step_time import StepTime
+from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 NOW = 50.0
 
 
-def learned_step_time(base_s: float, token_s: float) -> StepTime:
-    step_time = StepTime()
+def learned_step_time(base_s: float, token_s: float) -> LeastSquaresStepTime:
+    step_time = LeastSquaresStepTime()
     for num_tokens in (2, 8, 5, 12, 3):
-        step_time.observe(num_tokens, base_s + token_s * num_tokens)
+        step_time.observe(num_tokens, 1, base_s + token_s * num_tokens)
     return step_time
 
 
@@ -85,7 +85,7 @@ def test_one_who_comes_in_mid_step_is_waited_for_if_its_own_step_would_stand_in_
 
 
 def test_unlearned_step_time_closes_now() -> None:
-    unlearned = replace(view(arrival(0.001)), step_time=StepTime())
+    unlearned = replace(view(arrival(0.001)), step_time=LeastSquaresStepTime())
     assert DeadlineBatching().close_at(unlearned, NOW) == NOW
 
 
@@ -150,11 +150,11 @@ def test_a_dead_drafter_costs_the_barrier_one_timeout() -> None:
 
 def test_step_time_learns_base_and_slope() -> None:
     step_time = learned_step_time(0.04, 0.003)
-    assert step_time.predict(20) == pytest.approx(0.1)
+    assert step_time.predict(20, 1) == pytest.approx(0.1)
 
 
 def test_step_time_of_equal_steps_has_no_slope() -> None:
-    step_time = StepTime()
+    step_time = LeastSquaresStepTime()
     for _ in range(10):
-        step_time.observe(4, 0.03)
-    assert step_time.predict(100) == pytest.approx(0.03)
+        step_time.observe(4, 1, 0.03)
+    assert step_time.predict(100, 1) == pytest.approx(0.03)

@@ -18,7 +18,7 @@ from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_stream import ServedStream
-from goodspeed.verifier.core.timing.step_time import StepTime
+from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
 
@@ -39,7 +39,7 @@ def test_streams_of_a_client_share_its_grant_evenly_and_take_turns_with_the_rest
     sharing = GrantAllocator(VerifierCoreConfig(budget=7, scheduler="fixed"))
     seen = []
     for _ in range(3):
-        grants = sharing.allocate({client: streams}, recipients={client}, step_time=StepTime())
+        grants = sharing.allocate({client: streams}, recipients={client}, step_time=LeastSquaresStepTime())
         client.num_rounds += 1
         assert sorted(grants.values()) == [2, 2, 3]
         seen.append(grants)
@@ -51,7 +51,7 @@ def test_opening_more_streams_does_not_win_most_of_the_budget(scheduler: str) ->
     many, many_streams = client_with_streams("many", 8, first_key=1)
     one, one_stream = client_with_streams("one", 1, first_key=100)
     GrantAllocator(VerifierCoreConfig(budget=16, scheduler=scheduler)).allocate(
-        {many: many_streams, one: one_stream}, {many, one}, StepTime()
+        {many: many_streams, one: one_stream}, {many, one}, LeastSquaresStepTime()
     )
     assert many.grant + one.grant <= 16
     assert one.grant >= 3
@@ -64,7 +64,7 @@ def test_a_starved_client_is_granted_a_token_again() -> None:
         good.estimator.on_verdict(0, 0)  # it is poor, so the scheduler prefers it
     sharing = GrantAllocator(VerifierCoreConfig(budget=1))
     grants = [
-        sharing.allocate({good: good_streams, bad: bad_streams}, {good, bad}, StepTime())[2]
+        sharing.allocate({good: good_streams, bad: bad_streams}, {good, bad}, LeastSquaresStepTime())[2]
         for _ in range(3 * EXPLORE_AFTER)
     ]
     assert sum(grants) >= 2
@@ -91,7 +91,7 @@ def test_nobody_is_granted_what_the_rest_of_the_answer_cannot_use() -> None:
     for _ in range(20 - 3):  # three tokens of twenty are left, the last one the target's own
         verdict_on(stream.end, Outcome(1, 0, 8), grant=0)
     GrantAllocator(VerifierCoreConfig(budget=12)).allocate(
-        {ending: [stream], other: other_streams}, {ending, other}, StepTime()
+        {ending: [stream], other: other_streams}, {ending, other}, LeastSquaresStepTime()
     )
     assert (ending.grant, other.grant) == (2, 10)
 

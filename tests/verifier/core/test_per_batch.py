@@ -10,7 +10,7 @@ from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_stream import ServedStream
-from goodspeed.verifier.core.timing.step_time import StepTime
+from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
 
@@ -29,7 +29,9 @@ def test_two_of_eight_get_a_batch_of_their_own_at_one_price_and_a_part_of_all_gr
 ) -> None:
     active = clients_with_a_stream(8)
     recipients = list(active)[2:4]
-    grants = GrantAllocator(VerifierCoreConfig(budget=16, scheduler=scheduler)).allocate(active, recipients, StepTime())
+    grants = GrantAllocator(VerifierCoreConfig(budget=16, scheduler=scheduler)).allocate(
+        active, recipients, LeastSquaresStepTime()
+    )
     assert [grants[active[client][0].key] for client in recipients] == [for_each] * 2
 
 
@@ -37,8 +39,8 @@ def test_a_client_keeps_its_grant_until_it_hears_another() -> None:
     active = clients_with_a_stream(4)
     first, second = list(active)[:2], list(active)[2:]
     sharing = GrantAllocator(VerifierCoreConfig(budget=16, scheduler="price"))
-    sharing.allocate(active, first, StepTime())
+    sharing.allocate(active, first, LeastSquaresStepTime())
     told = [client.grant for client in first]
-    sharing.allocate(active, second, StepTime())
+    sharing.allocate(active, second, LeastSquaresStepTime())
     assert [client.grant for client in first] == told
     assert all(told)

@@ -1,7 +1,9 @@
 """How a stream's drafts fared."""
 
-from goodspeed.drafter.core.estimates import NEWEST
+from typing import Final
 
+LATEST_WEIGHT: Final = 0.2
+"""Weight of the latest round."""
 KEPT = 0.9
 """Of the evidence for the rate, with every round: the last ten or so count."""
 PRIOR_ACCEPTED, PRIOR_JUDGED = 3.0, 4.0
@@ -31,6 +33,6 @@ class Acceptance:
     def on_round(self, num_proposed: int, num_accepted: int) -> None:
         if num_proposed:
             self.last = num_accepted / num_proposed
-            self.recent += NEWEST * (self.last - self.recent)
+            self.recent += LATEST_WEIGHT * (self.last - self.recent)
             self._accepted = KEPT * self._accepted + num_accepted
             self._judged = KEPT * self._judged + num_accepted + (num_accepted < num_proposed)

@@ -22,8 +22,7 @@ from goodspeed.drafter.core.decisions import (
     ToVerifier,
 )
 from goodspeed.drafter.core.error_policy import ErrorAction, action_for, user_error
-from goodspeed.drafter.core.estimates import Smoothed
-from goodspeed.drafter.core.link import VerifierLink
+from goodspeed.drafter.core.link import MEASUREMENT_WEIGHT, VerifierLink
 from goodspeed.drafter.core.links import VerifierLinks
 from goodspeed.drafter.core.reconnection import backoff_s
 from goodspeed.drafter.core.request import GenerationRequest, opening
@@ -43,6 +42,7 @@ from goodspeed.protocol.messages import (
     Welcome,
 )
 from goodspeed.protocol.session import DrafterStream
+from goodspeed.stats.ewma import Ewma
 from goodspeed.windows.policies import window_policy
 
 NO_DRAFT = Draft((), ())
@@ -59,7 +59,7 @@ class DrafterCore:
 
     def __init__(self, config: DrafterCoreConfig, rng: np.random.Generator) -> None:
         self.links = VerifierLinks(config, rng)
-        self.drafting_s_per_token = Smoothed()
+        self.drafting_s_per_token = Ewma(MEASUREMENT_WEIGHT)
         self._retry = config.retry
         self._patience = Timeouts(config.retry)
         self._rng = rng

@@ -1,10 +1,15 @@
 """What a drafter knows of one verifier."""
 
+from typing import Final
+
 from goodspeed.drafter.core.core_config import RetryConfig
-from goodspeed.drafter.core.estimates import Smoothed
 from goodspeed.drafter.core.reconnection import Reconnection
 from goodspeed.protocol.messages import Load, Welcome
 from goodspeed.routing.routing_policy import VerifierView
+from goodspeed.stats.ewma import Ewma
+
+MEASUREMENT_WEIGHT: Final = 0.2
+"""Weight of the latest measurement."""
 
 
 class VerifierLink:
@@ -51,9 +56,9 @@ class VerifierLink:
         return VerifierView(self.index, self.depth, self._utilisation, self.rtt_s.get(), self._service_s.get())
 
     def _forget(self) -> None:
-        self.rtt_s = Smoothed()
-        self.queue_s = Smoothed()
-        self.verify_s = Smoothed()
-        self._service_s = Smoothed()
+        self.rtt_s = Ewma(MEASUREMENT_WEIGHT)
+        self.queue_s = Ewma(MEASUREMENT_WEIGHT)
+        self.verify_s = Ewma(MEASUREMENT_WEIGHT)
+        self._service_s = Ewma(MEASUREMENT_WEIGHT)
         self._utilisation = 0.0
         self._num_others = 0  # streams of other drafters, as far as it has been told

@@ -7,6 +7,7 @@ from goodspeed.engine.interface import Outcome, TargetInfo, Work
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Load, Message, Verdict, Welcome
 from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS
+from goodspeed.stats.ewma import Ewma
 from goodspeed.verifier.core.batch import Batch, make_prefills, make_verifications, select_streams
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.batching_view import make_batching_view
@@ -17,8 +18,8 @@ from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.message_handler import MessageHandler, Reply
 from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.timing.baseline import Baseline
-from goodspeed.verifier.core.timing.round_timing import Smoothed
-from goodspeed.verifier.core.timing.step_time import LASTING, StepTime
+from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
+from goodspeed.verifier.core.timing.step_time import LASTING, LeastSquaresStepTime
 
 LOAD_INTERVAL_S = 1.0
 HELLO_S = 10.0
@@ -60,10 +61,12 @@ class VerifierCore:
         self._sharing = GrantAllocator(config)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._ordering = ORDERINGS[config.ordering](config.lab_bucket)
-        self._step_time = StepTime()
-        self._lasting_step_time = StepTime(LASTING)
-        self._target_alone = Baseline(config.max_batch_streams, config.prefill_chunk)
-        self._alone_s = Smoothed()  # from token to token of streams that go on alone: a step, and what its batch waits
+        self._step_time = LeastSquaresStepTime()
+        self._lasting_step_time = LeastSquaresStepTime(LASTING)
+        self._baseline = Baseline(config.max_batch_streams, config.prefill_chunk)
+        self._target_only_token_s = Ewma(
+            ROUND_WEIGHT
+        )  # of streams in target-only mode: a step and the wait of its batch
         self._binding = DRAFT_SELECTIONS[config.binding]
         self._is_stepping = False
         self.close_at: float | None = None
@@ -119,7 +122,7 @@ class VerifierCore:
         if self._streams.has_work:
             self.close_at = self._next_close(now)
             if self.close_at > now:
-                self._target_alone.on_wait()
+                self._baseline.on_wait()
                 return None
         elif not self._streams.has_news:
             return None
@@ -143,13 +146,12 @@ class VerifierCore:
         is_plain = not batch.has_prefills  # whose tokens may cost something else
         if batch.work:
             num_tokens = batch.num_tokens
-            self._step_time.observe(num_tokens, now - started)
-            self._target_alone.on_started(started)
+            num_streams = len(batch.work)
+            self._step_time.observe(num_tokens, num_streams, now - started)
+            self._baseline.on_step_started(started)
+            self._baseline.on_step(batch.work, num_tokens, now - started)
             if is_plain:
-                self._lasting_step_time.observe(num_tokens, now - started)
-                self._target_alone.on_stepped(num_tokens, len(batch.work), now - started)
-            else:
-                self._target_alone.on_prefilled(batch, now - started)
+                self._lasting_step_time.observe(num_tokens, num_streams, now - started)
         judged = [
             (stream, outcome)
             for outcome in outcomes
@@ -160,9 +162,9 @@ class VerifierCore:
             _learn(stream, outcome)
             stream.end.on_outcome(outcome)
             if stream.proposal is None:
-                stream.client.timing.on_alone()
+                stream.client.timing.on_target_only_round()
                 if is_plain:
-                    self._alone_s.observe(now - stream.since)
+                    self._target_only_token_s.observe(now - stream.since)
             elif is_plain:
                 num_verified = len(stream.proposal.tokens)
                 own_s = self._lasting_step_time.token_s * num_verified
@@ -170,23 +172,26 @@ class VerifierCore:
                 stream.client.timing.on_grant_used(stream.grant, num_verified)
         recipients = {stream.client for stream, _ in judged}
         active = self._drafting_streams(recipients if self._sharing.is_per_batch else None)
-        alone_s = self._alone_s.value or self._lasting_step_time.mean_s
-        grants = self._sharing.allocate(active, recipients, self._lasting_step_time, alone_s)
-        token_s = self._target_alone.token_s(self._streams.num_served)
+        target_only_token_s = self._target_only_token_s.value
+        if target_only_token_s is None:
+            target_only_token_s = self._lasting_step_time.mean_s
+        grants = self._sharing.allocate(active, recipients, self._lasting_step_time, target_only_token_s)
+        token_s = self._baseline.token_s(self._streams.num_served)
         for stream, _ in judged:
-            self._target_alone.on_committed(stream, token_s)
-            reckoned_us = self._target_alone.reckoned_us(stream, now) if stream.end.is_finished else (0, 0)
+            self._add_to_baseline(stream, token_s)
+            is_known = stream.baseline is not None and stream.end.is_finished
+            reckoned_us = stream.baseline.measured_us(now) if stream.baseline and is_known else (0, 0)
             grant = grants.get(stream.key, 0)
             verdict = stream.end.make_verdict(grant, started - stream.since, now - started, reckoned_us)
             self._conclude(stream, verdict, now)
         replies = self._settle(now)
-        self._target_alone.on_verdicts(now, self._streams.has_work)
+        self._baseline.on_step_concluded(now, self._streams.has_work)
         return replies
 
     def on_failed(self, batch: Batch, reason: str, now: float) -> list[Reply]:
         """The engine could not run the batch: the streams in it end, and the engine is told to close them."""
         self._is_stepping = False
-        self._target_alone.on_wait()
+        self._baseline.on_wait()
         for key in batch.streams:
             if stream := self._streams.with_key(key):
                 self._intake.fail(stream, ErrorCode.INTERNAL, reason)
@@ -245,7 +250,8 @@ class VerifierCore:
         if stream.conn is not None:
             self._intake.replies.append((stream.conn, verdict))
         if stream.end.is_finished:
-            self._target_alone.on_finished(stream)
+            num_prompt = len(stream.request.tokens)
+            self._baseline.on_finished(num_prompt, len(stream.end.committed) - num_prompt)
             stream.client.on_answer(verdict.baseline_us / 1e6, verdict.elapsed_us / 1e6)
             self._streams.remember_finished(stream.client, verdict, self._config.max_streams)
             self._intake.free(stream)
@@ -253,6 +259,13 @@ class VerifierCore:
             self._streams.on_ready(stream, now)
         else:
             self._streams.on_drafting(stream, now)
+
+    def _add_to_baseline(self, stream: ServedStream, token_s: float | None) -> None:
+        """A round without a known baseline leaves the whole stream without one."""
+        if token_s is None:
+            stream.baseline = None
+        elif stream.baseline:
+            self._baseline.add_round(stream.baseline, stream.end.num_new_tokens, stream.end.has_verdict, token_s)
 
     def _settle(self, now: float) -> list[Reply]:
         """Admit who fits now, tell the load if it is time, and hand out the replies."""

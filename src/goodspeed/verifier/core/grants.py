@@ -12,7 +12,7 @@ from goodspeed.scheduling.scheduler import Budget, ClientView
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.served_stream import ServedStream
-from goodspeed.verifier.core.timing.step_time import StepTime
+from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 
 class GrantAllocator:
@@ -30,8 +30,8 @@ class GrantAllocator:
         self,
         active: Mapping[Client, Sequence[ServedStream]],  # every client with streams that draft; per batch: who hears
         recipients: Collection[Client],  # those who will hear their grant now
-        step_time: StepTime,
-        alone_s: float = 0.0,  # from token to token of a stream that goes on alone; 0: not known
+        step_time: LeastSquaresStepTime,
+        target_only_token_s: float | None = None,  # from token to token of a stream in target-only mode
     ) -> dict[StreamKey, int]:
         """The grants of the clients' streams; sets the clients' grants, together at most what may be promised.
 
@@ -40,14 +40,14 @@ class GrantAllocator:
         clients = [client for client in active if client in recipients or not self.is_per_batch]
         caps = [min(client.config.cap, sum([stream.end.max_grant for stream in active[client]])) for client in clients]
         starved = [
-            _starved(client, alone_s) if client in recipients and cap > 0 else 0.0
+            _starved(client, target_only_token_s) if client in recipients and cap > 0 else 0.0
             for client, cap in zip(clients, caps, strict=True)
         ]
         views = [
             view_client(client, len(active[client]), cap, least)
             for client, cap, least in zip(clients, caps, clients_to_explore(starved, self._num_tokens), strict=True)
         ]
-        budget = self._budget(sum(len(active[client]) for client in clients), step_time, alone_s)
+        budget = self._budget(sum(len(active[client]) for client in clients), step_time, target_only_token_s)
         shared = self._scheduler.grants(views, budget, self._rng)
         grants: dict[StreamKey, int] = {}
         for client, grant in zip(clients, shared, strict=True):
@@ -57,20 +57,22 @@ class GrantAllocator:
             grants.update(_split(client, active[client]))
         return grants
 
-    def _budget(self, num_others: int, step_time: StepTime, alone_s: float) -> Budget:
+    def _budget(self, num_others: int, step_time: LeastSquaresStepTime, target_only_token_s: float | None) -> Budget:
         """`num_others`: tokens that are in the batch whatever the scheduler grants."""
         return Budget(
             tokens=self._num_tokens,
-            step_s=step_time.predict(num_others),
+            step_s=step_time.predict(num_others, num_others),
             token_s=step_time.token_s,
-            target_only_token_s=alone_s,
+            target_only_token_s=target_only_token_s,
             is_barrier=self._is_barrier,
         )
 
 
-def _starved(client: Client, alone_s: float) -> float:
+def _starved(client: Client, target_only_token_s: float | None) -> float:
     """Rounds at grant 0, in units of its exploration_interval."""
-    return client.starved_rounds / exploration_interval(client.timing.network_s + client.timing.verify_s, alone_s)
+    return client.starved_rounds / exploration_interval(
+        client.timing.network_s + client.timing.verify_s, target_only_token_s
+    )
 
 
 def view_client(client: Client, num_streams: int, cap: int, least: int = 0) -> ClientView:

@@ -21,9 +21,10 @@ from goodspeed.protocol.session import RepeatedProposal, VerifierStream, repeat_
 from goodspeed.verifier.core.admission import Admission, Applicant
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.served_stream import ServedStream, StreamBaseline
+from goodspeed.verifier.core.served_stream import ServedStream
 from goodspeed.verifier.core.served_streams import ServedStreams
 from goodspeed.verifier.core.sessions import ClientSession, SessionTable
+from goodspeed.verifier.core.timing.baseline import StreamBaseline
 
 Reply = tuple[ConnId, Message]
 """A message for one link. Refused, and Error without a stream, end its session: the host closes the link."""
@@ -187,7 +188,7 @@ class MessageHandler:
             capacity=applicant.capacity,
             num_unprefilled=len(applicant.end.request.tokens),
             since=now,
-            reckoning=StreamBaseline(now, len(applicant.end.request.tokens)),
+            baseline=StreamBaseline(now, len(applicant.end.request.tokens)),
         )
         self.streams.open(stream)
         self._say_opened(stream)
@@ -198,7 +199,7 @@ class MessageHandler:
     def _resume(self, key: StreamKey, client: Client, end: VerifierStream, now: float) -> None:
         """Go on in the memory of the older stream: nothing is prefilled again."""
         stream = ServedStream(key, client, client.conn, end, end.spec().capacity, num_unprefilled=0, since=now)
-        stream.reckoning = StreamBaseline(now, num_prefilled=0)
+        stream.baseline = StreamBaseline(now, num_prefilled=0)
         self.streams.adopt(stream, now)
         self._say_opened(stream)
 

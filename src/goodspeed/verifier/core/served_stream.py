@@ -8,15 +8,7 @@ from goodspeed.decoding.draft import StreamKey
 from goodspeed.protocol.messages import Open, Propose
 from goodspeed.protocol.session import VerifierStream
 from goodspeed.verifier.core.client import Client, ConnId
-
-
-@dataclass(slots=True, eq=False)
-class StreamBaseline:
-    """What the target alone would have taken for a stream so far (target_alone.py)."""
-
-    since: float  # when it was opened, or resumed
-    num_prefilled: int  # tokens
-    alone_s: float = 0.0
+from goodspeed.verifier.core.timing.baseline import StreamBaseline
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +30,7 @@ class ServedStream:
     proposal: Propose | None = None  # to be verified
     is_cut: bool = False  # the batch had no room for all of it
     grant: int = 0  # of its last verdict
-    reckoning: StreamBaseline | None = None  # None: not known
+    baseline: StreamBaseline | None = None  # None: not known
 
     @property
     def request(self) -> Open:

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
+from goodspeed.engine.interface import Verify
 from goodspeed.protocol.messages import Mode, Open, Verdict
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -184,14 +185,14 @@ def test_a_resumed_stream_tells_of_its_last_part() -> None:
 def test_the_hosts_time_between_steps_counts_where_nothing_is_waited_for() -> None:
     target_alone = Baseline(max_batch_streams=0, prefill_chunk=128)
     for _ in range(20):
-        target_alone.on_stepped(1, 1, 0.010)
+        target_alone.on_step([Verify(1, ())], 1, 0.010)
     assert target_alone.token_s(1) == pytest.approx(0.010)
-    target_alone.on_verdicts(0.010, has_work=True)
-    target_alone.on_started(0.012)
+    target_alone.on_step_concluded(0.010, has_work=True)
+    target_alone.on_step_started(0.012)
     assert target_alone.token_s(1) == pytest.approx(0.012)
-    target_alone.on_verdicts(0.022, has_work=True)
+    target_alone.on_step_concluded(0.022, has_work=True)
     target_alone.on_wait()
-    target_alone.on_started(5.0)
-    target_alone.on_verdicts(5.010, has_work=False)
-    target_alone.on_started(9.0)
+    target_alone.on_step_started(5.0)
+    target_alone.on_step_concluded(5.010, has_work=False)
+    target_alone.on_step_started(9.0)
     assert target_alone.token_s(1) == pytest.approx(0.012)

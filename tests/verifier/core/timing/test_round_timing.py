@@ -5,7 +5,7 @@ import pytest
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.timing.round_timing import RoundTiming
-from goodspeed.verifier.core.timing.step_time import StepTime
+from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 
 def test_the_gap_is_split_into_drafting_and_the_rest() -> None:
@@ -31,11 +31,11 @@ def test_empty_proposals_leave_the_cost_of_a_token_as_it_was() -> None:
 
 
 def test_a_tokens_time_is_the_slope_of_unlike_steps() -> None:
-    step_time = StepTime()
-    step_time.observe(4, 0.024)
+    step_time = LeastSquaresStepTime()
+    step_time.observe(4, 1, 0.024)
     assert step_time.token_s == 0.0
     for num_tokens in (4, 9, 6) * 5:
-        step_time.observe(num_tokens, 0.02 + 0.001 * num_tokens)
+        step_time.observe(num_tokens, 1, 0.02 + 0.001 * num_tokens)
     assert step_time.token_s == pytest.approx(0.001)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from goodspeed.verifier.core.timing.step_time import StepTime
+from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 
 class ExpectedProposal(NamedTuple):
@@ -27,7 +27,7 @@ class BatchingView(Struct, frozen=True, gc=False):
     arrivals: Sequence[ExpectedProposal]
     """By expected time; only those expected within the step that could be run now."""
     turnaround_s: float  # expected time from a verdict to the next proposal, of the slowest ready stream
-    step_time: StepTime
+    step_time: StepTimeModel
 
 
 class BatchingPolicy(Protocol):

@@ -33,11 +33,12 @@ def _total_delay(view: BatchingView, num_joining: int, num_tokens: Sequence[int]
     arrivals, step_time = view.arrivals, view.step_time
     num_late = len(arrivals) - num_joining
     start = arrivals[num_joining - 1].expected if num_joining else now
-    end = start + step_time.predict(view.num_ready_tokens + num_tokens[num_joining])
     num_served = view.num_ready + num_joining
+    end = start + step_time.predict(view.num_ready_tokens + num_tokens[num_joining], num_served)
     delay_s = num_served * (end - now)
     if num_late:
-        late_end = max(arrivals[-1].expected, end) + step_time.predict(num_tokens[-1] - num_tokens[num_joining])
+        late_step_s = step_time.predict(num_tokens[-1] - num_tokens[num_joining], num_late)
+        late_end = max(arrivals[-1].expected, end) + late_step_s
         delay_s += num_late * (late_end - now)
         delay_s += (num_served - view.num_target_only) * max(0.0, late_end - (end + view.turnaround_s))
     return delay_s

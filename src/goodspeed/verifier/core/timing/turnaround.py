@@ -1,27 +1,38 @@
-"""How long a client takes from a verdict to its next proposal: link, drafting and all."""
+"""How long a client takes from a verdict to its next proposal: network, drafting and hosts."""
+
+from goodspeed.stats.ewma import Ewma
 
 MEAN_GAIN = 1 / 8
 DEVIATION_GAIN = 1 / 4
-DEVIATIONS = 4
+MAX_DEVIATIONS = 4
 
 
 class TurnaroundEstimate:
-    """Smoothed mean and mean deviation, as TCP estimates its round trips (RFC 6298)."""
+    """Smoothed mean and mean deviation, as TCP estimates its round-trip times (RFC 6298)."""
 
     def __init__(self) -> None:
-        self.is_known = False
-        self.mean_s = 0.0
-        self.deviation_s = 0.0
-
-    def observe(self, turnaround_s: float) -> None:
-        if not self.is_known:
-            self.is_known, self.mean_s, self.deviation_s = True, turnaround_s, turnaround_s / 2
-            return
-        error_s = turnaround_s - self.mean_s
-        self.deviation_s += DEVIATION_GAIN * (abs(error_s) - self.deviation_s)
-        self.mean_s += MEAN_GAIN * error_s
+        self._mean_s = Ewma(MEAN_GAIN)
+        self._deviation_s = Ewma(DEVIATION_GAIN)
 
     @property
-    def longest_s(self) -> float:
-        """Nearly every proposal has come by then."""
-        return self.mean_s + DEVIATIONS * self.deviation_s
+    def is_known(self) -> bool:
+        return self._mean_s.value is not None
+
+    @property
+    def mean_s(self) -> float:
+        """0 before the first observation."""
+        return self._mean_s.get()
+
+    @property
+    def deviation_s(self) -> float:
+        return self._deviation_s.get()
+
+    @property
+    def latest_s(self) -> float:
+        """Nearly every proposal has arrived by then."""
+        return self.mean_s + MAX_DEVIATIONS * self.deviation_s
+
+    def observe(self, turnaround_s: float) -> None:
+        mean_s = self._mean_s.value
+        self._deviation_s.observe(turnaround_s / 2 if mean_s is None else abs(turnaround_s - mean_s))
+        self._mean_s.observe(turnaround_s)

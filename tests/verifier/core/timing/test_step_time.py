@@ -3,32 +3,32 @@
 import numpy as np
 import pytest
 
-from goodspeed.verifier.core.timing.step_now import StepNow
+from goodspeed.verifier.core.timing.step_time import DifferenceStepTime
 
 
 def test_a_step_of_other_sizes_is_known_from_unlike_steps_alone() -> None:
-    step = StepNow()
+    step = DifferenceStepTime()
     for _ in range(20):
         step.observe(7, 1, 0.010)
-    assert step.knows(7)
-    assert not step.knows(1)
+    assert step.can_predict(7)
+    assert not step.can_predict(1)
     step.observe(3, 1, 0.008)
-    assert step.knows(1)
+    assert step.can_predict(1)
     assert step.predict(1, 1) == pytest.approx(0.007)
 
 
 def test_steps_that_take_no_time_tell_nothing() -> None:
-    step = StepNow()
+    step = DifferenceStepTime()
     for num_tokens in (3, 4) * 20:
         step.observe(num_tokens, 1, 0.0)
-    assert not step.knows(4)
+    assert not step.can_predict(4)
 
 
 @pytest.mark.parametrize("slowness", [5.0, 0.2])
 def test_a_change_of_speed_is_followed_and_not_taken_for_the_doing_of_the_tokens(slowness: float) -> None:
     """Before it there were other numbers of tokens than after it."""
     rng = np.random.default_rng(0)
-    step = StepNow()
+    step = DifferenceStepTime()
     for num_tokens in rng.integers(6, 16, 150):
         step.observe(int(num_tokens), 1, rng.normal(0.013 + 0.0005 * num_tokens, 0.0005))
     for num_tokens in rng.integers(2, 9, 60):
@@ -38,7 +38,7 @@ def test_a_change_of_speed_is_followed_and_not_taken_for_the_doing_of_the_tokens
 
 
 def test_a_step_without_tokens_takes_no_less_than_nothing() -> None:
-    step = StepNow()
+    step = DifferenceStepTime()
     for num_tokens, seconds in ((10, 0.1), (1, 0.0001)) * 20:
         step.observe(num_tokens, 1, seconds)
     assert step.predict(0, 0) >= 0.0
@@ -46,7 +46,7 @@ def test_a_step_without_tokens_takes_no_less_than_nothing() -> None:
 
 def test_what_a_stream_costs_is_not_laid_on_its_draft_tokens() -> None:
     rng = np.random.default_rng(0)
-    step = StepNow()
+    step = DifferenceStepTime()
     for _ in range(200):
         num_streams = int(rng.integers(1, 5))
         num_tokens = num_streams + int(rng.binomial(4 * num_streams, 0.5))
