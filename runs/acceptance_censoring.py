@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from goodspeed.analysis.accepted_by_round import accepted_by_round
-from goodspeed.records.acceptance_trace import read_answers
+from goodspeed.records.acceptance_trace import read_acceptance_trace
 from goodspeed.simulator.acceptance.acceptance_model import Tape
 from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
 from goodspeed.simulator.acceptance.sequences import sequences
@@ -23,7 +23,7 @@ WINDOWS = (1, 3, 5, 8)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", type=Path, metavar="LOG")
-    answers = read_answers(parser.parse_args().log)
+    answers = read_acceptance_trace(parser.parse_args().log)
     lengths = [answer.num_answer for answer in answers]
     (truth,) = recorded_tapes(answers)
     print("| recorded at window, survival | unknown | right of the judged |", " | ".join(map(str, WINDOWS)), "|")

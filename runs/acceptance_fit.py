@@ -17,7 +17,7 @@ from goodspeed.analysis.acceptance_fit import FAMILIES
 from goodspeed.analysis.goodness_of_fit import WINDOWS, Fit, Goodness, goodness
 from goodspeed.drafter.acceptance_tracer import traced_answers
 from goodspeed.errors import ConfigError
-from goodspeed.records.acceptance_trace import JudgedAnswer, read_answers
+from goodspeed.records.acceptance_trace import TracedAnswer, read_acceptance_trace
 
 
 def main() -> int:
@@ -34,13 +34,13 @@ def main() -> int:
     return 0
 
 
-def read(path: Path) -> list[JudgedAnswer]:
+def read(path: Path) -> list[TracedAnswer]:
     """From either kind of log. Raises ConfigError if it has fewer than four answers, or is neither."""
     try:
         with path.open(encoding="utf-8") as file:
             is_event_log = '"event"' in file.readline()
             file.seek(0)
-            answers = list(traced_answers(file, path.stem)) if is_event_log else read_answers(path)
+            answers = list(traced_answers(file, path.stem)) if is_event_log else read_acceptance_trace(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if len(answers) < 4:

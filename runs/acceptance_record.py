@@ -15,7 +15,7 @@ from goodspeed.config import add_flags, from_args
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.teacher_forcing import Written, judged_by_force
-from goodspeed.records.acceptance_trace import write_answers
+from goodspeed.records.acceptance_trace import write_acceptance_trace
 from goodspeed.tuning.data.dataset import Dataset
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     engine = draft_engine(config, data.facts.vocab_size, data.facts.tokenizer_fingerprint)
     with args.log.open("w", encoding="utf-8") as file:
         for number, judged in enumerate(judged_by_force(engine, texts, config.engine, args.streams), start=1):
-            write_answers([judged], file)
+            write_acceptance_trace([judged], file)
             print(f"\ranswer {number} of {len(texts)}", end="", file=sys.stderr)
     print(file=sys.stderr)
 

@@ -42,11 +42,11 @@ from goodspeed.errors import LinkLostError
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
-from goodspeed.protocol.inprocess import InProcess
+from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Mode
 from goodspeed.protocol.transport import Connection
-from goodspeed.records.event_log import JsonlEvents
+from goodspeed.records.event_log import JsonlEventLog
 from goodspeed.routing.policies import ONE_AT_A_TIME, ROUTINGS
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
@@ -77,7 +77,7 @@ class Wire:
     """One drafter's way to one verifier, which can be broken for a while."""
 
     def __init__(self, server: VerifierServer, seed: int) -> None:
-        self.network = InProcess(server.serve)
+        self.network = InProcessTransport(server.serve)
         self.is_broken = False
         self._connect = self.network.connector(JITTER, seed)
 
@@ -96,7 +96,7 @@ async def record(scene: Scene, folder: Path) -> list[Path]:
     logs = [folder / f"verifier{i}.jsonl" for i in range(len(scene.targets))]
     logs += [folder / f"drafter{i}.jsonl" for i in range(NUM_DRAFTERS)]
     async with contextlib.AsyncExitStack() as stack:
-        events = [JsonlEvents(log) for log in logs]
+        events = [JsonlEventLog(log) for log in logs]
         for log_events in events:
             stack.callback(log_events.close)
         servers = [await stack.enter_async_context(_verifier(scene, i, events[i])) for i in range(len(scene.targets))]
@@ -112,7 +112,7 @@ async def record(scene: Scene, folder: Path) -> list[Path]:
 
 
 @contextlib.asynccontextmanager
-async def _verifier(scene: Scene, number: int, events: JsonlEvents) -> AsyncIterator[VerifierServer]:
+async def _verifier(scene: Scene, number: int, events: JsonlEventLog) -> AsyncIterator[VerifierServer]:
     server = VerifierServer(scene.verifier, scene.targets[number], events, scene.threads[number])
     running = asyncio.create_task(server.run())
     try:
@@ -124,7 +124,7 @@ async def _verifier(scene: Scene, number: int, events: JsonlEvents) -> AsyncIter
 
 @contextlib.asynccontextmanager
 async def _drafter(
-    scene: Scene, number: int, wires: Sequence[Wire], events: JsonlEvents
+    scene: Scene, number: int, wires: Sequence[Wire], events: JsonlEventLog
 ) -> AsyncIterator[DrafterServer]:
     info = scene.targets[0].info
     core = LoggedDrafterCore(scene.drafter, number, events, time.monotonic())

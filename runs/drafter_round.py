@@ -36,7 +36,7 @@ from goodspeed.protocol.messages import (
     Verdict,
     Welcome,
 )
-from goodspeed.protocol.transport import Connection, Traffic
+from goodspeed.protocol.transport import Connection, LinkTraffic
 
 NUM_PROMPT = 400
 GRANT = 8
@@ -46,7 +46,7 @@ class ScriptedVerifier:
     """A link whose other end knows the text; `seconds` has the time from each verdict to its proposal."""
 
     peer = "script"
-    traffic = Traffic()
+    traffic = LinkTraffic()
 
     def __init__(self, text: Sequence[int]) -> None:
         self.seconds: list[float] = []

@@ -39,7 +39,7 @@ from goodspeed.lossless.pair import EnginePair, first_difference
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
-from goodspeed.protocol.inprocess import InProcess
+from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -57,7 +57,7 @@ STREAMS_PER_DRAFTER = 2
 class Edge:
     """One drafter, which can be killed and started anew."""
 
-    network: InProcess
+    network: InProcessTransport
     target: TargetEngine
     name: str
     engine: str
@@ -111,7 +111,7 @@ async def write_all(target: TargetEngine, texts: Sequence[Text], windows: Sequen
     """The texts, by drafters of these windows; drafter 0 is killed once a third of them is written."""
     verifier = VerifierServer(VerifierCoreConfig(batching="deadline", budget=8 * len(windows)), target)
     driving = asyncio.create_task(verifier.run())
-    network = InProcess(verifier.serve)
+    network = InProcessTransport(verifier.serve)
     edges = [Edge(network, target, f"edge{i}", ENGINES[i % len(ENGINES)], window) for i, window in enumerate(windows)]
     for edge in edges:
         await edge.start()

@@ -18,7 +18,7 @@ from goodspeed.drafter.draft_runner import DraftRunner, InlineDraftRunner, Threa
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.interface import DraftEngine, TargetEngine
-from goodspeed.protocol.inprocess import InProcess
+from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -120,10 +120,12 @@ def _see(recorder: Recorder, plan: LivePlan, enough: asyncio.Event) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _verifier(target: LiveTarget, config: VerifierCoreConfig, recorder: Recorder) -> AsyncIterator[InProcess]:
+async def _verifier(
+    target: LiveTarget, config: VerifierCoreConfig, recorder: Recorder
+) -> AsyncIterator[InProcessTransport]:
     server = VerifierServer(config, target.engine, recorder, target.thread)
     recorder.clients = lambda: server.stats().clients
-    network = InProcess(recorder.timed(server.serve))
+    network = InProcessTransport(recorder.timed(server.serve))
     running = asyncio.create_task(server.run())
     try:
         yield network
@@ -135,7 +137,7 @@ async def _verifier(target: LiveTarget, config: VerifierCoreConfig, recorder: Re
 
 @contextlib.asynccontextmanager
 async def _drafter(
-    network: InProcess, target: LiveTarget, client: LiveClient, seed: int
+    network: InProcessTransport, target: LiveTarget, client: LiveClient, seed: int
 ) -> AsyncIterator[DrafterServer]:
     hello = Hello(PROTOCOL_VERSION, client.name, target.engine.info.tokenizer_fingerprint)
     core = DrafterCore(WHOLE_GRANT, np.random.default_rng(seed))

@@ -8,7 +8,7 @@ from typing import Any
 from runs.live.recording import ClientRounds, StepTimes
 
 from goodspeed.protocol.messages import Message, Verdict
-from goodspeed.protocol.transport import Accept, Connection, Traffic
+from goodspeed.protocol.transport import Accept, Connection, LinkTraffic
 from goodspeed.scheduling.optimum import expected_tokens
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.verifier.core.client import Client
@@ -163,7 +163,7 @@ class _TimedConnection:
         return self._inner.peer
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> LinkTraffic:
         return self._inner.traffic
 
     async def send(self, messages: Sequence[Message]) -> None:

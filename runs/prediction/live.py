@@ -23,7 +23,7 @@ from goodspeed.cluster.cluster import Cluster, start_clusters
 from goodspeed.cluster.machine import num_cores
 from goodspeed.cluster.processes import Processes
 from goodspeed.cluster.topology import PAIRS, ClusterSpec, DrafterSpec, verifier_log, with_verifier_log
-from goodspeed.records.acceptance_trace import JudgedAnswer, read_answers
+from goodspeed.records.acceptance_trace import TracedAnswer, read_acceptance_trace
 
 WARM_UP = 1  # answers of each client before the first repetition
 
@@ -55,7 +55,7 @@ class LiveRun(msgspec.Struct):
 
     setup: str
     repetitions: list[list[list[Served]]]
-    judged: list[list[JudgedAnswer]]  # [clients][answers], the warm-up's first, then one repetition after the other
+    judged: list[list[TracedAnswer]]  # [clients][answers], the warm-up's first, then one repetition after the other
     steps: list[tuple[int, int, int, int]]
     steps_s: list[float]
     gaps_s: list[float]
@@ -102,7 +102,7 @@ def run_live(setup: Setup, plan: LivePlan) -> LiveRun:
         watch = Watch()
         with verifier_log(spec, Path(folder)).open(encoding="utf-8") as lines:
             watch.read(lines)
-        judged = [read_answers(_acceptance_log(Path(folder), place)) for place in setup.places()]
+        judged = [read_acceptance_trace(_acceptance_log(Path(folder), place)) for place in setup.places()]
     return LiveRun(
         setup.name,
         [[[of_answer(answer) for answer in mine] for mine in run.answers] for run in runs],
@@ -118,7 +118,7 @@ def run_live(setup: Setup, plan: LivePlan) -> LiveRun:
     )
 
 
-def repetition_of(judged: Sequence[JudgedAnswer], requests: int, repetition: int) -> Sequence[JudgedAnswer]:
+def repetition_of(judged: Sequence[TracedAnswer], requests: int, repetition: int) -> Sequence[TracedAnswer]:
     """A client's answers of one repetition; -1: the warm-up's."""
     if repetition < 0:
         return judged[:WARM_UP]

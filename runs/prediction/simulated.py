@@ -11,8 +11,8 @@ from runs.prediction.served import Served, of_record
 from runs.prediction.setups import SCHEDULER, Place, Setup
 from runs.prediction.watch import Watch
 
-from goodspeed.records.acceptance_trace import JudgedAnswer, write_answers
-from goodspeed.records.event_log import EventSink, NoEvents
+from goodspeed.records.acceptance_trace import TracedAnswer, write_acceptance_trace
+from goodspeed.records.event_log import EventSink, NullEventSink
 from goodspeed.simulator.machine import MachineConfig
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.scenario import Scenario, scenario_of
@@ -55,7 +55,7 @@ def simulated_repetition(
 
 
 def _events_of(watch: Watch) -> Callable[[str], EventSink]:
-    return lambda name: watch if name.startswith(VERIFIER) else NoEvents()
+    return lambda name: watch if name.startswith(VERIFIER) else NullEventSink()
 
 
 def _answers(setup: Setup, result: RunResult) -> list[list[Served]]:
@@ -114,16 +114,16 @@ def _others(setup: Setup, live: LiveRun, place: Place, which: tuple[int, int], f
     )
 
 
-def _session(setup: Setup, judged: Sequence[JudgedAnswer], repetition: int) -> list[JudgedAnswer]:
+def _session(setup: Setup, judged: Sequence[TracedAnswer], repetition: int) -> list[TracedAnswer]:
     """A client's answers of a repetition, after those to warm up."""
     return [*judged[:WARM_UP], *repetition_of(judged, setup.requests, repetition)]
 
 
-def _written(path: Path, answers: Callable[[], Sequence[JudgedAnswer]]) -> Path:
+def _written(path: Path, answers: Callable[[], Sequence[TracedAnswer]]) -> Path:
     """Once: who has filled in a log's gaps knows it by its time of writing."""
     if not path.exists():
         with path.open("w", encoding="utf-8") as file:
-            write_answers(answers(), file)
+            write_acceptance_trace(answers(), file)
     return path
 
 

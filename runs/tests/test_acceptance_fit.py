@@ -9,7 +9,7 @@ from runs.acceptance_fit import read, table, toml
 from goodspeed.analysis.goodness_of_fit import goodness
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.records.acceptance_trace import write_answers
+from goodspeed.records.acceptance_trace import write_acceptance_trace
 from goodspeed.simulator.acceptance.models import AcceptanceConfig
 from goodspeed.testing.live_answer import live_answers
 
@@ -18,7 +18,7 @@ from goodspeed.testing.live_answer import live_answers
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "log.jsonl"
     with path.open("w") as file:
-        write_answers(live_answers(AcceptanceConfig("markov"), 6, 3), file)
+        write_acceptance_trace(live_answers(AcceptanceConfig("markov"), 6, 3), file)
     return path
 
 

@@ -15,7 +15,7 @@ from runs.prediction.setups import LINKS, Setup
 from runs.prediction.simulated import OTHERS, OWN, Models, simulated_repetition
 from runs.prediction.watch import Watch
 
-from goodspeed.records.acceptance_trace import JudgedAnswer
+from goodspeed.records.acceptance_trace import TracedAnswer
 from goodspeed.simulator.machine import MachineConfig
 
 TRUTH = MachineConfig(
@@ -70,12 +70,12 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def judged(client: str, request: int, rng: np.random.Generator, chance: float | None = None) -> JudgedAnswer:
+def judged(client: str, request: int, rng: np.random.Generator, chance: float | None = None) -> TracedAnswer:
     """An answer of 32 tokens whose draft tokens are right with a chance of its own, and say so."""
     num, chance = 32, rng.uniform(0.3, 0.9) if chance is None else chance
     bits = "".join("1" if right else "0" for right in rng.random(num) < chance)
     zeros = (0.0,) * num
-    return JudgedAnswer(
+    return TracedAnswer(
         client, request, 0.0, int(rng.integers(30, 200)), "LENGTH", bits, (chance,) * num, (0,) * num, zeros
     )
 

@@ -8,7 +8,7 @@ import pytest
 
 from goodspeed.analysis.acceptance_fit import FAMILIES, fit_confidence
 from goodspeed.analysis.goodness_of_fit import WINDOWS, Goodness, goodness
-from goodspeed.records.acceptance_trace import RIGHT, WRONG, JudgedAnswer
+from goodspeed.records.acceptance_trace import RIGHT, WRONG, TracedAnswer
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingConfig
 from goodspeed.simulator.acceptance.fixed import FixedConfig
@@ -28,7 +28,7 @@ ALIKE = AcceptanceConfig("renewal", renewal=RenewalConfig((0.3, 0.6, 0.8, 0.9)))
 MARKOV = AcceptanceConfig("markov", markov=MarkovConfig(0.95, 0.2, 0.05, 0.1))
 
 
-def forced(config: AcceptanceConfig, num: int) -> list[JudgedAnswer]:
+def forced(config: AcceptanceConfig, num: int) -> list[TracedAnswer]:
     """Judged at every place, as by bench.teacher_forced."""
     model, answers = acceptance_model(config), []
     for request in range(num):
@@ -38,7 +38,7 @@ def forced(config: AcceptanceConfig, num: int) -> list[JudgedAnswer]:
             depths.append(depths[-1] + 1 if judged[-1:] == RIGHT else 0)
             judged += RIGHT if tape.is_right(place, depths[-1]) else WRONG
         said = tuple(tape.confidence(place, depth) for place, depth in enumerate(depths))
-        answers.append(JudgedAnswer("c", request, 0.0, 9, "LENGTH", judged, said, tuple(depths), (0.0,) * NUM_TOKENS))
+        answers.append(TracedAnswer("c", request, 0.0, 9, "LENGTH", judged, said, tuple(depths), (0.0,) * NUM_TOKENS))
     return answers
 
 
@@ -81,7 +81,7 @@ def test_answers_spread_as_the_log_odds_of_their_rates() -> None:
 def test_renewal_likelihood_sums_over_what_is_unknown() -> None:
     config = AcceptanceConfig("renewal", renewal=RenewalConfig((0.3, 0.6)))
     likelihood = FAMILIES["renewal"].log_likelihood
-    one = JudgedAnswer("c", 0, 0.0, 9, "STOP", "1?0", (0.5,) * 3, (0,) * 3, (0.0,) * 3)
+    one = TracedAnswer("c", 0, 0.0, 9, "STOP", "1?0", (0.5,) * 3, (0,) * 3, (0.0,) * 3)
     by_hand = 0.3 * (0.6 * 0.4 + 0.4 * 0.7)
     assert likelihood(config, sequences([one])) == pytest.approx(np.log(by_hand))
 

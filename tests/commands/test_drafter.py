@@ -20,7 +20,7 @@ from goodspeed.drafter.event_log_replay import replay
 from goodspeed.engine.toy import ToyTarget, toy_info
 from goodspeed.protocol.grpc_config import GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
-from goodspeed.records.acceptance_trace import read_answers
+from goodspeed.records.acceptance_trace import read_acceptance_trace
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 
@@ -82,7 +82,7 @@ async def stop_in_mid_stream(folder: Path) -> None:
             await asyncio.sleep(0.01)
         assert engine.num_open == 0
     assert replay(log.read_text().splitlines()) is None
-    answers = read_answers(judged)
+    answers = read_acceptance_trace(judged)
     assert [(answer.finish, answer.num_answer == 20) for answer in answers] == [("LENGTH", True), ("CANCELLED", False)]
     assert answers == list(traced_answers(log.read_text().splitlines(), answers[0].client))
 

@@ -19,7 +19,7 @@ from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.protocol.inprocess import InProcess
+from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -40,7 +40,7 @@ class LiveVerifier:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["LiveVerifier"]:
         self.server = VerifierServer(self.config, self.engine)
-        self.transport = InProcess(self.server.serve)
+        self.transport = InProcessTransport(self.server.serve)
         running = asyncio.create_task(self.server.run())
         try:
             yield self

@@ -23,10 +23,10 @@ from goodspeed.records.acceptance_trace import (
     STOPPED,
     UNKNOWN,
     WRONG,
-    JudgedAnswer,
-    read_answers,
+    TracedAnswer,
+    read_acceptance_trace,
 )
-from goodspeed.records.event_log import ManyEvents
+from goodspeed.records.event_log import EventFanOut
 from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -55,14 +55,14 @@ class Run:
         self.clock = VirtualClock()
         verifiers = [ToyVerifier(self.clock, VerifierCoreConfig(scheduler="fixed")) for _ in range(2)]
         config = DrafterCoreConfig(num_verifiers=2, window=window)
-        core = LoggedDrafterCore(config, 3, ManyEvents([self.events, self.sink]), self.clock.now)
+        core = LoggedDrafterCore(config, 3, EventFanOut([self.events, self.sink]), self.clock.now)
         self.drafter = VirtualDrafter(self.clock, verifiers, config, core)
         self.clock.run(0.1)
 
-    def answers(self) -> list[JudgedAnswer]:
+    def answers(self) -> list[TracedAnswer]:
         """Of the live log, which is what the event log says as well."""
         self.sink.close()
-        live = read_answers(self.path)
+        live = read_acceptance_trace(self.path)
         assert live == list(traced_answers(self.events.lines, "ann"))
         return live
 
@@ -71,7 +71,7 @@ def prompt(number: int) -> tuple[int, ...]:
     return tuple(f"prompt number {number}".encode())
 
 
-def by_force(run: Run, key: int, asked: GenerationRequest) -> JudgedAnswer:
+def by_force(run: Run, key: int, asked: GenerationRequest) -> TracedAnswer:
     written = Written(asked.tokens, tuple(run.drafter.received[key].tokens), asked.sampling)
     (judged,) = judged_by_force(ToyDraft(RATE), [written], "ann")
     return judged
@@ -92,16 +92,16 @@ def test_known_places_are_those_of_the_pair_and_unknown_ones_are_few(sampling: S
         assert answer.finish == "LENGTH"
         assert (answer.num_answer, answer.num_prompt) == (NUM_TOKENS, len(request.tokens))
         assert answer.temperature == sampling.temperature
-        assert answer.judged[0] == UNKNOWN
-        for place, judged in enumerate(answer.judged):
+        assert answer.draft_outcomes[0] == UNKNOWN
+        for place, judged in enumerate(answer.draft_outcomes):
             if judged == UNKNOWN:  # the first token, one after a lost link, or a bonus after a whole draft
                 assert answer.depths[place] in {0, 3} or place == NUM_TOKENS - 1
                 assert answer.confidences[place] == answer.drafting_s[place] == 0.0
             else:
-                assert judged == true.judged[place]
+                assert judged == true.draft_outcomes[place]
                 assert answer.confidences[place] == pytest.approx(RATE, abs=0.0021)
                 assert answer.drafting_s[place] > 0.0
-        assert answer.judged.count(UNKNOWN) < NUM_TOKENS / 4
+        assert answer.draft_outcomes.count(UNKNOWN) < NUM_TOKENS / 4
 
 
 def test_a_draft_that_ends_early_says_how_unsure_it_was(tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ def test_a_draft_that_ends_early_says_how_unsure_it_was(tmp_path: Path) -> None:
     run.drafter.open(GenerationRequest(prompt(0), NUM_TOKENS))
     run.clock.run(30)
     (answer,) = run.answers()
-    stops = [place for place, judged in enumerate(answer.judged) if judged == STOPPED]
+    stops = [place for place, judged in enumerate(answer.draft_outcomes) if judged == STOPPED]
     assert stops
     for place in stops:
-        assert answer.judged[place - 2 : place] == RIGHT * 2
+        assert answer.draft_outcomes[place - 2 : place] == RIGHT * 2
         assert answer.depths[place] == 2
         assert answer.confidences[place] == pytest.approx(0.4 / RATE**2, abs=0.01)
 
@@ -166,9 +166,9 @@ def test_a_line_that_is_no_event_is_an_error(line: str) -> None:
 def test_depth_by_force_counts_right_tokens_in_a_row() -> None:
     written = Written(prompt(0), tuple(b"what the target wrote"), Sampling())
     (judged,) = judged_by_force(ToyDraft(RATE), [written], "ann")
-    assert set(judged.judged) <= {RIGHT, WRONG}
+    assert set(judged.draft_outcomes) <= {RIGHT, WRONG}
     for place, depth in enumerate(judged.depths):
-        run = len(judged.judged[:place]) - len(judged.judged[:place].rstrip(RIGHT))
+        run = len(judged.draft_outcomes[:place]) - len(judged.draft_outcomes[:place].rstrip(RIGHT))
         assert depth == run
 
 

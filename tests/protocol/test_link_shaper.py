@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.link_config import Conditions, LinkConfig, Outage, read_trace
-from goodspeed.protocol.link_shaper import PACKET_BYTES, Link, make_links
+from goodspeed.protocol.link_config import LinkConditions, LinkConfig, Outage, read_trace
+from goodspeed.protocol.link_shaper import PACKET_BYTES, LinkShaper, make_link_shapers
 
 
-def link(config: LinkConfig, seed: int = 0) -> Link:
-    return Link(config, np.random.default_rng(seed))
+def link(config: LinkConfig, seed: int = 0) -> LinkShaper:
+    return LinkShaper(config, np.random.default_rng(seed))
 
 
 def delays(config: LinkConfig, num_messages: int, gap_s: float, num_bytes: int = 60) -> list[float]:
@@ -73,7 +73,7 @@ def test_a_longer_message_is_likelier_to_lose_a_packet() -> None:
 
 
 def test_nothing_leaves_during_an_outage() -> None:
-    shaped = Link(LinkConfig(rtt_ms=20, outages=(Outage(1.0, 0.5),)), np.random.default_rng(0), start=100.0)
+    shaped = LinkShaper(LinkConfig(rtt_ms=20, outages=(Outage(1.0, 0.5),)), np.random.default_rng(0), start=100.0)
     assert shaped.delivery(60, 100.5) == pytest.approx(100.51)
     assert shaped.delivery(60, 101.0) == pytest.approx(101.51)
     assert shaped.delivery(60, 101.4) == pytest.approx(101.51)
@@ -105,7 +105,7 @@ def test_nothing_arrives_before_it_was_sent_or_before_what_was_sent_earlier(
 
 def test_the_same_seed_gives_the_same_link_and_the_directions_differ() -> None:
     config = LinkConfig(rtt_ms=40, jitter=0.5)
-    (up, down), (again, _) = make_links(config, 7, 0.0), make_links(config, 7, 0.0)
+    (up, down), (again, _) = make_link_shapers(config, 7, 0.0), make_link_shapers(config, 7, 0.0)
     first = [up.delivery(60, float(i)) for i in range(5)]
     assert first == [again.delivery(60, float(i)) for i in range(5)]
     assert first != [down.delivery(60, float(i)) for i in range(5)]
@@ -114,8 +114,8 @@ def test_the_same_seed_gives_the_same_link_and_the_directions_differ() -> None:
 def test_a_trace_file_replaces_the_constants(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("at_s,rtt_ms,bandwidth_mbps\n0,20,0\n10,100,8\n")
-    assert read_trace(path) == [Conditions(0, 20), Conditions(10, 100, 8)]
-    up, _ = make_links(LinkConfig(rtt_ms=999, trace_file=str(path)), 0, start=5.0)
+    assert read_trace(path) == [LinkConditions(0, 20), LinkConditions(10, 100, 8)]
+    up, _ = make_link_shapers(LinkConfig(rtt_ms=999, trace_file=str(path)), 0, start=5.0)
     assert up.delivery(1000, 5.0) == pytest.approx(5.01)
     assert up.delivery(1000, 14.9) == pytest.approx(14.91)
     assert up.delivery(1000, 15.0) == pytest.approx(15.051)

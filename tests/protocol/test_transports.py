@@ -14,7 +14,7 @@ from goodspeed.protocol.connection import QueueLimits
 from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
-from goodspeed.protocol.inprocess import InProcess
+from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import Cancel, Error, Load, Message, Open, Refused, Verdict
 from goodspeed.protocol.transport import Accept, Connect, Connection
@@ -25,7 +25,7 @@ VERDICT = Verdict(1, 0, 1, 3, 40_000, 304, 4)
 
 @asynccontextmanager
 async def in_process(accept: Accept, link: LinkConfig) -> AsyncIterator[Connect]:
-    network = InProcess(accept, QueueLimits(stall_s=STALL_S))
+    network = InProcessTransport(accept, QueueLimits(stall_s=STALL_S))
     yield network.connector(link)
     await network.close()
 
@@ -272,7 +272,7 @@ async def test_messages_under_way_on_a_slow_link_arrive_before_its_end(serving: 
 
 
 async def test_a_cut_link_is_lost_at_both_ends() -> None:
-    network = InProcess(until_lost(echo))
+    network = InProcessTransport(until_lost(echo))
     connection = await network.connector()()
     receiving = asyncio.create_task(connection.receive())
     await asyncio.sleep(0)
@@ -290,7 +290,7 @@ async def test_what_the_serving_raises_is_not_swallowed() -> None:
     async def broken(_connection: Connection) -> None:
         raise RuntimeError("a bug")
 
-    network = InProcess(broken)
+    network = InProcessTransport(broken)
     await network.connector()()
     await asyncio.sleep(0)
     with pytest.raises(RuntimeError, match="a bug"):
@@ -306,7 +306,7 @@ async def test_an_error_can_still_be_sent_after_bytes_that_are_no_messages() -> 
         except ProtocolError as error:
             await connection.send([Error(error.code, str(error))])
 
-    network = InProcess(answer)
+    network = InProcessTransport(answer)
     connection = await network.connector()()
     await connection.send([Load(1, 2, 3, 4)])
     (error,) = await connection.receive()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from goodspeed.drafter.event_log_replay import replay as replay_drafter
-from goodspeed.records.event_log import JsonlEvents
+from goodspeed.records.event_log import JsonlEventLog
 from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.scenario import Scenario
@@ -25,10 +25,10 @@ from goodspeed.windows.window_policy import Window, WindowView
 
 def logged(scenario: Scenario, folder: Path) -> RunResult:
     """The run, its event logs in the folder by server."""
-    sinks: dict[str, JsonlEvents] = {}
+    sinks: dict[str, JsonlEventLog] = {}
 
-    def events_of(name: str) -> JsonlEvents:
-        sinks[name] = JsonlEvents(folder / f"{name}.jsonl")
+    def events_of(name: str) -> JsonlEventLog:
+        sinks[name] = JsonlEventLog(folder / f"{name}.jsonl")
         return sinks[name]
 
     result = simulate(scenario, events_of=events_of)

@@ -9,7 +9,7 @@ from goodspeed.decoding.draft import DraftRequest
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.toy import ToyDraft
 from goodspeed.protocol.connection import QueueLimits
-from goodspeed.protocol.inprocess import InProcess
+from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.messages import Error, Message, Open, Opened, Refused, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.protocol.transport import Connect, Connection
@@ -26,7 +26,7 @@ class Live:
     """A verifier that serves."""
 
     server: VerifierServer
-    transport: InProcess
+    transport: InProcessTransport
 
     @property
     def connect(self) -> Connect:
@@ -45,7 +45,7 @@ async def live_verifier(
     async with asyncio.timeout(60.0):
         server = VerifierServer(config or VerifierCoreConfig(), engine, events)
         running = asyncio.create_task(server.run())
-        live = Live(server, InProcess(server.serve, LIMITS))
+        live = Live(server, InProcessTransport(server.serve, LIMITS))
         try:
             yield live
         finally:

@@ -12,8 +12,8 @@ from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.toy import toy_info
 from goodspeed.errors import ConfigError, ErrorCode
+from goodspeed.protocol.message_json import message_from_json, message_to_json
 from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Verdict
-from goodspeed.protocol.plain_messages import message_from_plain, message_to_plain
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
@@ -81,7 +81,7 @@ def test_planted_difference_is_found_at_its_line() -> None:
     difference = replay(lines)
     assert difference is not None
     assert difference.line == number + 1
-    assert difference.recorded != difference.replayed
+    assert difference.logged != difference.replayed
 
 
 def test_other_seed_of_the_random_scheduler_is_a_difference() -> None:
@@ -105,13 +105,13 @@ def test_line_that_is_no_event_is_named() -> None:
     ],
 )
 def test_messages_survive_the_log(message: Message) -> None:
-    assert message_from_plain(json.loads(json.dumps(message_to_plain(message)))) == message
+    assert message_from_json(json.loads(json.dumps(message_to_json(message)))) == message
 
 
 def test_draft_distributions_survive_the_log() -> None:
     probs = SparseProbs(np.array([2, 70_000], dtype=np.uint32), np.array([1, 65_535], dtype=np.uint16))
     message = Propose(1, 0, 1, 5, 7, (2,), (128,), (probs,))
-    again = message_from_plain(json.loads(json.dumps(message_to_plain(message))))
+    again = message_from_json(json.loads(json.dumps(message_to_json(message))))
     assert isinstance(again, Propose)
     assert again.draft_probs[0].token_ids.dtype == np.uint32
     assert again.draft_probs[0].weights.tolist() == [1, 65_535]

@@ -19,7 +19,7 @@ from goodspeed.protocol.grpc_config import METHOD, SERVICE, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.messages import Cancel, Error, Mode, Open, Propose, Refused, Verdict, Welcome
 from goodspeed.protocol.transport import Connection
-from goodspeed.records.event_log import JsonlEvents
+from goodspeed.records.event_log import JsonlEventLog
 from goodspeed.testing.virtual_verifier import alone, hello, opening
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.event_log_replay import replay
@@ -261,7 +261,7 @@ def test_shutdown_tells_drafters_at_once_and_finishes_the_running_step() -> None
 
 def test_live_run_replays_identically_and_a_planted_difference_is_found(tmp_path: Path) -> None:
     async def run() -> None:
-        events = JsonlEvents(tmp_path / "verifier.jsonl")
+        events = JsonlEventLog(tmp_path / "verifier.jsonl")
         async with live_verifier(ToyTarget(), events=events) as live:
             drafters = [LiveDrafter(await introduced(live.connect, f"drafter {i}"), 0.6) for i in range(3)]
             await asyncio.gather(*(drafter.write(requests()) for drafter in drafters))

@@ -9,7 +9,7 @@ import numpy as np
 
 from goodspeed.analysis.acceptance_fit import FAMILIES, fit_confidence
 from goodspeed.analysis.accepted_by_round import accepted_by_round
-from goodspeed.records.acceptance_trace import JudgedAnswer
+from goodspeed.records.acceptance_trace import TracedAnswer
 from goodspeed.simulator.acceptance.acceptance_model import Tape
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
 from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
@@ -76,7 +76,7 @@ class _Half:
     lengths: list[int]  # of the tapes
 
 
-def goodness(answers: Sequence[JudgedAnswer], seed: int = 0) -> Goodness:
+def goodness(answers: Sequence[TracedAnswer], seed: int = 0) -> Goodness:
     """At least four answers, in the order in which they were made."""
     rng = np.random.default_rng(seed)
     judged = sequences(answers).settled(rng)
@@ -94,7 +94,7 @@ def goodness(answers: Sequence[JudgedAnswer], seed: int = 0) -> Goodness:
     )
 
 
-def _half(answers: Sequence[JudgedAnswer], judged: Sequences) -> _Half:
+def _half(answers: Sequence[TracedAnswer], judged: Sequences) -> _Half:
     fillings = recorded_tapes(answers)
     tapes: list[Tape] = [tape for filling in fillings for tape in filling]
     return _Half(judged, tapes, judged.lengths.tolist() * len(fillings))

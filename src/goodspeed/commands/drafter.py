@@ -22,7 +22,7 @@ from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
 from goodspeed.logs import set_up_logging
-from goodspeed.records.event_log import EventSink, JsonlEvents, ManyEvents
+from goodspeed.records.event_log import EventSink, JsonlEventLog, EventFanOut
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -74,14 +74,14 @@ def _recorded(config: DrafterConfig, drafting: DraftRunner) -> DraftRunner:
 
 def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:
     """Whatever logs the config asks for; the stack closes them."""
-    sinks: list[JsonlEvents | AcceptanceTraceWriter] = []
+    sinks: list[JsonlEventLog | AcceptanceTraceWriter] = []
     if config.event_log:
-        sinks.append(JsonlEvents(Path(config.event_log)))
+        sinks.append(JsonlEventLog(Path(config.event_log)))
     if config.acceptance_log:
         sinks.append(AcceptanceTraceWriter(config.drafter, Path(config.acceptance_log)))
     for sink in sinks:
         stack.callback(sink.close)
-    return ManyEvents(sinks) if sinks else None
+    return EventFanOut(sinks) if sinks else None
 
 
 async def _serve(server: DrafterServer, web: WebServer, grace_s: float, ready_file: Path | None) -> None:

@@ -21,7 +21,7 @@ from goodspeed.fluid.convergence import Spot
 from goodspeed.fluid.study import QUICK, SHOWN_TIMES, Check, Plan, Study, study
 from goodspeed.fluid.tracking import Tracking
 from goodspeed.fluid.update import Update, towards
-from goodspeed.records.plain import to_plain
+from goodspeed.records.json_values import to_json_value
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -98,17 +98,17 @@ def _write_json(found: Study, file: str, took_s: float) -> None:
     report = {
         "schema": SCHEMA,
         "command": sys.argv,
-        "machine": to_plain(this_machine()),
+        "machine": to_json_value(this_machine()),
         "took_s": took_s,
-        "problem": to_plain(found.problem),
-        "optimum": to_plain(found.optimum),
+        "problem": to_json_value(found.problem),
+        "optimum": to_json_value(found.optimum),
         "fluid": [
             {"start": start.name, "times": SHOWN_TIMES, "distances": start.distances.tolist()} for start in found.starts
         ],
-        "known_acceptance": to_plain(found.known),
-        "estimated_acceptance": to_plain(found.estimated),
-        "tracking": to_plain(found.tracking),
-        "checks": [{**to_plain(check), "holds": bool(check.holds)} for check in found.checks],
+        "known_acceptance": to_json_value(found.known),
+        "estimated_acceptance": to_json_value(found.estimated),
+        "tracking": to_json_value(found.tracking),
+        "checks": [{**to_json_value(check), "holds": bool(check.holds)} for check in found.checks],
     }
     text = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
     if file == "-":

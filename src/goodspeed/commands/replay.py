@@ -12,13 +12,13 @@ from rich.progress import Progress
 
 from goodspeed.drafter.event_log_replay import ReplayedDrafter
 from goodspeed.errors import ConfigError
-from goodspeed.records.replay import Difference, Event, ReplayedCore, decisions
+from goodspeed.records.replay import DecisionDifference, Event, ReplayableCore, compare_decisions
 from goodspeed.verifier.event_log_replay import ReplayedVerifier
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-CORES: dict[str, Callable[[Event], ReplayedCore]] = {"verifier": ReplayedVerifier, "drafter": ReplayedDrafter}
+CORES: dict[str, Callable[[Event], ReplayableCore]] = {"verifier": ReplayedVerifier, "drafter": ReplayedDrafter}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Replayed:
     """Whose log it is: verifier or drafter."""
     decisions: int
     """How many were compared, up to the first difference."""
-    difference: Difference | None
+    difference: DecisionDifference | None
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -49,16 +49,16 @@ def add_parser(subparsers: "Subparsers") -> None:
 def replay_file(log: Path, progress: Progress) -> Replayed:
     """Raises ConfigError if the file cannot be read, or is no event log."""
     core, num_decisions = "", 0
-    difference: Difference | None = None
+    difference: DecisionDifference | None = None
 
-    def begin(start: Event) -> ReplayedCore:
+    def begin(start: Event) -> ReplayableCore:
         nonlocal core
         core = "verifier" if "info" in start else "drafter"
         return CORES[core](start)
 
     try:
         with progress.open(log, "r", encoding="utf-8", description=log.name) as file:
-            for found in decisions(file, begin):
+            for found in compare_decisions(file, begin):
                 num_decisions += 1
                 difference = found
     except (OSError, UnicodeDecodeError) as error:
@@ -82,7 +82,7 @@ def _told(one: Replayed) -> str:
     summary = f"{one.log}: {one.core}, {one.decisions} decisions, "
     if one.difference is None:
         return summary + "same"
-    recorded, replayed = (json.dumps(value) for value in (one.difference.recorded, one.difference.replayed))
+    recorded, replayed = (json.dumps(value) for value in (one.difference.logged, one.difference.replayed))
     at = next((i for i, (a, b) in enumerate(zip(recorded, replayed, strict=False)) if a != b), 0)
     return (
         f"{summary}first difference in line {one.difference.line}, character {at} of the decision\n"

@@ -28,7 +28,7 @@ from goodspeed.experiment.summary import Precision, Summary, summarise
 from goodspeed.experiment.tables import figure_rows, goodput_rows, replication_rows
 from goodspeed.experiment.timeline import write_timeline
 from goodspeed.experiment.warm_up import WarmUp, given_warm_up
-from goodspeed.records.plain import to_plain
+from goodspeed.records.json_values import to_json_value
 from goodspeed.simulator.scenario import Scenario, scenario_of
 
 if TYPE_CHECKING:
@@ -79,13 +79,13 @@ class Outcome:
         return {
             "schema": SCHEMA,
             "command": self.told.command,
-            "machine": to_plain(this_machine()),
+            "machine": to_json_value(this_machine()),
             "took_s": self.took_s,
-            "scenario": to_plain(self.told.settings),
+            "scenario": to_json_value(self.told.settings),
             "is_precise": self.is_precise,
-            "figures": to_plain(self.summary.figures),
-            "goodputs": to_plain(self.summary.goodputs),
-            "replications": [to_plain(one.figures) for one in self.replications],
+            "figures": to_json_value(self.summary.figures),
+            "goodputs": to_json_value(self.summary.goodputs),
+            "replications": [to_json_value(one.figures) for one in self.replications],
         }
 
 

@@ -30,7 +30,7 @@ from goodspeed.experiment.sweep import CellResult, Found, Sweep, Task, cell_resu
 from goodspeed.experiment.sweep_report import sweep_report
 from goodspeed.experiment.tables import cell_rows, difference_rows, headers
 from goodspeed.experiment.warm_up import WarmUp, given_warm_up
-from goodspeed.records.plain import to_plain
+from goodspeed.records.json_values import to_json_value
 from goodspeed.simulator.scenario import Scenario, scenario_of
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ def _plain(plan: Plan, results: Sequence[CellResult]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "command": plan.told.command,
-        "machine": to_plain(this_machine()),
-        "scenario": to_plain(plan.told.settings),
-        "cells": to_plain(results),
+        "machine": to_json_value(this_machine()),
+        "scenario": to_json_value(plan.told.settings),
+        "cells": to_json_value(results),
     }
 
 

@@ -14,7 +14,7 @@ from goodspeed.engine.targets import target_engine
 from goodspeed.engine.torch_import import keep_cores
 from goodspeed.logs import set_up_logging
 from goodspeed.protocol.grpc_server import serve_grpc
-from goodspeed.records.event_log import JsonlEvents
+from goodspeed.records.event_log import JsonlEventLog
 from goodspeed.verifier.metrics import LoopCollector, MetricsPort
 from goodspeed.verifier.server import VerifierServer, new_engine_thread
 from goodspeed.verifier.verifier_config import VerifierConfig
@@ -60,7 +60,7 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
     engine_thread = new_engine_thread()
     engine = await loop.run_in_executor(engine_thread, target_engine, config.engine, config.target, config.seed)
     async with AsyncExitStack() as stack:
-        events = JsonlEvents(Path(config.event_log)) if config.event_log else None
+        events = JsonlEventLog(Path(config.event_log)) if config.event_log else None
         if events:
             stack.callback(events.close)
         server = VerifierServer(config.core, engine, events, engine_thread)

@@ -13,8 +13,8 @@ from goodspeed.records.acceptance_trace import (
     STOPPED,
     UNKNOWN,
     WRONG,
-    JudgedAnswer,
-    write_answers,
+    TracedAnswer,
+    write_acceptance_trace,
 )
 
 Fields = Mapping[str, Any]
@@ -30,14 +30,14 @@ class AcceptanceTraceWriter:
         self._judge = AcceptanceTracer(client)
 
     def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:  # noqa: ARG002
-        write_answers(self._judge.read(event, fields), self._file)
+        write_acceptance_trace(self._judge.read(event, fields), self._file)
 
     def close(self) -> None:
         """Answers that have not ended are not written."""
         self._file.close()
 
 
-def traced_answers(lines: Iterable[str], client: str) -> Iterator[JudgedAnswer]:
+def traced_answers(lines: Iterable[str], client: str) -> Iterator[TracedAnswer]:
     """The same from a drafter's event log. Raises ConfigError for a line that is no event."""
     judge = AcceptanceTracer(client)
     for number, line in enumerate(lines, start=1):
@@ -61,7 +61,7 @@ class AcceptanceTracer:
         self._num_answers = 0
         self._streams: dict[int, _Stream] = {}
 
-    def read(self, event: str, fields: Fields) -> list[JudgedAnswer]:
+    def read(self, event: str, fields: Fields) -> list[TracedAnswer]:
         """The answers that have ended with this event."""
         if event == "start":
             self._streams.clear()
@@ -90,7 +90,7 @@ class AcceptanceTracer:
             elif stream and message["kind"] == "Propose":
                 stream.proposal = message
 
-    def _hear(self, news: Fields) -> JudgedAnswer | None:
+    def _hear(self, news: Fields) -> TracedAnswer | None:
         if news["kind"] == "StreamFailed":
             return self._end(news["stream"], "FAILED")
         if stream := self._streams.get(news["stream"]):
@@ -99,7 +99,7 @@ class AcceptanceTracer:
                 return self._end(news["stream"], FinishReason(news["finish"]).name)
         return None
 
-    def _end(self, key: int, finish: str) -> JudgedAnswer | None:
+    def _end(self, key: int, finish: str) -> TracedAnswer | None:
         stream = self._streams.pop(key, None)
         return stream.answer(self._client, finish) if stream else None
 
@@ -148,15 +148,15 @@ class _Stream:
         self.depths.append(depth)
         self.drafting_s.append(round(drafting_s, 7))
 
-    def answer(self, client: str, finish: str) -> JudgedAnswer:
+    def answer(self, client: str, finish: str) -> TracedAnswer:
         request = self.asked_for
-        return JudgedAnswer(
+        return TracedAnswer(
             client=client,
             request=self.request,
             temperature=request["sampling"]["temperature"],
             num_prompt=len(request["tokens"]),
             finish=finish,
-            judged="".join(self.judged),
+            draft_outcomes="".join(self.judged),
             confidences=tuple(self.confidences),
             depths=tuple(self.depths),
             drafting_s=tuple(self.drafting_s),

@@ -11,12 +11,12 @@ from goodspeed.drafter.core.decisions import Decision
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_logging import decision_to_plain, work_to_plain
 from goodspeed.protocol.messages import FromVerifier, Welcome
-from goodspeed.protocol.plain_messages import message_from_plain
-from goodspeed.records.plain import from_plain, to_plain
-from goodspeed.records.replay import Difference, Event, replay_log
+from goodspeed.protocol.message_json import message_from_json
+from goodspeed.records.json_values import from_json_value, to_json_value
+from goodspeed.records.replay import DecisionDifference, Event, replay_log
 
 
-def replay(lines: Iterable[str]) -> Difference | None:
+def replay(lines: Iterable[str]) -> DecisionDifference | None:
     """The first difference, or None. Raises ConfigError for a line that is no event."""
     return replay_log(lines, ReplayedDrafter)
 
@@ -25,38 +25,38 @@ class ReplayedDrafter:
     """A core, as its start event describes it."""
 
     def __init__(self, start: Event) -> None:
-        config: DrafterCoreConfig = from_plain(start["config"], DrafterCoreConfig)
+        config: DrafterCoreConfig = from_json_value(start["config"], DrafterCoreConfig)
         self._core = core = DrafterCore(config, np.random.default_rng(start["seed"]))
         self._tell: dict[str, Callable[[Event], Decision]] = {
             "cancel": lambda e: core.cancel(e["stream"], e["now"]),
-            "link_up": lambda e: core.on_link_up(e["verifier"], from_plain(e["welcome"], Welcome), e["now"]),
+            "link_up": lambda e: core.on_link_up(e["verifier"], from_json_value(e["welcome"], Welcome), e["now"]),
             "link_lost": lambda e: core.on_link_lost(e["verifier"], e["reason"], e["now"]),
             "message": lambda e: core.on_message(e["verifier"], _message(e), e["now"]),
             "time": lambda e: core.on_time(e["now"]),
             "drafted": lambda e: core.on_drafted(_drafts(e), e["drafting_s"], e["now"]),
         }
 
-    def recorded(self, event: Event) -> object:
+    def logged_decision(self, event: Event) -> object:
         return [event.get(key) for key in ("decision", "work", "stream", "dials")]
 
-    def decide(self, event: Event) -> list[object]:
+    def replayed_decision(self, event: Event) -> list[object]:
         """What the core decides on the event's fact, in plain form: decision, work, stream, dials."""
         if event["event"] == "drafts":
             work = self._core.next_drafts()
             return [None, work and work_to_plain(work), None, None]
         if event["event"] == "open":
-            key, decision = self._core.open(from_plain(event["request"], GenerationRequest), event["now"])
+            key, decision = self._core.open(from_json_value(event["request"], GenerationRequest), event["now"])
             return [decision_to_plain(decision), None, key, None]
         decision = self._tell[event["event"]](event)
-        dials = to_plain(self._core.dials) if event["event"] == "link_lost" else None
+        dials = to_json_value(self._core.dials) if event["event"] == "link_lost" else None
         return [decision_to_plain(decision), None, event.get("stream"), dials]
 
 
 def _message(event: Event) -> FromVerifier:
-    message = message_from_plain(event["message"])
+    message = message_from_json(event["message"])
     assert isinstance(message, FromVerifier), "a message that a verifier does not send"
     return message
 
 
 def _drafts(event: Event) -> list[Draft]:
-    return [from_plain(draft, Draft) for draft in event["drafts"]]
+    return [from_json_value(draft, Draft) for draft in event["drafts"]]

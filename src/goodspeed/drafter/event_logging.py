@@ -10,9 +10,9 @@ from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.decisions import Decision, DraftWork, StreamEvent, StreamFailed, TokensCommitted
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.protocol.messages import FromVerifier, Welcome
-from goodspeed.protocol.plain_messages import message_to_plain
+from goodspeed.protocol.message_json import message_to_json
 from goodspeed.records.event_log import EventSink
-from goodspeed.records.plain import to_plain
+from goodspeed.records.json_values import to_json_value
 
 
 class LoggedDrafterCore(DrafterCore):
@@ -26,27 +26,27 @@ class LoggedDrafterCore(DrafterCore):
         super().__init__(config, np.random.default_rng(seed))
         self._events = events
         self._now = now  # of the latest fact
-        events.write("start", now, {"config": to_plain(config), "seed": seed})
+        events.write("start", now, {"config": to_json_value(config), "seed": seed})
 
     def open(self, request: GenerationRequest, now: float) -> tuple[StreamKey, Decision]:
         key, decision = super().open(request, now)
-        self._note("open", now, {"request": to_plain(request), "stream": key}, decision)
+        self._note("open", now, {"request": to_json_value(request), "stream": key}, decision)
         return key, decision
 
     def cancel(self, key: StreamKey, now: float) -> Decision:
         return self._note("cancel", now, {"stream": key}, super().cancel(key, now))
 
     def on_link_up(self, verifier: int, welcome: Welcome, now: float) -> Decision:
-        fact: dict[str, object] = {"verifier": verifier, "welcome": to_plain(welcome)}
+        fact: dict[str, object] = {"verifier": verifier, "welcome": to_json_value(welcome)}
         return self._note("link_up", now, fact, super().on_link_up(verifier, welcome, now))
 
     def on_link_lost(self, verifier: int, reason: str, now: float) -> Decision:
         decision = super().on_link_lost(verifier, reason, now)
-        fact: dict[str, object] = {"verifier": verifier, "reason": reason, "dials": to_plain(self.dials)}
+        fact: dict[str, object] = {"verifier": verifier, "reason": reason, "dials": to_json_value(self.dials)}
         return self._note("link_lost", now, fact, decision)
 
     def on_message(self, verifier: int, message: FromVerifier, now: float) -> Decision:
-        fact: dict[str, object] = {"verifier": verifier, "message": message_to_plain(message)}
+        fact: dict[str, object] = {"verifier": verifier, "message": message_to_json(message)}
         return self._note("message", now, fact, super().on_message(verifier, message, now))
 
     def on_time(self, now: float) -> Decision:
@@ -60,7 +60,7 @@ class LoggedDrafterCore(DrafterCore):
 
     def on_drafted(self, drafts: Sequence[Draft], drafting_s: float, now: float) -> Decision:
         decision = super().on_drafted(drafts, drafting_s, now)
-        return self._note("drafted", now, {"drafts": to_plain(drafts), "drafting_s": drafting_s}, decision)
+        return self._note("drafted", now, {"drafts": to_json_value(drafts), "drafting_s": drafting_s}, decision)
 
     def _note(self, event: str, now: float, fact: dict[str, object], decision: Decision) -> Decision:
         self._now = now
@@ -71,16 +71,16 @@ class LoggedDrafterCore(DrafterCore):
 def decision_to_plain(decision: Decision) -> dict[str, object]:
     """Each message and each piece of news with its kind."""
     return {
-        "messages": [{"verifier": to, **message_to_plain(message)} for to, message in decision.messages],
+        "messages": [{"verifier": to, **message_to_json(message)} for to, message in decision.messages],
         "news": [_news_to_plain(news) for news in decision.news],
-        "hang_ups": to_plain(decision.hang_ups),
+        "hang_ups": to_json_value(decision.hang_ups),
     }
 
 
 def work_to_plain(work: DraftWork) -> dict[str, object]:
     """Each note with its kind."""
-    notes = [{"kind": type(note).__name__, **to_plain(note)} for note in work.notes]
-    return {"notes": notes, "requests": to_plain(work.requests)}
+    notes = [{"kind": type(note).__name__, **to_json_value(note)} for note in work.notes]
+    return {"notes": notes, "requests": to_json_value(work.requests)}
 
 
 def _news_to_plain(news: StreamEvent) -> dict[str, object]:
@@ -92,4 +92,4 @@ def _news_to_plain(news: StreamEvent) -> dict[str, object]:
             "why": str(news.error),
         }
     assert isinstance(news, TokensCommitted)
-    return {"kind": "TokensCommitted", **to_plain(news)}
+    return {"kind": "TokensCommitted", **to_json_value(news)}

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from goodspeed.drafter.core.decisions import TokensCommitted
 from goodspeed.drafter.core.link import VerifierLink
-from goodspeed.protocol.transport import Traffic
+from goodspeed.protocol.transport import LinkTraffic
 
 SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
@@ -40,7 +40,7 @@ class DrafterMetrics:
         self._rtt = self._histogram("rtt_seconds", "from proposal to verdict, less queue and verification")
         self._by_verifier: Counter[int] = Counter()  # committed tokens
 
-    def watch(self, traffic: Callable[[], Traffic], num_streams: Callable[[], int]) -> None:
+    def watch(self, traffic: Callable[[], LinkTraffic], num_streams: Callable[[], int]) -> None:
         """Show also what is read only when somebody looks."""
         self._gauge("open_streams", "answers in the making").set_function(num_streams)
         self.registry.register(_Bytes(traffic, lambda: self.num_committed))
@@ -100,9 +100,9 @@ class _Draft(Collector):
 
 
 class _Bytes(Collector):
-    """Traffic of all links so far."""
+    """LinkTraffic of all links so far."""
 
-    def __init__(self, traffic: Callable[[], Traffic], num_committed: Callable[[], int]) -> None:
+    def __init__(self, traffic: Callable[[], LinkTraffic], num_committed: Callable[[], int]) -> None:
         self._traffic = traffic
         self._num_committed = num_committed
 

@@ -17,7 +17,7 @@ from goodspeed.drafter.metrics import DrafterMetrics
 from goodspeed.drafter.uplink import Uplink, VerifierEndpoint
 from goodspeed.errors import LinkLostError, ProtocolError
 from goodspeed.protocol.messages import Error, FinishReason, FromVerifier, Hello, Welcome
-from goodspeed.protocol.transport import Connection, Traffic
+from goodspeed.protocol.transport import Connection, LinkTraffic
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +67,9 @@ class DrafterServer:
         return self._core.welcome
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> LinkTraffic:
         """Bytes and frames to and from all verifiers so far."""
-        return sum((uplink.traffic for uplink in self._uplinks), Traffic())
+        return sum((uplink.traffic for uplink in self._uplinks), LinkTraffic())
 
     async def meet(self, deadline_s: float) -> Welcome:
         """Wait for the first session. Raises LinkLostError if there is none in time."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, FromDrafter, Hello, Message, Refused, Welcome
-from goodspeed.protocol.transport import Connect, Connection, Traffic
+from goodspeed.protocol.transport import Connect, Connection, LinkTraffic
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ class Uplink:
         self.outbox: deque[FromDrafter] = deque()
         self.hang_up: str | None = None
         """Why the link is to be closed."""
-        self._past_traffic = Traffic()  # of links that are gone
+        self._past_traffic = LinkTraffic()  # of links that are gone
         self._trouble: str | None = None  # why it was lost the last time; told once
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> LinkTraffic:
         """Bytes and frames so far."""
         return self._past_traffic + self.connection.traffic if self.connection else self._past_traffic
 

@@ -12,7 +12,7 @@ from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.errors import ConfigError
-from goodspeed.records.acceptance_trace import RIGHT, WRONG, JudgedAnswer
+from goodspeed.records.acceptance_trace import RIGHT, WRONG, TracedAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ class _Forced:
         self.drafting_s.append(round(drafting_s, 7))
         return token
 
-    def answer(self, client: str) -> JudgedAnswer:
-        return JudgedAnswer(
+    def answer(self, client: str) -> TracedAnswer:
+        return TracedAnswer(
             client=client,
             request=self.request,
             temperature=self.written.sampling.temperature,
             num_prompt=len(self.written.prompt),
             finish="LENGTH",
-            judged="".join(self.judged),
+            draft_outcomes="".join(self.judged),
             confidences=tuple(self.confidences),
             depths=tuple(self.depths),
             drafting_s=tuple(self.drafting_s),
@@ -68,7 +68,7 @@ def judged_by_force(
     client: str,
     num_streams: int = 1,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[JudgedAnswer]:
+) -> Iterator[TracedAnswer]:
     """As the answers end, `num_streams` at a time; the engine learns from them if it learns.
 
     Raises ConfigError for a text that was written under the rejection rule: there chance decides what is accepted.

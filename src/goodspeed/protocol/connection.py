@@ -10,7 +10,7 @@ from goodspeed.errors import LinkLostError, ProtocolError
 from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.messages import Message
 from goodspeed.protocol.size import wire_bytes
-from goodspeed.protocol.transport import Traffic
+from goodspeed.protocol.transport import LinkTraffic
 
 COALESCED_BYTES = 1 << 14
 """Messages share a frame up to this size, so that a frame needs one DATA header and holds at most 4,096 messages."""
@@ -58,7 +58,7 @@ class FramedConnection:
         self._decode = decode
         self._peer = peer
         self._limits = limits
-        self._traffic = Traffic()
+        self._traffic = LinkTraffic()
         self._queue: deque[bytes] = deque()  # encoded messages
         self._queued_bytes = 0
         self._lost: str | None = None
@@ -73,7 +73,7 @@ class FramedConnection:
         return self._peer
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> LinkTraffic:
         return self._traffic
 
     async def send(self, messages: Sequence[Message]) -> None:

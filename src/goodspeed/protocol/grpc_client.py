@@ -8,7 +8,7 @@ from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
 from goodspeed.protocol.codec import decode_verifier_frame
 from goodspeed.protocol.connection import FramedConnection, Pipe, QueueLimits
 from goodspeed.protocol.grpc_config import (
-    ADMITTED,
+    ADMITTED_KEY,
     METHOD,
     SERVICE,
     GrpcClientConfig,
@@ -17,8 +17,8 @@ from goodspeed.protocol.grpc_config import (
     channel_options,
 )
 from goodspeed.protocol.link_config import LinkConfig
-from goodspeed.protocol.link_shaper import make_links
-from goodspeed.protocol.rpc_pipe import RPC_ERRORS, RpcPipe, described
+from goodspeed.protocol.link_shaper import make_link_shapers
+from goodspeed.protocol.rpc_pipe import RPC_ERRORS, RpcPipe, describe_rpc_error
 from goodspeed.protocol.shaped_pipe import ShapedPipe
 from goodspeed.protocol.transport import Connect, Connection
 
@@ -54,12 +54,12 @@ async def _dial(channel: grpc.aio.Channel, token: str, timeout_s: float) -> Call
     call = method(metadata=metadata)
     try:
         async with asyncio.timeout(timeout_s):
-            is_admitted = ADMITTED in dict(await call.initial_metadata() or ())
+            is_admitted = ADMITTED_KEY in dict(await call.initial_metadata() or ())
             refusal = None if is_admitted else await _refusal(call)
     except TimeoutError:
         raise LinkLostError(f"no answer within {timeout_s:g} s") from None
     except RPC_ERRORS as error:
-        raise LinkLostError(described(error)) from error
+        raise LinkLostError(describe_rpc_error(error)) from error
     if refusal is not None:
         raise refusal
     return call
@@ -77,7 +77,7 @@ async def _refusal(call: Call) -> ProtocolError | LinkLostError:
 def _shaped(pipe: Pipe, config: GrpcClientConfig) -> Pipe:
     if config.link == LinkConfig():
         return pipe
-    return ShapedPipe(pipe, *make_links(config.link, config.link_seed, asyncio.get_running_loop().time()))
+    return ShapedPipe(pipe, *make_link_shapers(config.link, config.link_seed, asyncio.get_running_loop().time()))
 
 
 class _ClientPipe(RpcPipe):
@@ -94,7 +94,7 @@ class _ClientPipe(RpcPipe):
         try:
             await self._call.done_writing()
         except RPC_ERRORS as error:
-            raise LinkLostError(described(error)) from error
+            raise LinkLostError(describe_rpc_error(error)) from error
         await self._call.code()
         await super().finish()
         await self._channel.close()

@@ -11,7 +11,7 @@ from goodspeed.protocol.link_config import LinkConfig
 
 SERVICE = "goodspeed.v1.GoodSpeed"
 METHOD = "Connect"
-ADMITTED = "goodspeed-version"
+ADMITTED_KEY = "goodspeed-version"
 """Key of the initial metadata by which the verifier says that it has admitted a call (its value: protocol version)."""
 
 ChannelOptions = list[tuple[str, int]]

@@ -13,7 +13,7 @@ from goodspeed.errors import ConfigError
 from goodspeed.protocol.codec import decode_drafter_frame
 from goodspeed.protocol.connection import FramedConnection, QueueLimits
 from goodspeed.protocol.grpc_config import (
-    ADMITTED,
+    ADMITTED_KEY,
     METHOD,
     SERVICE,
     GrpcServerConfig,
@@ -87,7 +87,7 @@ class _Connector:
         await self._admit(context)
         self._num_open += 1
         try:
-            await context.send_initial_metadata(((ADMITTED, str(PROTOCOL_VERSION)),))
+            await context.send_initial_metadata(((ADMITTED_KEY, str(PROTOCOL_VERSION)),))
             await self._serve(context)
         finally:
             self._num_open -= 1

@@ -5,30 +5,30 @@ import asyncio
 from goodspeed.protocol.codec import decode_drafter_frame, decode_verifier_frame
 from goodspeed.protocol.connection import DEFAULT_LIMITS, FramedConnection, QueueLimits
 from goodspeed.protocol.link_config import LinkConfig
-from goodspeed.protocol.link_shaper import make_links
-from goodspeed.protocol.send_queue import Lane
+from goodspeed.protocol.link_shaper import make_link_shapers
+from goodspeed.protocol.send_queue import SendQueue
 from goodspeed.protocol.transport import Accept, Connect, Connection
 
 
-class InProcess:
+class InProcessTransport:
     """A verifier within this process; `connector()` is how a drafter dials it. Use it inside one running event loop."""
 
     def __init__(self, accept: Accept, limits: QueueLimits = DEFAULT_LIMITS) -> None:
         self._accept = accept
         self._limits = limits
         self._served: list[asyncio.Task[None]] = []
-        self._lanes: list[Lane] = []
+        self._lanes: list[SendQueue] = []
 
     def connector(self, link: LinkConfig | None = None, seed: int = 0) -> Connect:
         """How a drafter dials in, over an emulated link if one is given (each call of it starts the link anew)."""
 
         async def connect() -> Connection:
-            links = make_links(link, seed, asyncio.get_running_loop().time()) if link else (None, None)
-            up, down = map(Lane, links)
+            links = make_link_shapers(link, seed, asyncio.get_running_loop().time()) if link else (None, None)
+            up, down = map(SendQueue, links)
             self._lanes += [up, down]
-            far = FramedConnection(_LanePipe(down, up), decode_drafter_frame, "in-process drafter", self._limits)
+            far = FramedConnection(_QueuePipe(down, up), decode_drafter_frame, "in-process drafter", self._limits)
             self._served.append(asyncio.create_task(self._serve(far)))
-            return FramedConnection(_LanePipe(up, down), decode_verifier_frame, "in-process verifier", self._limits)
+            return FramedConnection(_QueuePipe(up, down), decode_verifier_frame, "in-process verifier", self._limits)
 
         return connect
 
@@ -50,10 +50,10 @@ class InProcess:
             await connection.close()
 
 
-class _LanePipe:
+class _QueuePipe:
     """Pipe of two lanes within this process."""
 
-    def __init__(self, outward: Lane, inward: Lane) -> None:
+    def __init__(self, outward: SendQueue, inward: SendQueue) -> None:
         self._outward = outward
         self._inward = inward
 

@@ -17,7 +17,7 @@ class Outage:
 
 
 @config_dataclass
-class Conditions:
+class LinkConditions:
     """A point of a trace: the properties of a link from `at_s` on."""
 
     at_s: float = required(help_text="from the start of the link", ge=0.0)
@@ -44,11 +44,13 @@ class LinkConfig:
     )
 
 
-def read_trace(path: Path) -> list[Conditions]:
+def read_trace(path: Path) -> list[LinkConditions]:
     """The points of a trace file (see LinkConfig.trace_file). Raises ConfigError."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            points = [Conditions(**{name: float(text) for name, text in row.items()}) for row in csv.DictReader(file)]
+            points = [
+                LinkConditions(**{name: float(text) for name, text in row.items()}) for row in csv.DictReader(file)
+            ]
     except (OSError, UnicodeDecodeError, TypeError, ValueError) as error:
         raise ConfigError(f"cannot read the link trace {path}: {error}") from error
     if not points or any(later.at_s <= point.at_s for point, later in itertools.pairwise(points)):

@@ -1,6 +1,6 @@
 """The link shaper: when would these bytes arrive? Pure: the clock and the random generator are arguments.
 
-One Link is one direction of one drafter's link. The in-process transport, the live transport (to emulate a WAN on
+One LinkShaper is one direction of one drafter's link. The in-process transport, the live transport (to emulate a WAN on
 loopback) and the simulator use the same object. The model is a reliable, ordered stream (TCP):
 
     serialisation (queueing behind earlier bytes) -> half a round trip, with jitter -> retransmission of lost packets
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from goodspeed.protocol.link_config import Conditions, LinkConfig, read_trace
+from goodspeed.protocol.link_config import LinkConditions, LinkConfig, read_trace
 
 PACKET_BYTES = 1460
 """Payload of a TCP segment on Ethernet."""
@@ -25,7 +25,7 @@ DRAWN_AHEAD = 16
 """Normal numbers that one call of the generator draws: it costs as much as drawing most of them."""
 
 
-class Link:
+class LinkShaper:
     """One direction of an emulated link. Call it in the order of sending: `now` never falls."""
 
     def __init__(
@@ -33,14 +33,14 @@ class Link:
         config: LinkConfig,
         rng: np.random.Generator,
         start: float = 0.0,  # seconds on the clock of `now`
-        trace: Sequence[Conditions] = (),  # ascending in at_s
+        trace: Sequence[LinkConditions] = (),  # ascending in at_s
     ) -> None:
         self._rng = rng
         self._start = start
         self._trace = tuple(trace)
         self._outages = tuple(sorted(config.outages, key=lambda outage: outage.start_s))
         self._retransmit_s = config.retransmit_ms / 1e3
-        self._become(Conditions(0.0, config.rtt_ms, config.bandwidth_mbps, config.loss))
+        self._become(LinkConditions(0.0, config.rtt_ms, config.bandwidth_mbps, config.loss))
         self._free_at = start  # when the last byte so far will have left
         self._arrived_at = start  # when the last byte so far will have arrived
         self._jitter_at = -math.inf
@@ -61,12 +61,12 @@ class Link:
         self._arrived_at = max(self._arrived_at, self._free_at + flight_s)
         return self._arrived_at
 
-    def _become(self, conditions: Conditions) -> None:
+    def _become(self, conditions: LinkConditions) -> None:
         self._delay_s = conditions.rtt_ms / 2e3  # one way
         self._bits_per_s = conditions.bandwidth_mbps * 1e6
         self._loss = conditions.loss
 
-    def _conditions(self, now: float) -> Conditions:
+    def _conditions(self, now: float) -> LinkConditions:
         index = bisect.bisect_right(self._trace, now - self._start, key=lambda point: point.at_s)
         return self._trace[max(0, index - 1)]
 
@@ -103,8 +103,8 @@ class Link:
         return self._retransmit_s * float(2**num_losses - 1)
 
 
-def make_links(config: LinkConfig, seed: int, start: float) -> tuple[Link, Link]:
+def make_link_shapers(config: LinkConfig, seed: int, start: float) -> tuple[LinkShaper, LinkShaper]:
     """Uplink and downlink of one drafter, with independent randomness. Raises ConfigError if a trace is unreadable."""
     trace = read_trace(Path(config.trace_file)) if config.trace_file else ()
     up, down = np.random.default_rng(seed).spawn(2)
-    return Link(config, up, start, trace), Link(config, down, start, trace)
+    return LinkShaper(config, up, start, trace), LinkShaper(config, down, start, trace)

@@ -6,7 +6,7 @@ from typing import Protocol
 import grpc
 
 from goodspeed.errors import LinkLostError
-from goodspeed.protocol.send_queue import Lane
+from goodspeed.protocol.send_queue import SendQueue
 
 RPC_ERRORS = (
     grpc.RpcError,
@@ -31,7 +31,7 @@ class RpcPipe:
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
-        self._inward = Lane()
+        self._inward = SendQueue()
         self._reader = asyncio.create_task(self._read_frames())
         self._is_finished = False
         self.aborted: str | None = None
@@ -41,7 +41,7 @@ class RpcPipe:
         try:
             await self._rpc.write(frame)
         except RPC_ERRORS as error:
-            raise LinkLostError(described(error)) from error
+            raise LinkLostError(describe_rpc_error(error)) from error
 
     async def read(self) -> bytes:
         return await self._inward.read()
@@ -61,12 +61,12 @@ class RpcPipe:
                 await self._inward.write(frame)
             self._inward.end("the peer closed the link")
         except RPC_ERRORS as error:
-            self._inward.end(described(error))
+            self._inward.end(describe_rpc_error(error))
         except LinkLostError:
             return  # aborted from this side
 
 
-def described(error: BaseException) -> str:
+def describe_rpc_error(error: BaseException) -> str:
     """What gRPC says about the end of a call, in one line."""
     if isinstance(error, grpc.aio.AioRpcError):
         return f"the link is lost: {error.code().name}: {error.details()}"

@@ -4,17 +4,17 @@ import asyncio
 from collections import deque
 
 from goodspeed.errors import LinkLostError
-from goodspeed.protocol.link_shaper import Link
+from goodspeed.protocol.link_shaper import LinkShaper
 from goodspeed.protocol.size import wire_bytes
 
 MAX_UNDERWAY_BYTES = 1 << 18
 """What may be under way before a writer waits, like a socket's buffer and the link's own contents."""
 
 
-class Lane:
+class SendQueue:
     """One writer, one reader. Times are the event loop's, whose timers are late by up to 1 ms."""
 
-    def __init__(self, link: Link | None = None) -> None:
+    def __init__(self, link: LinkShaper | None = None) -> None:
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._frames: deque[tuple[float, bytes]] = deque()  # when it arrives, the frame

@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable
 
 from goodspeed.errors import LinkLostError
 from goodspeed.protocol.connection import Pipe
-from goodspeed.protocol.link_shaper import Link
-from goodspeed.protocol.send_queue import Lane
+from goodspeed.protocol.link_shaper import LinkShaper
+from goodspeed.protocol.send_queue import SendQueue
 
 
 class ShapedPipe:
     """Delays both directions of a pipe."""
 
-    def __init__(self, inner: Pipe, uplink: Link, downlink: Link) -> None:
+    def __init__(self, inner: Pipe, uplink: LinkShaper, downlink: LinkShaper) -> None:
         self._inner = inner
-        self._out = Lane(uplink)
-        self._in = Lane(downlink)
+        self._out = SendQueue(uplink)
+        self._in = SendQueue(downlink)
         self._sender = asyncio.create_task(_pump(self._out.read, inner.write, self._out.cut))
         self._receiver = asyncio.create_task(_pump(inner.read, self._in.write, self._in.end))
 

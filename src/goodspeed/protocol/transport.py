@@ -8,7 +8,7 @@ from goodspeed.protocol.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class LinkTraffic:
     """Application bytes so far, gRPC and HTTP/2 data frame headers (14 bytes a frame) counted."""
 
     sent_bytes: int = 0
@@ -16,8 +16,8 @@ class Traffic:
     sent_frames: int = 0
     received_frames: int = 0
 
-    def __add__(self, other: "Traffic") -> "Traffic":
-        return Traffic(
+    def __add__(self, other: "LinkTraffic") -> "LinkTraffic":
+        return LinkTraffic(
             self.sent_bytes + other.sent_bytes,
             self.received_bytes + other.received_bytes,
             self.sent_frames + other.sent_frames,
@@ -33,7 +33,7 @@ class Connection(Protocol):
         """The other end, for logs."""
 
     @property
-    def traffic(self) -> Traffic: ...
+    def traffic(self) -> LinkTraffic: ...
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Queue messages for sending; waits only while the queue is full, and no longer than its deadline.

@@ -17,7 +17,7 @@ RIGHT, WRONG, UNKNOWN, STOPPED = "1", "0", "?", "<"
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedAnswer:
+class TracedAnswer:
     """An answer as it was served; each sequence has one item per token of it. Raises ValueError otherwise."""
 
     client: str
@@ -25,7 +25,7 @@ class JudgedAnswer:
     temperature: float
     num_prompt: int
     finish: str  # STOP or LENGTH; FAILED, CANCELLED: the rest of the answer was not made
-    judged: str
+    draft_outcomes: str
     """RIGHT, WRONG; UNKNOWN: nothing was drafted there (the target's bonus token, a grant of 0, the first token);
     STOPPED: nothing, because the draft engine was less sure than the place's confidence says."""
     confidences: tuple[float, ...]
@@ -36,23 +36,25 @@ class JudgedAnswer:
     """The round's drafting time / its draft tokens; 0 where nothing was drafted."""
 
     def __post_init__(self) -> None:
-        lengths = {len(self.judged), len(self.confidences), len(self.depths), len(self.drafting_s)}
+        lengths = {len(self.draft_outcomes), len(self.confidences), len(self.depths), len(self.drafting_s)}
         if len(lengths) > 1:
             raise ValueError(f"sequences of {sorted(lengths)} tokens in one answer")
-        if strange := set(self.judged) - {RIGHT, WRONG, UNKNOWN, STOPPED}:
-            raise ValueError(f"judged has {sorted(strange)}, expected {RIGHT}, {WRONG}, {UNKNOWN} and {STOPPED}")
+        if strange := set(self.draft_outcomes) - {RIGHT, WRONG, UNKNOWN, STOPPED}:
+            raise ValueError(
+                f"draft_outcomes has {sorted(strange)}, expected {RIGHT}, {WRONG}, {UNKNOWN} and {STOPPED}"
+            )
 
     @property
     def num_answer(self) -> int:
         """Tokens."""
-        return len(self.judged)
+        return len(self.draft_outcomes)
 
 
-def read_answers(path: Path) -> list[JudgedAnswer]:
+def read_acceptance_trace(path: Path) -> list[TracedAnswer]:
     """Those with at least one token. Raises ConfigError if there is none, or the file is no acceptance log."""
     try:
         with path.open(encoding="utf-8") as file:
-            answers = [answer for answer in map(_answer, file) if answer.judged]
+            answers = [answer for answer in map(_answer, file) if answer.draft_outcomes]
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise ConfigError(f"cannot read the acceptance log {str(path)!r}: {error}") from error
     if not answers:
@@ -60,7 +62,7 @@ def read_answers(path: Path) -> list[JudgedAnswer]:
     return answers
 
 
-def write_answers(answers: Iterable[JudgedAnswer], file: IO[str]) -> None:
+def write_acceptance_trace(answers: Iterable[TracedAnswer], file: IO[str]) -> None:
     """A line each, written out at once: a drafter may be killed."""
     for answer in answers:
         fields = msgspec.to_builtins(answer) | {"num_answer": answer.num_answer}
@@ -68,6 +70,6 @@ def write_answers(answers: Iterable[JudgedAnswer], file: IO[str]) -> None:
     file.flush()
 
 
-def _answer(line: str) -> JudgedAnswer:
-    answer: JudgedAnswer = msgspec.json.decode(line, type=JudgedAnswer)
+def _answer(line: str) -> TracedAnswer:
+    answer: TracedAnswer = msgspec.json.decode(line, type=TracedAnswer)
     return answer

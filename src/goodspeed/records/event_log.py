@@ -16,14 +16,14 @@ class EventSink(Protocol):
         """`now` is the host's monotonic clock in seconds; fields must be JSON values."""
 
 
-class NoEvents:
+class NullEventSink:
     """Drops every event: the log is off."""
 
     def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:
         """Does nothing."""
 
 
-class ManyEvents:
+class EventFanOut:
     """Hands every event to several sinks."""
 
     def __init__(self, sinks: Sequence[EventSink]) -> None:
@@ -34,7 +34,7 @@ class ManyEvents:
             sink.write(event, now, fields)
 
 
-class JsonlEvents:
+class JsonlEventLog:
     """Appends events to a file, a line each. Buffered; close() or a full buffer writes it out."""
 
     def __init__(self, path: Path) -> None:

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.link_config import Conditions, LinkConfig, read_trace
-from goodspeed.protocol.link_shaper import Link
+from goodspeed.protocol.link_config import LinkConditions, LinkConfig, read_trace
+from goodspeed.protocol.link_shaper import LinkShaper
 from goodspeed.simulator.kernel import Kernel
 from goodspeed.simulator.rng_streams import Luck, Role
 from goodspeed.simulator.scenario import DrafterTier
@@ -32,19 +32,20 @@ class Routes:
         path = (self._tier_index, drafter, verifier)
         spread = self._tier.distance_spread
         distance = self._luck.rng(Role.DISTANCE, *path).uniform(1.0 - spread, 1.0 + spread) if spread else 1.0
-        up = Link(_at(distance, self._tier.link), self._luck.rng(Role.UPLINK, *path), 0.0, self._up_trace)
-        down = Link(_at(distance, self._downlink), self._luck.rng(Role.DOWNLINK, *path), 0.0, self._down_trace)
+        up = LinkShaper(_at(distance, self._tier.link), self._luck.rng(Role.UPLINK, *path), 0.0, self._up_trace)
+        down = LinkShaper(_at(distance, self._downlink), self._luck.rng(Role.DOWNLINK, *path), 0.0, self._down_trace)
         shared_up, shared_down = self._shared(drafter // self._tier.shared.num_drafters)
         return Route(
             Lane(self._kernel, (*shared_up, up), self.up_meter),
             Lane(self._kernel, (*shared_down, down), self.down_meter),
         )
 
-    def _make_shared(self, group: int) -> tuple[Sequence[Link], Sequence[Link]]:
+    def _make_shared(self, group: int) -> tuple[Sequence[LinkShaper], Sequence[LinkShaper]]:
         shared = self._tier.shared
         rng = self._luck.rng(Role.UPLINK, self._tier_index, group)  # which such a link does not use
         up, down = (
-            [Link(LinkConfig(bandwidth_mbps=mbps), rng)] if mbps else [] for mbps in (shared.up_mbps, shared.down_mbps)
+            [LinkShaper(LinkConfig(bandwidth_mbps=mbps), rng)] if mbps else []
+            for mbps in (shared.up_mbps, shared.down_mbps)
         )
         return up, down
 
@@ -53,7 +54,7 @@ def _at(distance: float, config: LinkConfig) -> LinkConfig:
     return config if distance == 1.0 else replace(config, rtt_ms=distance * config.rtt_ms)
 
 
-def _trace(config: LinkConfig) -> Sequence[Conditions]:
+def _trace(config: LinkConfig) -> Sequence[LinkConditions]:
     trace = read_trace(Path(config.trace_file)) if config.trace_file else []
     limits = [point.bandwidth_mbps for point in trace]
     if any(limits) and not all(limits):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from goodspeed.protocol.link_shaper import Link
+from goodspeed.protocol.link_shaper import LinkShaper
 from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message
 from goodspeed.protocol.size import frame_bytes, wire_bytes
 from goodspeed.simulator.kernel import Event, Kernel, time_ns
@@ -32,7 +32,7 @@ class Lane:
 
     __slots__ = ("_first", "_kernel", "_meter", "_others")
 
-    def __init__(self, kernel: Kernel, links: Sequence[Link], meter: Meter) -> None:
+    def __init__(self, kernel: Kernel, links: Sequence[LinkShaper], meter: Meter) -> None:
         self._kernel = kernel
         self._first, self._others = links[0], tuple(links[1:])
         self._meter = meter

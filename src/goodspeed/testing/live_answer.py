@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from goodspeed.analysis.accepted_by_round import accepted_by_round
-from goodspeed.records.acceptance_trace import RIGHT, STOPPED, UNKNOWN, WRONG, JudgedAnswer
+from goodspeed.records.acceptance_trace import RIGHT, STOPPED, UNKNOWN, WRONG, TracedAnswer
 from goodspeed.simulator.acceptance.acceptance_model import Tape
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
 
 
-def live_answer(tape: Tape, num_tokens: int, window: int, request: int = 0, min_survival: float = 0.0) -> JudgedAnswer:
+def live_answer(tape: Tape, num_tokens: int, window: int, request: int = 0, min_survival: float = 0.0) -> TracedAnswer:
     """Known up to each first wrong token; the bonus token after a right draft is not."""
     places = [(UNKNOWN, 0.0, 0)]
     while (base := len(places)) < num_tokens:
@@ -25,10 +25,10 @@ def live_answer(tape: Tape, num_tokens: int, window: int, request: int = 0, min_
         else:
             places.append((UNKNOWN if below is None else STOPPED, below or 0.0, len(drafted)))
     judged, confidences, depths = zip(*places, strict=True)
-    return JudgedAnswer("c", request, 0.0, 9, "LENGTH", "".join(judged), confidences, depths, (0.0,) * len(places))
+    return TracedAnswer("c", request, 0.0, 9, "LENGTH", "".join(judged), confidences, depths, (0.0,) * len(places))
 
 
-def live_answers(config: AcceptanceConfig, num: int, window: int, min_survival: float = 0.0) -> list[JudgedAnswer]:
+def live_answers(config: AcceptanceConfig, num: int, window: int, min_survival: float = 0.0) -> list[TracedAnswer]:
     """Of 120 tokens each; seeded by their number."""
     model = acceptance_model(config)
     tapes = [model.tape(0, request, np.random.default_rng(request)) for request in range(num)]

@@ -10,7 +10,7 @@ from goodspeed.engine.interface import DraftEngine, Outcome, TargetEngine, Targe
 from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Hello, Message, Open, Opened, Verdict
 from goodspeed.protocol.session import DrafterStream
-from goodspeed.records.event_log import EventSink, NoEvents
+from goodspeed.records.event_log import EventSink, NullEventSink
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.event_logging import LoggedVerifierCore
@@ -56,7 +56,7 @@ class VirtualVerifier:
         self.engine = ToyTarget(info or toy_info())
         self._target: TargetEngine = engine or self.engine
         self.core = LoggedVerifierCore(
-            config or VerifierCoreConfig(), self._target.info, events or NoEvents(), self.now
+            config or VerifierCoreConfig(), self._target.info, events or NullEventSink(), self.now
         )
         self.batches: list[Batch] = []
         self.received: dict[int, list[Message]] = {}

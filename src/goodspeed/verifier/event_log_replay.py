@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from goodspeed.config import from_mapping
 from goodspeed.engine.interface import Outcome, TargetInfo
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.plain_messages import message_from_plain, replies_to_plain
-from goodspeed.records.plain import from_plain
-from goodspeed.records.replay import Difference, Event, replay_log
+from goodspeed.protocol.message_json import message_from_json, replies_to_json
+from goodspeed.records.json_values import from_json_value
+from goodspeed.records.replay import DecisionDifference, Event, replay_log
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -15,7 +15,7 @@ from goodspeed.verifier.core.message_handler import Reply
 from goodspeed.verifier.event_logging import batch_to_plain
 
 
-def replay(lines: Iterable[str]) -> Difference | None:
+def replay(lines: Iterable[str]) -> DecisionDifference | None:
     """The first difference, or None. Raises ConfigError for a line that is no event."""
     return replay_log(lines, ReplayedVerifier)
 
@@ -25,11 +25,11 @@ class ReplayedVerifier:
 
     def __init__(self, start: Event) -> None:
         config: VerifierCoreConfig = from_mapping(VerifierCoreConfig, start["config"])
-        self._core = VerifierCore(config, from_plain(start["info"], TargetInfo))
+        self._core = VerifierCore(config, from_json_value(start["info"], TargetInfo))
         self._batch: Batch | None = None
         core = self._core
         self._tell: dict[str, Callable[[Event], list[Reply]]] = {
-            "message": lambda e: core.on_message(e["conn"], message_from_plain(e["message"]), e["now"]),
+            "message": lambda e: core.on_message(e["conn"], message_from_json(e["message"]), e["now"]),
             "malformed": lambda e: core.on_malformed(e["conn"], _protocol_error(e), e["now"]),
             "disconnect": lambda e: core.on_disconnect(e["conn"], e["now"]),
             "time": lambda e: core.on_time(e["now"]),
@@ -38,10 +38,10 @@ class ReplayedVerifier:
             "failed": lambda e: core.on_failed(self._running(), e["reason"], e["now"]),
         }
 
-    def recorded(self, event: Event) -> object:
+    def logged_decision(self, event: Event) -> object:
         return event.get("batch", event.get("until", event.get("replies")))
 
-    def decide(self, event: Event) -> object:
+    def replayed_decision(self, event: Event) -> object:
         """What the core decides on the event's fact, in plain form."""
         if event["event"] == "connect":
             self._core.on_connect(event["conn"], event["now"])
@@ -49,7 +49,7 @@ class ReplayedVerifier:
         if event["event"] in {"batch", "wait"}:
             self._batch = self._core.next_batch(event["now"])
             return self._core.close_at if self._batch is None else batch_to_plain(self._batch)
-        return replies_to_plain(self._tell[event["event"]](event))
+        return replies_to_json(self._tell[event["event"]](event))
 
     def _running(self) -> Batch:
         assert self._batch is not None, "an outcome without a batch"
@@ -61,4 +61,4 @@ def _protocol_error(event: Event) -> ProtocolError:
 
 
 def _outcomes(event: Event) -> list[Outcome]:
-    return [from_plain(outcome, Outcome) for outcome in event["outcomes"]]
+    return [from_json_value(outcome, Outcome) for outcome in event["outcomes"]]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from goodspeed.engine.interface import Outcome, TargetInfo
 from goodspeed.errors import ProtocolError
+from goodspeed.protocol.message_json import message_to_json, replies_to_json
 from goodspeed.protocol.messages import Message
-from goodspeed.protocol.plain_messages import message_to_plain, replies_to_plain
 from goodspeed.records.event_log import EventSink
-from goodspeed.records.plain import to_plain
+from goodspeed.records.json_values import to_json_value
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
@@ -24,7 +24,7 @@ class LoggedVerifierCore:
     def __init__(self, config: VerifierCoreConfig, info: TargetInfo, events: EventSink, now: float) -> None:
         self._core = VerifierCore(config, info)
         self._events = events
-        events.write("start", now, {"config": to_plain(config), "info": to_plain(info)})
+        events.write("start", now, {"config": to_json_value(config), "info": to_json_value(info)})
 
     def on_connect(self, conn: ConnId, now: float) -> None:
         self._events.write("connect", now, {"conn": conn})
@@ -32,7 +32,7 @@ class LoggedVerifierCore:
 
     def on_message(self, conn: ConnId, message: Message, now: float) -> list[Reply]:
         replies = self._core.on_message(conn, message, now)
-        return self._note("message", now, {"conn": conn, "message": message_to_plain(message)}, replies)
+        return self._note("message", now, {"conn": conn, "message": message_to_json(message)}, replies)
 
     def on_malformed(self, conn: ConnId, error: ProtocolError, now: float) -> list[Reply]:
         replies = self._core.on_malformed(conn, error, now)
@@ -61,7 +61,7 @@ class LoggedVerifierCore:
 
     def on_verified(self, batch: Batch, outcomes: Sequence[Outcome], started: float, now: float) -> list[Reply]:
         replies = self._core.on_verified(batch, outcomes, started, now)
-        return self._note("verified", now, {"started": started, "outcomes": to_plain(outcomes)}, replies)
+        return self._note("verified", now, {"started": started, "outcomes": to_json_value(outcomes)}, replies)
 
     def on_failed(self, batch: Batch, reason: str, now: float) -> list[Reply]:
         return self._note("failed", now, {"reason": reason}, self._core.on_failed(batch, reason, now))
@@ -70,11 +70,11 @@ class LoggedVerifierCore:
         return self._core.stats()
 
     def _note(self, event: str, now: float, fact: dict[str, object], replies: list[Reply]) -> list[Reply]:
-        self._events.write(event, now, {**fact, "replies": replies_to_plain(replies)})
+        self._events.write(event, now, {**fact, "replies": replies_to_json(replies)})
         return replies
 
 
 def batch_to_plain(batch: Batch) -> dict[str, object]:
     """Each piece of work with its kind."""
-    work = [{"kind": type(item).__name__, **to_plain(item)} for item in batch.work]
+    work = [{"kind": type(item).__name__, **to_json_value(item)} for item in batch.work]
     return {"closed": batch.closed, "opened": [key for key, _ in batch.opened], "work": work}

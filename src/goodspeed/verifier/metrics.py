@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import Verdict
-from goodspeed.protocol.transport import Traffic
+from goodspeed.protocol.transport import LinkTraffic
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core import CoreStats
@@ -19,9 +19,9 @@ from goodspeed.verifier.core.message_handler import Reply
 SECONDS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 COLLECT_S = 5.0
-NO_TRAFFIC = Traffic()
+NO_TRAFFIC = LinkTraffic()
 
-CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, Traffic], float]]] = (
+CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, LinkTraffic], float]]] = (
     ("rounds", "verdicts", lambda client, _: client.num_rounds),
     ("proposed_tokens", "draft tokens verified", lambda client, _: client.num_proposed),
     ("accepted_tokens", "draft tokens accepted", lambda client, _: client.num_accepted),
@@ -35,7 +35,7 @@ CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, Traffic], float]]] =
     ("received_bytes", "bytes from the drafter, frame headers included", lambda _, traffic: traffic.received_bytes),
     ("sent_bytes", "bytes to the drafter, frame headers included", lambda _, traffic: traffic.sent_bytes),
 )
-CLIENT_GAUGES: Sequence[tuple[str, str, Callable[[Client, Traffic], float]]] = (
+CLIENT_GAUGES: Sequence[tuple[str, str, Callable[[Client, LinkTraffic], float]]] = (
     ("acceptance_rate", "estimate that the scheduler uses", lambda client, _: client.estimator.acceptance_rate),
     ("grant", "draft tokens that the client may propose in a round", lambda client, _: client.grant),
     (
@@ -109,7 +109,7 @@ class LoopCollector(Collector):
         return self._look()
 
 
-def describe(stats: CoreStats, traffic: Mapping[str, Traffic]) -> list[Metric]:
+def describe(stats: CoreStats, traffic: Mapping[str, LinkTraffic]) -> list[Metric]:
     """The core's state as metrics; `traffic` is by client."""
     load = stats.load
     metrics: list[Metric] = [

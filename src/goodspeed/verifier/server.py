@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from goodspeed.engine.interface import Outcome, TargetEngine
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
 from goodspeed.protocol.messages import Error, FinishReason, Hello, Message, Opened, Refused, Verdict, Welcome
-from goodspeed.protocol.transport import Connection, Traffic
+from goodspeed.protocol.transport import Connection, LinkTraffic
 from goodspeed.records.event_log import EventSink
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import MAX_ABSENT, ConnId
@@ -56,7 +56,7 @@ class VerifierServer:
         )
         self._engine_thread = engine_thread or new_engine_thread()
         self._links: dict[ConnId, DrafterLink] = {}
-        self._past_traffic: dict[str, Traffic] = {}  # of links that are gone, by drafter, the longest gone first
+        self._past_traffic: dict[str, LinkTraffic] = {}  # of links that are gone, by drafter, the longest gone first
         self._conns = itertools.count(1)
         self._serving: set[asyncio.Task[object]] = set()
         self._wake = asyncio.Event()
@@ -118,7 +118,7 @@ class VerifierServer:
         """How things stand, as metrics. Call it in the event loop."""
         traffic = dict(self._past_traffic)
         for link in self._links.values():
-            traffic[link.drafter] = traffic.get(link.drafter, Traffic()) + link.connection.traffic
+            traffic[link.drafter] = traffic.get(link.drafter, LinkTraffic()) + link.connection.traffic
         return describe(self._core.stats(), traffic)
 
     async def _read(self, conn: ConnId, link: DrafterLink) -> None:
@@ -178,7 +178,7 @@ class VerifierServer:
 
     def _on_link_gone(self, conn: ConnId, link: DrafterLink) -> None:
         del self._links[conn]
-        past = self._past_traffic.pop(link.drafter, Traffic())
+        past = self._past_traffic.pop(link.drafter, LinkTraffic())
         self._past_traffic[link.drafter] = past + link.connection.traffic
         while len(self._past_traffic) > MAX_ABSENT:
             del self._past_traffic[next(iter(self._past_traffic))]

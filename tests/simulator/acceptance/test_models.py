@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.records.acceptance_trace import write_answers
+from goodspeed.records.acceptance_trace import write_acceptance_trace
 from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel, Tape
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingConfig
@@ -32,7 +32,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A live recording."""
     path = tmp_path_factory.mktemp("recorded") / "acceptance.jsonl"
     with path.open("w") as file:
-        write_answers(live_answers(AcceptanceConfig("markov"), 300, 4), file)
+        write_acceptance_trace(live_answers(AcceptanceConfig("markov"), 300, 4), file)
     return str(path)
 
 

@@ -14,9 +14,9 @@ from goodspeed.records.acceptance_trace import (
     STOPPED,
     UNKNOWN,
     WRONG,
-    JudgedAnswer,
-    read_answers,
-    write_answers,
+    TracedAnswer,
+    read_acceptance_trace,
+    write_acceptance_trace,
 )
 from goodspeed.simulator.acceptance.acceptance_model import Tape
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
@@ -37,7 +37,7 @@ FIXED = AcceptanceConfig("fixed", fixed=FixedConfig(0.7))
 BURSTS = AcceptanceConfig("markov", markov=MarkovConfig(0.95, 0.2, 0.05, 0.1), confidence=ConfidenceConfig(2.0))
 
 
-def distances(answers: list[JudgedAnswer], config: AcceptanceConfig) -> list[float]:
+def distances(answers: list[TracedAnswer], config: AcceptanceConfig) -> list[float]:
     """Of replayed from true acceptance per round at windows 1, 5 and 8, in standard errors."""
     replayed = [tape for filling in recorded_tapes(answers) for tape in filling]
     model = acceptance_model(config)
@@ -60,13 +60,15 @@ def test_replay_is_right_at_any_window(config: AcceptanceConfig, window: int, mi
 def test_gaps_filled_in_at_the_rate_of_what_was_judged_are_found_wrong() -> None:
     """The planted bug: a drafter that stops where it is unsure judges the easy tokens."""
     answers = live_answers(BURSTS, NUM_ANSWERS, 16, 0.2)
-    judged = "".join(answer.judged for answer in answers)
+    judged = "".join(answer.draft_outcomes for answer in answers)
     rate = judged.count(RIGHT) / (judged.count(RIGHT) + judged.count(WRONG))
     rng = np.random.default_rng(0)
 
-    def filled(answer: JudgedAnswer) -> JudgedAnswer:
-        places = [place if place in {RIGHT, WRONG} else str(int(rng.random() < rate)) for place in answer.judged]
-        return replace(answer, judged="".join(places))
+    def filled(answer: TracedAnswer) -> TracedAnswer:
+        places = [
+            place if place in {RIGHT, WRONG} else str(int(rng.random() < rate)) for place in answer.draft_outcomes
+        ]
+        return replace(answer, draft_outcomes="".join(places))
 
     assert max(distances([filled(answer) for answer in answers], BURSTS)) > 10.0
 
@@ -92,15 +94,15 @@ def test_what_was_judged_is_replayed_as_it_was() -> None:
     fillings = recorded_tapes(answers)
     assert len(fillings) == NUM_FILLINGS
     for tape, answer in ((tape, answer) for tapes in fillings for tape, answer in zip(tapes, answers, strict=True)):
-        for place, judged in enumerate(answer.judged):
+        for place, judged in enumerate(answer.draft_outcomes):
             if judged in {RIGHT, WRONG}:
                 assert tape.is_right(place, 0) == (judged == RIGHT)
                 assert tape.confidence(place, 0) == answer.confidences[place]
 
 
-def whole(judged: str, client: str = "a", request: int = 0) -> JudgedAnswer:
+def whole(judged: str, client: str = "a", request: int = 0) -> TracedAnswer:
     num = len(judged)
-    return JudgedAnswer(client, request, 0.0, 9, "STOP", judged, (0.5,) * num, (0,) * num, (0.0,) * num)
+    return TracedAnswer(client, request, 0.0, 9, "STOP", judged, (0.5,) * num, (0,) * num, (0.0,) * num)
 
 
 def bits(tape: Tape, num: int) -> str:
@@ -125,8 +127,8 @@ def test_a_client_may_replay_one_recorded_client() -> None:
 def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
     answers = [*live_answers(BURSTS, 3, 3), whole(RIGHT + WRONG + UNKNOWN + STOPPED)]
     with (tmp_path / "log.jsonl").open("w") as file:
-        write_answers(answers, file)
-    assert read_answers(tmp_path / "log.jsonl") == answers
+        write_acceptance_trace(answers, file)
+    assert read_acceptance_trace(tmp_path / "log.jsonl") == answers
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "nonsense\n", '{"event": "start"}\n'])
@@ -136,7 +138,7 @@ def test_an_unusable_log_is_an_error_that_names_it(text: str, tmp_path: Path) ->
     with pytest.raises(ConfigError, match=r"log\.jsonl"):
         acceptance_model(config)
     with pytest.raises(ConfigError, match=r"none\.jsonl"):
-        read_answers(tmp_path / "none.jsonl")
+        read_acceptance_trace(tmp_path / "none.jsonl")
 
 
 def test_a_log_without_a_judged_token_is_an_error() -> None:
@@ -158,7 +160,7 @@ def test_a_changed_log_is_read_anew(tmp_path: Path) -> None:
     found = []
     for number, judged in enumerate(("111", "111", "000")):
         with path.open("w") as file:
-            write_answers([whole(judged)], file)
+            write_acceptance_trace([whole(judged)], file)
         os.utime(path, ns=(number // 2, number // 2))
         found.append(acceptance_model(config))
     assert found[0] is found[1]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.records.acceptance_trace import JudgedAnswer, write_answers
+from goodspeed.records.acceptance_trace import TracedAnswer, write_acceptance_trace
 from goodspeed.simulator.workload.closed import THINKING, ClosedConfig
 from goodspeed.simulator.workload.gamma import GammaConfig
 from goodspeed.simulator.workload.on_off import OnOffConfig
@@ -37,16 +37,16 @@ def trace_file(tmp_path: Path) -> Path:
     return path
 
 
-def judged(client: str, request: int, num_answer: int) -> JudgedAnswer:
+def judged(client: str, request: int, num_answer: int) -> TracedAnswer:
     nothing = (0.0,) * num_answer
-    return JudgedAnswer(
+    return TracedAnswer(
         client, request, 0.0, 10 + request, "LENGTH", "1" * num_answer, nothing, (0,) * num_answer, nothing
     )
 
 
-def acceptance_log(path: Path, answers: Iterable[JudgedAnswer]) -> str:
+def acceptance_log(path: Path, answers: Iterable[TracedAnswer]) -> str:
     with path.open("w", encoding="utf-8") as file:
-        write_answers(answers, file)
+        write_acceptance_trace(answers, file)
     return str(path)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
-from goodspeed.records.acceptance_trace import JudgedAnswer, read_answers
+from goodspeed.records.acceptance_trace import TracedAnswer, read_acceptance_trace
 from goodspeed.simulator.acceptance.chain import STARTS, fill_in, fit_chain
 from goodspeed.simulator.acceptance.sequences import Sequences, sequences
 
@@ -42,7 +42,7 @@ class RecordedAcceptance:
     be read.
     """
 
-    def __init__(self, answers: Sequence[JudgedAnswer], is_per_client: bool = False, is_in_order: bool = False) -> None:
+    def __init__(self, answers: Sequence[TracedAnswer], is_per_client: bool = False, is_in_order: bool = False) -> None:
         """At least one answer, each with at least one token."""
         fillings = _filled(sequences(answers))
         self._is_in_order = is_in_order
@@ -98,10 +98,10 @@ def recorded_acceptance(config: RecordedConfig) -> RecordedAcceptance:
 
 @functools.lru_cache(maxsize=64)
 def _read(path: Path, _changed_ns: int, is_per_client: bool, is_in_order: bool) -> RecordedAcceptance:
-    return RecordedAcceptance(read_answers(path), is_per_client, is_in_order)
+    return RecordedAcceptance(read_acceptance_trace(path), is_per_client, is_in_order)
 
 
-def recorded_tapes(answers: Sequence[JudgedAnswer]) -> list[list[RecordedTape]]:
+def recorded_tapes(answers: Sequence[TracedAnswer]) -> list[list[RecordedTape]]:
     """Every answer once, in order, for each way of filling in what is unknown."""
     fillings = _filled(sequences(answers))
     return [[RecordedTape(filling, first) for first in range(len(filling))] for filling in fillings]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from goodspeed.records.acceptance_trace import RIGHT, STOPPED, UNKNOWN, WRONG, JudgedAnswer
+from goodspeed.records.acceptance_trace import RIGHT, STOPPED, UNKNOWN, WRONG, TracedAnswer
 
 CODES = {RIGHT: 1, WRONG: 0, UNKNOWN: -1, STOPPED: -2}
 
@@ -78,7 +78,7 @@ class _Deck:
         return np.where(card < 0, guess_bits, self._bits[card]), np.where(card < 0, guess, self._exact[card])
 
 
-def sequences(answers: Sequence[JudgedAnswer]) -> Sequences:
+def sequences(answers: Sequence[TracedAnswer]) -> Sequences:
     """At least one answer, each with at least one token."""
     lengths = np.array([answer.num_answer for answer in answers])
     shape = len(answers), int(lengths.max())
@@ -87,7 +87,7 @@ def sequences(answers: Sequence[JudgedAnswer]) -> Sequences:
     confidences = np.zeros(shape)
     for row, answer in enumerate(answers):
         here = slice(answer.num_answer)
-        bits[row, here] = [CODES[judged] for judged in answer.judged]
+        bits[row, here] = [CODES[judged] for judged in answer.draft_outcomes]
         depths[row, here] = answer.depths
         confidences[row, here] = answer.confidences
     return Sequences(bits, depths, confidences, lengths)

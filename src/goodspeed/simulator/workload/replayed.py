@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
-from goodspeed.records.acceptance_trace import read_answers
+from goodspeed.records.acceptance_trace import read_acceptance_trace
 from goodspeed.simulator.workload.workload import Ask
 
 
@@ -27,7 +27,7 @@ class RecordedWorkload:
     def __init__(self, config: RecordedAsksConfig) -> None:
         self._config = config
         asked: dict[str, list[tuple[int, int]]] = {}
-        for answer in read_answers(Path(config.file)):
+        for answer in read_acceptance_trace(Path(config.file)):
             asked.setdefault(answer.client, []).append((answer.num_prompt, answer.num_answer))
         self._asked = [sizes for _, sizes in sorted(asked.items())]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from goodspeed.protocol import messages
 from goodspeed.protocol.messages import Message
-from goodspeed.records.plain import from_plain, to_plain
+from goodspeed.records.json_values import from_json_value, to_json_value
 
 _MESSAGES: dict[str, type[Message]] = {
     kind.__name__: kind
@@ -24,17 +24,17 @@ _MESSAGES: dict[str, type[Message]] = {
 }
 
 
-def message_to_plain(message: Message) -> dict[str, Any]:
+def message_to_json(message: Message) -> dict[str, Any]:
     """The message's fields, and its kind."""
-    return {"kind": type(message).__name__, **to_plain(message)}
+    return {"kind": type(message).__name__, **to_json_value(message)}
 
 
-def message_from_plain(value: Mapping[str, Any]) -> Message:
+def message_from_json(value: Mapping[str, Any]) -> Message:
     """The inverse. Raises KeyError for an unknown kind, msgspec.ValidationError for wrong fields."""
-    message: Message = from_plain({key: value[key] for key in value if key != "kind"}, _MESSAGES[value["kind"]])
+    message: Message = from_json_value({key: value[key] for key in value if key != "kind"}, _MESSAGES[value["kind"]])
     return message
 
 
-def replies_to_plain(replies: Sequence[tuple[int, Message]]) -> list[dict[str, Any]]:
+def replies_to_json(replies: Sequence[tuple[int, Message]]) -> list[dict[str, Any]]:
     """Messages with the links that they are for."""
-    return [{"conn": conn, **message_to_plain(message)} for conn, message in replies]
+    return [{"conn": conn, **message_to_json(message)} for conn, message in replies]

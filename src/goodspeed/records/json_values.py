@@ -6,12 +6,12 @@ import msgspec
 import numpy as np
 
 
-def to_plain(value: object) -> Any:
+def to_json_value(value: object) -> Any:
     """Dataclasses become objects, enums numbers, tuples and arrays lists."""
     return msgspec.to_builtins(value, enc_hook=_array_to_plain)
 
 
-def from_plain(value: object, kind: type[Any]) -> Any:
+def from_json_value(value: object, kind: type[Any]) -> Any:
     """The inverse for a known dataclass. Raises msgspec.ValidationError."""
     return msgspec.convert(value, kind, dec_hook=_array_from_plain)
 
