@@ -22,7 +22,7 @@ from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
 from goodspeed.logs import set_up_logging
-from goodspeed.records.event_log import EventSink, JsonlEventLog, EventFanOut
+from goodspeed.records.event_log import EventFanOut, EventSink, JsonlEventLog
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]

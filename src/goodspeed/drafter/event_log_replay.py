@@ -10,8 +10,8 @@ from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.decisions import Decision
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_logging import decision_to_plain, work_to_plain
-from goodspeed.protocol.messages import FromVerifier, Welcome
 from goodspeed.protocol.message_json import message_from_json
+from goodspeed.protocol.messages import FromVerifier, Welcome
 from goodspeed.records.json_values import from_json_value, to_json_value
 from goodspeed.records.replay import DecisionDifference, Event, replay_log
 

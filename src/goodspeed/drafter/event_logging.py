@@ -9,8 +9,8 @@ from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.decisions import Decision, DraftWork, StreamEvent, StreamFailed, TokensCommitted
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.protocol.messages import FromVerifier, Welcome
 from goodspeed.protocol.message_json import message_to_json
+from goodspeed.protocol.messages import FromVerifier, Welcome
 from goodspeed.records.event_log import EventSink
 from goodspeed.records.json_values import to_json_value
 

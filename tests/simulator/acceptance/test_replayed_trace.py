@@ -170,5 +170,5 @@ def test_a_changed_log_is_read_anew(tmp_path: Path) -> None:
 def test_an_answer_whose_parts_do_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="sequences"):
         replace(whole("10"), depths=(0,))
-    with pytest.raises(ValueError, match="judged has"):
+    with pytest.raises(ValueError, match="draft_outcomes has"):
         whole("1x")
