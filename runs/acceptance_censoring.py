@@ -11,9 +11,9 @@ from pathlib import Path
 
 from goodspeed.analysis.accepted_by_round import accepted_by_round
 from goodspeed.records.acceptance_trace import read_acceptance_trace
-from goodspeed.simulator.acceptance.acceptance_model import Tape
-from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
-from goodspeed.simulator.acceptance.sequences import sequences
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
+from goodspeed.simulator.acceptance.observed_answers import observed_answers
+from goodspeed.simulator.acceptance.replayed_trace import replayed_traces
 from goodspeed.testing.live_answer import live_answer
 
 RECORDED_AT = ((3, 0.0), (8, 0.0), (16, 0.2), (16, 0.1))  # window, min_survival
@@ -25,17 +25,17 @@ def main() -> None:
     parser.add_argument("log", type=Path, metavar="LOG")
     answers = read_acceptance_trace(parser.parse_args().log)
     lengths = [answer.num_answer for answer in answers]
-    (truth,) = recorded_tapes(answers)
+    (truth,) = replayed_traces(answers)
     print("| recorded at window, survival | unknown | right of the judged |", " | ".join(map(str, WINDOWS)), "|")
     print("|---" * (3 + len(WINDOWS)) + "|")
     for window, min_survival in RECORDED_AT:
         live = [
-            live_answer(tape, length, window, request, min_survival)
-            for request, (tape, length) in enumerate(zip(truth, lengths, strict=True))
+            live_answer(trace, length, window, request, min_survival)
+            for request, (trace, length) in enumerate(zip(truth, lengths, strict=True))
         ]
-        judged = sequences(live)
+        judged = observed_answers(live)
         known = judged.is_known
-        replayed = [pair for filling in recorded_tapes(live) for pair in zip(filling, lengths, strict=True)]
+        replayed = [pair for filling in replayed_traces(live) for pair in zip(filling, lengths, strict=True)]
         errors = [
             tokens_per_round(replayed, at) / tokens_per_round(zip(truth, lengths, strict=True), at) - 1.0
             for at in WINDOWS
@@ -48,8 +48,8 @@ def main() -> None:
         )
 
 
-def tokens_per_round(tapes: Iterable[tuple[Tape, int]], window: int) -> float:
-    rounds = [num_accepted for tape, length in tapes for num_accepted in accepted_by_round(tape, length, window)]
+def tokens_per_round(traces: Iterable[tuple[AcceptanceTrace, int]], window: int) -> float:
+    rounds = [num_accepted for trace, length in traces for num_accepted in accepted_by_round(trace, length, window)]
     return 1.0 + sum(rounds) / len(rounds)
 
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from goodspeed.analysis.acceptance_fit import FAMILIES
-from goodspeed.analysis.goodness_of_fit import WINDOWS, Fit, Goodness, goodness
+from goodspeed.analysis.goodness_of_fit import WINDOWS, FamilyFit, GoodnessOfFit, goodness_of_fit
 from goodspeed.drafter.acceptance_tracer import traced_answers
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import TracedAnswer, read_acceptance_trace
@@ -24,7 +24,7 @@ def main() -> int:
     args = _parser().parse_args()
     try:
         answers = read(args.log)
-        found = goodness(answers, args.seed)
+        found = goodness_of_fit(answers, args.seed)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -48,7 +48,7 @@ def read(path: Path) -> list[TracedAnswer]:
     return answers
 
 
-def table(found: Goodness) -> str:
+def table(found: GoodnessOfFit) -> str:
     """For people, in Markdown."""
     rows = [
         f"{found.num_answers} answers, {found.num_known} tokens judged, {found.num_unknown} unknown, "
@@ -66,7 +66,7 @@ def table(found: Goodness) -> str:
     return "\n".join(rows + [_row(fit, found) for fit in found.fits])
 
 
-def _row(fit: Fit, found: Goodness) -> str:
+def _row(fit: FamilyFit, found: GoodnessOfFit) -> str:
     errors = [said.mean / true.mean - 1.0 for said, true in zip(fit.tokens_per_round, found.replayed, strict=True)]
     cells = " | ".join(f"{said.mean:.3f}" for said in fit.tokens_per_round)
     worst = max(errors, key=abs)
@@ -76,7 +76,7 @@ def _row(fit: Fit, found: Goodness) -> str:
     )
 
 
-def toml(fit: Fit) -> str:
+def toml(fit: FamilyFit) -> str:
     """The config's table, for a scenario file."""
     numbers = dataclasses.asdict(fit.config)
     model = fit.config.model

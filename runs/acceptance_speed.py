@@ -1,4 +1,4 @@
-"""What a simulator pays for acceptance: CPU time of a look-up, of a bit with its share of its tape, and of a report.
+"""What a simulator pays for acceptance: CPU time of a look-up, of a bit with its share of its trace, and of a report.
 
 The least of five passes over 500 answers of 150 tokens. A minute.
 
@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel, Tape
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel, AcceptanceTrace
 from goodspeed.simulator.acceptance.models import ACCEPTANCES, AcceptanceConfig, acceptance_model
-from goodspeed.simulator.acceptance.replayed_trace import RecordedConfig
+from goodspeed.simulator.acceptance.replayed_trace import ReplayedTraceConfig
 
 NUM_ANSWERS = 500
 NUM_TOKENS = 150
@@ -22,35 +22,35 @@ PASSES = 5
 
 def main() -> None:
     args = _parser().parse_args()
-    print("| model | look-up, us | bit and tape, us | bit, report and tape, us |\n|---|---|---|---|")
+    print("| model | look-up, us | bit and trace, us | bit, report and trace, us |\n|---|---|---|---|")
     for name in ACCEPTANCES:
         if name != "recorded" or args.log:
-            print(row(name, acceptance_model(AcceptanceConfig(name, recorded=RecordedConfig(args.log)))))
+            print(row(name, acceptance_model(AcceptanceConfig(name, recorded=ReplayedTraceConfig(args.log)))))
 
 
 def row(name: str, model: AcceptanceModel) -> str:
-    known = tapes(model)
+    known = traces(model)
     bits(known)
-    cells = (least(lambda: bits(known)), least(lambda: bits(tapes(model))), least(lambda: reports(tapes(model))))
+    cells = (least(lambda: bits(known)), least(lambda: bits(traces(model))), least(lambda: reports(traces(model))))
     return f"| {name} | " + " | ".join(f"{1e6 * seconds:.2f}" for seconds in cells) + " |"
 
 
-def tapes(model: AcceptanceModel) -> list[Tape]:
+def traces(model: AcceptanceModel) -> list[AcceptanceTrace]:
     rng = np.random.default_rng(0)
-    return [model.tape(0, request, rng) for request in range(NUM_ANSWERS)]
+    return [model.new_trace(0, request, rng) for request in range(NUM_ANSWERS)]
 
 
-def bits(asked: list[Tape]) -> None:
-    for tape in asked:
+def bits(asked: list[AcceptanceTrace]) -> None:
+    for trace in asked:
         for position in range(NUM_TOKENS):
-            tape.is_right(position, 0)
+            trace.is_right(position, 0)
 
 
-def reports(asked: list[Tape]) -> None:
-    for tape in asked:
+def reports(asked: list[AcceptanceTrace]) -> None:
+    for trace in asked:
         for position in range(NUM_TOKENS):
-            tape.is_right(position, 0)
-            tape.confidence(position, 0)
+            trace.is_right(position, 0)
+            trace.confidence(position, 0)
 
 
 def least(work: Callable[[], None]) -> float:

@@ -10,14 +10,14 @@ from it.
 import argparse
 import math
 
-from goodspeed.experiment.metrics import figures
+from goodspeed.experiment.metrics import compute_metrics
 from goodspeed.experiment.summary import summarise
-from goodspeed.experiment.warm_up import Source, WarmUp, find_warm_up
+from goodspeed.experiment.warm_up import WarmUp, WarmUpSource, find_warm_up
 from goodspeed.simulator.result import RunResult
 from goodspeed.testing.single_server import Queue, simulate
 
 NUM_REPLICATIONS = 5
-GIVEN = WarmUp(100.0, Source.GIVEN)
+GIVEN = WarmUp(100.0, WarmUpSource.GIVEN)
 PILOT_FROM = 10**6
 """Each experiment has a pilot of its own; the tool has one, so its experiments would share its luck."""
 
@@ -42,8 +42,8 @@ def _show(load: float, name: str, runs: list[RunResult], starts: list[WarmUp]) -
     num_covered, means = 0, []
     for i in range(len(runs) // NUM_REPLICATIONS):
         mine = slice(NUM_REPLICATIONS * i, NUM_REPLICATIONS * (i + 1))
-        replications = [figures(run, start) for run, start in zip(runs[mine], starts[mine], strict=True)]
-        found = summarise(replications).figures["latency_mean_s"]
+        replications = [compute_metrics(run, start) for run, start in zip(runs[mine], starts[mine], strict=True)]
+        found = summarise(replications).metrics["latency_mean_s"]
         num_covered += found.low <= truth <= found.high
         means.append(found.mean)
     bias = math.fsum(means) / len(means) / truth - 1.0

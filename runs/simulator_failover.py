@@ -43,11 +43,11 @@ class Delays:
             before, after = calm[key], troubled[key]
             assert before.num_answer_tokens == after.num_answer_tokens
             delay_s = after.finished_s - before.finished_s
-            if before.verifier == dead and before.asked_s < died_s < before.finished_s:
+            if before.verifier == dead and before.requested_s < died_s < before.finished_s:
                 self.hit.append(delay_s)
-            elif died_s <= before.asked_s < back_s:
+            elif died_s <= before.requested_s < back_s:
                 self.asked_meanwhile.append(delay_s)
-        ends = [answer.verifier for answer in troubled.values() if answer.asked_s > back_s]
+        ends = [answer.verifier for answer in troubled.values() if answer.requested_s > back_s]
         self.num_after += ends.count(dead)
         self.num_after_other += len(ends) - ends.count(dead)
 

@@ -26,7 +26,7 @@ from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
 from goodspeed.simulator.latency.models import LatencyConfig
 from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
-from goodspeed.simulator.workload.trace import TraceConfig
+from goodspeed.simulator.workload.arrival_trace import ArrivalTraceConfig
 from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.simulator.world import simulate
 from goodspeed.stats.summary import quantile
@@ -98,14 +98,14 @@ def simulated(folder: Path, settings: dict[str, Any], latency: LatencyConfig) ->
         verifiers=(VerifierTier(kv_capacity=KV_TOKENS, latency=latency, core=limits),),
         drafters=(
             DrafterTier(
-                workload=WorkloadConfig("trace", trace=TraceConfig(str(folder / "requests.jsonl"), "vllm")),
+                workload=WorkloadConfig("trace", trace=ArrivalTraceConfig(str(folder / "requests.jsonl"), "vllm")),
                 retry=RetryConfig(give_up_s=600.0, first_token_s=600.0, verdict_s=600.0),
             ),
         ),
     )
     answers = sorted(simulate(scenario).answers, key=lambda answer: answer.request)
     return [
-        Timing(one.asked_s, one.first_token_s, one.finished_s, one.num_prompt_tokens, one.num_answer_tokens)
+        Timing(one.requested_s, one.first_token_s, one.finished_s, one.num_prompt_tokens, one.num_answer_tokens)
         for one in answers
     ]
 

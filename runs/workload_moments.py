@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.workload.trace import TRACE_FORMATS, read_arrivals
+from goodspeed.simulator.workload.arrival_trace import TRACE_FORMATS, read_arrivals
 
 WINDOWS_S = (1.0, 10.0, 60.0, 300.0)
 

@@ -62,7 +62,7 @@ def of_answer(answer: LoadAnswer) -> Served:
 def of_record(record: AnswerRecord, begin_s: float) -> Served:
     """The same of a simulated answer; the repetition began at `begin_s`."""
     return Served(
-        record.asked_s - begin_s,
+        record.requested_s - begin_s,
         record.first_token_s - begin_s,
         record.finished_s - begin_s,
         record.num_answer_tokens,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from runs.acceptance_fit import read, table, toml
 
-from goodspeed.analysis.goodness_of_fit import goodness
+from goodspeed.analysis.goodness_of_fit import goodness_of_fit
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import write_acceptance_trace
@@ -23,7 +23,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_every_fit_is_shown_and_its_config_is_one_for_a_scenario(log: Path) -> None:
-    found = goodness(read(log))
+    found = goodness_of_fit(read(log))
     shown = table(found)
     for fit in found.fits:
         assert f"| {fit.name} |" in shown

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from goodspeed.analysis.acceptance_fit import FAMILIES, fit_confidence
-from goodspeed.analysis.goodness_of_fit import WINDOWS, Goodness, goodness
+from goodspeed.analysis.goodness_of_fit import WINDOWS, GoodnessOfFit, goodness_of_fit
 from goodspeed.records.acceptance_trace import RIGHT, WRONG, TracedAnswer
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingConfig
 from goodspeed.simulator.acceptance.fixed import FixedConfig
 from goodspeed.simulator.acceptance.markov import MarkovConfig
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
+from goodspeed.simulator.acceptance.observed_answers import ObservedAnswers, observed_answers
 from goodspeed.simulator.acceptance.positional import PositionalConfig
 from goodspeed.simulator.acceptance.renewal import RenewalConfig
-from goodspeed.simulator.acceptance.sequences import Sequences, sequences
 from goodspeed.testing.live_answer import live_answer
 
 NUM_TOKENS = 120
@@ -32,18 +32,18 @@ def forced(config: AcceptanceConfig, num: int) -> list[TracedAnswer]:
     """Judged at every place, as by bench.teacher_forced."""
     model, answers = acceptance_model(config), []
     for request in range(num):
-        tape, judged = model.tape(0, request, np.random.default_rng(request)), ""
+        trace, judged = model.new_trace(0, request, np.random.default_rng(request)), ""
         depths: list[int] = []
         for place in range(NUM_TOKENS):
             depths.append(depths[-1] + 1 if judged[-1:] == RIGHT else 0)
-            judged += RIGHT if tape.is_right(place, depths[-1]) else WRONG
-        said = tuple(tape.confidence(place, depth) for place, depth in enumerate(depths))
+            judged += RIGHT if trace.is_right(place, depths[-1]) else WRONG
+        said = tuple(trace.confidence(place, depth) for place, depth in enumerate(depths))
         answers.append(TracedAnswer("c", request, 0.0, 9, "LENGTH", judged, said, tuple(depths), (0.0,) * NUM_TOKENS))
     return answers
 
 
 def fitted(name: str, config: AcceptanceConfig, num: int = 200) -> AcceptanceConfig:
-    return FAMILIES[name].fit(sequences(forced(config, num)))
+    return FAMILIES[name].fit(observed_answers(forced(config, num)))
 
 
 def test_rates_are_found_again() -> None:
@@ -63,16 +63,16 @@ def test_rates_are_found_again() -> None:
 
 def test_stationary_rate_is_the_share_of_right_tokens() -> None:
     for config in (RenewalConfig((0.3, 0.6, 0.8, 0.9)), RenewalConfig((0.5, 0.0)), RenewalConfig((0.5, 1.0))):
-        tape = acceptance_model(AcceptanceConfig("renewal", renewal=config)).tape(0, 0, np.random.default_rng(1))
-        share = np.mean([tape.is_right(place, 0) for place in range(40_000)])
+        trace = acceptance_model(AcceptanceConfig("renewal", renewal=config)).new_trace(0, 0, np.random.default_rng(1))
+        share = np.mean([trace.is_right(place, 0) for place in range(40_000)])
         assert share == pytest.approx(config.stationary_rate, abs=0.02)
 
 
 def test_answers_spread_as_the_log_odds_of_their_rates() -> None:
     """One run length: an answer's rate is a logistic function of a normal number."""
     model = acceptance_model(AcceptanceConfig("renewal", renewal=RenewalConfig((0.7,), spread=0.8)))
-    tapes = [model.tape(0, request, np.random.default_rng(request)) for request in range(400)]
-    rates = np.array([np.mean([tape.is_right(place, 0) for place in range(800)]) for tape in tapes])
+    traces = [model.new_trace(0, request, np.random.default_rng(request)) for request in range(400)]
+    rates = np.array([np.mean([trace.is_right(place, 0) for place in range(800)]) for trace in traces])
     log_odds = np.log(rates / (1.0 - rates))
     assert abs(log_odds.mean() - np.log(7 / 3)) < 4 * 0.8 / np.sqrt(400)
     assert log_odds.std() == pytest.approx(0.8, rel=4 / np.sqrt(2 * 400))
@@ -83,22 +83,22 @@ def test_renewal_likelihood_sums_over_what_is_unknown() -> None:
     likelihood = FAMILIES["renewal"].log_likelihood
     one = TracedAnswer("c", 0, 0.0, 9, "STOP", "1?0", (0.5,) * 3, (0,) * 3, (0.0,) * 3)
     by_hand = 0.3 * (0.6 * 0.4 + 0.4 * 0.7)
-    assert likelihood(config, sequences([one])) == pytest.approx(np.log(by_hand))
+    assert likelihood(config, observed_answers([one])) == pytest.approx(np.log(by_hand))
 
 
 @pytest.mark.parametrize("config", [FIXED, RENEWAL], ids=["fixed", "renewal"])
 def test_concentration_of_reports_is_found_again(config: AcceptanceConfig) -> None:
     """Chances that differ from place to place make reports vary as well: that is not the drafter's noise."""
-    assert fit_confidence(config, sequences(forced(config, 200))).concentration == pytest.approx(2.0, rel=0.12)
+    assert fit_confidence(config, observed_answers(forced(config, 200))).concentration == pytest.approx(2.0, rel=0.12)
 
 
 def test_a_generator_that_knows_more_than_the_drafter_reports_what_it_knows() -> None:
-    alike = sequences(forced(replace(MARKOV, confidence=ConfidenceConfig(math.inf)), 100))
-    dull = Sequences(alike.bits, alike.depths, np.full(alike.bits.shape, 0.6), alike.lengths)
+    alike = observed_answers(forced(replace(MARKOV, confidence=ConfidenceConfig(math.inf)), 100))
+    dull = ObservedAnswers(alike.bits, alike.depths, np.full(alike.bits.shape, 0.6), alike.lengths)
     assert fit_confidence(MARKOV, dull).concentration == math.inf
 
 
-def worst(found: Goodness, name: str) -> float:
+def worst(found: GoodnessOfFit, name: str) -> float:
     """Distance of predicted from replayed tokens a round, in the replay's standard errors."""
     (fit,) = (fit for fit in found.fits if fit.name == name)
     pairs = zip(fit.tokens_per_round, found.replayed, strict=True)
@@ -111,7 +111,7 @@ def test_the_right_family_predicts_other_answers_and_a_fixed_rate_does_not(confi
 
     Judged at every place, draft depths are run lengths: there the positional family's likelihood is the renewal's.
     """
-    found = goodness(forced(config, 60))
+    found = goodness_of_fit(forced(config, 60))
     assert len(found.replayed) == len(WINDOWS)
     assert worst(found, config.model) < 3.0
     assert worst(found, "fixed") > 4.0
@@ -124,7 +124,7 @@ def test_the_right_family_predicts_other_answers_and_a_fixed_rate_does_not(confi
 
 def test_answers_that_differ_are_told_from_answers_alike() -> None:
     """The spread among answers' means has a relative standard error of about 1 / sqrt(2 x 60) = 9%."""
-    found = goodness(forced(RENEWAL, 60))
+    found = goodness_of_fit(forced(RENEWAL, 60))
     fits = {fit.name: fit for fit in found.fits}
     true = found.replayed[-1].spread
     alike, spread = (fits[name].tokens_per_round[-1].spread for name in ("renewal", "renewal, spread"))
@@ -135,7 +135,7 @@ def test_answers_that_differ_are_told_from_answers_alike() -> None:
 
 def test_a_live_recording_is_held_to_its_own_replay() -> None:
     model = acceptance_model(MARKOV)
-    answers = [live_answer(model.tape(0, i, np.random.default_rng(i)), NUM_TOKENS, 3, i) for i in range(30)]
-    found = goodness(answers)
+    answers = [live_answer(model.new_trace(0, i, np.random.default_rng(i)), NUM_TOKENS, 3, i) for i in range(30)]
+    found = goodness_of_fit(answers)
     assert found.num_unknown > 0
     assert worst(found, "markov") < 3.0

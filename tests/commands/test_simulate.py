@@ -59,7 +59,7 @@ def test_other_processes_find_the_same(scenario: str, capsys: pytest.CaptureFixt
     for jobs in ("1", "2"):
         assert main(["simulate", scenario, "--seeds", "2", "--jobs", jobs, "--json"]) == 0
         found.append(json.loads(capsys.readouterr().out))
-    assert found[0]["figures"] == found[1]["figures"]
+    assert found[0]["metrics"] == found[1]["metrics"]
     assert found[0]["replications"] == found[1]["replications"]
 
 

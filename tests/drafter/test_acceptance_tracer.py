@@ -27,7 +27,7 @@ from goodspeed.records.acceptance_trace import (
     read_acceptance_trace,
 )
 from goodspeed.records.event_log import EventFanOut
-from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
+from goodspeed.simulator.acceptance.replayed_trace import replayed_traces
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
@@ -145,10 +145,10 @@ def test_a_recording_at_window_3_replays_the_pair_at_others(tmp_path: Path) -> N
         run.clock.run(1.0)
     run.clock.run(30)
     answers = sorted(run.answers(), key=lambda answer: answer.request)
-    true = recorded_tapes([by_force(run, key, request) for key, request in zip(keys, asked, strict=True)])[0]
+    true = replayed_traces([by_force(run, key, request) for key, request in zip(keys, asked, strict=True)])[0]
     for window in (1, 5, 8):
         differences = []
-        for filling in recorded_tapes(answers):
+        for filling in replayed_traces(answers):
             for tape, other in zip(filling, true, strict=True):
                 here, there = (list(accepted_by_round(one, NUM_TOKENS, window)) for one in (tape, other))
                 differences.append(np.mean(here) - np.mean(there))

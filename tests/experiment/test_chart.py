@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from goodspeed.experiment import page
+from goodspeed.experiment import html_page as page
 from goodspeed.experiment.chart import HEIGHT, WIDTH, Chart, Series, svg
 
 LINES = Chart("Lines", "x", "y", (Series("one", [0, 5, 10], [0, 50, 100]), Series("two <&>", [0, 10], [20, 30])))

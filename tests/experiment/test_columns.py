@@ -9,12 +9,12 @@ from pyarrow import parquet
 
 from goodspeed.experiment.columns import answer_columns, cell_columns, write_columns
 from goodspeed.experiment.grid import Axis, cells
-from goodspeed.experiment.metrics import FIGURES
+from goodspeed.experiment.metrics import METRICS
 from goodspeed.experiment.replication import Measure
-from goodspeed.experiment.warm_up import Source, WarmUp
+from goodspeed.experiment.warm_up import WarmUp, WarmUpSource
 from goodspeed.testing.single_server import Queue, clients, simulate
 
-FROM_50_S = WarmUp(50.0, Source.GIVEN)
+FROM_50_S = WarmUp(50.0, WarmUpSource.GIVEN)
 MEASURE = Measure(simulate, clients)
 REPLICATIONS = [MEASURE.replication(Queue(0.5, 200.0), FROM_50_S, seed) for seed in (0, 1)]
 
@@ -26,7 +26,7 @@ def test_every_answer_is_a_row_of_both_files(tmp_path: Path) -> None:
     assert len(rows) == len(table) == sum(len(one.run.answers) for one in REPLICATIONS)
     assert table[-1]["finished_s"] == REPLICATIONS[1].run.answers[-1].finished_s
     assert float(rows[-1]["finished_s"]) == table[-1]["finished_s"]
-    assert sum(row["is_counted"] for row in table) == sum(one.figures.num_answers for one in REPLICATIONS)
+    assert sum(row["is_counted"] for row in table) == sum(one.metrics.num_answers for one in REPLICATIONS)
 
 
 def test_without_pyarrow_the_csv_is_written_and_the_message_says_what_is_missing(
@@ -41,9 +41,9 @@ def test_without_pyarrow_the_csv_is_written_and_the_message_says_what_is_missing
 
 def test_every_cell_and_seed_is_a_row_and_what_does_not_exist_is_empty() -> None:
     grid = cells([Axis("load", (0.5,))])
-    found = {grid[0]: {one.run.seed: one.figures for one in REPLICATIONS}}
+    found = {grid[0]: {one.run.seed: one.metrics for one in REPLICATIONS}}
     columns = cell_columns(grid, found)
     assert columns["seed"] == [0, 1]
     assert columns["load"] == [0.5, 0.5]
-    assert set(FIGURES) < set(columns)
-    assert columns["goodput"][1] == REPLICATIONS[1].figures.values["goodput"]
+    assert set(METRICS) < set(columns)
+    assert columns["goodput"][1] == REPLICATIONS[1].metrics.values["goodput"]

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from goodspeed.errors import CapacityError, ConfigError, StartError
-from goodspeed.experiment.executor import Executor, ProcessPool, ThisProcess, local_executor
+from goodspeed.experiment.executor import Executor, SerialExecutor, WorkerProcesses, local_executor
 from goodspeed.experiment.ray_cluster import RayCluster
 from goodspeed.testing.single_server import UNLUCKY, Queue, simulate_unless_unlucky
 
 QUEUE = Queue(load=0.5, until_s=200.0)
 SIMULATE = partial(simulate_unless_unlucky, QUEUE)
-EXECUTORS: list[Callable[[], Executor]] = [ThisProcess, partial(ProcessPool, 2), partial(RayCluster, "", 2)]
+EXECUTORS: list[Callable[[], Executor]] = [SerialExecutor, partial(WorkerProcesses, 2), partial(RayCluster, "", 2)]
 
 
 def _die(code: int) -> None:
@@ -44,17 +44,17 @@ def test_results_are_those_of_this_process_and_errors_come_through(make: Callabl
 def test_an_interrupt_ends_the_workers() -> None:
     before = set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt):
-        _interrupted(ProcessPool(2))
+        _interrupted(WorkerProcesses(2))
     assert set(multiprocessing.active_children()) == before
 
 
 def test_a_worker_that_dies_is_told() -> None:
-    with pytest.raises(StartError, match="a worker process died"), ProcessPool(1) as pool:
+    with pytest.raises(StartError, match="a worker process died"), WorkerProcesses(1) as pool:
         list(pool.results(_die, [1]))
 
 
 def test_jobs_are_checked() -> None:
-    assert isinstance(local_executor(1), ThisProcess)
+    assert isinstance(local_executor(1), SerialExecutor)
     with pytest.raises(ConfigError, match="jobs is -1"):
         local_executor(-1)
 

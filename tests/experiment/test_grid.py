@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from goodspeed.errors import ConfigError
-from goodspeed.experiment.grid import Axis, Cell, cells
+from goodspeed.experiment.grid import Axis, GridCell, cells
 
 SCENARIO: dict[str, Any] = {
     "duration_s": 60.0,
@@ -14,7 +14,7 @@ SCENARIO: dict[str, Any] = {
 
 
 def _with(path: str, value: Any) -> dict[str, Any]:
-    return Cell(((path, value),)).of(SCENARIO)
+    return GridCell(((path, value),)).of(SCENARIO)
 
 
 @pytest.mark.parametrize(

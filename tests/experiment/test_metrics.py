@@ -1,11 +1,11 @@
-"""A replication's figures: by hand on three answers, and against theory on a queue."""
+"""A replication's metrics: by hand on three answers, and against theory on a queue."""
 
 from dataclasses import replace
 
 import pytest
 
-from goodspeed.experiment.metrics import FIGURES, figures
-from goodspeed.experiment.warm_up import Source, WarmUp
+from goodspeed.experiment.metrics import METRICS, compute_metrics
+from goodspeed.experiment.warm_up import WarmUp, WarmUpSource
 from goodspeed.simulator.result import AnswerRecord, RunResult, VerifierRecord
 from goodspeed.testing.single_server import ANSWER, FROM_START, Queue, simulate
 
@@ -15,11 +15,13 @@ def _run(*answers: AnswerRecord, simulated_s: float = 10.0) -> RunResult:
     return RunResult(3, simulated_s, answers, verifiers, 2, 1, num_rounds=10, num_bytes_up=300, num_bytes_down=100)
 
 
-QUICK = replace(ANSWER, client="a", asked_s=1.0, first_token_s=1.5, finished_s=2.5, num_answer_tokens=11, num_rounds=4)
+QUICK = replace(
+    ANSWER, client="a", requested_s=1.0, first_token_s=1.5, finished_s=2.5, num_answer_tokens=11, num_rounds=4
+)
 SLOW = replace(
     ANSWER,
     client="b",
-    asked_s=2.0,
+    requested_s=2.0,
     first_token_s=4.0,
     finished_s=8.0,
     num_answer_tokens=21,
@@ -34,7 +36,7 @@ SLOW = replace(
 
 
 def test_goodput_counts_answers_that_ended_after_the_warm_up() -> None:
-    found = figures(_run(QUICK, SLOW), WarmUp(5.0, Source.GIVEN))
+    found = compute_metrics(_run(QUICK, SLOW), WarmUp(5.0, WarmUpSource.GIVEN))
     assert found.num_answers == 1
     assert found.goodputs == {"a": 0.0, "b": pytest.approx(21 / 5)}
     assert found.values["goodput"] == pytest.approx(21 / 5)
@@ -43,11 +45,11 @@ def test_goodput_counts_answers_that_ended_after_the_warm_up() -> None:
 
 
 def test_a_client_without_any_answer_is_starved_if_it_is_known() -> None:
-    assert figures(_run(QUICK), FROM_START, clients=("a", "c")).goodputs == {"a": pytest.approx(1.1), "c": 0.0}
+    assert compute_metrics(_run(QUICK), FROM_START, clients=("a", "c")).goodputs == {"a": pytest.approx(1.1), "c": 0.0}
 
 
 def test_latencies_are_of_answers() -> None:
-    values = figures(_run(QUICK, SLOW), FROM_START).values
+    values = compute_metrics(_run(QUICK, SLOW), FROM_START).values
     assert values["ttft_mean_s"] == pytest.approx((0.5 + 2.0) / 2)
     assert values["tpot_mean_s"] == pytest.approx((1.0 / 10 + 4.0 / 20) / 2)
     assert values["latency_p50_s"] == pytest.approx((1.5 + 6.0) / 2)
@@ -55,13 +57,13 @@ def test_latencies_are_of_answers() -> None:
 
 
 def test_a_single_token_has_no_time_per_token() -> None:
-    values = figures(_run(replace(QUICK, num_answer_tokens=1)), FROM_START).values
+    values = compute_metrics(_run(replace(QUICK, num_answer_tokens=1)), FROM_START).values
     assert "tpot_p50_s" not in values
     assert "ttft_p50_s" in values
 
 
 def test_shares_are_of_the_answers_time_and_sum_to_one() -> None:
-    values = figures(_run(SLOW), FROM_START).values
+    values = compute_metrics(_run(SLOW), FROM_START).values
     assert values["drafting_share"] == pytest.approx(0.25)
     assert values["queue_share"] == pytest.approx(0.1)
     assert values["other_share"] == pytest.approx(0.2)
@@ -71,15 +73,15 @@ def test_shares_are_of_the_answers_time_and_sum_to_one() -> None:
 
 
 def test_tokens_per_round_leave_out_what_the_verifier_wrote_alone() -> None:
-    alone = replace(QUICK, is_fused=True, num_proposed=0, num_accepted=0)
-    values = figures(_run(alone, SLOW), FROM_START).values
+    alone = replace(QUICK, is_target_only=True, num_proposed=0, num_accepted=0)
+    values = compute_metrics(_run(alone, SLOW), FROM_START).values
     assert values["mean_acceptance_length"] == pytest.approx(21 / 12)
     assert values["acceptance_rate"] == pytest.approx(9 / 36)
-    assert values["fused_share"] == pytest.approx(0.5)
+    assert values["target_only_share"] == pytest.approx(0.5)
 
 
 def test_verifiers_and_bytes_are_of_the_whole_run() -> None:
-    values = figures(_run(QUICK), WarmUp(5.0, Source.GIVEN)).values
+    values = compute_metrics(_run(QUICK), WarmUp(5.0, WarmUpSource.GIVEN)).values
     assert values["utilisation"] == pytest.approx(0.3)
     assert values["tokens_per_step"] == pytest.approx(6.0)
     assert values["bytes_per_round"] == pytest.approx(40.0)
@@ -87,7 +89,7 @@ def test_verifiers_and_bytes_are_of_the_whole_run() -> None:
 
 
 def test_a_run_without_answers_has_no_latencies() -> None:
-    found = figures(_run(), FROM_START)
+    found = compute_metrics(_run(), FROM_START)
     assert found.num_answers == 0
     assert "goodput" not in found.values
     assert "ttft_p50_s" not in found.values
@@ -95,11 +97,13 @@ def test_a_run_without_answers_has_no_latencies() -> None:
 
 def test_a_queue_behaves_as_theory_says() -> None:
     """M/M/1 at load 0.5: a mean sojourn of 1 / (1 - 0.5) = 2 s, its p90 ln(10) times that."""
-    values = figures(simulate(Queue(load=0.5, until_s=60_000.0), seed=1), WarmUp(1000.0, Source.GIVEN)).values
+    values = compute_metrics(
+        simulate(Queue(load=0.5, until_s=60_000.0), seed=1), WarmUp(1000.0, WarmUpSource.GIVEN)
+    ).values
     assert values["latency_mean_s"] == pytest.approx(2.0, rel=0.06)
     assert values["latency_p90_s"] == pytest.approx(4.605, rel=0.06)
     assert values["utilisation"] == pytest.approx(0.5, rel=0.03)
 
 
 def test_every_figure_has_a_title_of_its_own() -> None:
-    assert len({figure.title for figure in FIGURES.values()}) == len(FIGURES)
+    assert len({metric.title for metric in METRICS.values()}) == len(METRICS)

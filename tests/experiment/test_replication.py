@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from goodspeed.errors import ConfigError
-from goodspeed.experiment.executor import ThisProcess
+from goodspeed.experiment.executor import SerialExecutor
 from goodspeed.experiment.replication import PILOT_SEED, Measure, Replication, Seeds, replicate
 from goodspeed.experiment.summary import Precision, summarise
 from goodspeed.experiment.warm_up import find_warm_up
@@ -16,7 +16,7 @@ MEASURE = Measure(simulate, clients)
 
 
 def _replicate(seeds: Seeds, precision: Precision | None = None) -> list[Replication]:
-    with ThisProcess() as executor:
+    with SerialExecutor() as executor:
         make = partial(MEASURE.replication, QUEUE, FROM_START)
         return list(replicate(make, seeds, precision, executor))
 
@@ -30,7 +30,7 @@ def test_replications_go_on_until_the_figure_is_precise() -> None:
     done = _replicate(Seeds(first=0, num=3, num_at_most=200), precision)
     assert [one.run.seed for one in done] == list(range(len(done)))
     assert 3 < len(done) < 200
-    found = summarise([one.figures for one in done]).figures["latency_mean_s"]
+    found = summarise([one.metrics for one in done]).metrics["latency_mean_s"]
     assert found.high - found.mean <= 0.05 * found.mean
 
 
@@ -46,6 +46,6 @@ def test_wrong_seeds_are_named() -> None:
 
 
 def test_the_pilot_finds_the_warm_up_in_a_run_that_is_not_counted() -> None:
-    start = MEASURE.pilot(QUEUE).figures.warm_up
+    start = MEASURE.pilot(QUEUE).metrics.warm_up
     assert start == find_warm_up(simulate(QUEUE, PILOT_SEED).answers)
-    assert MEASURE.replication(QUEUE, start, 3).figures.warm_up == start
+    assert MEASURE.replication(QUEUE, start, 3).metrics.warm_up == start

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from goodspeed.errors import ConfigError
-from goodspeed.experiment.metrics import Figures, figures
+from goodspeed.experiment.metrics import RunMetrics, compute_metrics
 from goodspeed.experiment.summary import Precision, compare, is_clear, summarise
-from goodspeed.experiment.warm_up import Source, WarmUp
+from goodspeed.experiment.warm_up import WarmUp, WarmUpSource
 from goodspeed.testing.single_server import Queue, simulate
 
 NUM_EXPERIMENTS = 120
-START = WarmUp(100.0, Source.GIVEN)
+START = WarmUp(100.0, WarmUpSource.GIVEN)
 
 
-def _replications(queue: Queue, seeds: range) -> list[Figures]:
-    return [figures(simulate(queue, seed), START) for seed in seeds]
+def _replications(queue: Queue, seeds: range) -> list[RunMetrics]:
+    return [compute_metrics(simulate(queue, seed), START) for seed in seeds]
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
@@ -24,7 +24,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     queue = Queue(load=0.5, until_s=400.0)
     covered = 0
     for experiment in range(NUM_EXPERIMENTS):
-        found = summarise(_replications(queue, range(5 * experiment, 5 * experiment + 5))).figures["latency_mean_s"]
+        found = summarise(_replications(queue, range(5 * experiment, 5 * experiment + 5))).metrics["latency_mean_s"]
         covered += found.low <= 2.0 <= found.high
     assert covered / NUM_EXPERIMENTS >= 0.89
 
@@ -61,7 +61,7 @@ def test_only_shared_seeds_are_paired() -> None:
 def test_a_figure_that_one_replication_lacks_has_no_interval() -> None:
     first, second = _replications(Queue(load=0.5, until_s=600.0), range(2))
     summary = summarise([first, replace(second, values={"goodput": 1.0})])
-    assert set(summary.figures) == {"goodput"}
+    assert set(summary.metrics) == {"goodput"}
 
 
 def test_precision_is_reached_when_the_interval_is_narrow() -> None:

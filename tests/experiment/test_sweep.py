@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 from goodspeed.errors import CapacityError, ConfigError
-from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, Manifest
-from goodspeed.experiment.executor import ThisProcess
-from goodspeed.experiment.grid import Axis, Cell, cells
-from goodspeed.experiment.metrics import figures
+from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, SweepManifest
+from goodspeed.experiment.executor import SerialExecutor
+from goodspeed.experiment.grid import Axis, GridCell, cells
+from goodspeed.experiment.metrics import compute_metrics
 from goodspeed.experiment.replication import PILOT_SEED, Measure
-from goodspeed.experiment.sweep import Found, Sweep, Task, cell_results
-from goodspeed.experiment.warm_up import Source, WarmUp, find_warm_up
+from goodspeed.experiment.sweep import MetricsByCell, ScenarioSweep, SweepTask, cell_results
+from goodspeed.experiment.warm_up import WarmUp, WarmUpSource, find_warm_up
 from goodspeed.simulator.result import RunResult
 from goodspeed.testing.single_server import UNLUCKY, Queue, clients, simulate, simulate_unless_unlucky
 
 MEASURE = Measure(simulate_unless_unlucky, clients)
-FROM_50_S = WarmUp(50.0, Source.GIVEN)
+FROM_50_S = WarmUp(50.0, WarmUpSource.GIVEN)
 GRID = cells([Axis("load", (0.3, 0.6))])
-MANIFEST = Manifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "phone"}]}, "mser-5")
+MANIFEST = SweepManifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "phone"}]}, "mser-5")
 
 
 @dataclass
@@ -34,12 +34,12 @@ class Counting:
         return simulate(queue, seed)
 
 
-def _tasks(seeds: Sequence[int]) -> list[Task[Queue]]:
-    return [Task(cell, Queue(dict(cell.settings)["load"], 400.0), seed) for seed in seeds for cell in GRID]
+def _tasks(seeds: Sequence[int]) -> list[SweepTask[Queue]]:
+    return [SweepTask(cell, Queue(dict(cell.settings)["load"], 400.0), seed) for seed in seeds for cell in GRID]
 
 
-def _sweep(tasks: Sequence[Task[Queue]], folder: CellFolder, measure: Measure[Queue] = MEASURE) -> Found:
-    return Sweep(measure, tasks, folder, FROM_50_S).run(ThisProcess(), lambda: None)
+def _sweep(tasks: Sequence[SweepTask[Queue]], folder: CellFolder, measure: Measure[Queue] = MEASURE) -> MetricsByCell:
+    return ScenarioSweep(measure, tasks, folder, FROM_50_S).run(SerialExecutor(), lambda: None)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_resumed_sweep_does_only_what_is_missing(folder: CellFolder) -> None:
     again = _sweep(_tasks([0, 1, 2]), folder, measure)
     assert counting.num_runs == 6
     assert {cell: {seed: again[cell][seed] for seed in (0, 1)} for cell in GRID} == first
-    assert again[GRID[1]][2] == figures(simulate(Queue(0.6, 400.0), 2), FROM_50_S, ["client 0", "client 1"])
+    assert again[GRID[1]][2] == compute_metrics(simulate(Queue(0.6, 400.0), 2), FROM_50_S, ["client 0", "client 1"])
 
 
 def test_what_was_done_before_a_failure_is_kept(folder: CellFolder) -> None:
@@ -69,44 +69,44 @@ def test_what_was_done_before_a_failure_is_kept(folder: CellFolder) -> None:
 
 def test_a_pilot_of_each_cell_finds_its_warm_up_once(folder: CellFolder) -> None:
     counting = Counting()
-    sweep = Sweep(Measure(counting, clients), _tasks([0, 1]), folder, given=None)
+    sweep = ScenarioSweep(Measure(counting, clients), _tasks([0, 1]), folder, given=None)
     runs: list[None] = []
-    found = sweep.run(ThisProcess(), lambda: runs.append(None))
+    found = sweep.run(SerialExecutor(), lambda: runs.append(None))
     assert len(runs) == sweep.num_runs == counting.num_runs == 6
     for cell in GRID:
         start = find_warm_up(simulate(Queue(dict(cell.settings)["load"], 400.0), PILOT_SEED).answers)
         assert [one.warm_up for one in found[cell].values()] == [start, start]
         assert list(found[cell]) == [0, 1], "pilots do not count"
-    assert sweep.run(ThisProcess(), lambda: None) == found
+    assert sweep.run(SerialExecutor(), lambda: None) == found
     assert counting.num_runs == 6
 
 
 def test_axes_may_change_places(folder: CellFolder) -> None:
-    one = figures(simulate(Queue(0.3, 400.0), 0), FROM_50_S)
-    folder.save(Cell((("a", 1), ("b", 2))), one)
-    assert folder.find(Cell((("b", 2), ("a", 1))), 0) == one
-    assert folder.find(Cell((("a", 2), ("b", 1))), 0) is None
+    one = compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S)
+    folder.save(GridCell((("a", 1), ("b", 2))), one)
+    assert folder.find(GridCell((("b", 2), ("a", 1))), 0) == one
+    assert folder.find(GridCell((("a", 2), ("b", 1))), 0) is None
 
 
 def test_a_folder_in_use_is_only_resumed(folder: CellFolder) -> None:
     folder.open(MANIFEST, is_resumed=False)  # nothing is done in it
-    folder.save(GRID[0], figures(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
+    folder.save(GRID[0], compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
     with pytest.raises(ConfigError, match="--resume goes on with it"):
         folder.open(MANIFEST, is_resumed=False)
     folder.open(MANIFEST, is_resumed=True)
 
 
 def test_a_changed_scenario_is_refused_and_the_change_is_named(folder: CellFolder) -> None:
-    folder.save(GRID[0], figures(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
-    changed = Manifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "tablet"}]}, "mser-5")
+    folder.save(GRID[0], compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
+    changed = SweepManifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "tablet"}]}, "mser-5")
     with pytest.raises(ConfigError, match=r"drafters\.0\.name was 'phone' and is 'tablet'"):
         folder.open(changed, is_resumed=True)
     with pytest.raises(ConfigError, match=r"warm_up was 'mser-5' and is '5'"):
-        folder.open(Manifest(SCHEMA, MANIFEST.scenario, "5"), is_resumed=True)
+        folder.open(SweepManifest(SCHEMA, MANIFEST.scenario, "5"), is_resumed=True)
 
 
 def test_a_broken_file_is_named(folder: CellFolder) -> None:
-    folder.save(GRID[0], figures(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
+    folder.save(GRID[0], compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
     (file,) = (folder.path / "cells").iterdir()
     file.write_text("{", encoding="utf-8")
     with pytest.raises(ConfigError, match="is no part of a sweep"):
@@ -117,7 +117,7 @@ def test_cells_are_compared_with_the_first_by_seed(folder: CellFolder) -> None:
     first, second = cell_results(GRID, _sweep(_tasks([0, 1, 2]), folder))
     assert first.against_first.differences["latency_mean_s"].mean == 0.0
     difference = second.against_first.differences["latency_mean_s"]
-    means = [one.summary.figures["latency_mean_s"].mean for one in (first, second)]
+    means = [one.summary.metrics["latency_mean_s"].mean for one in (first, second)]
     assert difference.mean == pytest.approx(means[1] - means[0])
     assert difference.mean > 0.0
     assert second.settings == {"load": 0.6}

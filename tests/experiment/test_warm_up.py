@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from goodspeed.errors import ConfigError
-from goodspeed.experiment.warm_up import Source, WarmUp, find_warm_up, given_warm_up, mser5
+from goodspeed.experiment.warm_up import WarmUp, WarmUpSource, find_warm_up, given_warm_up, mser5
 from goodspeed.simulator.result import AnswerRecord
 from goodspeed.testing.single_server import ANSWER, Queue, simulate
 
 
 def _answers(latencies: list[float]) -> list[AnswerRecord]:
-    return [replace(ANSWER, asked_s=float(i), finished_s=i + latency) for i, latency in enumerate(latencies)]
+    return [replace(ANSWER, requested_s=float(i), finished_s=i + latency) for i, latency in enumerate(latencies)]
 
 
 def _series(num: int, bias: float, memory: float, seed: int = 0) -> list[float]:
@@ -41,17 +41,17 @@ def test_the_criterion_is_the_one_of_the_paper() -> None:
 
 def test_a_run_that_grows_throughout_is_cut_in_the_middle_and_says_so() -> None:
     found = find_warm_up(_answers([float(i) for i in range(200)]))
-    assert found.source is Source.NOT_SETTLED
+    assert found.source is WarmUpSource.NOT_SETTLED
     assert found.cut_s == 99 + 99.0
 
 
 def test_few_answers_are_kept_and_say_so() -> None:
     found = find_warm_up(_answers([1.0] * 99))
-    assert (found.cut_s, found.source) == (0.0, Source.TOO_FEW)
+    assert (found.cut_s, found.source) == (0.0, WarmUpSource.TOO_FEW)
 
 
 def test_a_given_cut_is_taken_and_nonsense_is_named() -> None:
-    assert given_warm_up("7.5") == WarmUp(7.5, Source.GIVEN)
+    assert given_warm_up("7.5") == WarmUp(7.5, WarmUpSource.GIVEN)
     assert given_warm_up("MSER-5") is None
     for text in ("soon", "-1", "nan"):
         with pytest.raises(ConfigError, match=f"warm-up is '{text}'"):
@@ -62,5 +62,5 @@ def test_the_cut_is_when_the_last_dropped_answer_ended() -> None:
     answers = simulate(Queue(load=0.9), seed=3).answers
     found = find_warm_up(answers)
     dropped = sum(answer.finished_s <= found.cut_s for answer in answers)
-    assert found.source is Source.FOUND
-    assert dropped == mser5([answer.finished_s - answer.asked_s for answer in answers])
+    assert found.source is WarmUpSource.FOUND
+    assert dropped == mser5([answer.finished_s - answer.requested_s for answer in answers])

@@ -1,17 +1,17 @@
-"""What a simulated drafter proposes, by its tape."""
+"""What a simulated drafter proposes, by its trace."""
 
 from dataclasses import dataclass
 
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.simulator.draft import TapedDraft
+from goodspeed.simulator.draft import SimulatedDraftEngine
 from goodspeed.simulator.latency.linear import LinearConfig
 from goodspeed.simulator.target import RIGHT, WRONG
 
 
 @dataclass(frozen=True)
 class Written:
-    """A tape that is written down: what is right, and how sure the drafter is."""
+    """A trace that is written down: what is right, and how sure the drafter is."""
 
     bits: str
     confidences: tuple[float, ...]
@@ -23,16 +23,16 @@ class Written:
         return self.confidences[position]
 
 
-def drafted(tape: Written, max_tokens: int, min_survival: float) -> Draft:
-    engine = TapedDraft(LinearConfig().model())
-    engine.expect(1, tape, 3)
+def drafted(trace: Written, max_tokens: int, min_survival: float) -> Draft:
+    engine = SimulatedDraftEngine(LinearConfig().model())
+    engine.expect(1, trace, 3)
     engine.open(1, (RIGHT,) * 3, Sampling())
     (draft,) = engine.draft([DraftRequest(1, max_tokens, min_survival)])
     return draft
 
 
 def test_after_a_wrong_token_a_drafter_goes_on_as_sure_as_it_was_of_that() -> None:
-    """0.9 * 0.7 * 0.7 is above the bound, one more 0.7 is below; the tape's later places are of another text."""
+    """0.9 * 0.7 * 0.7 is above the bound, one more 0.7 is below; the trace's later places are of another text."""
     draft = drafted(Written("10111", (0.9, 0.7, 0.0, 0.0, 0.0)), 5, 0.4)
     assert draft.tokens == (RIGHT, WRONG, WRONG)
     assert draft.confidences == (0.9, 0.7, 0.7)

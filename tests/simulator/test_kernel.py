@@ -104,8 +104,8 @@ class Queue:
             self.num_busy -= 1
 
     def source(self, gaps_s: Iterator[float]) -> Process:
-        for gap_s in gaps_s:
-            yield duration_ns(gap_s)
+        for interarrival_s in gaps_s:
+            yield duration_ns(interarrival_s)
             self.kernel.start(self.customer())
 
     def _count(self, change: int) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.simulator.kernel import NS_PER_S, Kernel, duration_ns
-from goodspeed.simulator.machine import Loop, Machine
+from goodspeed.simulator.machine import EventLoop, SimulatedMachine
 
 FOREVER_NS = 10**15
 works = st.lists(
@@ -20,7 +20,7 @@ works = st.lists(
 def ends(num_cores: int, tasks: list[tuple[float, float, int]], chill: float = 0.0) -> list[float]:
     """When each of the tasks is done."""
     kernel = Kernel()
-    machine = Machine(kernel, num_cores, chill)
+    machine = SimulatedMachine(kernel, num_cores, chill)
     done = [-1.0] * len(tasks)
 
     def begin(index: int) -> None:
@@ -100,7 +100,7 @@ def test_no_work_is_lost_and_no_core_gives_more_than_it_has(
 
 def test_a_loop_does_one_thing_after_the_other_in_the_order_of_asking() -> None:
     kernel = Kernel()
-    loop, done = Loop(kernel, Machine(kernel, 4)), list[tuple[str, int]]()
+    loop, done = EventLoop(kernel, SimulatedMachine(kernel, 4)), list[tuple[str, int]]()
     for name, work_s in (("first", 1.0), ("second", 0.5), ("nothing", 0.0)):
         loop.do(work_s, lambda name=name: done.append((name, round(10 * kernel.now_s))))  # type: ignore[misc]
     kernel.run(FOREVER_NS)
@@ -109,14 +109,14 @@ def test_a_loop_does_one_thing_after_the_other_in_the_order_of_asking() -> None:
 
 def test_a_loop_with_nothing_to_do_does_what_takes_no_time_at_once() -> None:
     kernel = Kernel()
-    loop, done = Loop(kernel, Machine(kernel, 1)), list[int]()
+    loop, done = EventLoop(kernel, SimulatedMachine(kernel, 1)), list[int]()
     loop.do(0.0, lambda: done.append(kernel.now_ns))
     assert done == [0]
 
 
 def test_what_a_loops_work_asks_for_comes_after_what_was_asked_before() -> None:
     kernel = Kernel()
-    loop, done = Loop(kernel, Machine(kernel, 1)), list[str]()
+    loop, done = EventLoop(kernel, SimulatedMachine(kernel, 1)), list[str]()
 
     def first() -> None:
         done.append("first")
@@ -131,7 +131,7 @@ def test_what_a_loops_work_asks_for_comes_after_what_was_asked_before() -> None:
 def test_a_loop_that_sleeps_is_woken_once_and_then_goes_on_at_once() -> None:
     """Of three pieces of a second each, two come together, and one of those brings a third."""
     kernel = Kernel()
-    loop, done = Loop(kernel, Machine(kernel, 1), wake_s=0.25), list[float]()
+    loop, done = EventLoop(kernel, SimulatedMachine(kernel, 1), wake_s=0.25), list[float]()
 
     def note(then: int) -> None:
         done.append(kernel.now_s)
@@ -147,9 +147,9 @@ def test_a_loop_that_sleeps_is_woken_once_and_then_goes_on_at_once() -> None:
 
 def test_waking_keeps_no_core_busy() -> None:
     kernel = Kernel()
-    machine, done = Machine(kernel, 1), list[float]()
+    machine, done = SimulatedMachine(kernel, 1), list[float]()
     for _ in range(2):
-        Loop(kernel, machine, wake_s=0.5).do(1.0, lambda: done.append(kernel.now_s))
+        EventLoop(kernel, machine, wake_s=0.5).do(1.0, lambda: done.append(kernel.now_s))
     machine.run(0.5, 1, lambda: done.append(kernel.now_s))
     kernel.run(FOREVER_NS)
     assert done == pytest.approx([0.5, 2.5, 2.5])

@@ -24,14 +24,14 @@ def run(machine: dict[str, Any], **tier: Any) -> RunResult:
 
 def mean_s(result: RunResult) -> float:
     """Of an answer."""
-    return sum(answer.finished_s - answer.asked_s for answer in result.answers) / len(result.answers)
+    return sum(answer.finished_s - answer.requested_s for answer in result.answers) / len(result.answers)
 
 
 def test_with_cores_enough_and_hosts_that_take_no_time_nothing_changes() -> None:
     """One drafter: among several, nanoseconds may decide who rides in which batch."""
     own, shared = run({}, count=1), run({"cores": 64, "engine_threads": 2, "is_inline": False}, count=1)
     assert [one.num_rounds for one in shared.answers] == [one.num_rounds for one in own.answers]
-    for name in ("asked_s", "first_token_s", "finished_s"):
+    for name in ("requested_s", "first_token_s", "finished_s"):
         times = [[getattr(one, name) for one in result.answers] for result in (own, shared)]
         assert times[0] == pytest.approx(times[1], abs=1e-6)
 
@@ -91,7 +91,7 @@ def test_times_below_nothing_are_refused() -> None:
 
 
 class Delays:
-    """A Way whose frames take so long, one after the other."""
+    """A NetworkPath whose frames take so long, one after the other."""
 
     def __init__(self, kernel: Kernel, delays_ns: list[int]) -> None:
         self._kernel = kernel
@@ -108,7 +108,7 @@ def test_a_frame_on_time_does_not_overtake_one_whose_timer_is_late() -> None:
     kernel, arrived = Kernel(), list[tuple[str, int]]()
     machine = SharedMachine(kernel, MachineConfig(cores=8, timer_s=0.001))
     ways = (Delays(kernel, [10_500_000, 10_000_000]), Delays(kernel, []))
-    route = machine.route(Route(*ways), machine.seat(), machine.seat())
+    route = machine.route(Route(*ways), machine.slot(), machine.slot())
 
     def send(name: str) -> None:
         route.up.send(100, Call(lambda: arrived.append((name, round(kernel.now_ns / 1e5)))))

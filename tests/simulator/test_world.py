@@ -100,7 +100,7 @@ def test_nobody_is_lost_who_was_only_cut_off() -> None:
     """Answers that were under way when the network went are finished after it is back."""
     cut = {"start_s": 3.0, "duration_s": 1.5}
     result = simulate(scene(drafters("phone", count=3, cuts=[cut])))
-    over_the_gap = [answer for answer in result.answers if answer.asked_s < 3.0 and answer.finished_s > 4.5]
+    over_the_gap = [answer for answer in result.answers if answer.requested_s < 3.0 and answer.finished_s > 4.5]
     assert len(over_the_gap) >= 1
     assert result.num_failed == 0
     assert not [answer for answer in result.answers if 3.05 < answer.finished_s < 4.5]
@@ -118,7 +118,7 @@ def test_answers_go_on_at_another_verifier_when_theirs_dies() -> None:
     assert len(both) > 20
     assert all(calm[key].num_answer_tokens == troubled[key].num_answer_tokens for key in both)
     moved = [key for key in both if (calm[key].verifier, troubled[key].verifier) == ("verifier-1", "verifier-0")]
-    assert any(troubled[key].asked_s < 3.0 < troubled[key].finished_s for key in moved)
+    assert any(troubled[key].requested_s < 3.0 < troubled[key].finished_s for key in moved)
     ends_s = [answer.finished_s for answer in troubled.values() if answer.verifier == "verifier-1"]
     assert min(ends_s) < 3.0
     assert max(ends_s) > 5.0
@@ -134,7 +134,7 @@ def test_a_verifier_that_starts_again_is_a_fresh_one_in_the_same_log(tmp_path: P
     result = logged(scene(tier, verifiers=[verifier]), tmp_path)
     assert result.num_failed == 0
     assert {answer.num_answer_tokens for answer in result.answers} == {50}
-    assert [answer for answer in result.answers if answer.asked_s < 3.0 and answer.finished_s > 5.0]
+    assert [answer for answer in result.answers if answer.requested_s < 3.0 and answer.finished_s > 5.0]
     assert result.verifiers[0].peak_kv_tokens == 200
     events = [json.loads(line) for line in lines_of(tmp_path, "verifier-0")]
     assert [event["now"] for event in events if event["event"] == "start"] == [0.0, 5.0]
@@ -150,7 +150,7 @@ def test_a_policy_meets_the_same_world_as_another() -> None:
     for window in (2, 8):
         tier = drafters(window={"policy": "fixed", "max_tokens": window}, workload={"arrivals": "poisson"})
         result = simulate(scene(tier, duration_s=30.0))
-        asks.append({(a.client, a.request): (a.asked_s, a.num_answer_tokens) for a in result.answers})
+        asks.append({(a.client, a.request): (a.requested_s, a.num_answer_tokens) for a in result.answers})
     both = asks[0].keys() & asks[1].keys()
     assert len(both) > 5
     assert all(asks[0][key] == asks[1][key] for key in both)
@@ -161,7 +161,7 @@ def test_an_answer_has_as_many_tokens_as_were_asked_for_whatever_the_mode() -> N
     answers = []
     for mode in ("distributed", "fused"):
         result = simulate(scene(mode=mode))
-        assert all(answer.is_fused == (mode == "fused") for answer in result.answers)
+        assert all(answer.is_target_only == (mode == "fused") for answer in result.answers)
         answers.append({(a.client, a.request): a.num_answer_tokens for a in result.answers})
     both = answers[0].keys() & answers[1].keys()
     assert len(both) > 5
@@ -209,4 +209,4 @@ def test_a_traced_requests_spans_cover_its_time_without_holes() -> None:
     assert by_actor["verifier"] == pytest.approx(answer.verify_s, abs=1e-4)
     network_s = answer.network_s + 0.020  # the opening's, which no round measures
     assert by_actor["uplink"] + by_actor["downlink"] == pytest.approx(network_s, abs=1e-3)
-    assert sum(by_actor.values()) == pytest.approx(answer.finished_s - answer.asked_s, rel=0.05)
+    assert sum(by_actor.values()) == pytest.approx(answer.finished_s - answer.requested_s, rel=0.05)

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 
-from goodspeed.simulator.acceptance.chain import STARTS, fill_in, fit_chain
-from goodspeed.simulator.acceptance.chain import log_likelihood as chain_log_likelihood
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingConfig
 from goodspeed.simulator.acceptance.fixed import FixedConfig
+from goodspeed.simulator.acceptance.hidden_markov import STARTS, fill_in, fit_chain
+from goodspeed.simulator.acceptance.hidden_markov import log_likelihood as chain_log_likelihood
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
+from goodspeed.simulator.acceptance.observed_answers import ObservedAnswers
 from goodspeed.simulator.acceptance.positional import PositionalConfig
 from goodspeed.simulator.acceptance.renewal import RenewalConfig
-from goodspeed.simulator.acceptance.sequences import Sequences
 
 Floats = NDArray[np.float64]
 
@@ -38,17 +38,17 @@ class Family:
     """A kind of generator."""
 
     num_parameters: int
-    fit: Callable[[Sequences], AcceptanceConfig]
-    log_likelihood: Callable[[AcceptanceConfig, Sequences], float]
+    fit: Callable[[ObservedAnswers], AcceptanceConfig]
+    log_likelihood: Callable[[AcceptanceConfig, ObservedAnswers], float]
     """Natural, of every known bit given the known ones before it in its answer."""
 
 
-def fit_fixed(judged: Sequences) -> AcceptanceConfig:
+def fit_fixed(judged: ObservedAnswers) -> AcceptanceConfig:
     """The share of right tokens among those that are known."""
     return AcceptanceConfig("fixed", fixed=FixedConfig(_rate(judged, judged.is_known)))
 
 
-def fit_positional(judged: Sequences) -> AcceptanceConfig:
+def fit_positional(judged: ObservedAnswers) -> AcceptanceConfig:
     """The same by depth; one at which nothing is known has the rate of the one before."""
     depths = np.minimum(judged.depths, NUM_DEPTHS - 1)
     rates: list[float] = []
@@ -58,7 +58,7 @@ def fit_positional(judged: Sequences) -> AcceptanceConfig:
     return AcceptanceConfig("positional", positional=PositionalConfig(tuple(rates)))
 
 
-def fit_drifting(judged: Sequences) -> AcceptanceConfig:
+def fit_drifting(judged: ObservedAnswers) -> AcceptanceConfig:
     """The same by the answers' order, in spells of as many answers each."""
     num_answers = -(-len(judged.lengths) // NUM_SPELLS)
     spells = np.arange(len(judged.lengths)) // num_answers
@@ -66,19 +66,19 @@ def fit_drifting(judged: Sequences) -> AcceptanceConfig:
     return AcceptanceConfig("drifting", drifting=DriftingConfig(rates, num_answers, is_cyclic=False))
 
 
-def fit_markov(judged: Sequences) -> AcceptanceConfig:
+def fit_markov(judged: ObservedAnswers) -> AcceptanceConfig:
     """Baum and Welch's re-estimation."""
     return AcceptanceConfig("markov", markov=fit_chain(judged))
 
 
-def fit_renewal(judged: Sequences) -> AcceptanceConfig:
+def fit_renewal(judged: ObservedAnswers) -> AcceptanceConfig:
     """The share of right tokens after as many right ones. Unknown places are first filled in by the likeliest chain."""
     places, rights = (counts.sum(axis=0) for counts in _run_counts(judged))
     rates = np.clip((rights + 0.5) / (places + 1.0), LEAST, 1.0 - LEAST)
     return AcceptanceConfig("renewal", renewal=RenewalConfig(tuple(rates.tolist())))
 
 
-def fit_spread(judged: Sequences) -> AcceptanceConfig:
+def fit_spread(judged: ObservedAnswers) -> AcceptanceConfig:
     """The same, and how much answers differ.
 
     A logistic regression on run length with a normal intercept for each answer, by expectation and maximisation; the
@@ -109,7 +109,7 @@ def _regressed(cells: Floats, slopes: Floats, places: Floats, rights: Floats) ->
     return moved
 
 
-def _run_counts(judged: Sequences) -> tuple[Floats, Floats]:
+def _run_counts(judged: ObservedAnswers) -> tuple[Floats, Floats]:
     """[answers, NUM_DEPTHS]: places after so many right tokens, and how many of them are right."""
     bits = judged.bits == 1
     if not np.array_equal(judged.is_known.sum(axis=1), judged.lengths):
@@ -125,7 +125,7 @@ def _expit(log_odds: Floats) -> Floats:
     return chances
 
 
-def fit_confidence(config: AcceptanceConfig, judged: Sequences) -> ConfidenceConfig:
+def fit_confidence(config: AcceptanceConfig, judged: ObservedAnswers) -> ConfidenceConfig:
     """The concentration at which the generator's reports vary as much as the recorded ones.
 
     Var(report) = Var(chance) + E[chance (1 - chance)] / (concentration + 1); a generator that is sure of its chance
@@ -144,32 +144,32 @@ def _chances(config: AcceptanceConfig) -> Floats:
     """Of many answers' places, at the depths of drafts without end."""
     model, found = acceptance_model(config), []
     for request in range(NUM_SAMPLED):
-        tape, run = model.tape(0, request, np.random.default_rng(request)), 0
+        trace, run = model.new_trace(0, request, np.random.default_rng(request)), 0
         for place in range(PLACES_SAMPLED):
-            found.append(tape.confidence(place, run))
-            run = run + 1 if tape.is_right(place, run) else 0
+            found.append(trace.confidence(place, run))
+            run = run + 1 if trace.is_right(place, run) else 0
     return np.array(found)
 
 
-def _fixed_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> float:
+def _fixed_log_likelihood(config: AcceptanceConfig, judged: ObservedAnswers) -> float:
     return _bernoulli(np.full(judged.bits.shape, config.fixed.rate), judged)
 
 
-def _positional_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> float:
+def _positional_log_likelihood(config: AcceptanceConfig, judged: ObservedAnswers) -> float:
     rates = np.array(config.positional.rates)
     return _bernoulli(rates[np.minimum(judged.depths, len(rates) - 1)], judged)
 
 
-def _drifting_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> float:
+def _drifting_log_likelihood(config: AcceptanceConfig, judged: ObservedAnswers) -> float:
     rates = np.array([config.drifting.rate(request) for request in range(len(judged.lengths))])
     return _bernoulli(np.broadcast_to(rates[:, None], judged.bits.shape), judged)
 
 
-def _markov_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> float:
+def _markov_log_likelihood(config: AcceptanceConfig, judged: ObservedAnswers) -> float:
     return chain_log_likelihood(config.markov, judged)
 
 
-def _renewal_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> float:
+def _renewal_log_likelihood(config: AcceptanceConfig, judged: ObservedAnswers) -> float:
     """Integrated over how easy each answer is."""
     if not config.renewal.spread:
         return float(_run_log_likelihood(config.renewal.rates, judged).sum())
@@ -178,7 +178,7 @@ def _renewal_log_likelihood(config: AcceptanceConfig, judged: Sequences) -> floa
     return float(np.logaddexp.reduce(each + np.log(weights)[:, None], axis=0).sum())
 
 
-def _run_log_likelihood(rates: Sequence[float], judged: Sequences) -> Floats:
+def _run_log_likelihood(rates: Sequence[float], judged: ObservedAnswers) -> Floats:
     """[answers]: by the distribution of the run given what is known so far, place after place."""
     bounded = np.clip(rates, LEAST, 1.0 - LEAST)
     runs = np.zeros((len(judged.lengths), len(bounded)))
@@ -213,13 +213,13 @@ def _runs(bits: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.subtract(places - 1, before)
 
 
-def _rate(judged: Sequences, where: NDArray[np.bool_]) -> float:
+def _rate(judged: ObservedAnswers, where: NDArray[np.bool_]) -> float:
     """Share of right ones; never quite 0 or 1, so that no held-out bit is impossible."""
     num = int(where.sum())
     return float(np.clip((judged.bits[where] == 1).mean(), LEAST, 1.0 - LEAST)) if num else 0.5
 
 
-def _bernoulli(chances: Floats, judged: Sequences) -> float:
+def _bernoulli(chances: Floats, judged: ObservedAnswers) -> float:
     """[answers, places] Pr(right)."""
     known = judged.is_known
     return float(np.log(np.where(judged.bits[known] == 1, chances[known], 1.0 - chances[known])).sum())

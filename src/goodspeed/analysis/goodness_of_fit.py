@@ -10,15 +10,15 @@ import numpy as np
 from goodspeed.analysis.acceptance_fit import FAMILIES, fit_confidence
 from goodspeed.analysis.accepted_by_round import accepted_by_round
 from goodspeed.records.acceptance_trace import TracedAnswer
-from goodspeed.simulator.acceptance.acceptance_model import Tape
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
-from goodspeed.simulator.acceptance.replayed_trace import recorded_tapes
-from goodspeed.simulator.acceptance.sequences import Sequences, sequences
+from goodspeed.simulator.acceptance.observed_answers import ObservedAnswers, observed_answers
+from goodspeed.simulator.acceptance.replayed_trace import replayed_traces
 from goodspeed.stats.chi_square import two_sample_p_value
 
 WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8)
-NUM_TAPES = 10
-"""Tapes for each held-out answer's length: what a generator predicts is then known better than what it is held to."""
+NUM_TRACES = 10
+"""Traces for each held-out answer's length: what a generator predicts is then known better than what it is held to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class TokensPerRound:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class FamilyFit:
     """A family, fitted to either half of the answers and held to the other."""
 
     name: str
@@ -54,7 +54,7 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class Goodness:
+class GoodnessOfFit:
     """All families over one recording."""
 
     num_answers: int
@@ -64,67 +64,69 @@ class Goodness:
     calibration_error: float
     """Mean |reported - right| over ten bins of confidence, weighted."""
     replayed: tuple[TokensPerRound, ...]  # by WINDOWS
-    fits: tuple[Fit, ...]
+    fits: tuple[FamilyFit, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Half:
     """Every other answer."""
 
-    judged: Sequences
-    tapes: list[Tape]  # as recorded; several fillings where places are unknown
-    lengths: list[int]  # of the tapes
+    judged: ObservedAnswers
+    traces: list[AcceptanceTrace]  # as recorded; several fillings where places are unknown
+    lengths: list[int]  # of the traces
 
 
-def goodness(answers: Sequence[TracedAnswer], seed: int = 0) -> Goodness:
+def goodness_of_fit(answers: Sequence[TracedAnswer], seed: int = 0) -> GoodnessOfFit:
     """At least four answers, in the order in which they were made."""
     rng = np.random.default_rng(seed)
-    judged = sequences(answers).settled(rng)
+    judged = observed_answers(answers).settled(rng)
     halves = [_half(answers[first::2], judged.every_other(first)) for first in (0, 1)]
-    tapes, lengths = [tape for half in halves for tape in half.tapes], halves[0].lengths + halves[1].lengths
+    traces, lengths = [trace for half in halves for trace in half.traces], halves[0].lengths + halves[1].lengths
     known = judged.is_known
-    return Goodness(
+    return GoodnessOfFit(
         num_answers=len(answers),
         num_known=int(known.sum()),
         num_unknown=int(judged.lengths.sum() - known.sum()),
         rate=float((judged.bits[known] == 1).mean()),
         calibration_error=_calibration_error(judged),
-        replayed=tuple(_tokens_per_round(tapes, lengths, window, len(answers)) for window in WINDOWS),
+        replayed=tuple(_tokens_per_round(traces, lengths, window, len(answers)) for window in WINDOWS),
         fits=tuple(_fit(name, judged, halves, rng) for name in FAMILIES),
     )
 
 
-def _half(answers: Sequence[TracedAnswer], judged: Sequences) -> _Half:
-    fillings = recorded_tapes(answers)
-    tapes: list[Tape] = [tape for filling in fillings for tape in filling]
-    return _Half(judged, tapes, judged.lengths.tolist() * len(fillings))
+def _half(answers: Sequence[TracedAnswer], judged: ObservedAnswers) -> _Half:
+    fillings = replayed_traces(answers)
+    traces: list[AcceptanceTrace] = [trace for filling in fillings for trace in filling]
+    return _Half(judged, traces, judged.lengths.tolist() * len(fillings))
 
 
-def _fit(name: str, judged: Sequences, halves: Sequence[_Half], rng: np.random.Generator) -> Fit:
+def _fit(name: str, judged: ObservedAnswers, halves: Sequence[_Half], rng: np.random.Generator) -> FamilyFit:
     family = FAMILIES[name]
-    likelihood, tapes, lengths = 0.0, list[Tape](), list[int]()
+    likelihood, traces, lengths = 0.0, list[AcceptanceTrace](), list[int]()
     for half, other in (halves, halves[::-1]):
         fitted = family.fit(half.judged)
         likelihood += family.log_likelihood(fitted, other.judged)
         model, wanted = acceptance_model(fitted), other.judged.lengths.tolist()
-        tapes += [model.tape(0, request, rng) for _ in range(NUM_TAPES) for request in range(len(wanted))]
-        lengths += wanted * NUM_TAPES
-    recorded = [pair for half in halves for pair in zip(half.tapes, half.judged.lengths.tolist(), strict=False)]
+        traces += [model.new_trace(0, request, rng) for _ in range(NUM_TRACES) for request in range(len(wanted))]
+        lengths += wanted * NUM_TRACES
+    recorded = [pair for half in halves for pair in zip(half.traces, half.judged.lengths.tolist(), strict=False)]
     config = family.fit(judged)
-    return Fit(
+    return FamilyFit(
         name=name,
         config=replace(config, confidence=fit_confidence(config, judged)),
         num_parameters=family.num_parameters,
         log_likelihood=family.log_likelihood(config, judged),
         held_out_log_likelihood=likelihood / int(judged.is_known.sum()),
-        run_lengths_p_value=two_sample_p_value(_run_lengths(recorded), _run_lengths(zip(tapes, lengths, strict=True))),
-        tokens_per_round=tuple(_tokens_per_round(tapes, lengths, window, len(judged.lengths)) for window in WINDOWS),
+        run_lengths_p_value=two_sample_p_value(_run_lengths(recorded), _run_lengths(zip(traces, lengths, strict=True))),
+        tokens_per_round=tuple(_tokens_per_round(traces, lengths, window, len(judged.lengths)) for window in WINDOWS),
     )
 
 
-def _tokens_per_round(tapes: Sequence[Tape], lengths: Sequence[int], window: int, num_answers: int) -> TokensPerRound:
-    """Several tapes may be of one answer: then they say no more of how answers differ."""
-    rounds = [list(accepted_by_round(tape, length, window)) for tape, length in zip(tapes, lengths, strict=True)]
+def _tokens_per_round(
+    traces: Sequence[AcceptanceTrace], lengths: Sequence[int], window: int, num_answers: int
+) -> TokensPerRound:
+    """Several traces may be of one answer: then they say no more of how answers differ."""
+    rounds = [list(accepted_by_round(trace, length, window)) for trace, length in zip(traces, lengths, strict=True)]
     tokens = np.array([sum(accepted) + len(accepted) for accepted in rounds], dtype=float)
     counts = np.array([len(accepted) for accepted in rounds], dtype=float)
     mean = float(tokens.sum() / counts.sum())
@@ -133,13 +135,13 @@ def _tokens_per_round(tapes: Sequence[Tape], lengths: Sequence[int], window: int
     return TokensPerRound(mean, float(error), float((tokens[has_rounds] / counts[has_rounds]).std()))
 
 
-def _run_lengths(tapes: Iterable[tuple[Tape, int]]) -> Counter[int]:
+def _run_lengths(traces: Iterable[tuple[AcceptanceTrace, int]]) -> Counter[int]:
     """Right tokens before each wrong one, as drafts without end would find them."""
     runs: Counter[int] = Counter()
-    for tape, length in tapes:
+    for trace, length in traces:
         run = 0
         for position in range(1, length):
-            if tape.is_right(position, run):
+            if trace.is_right(position, run):
                 run += 1
             else:
                 runs[run] += 1
@@ -147,7 +149,7 @@ def _run_lengths(tapes: Iterable[tuple[Tape, int]]) -> Counter[int]:
     return runs
 
 
-def _calibration_error(judged: Sequences) -> float:
+def _calibration_error(judged: ObservedAnswers) -> float:
     known = judged.is_known
     reported, is_right = judged.confidences[known], judged.bits[known] == 1
     bins = np.minimum((reported * 10).astype(int), 9)

@@ -23,9 +23,9 @@ from goodspeed.experiment.arm import measure, name_of, scenario_values
 from goodspeed.experiment.columns import answer_columns, write_columns
 from goodspeed.experiment.executor import local_executor
 from goodspeed.experiment.replication import Replication, Seeds, replicate
-from goodspeed.experiment.run_report import Told, run_report
+from goodspeed.experiment.run_report import ReportHeader, run_report
 from goodspeed.experiment.summary import Precision, Summary, summarise
-from goodspeed.experiment.tables import figure_rows, goodput_rows, replication_rows
+from goodspeed.experiment.tables import goodput_rows, metric_rows, replication_rows
 from goodspeed.experiment.timeline import write_timeline
 from goodspeed.experiment.warm_up import WarmUp, given_warm_up
 from goodspeed.records.json_values import to_json_value
@@ -47,7 +47,7 @@ class SimulateConfig:
     first_seed: int = option(0, "of the replications; the others follow")
     until_s: float = option(0.0, "simulated seconds; 0: the scenario's own")
     warm_up: str = option("mser-5", "left out at the start: simulated seconds, or mser-5: found in a pilot run")
-    precision: str = option("", "FIGURE=X%: replicate until its interval is within X% of the mean, as goodput=2%")
+    precision: str = option("", "METRIC=X%: replicate until its interval is within X% of the mean, as goodput=2%")
     max_seeds: int = option(100, "replications at most, with a precision")
     jobs: int = option(0, "replications at a time; 0: one for each core")
     output: str = option("", "folder for answers (CSV, Parquet), summary.json, report.html and trace.json")
@@ -68,7 +68,7 @@ class SimulateConfig:
 class Outcome:
     """What a command has found."""
 
-    told: Told
+    header: ReportHeader
     summary: Summary
     replications: Sequence[Replication]  # by seed
     is_precise: bool
@@ -78,14 +78,14 @@ class Outcome:
         """As JSON values."""
         return {
             "schema": SCHEMA,
-            "command": self.told.command,
+            "command": self.header.command,
             "machine": to_json_value(this_machine()),
             "took_s": self.took_s,
-            "scenario": to_json_value(self.told.settings),
+            "scenario": to_json_value(self.header.settings),
             "is_precise": self.is_precise,
-            "figures": to_json_value(self.summary.figures),
+            "metrics": to_json_value(self.summary.metrics),
             "goodputs": to_json_value(self.summary.goodputs),
-            "replications": [to_json_value(one.figures) for one in self.replications],
+            "replications": [to_json_value(one.metrics) for one in self.replications],
         }
 
 
@@ -95,7 +95,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "simulate",
         help="a scenario, simulated",
         description="Simulate drafters, links and verifiers that decide with the live servers' own objects, several "
-        "times, and tell figures with their 95% confidence intervals (docs/simulate.md). Exit code 1 if a precision "
+        "times, and tell metrics with their 95% confidence intervals (docs/simulate.md). Exit code 1 if a precision "
         "was asked for and not reached.",
         epilog="example: goodspeed simulate configs/scenarios/home_lab.toml --seeds 10 --output results/home_lab",
     )
@@ -132,19 +132,19 @@ def _simulate(config: SimulateConfig, path: Path) -> Outcome:
         console = Console(stderr=True)
         found = list(track(running, "simulating", total, console=console, transient=True))
     found.sort(key=lambda one: one.run.seed)
-    figures = [one.figures for one in found]
+    metrics = [one.metrics for one in found]
     return Outcome(
-        told=Told(name_of(values, path), f"goodspeed {shlex.join(sys.argv[1:])}", values),
-        summary=summarise(figures),
+        header=ReportHeader(name_of(values, path), f"goodspeed {shlex.join(sys.argv[1:])}", values),
+        summary=summarise(metrics),
         replications=found,
-        is_precise=precision is None or precision.is_reached(figures),
+        is_precise=precision is None or precision.is_reached(metrics),
         took_s=time.perf_counter() - began,
     )
 
 
 def _pilot(scenario: Scenario) -> WarmUp:
     with Console(stderr=True).status("a pilot finds the warm-up ..."):
-        return measure().pilot(scenario).figures.warm_up
+        return measure().pilot(scenario).metrics.warm_up
 
 
 def write_outcome(found: Outcome, folder: Path) -> list[str]:
@@ -152,7 +152,7 @@ def write_outcome(found: Outcome, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     problems = write_columns(answer_columns(found.replications), folder / "answers")
     (folder / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(found.plain()), indent=1) + b"\n")
-    report = run_report(found.told, found.summary, found.replications)
+    report = run_report(found.header, found.summary, found.replications)
     (folder / "report.html").write_text(report, encoding="utf-8")
     if spans := found.replications[0].run.spans:
         write_timeline(spans, folder / "trace.json")
@@ -161,13 +161,13 @@ def write_outcome(found: Outcome, folder: Path) -> list[str]:
 
 def _show(found: Outcome) -> None:
     console = wide_console()
-    summary, figures = found.summary, [one.figures for one in found.replications]
-    title = f"{found.told.name}: {summary.num_replications} replications, {found.took_s:.1f} s"
-    console.print(_table(["figure", "unit", "mean", "95%"], figure_rows(summary), title))
+    summary, metrics = found.summary, [one.metrics for one in found.replications]
+    title = f"{found.header.name}: {summary.num_replications} replications, {found.took_s:.1f} s"
+    console.print(_table(["metric", "unit", "mean", "95%"], metric_rows(summary), title))
     if len(summary.goodputs) <= MOST_CLIENTS:
         console.print(_table(["client", "goodput, tokens/s", "95%"], goodput_rows(summary.goodputs)))
     headers = ["seed", "warm-up, s", "found by", "answers", "goodput, tokens/s"]
-    console.print(_table(headers, replication_rows(figures)))
+    console.print(_table(headers, replication_rows(metrics)))
     if not found.is_precise:
         console.print("[red]The precision that was asked for is not reached:[/red] more --max-seeds, or longer runs.")
 

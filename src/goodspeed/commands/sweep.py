@@ -20,13 +20,13 @@ from goodspeed.cluster.machine import this_machine
 from goodspeed.config import add_flags, from_args, option
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.arm import measure, name_of, scenario_values
-from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, Manifest
+from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, SweepManifest
 from goodspeed.experiment.columns import cell_columns, write_columns
 from goodspeed.experiment.executor import Executor, local_executor
-from goodspeed.experiment.grid import Axis, Cell, cells
+from goodspeed.experiment.grid import Axis, GridCell, cells
 from goodspeed.experiment.replication import Seeds
-from goodspeed.experiment.run_report import Told
-from goodspeed.experiment.sweep import CellResult, Found, Sweep, Task, cell_results
+from goodspeed.experiment.run_report import ReportHeader
+from goodspeed.experiment.sweep import CellResult, MetricsByCell, ScenarioSweep, SweepTask, cell_results
 from goodspeed.experiment.sweep_report import sweep_report
 from goodspeed.experiment.tables import cell_rows, difference_rows, headers
 from goodspeed.experiment.warm_up import WarmUp, given_warm_up
@@ -61,10 +61,10 @@ class SweepConfig:
 class Plan:
     """A sweep, understood and checked."""
 
-    told: Told
+    header: ReportHeader
     axes: tuple[Axis, ...]
-    cells: tuple[Cell, ...]
-    tasks: tuple[Task[Scenario], ...]
+    cells: tuple[GridCell, ...]
+    tasks: tuple[SweepTask[Scenario], ...]
     folder: CellFolder
 
 
@@ -96,7 +96,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(SweepConfig, args)
     plan = _plan(config, args.scenario, tuple(map(Axis.parse, args.set)))
-    plan.folder.open(Manifest(SCHEMA, dict(plan.told.settings), config.warm_up), config.resume)
+    plan.folder.open(SweepManifest(SCHEMA, dict(plan.header.settings), config.warm_up), config.resume)
     found = _sweep(plan, given_warm_up(config.warm_up), config.jobs, args.ray)
     results = cell_results(plan.cells, found)
     for problem in _write(plan, found, results):
@@ -117,16 +117,16 @@ def _plan(config: SweepConfig, path: Path, axes: tuple[Axis, ...]) -> Plan:
     scenarios = {cell: scenario_of(cell.of(values)) for cell in grid}
     seeds = Seeds(config.first_seed, config.seeds).batch(0)
     return Plan(
-        told=Told(name_of(values, path), f"goodspeed {shlex.join(sys.argv[1:])}", values),
+        header=ReportHeader(name_of(values, path), f"goodspeed {shlex.join(sys.argv[1:])}", values),
         axes=axes,
         cells=grid,
-        tasks=tuple(Task(cell, scenarios[cell], seed) for seed in seeds for cell in grid),
+        tasks=tuple(SweepTask(cell, scenarios[cell], seed) for seed in seeds for cell in grid),
         folder=CellFolder(Path(config.output or f"results/sweep-{path.stem}")),
     )
 
 
-def _sweep(plan: Plan, given: WarmUp | None, num_jobs: int, ray_address: str | None) -> Found:
-    sweep = Sweep(measure(), plan.tasks, plan.folder, given)
+def _sweep(plan: Plan, given: WarmUp | None, num_jobs: int, ray_address: str | None) -> MetricsByCell:
+    sweep = ScenarioSweep(measure(), plan.tasks, plan.folder, given)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("simulating", total=sweep.num_runs)
@@ -150,12 +150,12 @@ def _executor(num_jobs: int, ray_address: str | None) -> Executor:
     return cluster
 
 
-def _write(plan: Plan, found: Found, results: Sequence[CellResult]) -> list[str]:
+def _write(plan: Plan, found: MetricsByCell, results: Sequence[CellResult]) -> list[str]:
     folder = plan.folder.path
     problems = write_columns(cell_columns(plan.cells, found), folder / "sweep")
     summary = msgspec.json.format(msgspec.json.encode(_plain(plan, results)), indent=1)
     (folder / "summary.json").write_bytes(summary + b"\n")
-    report = sweep_report(plan.told, plan.axes, plan.cells, results)
+    report = sweep_report(plan.header, plan.axes, plan.cells, results)
     (folder / "report.html").write_text(report, encoding="utf-8")
     return problems
 
@@ -163,9 +163,9 @@ def _write(plan: Plan, found: Found, results: Sequence[CellResult]) -> list[str]
 def _plain(plan: Plan, results: Sequence[CellResult]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "command": plan.told.command,
+        "command": plan.header.command,
         "machine": to_json_value(this_machine()),
-        "scenario": to_json_value(plan.told.settings),
+        "scenario": to_json_value(plan.header.settings),
         "cells": to_json_value(results),
     }
 
@@ -173,7 +173,7 @@ def _plain(plan: Plan, results: Sequence[CellResult]) -> dict[str, Any]:
 def _show(plan: Plan, results: Sequence[CellResult]) -> None:
     console = wide_console()
     names = [cell.name for cell in plan.cells]
-    console.print(_table(cell_rows(names, results), plan.told.name))
+    console.print(_table(cell_rows(names, results), plan.header.name))
     if len(names) > 1:
         title = f"differences from {names[0]}, paired by seed; * its 95% interval does not hold 0"
         console.print(_table(difference_rows(names, results), title))

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from goodspeed.errors import ConfigError
-from goodspeed.experiment.grid import Cell
-from goodspeed.experiment.metrics import Figures
+from goodspeed.experiment.grid import GridCell
+from goodspeed.experiment.metrics import RunMetrics
 
 SCHEMA = 1
 MANIFEST = "sweep.json"
@@ -19,7 +19,7 @@ Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class SweepManifest:
     """What every cell of the folder shares."""
 
     schema: int
@@ -33,7 +33,7 @@ class CellFolder:
 
     path: Path
 
-    def open(self, manifest: Manifest, is_resumed: bool) -> None:
+    def open(self, manifest: SweepManifest, is_resumed: bool) -> None:
         """Raises ConfigError for a folder that is in use and not to be resumed, or that is of another scenario."""
         file, done = self.path / MANIFEST, self.path / DONE
         done.mkdir(parents=True, exist_ok=True)
@@ -42,22 +42,22 @@ class CellFolder:
             return
         if not is_resumed:
             raise ConfigError(f"{self.path} holds a sweep already: --resume goes on with it")
-        _check_same(_read(file, Manifest), manifest, self.path)
+        _check_same(_read(file, SweepManifest), manifest, self.path)
 
-    def find(self, cell: Cell, seed: int) -> Figures | None:
+    def find(self, cell: GridCell, seed: int) -> RunMetrics | None:
         """What save() wrote; None if there is nothing. Raises ConfigError for a file of another kind."""
         file = self._file(cell, seed)
-        return _read(file, Figures) if file.exists() else None
+        return _read(file, RunMetrics) if file.exists() else None
 
-    def save(self, cell: Cell, figures: Figures) -> None:
-        """Keep a replication's figures."""
-        _write(self._file(cell, figures.seed), msgspec.json.encode(figures))
+    def save(self, cell: GridCell, metrics: RunMetrics) -> None:
+        """Keep a replication's metrics."""
+        _write(self._file(cell, metrics.seed), msgspec.json.encode(metrics))
 
-    def _file(self, cell: Cell, seed: int) -> Path:
+    def _file(self, cell: GridCell, seed: int) -> Path:
         return self.path / DONE / f"{_digest(cell)}-{seed}.json"
 
 
-def _digest(cell: Cell) -> str:
+def _digest(cell: GridCell) -> str:
     """Of the settings whatever their order, so that axes may change places."""
     settings = msgspec.json.encode(sorted(cell.settings, key=lambda setting: setting[0]))
     return hashlib.sha256(settings).hexdigest()[:16]
@@ -76,7 +76,7 @@ def _read(file: Path, kind: type[Kind]) -> Kind:
         raise ConfigError(f"{file} is no part of a sweep: {error}") from error
 
 
-def _check_same(old: Manifest, new: Manifest, folder: Path) -> None:
+def _check_same(old: SweepManifest, new: SweepManifest, folder: Path) -> None:
     if old.schema != new.schema:
         raise ConfigError(f"{folder} is of schema {old.schema}, expected {new.schema}: choose another --output")
     before, after = ({"warm_up": one.warm_up, **dict(leaves(one.scenario))} for one in (old, new))

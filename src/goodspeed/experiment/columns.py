@@ -8,10 +8,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from goodspeed.experiment.grid import Cell, shown
-from goodspeed.experiment.metrics import FIGURES
+from goodspeed.experiment.grid import GridCell, shown
+from goodspeed.experiment.metrics import METRICS
 from goodspeed.experiment.replication import Replication
-from goodspeed.experiment.sweep import Found
+from goodspeed.experiment.sweep import MetricsByCell
 from goodspeed.simulator.result import AnswerRecord
 
 Columns = Mapping[str, Sequence[Any]]
@@ -24,24 +24,24 @@ def answer_columns(replications: Sequence[Replication]) -> Columns:
     return {
         "seed": [one.run.seed for one in replications for _ in one.run.answers],
         "is_counted": [
-            answer.finished_s > one.figures.warm_up.cut_s for one in replications for answer in one.run.answers
+            answer.finished_s > one.metrics.warm_up.cut_s for one in replications for answer in one.run.answers
         ],
         **{field.name: list(map(attrgetter(field.name), answers)) for field in fields(AnswerRecord)},
     }
 
 
-def cell_columns(cells: Sequence[Cell], found: Found) -> Columns:
-    """A row for each (cell, seed): the cell's settings, the warm-up, and every figure, None where it does not exist."""
-    rows = [(cell, figures) for cell in cells for figures in found[cell].values()]
+def cell_columns(cells: Sequence[GridCell], found: MetricsByCell) -> Columns:
+    """A row for each (cell, seed): the cell's settings, the warm-up, and every metric, None where it does not exist."""
+    rows = [(cell, metrics) for cell in cells for metrics in found[cell].values()]
     paths = [path for path, _ in cells[0].settings]
     return {
         "cell": [cells.index(cell) for cell, _ in rows],
         **{path: _of_one_type([cell.settings[i][1] for cell, _ in rows]) for i, path in enumerate(paths)},
-        "seed": [figures.seed for _, figures in rows],
-        "warm_up_s": [figures.warm_up.cut_s for _, figures in rows],
-        "warm_up_source": [str(figures.warm_up.source) for _, figures in rows],
-        "num_answers": [figures.num_answers for _, figures in rows],
-        **{name: [figures.values.get(name) for _, figures in rows] for name in FIGURES},
+        "seed": [metrics.seed for _, metrics in rows],
+        "warm_up_s": [metrics.warm_up.cut_s for _, metrics in rows],
+        "warm_up_source": [str(metrics.warm_up.source) for _, metrics in rows],
+        "num_answers": [metrics.num_answers for _, metrics in rows],
+        **{name: [metrics.values.get(name) for _, metrics in rows] for name in METRICS},
     }
 
 

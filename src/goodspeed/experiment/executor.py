@@ -35,10 +35,10 @@ def local_executor(num_jobs: int) -> Executor:
     if num_jobs < 0:
         raise ConfigError(f"jobs is {num_jobs}, expected 0 (one for each core) or more")
     wanted = num_jobs or num_cores()
-    return ProcessPool(wanted) if wanted > 1 else ThisProcess()
+    return WorkerProcesses(wanted) if wanted > 1 else SerialExecutor()
 
 
-class ThisProcess:
+class SerialExecutor:
     """One job after the other."""
 
     def results(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
@@ -54,7 +54,7 @@ class ThisProcess:
         pass
 
 
-class ProcessPool:
+class WorkerProcesses:
     """Fresh processes, that share nothing with this one. Left by an error or Ctrl-C, it ends them at once."""
 
     def __init__(self, num_jobs: int) -> None:

@@ -34,7 +34,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class GridCell:
     """A point of the grid: a value for each axis."""
 
     settings: tuple[tuple[str, Any], ...]  # (path, value), in the order of the axes
@@ -56,14 +56,15 @@ class Cell:
         return values
 
 
-def cells(axes: Sequence[Axis]) -> list[Cell]:
+def cells(axes: Sequence[Axis]) -> list[GridCell]:
     """The first is the one that the others are compared with. Raises ConfigError for a path given twice."""
     paths = [axis.path for axis in axes]
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise ConfigError(f"{twice} is set twice, expected one --set with all its values")
     return [
-        Cell(tuple(zip(paths, values, strict=True))) for values in itertools.product(*(axis.values for axis in axes))
+        GridCell(tuple(zip(paths, values, strict=True)))
+        for values in itertools.product(*(axis.values for axis in axes))
     ]
 
 

@@ -1,7 +1,7 @@
-"""A replication's figures of merit.
+"""A replication's metrics of merit.
 
 An answer counts where it ended: after the warm-up, wholly. So the part that the warm-up lends to its first answers
-and the part that unfinished ones keep cancel in the long run. Verifiers' figures and bytes are those of the whole run.
+and the part that unfinished ones keep cancel in the long run. Verifiers' metrics and bytes are those of the whole run.
 """
 
 import math
@@ -20,13 +20,13 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class RunMetrics:
     """One replication's. What does not exist (the acceptance rate where nobody drafted) is absent."""
 
     seed: int
     warm_up: WarmUp
     num_answers: int  # after the warm-up
-    values: dict[str, float]  # by the names of FIGURES
+    values: dict[str, float]  # by the names of METRICS
     goodputs: dict[str, float]  # by client, tokens per second
 
 
@@ -45,8 +45,8 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """How to compute a figure, and how to show it."""
+class Metric:
+    """How to compute a metric, and how to show it."""
 
     title: str
     unit: str
@@ -54,12 +54,12 @@ class Figure:
     of: Callable[[Observed], float]
 
 
-def figures(run: RunResult, start: WarmUp, clients: Sequence[str] = ()) -> Figures:
+def compute_metrics(run: RunResult, start: WarmUp, clients: Sequence[str] = ()) -> RunMetrics:
     """`clients`: all there are, so that one without an answer counts as starved; those with an answer are known."""
     observed = observe(run, start.cut_s, clients)
-    values = {name: float(figure.of(observed)) for name, figure in FIGURES.items()}
+    values = {name: float(metric.of(observed)) for name, metric in METRICS.items()}
     kept = {name: value for name, value in values.items() if math.isfinite(value)}
-    return Figures(run.seed, start, len(observed.answers), kept, observed.goodputs)
+    return RunMetrics(run.seed, start, len(observed.answers), kept, observed.goodputs)
 
 
 def observe(run: RunResult, cut_s: float, clients: Sequence[str] = ()) -> Observed:
@@ -74,12 +74,12 @@ def observe(run: RunResult, cut_s: float, clients: Sequence[str] = ()) -> Observ
 
 def latency_s(answer: AnswerRecord) -> float:
     """From the question to the last token."""
-    return answer.finished_s - answer.asked_s
+    return answer.finished_s - answer.requested_s
 
 
 def ttft_s(answer: AnswerRecord) -> float:
     """Time to the first token."""
-    return answer.first_token_s - answer.asked_s
+    return answer.first_token_s - answer.requested_s
 
 
 def tpot_s(answer: AnswerRecord) -> float:
@@ -89,7 +89,7 @@ def tpot_s(answer: AnswerRecord) -> float:
 
 def _drafted(of: Callable[[AnswerRecord], float]) -> Callable[[Observed], float]:
     """Sum over the answers that were not the verifier's alone."""
-    return lambda seen: math.fsum(of(answer) for answer in seen.answers if not answer.is_fused)
+    return lambda seen: math.fsum(of(answer) for answer in seen.answers if not answer.is_target_only)
 
 
 def _share(of: Callable[[AnswerRecord], float]) -> Callable[[Observed], float]:
@@ -126,13 +126,13 @@ def _quantile(of: Callable[[AnswerRecord], float], share: float) -> Callable[[Ob
     return value
 
 
-def _latencies(name: str, title: str, of: Callable[[AnswerRecord], float]) -> dict[str, Figure]:
+def _latencies(name: str, title: str, of: Callable[[AnswerRecord], float]) -> dict[str, Metric]:
     quantiles = {f"{name}_p{share}_s": (f"{title}, p{share}", _quantile(of, share / 100)) for share in (50, 90, 99)}
     rows = {f"{name}_mean_s": (f"{title}, mean", _mean(of))} | quantiles
-    return {key: Figure(label, "ms", 1e3, how) for key, (label, how) in rows.items()}
+    return {key: Metric(label, "ms", 1e3, how) for key, (label, how) in rows.items()}
 
 
-def _shares() -> dict[str, Figure]:
+def _shares() -> dict[str, Metric]:
     parts: dict[str, tuple[str, Callable[[AnswerRecord], float]]] = {
         "drafting_share": ("drafting", lambda answer: answer.drafting_s),
         "network_share": ("on the network", lambda answer: answer.network_s),
@@ -140,40 +140,40 @@ def _shares() -> dict[str, Figure]:
         "verify_share": ("in verification", lambda answer: answer.verify_s),
         "other_share": ("anything else", lambda answer: latency_s(answer) - _known_s(answer)),
     }
-    return {name: Figure(f"answers' time: {title}", "%", 100.0, _share(of)) for name, (title, of) in parts.items()}
+    return {name: Metric(f"answers' time: {title}", "%", 100.0, _share(of)) for name, (title, of) in parts.items()}
 
 
 def _utilisation(seen: Observed) -> float:
     return ratio(math.fsum(one.busy_s for one in seen.run.verifiers), seen.run.simulated_s * len(seen.run.verifiers))
 
 
-FIGURES: Registry[Figure] = Registry(
-    "figure",
+METRICS: Registry[Metric] = Registry(
+    "metric",
     {
-        "goodput": Figure(
+        "goodput": Metric(
             "goodput, all clients",
             "tokens/s",
             1.0,
             lambda seen: math.fsum(seen.goodputs.values()) if seen.goodputs else math.nan,
         ),
-        "geometric_mean": Figure("goodput of a client, geometric mean", "tokens/s", 1.0, _geometric_mean),
-        "jain_index": Figure(
+        "geometric_mean": Metric("goodput of a client, geometric mean", "tokens/s", 1.0, _geometric_mean),
+        "jain_index": Metric(
             "Jain's index of goodputs",
             "",
             1.0,
             lambda seen: jain_index(list(seen.goodputs.values())) if seen.goodputs else math.nan,
         ),
-        "answers_per_s": Figure("answers", "1/s", 1.0, lambda seen: ratio(len(seen.answers), seen.span_s)),
+        "answers_per_s": Metric("answers", "1/s", 1.0, lambda seen: ratio(len(seen.answers), seen.span_s)),
         **_latencies("ttft", "time to first token", ttft_s),
         **_latencies("tpot", "time per token after the first", tpot_s),
         **_latencies("latency", "question to last token", latency_s),
-        "acceptance_rate": Figure(
+        "acceptance_rate": Metric(
             "acceptance rate",
             "",
             1.0,
             lambda seen: ratio(seen.total(lambda one: one.num_accepted), seen.total(lambda one: one.num_proposed)),
         ),
-        "mean_acceptance_length": Figure(
+        "mean_acceptance_length": Metric(
             "tokens per round",
             "",
             1.0,
@@ -181,21 +181,21 @@ FIGURES: Registry[Figure] = Registry(
                 _drafted(lambda one: one.num_answer_tokens)(seen), _drafted(lambda one: one.num_rounds)(seen)
             ),
         ),
-        "reckoned_speed_up": Figure(
+        "estimated_speed_up": Metric(
             "speed-up over the target alone, as verifiers reckon",
             "",
             1.0,
-            lambda seen: ratio(seen.total(lambda one: one.target_alone_s), seen.total(lambda one: one.took_s)),
+            lambda seen: ratio(seen.total(lambda one: one.baseline_s), seen.total(lambda one: one.took_s)),
         ),
-        "fused_share": Figure(
+        "target_only_share": Metric(
             "answers of the verifier alone",
             "%",
             100.0,
-            lambda seen: ratio(seen.total(lambda one: one.is_fused), len(seen.answers)),
+            lambda seen: ratio(seen.total(lambda one: one.is_target_only), len(seen.answers)),
         ),
         **_shares(),
-        "utilisation": Figure("verifiers busy", "%", 100.0, _utilisation),
-        "tokens_per_step": Figure(
+        "utilisation": Metric("verifiers busy", "%", 100.0, _utilisation),
+        "tokens_per_step": Metric(
             "tokens per verifier step",
             "",
             1.0,
@@ -203,15 +203,15 @@ FIGURES: Registry[Figure] = Registry(
                 sum(one.num_tokens for one in seen.run.verifiers), sum(one.num_steps for one in seen.run.verifiers)
             ),
         ),
-        "bytes_per_round": Figure(
+        "bytes_per_round": Metric(
             "bytes per round, both ways",
             "B",
             1.0,
             lambda seen: ratio(seen.run.num_bytes_up + seen.run.num_bytes_down, seen.run.num_rounds),
         ),
-        "rounds_per_s": Figure("rounds", "1/s", 1.0, lambda seen: ratio(seen.run.num_rounds, seen.run.simulated_s)),
-        "num_failed": Figure("requests that failed", "", 1.0, lambda seen: seen.run.num_failed),
-        "num_unfinished": Figure("requests unfinished at the end", "", 1.0, lambda seen: seen.run.num_unfinished),
+        "rounds_per_s": Metric("rounds", "1/s", 1.0, lambda seen: ratio(seen.run.num_rounds, seen.run.simulated_s)),
+        "num_failed": Metric("requests that failed", "", 1.0, lambda seen: seen.run.num_failed),
+        "num_unfinished": Metric("requests unfinished at the end", "", 1.0, lambda seen: seen.run.num_unfinished),
     },
 )
-"""Every figure by name; values are SI units and shares of 1."""
+"""Every metric by name; values are SI units and shares of 1."""

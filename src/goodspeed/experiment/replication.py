@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.executor import Executor
-from goodspeed.experiment.metrics import Figures, figures
+from goodspeed.experiment.metrics import RunMetrics, compute_metrics
 from goodspeed.experiment.summary import Precision
 from goodspeed.experiment.warm_up import WarmUp, find_warm_up
 from goodspeed.simulator.result import RunResult
@@ -36,10 +36,10 @@ class Seeds:
 
 @dataclass(frozen=True, slots=True)
 class Replication:
-    """A run and its figures."""
+    """A run and its metrics."""
 
     run: RunResult
-    figures: Figures
+    metrics: RunMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Measure(Generic[Scenario]):
     clients_of: Callable[[Scenario], Sequence[str]]
 
     def pilot(self, scenario: Scenario) -> Replication:
-        """A run that is not counted: its figures tell where the warm-up of the others ends."""
+        """A run that is not counted: its metrics tell where the warm-up of the others ends."""
         run = self.simulate(scenario, PILOT_SEED)
-        return Replication(run, figures(run, find_warm_up(run.answers), self.clients_of(scenario)))
+        return Replication(run, compute_metrics(run, find_warm_up(run.answers), self.clients_of(scenario)))
 
     def replication(self, scenario: Scenario, start: WarmUp, seed: int) -> Replication:
         """With everything that the run left behind."""
         run = self.simulate(scenario, seed)
-        return Replication(run, figures(run, start, self.clients_of(scenario)))
+        return Replication(run, compute_metrics(run, start, self.clients_of(scenario)))
 
 
 def replicate(
@@ -67,11 +67,11 @@ def replicate(
 
     With a precision, more than asked for until it is reached, or until there are too many.
     """
-    done: list[Figures] = []
+    done: list[RunMetrics] = []
     batch = seeds.batch(0)
     while batch:
         for _, replication in executor.results(make, list(batch)):
-            done.append(replication.figures)
+            done.append(replication.metrics)
             yield replication
         is_enough = precision is None or precision.is_reached(done)
         batch = range(0) if is_enough else seeds.batch(len(done))

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from goodspeed.experiment import page
+from goodspeed.experiment import html_page as page
 from goodspeed.experiment.cell_folder import leaves
 from goodspeed.experiment.chart import Chart, Series
 from goodspeed.experiment.metrics import Floats, latency_s, tpot_s, ttft_s
 from goodspeed.experiment.replication import Replication
 from goodspeed.experiment.summary import Summary
-from goodspeed.experiment.tables import figure_rows, goodput_rows, number, replication_rows
+from goodspeed.experiment.tables import goodput_rows, metric_rows, number, replication_rows
 from goodspeed.simulator.result import AnswerRecord
 from goodspeed.stats.summary import quantile, ratio
 
@@ -27,35 +27,35 @@ SHARES = ("drafting_share", "network_share", "queue_share", "verify_share", "oth
 METHOD = (
     "Intervals are 95% confidence intervals of the mean over replications (Student's t), which differ by seed alone. "
     "An answer counts if it ended after the warm-up, which is given or found in a pilot run. "
-    "Verifiers' figures and bytes are of the whole run."
+    "Verifiers' metrics and bytes are of the whole run."
 )
 TIERS = "All replications' answers together, a row for each tier of drafters."
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the report says of the run beside its figures."""
+class ReportHeader:
+    """What the report says of the run beside its metrics."""
 
     name: str
     command: str
     settings: Mapping[str, Any]  # the scenario's values
 
 
-def run_report(told: Told, summary: Summary, replications: Sequence[Replication]) -> str:
+def run_report(header: ReportHeader, summary: Summary, replications: Sequence[Replication]) -> str:
     """HTML; at least one replication."""
     clients = goodput_rows(summary.goodputs)
     left_out = f"{len(clients)} clients; the first {MOST_CLIENTS}:" if len(clients) > MOST_CLIENTS else ""
     return page.page(
-        f"Simulation of {told.name}",
+        f"Simulation of {header.name}",
         [
-            page.paragraph(f"{summary.num_replications} replications. Made by: {told.command}"),
-            page.section("Figures", page.paragraph(METHOD), _figures(summary)),
+            page.paragraph(f"{summary.num_replications} replications. Made by: {header.command}"),
+            page.section("RunMetrics", page.paragraph(METHOD), _metrics(summary)),
             page.section("Plots", page.charts(*_charts(summary, replications))),
             page.section("Replications", _replications(replications)),
             page.section("Drafter tiers", page.paragraph(TIERS), _tiers(replications)),
             page.section("Clients", page.paragraph(left_out), _clients(clients[:MOST_CLIENTS])),
             page.section("Verifiers", _verifiers(replications)),
-            page.section("Settings", settings_table(told.settings)),
+            page.section("Settings", settings_table(header.settings)),
         ],
     )
 
@@ -66,13 +66,13 @@ def settings_table(settings: Mapping[str, Any]) -> str:
     return page.folded(f"{len(rows)} keys of the scenario", page.table(["key", "value"], rows))
 
 
-def _figures(summary: Summary) -> str:
-    return page.table(["figure", "unit", "mean", "95%"], figure_rows(summary))
+def _metrics(summary: Summary) -> str:
+    return page.table(["metric", "unit", "mean", "95%"], metric_rows(summary))
 
 
 def _replications(replications: Sequence[Replication]) -> str:
     headers = ["seed", "warm-up, s", "found by", "answers", "goodput, tokens/s"]
-    return page.table(headers, replication_rows([one.figures for one in replications]))
+    return page.table(headers, replication_rows([one.metrics for one in replications]))
 
 
 def _clients(rows: Sequence[Sequence[str]]) -> str:
@@ -121,7 +121,7 @@ def _tier(name: str, answers: Sequence[AnswerRecord]) -> list[str]:
 def _counted(replications: Sequence[Replication]) -> list[AnswerRecord]:
     """Those that ended after their replication's warm-up."""
     return [
-        answer for one in replications for answer in one.run.answers if answer.finished_s > one.figures.warm_up.cut_s
+        answer for one in replications for answer in one.run.answers if answer.finished_s > one.metrics.warm_up.cut_s
     ]
 
 
@@ -151,7 +151,7 @@ def _over_time(replications: Sequence[Replication]) -> Chart:
         y_label="tokens/s",
         series=(first, mean) if len(replications) > 1 else (first,),
         has_points=False,
-        mark_x=replications[0].figures.warm_up.cut_s or None,
+        mark_x=replications[0].metrics.warm_up.cut_s or None,
     )
 
 
@@ -191,7 +191,7 @@ def _goodputs(summary: Summary) -> Chart:
 
 
 def _time_shares(summary: Summary) -> Chart:
-    found = [summary.figures[name] for name in SHARES if name in summary.figures]
+    found = [summary.metrics[name] for name in SHARES if name in summary.metrics]
     series = Series(
         "share",
         [float(i) for i in range(len(found))],
@@ -199,5 +199,5 @@ def _time_shares(summary: Summary) -> Chart:
         [100 * one.low for one in found],
         [100 * one.high for one in found],
     )
-    names = tuple(name.removesuffix("_share") for name in SHARES if name in summary.figures)
+    names = tuple(name.removesuffix("_share") for name in SHARES if name in summary.metrics)
     return Chart("Where answers' time goes", "", "%", (series,), categories=names)

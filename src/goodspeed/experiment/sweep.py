@@ -7,18 +7,18 @@ from typing import Any, Generic
 
 from goodspeed.experiment.cell_folder import CellFolder
 from goodspeed.experiment.executor import Executor
-from goodspeed.experiment.grid import Cell
-from goodspeed.experiment.metrics import Figures
+from goodspeed.experiment.grid import GridCell
+from goodspeed.experiment.metrics import RunMetrics
 from goodspeed.experiment.replication import PILOT_SEED, Measure, Scenario
 from goodspeed.experiment.summary import Comparison, Summary, compare, summarise
 from goodspeed.experiment.warm_up import WarmUp
 
 
 @dataclass(frozen=True, slots=True)
-class Task(Generic[Scenario]):
+class SweepTask(Generic[Scenario]):
     """One cell under one seed."""
 
-    cell: Cell
+    cell: GridCell
     scenario: Scenario
     seed: int
 
@@ -32,16 +32,16 @@ class CellResult:
     against_first: Comparison
 
 
-Found = dict[Cell, dict[int, Figures]]
+MetricsByCell = dict[GridCell, dict[int, RunMetrics]]
 """By cell and seed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep(Generic[Scenario]):
+class ScenarioSweep(Generic[Scenario]):
     """Tasks, and how they are done. Without a `given` warm-up a pilot of each cell finds it."""
 
     measure: Measure[Scenario]
-    tasks: Sequence[Task[Scenario]]
+    tasks: Sequence[SweepTask[Scenario]]
     folder: CellFolder
     given: WarmUp | None
 
@@ -50,7 +50,7 @@ class Sweep(Generic[Scenario]):
         """Pilots included."""
         return len(self.tasks) + len(self._pilots)
 
-    def run(self, executor: Executor, on_done: Callable[[], object]) -> Found:
+    def run(self, executor: Executor, on_done: Callable[[], object]) -> MetricsByCell:
         """Reads what is there, computes and keeps the rest; `on_done` is told of each run."""
         pilots = self._done(self._pilots, {}, executor, on_done)
         starts = {cell: seeds[PILOT_SEED].warm_up for cell, seeds in pilots.items()}
@@ -59,34 +59,34 @@ class Sweep(Generic[Scenario]):
         return self._done(self.tasks, starts, executor, on_done)
 
     @property
-    def _pilots(self) -> list[Task[Scenario]]:
+    def _pilots(self) -> list[SweepTask[Scenario]]:
         scenarios = {task.cell: task.scenario for task in self.tasks} if self.given is None else {}
-        return [Task(cell, scenario, PILOT_SEED) for cell, scenario in scenarios.items()]
+        return [SweepTask(cell, scenario, PILOT_SEED) for cell, scenario in scenarios.items()]
 
     def _done(
         self,
-        tasks: Sequence[Task[Scenario]],
-        starts: Mapping[Cell, WarmUp],  # none: the tasks are pilots
+        tasks: Sequence[SweepTask[Scenario]],
+        starts: Mapping[GridCell, WarmUp],  # none: the tasks are pilots
         executor: Executor,
         on_done: Callable[[], object],
-    ) -> Found:
-        found: dict[tuple[Cell, int], Figures] = {}
+    ) -> MetricsByCell:
+        found: dict[tuple[GridCell, int], RunMetrics] = {}
         for task in tasks:
-            if (figures := self.folder.find(task.cell, task.seed)) is not None:
-                found[task.cell, task.seed] = figures
+            if (metrics := self.folder.find(task.cell, task.seed)) is not None:
+                found[task.cell, task.seed] = metrics
                 on_done()
         jobs = [(task, starts.get(task.cell)) for task in tasks if (task.cell, task.seed) not in found]
-        for (task, _), figures in executor.results(partial(_figures, self.measure), jobs):
-            self.folder.save(task.cell, figures)
-            found[task.cell, task.seed] = figures
+        for (task, _), metrics in executor.results(partial(_metrics, self.measure), jobs):
+            self.folder.save(task.cell, metrics)
+            found[task.cell, task.seed] = metrics
             on_done()
-        by_cell: Found = {}
+        by_cell: MetricsByCell = {}
         for task in tasks:  # in their order, whatever the order in which they ended
             by_cell.setdefault(task.cell, {})[task.seed] = found[task.cell, task.seed]
         return by_cell
 
 
-def cell_results(cells: Sequence[Cell], found: Found) -> list[CellResult]:
+def cell_results(cells: Sequence[GridCell], found: MetricsByCell) -> list[CellResult]:
     """In the order of the cells; the first one beside itself too."""
     replications = [list(found[cell].values()) for cell in cells]
     return [
@@ -95,8 +95,8 @@ def cell_results(cells: Sequence[Cell], found: Found) -> list[CellResult]:
     ]
 
 
-def _figures(measure: Measure[Scenario], job: tuple[Task[Scenario], WarmUp | None]) -> Figures:
+def _metrics(measure: Measure[Scenario], job: tuple[SweepTask[Scenario], WarmUp | None]) -> RunMetrics:
     task, start = job
     if start is None:
-        return measure.pilot(task.scenario).figures
-    return measure.replication(task.scenario, start, task.seed).figures
+        return measure.pilot(task.scenario).metrics
+    return measure.replication(task.scenario, start, task.seed).metrics

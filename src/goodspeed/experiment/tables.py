@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from goodspeed.experiment.metrics import FIGURES, Figures
+from goodspeed.experiment.metrics import METRICS, RunMetrics
 from goodspeed.experiment.summary import Comparison, Summary, is_clear
 from goodspeed.experiment.sweep import CellResult
 from goodspeed.stats.intervals import ConfidenceInterval
@@ -14,12 +14,12 @@ HEADLINES = ("goodput", "jain_index", "ttft_p50_s", "tpot_p50_s", "tpot_p99_s", 
 Rows = list[list[str]]
 
 
-def figure_rows(summary: Summary) -> Rows:
-    """Every figure with its interval."""
+def metric_rows(summary: Summary) -> Rows:
+    """Every metric with its interval."""
     return [
-        [figure.title, figure.unit, number(figure.scale * found.mean), plus_minus(found, figure.scale)]
-        for name, figure in FIGURES.items()
-        if (found := summary.figures.get(name))
+        [metric.title, metric.unit, number(metric.scale * found.mean), plus_minus(found, metric.scale)]
+        for name, metric in METRICS.items()
+        if (found := summary.metrics.get(name))
     ]
 
 
@@ -28,7 +28,7 @@ def goodput_rows(goodputs: Mapping[str, ConfidenceInterval]) -> Rows:
     return [[client, number(found.mean), plus_minus(found)] for client, found in goodputs.items()]
 
 
-def replication_rows(replications: Sequence[Figures]) -> Rows:
+def replication_rows(replications: Sequence[RunMetrics]) -> Rows:
     """Every seed: its warm-up and its goodput."""
     return [
         [
@@ -44,14 +44,14 @@ def replication_rows(replications: Sequence[Figures]) -> Rows:
 
 def headers() -> list[str]:
     """Of cell_rows and difference_rows."""
-    named = {name: (name.removesuffix("_s").replace("_", " "), FIGURES[name].unit) for name in HEADLINES}
+    named = {name: (name.removesuffix("_s").replace("_", " "), METRICS[name].unit) for name in HEADLINES}
     return ["cell", *(f"{title}, {unit}" if unit else title for title, unit in named.values())]
 
 
 def cell_rows(names: Sequence[str], results: Sequence[CellResult]) -> Rows:
     """Means and intervals of the headlines, a row for each cell."""
     return [
-        [name, *(_cell(result.summary.figures.get(figure), FIGURES[figure].scale) for figure in HEADLINES)]
+        [name, *(_cell(result.summary.metrics.get(metric), METRICS[metric].scale) for metric in HEADLINES)]
         for name, result in zip(names, results, strict=True)
     ]
 
@@ -59,7 +59,7 @@ def cell_rows(names: Sequence[str], results: Sequence[CellResult]) -> Rows:
 def difference_rows(names: Sequence[str], results: Sequence[CellResult]) -> Rows:
     """Every cell but the first beside the first; a star where the interval of the difference does not hold 0."""
     return [
-        [name, *(_difference(result.against_first, figure) for figure in HEADLINES)]
+        [name, *(_difference(result.against_first, metric) for metric in HEADLINES)]
         for name, result in zip(names[1:], results[1:], strict=True)
     ]
 
@@ -81,11 +81,11 @@ def _cell(found: ConfidenceInterval | None, scale: float) -> str:
     return f"{number(scale * found.mean)} {plus_minus(found, scale)}" if found else "-"
 
 
-def _difference(comparison: Comparison, figure: str) -> str:
-    found, scale = comparison.differences.get(figure), FIGURES[figure].scale
+def _difference(comparison: Comparison, metric: str) -> str:
+    found, scale = comparison.differences.get(metric), METRICS[metric].scale
     if found is None:
         return "-"
     mark = " *" if is_clear(found) else ""
-    change = comparison.ratios.get(figure)
+    change = comparison.ratios.get(metric)
     share = f" ({change.mean - 1:+.1%})" if change else ""
     return f"{scale * found.mean:+.3g} {plus_minus(found, scale)}{share}{mark}"

@@ -28,7 +28,7 @@ FEWEST_LEFT = 5
 """Batches; the criterion falls to 0 where one batch is left."""
 
 
-class Source(StrEnum):
+class WarmUpSource(StrEnum):
     """Where a cut comes from."""
 
     GIVEN = "given"
@@ -42,7 +42,7 @@ class WarmUp:
     """What is left out: answers that ended before `cut_s` of simulated time."""
 
     cut_s: float
-    source: Source
+    source: WarmUpSource
 
 
 def given_warm_up(text: str) -> WarmUp | None:
@@ -55,7 +55,7 @@ def given_warm_up(text: str) -> WarmUp | None:
         seconds = math.nan
     if not 0.0 <= seconds < math.inf:
         raise ConfigError(f"warm-up is {text!r}, expected {MSER5} or seconds, 0 or more")
-    return WarmUp(seconds, Source.GIVEN)
+    return WarmUp(seconds, WarmUpSource.GIVEN)
 
 
 def find_warm_up(answers: Sequence[AnswerRecord]) -> WarmUp:
@@ -64,12 +64,12 @@ def find_warm_up(answers: Sequence[AnswerRecord]) -> WarmUp:
     A run that has not settled in its first half is cut in the middle, and says so.
     """
     if len(answers) < BATCH * FEWEST_BATCHES:
-        return WarmUp(0.0, Source.TOO_FEW)
-    num_dropped = mser5([(answer.finished_s - answer.asked_s) / answer.num_answer_tokens for answer in answers])
+        return WarmUp(0.0, WarmUpSource.TOO_FEW)
+    num_dropped = mser5([(answer.finished_s - answer.requested_s) / answer.num_answer_tokens for answer in answers])
     is_settled = 2 * num_dropped <= len(answers)
     num_dropped = num_dropped if is_settled else len(answers) // 2
     cut_s = answers[num_dropped - 1].finished_s if num_dropped else 0.0
-    return WarmUp(cut_s, Source.FOUND if is_settled else Source.NOT_SETTLED)
+    return WarmUp(cut_s, WarmUpSource.FOUND if is_settled else WarmUpSource.NOT_SETTLED)
 
 
 def mser5(series: Sequence[float]) -> int:

@@ -1,1 +1,1 @@
-"""Draft servers, verification servers and networks in virtual time, hosting the very objects that serve."""
+"""Draft servers, verification servers and networks in virtual time, placement the very objects that serve."""

@@ -1,4 +1,4 @@
-"""The draft model as an engine that computes nothing: tapes say which tokens are right, and its steps take time."""
+"""The draft model as an engine that computes nothing: traces say which tokens are right, and its steps take time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.neural import MAX_STREAM_INPUT
-from goodspeed.simulator.acceptance.acceptance_model import Tape
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.target import RIGHT, WRONG
 
 
 @dataclass(slots=True)
 class _Stream:
-    tape: Tape
+    trace: AcceptanceTrace
     num_prompt: int
     num_committed: int = 0  # prompt included
     num_cached: int = 0  # tokens that the model has read, the last draft's included
     num_steps: int = 0  # of the last draft
 
 
-class TapedDraft:
+class SimulatedDraftEngine:
     """A DraftEngine with the time of a neural one: a step of the draft model per token, nothing read twice.
 
-    `expect` a stream's tape before it is opened. What comes after a draft's first wrong token is wrong too.
+    `expect` a stream's trace before it is opened. What comes after a draft's first wrong token is wrong too.
     """
 
     def __init__(self, latency: LatencyModel) -> None:
@@ -33,9 +33,9 @@ class TapedDraft:
         self._streams: dict[StreamKey, _Stream] = {}
         self._drafting_s = 0.0
 
-    def expect(self, stream: StreamKey, tape: Tape, num_prompt: int) -> None:
+    def expect(self, stream: StreamKey, trace: AcceptanceTrace, num_prompt: int) -> None:
         """The luck of a stream that will be opened."""
-        self._streams[stream] = _Stream(tape, num_prompt)
+        self._streams[stream] = _Stream(trace, num_prompt)
 
     def take_drafting_s(self) -> float:
         """Seconds that the device was at work since the last call."""
@@ -96,20 +96,20 @@ class TapedDraft:
 def _draft(stream: _Stream, request: DraftRequest) -> Draft:
     """Up to max_tokens; a token whose survival falls below the bound costs its step, and is not proposed.
 
-    A tape knows nothing of what follows a wrong token. The drafter, who does not know that it is wrong, goes on as sure
-    as it was of that one (docs/prediction.md).
+    A trace knows nothing of what follows a wrong token. The drafter does not know that the token is wrong, so it
+    continues with that token's confidence (docs/prediction.md).
     """
-    tape, start = stream.tape, stream.num_committed - stream.num_prompt
+    trace, start = stream.trace, stream.num_committed - stream.num_prompt
     tokens: list[int] = []
     confidences: list[float] = []
     survival, token, confidence = 1.0, RIGHT, 1.0
     for depth in range(request.max_tokens):
         if token == RIGHT:
-            confidence = tape.confidence(start + depth, depth)
+            confidence = trace.confidence(start + depth, depth)
         survival *= confidence
         if survival < request.min_survival:
             break
-        if token == RIGHT and not tape.is_right(start + depth, depth):
+        if token == RIGHT and not trace.is_right(start + depth, depth):
             token = WRONG
         tokens.append(token)
         confidences.append(confidence)

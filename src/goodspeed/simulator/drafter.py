@@ -1,4 +1,4 @@
-"""A draft server in virtual time: the live core, an engine whose drafts take their time, and a link to a verifier."""
+"""A drafter server in virtual time: the live core, a draft engine whose steps take time, and links to verifiers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,44 +16,44 @@ from goodspeed.drafter.core.decisions import (
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.engine_updates import tell
 from goodspeed.protocol.messages import Mode
-from goodspeed.simulator.acceptance.acceptance_model import Tape
-from goodspeed.simulator.answer_in_progress import Answering
-from goodspeed.simulator.draft import TapedDraft
-from goodspeed.simulator.environment import Surroundings
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
+from goodspeed.simulator.answer_in_progress import AnswerInProgress
+from goodspeed.simulator.draft import SimulatedDraftEngine
+from goodspeed.simulator.environment import Environment
 from goodspeed.simulator.kernel import Call, Event, time_ns
-from goodspeed.simulator.placement import Seat
+from goodspeed.simulator.placement import CpuSlot
 from goodspeed.simulator.target import RIGHT
-from goodspeed.simulator.uplink import Uplink
+from goodspeed.simulator.uplink import SimulatedUplink
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a drafter is made of."""
+class DrafterParts:
+    """The parts that a simulated drafter is made of."""
 
     core: DrafterCore
-    engine: TapedDraft
-    uplink: Uplink
-    seat: Seat
+    engine: SimulatedDraftEngine
+    uplink: SimulatedUplink
+    slot: CpuSlot
 
 
 class SimulatedDrafter:
-    """Hosts a core as DrafterServer does, from `begin` on."""
+    """Runs a drafter core as DrafterServer does, from `start` on."""
 
-    def __init__(self, around: Surroundings, client: str, parts: Parts, mode: Mode) -> None:
+    def __init__(self, environment: Environment, client: str, parts: DrafterParts, mode: Mode) -> None:
         self.uplink = parts.uplink
         self._client = client
         self._mode = mode
-        self._kernel = around.kernel
-        self._tally = around.tally
-        self._trace = around.trace
-        self._seat = parts.seat
+        self._kernel = environment.kernel
+        self._counters = environment.counters
+        self._tracer = environment.tracer
+        self._slot = parts.slot
         self._core = parts.core
         self._engine = parts.engine
-        self._answers: dict[StreamKey, Answering] = {}
-        self._outbox: tuple[ToVerifier, ...] = ()
-        self._news: tuple[StreamEvent, ...] = ()
-        self._hang_ups: tuple[Disconnect, ...] = ()
-        self._free_at_s = 0.0  # when the device ended its last work
+        self._answers: dict[StreamKey, AnswerInProgress] = {}
+        self._messages: tuple[ToVerifier, ...] = ()
+        self._events: tuple[StreamEvent, ...] = ()
+        self._disconnects: tuple[Disconnect, ...] = ()
+        self._idle_since_s = 0.0  # when the device finished its last work
         self._timer: Event | None = None
         self._timer_at = 0.0
 
@@ -62,85 +62,88 @@ class SimulatedDrafter:
         return self._client
 
     @property
-    def has_met(self) -> bool:
-        """Some verifier has said Welcome."""
+    def is_welcomed(self) -> bool:
+        """Whether a verifier has sent Welcome."""
         return self._core.welcome is not None
 
-    def answer(self, answering: Answering, tape: Tape) -> None:
-        """Have the request answered; some verifier must have been met, and be able to hold it."""
-        self._seat.ask(Call(lambda: self._begin(answering, tape)))
+    def start(self) -> None:
+        """Open the connections to the verifiers."""
+        self.uplink.start(self)
 
-    def _begin(self, answering: Answering, tape: Tape) -> None:
-        ask = answering.ask
-        request = GenerationRequest((RIGHT,) * ask.num_prompt_tokens, ask.num_answer_tokens, mode=self._mode)
-        key, decision = self._core.open(request, self._kernel.now_s)
-        self._answers[key] = answering
-        self._engine.expect(key, tape, ask.num_prompt_tokens)
-        self._trace.follow(self._client, key, answering.request)
-        self.do(decision)
-        self.settle()
+    def answer(self, answer: AnswerInProgress, trace: AcceptanceTrace) -> None:
+        """Start to answer a request. Requires `is_welcomed`, and a request that fits the verifiers."""
+        self._slot.accept_request(Call(lambda: self._open(answer, trace)))
 
-    def begin(self) -> None:
-        """Dial."""
-        self.uplink.begin(self)
+    def enqueue(self, decision: Decision) -> None:
+        """Queue what the core has decided; `flush` carries it out."""
+        self._messages += decision.messages
+        self._events += decision.news
+        self._disconnects += decision.hang_ups
 
-    def do(self, decision: Decision) -> None:
-        """Take a decision; `settle` carries it out."""
-        self._outbox += decision.messages
-        self._news += decision.news
-        self._hang_ups += decision.hang_ups
+    def flush(self) -> None:
+        """Draft, send messages, deliver stream events and close connections, in this order.
 
-    def settle(self) -> None:
-        """Draft, send and tell: first what the verifier waits for, then what users wait for."""
+        The verifier is served before users.
+        """
         if work := self._core.next_drafts():
             self._draft(work)
-        if self._outbox:
-            outbox, self._outbox = self._outbox, ()
-            self.uplink.send(outbox)
-        if self._news:
-            news, self._news = self._news, ()
-            for one in news:
-                self._seat.tell(_Told(self, one))
-        if self._hang_ups:
-            hang_ups, self._hang_ups = self._hang_ups, ()
-            for hang_up in hang_ups:
-                self.uplink.hang_up(hang_up)
-        self._arm()
+        if self._messages:
+            messages, self._messages = self._messages, ()
+            self.uplink.send(messages)
+        if self._events:
+            events, self._events = self._events, ()
+            for event in events:
+                self._slot.deliver(_EventDelivered(self, event))
+        if self._disconnects:
+            disconnects, self._disconnects = self._disconnects, ()
+            for disconnect in disconnects:
+                self.uplink.disconnect(disconnect)
+        self._set_timer()
+
+    def on_drafted(self, requests: Sequence[DraftRequest], drafts: Sequence[Draft], drafting_s: float) -> None:
+        """Take the drafts that the device has finished."""
+        self._idle_since_s = self._kernel.now_s
+        if self._tracer.is_on:
+            self._tracer.on_drafted(self._client, [request.stream for request in requests], drafting_s)
+        self.enqueue(self._core.on_drafted(drafts, drafting_s, self._kernel.now_s))
+        self.flush()
+
+    def deliver(self, event: StreamEvent) -> None:
+        """The user receives a stream event."""
+        answer = self._answers[event.stream]
+        if isinstance(event, StreamFailed):
+            self._counters.num_failed += 1
+        else:
+            self._counters.num_rounds += 1
+            answer.add(event, self._kernel.now_s)
+            if not event.finish:
+                return
+            welcome, is_target_only = self._core.links[event.verifier].welcome, self._mode is Mode.TARGET_ONLY
+            assert welcome is not None
+            self._counters.answers.append(answer.record(welcome.verifier, is_target_only, self._kernel.now_s))
+        del self._answers[event.stream]
+        answer.end()
+
+    def _open(self, answer: AnswerInProgress, trace: AcceptanceTrace) -> None:
+        num_prompt_tokens, num_answer_tokens = answer.request.num_prompt_tokens, answer.request.num_answer_tokens
+        request = GenerationRequest((RIGHT,) * num_prompt_tokens, num_answer_tokens, mode=self._mode)
+        key, decision = self._core.open(request, self._kernel.now_s)
+        self._answers[key] = answer
+        self._engine.expect(key, trace, num_prompt_tokens)
+        self._tracer.follow(self._client, key, answer.request_number)
+        self.enqueue(decision)
+        self.flush()
 
     def _draft(self, work: DraftWork) -> None:
-        """The device begins; it takes one piece of work at a time, and the core knows."""
-        self._engine.pause_s = self._kernel.now_s - self._free_at_s
+        """Start the device. It does one piece of work at a time, and the core knows it."""
+        self._engine.pause_s = self._kernel.now_s - self._idle_since_s
         tell(self._engine, work.notes)
         drafts = self._engine.draft(work.requests) if work.requests else []
         drafting_s = self._engine.take_drafting_s()
-        self._seat.draft(drafting_s, _Drafted(self, work.requests, drafts, drafting_s))
+        self._slot.run_draft(drafting_s, _DraftFinished(self, work.requests, drafts, drafting_s))
 
-    def on_drafted(self, requests: Sequence[DraftRequest], drafts: Sequence[Draft], drafting_s: float) -> None:
-        """The device has ended its work."""
-        self._free_at_s = self._kernel.now_s
-        if self._trace.is_on:
-            self._trace.on_drafted(self._client, [request.stream for request in requests], drafting_s)
-        self.do(self._core.on_drafted(drafts, drafting_s, self._kernel.now_s))
-        self.settle()
-
-    def deliver(self, news: StreamEvent) -> None:
-        """The user reads it."""
-        answering = self._answers[news.stream]
-        if isinstance(news, StreamFailed):
-            self._tally.num_failed += 1
-        else:
-            self._tally.num_rounds += 1
-            answering.add(news, self._kernel.now_s)
-            if not news.finish:
-                return
-            welcome, is_fused = self._core.links[news.verifier].welcome, self._mode is Mode.TARGET_ONLY
-            assert welcome is not None
-            self._tally.answers.append(answering.record(welcome.verifier, is_fused, self._kernel.now_s))
-        del self._answers[news.stream]
-        answering.end()
-
-    def _arm(self) -> None:
-        """Have on_time called when the core wants it; a timer that comes too early asks again."""
+    def _set_timer(self) -> None:
+        """Schedule the core's next wake-up. A timer that fires early sets the next one."""
         wake_at = self._core.wake_at()
         if wake_at is None or (self._timer and self._timer_at <= wake_at):
             return
@@ -151,12 +154,12 @@ class SimulatedDrafter:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self.do(self._core.on_time(self._kernel.now_s))
-        self.settle()
+        self.enqueue(self._core.on_time(self._kernel.now_s))
+        self.flush()
 
 
-class _Drafted(Event):
-    """A drafter's device ends a piece of work."""
+class _DraftFinished(Event):
+    """The device has finished a piece of drafting work."""
 
     __slots__ = ("_drafter", "_drafting_s", "_drafts", "_requests")
 
@@ -177,15 +180,15 @@ class _Drafted(Event):
         self._drafter.on_drafted(self._requests, self._drafts, self._drafting_s)
 
 
-class _Told(Event):
-    """A drafter's news reach the user."""
+class _EventDelivered(Event):
+    """A stream event has reached the user."""
 
-    __slots__ = ("_drafter", "_news")
+    __slots__ = ("_drafter", "_event")
 
-    def __init__(self, drafter: SimulatedDrafter, news: StreamEvent) -> None:
+    def __init__(self, drafter: SimulatedDrafter, event: StreamEvent) -> None:
         super().__init__()
         self._drafter = drafter
-        self._news = news
+        self._event = event
 
     def happen(self) -> None:
-        self._drafter.deliver(self._news)
+        self._drafter.deliver(self._event)

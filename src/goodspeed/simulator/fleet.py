@@ -7,16 +7,16 @@ import numpy as np
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.event_logging import LoggedDrafterCore
-from goodspeed.simulator.acceptance.acceptance_model import Tape
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
 from goodspeed.simulator.acceptance.models import acceptance_model
-from goodspeed.simulator.draft import TapedDraft
-from goodspeed.simulator.drafter import Parts, SimulatedDrafter
-from goodspeed.simulator.environment import Surroundings
+from goodspeed.simulator.draft import SimulatedDraftEngine
+from goodspeed.simulator.drafter import DrafterParts, SimulatedDrafter
+from goodspeed.simulator.environment import Environment
 from goodspeed.simulator.rng_streams import Role
 from goodspeed.simulator.routes import Routes
 from goodspeed.simulator.scenario import Scenario
-from goodspeed.simulator.uplink import Uplink
-from goodspeed.simulator.user import User
+from goodspeed.simulator.uplink import SimulatedUplink
+from goodspeed.simulator.user import SimulatedUser
 from goodspeed.simulator.verifier import SimulatedVerifier
 from goodspeed.simulator.wire import Route, VerifierEnd
 from goodspeed.simulator.workload.workloads import workload
@@ -25,10 +25,10 @@ from goodspeed.simulator.workload.workloads import workload
 class Fleet:
     """The drafters of one tier; `begin` each. Raises ConfigError if a file that the tier names cannot be read."""
 
-    def __init__(self, around: Surroundings, scenario: Scenario, index: int) -> None:
+    def __init__(self, environment: Environment, scenario: Scenario, index: int) -> None:
         tier = scenario.drafters[index]
-        self.routes = Routes(around.kernel, around.luck, index, tier)
-        self._around = around
+        self.routes = Routes(environment.kernel, environment.rng_streams, index, tier)
+        self._environment = environment
         self._index = index
         self._tier = tier
         self._mode = scenario.mode_of(tier)
@@ -37,33 +37,40 @@ class Fleet:
         self._acceptance = acceptance_model(tier.acceptance)
         self._workload = workload(tier.workload, tier.count)
 
-    def begin(self, number: int, verifiers: Sequence[SimulatedVerifier]) -> None:
+    def start_drafter(self, number: int, verifiers: Sequence[SimulatedVerifier]) -> None:
         """Let the drafter of this number live, from now on; it knows these verifiers."""
-        around, kernel = self._around, self._around.kernel
+        environment, kernel = self._environment, self._environment.kernel
         name = f"{self._tier.name}-{number}"
         core = self._core(name, number, len(verifiers))
-        seat = around.hosting.seat()
+        slot = environment.placement.slot()
 
-        def find_way(verifier: int) -> tuple[VerifierEnd, Route]:
+        def find_route(verifier: int) -> tuple[VerifierEnd, Route]:
             place = verifiers[verifier].place
-            return verifiers[verifier], around.hosting.route(self.routes.route(number, place.number), seat, place.seat)
+            return verifiers[verifier], environment.placement.route(
+                self.routes.route(number, place.number), slot, place.slot
+            )
 
-        def tape_of(request: int) -> Tape:
-            rng = around.luck.rng(Role.ACCEPTANCE, self._index, number, request)
-            return self._acceptance.tape(number, request, rng)
+        def trace_of(request: int) -> AcceptanceTrace:
+            rng = environment.rng_streams.rng(Role.ACCEPTANCE, self._index, number, request)
+            return self._acceptance.new_trace(number, request, rng)
 
-        parts = Parts(core, TapedDraft(self._latency), Uplink(kernel, core, find_way, around.trace), seat)
-        drafter = SimulatedDrafter(around, name, parts, self._mode)
-        user = User(kernel, around.tally, drafter, min(verifier.most_tokens for verifier in verifiers))
-        asks = self._workload.asks(number, around.luck.rng(Role.WORKLOAD, self._index, number))
-        drafter.begin()
-        kernel.start(user.run(asks, tape_of))
+        parts = DrafterParts(
+            core,
+            SimulatedDraftEngine(self._latency),
+            SimulatedUplink(kernel, core, find_route, environment.tracer),
+            slot,
+        )
+        drafter = SimulatedDrafter(environment, name, parts, self._mode)
+        user = SimulatedUser(kernel, environment.counters, drafter, min(verifier.max_tokens for verifier in verifiers))
+        requests = self._workload.requests(number, environment.rng_streams.rng(Role.WORKLOAD, self._index, number))
+        drafter.start()
+        kernel.start(user.run(requests, trace_of))
         for cut in self._tier.cuts:
             kernel.start(parts.uplink.cut(cut))
 
     def _core(self, name: str, number: int, num_verifiers: int) -> DrafterCore:
         config = DrafterCoreConfig(num_verifiers, self._tier.window, self._tier.retry, self._routing)
-        seed = self._around.luck.number(Role.DRAFTER, self._index, number)
-        if self._around.events_of is None:
+        seed = self._environment.rng_streams.number(Role.DRAFTER, self._index, number)
+        if self._environment.events_of is None:
             return DrafterCore(config, np.random.default_rng(seed))
-        return LoggedDrafterCore(config, seed, self._around.events_of(name), self._around.kernel.now_s)
+        return LoggedDrafterCore(config, seed, self._environment.events_of(name), self._environment.kernel.now_s)

@@ -43,14 +43,14 @@ class MachineConfig:
 
 
 @dataclass(slots=True, eq=False)
-class _Task:
+class _CpuTask:
     left_s: float  # of each of its threads
     num_threads: int
     is_brief: bool
     then: Then
 
 
-class Machine:
+class SimulatedMachine:
     """Brief work of one thread runs at once, on a core that it takes from whoever is there; the rest shares the others.
 
     A thread that was asleep comes before one that has computed for long, and is done within its time slice. Several
@@ -63,7 +63,7 @@ class Machine:
         self._kernel = kernel
         self._num_cores = num_cores
         self._chill = chill
-        self._tasks: list[_Task] = []
+        self._tasks: list[_CpuTask] = []
         self._num_brief = 0
         self._num_sharing = 0  # threads of all the others
         self._at_ns = 0  # when the tasks' work was last reckoned up
@@ -73,10 +73,10 @@ class Machine:
         """`work_s`: what each of the threads takes alone; `then` is called when all are done."""
         self._reckon()
         is_brief = num_threads == 1 and work_s <= SLICE_S
-        self._tasks.append(_Task(work_s, min(num_threads, self._num_cores), is_brief, then))
+        self._tasks.append(_CpuTask(work_s, min(num_threads, self._num_cores), is_brief, then))
         self._plan()
 
-    def _pace(self, task: _Task) -> float:
+    def _pace(self, task: _CpuTask) -> float:
         """Now, as a share of what it is alone."""
         if task.is_brief:
             return min(1.0, self._num_cores / self._num_brief)
@@ -113,10 +113,10 @@ class Machine:
             task.then()
 
 
-class Loop:
+class EventLoop:
     """A process with one thread, such as an event loop: it does one thing after the other, and sleeps in between."""
 
-    def __init__(self, kernel: Kernel, machine: Machine, wake_s: float = 0.0) -> None:
+    def __init__(self, kernel: Kernel, machine: SimulatedMachine, wake_s: float = 0.0) -> None:
         """`wake_s`: how long it takes to be woken."""
         self._kernel = kernel
         self._machine = machine

@@ -3,79 +3,79 @@
 from typing import Protocol
 
 from goodspeed.simulator.kernel import Call, Event, Kernel, Signal, duration_ns
-from goodspeed.simulator.machine import Loop, Machine, MachineConfig, Then
-from goodspeed.simulator.wire import Route, Way
+from goodspeed.simulator.machine import EventLoop, MachineConfig, SimulatedMachine, Then
+from goodspeed.simulator.wire import NetworkPath, Route
 
 AT_ONCE_NS = 1_000
 """A link without any delay rounds times up to the next nanosecond."""
 
 
-class Seat(Protocol):
+class CpuSlot(Protocol):
     """One server's place at a machine."""
 
-    def late_ns(self, wait_ns: int) -> int:
+    def timer_delay_ns(self, wait_ns: int) -> int:
         """How much later its timer fires that is to wait so long."""
 
-    def step(self, step_s: float) -> int | Signal:
+    def run_step(self, step_s: float) -> int | Signal:
         """What the verifier's process waits for while the engine computes."""
 
-    def batch(self) -> Signal | None:
+    def handle_batch(self) -> Signal | None:
         """Fires when a verifier's event loop has closed a batch, or has taken its results; None: that takes no time."""
 
-    def turn(self) -> Signal | None:
+    def drain(self) -> Signal | None:
         """Fires when all that this server's event loop was given before is done; None: it has nothing to do."""
 
-    def ask(self, taken: Event) -> None:
+    def accept_request(self, taken: Event) -> None:
         """A drafter takes a request."""
 
-    def draft(self, drafting_s: float, drafted: Event) -> None:
+    def run_draft(self, drafting_s: float, drafted: Event) -> None:
         """A drafter drafts."""
 
-    def tell(self, read: Event) -> None:
+    def deliver(self, read: Event) -> None:
         """A drafter passes news on, and the user reads it."""
 
 
-class Hosting(Protocol):
+class Placement(Protocol):
     """Who gives servers their seats."""
 
-    def seat(self) -> Seat:
+    def slot(self) -> CpuSlot:
         """For one more server."""
 
-    def route(self, route: Route, drafter: Seat, verifier: Seat) -> Route:
-        """The same way, from seat to seat."""
+    def route(self, route: Route, drafter: CpuSlot, verifier: CpuSlot) -> Route:
+        """The same way, from slot to slot."""
 
 
-class OwnMachines:
-    """Every server has cores enough; hosts take no time but what the latency models hold. Its only Seat is itself."""
+class DedicatedMachines:
+    """Every server has enough cores; only the latency models take time. It is its own only CpuSlot."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
-    def seat(self) -> Seat:
+    def slot(self) -> CpuSlot:
         return self
 
-    def route(self, route: Route, drafter: Seat, verifier: Seat) -> Route:  # noqa: ARG002
+    def route(self, route: Route, drafter: CpuSlot, verifier: CpuSlot) -> Route:  # noqa: ARG002
         return route
 
-    def late_ns(self, wait_ns: int) -> int:  # noqa: ARG002
+    def timer_delay_ns(self, wait_ns: int) -> int:  # noqa: ARG002
         return 0
 
-    def step(self, step_s: float) -> int | Signal:
+    def run_step(self, step_s: float) -> int | Signal:
         return duration_ns(step_s)
 
-    def batch(self) -> Signal | None:
+    def handle_batch(self) -> Signal | None:
         return None
 
-    def turn(self) -> Signal | None:
+    def drain(self) -> Signal | None:
         return None
 
-    def ask(self, taken: Event) -> None:
+    def accept_request(self, taken: Event) -> None:
         taken.happen()
 
-    def draft(self, drafting_s: float, drafted: Event) -> None:
+    def run_draft(self, drafting_s: float, drafted: Event) -> None:
         self._kernel.put(self._kernel.now_ns + duration_ns(drafting_s), drafted)
 
-    def tell(self, read: Event) -> None:
+    def deliver(self, read: Event) -> None:
         read.happen()
 
 
@@ -85,57 +85,59 @@ class SharedMachine:
     def __init__(self, kernel: Kernel, config: MachineConfig) -> None:
         self._kernel = kernel
         self._config = config
-        self._machine = Machine(kernel, config.cores, config.chill)
-        self._users = Loop(kernel, self._machine, config.wake_s)
-        self._loops: dict[Seat, Loop] = {}
+        self._machine = SimulatedMachine(kernel, config.cores, config.chill)
+        self._users = EventLoop(kernel, self._machine, config.wake_s)
+        self._loops: dict[CpuSlot, EventLoop] = {}
 
-    def seat(self) -> Seat:
-        loop = Loop(self._kernel, self._machine, self._config.wake_s)
-        seat = _SharedSeat(self._kernel, self._config, (self._machine, loop, self._users))
-        self._loops[seat] = loop
-        return seat
+    def slot(self) -> CpuSlot:
+        loop = EventLoop(self._kernel, self._machine, self._config.wake_s)
+        slot = _SharedCpuSlot(self._kernel, self._config, (self._machine, loop, self._users))
+        self._loops[slot] = loop
+        return slot
 
-    def route(self, route: Route, drafter: Seat, verifier: Seat) -> Route:
+    def route(self, route: Route, drafter: CpuSlot, verifier: CpuSlot) -> Route:
         config, at_drafter, at_verifier = self._config, self._loops[drafter], self._loops[verifier]
         emulated = drafter, (at_drafter, config.link_s)
         up = (at_drafter, 0.0), (at_verifier, config.receive_s)
         down = (at_verifier, config.send_s), (at_drafter, config.answer_s)
         return Route(
-            _HostedWay(self._kernel, route.up, up, emulated), _HostedWay(self._kernel, route.down, down, emulated)
+            _HostedPath(self._kernel, route.up, up, emulated), _HostedPath(self._kernel, route.down, down, emulated)
         )
 
 
-class _SharedSeat:
-    def __init__(self, kernel: Kernel, config: MachineConfig, parts: tuple[Machine, Loop, Loop]) -> None:
+class _SharedCpuSlot:
+    def __init__(
+        self, kernel: Kernel, config: MachineConfig, parts: tuple[SimulatedMachine, EventLoop, EventLoop]
+    ) -> None:
         self._kernel = kernel
         self._config = config
         self._machine, self._loop, self._users = parts
-        self._drafting = self._loop if config.is_inline else Loop(kernel, self._machine, config.wake_s)
+        self._drafting = self._loop if config.is_inline else EventLoop(kernel, self._machine, config.wake_s)
 
-    def late_ns(self, wait_ns: int) -> int:
+    def timer_delay_ns(self, wait_ns: int) -> int:
         """It is told a little before it is asked to wait for whole milliseconds: a wait of one is on time."""
         timer_ns = duration_ns(self._config.timer_s)
         return (AT_ONCE_NS - wait_ns) % timer_ns if timer_ns else 0
 
-    def step(self, step_s: float) -> int | Signal:
+    def run_step(self, step_s: float) -> int | Signal:
         """The event loop wakes the engine's threads, and they wake it."""
         done = Signal(self._kernel)
         self._wake(lambda: self._machine.run(step_s, self._config.engine_threads, lambda: self._wake(done.fire)))
         return done
 
-    def batch(self) -> Signal | None:
+    def handle_batch(self) -> Signal | None:
         return self._after(self._config.batch_s)
 
-    def turn(self) -> Signal | None:
+    def drain(self) -> Signal | None:
         return self._after(0.0)
 
-    def ask(self, taken: Event) -> None:
+    def accept_request(self, taken: Event) -> None:
         self._loop.do(self._config.ask_s, taken.happen)
 
-    def draft(self, drafting_s: float, drafted: Event) -> None:
+    def run_draft(self, drafting_s: float, drafted: Event) -> None:
         self._drafting.do(drafting_s, drafted.happen)
 
-    def tell(self, read: Event) -> None:
+    def deliver(self, read: Event) -> None:
         """After the work that is due now: a drafter answers the verifier first."""
         self._kernel.at(self._kernel.now_ns, lambda: self._loop.do(self._config.tell_s, lambda: self._pass_on(read)))
 
@@ -153,7 +155,7 @@ class _SharedSeat:
         self._users.do(self._config.read_s, read.happen)
 
 
-class _HostedWay:
+class _HostedPath:
     """A way between two loops. Where it takes time at all, who emulates it has a timer, and work with it.
 
     What it says of arrivals is now.
@@ -162,14 +164,14 @@ class _HostedWay:
     def __init__(
         self,
         kernel: Kernel,
-        inner: Way,
-        ends: tuple[tuple[Loop, float], tuple[Loop, float]],
-        emulated: tuple[Seat, tuple[Loop, float]],
+        inner: NetworkPath,
+        ends: tuple[tuple[EventLoop, float], tuple[EventLoop, float]],
+        emulated: tuple[CpuSlot, tuple[EventLoop, float]],
     ) -> None:
         self._kernel = kernel
         self._inner = inner
         (self._sender, self._send_s), (self._receiver, self._receive_s) = ends
-        self._seat, (self._emulator, self._link_s) = emulated
+        self._slot, (self._emulator, self._link_s) = emulated
         self._due_ns = 0  # of the last frame: none overtakes another
 
     def send(self, num_bytes: int, arrival: Event) -> int:
@@ -185,7 +187,7 @@ class _HostedWay:
         if now_ns <= left_ns + AT_ONCE_NS:
             self._arrive(arrival)
             return
-        self._due_ns = max(self._due_ns, now_ns + self._seat.late_ns(now_ns - left_ns))
+        self._due_ns = max(self._due_ns, now_ns + self._slot.timer_delay_ns(now_ns - left_ns))
         self._kernel.at(self._due_ns, lambda: self._emulator.do(self._link_s, lambda: self._arrive(arrival)))
 
     def _arrive(self, arrival: Event) -> None:

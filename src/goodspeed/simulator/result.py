@@ -10,8 +10,8 @@ class AnswerRecord:
     client: str
     verifier: str
     request: int  # of its client, from 0
-    is_fused: bool
-    asked_s: float
+    is_target_only: bool
+    requested_s: float
     first_token_s: float
     finished_s: float
     num_prompt_tokens: int
@@ -23,7 +23,7 @@ class AnswerRecord:
     network_s: float
     queue_s: float
     verify_s: float
-    target_alone_s: float = 0.0  # that the target alone would have taken, as the verifier reckons; 0: not known
+    baseline_s: float = 0.0  # that the target alone would have taken, as the verifier reckons; 0: not known
     took_s: float = 0.0  # ... and what it took there
 
 

@@ -1,7 +1,7 @@
 """Where all randomness of a run comes from: one generator for each thing that is random.
 
 Each is made from the run's seed and a path of its own (Common Random Numbers): two policies meet the same arrivals,
-lengths, tapes and links, however differently they ask.
+lengths, traces and links, however differently they ask.
 """
 
 from enum import IntEnum
@@ -20,7 +20,7 @@ class Role(IntEnum):
     DRAFTER = 5  # the pauses of its core
 
 
-class Luck:
+class RngStreams:
     """Of one run."""
 
     def __init__(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""The ways between drafters and verifiers: live links, each with its own luck, and shared ones in front of them."""
+"""Routes between drafters and verifiers: emulated links with random streams of their own, behind shared links."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,18 +9,18 @@ from goodspeed.errors import ConfigError
 from goodspeed.protocol.link_config import LinkConditions, LinkConfig, read_trace
 from goodspeed.protocol.link_shaper import LinkShaper
 from goodspeed.simulator.kernel import Kernel
-from goodspeed.simulator.rng_streams import Luck, Role
+from goodspeed.simulator.rng_streams import RngStreams, Role
 from goodspeed.simulator.scenario import DrafterTier
-from goodspeed.simulator.wire import Lane, Meter, Route
+from goodspeed.simulator.wire import ByteMeter, EmulatedPath, Route
 
 
 class Routes:
     """Of one tier of drafters. Raises ConfigError if a trace cannot be read."""
 
-    def __init__(self, kernel: Kernel, luck: Luck, tier_index: int, tier: DrafterTier) -> None:
-        self.up_meter, self.down_meter = Meter(), Meter()
+    def __init__(self, kernel: Kernel, rng_streams: RngStreams, tier_index: int, tier: DrafterTier) -> None:
+        self.up_meter, self.down_meter = ByteMeter(), ByteMeter()
         self._kernel = kernel
-        self._luck = luck
+        self._rng_streams = rng_streams
         self._tier_index = tier_index
         self._tier = tier
         self._downlink = tier.downlink or tier.link
@@ -31,18 +31,19 @@ class Routes:
         """A new way from this drafter of the tier to this verifier of the scenario."""
         path = (self._tier_index, drafter, verifier)
         spread = self._tier.distance_spread
-        distance = self._luck.rng(Role.DISTANCE, *path).uniform(1.0 - spread, 1.0 + spread) if spread else 1.0
-        up = LinkShaper(_at(distance, self._tier.link), self._luck.rng(Role.UPLINK, *path), 0.0, self._up_trace)
-        down = LinkShaper(_at(distance, self._downlink), self._luck.rng(Role.DOWNLINK, *path), 0.0, self._down_trace)
+        distance = self._rng_streams.rng(Role.DISTANCE, *path).uniform(1.0 - spread, 1.0 + spread) if spread else 1.0
+        up_rng, down_rng = (self._rng_streams.rng(role, *path) for role in (Role.UPLINK, Role.DOWNLINK))
+        up = LinkShaper(_at(distance, self._tier.link), up_rng, 0.0, self._up_trace)
+        down = LinkShaper(_at(distance, self._downlink), down_rng, 0.0, self._down_trace)
         shared_up, shared_down = self._shared(drafter // self._tier.shared.num_drafters)
         return Route(
-            Lane(self._kernel, (*shared_up, up), self.up_meter),
-            Lane(self._kernel, (*shared_down, down), self.down_meter),
+            EmulatedPath(self._kernel, (*shared_up, up), self.up_meter),
+            EmulatedPath(self._kernel, (*shared_down, down), self.down_meter),
         )
 
     def _make_shared(self, group: int) -> tuple[Sequence[LinkShaper], Sequence[LinkShaper]]:
         shared = self._tier.shared
-        rng = self._luck.rng(Role.UPLINK, self._tier_index, group)  # which such a link does not use
+        rng = self._rng_streams.rng(Role.UPLINK, self._tier_index, group)  # which such a link does not use
         up, down = (
             [LinkShaper(LinkConfig(bandwidth_mbps=mbps), rng)] if mbps else []
             for mbps in (shared.up_mbps, shared.down_mbps)

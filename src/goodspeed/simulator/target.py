@@ -23,8 +23,8 @@ WRONG: Final = 20_001
 VOCAB_SIZE = 32_768
 
 
-class TapedTarget:
-    """A TargetEngine. A drafter that has asked its tape drafts RIGHT or WRONG, so a proposal tells its own verdict."""
+class SimulatedTargetEngine:
+    """A TargetEngine. A drafter that has asked its trace drafts RIGHT or WRONG, so a proposal tells its own verdict."""
 
     def __init__(self, info: TargetInfo, latency: LatencyModel) -> None:
         self.step_s = 0.0

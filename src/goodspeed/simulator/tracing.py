@@ -8,7 +8,7 @@ from goodspeed.simulator.kernel import NS_PER_S, Kernel
 from goodspeed.simulator.result import Span
 
 
-class Trace:
+class RequestTracer:
     """Spans of the first requests of a run; `num_requests` 0: none."""
 
     def __init__(self, kernel: Kernel, num_requests: int) -> None:

@@ -10,45 +10,45 @@ from goodspeed.protocol.link_config import Outage
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FromDrafter, FromVerifier, Hello, Refused, Welcome
 from goodspeed.simulator.kernel import Call, Kernel, Process, Signal, duration_ns, time_ns
 from goodspeed.simulator.target import MODEL
-from goodspeed.simulator.tracing import Trace
+from goodspeed.simulator.tracing import RequestTracer
 from goodspeed.simulator.wire import Route, VerifierEnd, Wire
 
 HANDSHAKE_BYTES = 60
 """Of each packet that opens a TCP connection."""
 
-FindWay = Callable[[int], tuple[VerifierEnd, Route]]
+FindRoute = Callable[[int], tuple[VerifierEnd, Route]]
 """The verifier of this index in the drafter's list, and the way to it."""
 
 
-class Host(Protocol):
+class DrafterHost(Protocol):
     """The drafter's server."""
 
     @property
     def client(self) -> str:
         """The drafter's name."""
 
-    def do(self, decision: Decision) -> None:
-        """Take a decision; `settle` carries it out."""
+    def enqueue(self, decision: Decision) -> None:
+        """Take a decision; `flush` carries it out."""
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Draft, send and tell."""
 
 
-class Uplink:
+class SimulatedUplink:
     """Keeps the sessions that the core wants, from `begin` on."""
 
-    def __init__(self, kernel: Kernel, core: DrafterCore, find_way: FindWay, trace: Trace) -> None:
-        self.has_met = Signal(kernel)
+    def __init__(self, kernel: Kernel, core: DrafterCore, find_route: FindRoute, tracer: RequestTracer) -> None:
+        self.welcomed = Signal(kernel)
         """Fires at every Welcome."""
-        self.trace = trace
-        self.host: Host
+        self.tracer = tracer
+        self.host: DrafterHost
         self._kernel = kernel
         self._core = core
-        self._find_way = cache(find_way)
-        self._sessions: dict[int, _Session] = {}  # by verifier, from dialling on
+        self._find_route = cache(find_route)
+        self._sessions: dict[int, _SimulatedSession] = {}  # by verifier, from dialling on
         self._is_cut = False
 
-    def begin(self, host: Host) -> None:
+    def start(self, host: DrafterHost) -> None:
         """Dial."""
         self.host = host
         self._dial()
@@ -62,71 +62,71 @@ class Uplink:
             if session := self._sessions.get(verifier):
                 session.send(frame)
 
-    def hang_up(self, hang_up: Disconnect) -> None:
+    def disconnect(self, disconnect: Disconnect) -> None:
         """Close the connection, if there is one."""
-        if session := self._sessions.get(hang_up.verifier):
-            session.hang_up(hang_up.reason)
+        if session := self._sessions.get(disconnect.verifier):
+            session.disconnect(disconnect.reason)
 
     def cut(self, outage: Outage) -> Process:
         """A process: the drafter's network is gone for a time, and with it every connection."""
         yield duration_ns(outage.start_s)
         self._is_cut = True
         for session in list(self._sessions.values()):
-            session.hang_up("the network is gone")
+            session.disconnect("the network is gone")
         yield duration_ns(outage.duration_s)
         self._is_cut = False
 
     def on_up(self, verifier: int, welcome: Welcome) -> None:
         """For a session."""
-        self.host.do(self._core.on_link_up(verifier, welcome, self._kernel.now_s))
-        self.has_met.fire()
+        self.host.enqueue(self._core.on_link_up(verifier, welcome, self._kernel.now_s))
+        self.welcomed.fire()
 
     def on_message(self, verifier: int, message: FromVerifier) -> None:
         """For a session."""
-        self.host.do(self._core.on_message(verifier, message, self._kernel.now_s))
+        self.host.enqueue(self._core.on_message(verifier, message, self._kernel.now_s))
 
-    def on_ended(self, verifier: int, reason: str) -> None:
+    def on_closed(self, verifier: int, reason: str) -> None:
         """For a session: it is over, or never came about."""
         del self._sessions[verifier]
-        self.host.do(self._core.on_link_lost(verifier, reason, self._kernel.now_s))
-        self.host.settle()
+        self.host.enqueue(self._core.on_link_lost(verifier, reason, self._kernel.now_s))
+        self.host.flush()
         self._dial()
 
     def _dial(self) -> None:
         for dial in self._core.dials:
             if dial.verifier not in self._sessions:
-                session = self._sessions[dial.verifier] = _Session(self, dial.verifier)
+                session = self._sessions[dial.verifier] = _SimulatedSession(self, dial.verifier)
                 self._kernel.start(self._open(session, dial))
 
-    def _open(self, session: "_Session", dial: Dial) -> Process:
+    def _open(self, session: "_SimulatedSession", dial: Dial) -> Process:
         """When it is time, shake hands as TCP does, and introduce the drafter."""
         kernel = self._kernel
         yield max(0, time_ns(dial.at) - kernel.now_ns)
-        verifier, route = self._find_way(dial.verifier)
+        verifier, route = self._find_route(dial.verifier)
         arrived = Signal(kernel)
-        for lane in (route.up, route.down):
+        for path in (route.up, route.down):
             if not self._is_cut:
-                lane.send(HANDSHAKE_BYTES, Call(arrived.fire))
+                path.send(HANDSHAKE_BYTES, Call(arrived.fire))
                 yield arrived
         if self._is_cut:
-            self.on_ended(dial.verifier, "there is no network")
+            self.on_closed(dial.verifier, "there is no network")
         elif not verifier.is_up:
-            self.on_ended(dial.verifier, "the verifier refuses the connection")
+            self.on_closed(dial.verifier, "the verifier refuses the connection")
         else:
-            session.begin(Wire(route, (session, verifier), self.host.client, self.trace))
+            session.start(Wire(route, (session, verifier), self.host.client, self.tracer))
 
 
-class _Session:
+class _SimulatedSession:
     """A wire's end at one verifier's place in the drafter's list."""
 
     __slots__ = ("_uplink", "_verifier", "_wire")
 
-    def __init__(self, uplink: Uplink, verifier: int) -> None:
+    def __init__(self, uplink: SimulatedUplink, verifier: int) -> None:
         self._uplink = uplink
         self._verifier = verifier
         self._wire: Wire | None = None
 
-    def begin(self, wire: Wire) -> None:
+    def start(self, wire: Wire) -> None:
         self._wire = wire
         wire.send_up((Hello(PROTOCOL_VERSION, self._uplink.host.client, MODEL),))
 
@@ -134,7 +134,7 @@ class _Session:
         if self._wire:
             self._wire.send_up(messages)
 
-    def hang_up(self, reason: str) -> None:
+    def disconnect(self, reason: str) -> None:
         if self._wire:
             self._wire.lose(reason)
 
@@ -143,11 +143,11 @@ class _Session:
             if isinstance(message, Welcome):
                 self._uplink.on_up(self._verifier, message)
             elif isinstance(message, Refused):
-                self.hang_up(f"refused: {message.code.name}: {message.reason}")
+                self.disconnect(f"refused: {message.code.name}: {message.reason}")
                 return
             else:
                 self._uplink.on_message(self._verifier, message)
-        self._uplink.host.settle()
+        self._uplink.host.flush()
 
     def on_lost(self, reason: str) -> None:
-        self._uplink.on_ended(self._verifier, reason)
+        self._uplink.on_closed(self._verifier, reason)

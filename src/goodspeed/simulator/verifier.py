@@ -8,9 +8,9 @@ from typing import cast
 from goodspeed.protocol.messages import FromDrafter, FromVerifier
 from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns, time_ns
 from goodspeed.simulator.outage import VerifierOutage
-from goodspeed.simulator.placement import Seat
+from goodspeed.simulator.placement import CpuSlot
 from goodspeed.simulator.result import VerifierRecord
-from goodspeed.simulator.target import TapedTarget
+from goodspeed.simulator.target import SimulatedTargetEngine
 from goodspeed.simulator.wire import Wire
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
@@ -22,19 +22,21 @@ NewCore = Callable[[], VerifierCore | LoggedVerifierCore]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class VerifierIdentity:
     """Which of the scenario's verifiers it is."""
 
     number: int  # of all
     tier: str
     name: str
-    seat: Seat
+    slot: CpuSlot
 
 
 class SimulatedVerifier:
     """Hosts a core as VerifierServer does. `run` is its process; `fail` another, for each time that it dies."""
 
-    def __init__(self, kernel: Kernel, place: Place, new_core: NewCore, engine: TapedTarget) -> None:
+    def __init__(
+        self, kernel: Kernel, place: VerifierIdentity, new_core: NewCore, engine: SimulatedTargetEngine
+    ) -> None:
         self.place = place
         self.is_up = True
         self._engine = engine
@@ -48,7 +50,7 @@ class SimulatedVerifier:
         self._free_at_s = 0.0  # when the engine ended its last step
 
     @property
-    def most_tokens(self) -> int:
+    def max_tokens(self) -> int:
         """Of one stream, prompt and answer."""
         info = self._engine.info
         return min(info.max_context, info.kv_capacity)
@@ -122,7 +124,7 @@ class SimulatedVerifier:
         if batch.work:
             engine.pause_s = started - self._free_at_s
             outcomes = engine.step(batch.work)
-            yield self.place.seat.step(engine.step_s)
+            yield self.place.slot.run_step(engine.step_s)
             ended_s = self._kernel.now_s
             yield from self._take_turn()
             if self._num_deaths != life:
@@ -142,7 +144,7 @@ class SimulatedVerifier:
             return
         now_ns = self._kernel.now_ns
         wait_ns = max(0, time_ns(wake_at) - now_ns)
-        late_ns = self.place.seat.late_ns(wait_ns) if wait_ns else 0
+        late_ns = self.place.slot.timer_delay_ns(wait_ns) if wait_ns else 0
         alarm = self._kernel.at(now_ns + wait_ns + late_ns, self._woken.fire)
         yield self._woken
         alarm.cancel()
@@ -152,12 +154,12 @@ class SimulatedVerifier:
 
     def _handle_batch(self) -> Process:
         """Its event loop closes one, or takes its results, after what it was given before."""
-        if done := self.place.seat.batch():
+        if done := self.place.slot.handle_batch():
             yield done
 
     def _take_turn(self) -> Process:
         """What its event loop was given before comes first: so frames that have arrived are in the next batch."""
-        if turn := self.place.seat.turn():
+        if turn := self.place.slot.drain():
             yield turn
 
     def _deliver(self, replies: Sequence[Reply]) -> None:

@@ -8,10 +8,10 @@ from goodspeed.protocol.link_shaper import LinkShaper
 from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message
 from goodspeed.protocol.size import frame_bytes, wire_bytes
 from goodspeed.simulator.kernel import Event, Kernel, time_ns
-from goodspeed.simulator.tracing import Trace
+from goodspeed.simulator.tracing import RequestTracer
 
 
-class Meter:
+class ByteMeter:
     """Bytes sent one way, by everybody: frames with their prefixes and headers."""
 
     __slots__ = ("num_bytes",)
@@ -20,19 +20,19 @@ class Meter:
         self.num_bytes = 0
 
 
-class Way(Protocol):
+class NetworkPath(Protocol):
     """One direction of a route."""
 
     def send(self, num_bytes: int, arrival: Event) -> int:
         """Returns when they arrive, in nanoseconds."""
 
 
-class Lane:
+class EmulatedPath:
     """One way of a route: links that bytes pass one after the other, a shared one first."""
 
     __slots__ = ("_first", "_kernel", "_meter", "_others")
 
-    def __init__(self, kernel: Kernel, links: Sequence[LinkShaper], meter: Meter) -> None:
+    def __init__(self, kernel: Kernel, links: Sequence[LinkShaper], meter: ByteMeter) -> None:
         self._kernel = kernel
         self._first, self._others = links[0], tuple(links[1:])
         self._meter = meter
@@ -52,8 +52,8 @@ class Lane:
 class Route:
     """The way between a drafter and a verifier, whether there is a connection or not."""
 
-    up: Way
-    down: Way
+    up: NetworkPath
+    down: NetworkPath
 
 
 class DrafterEnd(Protocol):
@@ -86,27 +86,27 @@ class VerifierEnd(Protocol):
 class Wire:
     """One connection. Frames keep their order; with the connection everything under way is lost."""
 
-    __slots__ = ("_client", "_conn", "_drafter", "_route", "_trace", "_verifier", "is_lost")
+    __slots__ = ("_client", "_conn", "_drafter", "_route", "_tracer", "_verifier", "is_lost")
 
-    def __init__(self, route: Route, ends: tuple[DrafterEnd, VerifierEnd], client: str, trace: Trace) -> None:
+    def __init__(self, route: Route, ends: tuple[DrafterEnd, VerifierEnd], client: str, tracer: RequestTracer) -> None:
         self.is_lost = False
         self._route = route
         self._drafter, self._verifier = ends
         self._client = client
-        self._trace = trace
+        self._tracer = tracer
         self._conn: int | None = None  # until the first frame has arrived
 
     def send_up(self, messages: Sequence[FromDrafter]) -> None:
         """The drafter's messages, in one frame."""
         arrives_ns = self._route.up.send(_num_bytes(messages), _FrameUp(self, messages))
-        if self._trace.is_on:
-            self._trace.on_sent_up(self._client, messages, arrives_ns)
+        if self._tracer.is_on:
+            self._tracer.on_sent_up(self._client, messages, arrives_ns)
 
     def send_down(self, messages: Sequence[FromVerifier]) -> None:
         """The verifier's messages, in one frame."""
         arrives_ns = self._route.down.send(_num_bytes(messages), _FrameDown(self, messages))
-        if self._trace.is_on:
-            self._trace.on_sent_down(self._client, messages, arrives_ns)
+        if self._tracer.is_on:
+            self._tracer.on_sent_down(self._client, messages, arrives_ns)
 
     def lose(self, reason: str) -> None:
         """Both ends hear of it at once."""

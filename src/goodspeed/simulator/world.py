@@ -5,17 +5,17 @@ import gc
 from collections.abc import Iterator
 from dataclasses import replace
 
-from goodspeed.simulator.answer_in_progress import Tally
-from goodspeed.simulator.environment import EventsOf, Surroundings
+from goodspeed.simulator.answer_in_progress import RunCounters
+from goodspeed.simulator.environment import Environment, EventsOf
 from goodspeed.simulator.fleet import Fleet
 from goodspeed.simulator.kernel import Kernel, duration_ns
-from goodspeed.simulator.placement import OwnMachines, SharedMachine
+from goodspeed.simulator.placement import DedicatedMachines, SharedMachine
 from goodspeed.simulator.result import RunResult
-from goodspeed.simulator.rng_streams import Luck
+from goodspeed.simulator.rng_streams import RngStreams
 from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
-from goodspeed.simulator.target import TapedTarget, target_info
-from goodspeed.simulator.tracing import Trace
-from goodspeed.simulator.verifier import Place, SimulatedVerifier
+from goodspeed.simulator.target import SimulatedTargetEngine, target_info
+from goodspeed.simulator.tracing import RequestTracer
+from goodspeed.simulator.verifier import SimulatedVerifier, VerifierIdentity
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.event_logging import LoggedVerifierCore
 
@@ -29,11 +29,13 @@ def simulate(
     only shows when the scenario's files are read and its first requests come.
     """
     kernel = Kernel()
-    luck = Luck(scenario.seed if seed is None else seed)
-    hosting = SharedMachine(kernel, scenario.machine) if scenario.machine.cores else OwnMachines(kernel)
-    around = Surroundings(kernel, luck, Tally(), Trace(kernel, num_traced), hosting, events_of)
+    rng_streams = RngStreams(scenario.seed if seed is None else seed)
+    placement = SharedMachine(kernel, scenario.machine) if scenario.machine.cores else DedicatedMachines(kernel)
+    environment = Environment(
+        kernel, rng_streams, RunCounters(), RequestTracer(kernel, num_traced), placement, events_of
+    )
     with uncollected():
-        return World(scenario, around).run()
+        return SimulatedWorld(scenario, environment).run()
 
 
 @contextlib.contextmanager
@@ -49,62 +51,64 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class World:
+class SimulatedWorld:
     """Everybody in a scenario."""
 
-    def __init__(self, scenario: Scenario, around: Surroundings) -> None:
+    def __init__(self, scenario: Scenario, environment: Environment) -> None:
         self._scenario = scenario
-        self._around = around
+        self._environment = environment
         self._verifiers = [
-            self._begin_verifier(number, tier, index)
+            self._start_verifier(number, tier, index)
             for number, (tier, index) in enumerate((tier, i) for tier in scenario.verifiers for i in range(tier.count))
         ]
-        self._fleets = [Fleet(around, scenario, index) for index in range(len(scenario.drafters))]
-        num_begun = 0
+        self._fleets = [Fleet(environment, scenario, index) for index in range(len(scenario.drafters))]
+        num_started = 0
         for fleet, tier in zip(self._fleets, scenario.drafters, strict=True):
             for number in range(tier.count):
-                fleet.begin(number, self._known(tier, num_begun))
-                num_begun += 1
+                fleet.start_drafter(number, self._known(tier, num_started))
+                num_started += 1
 
     def run(self) -> RunResult:
         """From the beginning to the scenario's end."""
-        self._around.kernel.run(duration_ns(self._scenario.duration_s))
-        tally, routes = self._around.tally, [fleet.routes for fleet in self._fleets]
+        self._environment.kernel.run(duration_ns(self._scenario.duration_s))
+        counters, routes = self._environment.counters, [fleet.routes for fleet in self._fleets]
         return RunResult(
-            seed=self._around.luck.seed,
+            seed=self._environment.rng_streams.seed,
             simulated_s=self._scenario.duration_s,
-            answers=tuple(tally.answers),
+            answers=tuple(counters.answers),
             verifiers=tuple(verifier.record() for verifier in self._verifiers),
-            num_unfinished=tally.num_asked - len(tally.answers) - tally.num_failed,
-            num_failed=tally.num_failed,
-            num_rounds=tally.num_rounds,
+            num_unfinished=counters.num_requested - len(counters.answers) - counters.num_failed,
+            num_failed=counters.num_failed,
+            num_rounds=counters.num_rounds,
             num_bytes_up=sum(one.up_meter.num_bytes for one in routes),
             num_bytes_down=sum(one.down_meter.num_bytes for one in routes),
-            spans=tuple(self._around.trace.spans),
+            spans=tuple(self._environment.tracer.spans),
         )
 
-    def _begin_verifier(self, number: int, tier: VerifierTier, index: int) -> SimulatedVerifier:
-        around = self._around
+    def _start_verifier(self, number: int, tier: VerifierTier, index: int) -> SimulatedVerifier:
+        environment = self._environment
         config = replace(tier.core, name=f"{tier.name}-{index}")
         info = target_info(tier.kv_capacity, tier.max_context)
-        events = around.events_of(config.name) if around.events_of else None
+        events = environment.events_of(config.name) if environment.events_of else None
 
         def new_core() -> VerifierCore | LoggedVerifierCore:
             """Each life of a server goes on in the same log with a start event of its own, as live."""
             if events is None:
                 return VerifierCore(config, info)
-            return LoggedVerifierCore(config, info, events, around.kernel.now_s)
+            return LoggedVerifierCore(config, info, events, environment.kernel.now_s)
 
-        place = Place(number, tier.name, config.name, around.hosting.seat())
-        verifier = SimulatedVerifier(around.kernel, place, new_core, TapedTarget(info, tier.latency.model()))
-        around.kernel.start(verifier.run())
+        place = VerifierIdentity(number, tier.name, config.name, environment.placement.slot())
+        verifier = SimulatedVerifier(
+            environment.kernel, place, new_core, SimulatedTargetEngine(info, tier.latency.model())
+        )
+        environment.kernel.start(verifier.run())
         for outage in tier.outages:
             if outage.index == index:
-                around.kernel.start(verifier.fail(outage))
+                environment.kernel.start(verifier.fail(outage))
         return verifier
 
-    def _known(self, tier: DrafterTier, num_begun: int) -> list[SimulatedVerifier]:
+    def _known(self, tier: DrafterTier, num_started: int) -> list[SimulatedVerifier]:
         """Whom a drafter may dial: the first one differs from drafter to drafter, so that they spread evenly."""
         reachable = [one for one in self._verifiers if not tier.verifiers or one.place.tier in tier.verifiers]
-        first = num_begun % len(reachable)
+        first = num_started % len(reachable)
         return (reachable[first:] + reachable[:first])[: tier.fan_out or len(reachable)]

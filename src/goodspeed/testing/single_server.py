@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from goodspeed.errors import CapacityError
-from goodspeed.experiment.warm_up import Source, WarmUp
+from goodspeed.experiment.warm_up import WarmUp, WarmUpSource
 from goodspeed.simulator.result import AnswerRecord, RunResult, VerifierRecord
 
 UNLUCKY = 13
-FROM_START = WarmUp(0.0, Source.GIVEN)
+FROM_START = WarmUp(0.0, WarmUpSource.GIVEN)
 ANSWER = AnswerRecord(
     client="client 0",
     verifier="server",
     request=0,
-    is_fused=False,
-    asked_s=0.0,
+    is_target_only=False,
+    requested_s=0.0,
     first_token_s=0.5,
     finished_s=1.0,
     num_prompt_tokens=5,
@@ -82,7 +82,7 @@ def _served(queue: Queue, rng: np.random.Generator) -> Iterator[AnswerRecord]:
             ANSWER,
             client=f"client {i % queue.num_clients}",
             request=i // queue.num_clients,
-            asked_s=asked,
+            requested_s=asked,
             first_token_s=0.5 * (start + free_at),
             finished_s=free_at,
             queue_s=start - asked,

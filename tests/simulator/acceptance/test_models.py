@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import write_acceptance_trace
-from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel, Tape
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel, AcceptanceTrace
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingConfig
 from goodspeed.simulator.acceptance.fixed import FixedConfig
 from goodspeed.simulator.acceptance.markov import MarkovConfig
 from goodspeed.simulator.acceptance.models import ACCEPTANCES, AcceptanceConfig, acceptance_model
 from goodspeed.simulator.acceptance.positional import PositionalConfig
-from goodspeed.simulator.acceptance.replayed_trace import RecordedConfig
+from goodspeed.simulator.acceptance.replayed_trace import ReplayedTraceConfig
 from goodspeed.testing.live_answer import live_answers
 
 places = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 12), st.booleans()), min_size=1, max_size=60)
@@ -38,18 +38,18 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def models(log: str) -> dict[str, AcceptanceModel]:
-    return {name: acceptance_model(AcceptanceConfig(name, recorded=RecordedConfig(log))) for name in ACCEPTANCES}
+    return {name: acceptance_model(AcceptanceConfig(name, recorded=ReplayedTraceConfig(log))) for name in ACCEPTANCES}
 
 
-def tape(config: AcceptanceConfig, seed: int = 0, request: int = 0) -> Tape:
-    return acceptance_model(config).tape(0, request, np.random.default_rng(seed))
+def trace(config: AcceptanceConfig, seed: int = 0, request: int = 0) -> AcceptanceTrace:
+    return acceptance_model(config).new_trace(0, request, np.random.default_rng(seed))
 
 
-def bits(of: Tape, num: int, depth: int = 0) -> list[bool]:
+def bits(of: AcceptanceTrace, num: int, depth: int = 0) -> list[bool]:
     return [of.is_right(position, depth) for position in range(num)]
 
 
-def ask(of: Tape, position: int, depth: int, is_confidence: bool) -> float:
+def ask(of: AcceptanceTrace, position: int, depth: int, is_confidence: bool) -> float:
     return of.confidence(position, depth) if is_confidence else of.is_right(position, depth)
 
 
@@ -58,7 +58,7 @@ def ask(of: Tape, position: int, depth: int, is_confidence: bool) -> float:
 def test_a_place_has_one_answer_whatever_was_asked_before(
     name: str, models: dict[str, AcceptanceModel], asked: list[tuple[int, int, bool]], seed: int
 ) -> None:
-    first, second = (models[name].tape(1, 2, np.random.default_rng(seed)) for _ in range(2))
+    first, second = (models[name].new_trace(1, 2, np.random.default_rng(seed)) for _ in range(2))
     answers = {place: ask(first, *place) for place in asked}
     assert all(ask(second, *place) == answers[place] for place in sorted(asked))
     assert all(ask(first, *place) == answers[place] for place in reversed(asked))
@@ -67,10 +67,10 @@ def test_a_place_has_one_answer_whatever_was_asked_before(
 @pytest.mark.parametrize("name", ACCEPTANCES)
 def test_tapes_of_one_generator_do_not_disturb_each_other(name: str, models: dict[str, AcceptanceModel]) -> None:
     rng = np.random.default_rng(5)
-    first, second = models[name].tape(0, 0, rng), models[name].tape(0, 1, rng)
+    first, second = models[name].new_trace(0, 0, rng), models[name].new_trace(0, 1, rng)
     together = [(first.is_right(position, 0), second.is_right(position, 0)) for position in range(200)]
     rng = np.random.default_rng(5)
-    alone = [bits(models[name].tape(0, request, rng), 200) for request in (0, 1)]
+    alone = [bits(models[name].new_trace(0, request, rng), 200) for request in (0, 1)]
     assert together == list(zip(*alone, strict=True))
     assert alone[0] != alone[1]
 
@@ -81,7 +81,7 @@ def test_reports_are_calibrated_chances(name: str, models: dict[str, AcceptanceM
     """Of the reports in each tenth, as many are right as they say, within 4.5 standard errors."""
     asked = [
         (of.confidence(position, depth), of.is_right(position, depth))
-        for of in (models[name].tape(0, request, np.random.default_rng(request)) for request in range(100))
+        for of in (models[name].new_trace(0, request, np.random.default_rng(request)) for request in range(100))
         for position in range(150)
     ]
     said, is_right = np.array(asked).T
@@ -96,13 +96,13 @@ def test_reports_are_calibrated_chances(name: str, models: dict[str, AcceptanceM
 @pytest.mark.parametrize("concentration", [0.01, 3.0, math.inf])
 def test_reports_know_more_the_smaller_their_concentration(concentration: float) -> None:
     """Variance of a Beta report: rate (1 - rate) / (concentration + 1)."""
-    of = tape(AcceptanceConfig(fixed=FixedConfig(0.6), confidence=ConfidenceConfig(concentration)))
+    of = trace(AcceptanceConfig(fixed=FixedConfig(0.6), confidence=ConfidenceConfig(concentration)))
     said = [of.confidence(position, 0) for position in range(20_000)]
     assert np.var(said) == pytest.approx(0.24 / (1 + concentration), rel=0.05, abs=1e-12)
 
 
 def test_fixed_bits_are_independent_and_of_the_rate() -> None:
-    drawn = np.array(bits(tape(AcceptanceConfig(fixed=FixedConfig(0.7))), 40_000), dtype=float)
+    drawn = np.array(bits(trace(AcceptanceConfig(fixed=FixedConfig(0.7))), 40_000), dtype=float)
     assert abs(drawn.mean() - 0.7) < 4 * math.sqrt(0.21 / 40_000)
     assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 4 / math.sqrt(40_000)
 
@@ -111,7 +111,7 @@ def test_fixed_bits_are_independent_and_of_the_rate() -> None:
 def test_positional_rate_is_that_of_the_depth_and_beyond_the_last_the_last(depth: int) -> None:
     config = AcceptanceConfig(model="positional", positional=PositionalConfig((0.3, 0.5, 0.8)))
     rate = (0.3, 0.5, 0.8)[min(depth, 2)]
-    drawn = bits(tape(config), 20_000, depth)
+    drawn = bits(trace(config), 20_000, depth)
     assert abs(np.mean(drawn) - rate) < 4 * math.sqrt(rate * (1 - rate) / 20_000)
 
 
@@ -120,7 +120,7 @@ def test_markov_keeps_its_stationary_rate_and_comes_in_bursts() -> None:
     markov = MarkovConfig(easy_rate=0.9, hard_rate=0.3, to_hard=0.06, to_easy=0.14)
     assert markov.stationary_rate == pytest.approx(0.72)
     config = AcceptanceConfig(model="markov", markov=markov)
-    of = [bits(tape(config, seed), 400) for seed in range(200)]
+    of = [bits(trace(config, seed), 400) for seed in range(200)]
     drawn = np.array(of, dtype=float)
     error = drawn.mean(axis=1).std() / math.sqrt(200)
     assert abs(drawn.mean() - 0.72) < 4 * error
@@ -140,7 +140,7 @@ def test_markov_keeps_its_stationary_rate_and_comes_in_bursts() -> None:
 )
 def test_drifting_rate_changes_from_answer_to_answer(config: DriftingConfig, rates: list[float]) -> None:
     assert [config.rate(request) for request in range(5)] == pytest.approx(rates)
-    drawn = bits(tape(AcceptanceConfig(model="drifting", drifting=config), request=2), 10_000)
+    drawn = bits(trace(AcceptanceConfig(model="drifting", drifting=config), request=2), 10_000)
     assert abs(np.mean(drawn) - rates[2]) < 4 * math.sqrt(rates[2] * (1 - rates[2]) / 10_000)
 
 

@@ -18,18 +18,18 @@ from goodspeed.records.acceptance_trace import (
     read_acceptance_trace,
     write_acceptance_trace,
 )
-from goodspeed.simulator.acceptance.acceptance_model import Tape
+from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.fixed import FixedConfig
 from goodspeed.simulator.acceptance.markov import MarkovConfig
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
+from goodspeed.simulator.acceptance.observed_answers import observed_answers
 from goodspeed.simulator.acceptance.replayed_trace import (
     NUM_FILLINGS,
-    RecordedAcceptance,
-    RecordedConfig,
-    recorded_tapes,
+    ReplayedTraceAcceptance,
+    ReplayedTraceConfig,
+    replayed_traces,
 )
-from goodspeed.simulator.acceptance.sequences import sequences
 from goodspeed.testing.live_answer import accepted_per_round, live_answer, live_answers
 
 NUM_ANSWERS = 250
@@ -39,12 +39,12 @@ BURSTS = AcceptanceConfig("markov", markov=MarkovConfig(0.95, 0.2, 0.05, 0.1), c
 
 def distances(answers: list[TracedAnswer], config: AcceptanceConfig) -> list[float]:
     """Of replayed from true acceptance per round at windows 1, 5 and 8, in standard errors."""
-    replayed = [tape for filling in recorded_tapes(answers) for tape in filling]
+    replayed = [trace for filling in replayed_traces(answers) for trace in filling]
     model = acceptance_model(config)
-    true = [model.tape(0, request, np.random.default_rng((9, request))) for request in range(4 * NUM_ANSWERS)]
+    true = [model.new_trace(0, request, np.random.default_rng((9, request))) for request in range(4 * NUM_ANSWERS)]
     found = []
     for window in (1, 5, 8):
-        (here, here_error), (there, there_error) = (accepted_per_round(tapes, window) for tapes in (replayed, true))
+        (here, here_error), (there, there_error) = (accepted_per_round(traces, window) for traces in (replayed, true))
         here_error *= math.sqrt(len(replayed) / len(answers))  # fillings of one answer are no new answers
         found.append((here - there) / math.hypot(here_error, there_error))
     return found
@@ -77,11 +77,11 @@ def test_what_a_drafter_left_out_is_as_wrong_as_it_was_unsure() -> None:
     """Reports evenly spread and independent: the stand-ins' means are the truth's, within 4 standard errors."""
     config = AcceptanceConfig("fixed", fixed=FixedConfig(0.5), confidence=ConfidenceConfig(2.0))
     model = acceptance_model(config)
-    tapes = [model.tape(0, request, np.random.default_rng(request)) for request in range(NUM_ANSWERS)]
-    judged = sequences([live_answer(tape, 120, 16, min_survival=0.2) for tape in tapes])
+    traces = [model.new_trace(0, request, np.random.default_rng(request)) for request in range(NUM_ANSWERS)]
+    judged = observed_answers([live_answer(trace, 120, 16, min_survival=0.2) for trace in traces])
     stopped = judged.bits == -2
     settled = judged.settled(np.random.default_rng(0))
-    true = [tapes[row].confidence(int(place), 0) for row, place in zip(*np.nonzero(stopped), strict=True)]
+    true = [traces[row].confidence(int(place), 0) for row, place in zip(*np.nonzero(stopped), strict=True)]
     assert stopped.sum() > 5_000
     error = math.sqrt(2 * 0.25 / stopped.sum())
     assert abs(settled.bits[stopped].mean() - np.mean(true)) < 4 * error
@@ -91,13 +91,15 @@ def test_what_a_drafter_left_out_is_as_wrong_as_it_was_unsure() -> None:
 
 def test_what_was_judged_is_replayed_as_it_was() -> None:
     answers = live_answers(BURSTS, 5, 3)
-    fillings = recorded_tapes(answers)
+    fillings = replayed_traces(answers)
     assert len(fillings) == NUM_FILLINGS
-    for tape, answer in ((tape, answer) for tapes in fillings for tape, answer in zip(tapes, answers, strict=True)):
+    for trace, answer in (
+        (trace, answer) for traces in fillings for trace, answer in zip(traces, answers, strict=True)
+    ):
         for place, judged in enumerate(answer.draft_outcomes):
             if judged in {RIGHT, WRONG}:
-                assert tape.is_right(place, 0) == (judged == RIGHT)
-                assert tape.confidence(place, 0) == answer.confidences[place]
+                assert trace.is_right(place, 0) == (judged == RIGHT)
+                assert trace.confidence(place, 0) == answer.confidences[place]
 
 
 def whole(judged: str, client: str = "a", request: int = 0) -> TracedAnswer:
@@ -105,22 +107,22 @@ def whole(judged: str, client: str = "a", request: int = 0) -> TracedAnswer:
     return TracedAnswer(client, request, 0.0, 9, "STOP", judged, (0.5,) * num, (0,) * num, (0.0,) * num)
 
 
-def bits(tape: Tape, num: int) -> str:
-    return "".join(RIGHT if tape.is_right(place, 0) else WRONG for place in range(num))
+def bits(trace: AcceptanceTrace, num: int) -> str:
+    return "".join(RIGHT if trace.is_right(place, 0) else WRONG for place in range(num))
 
 
 def test_a_longer_answer_goes_on_with_the_next_recorded_one() -> None:
-    model = RecordedAcceptance([whole("101"), whole("0110"), whole("11")])
+    model = ReplayedTraceAcceptance([whole("101"), whole("0110"), whole("11")])
     circle = "101011011" * 3
-    found = {bits(model.tape(0, 0, np.random.default_rng(seed)), 15) for seed in range(40)}
+    found = {bits(model.new_trace(0, 0, np.random.default_rng(seed)), 15) for seed in range(40)}
     assert found == {circle[first : first + 15] for first in (0, 3, 7)}
 
 
 def test_a_client_may_replay_one_recorded_client() -> None:
     answers = [whole("111", "ann"), whole("000", "bob"), whole("111", "ann", 1)]
-    model = RecordedAcceptance(answers, is_per_client=True)
+    model = ReplayedTraceAcceptance(answers, is_per_client=True)
     for client in range(4):
-        found = {bits(model.tape(client, 0, np.random.default_rng(seed)), 12) for seed in range(20)}
+        found = {bits(model.new_trace(client, 0, np.random.default_rng(seed)), 12) for seed in range(20)}
         assert found == {("1" if client % 2 == 0 else "0") * 12}
 
 
@@ -134,7 +136,7 @@ def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{}\n", "nonsense\n", '{"event": "start"}\n'])
 def test_an_unusable_log_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text(text)
-    config = AcceptanceConfig("recorded", recorded=RecordedConfig(str(tmp_path / "log.jsonl")))
+    config = AcceptanceConfig("recorded", recorded=ReplayedTraceConfig(str(tmp_path / "log.jsonl")))
     with pytest.raises(ConfigError, match=r"log\.jsonl"):
         acceptance_model(config)
     with pytest.raises(ConfigError, match=r"none\.jsonl"):
@@ -143,20 +145,20 @@ def test_an_unusable_log_is_an_error_that_names_it(text: str, tmp_path: Path) ->
 
 def test_a_log_without_a_judged_token_is_an_error() -> None:
     with pytest.raises(ConfigError, match="no judged draft token"):
-        RecordedAcceptance([whole(UNKNOWN * 4)])
+        ReplayedTraceAcceptance([whole(UNKNOWN * 4)])
 
 
 @pytest.mark.parametrize("judged", [UNKNOWN + RIGHT, RIGHT + UNKNOWN, STOPPED, UNKNOWN + WRONG * 3])
 def test_little_that_is_known_is_enough(judged: str) -> None:
-    tape = RecordedAcceptance([whole(judged)] * 2).tape(0, 0, np.random.default_rng(0))
-    assert all(0.0 <= tape.confidence(place, 0) <= 1.0 for place in range(10))
+    trace = ReplayedTraceAcceptance([whole(judged)] * 2).new_trace(0, 0, np.random.default_rng(0))
+    assert all(0.0 <= trace.confidence(place, 0) <= 1.0 for place in range(10))
     for place, known in enumerate(judged):
-        assert known not in {RIGHT, WRONG} or tape.is_right(place, 0) == (known == RIGHT)
+        assert known not in {RIGHT, WRONG} or trace.is_right(place, 0) == (known == RIGHT)
 
 
 def test_a_changed_log_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    config = AcceptanceConfig("recorded", recorded=RecordedConfig(str(path)))
+    config = AcceptanceConfig("recorded", recorded=ReplayedTraceConfig(str(path)))
     found = []
     for number, judged in enumerate(("111", "111", "000")):
         with path.open("w") as file:
@@ -164,7 +166,7 @@ def test_a_changed_log_is_read_anew(tmp_path: Path) -> None:
         os.utime(path, ns=(number // 2, number // 2))
         found.append(acceptance_model(config))
     assert found[0] is found[1]
-    assert bits(found[2].tape(0, 0, np.random.default_rng(0)), 3) == "000"
+    assert bits(found[2].new_trace(0, 0, np.random.default_rng(0)), 3) == "000"
 
 
 def test_an_answer_whose_parts_do_not_fit_is_refused() -> None:

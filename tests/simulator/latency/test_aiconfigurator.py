@@ -7,7 +7,7 @@ import pytest
 
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig, MeasuredGpu
-from goodspeed.simulator.latency.grid import ExtrapolationWarning
+from goodspeed.simulator.latency.interpolation_grid import ExtrapolationWarning
 from goodspeed.simulator.latency.latency_model import StepShape
 
 has_tables = pytest.mark.skipif(

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from goodspeed.profiling.cell import ProfileCell
-from goodspeed.simulator.latency.idle_penalty import Waking
+from goodspeed.simulator.latency.idle_penalty import IdlePenalty
 
 
 def cell(streams: int, pause_s: float, seconds: float) -> ProfileCell:
@@ -23,20 +23,20 @@ CELLS = [
     [(1, 0.0, 0.0), (1, 0.005, 0.001), (1, 0.055, 0.004), (8, 0.1, 0.002), (3, 0.1, 0.006 - 0.004 * 2 / 7)],
 )
 def test_a_pause_between_those_measured_costs_what_lies_between(streams: int, pause_s: float, more_s: float) -> None:
-    assert Waking(CELLS)(streams, pause_s) == pytest.approx(more_s)
+    assert IdlePenalty(CELLS)(streams, pause_s) == pytest.approx(more_s)
 
 
 def test_beyond_what_was_measured_nothing_grows_and_nobody_is_warned() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Waking(CELLS)(20, 60.0) == Waking(CELLS)(8, 0.1)
-        assert Waking(CELLS[3:])(1, 60.0) == Waking(CELLS)(8, 0.1)
+        assert IdlePenalty(CELLS)(20, 60.0) == IdlePenalty(CELLS)(8, 0.1)
+        assert IdlePenalty(CELLS[3:])(1, 60.0) == IdlePenalty(CELLS)(8, 0.1)
 
 
 def test_a_step_that_was_measured_quicker_after_a_pause_gains_nothing() -> None:
-    assert Waking([cell(1, 0.0, 0.010), cell(1, 0.1, 0.009)])(1, 0.1) == 0.0
+    assert IdlePenalty([cell(1, 0.0, 0.010), cell(1, 0.1, 0.009)])(1, 0.1) == 0.0
 
 
 def test_where_no_pause_was_measured_none_costs_anything() -> None:
-    assert Waking([])(1, 1.0) == 0.0
-    assert Waking([cell(1, 0.1, 0.010)])(1, 1.0) == 0.0, "there is no step without a pause to compare it with"
+    assert IdlePenalty([])(1, 1.0) == 0.0
+    assert IdlePenalty([cell(1, 0.1, 0.010)])(1, 1.0) == 0.0, "there is no step without a pause to compare it with"

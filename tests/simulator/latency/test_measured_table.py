@@ -10,9 +10,9 @@ from goodspeed.commands.profile import SCHEMA, Profile
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import ConfigError
 from goodspeed.profiling.cell import ProfileCell
-from goodspeed.simulator.latency.grid import ExtrapolationWarning
+from goodspeed.simulator.latency.interpolation_grid import ExtrapolationWarning
 from goodspeed.simulator.latency.latency_model import StepShape
-from goodspeed.simulator.latency.measured_table import TableConfig
+from goodspeed.simulator.latency.measured_table import MeasuredTableConfig
 
 BASE_S = 0.010
 
@@ -48,32 +48,32 @@ def write_profile(folder: Path) -> str:
 
 
 def test_steps_between_those_measured_cost_what_lies_between(tmp_path: Path) -> None:
-    model = TableConfig(write_profile(tmp_path)).model()
+    model = MeasuredTableConfig(write_profile(tmp_path)).model()
     shape = StepShape(num_streams=3, num_tokens=12, num_prefill_tokens=0, num_context_tokens=3 * 504)
     assert model.step_s(shape) == pytest.approx(step_s(3, 4, 500))
 
 
 def test_a_prompt_beside_proposals_costs_what_it_adds(tmp_path: Path) -> None:
-    model = TableConfig(write_profile(tmp_path)).model()
+    model = MeasuredTableConfig(write_profile(tmp_path)).model()
     beside = model.step_s(StepShape(5, 4 + 128, 128, 5 * 201))
     assert beside == pytest.approx(model.step_s(StepShape(4, 4, 0, 4 * 201)) + 0.0005 * 128, rel=0.02)
     assert model.step_s(StepShape(1, 128, 128, 128)) == pytest.approx(BASE_S + 0.0005 * 128)
 
 
 def test_a_draft_step_costs_its_share_of_the_longest_round(tmp_path: Path) -> None:
-    model = TableConfig(write_profile(tmp_path), role="draft").model()
+    model = MeasuredTableConfig(write_profile(tmp_path), role="draft").model()
     assert model.step_s(StepShape(1, 1, 0, 301)) == pytest.approx((0.004 * 8 + 0.002) / 7.5)
 
 
 def test_pieces_of_a_prompt_cost_together_what_the_prompt_does(tmp_path: Path) -> None:
-    model = TableConfig(write_profile(tmp_path), role="draft").model()
+    model = MeasuredTableConfig(write_profile(tmp_path), role="draft").model()
     pieces = [StepShape(1, 120, 120, 120 * (i + 1)) for i in range(3)]
     assert sum(model.step_s(piece) for piece in pieces) == pytest.approx(0.0003 * 360)
 
 
 @pytest.mark.parametrize(("role", "more_s"), [("target", 0.003), ("draft", 0.0005)])
 def test_a_step_after_a_pause_costs_what_was_measured_more(tmp_path: Path, role: str, more_s: float) -> None:
-    model = TableConfig(write_profile(tmp_path), role=role).model()
+    model = MeasuredTableConfig(write_profile(tmp_path), role=role).model()
     at_once, rested = (model.step_s(StepShape(1, 1, 0, 301, pause_s)) for pause_s in (0.0, 0.05))
     assert rested - at_once == pytest.approx(more_s)
 
@@ -83,28 +83,28 @@ def test_a_profile_without_pauses_stays_loadable(tmp_path: Path) -> None:
     tables = msgspec.json.decode(path.read_bytes())
     del tables["waking"], tables["draft_waking"]
     path.write_bytes(msgspec.json.encode(tables))
-    model = TableConfig(str(path)).model()
+    model = MeasuredTableConfig(str(path)).model()
     assert model.step_s(StepShape(1, 1, 0, 301, 0.05)) == model.step_s(StepShape(1, 1, 0, 301))
 
 
 def test_leaving_the_table_warns(tmp_path: Path) -> None:
-    model = TableConfig(write_profile(tmp_path)).model()
+    model = MeasuredTableConfig(write_profile(tmp_path)).model()
     with pytest.warns(ExtrapolationWarning, match="verification: streams of 64 is outside of what was measured, 1 to"):
         model.step_s(StepShape(64, 64, 0, 64 * 100))
 
 
 def test_what_is_no_table_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the latency table 'nowhere.json'"):
-        TableConfig("nowhere.json").model()
+        MeasuredTableConfig("nowhere.json").model()
     other = tmp_path / "other.json"
     other.write_text('{"schema": 2, "verify": []}')
     with pytest.raises(ConfigError, match=r"is no table of `goodspeed profile`: .*prefill"):
-        TableConfig(str(other)).model()
+        MeasuredTableConfig(str(other)).model()
     other.write_text('{"schema": 2, "verify": [], "prefill": [], "drafting": []}')
     with pytest.raises(ConfigError, match="no verification step, expected at least one"):
-        TableConfig(str(other)).model()
+        MeasuredTableConfig(str(other)).model()
     with pytest.raises(ConfigError, match="no drafting or no opening, expected at least one cell of each"):
-        TableConfig(str(other), role="draft").model()
+        MeasuredTableConfig(str(other), role="draft").model()
     other.write_text('{"schema": 1, "verify": [], "prefill": [], "drafting": []}')
     with pytest.raises(ConfigError, match="is a table of schema 1, expected 2"):
-        TableConfig(str(other)).model()
+        MeasuredTableConfig(str(other)).model()

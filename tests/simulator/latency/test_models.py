@@ -12,10 +12,10 @@ from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.profiling.cell import ProfileCell
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
-from goodspeed.simulator.latency.grid import ExtrapolationWarning
+from goodspeed.simulator.latency.interpolation_grid import ExtrapolationWarning
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.latency.linear import LinearConfig
-from goodspeed.simulator.latency.measured_table import TableConfig
+from goodspeed.simulator.latency.measured_table import MeasuredTableConfig
 from goodspeed.simulator.latency.models import LATENCIES, LatencyConfig
 
 NOISE = 0.03
@@ -39,7 +39,7 @@ def table_config(folder: Path) -> LatencyConfig:
     prefill = [cell(1, tokens, 1024) for tokens in (32, 128, 1024)]
     path = folder / "steps.json"
     path.write_bytes(msgspec.json.encode({"schema": 2, "verify": verify, "prefill": prefill, "drafting": []}))
-    return LatencyConfig(kind="table", table=TableConfig(str(path)))
+    return LatencyConfig(kind="table", table=MeasuredTableConfig(str(path)))
 
 
 def decode(num_streams: int, window: int = 0, context: int = 500) -> StepShape:

@@ -8,7 +8,7 @@ from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.models.folder import write_json
 from goodspeed.models.model_config import config_json
-from goodspeed.simulator.latency.decoder import Decoder
+from goodspeed.simulator.latency.decoder_shape import DecoderShape
 from goodspeed.simulator.latency.devices import DEVICES
 from goodspeed.simulator.latency.latency_model import StepShape
 from goodspeed.simulator.latency.roofline import RooflineConfig
@@ -30,7 +30,7 @@ def pass_s(num_tokens: int, config: RooflineConfig) -> float:
     ],
 )
 def test_shapes_have_as_many_weights_as_their_model_cards_say(name: str, billions: float) -> None:
-    decoder = Decoder(SHAPES[name])
+    decoder = DecoderShape(SHAPES[name])
     num_weights = sum(matrix.num_weights for matrix in decoder.layer_matrices) + decoder.head.num_weights
     embedding = 0 if decoder.config.tie_word_embeddings else decoder.head.num_weights
     assert (num_weights + embedding) / 1e9 == pytest.approx(billions, rel=0.005)

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import TracedAnswer, write_acceptance_trace
+from goodspeed.simulator.workload.arrival_trace import ArrivalTraceConfig, read_arrivals
 from goodspeed.simulator.workload.closed import THINKING, ClosedConfig
 from goodspeed.simulator.workload.gamma import GammaConfig
 from goodspeed.simulator.workload.on_off import OnOffConfig
 from goodspeed.simulator.workload.poisson import PoissonConfig
-from goodspeed.simulator.workload.replayed import RecordedAsksConfig
-from goodspeed.simulator.workload.trace import TraceConfig, read_arrivals
-from goodspeed.simulator.workload.workload import Ask, Workload
+from goodspeed.simulator.workload.replayed_requests import ReplayedRequestsConfig
+from goodspeed.simulator.workload.workload import Workload, WorkloadRequest
 from goodspeed.simulator.workload.workloads import WORKLOADS, WorkloadConfig, workload
 
 NUM_CLIENTS = 3
@@ -53,26 +53,26 @@ def acceptance_log(path: Path, answers: Iterable[TracedAnswer]) -> str:
 def of(name: str, trace_file: Path) -> Workload:
     answers = [judged(f"client{i % 2}", i // 2, 1 + i) for i in range(100)]
     log = acceptance_log(trace_file.with_name("acceptance.jsonl"), answers)
-    trace, recorded = TraceConfig(str(trace_file), "mooncake"), RecordedAsksConfig(log)
+    trace, recorded = ArrivalTraceConfig(str(trace_file), "mooncake"), ReplayedRequestsConfig(log)
     return workload(WorkloadConfig(name, trace=trace, recorded=recorded), NUM_CLIENTS)
 
 
 def gaps(config: WorkloadConfig, num: int, seed: int = 1) -> NDArray[np.float64]:
-    asks = workload(config, 1).asks(0, np.random.default_rng(seed))
-    return np.array([ask.gap_s for ask in itertools.islice(asks, num)])
+    asks = workload(config, 1).requests(0, np.random.default_rng(seed))
+    return np.array([ask.interarrival_s for ask in itertools.islice(asks, num)])
 
 
-def asked(name: str, trace_file: Path, client: int = 0) -> list[Ask]:
-    return list(itertools.islice(of(name, trace_file).asks(client, np.random.default_rng(7)), 50))
+def asked(name: str, trace_file: Path, client: int = 0) -> list[WorkloadRequest]:
+    return list(itertools.islice(of(name, trace_file).requests(client, np.random.default_rng(7)), 50))
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_asks_depend_on_the_generator_alone(name: str, trace_file: Path) -> None:
     assert asked(name, trace_file) == asked(name, trace_file)
-    users = [of(name, trace_file).asks(client, np.random.default_rng(client)) for client in range(NUM_CLIENTS)]
+    users = [of(name, trace_file).requests(client, np.random.default_rng(client)) for client in range(NUM_CLIENTS)]
     in_turns = list(itertools.islice(zip(*users, strict=False), 40))
     for client in range(NUM_CLIENTS):
-        alone = itertools.islice(of(name, trace_file).asks(client, np.random.default_rng(client)), 40)
+        alone = itertools.islice(of(name, trace_file).requests(client, np.random.default_rng(client)), 40)
         assert [turn[client] for turn in in_turns] == list(alone)
 
 
@@ -80,17 +80,17 @@ def test_asks_depend_on_the_generator_alone(name: str, trace_file: Path) -> None
 def test_asks_are_possible(name: str, trace_file: Path) -> None:
     asks = asked(name, trace_file)
     assert len(asks) == 50
-    assert all(ask.gap_s >= 0.0 and ask.num_prompt_tokens >= 1 and ask.num_answer_tokens >= 1 for ask in asks)
+    assert all(ask.interarrival_s >= 0.0 and ask.num_prompt_tokens >= 1 and ask.num_answer_tokens >= 1 for ask in asks)
     assert {ask.is_closed_loop for ask in asks} == {name in {"closed", "recorded"}}
 
 
 def test_recorded_clients_ask_the_same_again_and_begin_together_after_the_warm_up(tmp_path: Path) -> None:
     log = acceptance_log(tmp_path / "log.jsonl", [judged("b", 0, 7), judged("a", 0, 5), judged("a", 1, 6)])
-    config = WorkloadConfig("recorded", recorded=RecordedAsksConfig(log, num_warm_up=1, begin_s=30.0))
+    config = WorkloadConfig("recorded", recorded=ReplayedRequestsConfig(log, num_warm_up=1, begin_s=30.0))
     every = workload(config, 2)
     rng = np.random.default_rng(0)
-    assert list(every.asks(0, rng)) == [Ask(0.0, False, 10, 5), Ask(30.0, False, 11, 6)]
-    assert list(every.asks(1, rng)) == [Ask(0.0, False, 10, 7)]
+    assert list(every.requests(0, rng)) == [WorkloadRequest(0.0, False, 10, 5), WorkloadRequest(30.0, False, 11, 6)]
+    assert list(every.requests(1, rng)) == [WorkloadRequest(0.0, False, 10, 7)]
 
 
 @pytest.mark.parametrize(
@@ -148,25 +148,25 @@ def test_fixed_think_times_do_not_begin_in_step() -> None:
     assert abs(np.mean(firsts) - 1.5) < 4 * 3.0 / math.sqrt(12 * 200)
 
 
-def merged(config: TraceConfig) -> list[tuple[float, int, int]]:
+def merged(config: ArrivalTraceConfig) -> list[tuple[float, int, int]]:
     every = workload(WorkloadConfig("trace", trace=config), NUM_CLIENTS)
     found = []
     for client in range(NUM_CLIENTS):
         now = 0.0
-        for ask in every.asks(client, np.random.default_rng(client)):
-            now += ask.gap_s
+        for ask in every.requests(client, np.random.default_rng(client)):
+            now += ask.interarrival_s
             found.append((now, ask.num_prompt_tokens, ask.num_answer_tokens))
     return sorted(found)
 
 
 def test_clients_together_are_the_trace(trace_file: Path) -> None:
-    together = merged(TraceConfig(str(trace_file), "mooncake"))
+    together = merged(ArrivalTraceConfig(str(trace_file), "mooncake"))
     assert [row[1:] for row in together] == [(10 + i, max(1, i)) for i in range(300)]
     assert [row[0] for row in together] == pytest.approx([0.5 * i for i in range(300)])
 
 
 def test_trace_is_sped_up_begun_later_and_cut(trace_file: Path) -> None:
-    config = TraceConfig(str(trace_file), "mooncake", speed=2.0, start_s=10.0, max_prompt=100, max_answer=50)
+    config = ArrivalTraceConfig(str(trace_file), "mooncake", speed=2.0, start_s=10.0, max_prompt=100, max_answer=50)
     together = merged(config)
     assert [row[1:] for row in together] == [(min(10 + i, 100), min(i, 50)) for i in range(20, 300)]
     assert [row[0] for row in together] == pytest.approx([0.25 * i for i in range(280)])

@@ -5,11 +5,11 @@ from typing import Protocol
 import numpy as np
 
 
-class Tape(Protocol):
+class AcceptanceTrace(Protocol):
     """One answer's luck. It is fixed before anybody decides anything, so every policy meets the same one.
 
     A token that is drafted after a right beginning is a function of the text so far, so whether it is right depends on
-    its place in the answer, and not on where its round began: a tape serves any window.
+    its place in the answer, and not on where its round began: a trace serves any window.
     """
 
     def is_right(self, position: int, depth: int) -> bool:
@@ -23,7 +23,7 @@ class Tape(Protocol):
 
 
 class AcceptanceModel(Protocol):
-    """Where tapes come from."""
+    """Where traces come from."""
 
-    def tape(self, client: int, request: int, rng: np.random.Generator) -> Tape:
+    def new_trace(self, client: int, request: int, rng: np.random.Generator) -> AcceptanceTrace:
         """The luck of a client's request-th answer (both from 0); all its randomness comes from `rng`."""

@@ -1,4 +1,4 @@
-"""A tape of bits that are drawn block by block, in order, as far as somebody asks."""
+"""A trace of bits that are drawn block by block, in order, as far as somebody asks."""
 
 from collections.abc import Callable
 
@@ -16,15 +16,15 @@ Draw = Callable[[np.random.Generator, int], Drawn]
 """The next so many positions, in order. May remember."""
 
 
-def luck(chances: NDArray[np.float64], rng: np.random.Generator) -> Drawn:
+def independent_bits(chances: NDArray[np.float64], rng: np.random.Generator) -> Drawn:
     """Each bit for itself."""
     return chances, rng.random(len(chances)) < chances
 
 
-class BlockTape:
-    """A Tape whose bits depend on the place in the answer alone.
+class BlockTrace:
+    """A AcceptanceTrace whose bits depend on the place in the answer alone.
 
-    Takes one number of `rng` and no more, so tapes from one generator may be asked in any order. Bits and reports have
+    Takes one number of `rng` and no more, so traces from one generator may be asked in any order. Bits and reports have
     generators of their own: asking for the one never changes the other.
     """
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
-from goodspeed.simulator.acceptance.block_trace import BlockTape, luck
+from goodspeed.simulator.acceptance.block_trace import BlockTrace, independent_bits
 
 SHAPES = ("linear", "step")
 
@@ -38,6 +38,6 @@ class DriftingAcceptance:
         self._config = config
         self._concentration = concentration
 
-    def tape(self, client: int, request: int, rng: np.random.Generator) -> BlockTape:  # noqa: ARG002
+    def new_trace(self, client: int, request: int, rng: np.random.Generator) -> BlockTrace:  # noqa: ARG002
         rate = self._config.rate(request)
-        return BlockTape(lambda rng, num: luck(np.full(num, rate), rng), self._concentration, rng)
+        return BlockTrace(lambda rng, num: independent_bits(np.full(num, rate), rng), self._concentration, rng)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
-from goodspeed.simulator.acceptance.block_trace import BlockTape, Drawn, luck
+from goodspeed.simulator.acceptance.block_trace import BlockTrace, Drawn, independent_bits
 
 
 @config_dataclass
@@ -20,8 +20,8 @@ class FixedAcceptance:
         self._rate = config.rate
         self._concentration = concentration
 
-    def tape(self, client: int, request: int, rng: np.random.Generator) -> BlockTape:  # noqa: ARG002
-        return BlockTape(self._draw, self._concentration, rng)
+    def new_trace(self, client: int, request: int, rng: np.random.Generator) -> BlockTrace:  # noqa: ARG002
+        return BlockTrace(self._draw, self._concentration, rng)
 
     def _draw(self, rng: np.random.Generator, num: int) -> Drawn:
-        return luck(np.full(num, self._rate), rng)
+        return independent_bits(np.full(num, self._rate), rng)

@@ -4,7 +4,7 @@ import numpy as np
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.acceptance.block_trace import BlockTape, Drawn, luck
+from goodspeed.simulator.acceptance.block_trace import BlockTrace, Drawn, independent_bits
 
 
 @config_dataclass
@@ -38,8 +38,8 @@ class MarkovAcceptance:
         self._config = config
         self._concentration = concentration
 
-    def tape(self, client: int, request: int, rng: np.random.Generator) -> BlockTape:  # noqa: ARG002
-        return BlockTape(_Chain(self._config).draw, self._concentration, rng)
+    def new_trace(self, client: int, request: int, rng: np.random.Generator) -> BlockTrace:  # noqa: ARG002
+        return BlockTrace(_Chain(self._config).draw, self._concentration, rng)
 
 
 class _Chain:
@@ -60,4 +60,4 @@ class _Chain:
                 is_easy = chance >= config.to_hard if is_easy else chance < config.to_easy
             path.append(is_easy)
         self._is_easy = is_easy
-        return luck(np.where(path, config.easy_rate, config.hard_rate), rng)
+        return independent_bits(np.where(path, config.easy_rate, config.hard_rate), rng)

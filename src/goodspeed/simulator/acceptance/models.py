@@ -11,7 +11,7 @@ from goodspeed.simulator.acceptance.fixed import FixedAcceptance, FixedConfig
 from goodspeed.simulator.acceptance.markov import MarkovAcceptance, MarkovConfig
 from goodspeed.simulator.acceptance.positional import PositionalAcceptance, PositionalConfig
 from goodspeed.simulator.acceptance.renewal import RenewalAcceptance, RenewalConfig
-from goodspeed.simulator.acceptance.replayed_trace import RecordedConfig, recorded_acceptance
+from goodspeed.simulator.acceptance.replayed_trace import ReplayedTraceConfig, replayed_trace_acceptance
 
 
 @config_dataclass
@@ -24,7 +24,7 @@ class AcceptanceConfig:
     drifting: DriftingConfig = table(DriftingConfig)
     markov: MarkovConfig = table(MarkovConfig)
     renewal: RenewalConfig = table(RenewalConfig)
-    recorded: RecordedConfig = table(RecordedConfig)
+    recorded: ReplayedTraceConfig = table(ReplayedTraceConfig)
     confidence: ConfidenceConfig = table(ConfidenceConfig)
 
 
@@ -36,7 +36,7 @@ ACCEPTANCES: Registry[Callable[[AcceptanceConfig], AcceptanceModel]] = Registry(
         "drifting": lambda config: DriftingAcceptance(config.drifting, config.confidence.concentration),
         "markov": lambda config: MarkovAcceptance(config.markov, config.confidence.concentration),
         "renewal": lambda config: RenewalAcceptance(config.renewal, config.confidence.concentration),
-        "recorded": lambda config: recorded_acceptance(config.recorded),
+        "recorded": lambda config: replayed_trace_acceptance(config.recorded),
     },
 )
 

@@ -28,12 +28,12 @@ class PositionalAcceptance:
         self._rates = np.array(config.rates)
         self._concentration = concentration
 
-    def tape(self, client: int, request: int, rng: np.random.Generator) -> "PositionalTape":  # noqa: ARG002
-        return PositionalTape(self._rates, self._concentration, rng)
+    def new_trace(self, client: int, request: int, rng: np.random.Generator) -> "PositionalTrace":  # noqa: ARG002
+        return PositionalTrace(self._rates, self._concentration, rng)
 
 
-class PositionalTape:
-    """A place has one number of luck, which each depth compares with its own rate. Otherwise as BlockTape."""
+class PositionalTrace:
+    """A place has one number of luck, which each depth compares with its own rate. Otherwise as BlockTrace."""
 
     __slots__ = ("_bits", "_concentration", "_last", "_rates", "_reporting", "_reports", "_rng", "_seed")
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
-from goodspeed.simulator.acceptance.block_trace import BlockTape, Drawn
+from goodspeed.simulator.acceptance.block_trace import BlockTrace, Drawn
 
 
 @config_dataclass
@@ -52,11 +52,11 @@ class RenewalAcceptance:
         self._config = config
         self._concentration = concentration
 
-    def tape(self, client: int, request: int, rng: np.random.Generator) -> BlockTape:  # noqa: ARG002
+    def new_trace(self, client: int, request: int, rng: np.random.Generator) -> BlockTrace:  # noqa: ARG002
         rates = self._config.rates
         if self._config.spread:
             rates = self._config.of_answer(float(rng.standard_normal()))
-        return BlockTape(_Runs(rates).draw, self._concentration, rng)
+        return BlockTrace(_Runs(rates).draw, self._concentration, rng)
 
 
 class _Runs:

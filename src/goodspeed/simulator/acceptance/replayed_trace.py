@@ -10,16 +10,16 @@ import numpy as np
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import TracedAnswer, read_acceptance_trace
-from goodspeed.simulator.acceptance.chain import STARTS, fill_in, fit_chain
-from goodspeed.simulator.acceptance.sequences import Sequences, sequences
+from goodspeed.simulator.acceptance.hidden_markov import STARTS, fill_in, fit_chain
+from goodspeed.simulator.acceptance.observed_answers import ObservedAnswers, observed_answers
 
 NUM_FILLINGS = 8
-"""Ways in which the unknown places of a log are filled in; each tape takes one (multiple imputation, Rubin 1987)."""
+"""Ways in which the unknown places of a log are filled in; each trace takes one (multiple imputation, Rubin 1987)."""
 FILLING_SEED = 0
 
 
 @config_dataclass
-class RecordedConfig:
+class ReplayedTraceConfig:
     """An acceptance trace to replay."""
 
     file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-log`")
@@ -33,18 +33,18 @@ class _Answer:
     confidences: list[float]
 
 
-class RecordedAcceptance:
-    """Hands out recorded answers: each tape begins with one, drawn at random or in order, and goes on with the next.
+class ReplayedTraceAcceptance:
+    """Hands out recorded answers: each trace begins with one, drawn at random or in order, and goes on with the next.
 
     Places of which the log knows nothing are filled in by the chain of `markov` that fits the log best, given
-    everything that is known around them: after three right tokens the target's bonus token is likelier to be an easy
+    everything that is known around them: after three right tokens the target's bonus token is more likely an easy
     one. Their confidences are those of judged tokens that were as right, or wrong. Raises ConfigError if the log cannot
     be read.
     """
 
     def __init__(self, answers: Sequence[TracedAnswer], is_per_client: bool = False, is_in_order: bool = False) -> None:
         """At least one answer, each with at least one token."""
-        fillings = _filled(sequences(answers))
+        fillings = _filled(observed_answers(answers))
         self._is_in_order = is_in_order
         clients = sorted({answer.client for answer in answers}) if is_per_client else [None]
         self._shelves = [
@@ -55,20 +55,20 @@ class RecordedAcceptance:
             for client in clients
         ]
 
-    def tape(self, client: int, request: int, rng: np.random.Generator) -> "RecordedTape":
+    def new_trace(self, client: int, request: int, rng: np.random.Generator) -> "ReplayedTrace":
         shelf = self._shelves[client % len(self._shelves)]
         filling = shelf[int(rng.integers(len(shelf)))]
-        return RecordedTape(filling, request % len(filling) if self._is_in_order else int(rng.integers(len(filling))))
+        return ReplayedTrace(filling, request % len(filling) if self._is_in_order else int(rng.integers(len(filling))))
 
 
-class RecordedTape:
-    """A Tape that reads an answer, and beyond its end the answers after it, around and around."""
+class ReplayedTrace:
+    """A AcceptanceTrace that reads an answer, and beyond its end the answers after it, environment and environment."""
 
     __slots__ = ("_answers", "_bits", "_confidences", "_next")
 
     def __init__(self, answers: Sequence[_Answer], first: int) -> None:
         self._answers = answers
-        self._bits = answers[first].bits  # shared with other tapes until it has to grow
+        self._bits = answers[first].bits  # shared with other traces until it has to grow
         self._confidences = answers[first].confidences
         self._next = first + 1
 
@@ -89,7 +89,7 @@ class RecordedTape:
         self._next += 1
 
 
-def recorded_acceptance(config: RecordedConfig) -> RecordedAcceptance:
+def replayed_trace_acceptance(config: ReplayedTraceConfig) -> ReplayedTraceAcceptance:
     """Raises ConfigError if the log cannot be read. Every replication asks; filling in takes half a second."""
     path = Path(config.file)
     changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
@@ -97,17 +97,17 @@ def recorded_acceptance(config: RecordedConfig) -> RecordedAcceptance:
 
 
 @functools.lru_cache(maxsize=64)
-def _read(path: Path, _changed_ns: int, is_per_client: bool, is_in_order: bool) -> RecordedAcceptance:
-    return RecordedAcceptance(read_acceptance_trace(path), is_per_client, is_in_order)
+def _read(path: Path, _changed_ns: int, is_per_client: bool, is_in_order: bool) -> ReplayedTraceAcceptance:
+    return ReplayedTraceAcceptance(read_acceptance_trace(path), is_per_client, is_in_order)
 
 
-def recorded_tapes(answers: Sequence[TracedAnswer]) -> list[list[RecordedTape]]:
+def replayed_traces(answers: Sequence[TracedAnswer]) -> list[list[ReplayedTrace]]:
     """Every answer once, in order, for each way of filling in what is unknown."""
-    fillings = _filled(sequences(answers))
-    return [[RecordedTape(filling, first) for first in range(len(filling))] for filling in fillings]
+    fillings = _filled(observed_answers(answers))
+    return [[ReplayedTrace(filling, first) for first in range(len(filling))] for filling in fillings]
 
 
-def _filled(judged: Sequences) -> list[list[_Answer]]:
+def _filled(judged: ObservedAnswers) -> list[list[_Answer]]:
     """NUM_FILLINGS times all answers; once if nothing is unknown. Raises ConfigError if everything is."""
     rng = np.random.default_rng(FILLING_SEED)
     if np.array_equal(judged.is_known.sum(axis=1), judged.lengths):
@@ -120,7 +120,7 @@ def _filled(judged: Sequences) -> list[list[_Answer]]:
 
 
 def _rows(
-    judged: Sequences, bits: np.ndarray[tuple[int, int], np.dtype[np.bool_]], rng: np.random.Generator
+    judged: ObservedAnswers, bits: np.ndarray[tuple[int, int], np.dtype[np.bool_]], rng: np.random.Generator
 ) -> list[_Answer]:
     confidences = judged.confidences.copy()
     for bit in (False, True):

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.latency.decoder import Decoder, Matrix
+from goodspeed.simulator.latency.decoder_shape import DecoderShape, Matrix
 from goodspeed.simulator.latency.devices import DEVICES
 from goodspeed.simulator.latency.gpu_tables import GpuTables
-from goodspeed.simulator.latency.grid import Cells, Grid
+from goodspeed.simulator.latency.interpolation_grid import GridPoints, InterpolationGrid
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
-from goodspeed.simulator.latency.parts import Parts, split
 from goodspeed.simulator.latency.shapes import model_shape
+from goodspeed.simulator.latency.step_breakdown import StepBreakdown, split
 
 ELEMENTWISE_EFFICIENCY = 0.8
 KERNEL_S = 3e-6
@@ -49,7 +49,7 @@ class MeasuredGpu:
 
     def __init__(self, config: AiconfiguratorConfig) -> None:
         tables = GpuTables(config.gpu, config.framework)
-        decoder = Decoder(model_shape(config.shape), config.tensor_parallel)
+        decoder = DecoderShape(model_shape(config.shape), config.tensor_parallel)
         self._num_layers = decoder.config.num_layers
         products = tables.products(config.weights)
         self._layers = _matrix_grid("layers' products", decoder.layer_matrices, products)
@@ -59,8 +59,8 @@ class MeasuredGpu:
         heads = decoder.num_heads, decoder.num_kv_heads, decoder.config.head_dim
         generation = tables.attention("generation", heads, config.kv)
         prompts = tables.attention("context", heads, config.kv)
-        self._generation = Grid("attention of streams", ("streams", "context"), generation)
-        self._prompts = Grid("attention of prompts", ("prompts", "context"), prompts)
+        self._generation = InterpolationGrid("attention of streams", ("streams", "context"), generation)
+        self._prompts = InterpolationGrid("attention of prompts", ("prompts", "context"), prompts)
         self._pair_s = _pair_s(prompts)
         bytes_per_s = ELEMENTWISE_EFFICIENCY * DEVICES[config.gpu].bytes_per_s
         self._base_s = self._num_layers * KERNELS_PER_LAYER * KERNEL_S
@@ -69,7 +69,7 @@ class MeasuredGpu:
         self._hidden_size = decoder.config.hidden_size
         self._sums = None
         if config.tensor_parallel > 1:
-            self._sums = Grid("sums among GPUs", ("numbers",), tables.sums(config.tensor_parallel))
+            self._sums = InterpolationGrid("sums among GPUs", ("numbers",), tables.sums(config.tensor_parallel))
 
     def products_s(self, num_tokens: int) -> float:
         """The matrix products of a pass over so many tokens, each with its successor chosen."""
@@ -88,7 +88,7 @@ class MeasuredGpu:
             + self._sums_s(shape.num_tokens)
         )
 
-    def _verify_attention_s(self, parts: Parts) -> float:
+    def _verify_attention_s(self, parts: StepBreakdown) -> float:
         """One layer's. The cache is read once per stream; tokens beyond the first add their arithmetic."""
         if not parts.num_verifying:
             return 0.0
@@ -96,7 +96,7 @@ class MeasuredGpu:
         reading_s = self._generation(parts.num_verifying, parts.verify_context)
         return reading_s + num_more * parts.verify_context * self._pair_s
 
-    def _prompt_attention_s(self, parts: Parts) -> float:
+    def _prompt_attention_s(self, parts: StepBreakdown) -> float:
         """One layer's. A chunk costs what the prompt up to its end does, less what the prompt before it does."""
         if not parts.num_prompts:
             return 0.0
@@ -111,30 +111,32 @@ class MeasuredGpu:
         return 2 * self._num_layers * self._sums(num_tokens * self._hidden_size) if self._sums else 0.0
 
 
-def _pair_s(prompts: Cells) -> float:
+def _pair_s(prompts: GridPoints) -> float:
     """Of one new token and one that it attends to: from the longest prompt measured alone, which is all arithmetic."""
     length = max(length for number, length in prompts if number == 1)
     return prompts[1.0, length] / (length * length / 2)
 
 
-def _matrix_grid(name: str, matrices: Sequence[Matrix], products: Mapping[tuple[int, int], Cells]) -> Grid:
+def _matrix_grid(
+    name: str, matrices: Sequence[Matrix], products: Mapping[tuple[int, int], GridPoints]
+) -> InterpolationGrid:
     """The sum of the matrices' products, by tokens."""
     curves = [_product(matrix, products) for matrix in matrices]
     places = set(curves[0]).intersection(*curves[1:])
     counts = [matrix.count for matrix in matrices]
     cells = {place: sum(count * curve[place] for count, curve in zip(counts, curves, strict=True)) for place in places}
-    return Grid(name, ("tokens",), cells)
+    return InterpolationGrid(name, ("tokens",), cells)
 
 
-def _product(matrix: Matrix, products: Mapping[tuple[int, int], Cells]) -> Cells:
+def _product(matrix: Matrix, products: Mapping[tuple[int, int], GridPoints]) -> GridPoints:
     """Seconds by tokens of one product: between the measured sizes, linear in both.
 
     A matrix wider than any measured is taken in equal pieces, as its outputs do not depend on each other.
     """
     widths = sorted({outputs for outputs, _ in products})
     num_pieces = -(-matrix.num_outputs // widths[-1])
-    outputs = _around(matrix.num_outputs / num_pieces, widths)
-    inputs = _around(matrix.num_inputs, sorted({inputs for _, inputs in products}))
+    outputs = _environment(matrix.num_outputs / num_pieces, widths)
+    inputs = _environment(matrix.num_inputs, sorted({inputs for _, inputs in products}))
     corners = [
         (num_pieces * outputs_share * inputs_share, products.get((width, depth), {}))
         for width, outputs_share in outputs
@@ -146,7 +148,7 @@ def _product(matrix: Matrix, products: Mapping[tuple[int, int], Cells]) -> Cells
     return {place: sum(share * curve[place] for share, curve in corners) for place in places}
 
 
-def _around(size: float, measured: Sequence[int]) -> list[tuple[int, float]]:
+def _environment(size: float, measured: Sequence[int]) -> list[tuple[int, float]]:
     """The measured sizes beside it, each with its share; below the least and above the greatest, in proportion."""
     right = bisect_left(measured, size)
     if right == len(measured) or right == 0 or measured[right] == size:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
-from goodspeed.simulator.latency.grid import Cells
+from goodspeed.simulator.latency.interpolation_grid import GridPoints
 
 INSTALL = "pip install 'goodspeed[gpu-tables]'"
 
@@ -25,15 +25,15 @@ class GpuTables:
         self._framework = framework
         _entry(self._gpu / "gemm", framework)
 
-    def products(self, dtype: str) -> dict[tuple[int, int], Cells]:
+    def products(self, dtype: str) -> dict[tuple[int, int], GridPoints]:
         """Matrix products by (outputs, inputs): seconds by tokens. Raises ConfigError for an unknown dtype."""
         rows = self._rows("gemm", "gemm_perf", ("n", "k", "m"), {"gemm_dtype": dtype})
-        products: dict[tuple[int, int], Cells] = {}
+        products: dict[tuple[int, int], GridPoints] = {}
         for num_outputs, num_inputs, num_tokens, milliseconds in rows:
             products.setdefault((int(num_outputs), int(num_inputs)), {})[(num_tokens,)] = milliseconds / 1e3
         return products
 
-    def attention(self, kind: str, heads: tuple[int, int, int], kv_dtype: str) -> Cells:
+    def attention(self, kind: str, heads: tuple[int, int, int], kv_dtype: str) -> GridPoints:
         """One layer's attention; `heads`: query heads, KV heads, their size.
 
         `kind` is context (whole prompts: seconds by number and length) or generation (streams of one new token: by
@@ -44,7 +44,7 @@ class GpuTables:
         rows = self._rows("attention", f"{kind}_attention_perf", ("batch_size", "isl", "step"), where)
         return _least(((streams, length + before), ms / 1e3) for streams, length, before, ms in rows)
 
-    def sums(self, num_gpus: int) -> Cells:
+    def sums(self, num_gpus: int) -> GridPoints:
         """All-reduce of 16-bit numbers: seconds by how many. Raises ConfigError for a number of GPUs not measured."""
         rows = self._rows("comm", "custom_allreduce_perf", ("message_size",), {"num_gpus": num_gpus})
         return _least(((size,), ms / 1e3) for size, ms in rows)  # in a captured graph, which is the faster way
@@ -88,9 +88,9 @@ def _newest(folder: Path) -> Path:
     return max((entry for entry in folder.iterdir() if entry.is_dir()), key=numbers)
 
 
-def _least(cells: Iterable[tuple[tuple[float, ...], float]]) -> Cells:
+def _least(cells: Iterable[tuple[tuple[float, ...], float]]) -> GridPoints:
     """Of several measurements at a place the fastest."""
-    least: Cells = {}
+    least: GridPoints = {}
     for place, seconds in cells:
         least[place] = min(seconds, least.get(place, seconds))
     return least

@@ -9,17 +9,17 @@ from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.profiling.cell import ProfileCell
 from goodspeed.registry import Registry
-from goodspeed.simulator.latency.grid import Cells, Grid
-from goodspeed.simulator.latency.idle_penalty import Waking
+from goodspeed.simulator.latency.idle_penalty import IdlePenalty
+from goodspeed.simulator.latency.interpolation_grid import GridPoints, InterpolationGrid
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
-from goodspeed.simulator.latency.parts import split
+from goodspeed.simulator.latency.step_breakdown import split
 
 AXES = ("streams", "tokens per stream", "context")
 SCHEMA = 2
 
 
 @config_dataclass
-class TableConfig:
+class MeasuredTableConfig:
     """A latency table measured by `goodspeed profile`."""
 
     path: str = option("", "file that `goodspeed profile --json FILE` wrote")
@@ -46,18 +46,18 @@ class TargetTable:
     """A verification step by streams, tokens and context; prompts add what they cost beyond the least step, and a pause
     what it makes a step longer."""
 
-    def __init__(self, verify: Sequence[ProfileCell], prefill: Sequence[ProfileCell], waking: Waking) -> None:
+    def __init__(self, verify: Sequence[ProfileCell], prefill: Sequence[ProfileCell], waking: IdlePenalty) -> None:
         """`prefill`: cells of one stream, and several tokens."""
         self._waking = waking
-        cells: Cells = {(cell.streams, cell.tokens, cell.context): cell.median_s for cell in verify}
-        self._verify = Grid("verification", AXES, cells)
+        cells: GridPoints = {(cell.streams, cell.tokens, cell.context): cell.median_s for cell in verify}
+        self._verify = InterpolationGrid("verification", AXES, cells)
         self._least_s = min(cells.values())
         alone = [cell for cell in verify if cell.streams == 1]
         context = min((cell.context for cell in alone), default=0)
         # A chunk of a few tokens costs what a proposal as long does; longer ones were measured as prompts.
-        chunks: Cells = {(cell.tokens,): cell.median_s for cell in alone if cell.context == context}
+        chunks: GridPoints = {(cell.tokens,): cell.median_s for cell in alone if cell.context == context}
         chunks.update({(cell.tokens,): cell.median_s for cell in prefill if cell.streams == 1})
-        self._prefill = Grid("prefill", ("prompt tokens",), chunks)
+        self._prefill = InterpolationGrid("prefill", ("prompt tokens",), chunks)
 
     def step_s(self, shape: StepShape) -> float:
         return self._awake_s(shape) + self._waking(shape.num_streams, shape.pause_s)
@@ -78,17 +78,17 @@ class DraftTable:
     A piece of a prompt costs what reading up to its end does, less what reading up to its beginning does.
     """
 
-    def __init__(self, drafting: Sequence[ProfileCell], opening: Sequence[ProfileCell], waking: Waking) -> None:
+    def __init__(self, drafting: Sequence[ProfileCell], opening: Sequence[ProfileCell], waking: IdlePenalty) -> None:
         self._waking = waking
         most = max(cell.tokens for cell in drafting)
-        cells: Cells = {
+        cells: GridPoints = {
             (cell.streams, cell.context): cell.median_s / max(1.0, cell.num_drafted or 0.0)
             for cell in drafting
             if cell.tokens == most
         }
-        self._step = Grid("drafting", (AXES[0], AXES[2]), cells)
-        prompts: Cells = {(0.0,): 0.0, **{(cell.tokens,): cell.median_s for cell in opening}}
-        self._opening = Grid("reading prompts", ("prompt tokens",), prompts)
+        self._step = InterpolationGrid("drafting", (AXES[0], AXES[2]), cells)
+        prompts: GridPoints = {(0.0,): 0.0, **{(cell.tokens,): cell.median_s for cell in opening}}
+        self._opening = InterpolationGrid("reading prompts", ("prompt tokens",), prompts)
 
     def step_s(self, shape: StepShape) -> float:
         return self._awake_s(shape) + self._waking(shape.num_streams, shape.pause_s)
@@ -104,13 +104,13 @@ class DraftTable:
 def _target(tables: _Tables) -> LatencyModel:
     if not tables.verify:
         raise ConfigError("the latency table has no verification step, expected at least one")
-    return TargetTable(tables.verify, tables.prefill, Waking(tables.waking))
+    return TargetTable(tables.verify, tables.prefill, IdlePenalty(tables.waking))
 
 
 def _draft(tables: _Tables) -> LatencyModel:
     if not tables.drafting or not tables.opening:
         raise ConfigError("the latency table has no drafting or no opening, expected at least one cell of each")
-    return DraftTable(tables.drafting, tables.opening, Waking(tables.draft_waking))
+    return DraftTable(tables.drafting, tables.opening, IdlePenalty(tables.draft_waking))
 
 
 ROLES: Registry[Callable[[_Tables], LatencyModel]] = Registry("role", {"target": _target, "draft": _draft})

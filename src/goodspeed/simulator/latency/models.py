@@ -6,10 +6,10 @@ from goodspeed.config import config_dataclass, option
 from goodspeed.config import table as part
 from goodspeed.registry import Registry
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
-from goodspeed.simulator.latency.host import HostedLatency
+from goodspeed.simulator.latency.host_time import HostedLatency
 from goodspeed.simulator.latency.latency_model import LatencyModel
 from goodspeed.simulator.latency.linear import LinearConfig
-from goodspeed.simulator.latency.measured_table import TableConfig
+from goodspeed.simulator.latency.measured_table import MeasuredTableConfig
 from goodspeed.simulator.latency.roofline import RooflineConfig
 
 
@@ -21,7 +21,7 @@ class LatencyConfig:
     host_s: float = option(0.0, "seconds that the host adds to each step", ge=0.0)
     host_stream_s: float = option(0.0, "seconds that the host adds to each step per stream in it", ge=0.0)
     linear: LinearConfig = part(LinearConfig)
-    table: TableConfig = part(TableConfig)
+    table: MeasuredTableConfig = part(MeasuredTableConfig)
     roofline: RooflineConfig = part(RooflineConfig)
     aiconfigurator: AiconfiguratorConfig = part(AiconfiguratorConfig)
 

@@ -6,11 +6,11 @@ knee lies where the two are equal.
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.latency.decoder import ACTIVATION_BYTES, Decoder, Matrix
+from goodspeed.simulator.latency.decoder_shape import ACTIVATION_BYTES, DecoderShape, Matrix
 from goodspeed.simulator.latency.devices import DEVICES
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
-from goodspeed.simulator.latency.parts import Parts, split
 from goodspeed.simulator.latency.shapes import model_shape
+from goodspeed.simulator.latency.step_breakdown import StepBreakdown, split
 
 
 @config_dataclass
@@ -44,7 +44,7 @@ class RooflineLatency:
 
     def __init__(self, config: RooflineConfig) -> None:
         device = DEVICES[config.device]
-        decoder = Decoder(model_shape(config.shape), config.tensor_parallel)
+        decoder = DecoderShape(model_shape(config.shape), config.tensor_parallel)
         self._config = config
         self._flops = config.compute_efficiency * (config.flops or device.flops)
         self._bytes_per_s = config.memory_efficiency * (config.bytes_per_s or device.bytes_per_s)
@@ -68,7 +68,7 @@ class RooflineLatency:
         num_bytes += matrix.count * num_tokens * ACTIVATION_BYTES * (matrix.num_inputs + matrix.num_outputs)
         return max(2 * matrix.num_weights * num_tokens / self._flops, num_bytes / self._bytes_per_s)
 
-    def _attention_s(self, parts: Parts) -> float:
+    def _attention_s(self, parts: StepBreakdown) -> float:
         num_kv_tokens = parts.num_verifying * parts.verify_context + parts.num_prompts * parts.prefill_context
         arithmetic_s = self._attention_flops * (parts.num_verify_pairs + parts.num_prefill_pairs) / self._flops
         return max(arithmetic_s, self._kv_bytes * num_kv_tokens / self._bytes_per_s)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
-from goodspeed.simulator.workload.sizes import Sizes
-from goodspeed.simulator.workload.workload import Ask
+from goodspeed.simulator.workload.request_sizes import RequestSizes
+from goodspeed.simulator.workload.workload import WorkloadRequest
 
 THINKING = ("exponential", "fixed", "lognormal")
 
@@ -24,12 +24,12 @@ class ClosedConfig:
 class ClosedWorkload:
     """One user per client. The first request comes within a think time, or fixed ones would all begin in step."""
 
-    def __init__(self, config: ClosedConfig, sizes: Sizes) -> None:
+    def __init__(self, config: ClosedConfig, sizes: RequestSizes) -> None:
         self._config = config
         self._sizes = sizes
 
-    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
-        return self._sizes.asks(self._gaps(rng), True, rng)
+    def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
+        return self._sizes.requests(self._gaps(rng), True, rng)
 
     def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
         yield self._think_s(rng) * float(rng.random())

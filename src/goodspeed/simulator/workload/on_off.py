@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
-from goodspeed.simulator.workload.sizes import Sizes
-from goodspeed.simulator.workload.workload import Ask
+from goodspeed.simulator.workload.request_sizes import RequestSizes
+from goodspeed.simulator.workload.workload import WorkloadRequest
 
 
 @config_dataclass
@@ -32,24 +32,24 @@ class OnOffConfig:
 class OnOffWorkload:
     """An interrupted Poisson process, in its stationary state from the start: some clients begin idle."""
 
-    def __init__(self, config: OnOffConfig, sizes: Sizes) -> None:
+    def __init__(self, config: OnOffConfig, sizes: RequestSizes) -> None:
         self._config = config
         self._sizes = sizes
 
-    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
-        return self._sizes.asks(self._gaps(rng), False, rng)
+    def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
+        return self._sizes.requests(self._gaps(rng), False, rng)
 
     def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
         config = self._config
         is_busy = rng.random() < config.on_s / (config.on_s + config.off_s)
-        gap_s = 0.0 if is_busy else float(rng.exponential(config.off_s))
+        interarrival_s = 0.0 if is_busy else float(rng.exponential(config.off_s))
         busy_s = float(rng.exponential(config.on_s))  # left of it: exponential times have no memory
         while True:
             until_next = float(rng.exponential(1.0 / config.busy_rate))
             if until_next <= busy_s:
                 busy_s -= until_next
-                yield gap_s + until_next
-                gap_s = 0.0
+                yield interarrival_s + until_next
+                interarrival_s = 0.0
             else:
-                gap_s += busy_s + float(rng.exponential(config.off_s))
+                interarrival_s += busy_s + float(rng.exponential(config.off_s))
                 busy_s = float(rng.exponential(config.on_s))

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
-from goodspeed.simulator.workload.sizes import Sizes
-from goodspeed.simulator.workload.workload import Ask
+from goodspeed.simulator.workload.request_sizes import RequestSizes
+from goodspeed.simulator.workload.workload import WorkloadRequest
 
 
 @config_dataclass
@@ -19,12 +19,12 @@ class PoissonConfig:
 class PoissonWorkload:
     """Exponential gaps, none of them cut."""
 
-    def __init__(self, config: PoissonConfig, sizes: Sizes) -> None:
+    def __init__(self, config: PoissonConfig, sizes: RequestSizes) -> None:
         self._config = config
         self._sizes = sizes
 
-    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
-        return self._sizes.asks(self._gaps(rng), False, rng)
+    def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
+        return self._sizes.requests(self._gaps(rng), False, rng)
 
     def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
         while True:

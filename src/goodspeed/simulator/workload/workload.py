@@ -8,10 +8,10 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class WorkloadRequest:
     """A user's next request."""
 
-    gap_s: float
+    interarrival_s: float
     """After the previous ask (open loop), or after its answer's end (closed loop); the first one's after the start."""
     is_closed_loop: bool
     num_prompt_tokens: int
@@ -21,5 +21,5 @@ class Ask:
 class Workload(Protocol):
     """Users of all clients."""
 
-    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:
+    def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:
         """What a client's user asks, in order; all randomness comes from `rng`. May end."""

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 from goodspeed.config import config_dataclass, option, table
 from goodspeed.registry import Registry
+from goodspeed.simulator.workload.arrival_trace import ArrivalTraceConfig, ArrivalTraceWorkload
 from goodspeed.simulator.workload.closed import ClosedConfig, ClosedWorkload
 from goodspeed.simulator.workload.gamma import GammaConfig, GammaWorkload
 from goodspeed.simulator.workload.lengths import LengthConfig, lengths
 from goodspeed.simulator.workload.on_off import OnOffConfig, OnOffWorkload
 from goodspeed.simulator.workload.poisson import PoissonConfig, PoissonWorkload
-from goodspeed.simulator.workload.replayed import RecordedAsksConfig, RecordedWorkload
-from goodspeed.simulator.workload.sizes import Sizes
-from goodspeed.simulator.workload.trace import TraceConfig, TraceWorkload
+from goodspeed.simulator.workload.replayed_requests import ReplayedRequestsConfig, ReplayedWorkload
+from goodspeed.simulator.workload.request_sizes import RequestSizes
 from goodspeed.simulator.workload.workload import Workload
 
 
@@ -24,15 +24,15 @@ class WorkloadConfig:
     poisson: PoissonConfig = table(PoissonConfig)
     gamma: GammaConfig = table(GammaConfig)
     on_off: OnOffConfig = table(OnOffConfig)
-    trace: TraceConfig = table(TraceConfig)
-    recorded: RecordedAsksConfig = table(RecordedAsksConfig)
+    trace: ArrivalTraceConfig = table(ArrivalTraceConfig)
+    recorded: ReplayedRequestsConfig = table(ReplayedRequestsConfig)
     prompt: LengthConfig = table(LengthConfig)
     answer: LengthConfig = table(LengthConfig)
 
     @property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> RequestSizes:
         """Raises ConfigError if a file of lengths cannot be read."""
-        return Sizes(lengths(self.prompt), lengths(self.answer))
+        return RequestSizes(lengths(self.prompt), lengths(self.answer))
 
 
 WORKLOADS: Registry[Callable[[WorkloadConfig, int], Workload]] = Registry(
@@ -42,8 +42,8 @@ WORKLOADS: Registry[Callable[[WorkloadConfig, int], Workload]] = Registry(
         "poisson": lambda config, _: PoissonWorkload(config.poisson, config.sizes),
         "gamma": lambda config, _: GammaWorkload(config.gamma, config.sizes),
         "on_off": lambda config, _: OnOffWorkload(config.on_off, config.sizes),
-        "trace": lambda config, num_clients: TraceWorkload(config.trace, num_clients),
-        "recorded": lambda config, _: RecordedWorkload(config.recorded),
+        "trace": lambda config, num_clients: ArrivalTraceWorkload(config.trace, num_clients),
+        "recorded": lambda config, _: ReplayedWorkload(config.recorded),
     },
 )
 

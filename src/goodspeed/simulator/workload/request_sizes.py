@@ -6,17 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from goodspeed.simulator.workload.lengths import Lengths
-from goodspeed.simulator.workload.workload import Ask
+from goodspeed.simulator.workload.workload import WorkloadRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class RequestSizes:
     """Lengths of prompts and answers, independent of each other and of the times."""
 
     prompt: Lengths
     answer: Lengths
 
-    def asks(self, gaps: Iterable[float], is_closed_loop: bool, rng: np.random.Generator) -> Iterator[Ask]:
+    def requests(
+        self, gaps: Iterable[float], is_closed_loop: bool, rng: np.random.Generator
+    ) -> Iterator[WorkloadRequest]:
         """One for each gap."""
-        for gap_s in gaps:
-            yield Ask(gap_s, is_closed_loop, self.prompt.draw(rng), self.answer.draw(rng))
+        for interarrival_s in gaps:
+            yield WorkloadRequest(interarrival_s, is_closed_loop, self.prompt.draw(rng), self.answer.draw(rng))

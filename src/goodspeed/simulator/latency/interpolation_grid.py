@@ -4,8 +4,8 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 
-Cells = dict[tuple[float, ...], float]
-"""Figures by place."""
+GridPoints = dict[tuple[float, ...], float]
+"""RunMetrics by place."""
 
 OnOutside = Callable[[int, float, float, float], None]
 """Told of the axis, the value, and the least and greatest measured there."""
@@ -15,7 +15,7 @@ class ExtrapolationWarning(UserWarning):
     """A figure comes from outside of what was measured."""
 
 
-class Grid:
+class InterpolationGrid:
     """Piecewise linear in every axis; the first is looked up first.
 
     Rows need not be equally long: each is interpolated along its own cells, then between neighbouring rows. Beyond a

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goodspeed.simulator.acceptance.markov import MarkovConfig
-from goodspeed.simulator.acceptance.sequences import Sequences
+from goodspeed.simulator.acceptance.observed_answers import ObservedAnswers
 
 Floats = NDArray[np.float64]
 
@@ -34,17 +34,17 @@ class _Forward:
     scales: Floats  # [places, answers] Pr(what is known here | what is known before)
 
 
-def fit_chain(judged: Sequences, starts: Iterable[MarkovConfig] = STARTS) -> MarkovConfig:
+def fit_chain(judged: ObservedAnswers, starts: Iterable[MarkovConfig] = STARTS) -> MarkovConfig:
     """The likeliest chain that Baum and Welch's climb reaches from any of the starts."""
     return max((_climb(start, judged) for start in starts), key=lambda chain: log_likelihood(chain, judged))
 
 
-def log_likelihood(chain: MarkovConfig, judged: Sequences) -> float:
+def log_likelihood(chain: MarkovConfig, judged: ObservedAnswers) -> float:
     """Natural, of all that is known."""
     return float(np.log(_forward(chain, judged).scales).sum())
 
 
-def fill_in(chain: MarkovConfig, judged: Sequences, rng: np.random.Generator) -> NDArray[np.bool_]:
+def fill_in(chain: MarkovConfig, judged: ObservedAnswers, rng: np.random.Generator) -> NDArray[np.bool_]:
     """All bits, [answers, places]: the unknown ones drawn given everything that is known before and after.
 
     States are drawn backwards from their filtered distributions (Chib 1996), so neighbouring unknown places come
@@ -52,17 +52,17 @@ def fill_in(chain: MarkovConfig, judged: Sequences, rng: np.random.Generator) ->
     """
     filtered, moves = _forward(chain, judged).filtered, _moves(chain)
     num_places, num_answers, _ = filtered.shape
-    luck = rng.random((num_places, num_answers))
+    uniforms = rng.random((num_places, num_answers))
     is_hard = np.empty((num_places, num_answers), dtype=np.int64)
-    is_hard[-1] = luck[-1] >= filtered[-1, :, 0]
+    is_hard[-1] = uniforms[-1] >= filtered[-1, :, 0]
     for place in range(num_places - 2, -1, -1):
         weights = filtered[place] * moves[:, is_hard[place + 1]].T
-        is_hard[place] = luck[place] * weights.sum(axis=1) >= weights[:, 0]
+        is_hard[place] = uniforms[place] * weights.sum(axis=1) >= weights[:, 0]
     drawn = rng.random(judged.bits.shape) < _rates(chain)[is_hard.T]
     return np.where(judged.is_known, judged.bits == 1, drawn)
 
 
-def _climb(chain: MarkovConfig, judged: Sequences) -> MarkovConfig:
+def _climb(chain: MarkovConfig, judged: ObservedAnswers) -> MarkovConfig:
     num_known, before = int(judged.is_known.sum()), -np.inf
     for _ in range(MAX_PASSES):
         forward = _forward(chain, judged)
@@ -73,7 +73,7 @@ def _climb(chain: MarkovConfig, judged: Sequences) -> MarkovConfig:
     return chain
 
 
-def _re_estimated(chain: MarkovConfig, judged: Sequences, forward: _Forward) -> MarkovConfig:
+def _re_estimated(chain: MarkovConfig, judged: ObservedAnswers, forward: _Forward) -> MarkovConfig:
     """One pass of expectation and maximisation."""
     emissions, moves = _emissions(chain, judged), _moves(chain)
     backward = np.ones_like(forward.filtered)
@@ -93,7 +93,7 @@ def _re_estimated(chain: MarkovConfig, judged: Sequences, forward: _Forward) -> 
     return MarkovConfig(hard_rate, easy_rate, to_easy, to_hard)
 
 
-def _forward(chain: MarkovConfig, judged: Sequences) -> _Forward:
+def _forward(chain: MarkovConfig, judged: ObservedAnswers) -> _Forward:
     emissions, moves = _emissions(chain, judged), _moves(chain)
     filtered, scales = np.empty_like(emissions), np.empty(emissions.shape[:2])
     expected = np.broadcast_to([chain.easy_share, 1.0 - chain.easy_share], emissions.shape[1:])
@@ -105,7 +105,7 @@ def _forward(chain: MarkovConfig, judged: Sequences) -> _Forward:
     return _Forward(filtered, scales)
 
 
-def _emissions(chain: MarkovConfig, judged: Sequences) -> Floats:
+def _emissions(chain: MarkovConfig, judged: ObservedAnswers) -> Floats:
     """[places, answers, 2]: Pr(what is known of the place | state)."""
     bits, rates = judged.bits.T[:, :, None], _rates(chain)
     return np.where(bits < 0, 1.0, np.where(bits == 1, rates, 1.0 - rates))

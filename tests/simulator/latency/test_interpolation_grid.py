@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from goodspeed.simulator.latency.grid import ExtrapolationWarning, Grid
+from goodspeed.simulator.latency.interpolation_grid import ExtrapolationWarning, InterpolationGrid
 
 AXES = ("streams", "context")
 
@@ -13,8 +13,8 @@ def plane(streams: float, context: float) -> float:
     return 2.0 + 3.0 * streams + 0.5 * context + 0.1 * streams * context
 
 
-def grid(points: list[tuple[float, float]]) -> Grid:
-    return Grid("a table", AXES, {point: plane(*point) for point in points})
+def grid(points: list[tuple[float, float]]) -> InterpolationGrid:
+    return InterpolationGrid("a table", AXES, {point: plane(*point) for point in points})
 
 
 def test_what_is_linear_in_each_axis_comes_back_exactly() -> None:
@@ -48,7 +48,7 @@ def test_before_the_beginning_it_is_flat() -> None:
 
 
 def test_a_falling_end_does_not_lead_below_zero() -> None:
-    table = Grid("noise", ("tokens",), {(1.0,): 3.0, (2.0,): 1.0})
+    table = InterpolationGrid("noise", ("tokens",), {(1.0,): 3.0, (2.0,): 1.0})
     with pytest.warns(ExtrapolationWarning):
         assert table(1000.0) == 1.0
 

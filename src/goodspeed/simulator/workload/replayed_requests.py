@@ -7,11 +7,11 @@ import numpy as np
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.records.acceptance_trace import read_acceptance_trace
-from goodspeed.simulator.workload.workload import Ask
+from goodspeed.simulator.workload.workload import WorkloadRequest
 
 
 @config_dataclass
-class RecordedAsksConfig:
+class ReplayedRequestsConfig:
     """Requests of an acceptance trace, replayed."""
 
     file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-log`")
@@ -21,22 +21,22 @@ class RecordedAsksConfig:
     begin_s: float = option(0.0, "time at which the requests after the warm-up start", ge=0.0)
 
 
-class RecordedWorkload:
+class ReplayedWorkload:
     """The log's clients in the order of their names, in turns if there are fewer. Raises ConfigError for a bad log."""
 
-    def __init__(self, config: RecordedAsksConfig) -> None:
+    def __init__(self, config: ReplayedRequestsConfig) -> None:
         self._config = config
         asked: dict[str, list[tuple[int, int]]] = {}
         for answer in read_acceptance_trace(Path(config.file)):
             asked.setdefault(answer.client, []).append((answer.num_prompt, answer.num_answer))
         self._asked = [sizes for _, sizes in sorted(asked.items())]
 
-    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
+    def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
         num_warm_up, begin_s = self._config.num_warm_up, self._config.begin_s
         for request, (num_prompt, num_answer) in enumerate(self._asked[client % len(self._asked)]):
             if num_warm_up and request == num_warm_up:
-                yield Ask(begin_s, False, num_prompt, num_answer)
+                yield WorkloadRequest(begin_s, False, num_prompt, num_answer)
             elif request < num_warm_up:
-                yield Ask(0.0, False, num_prompt, num_answer)
+                yield WorkloadRequest(0.0, False, num_prompt, num_answer)
             else:
-                yield Ask(0.0, True, num_prompt, num_answer)
+                yield WorkloadRequest(0.0, True, num_prompt, num_answer)

@@ -10,7 +10,7 @@ from goodspeed.simulator.latency.latency_model import StepShape
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class StepBreakdown:
     """Streams and tokens of each kind; contexts are KV tokens per stream, the new ones included."""
 
     num_verifying: int
@@ -32,7 +32,7 @@ class Parts:
         return self.num_prefill_tokens * (self.prefill_context - chunk / 2)
 
 
-def split(shape: StepShape) -> Parts:
+def split(shape: StepShape) -> StepBreakdown:
     """The parts of a step of at least one token."""
     num_verified = shape.num_tokens - shape.num_prefill_tokens
     num_verifying = min(shape.num_streams, num_verified)
@@ -41,7 +41,7 @@ def split(shape: StepShape) -> Parts:
     num_prompts = max(1, shape.num_streams - num_verifying) if shape.num_prefill_tokens else 0
     mean_context = shape.num_context_tokens / shape.num_streams
     chunk = shape.num_prefill_tokens / max(1, num_prompts)
-    return Parts(
+    return StepBreakdown(
         num_verifying=num_verifying,
         num_verified_tokens=num_verified,
         verify_context=mean_context if num_verifying else 0.0,

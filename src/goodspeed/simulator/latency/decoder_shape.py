@@ -23,7 +23,7 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Decoder:
+class DecoderShape:
     """The shape on one device of `tensor_parallel`. Raises ConfigError for heads that cannot be shared so."""
 
     config: ModelConfig

@@ -12,7 +12,7 @@ CODES = {RIGHT: 1, WRONG: 0, UNKNOWN: -1, STOPPED: -2}
 
 
 @dataclass(frozen=True, slots=True)
-class Sequences:
+class ObservedAnswers:
     """Answers, padded with unknown places to the longest."""
 
     bits: NDArray[np.int8]  # [answers, places] as in CODES
@@ -25,27 +25,29 @@ class Sequences:
         """[answers, places]."""
         return self.bits >= 0
 
-    def every_other(self, first: int) -> "Sequences":
+    def every_other(self, first: int) -> "ObservedAnswers":
         """Answers first, first + 2, ...: what drifts is in both halves."""
-        return Sequences(self.bits[first::2], self.depths[first::2], self.confidences[first::2], self.lengths[first::2])
+        return ObservedAnswers(
+            self.bits[first::2], self.depths[first::2], self.confidences[first::2], self.lengths[first::2]
+        )
 
-    def settled(self, rng: np.random.Generator) -> "Sequences":
+    def settled(self, rng: np.random.Generator) -> "ObservedAnswers":
         """With every STOPPED place drawn: a drafter that stops where it is unsure leaves out the wrong ones.
 
-        Confidence by _Deck, and the bit of the judged token that has it; one below all that were judged is right with
-        the chance that it says, by calibration.
+        The confidence comes from _ConfidenceDistribution, the bit from the verified token with that confidence. A
+        confidence below those of all verified tokens is right with the probability that it states (calibration).
         """
         stopped = np.nonzero(self.bits == CODES[STOPPED])
         if not len(stopped[0]):
             return self
         known = self.is_known
-        deck = _Deck(self.confidences[known], self.bits[known], self.confidences[stopped])
+        deck = _ConfidenceDistribution(self.confidences[known], self.bits[known], self.confidences[stopped])
         drawn = replace(self, bits=self.bits.copy(), confidences=self.confidences.copy())
         drawn.bits[stopped], drawn.confidences[stopped] = deck.draw(self.confidences[stopped], rng)
         return drawn
 
 
-class _Deck:
+class _ConfidenceDistribution:
     """The distribution of confidence, where some are only known to be below a bound.
 
     Kaplan and Meier's estimate for data that are censored from the left: from the highest confidence down, Pr(below)
@@ -68,8 +70,8 @@ class _Deck:
         self, bounds: NDArray[np.float64], rng: np.random.Generator
     ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
         """A bit and a confidence below each bound."""
-        luck = rng.random(len(bounds)) * self._cumulated[np.searchsorted(self._exact, bounds)]
-        card = np.searchsorted(self._cumulated, luck, side="right") - 1  # -1: below all that were judged
+        uniforms = rng.random(len(bounds)) * self._cumulated[np.searchsorted(self._exact, bounds)]
+        card = np.searchsorted(self._cumulated, uniforms, side="right") - 1  # -1: below all that were judged
         lowest = self._exact[0] if len(self._exact) else 1.0
         guess = np.minimum(bounds, lowest) * rng.random(len(bounds))
         guess_bits = (rng.random(len(bounds)) < guess).astype(np.int8)
@@ -78,7 +80,7 @@ class _Deck:
         return np.where(card < 0, guess_bits, self._bits[card]), np.where(card < 0, guess, self._exact[card])
 
 
-def sequences(answers: Sequence[TracedAnswer]) -> Sequences:
+def observed_answers(answers: Sequence[TracedAnswer]) -> ObservedAnswers:
     """At least one answer, each with at least one token."""
     lengths = np.array([answer.num_answer for answer in answers])
     shape = len(answers), int(lengths.max())
@@ -90,4 +92,4 @@ def sequences(answers: Sequence[TracedAnswer]) -> Sequences:
         bits[row, here] = [CODES[judged] for judged in answer.draft_outcomes]
         depths[row, here] = answer.depths
         confidences[row, here] = answer.confidences
-    return Sequences(bits, depths, confidences, lengths)
+    return ObservedAnswers(bits, depths, confidences, lengths)

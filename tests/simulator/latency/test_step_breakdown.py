@@ -3,7 +3,7 @@
 import pytest
 
 from goodspeed.simulator.latency.latency_model import StepShape
-from goodspeed.simulator.latency.parts import split
+from goodspeed.simulator.latency.step_breakdown import split
 
 
 def test_a_step_without_prompts_is_all_verification() -> None:

@@ -5,18 +5,18 @@ import itertools
 import numpy as np
 import pytest
 
-from goodspeed.simulator.acceptance.chain import STARTS, fill_in, fit_chain, log_likelihood
+from goodspeed.simulator.acceptance.hidden_markov import STARTS, fill_in, fit_chain, log_likelihood
 from goodspeed.simulator.acceptance.markov import MarkovConfig
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
-from goodspeed.simulator.acceptance.sequences import Sequences, sequences
+from goodspeed.simulator.acceptance.observed_answers import ObservedAnswers, observed_answers
 from goodspeed.testing.live_answer import live_answer, live_answers
 
 CHAIN = MarkovConfig(easy_rate=0.9, hard_rate=0.2, to_hard=0.1, to_easy=0.3)
 
 
-def judged(*rows: str) -> Sequences:
+def judged(*rows: str) -> ObservedAnswers:
     bits = np.array([[{"1": 1, "0": 0, "?": -1}[place] for place in row] for row in rows], dtype=np.int8)
-    return Sequences(
+    return ObservedAnswers(
         bits, np.zeros(bits.shape, dtype=np.int64), np.zeros(bits.shape), np.array([bits.shape[1]] * len(rows))
     )
 
@@ -56,7 +56,7 @@ def test_gaps_are_filled_in_as_likely_as_they_are() -> None:
 def test_parameters_are_found_again_from_a_live_recording() -> None:
     """300 answers of 120 tokens at window 3: an eighth is unknown. Tolerances are about 4 standard errors."""
     config = AcceptanceConfig("markov", markov=CHAIN)
-    found = fit_chain(sequences(live_answers(config, 300, 3)), STARTS[:1])
+    found = fit_chain(observed_answers(live_answers(config, 300, 3)), STARTS[:1])
     assert found.stationary_rate == pytest.approx(CHAIN.stationary_rate, abs=0.02)
     assert found.easy_rate == pytest.approx(0.9, abs=0.03)
     assert found.hard_rate == pytest.approx(0.2, abs=0.06)
@@ -66,7 +66,7 @@ def test_parameters_are_found_again_from_a_live_recording() -> None:
 
 def test_short_answers_do_not_count_what_is_beyond_their_end() -> None:
     model = acceptance_model(AcceptanceConfig("markov", markov=CHAIN))
-    tapes = [model.tape(0, request, np.random.default_rng(request)) for request in range(300)]
-    mixed = [live_answer(tape, 20 if i % 2 else 120, 3) for i, tape in enumerate(tapes)]
-    found = fit_chain(sequences(mixed), STARTS[:1])
+    traces = [model.new_trace(0, request, np.random.default_rng(request)) for request in range(300)]
+    mixed = [live_answer(trace, 20 if i % 2 else 120, 3) for i, trace in enumerate(traces)]
+    found = fit_chain(observed_answers(mixed), STARTS[:1])
     assert found.stationary_rate == pytest.approx(CHAIN.stationary_rate, abs=0.025)

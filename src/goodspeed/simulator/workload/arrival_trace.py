@@ -12,11 +12,11 @@ import numpy as np
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
-from goodspeed.simulator.workload.workload import Ask
+from goodspeed.simulator.workload.workload import WorkloadRequest
 
 
 @config_dataclass
-class TraceConfig:
+class ArrivalTraceConfig:
     """Requests of a production trace, at their own times."""
 
     file: str = option("", "trace file, one request per line")
@@ -33,7 +33,7 @@ class TraceConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class TraceArrival:
     """A line of a trace."""
 
     at_s: float
@@ -41,28 +41,28 @@ class Arrival:
     num_answer_tokens: int
 
 
-class TraceWorkload:
+class ArrivalTraceWorkload:
     """Every request goes to some client, at random, and keeps its time: all together they are the trace.
 
     Taken in turns a Poisson stream would become an even one for each client; drawn, it stays Poisson. Which client gets
     which request does not depend on who asks first. Raises ConfigError if the file cannot be read.
     """
 
-    def __init__(self, config: TraceConfig, num_clients: int) -> None:
+    def __init__(self, config: ArrivalTraceConfig, num_clients: int) -> None:
         arrivals = _prepared(read_arrivals(Path(config.file), config.format), config)
         owners = np.random.default_rng(config.split_seed).integers(num_clients, size=len(arrivals)).tolist()
-        self._arrivals: list[list[Arrival]] = [[] for _ in range(num_clients)]
+        self._arrivals: list[list[TraceArrival]] = [[] for _ in range(num_clients)]
         for owner, arrival in zip(owners, arrivals, strict=True):
             self._arrivals[owner].append(arrival)
 
-    def asks(self, client: int, rng: np.random.Generator) -> Iterator[Ask]:  # noqa: ARG002
+    def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
         now = 0.0
         for arrival in self._arrivals[client]:
-            yield Ask(arrival.at_s - now, False, arrival.num_prompt_tokens, arrival.num_answer_tokens)
+            yield WorkloadRequest(arrival.at_s - now, False, arrival.num_prompt_tokens, arrival.num_answer_tokens)
             now = arrival.at_s
 
 
-def read_arrivals(path: Path, trace_format: str) -> list[Arrival]:
+def read_arrivals(path: Path, trace_format: str) -> list[TraceArrival]:
     """In the order of their times, which are counted from the first one. Raises ConfigError."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -78,9 +78,9 @@ def read_arrivals(path: Path, trace_format: str) -> list[Arrival]:
     return [replace(arrival, at_s=arrival.at_s - arrivals[0].at_s) for arrival in arrivals]
 
 
-def _prepared(arrivals: list[Arrival], config: TraceConfig) -> list[Arrival]:
+def _prepared(arrivals: list[TraceArrival], config: ArrivalTraceConfig) -> list[TraceArrival]:
     return [
-        Arrival(
+        TraceArrival(
             (arrival.at_s - config.start_s) / config.speed,
             _cut(arrival.num_prompt_tokens, config.max_prompt),
             _cut(arrival.num_answer_tokens, config.max_answer),
@@ -95,19 +95,19 @@ def _cut(length: int, most: int) -> int:
     return max(1, min(length, most) if most else length)
 
 
-def _azure(row: Mapping[str, Any]) -> Arrival:
+def _azure(row: Mapping[str, Any]) -> TraceArrival:
     at_s = (np.datetime64(row["TIMESTAMP"]) - np.datetime64(0, "s")) / np.timedelta64(1, "s")
-    return Arrival(float(at_s), int(row["ContextTokens"]), int(row["GeneratedTokens"]))
+    return TraceArrival(float(at_s), int(row["ContextTokens"]), int(row["GeneratedTokens"]))
 
 
-def _mooncake(row: Mapping[str, Any]) -> Arrival:
-    return Arrival(row["timestamp"] / 1e3, row["input_length"], row["output_length"])
+def _mooncake(row: Mapping[str, Any]) -> TraceArrival:
+    return TraceArrival(row["timestamp"] / 1e3, row["input_length"], row["output_length"])
 
 
-def _vllm(row: Mapping[str, Any]) -> Arrival:
-    return Arrival(row["arrival_time"], row["input_toks"], row["output_toks"])
+def _vllm(row: Mapping[str, Any]) -> TraceArrival:
+    return TraceArrival(row["arrival_time"], row["input_toks"], row["output_toks"])
 
 
-TRACE_FORMATS: Registry[Callable[[Mapping[str, Any]], Arrival]] = Registry(
+TRACE_FORMATS: Registry[Callable[[Mapping[str, Any]], TraceArrival]] = Registry(
     "trace format", {"azure": _azure, "mooncake": _mooncake, "vllm": _vllm}
 )
