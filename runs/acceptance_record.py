@@ -14,9 +14,10 @@ from pathlib import Path
 from goodspeed.config import add_flags, from_args
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.teacher_forcing import Written, judged_by_force
+from goodspeed.engine.teacher_forcing import teacher_forced_trace
 from goodspeed.records.acceptance_trace import write_acceptance_trace
 from goodspeed.tuning.data.dataset import Dataset
+from goodspeed.tuning.data.scored_answer import ScoredAnswer
 
 
 def main() -> None:
@@ -26,18 +27,18 @@ def main() -> None:
     texts = list(_texts(data, args))
     engine = draft_engine(config, data.facts.vocab_size, data.facts.tokenizer_fingerprint)
     with args.log.open("w", encoding="utf-8") as file:
-        for number, judged in enumerate(judged_by_force(engine, texts, config.engine, args.streams), start=1):
+        for number, judged in enumerate(teacher_forced_trace(engine, texts, config.engine, args.streams), start=1):
             write_acceptance_trace([judged], file)
             print(f"\ranswer {number} of {len(texts)}", end="", file=sys.stderr)
     print(file=sys.stderr)
 
 
-def _texts(data: Dataset, args: argparse.Namespace) -> Iterator[Written]:
+def _texts(data: Dataset, args: argparse.Namespace) -> Iterator[ScoredAnswer]:
     for example in data.examples():
         origin = example.origin
         if origin.temperature == args.temperature and (not args.categories or origin.category in args.categories):
             sampling = Sampling(temperature=origin.temperature, seed=origin.seed)
-            yield Written(tuple(example.prompt.tolist()), tuple(example.answer.tolist()), sampling)
+            yield ScoredAnswer(tuple(example.prompt.tolist()), tuple(example.answer.tolist()), sampling)
 
 
 def _parser() -> argparse.ArgumentParser:

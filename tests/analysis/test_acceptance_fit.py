@@ -29,7 +29,7 @@ MARKOV = AcceptanceConfig("markov", markov=MarkovConfig(0.95, 0.2, 0.05, 0.1))
 
 
 def forced(config: AcceptanceConfig, num: int) -> list[TracedAnswer]:
-    """Judged at every place, as by bench.teacher_forced."""
+    """Judged at every place, as by teacher_forced_trace."""
     model, answers = acceptance_model(config), []
     for request in range(num):
         trace, judged = model.new_trace(0, request, np.random.default_rng(request)), ""

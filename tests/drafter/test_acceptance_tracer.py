@@ -14,7 +14,7 @@ from goodspeed.drafter.acceptance_tracer import AcceptanceTraceWriter, traced_an
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_logging import LoggedDrafterCore
-from goodspeed.engine.teacher_forcing import Written, judged_by_force
+from goodspeed.engine.teacher_forcing import teacher_forced_trace
 from goodspeed.engine.toy import ToyDraft
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import Mode
@@ -22,13 +22,13 @@ from goodspeed.records.acceptance_trace import (
     RIGHT,
     STOPPED,
     UNKNOWN,
-    WRONG,
     TracedAnswer,
     read_acceptance_trace,
 )
 from goodspeed.records.event_log import EventFanOut
 from goodspeed.simulator.acceptance.replayed_trace import replayed_traces
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter
+from goodspeed.tuning.data.scored_answer import ScoredAnswer
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
@@ -71,9 +71,9 @@ def prompt(number: int) -> tuple[int, ...]:
     return tuple(f"prompt number {number}".encode())
 
 
-def by_force(run: Run, key: int, asked: GenerationRequest) -> TracedAnswer:
-    written = Written(asked.tokens, tuple(run.drafter.received[key].tokens), asked.sampling)
-    (judged,) = judged_by_force(ToyDraft(RATE), [written], "ann")
+def teacher_forced(run: Run, key: int, asked: GenerationRequest) -> TracedAnswer:
+    written = ScoredAnswer(asked.tokens, tuple(run.drafter.received[key].tokens), asked.sampling)
+    (judged,) = teacher_forced_trace(ToyDraft(RATE), [written], "ann")
     return judged
 
 
@@ -88,7 +88,7 @@ def test_known_places_are_those_of_the_pair_and_unknown_ones_are_few(sampling: S
     answers = sorted(run.answers(), key=lambda answer: answer.request)
     assert [answer.request for answer in answers] == [0, 1, 2, 3]
     for key, request, answer in zip(keys, asked, answers, strict=True):
-        true = by_force(run, key, request)
+        true = teacher_forced(run, key, request)
         assert answer.finish == "LENGTH"
         assert (answer.num_answer, answer.num_prompt) == (NUM_TOKENS, len(request.tokens))
         assert answer.temperature == sampling.temperature
@@ -145,7 +145,7 @@ def test_a_recording_at_window_3_replays_the_pair_at_others(tmp_path: Path) -> N
         run.clock.run(1.0)
     run.clock.run(30)
     answers = sorted(run.answers(), key=lambda answer: answer.request)
-    true = replayed_traces([by_force(run, key, request) for key, request in zip(keys, asked, strict=True)])[0]
+    true = replayed_traces([teacher_forced(run, key, request) for key, request in zip(keys, asked, strict=True)])[0]
     for window in (1, 5, 8):
         differences = []
         for filling in replayed_traces(answers):
@@ -161,18 +161,3 @@ def test_a_recording_at_window_3_replays_the_pair_at_others(tmp_path: Path) -> N
 def test_a_line_that_is_no_event_is_an_error(line: str) -> None:
     with pytest.raises(ConfigError, match="line 1"):
         list(traced_answers([line], "ann"))
-
-
-def test_depth_by_force_counts_right_tokens_in_a_row() -> None:
-    written = Written(prompt(0), tuple(b"what the target wrote"), Sampling())
-    (judged,) = judged_by_force(ToyDraft(RATE), [written], "ann")
-    assert set(judged.draft_outcomes) <= {RIGHT, WRONG}
-    for place, depth in enumerate(judged.depths):
-        run = len(judged.draft_outcomes[:place]) - len(judged.draft_outcomes[:place].rstrip(RIGHT))
-        assert depth == run
-
-
-def test_the_rejection_rule_cannot_be_judged_by_force() -> None:
-    written = Written(prompt(0), (1, 2), Sampling(1.0, rule=Rule.REJECTION))
-    with pytest.raises(ConfigError, match="rejection"):
-        list(judged_by_force(ToyDraft(RATE), [written], "ann"))

@@ -9,11 +9,11 @@ from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.reference import ReferenceRequest
+from goodspeed.engine.teacher_forcing import teacher_force_all
 from goodspeed.engine.toy import ToyDraft, ToyTarget
 from goodspeed.lossless.pair import DraftSchedule, EnginePair
 from goodspeed.stats.ratio_estimate import ratio_of_sums
 from goodspeed.tuning.data.scored_answer import ScoredAnswer, scored_answers
-from goodspeed.tuning.evaluate.forced import force
 from goodspeed.tuning.evaluate.quality import WINDOWS, quality, quality_of
 from goodspeed.tuning.evaluate.reliability import reliability_diagram
 from goodspeed.tuning.evaluate.renewal import expected_rounds
@@ -73,8 +73,8 @@ def test_places_multiply_to_the_accepted_tokens() -> None:
 def test_categories_are_told_apart() -> None:
     good = [toy_example(i, category="good") for i in range(3)]
     bad = [toy_example(i, category="bad") for i in range(3, 6)]
-    judged = force(ToyDraft(1.0), scored_answers(good, 0.0, Rule.GREEDY), 3)
-    judged += force(ToyDraft(0.0), scored_answers(bad, 0.0, Rule.GREEDY), 3)
+    judged = teacher_force_all(ToyDraft(1.0), scored_answers(good, 0.0, Rule.GREEDY), 3)
+    judged += teacher_force_all(ToyDraft(0.0), scored_answers(bad, 0.0, Rule.GREEDY), 3)
     found = quality_of(judged)
     assert {name: part.agreement.value for name, part in found.categories.items()} == {"good": 1.0, "bad": 0.0}
     assert found.agreement.value == 0.5
@@ -83,8 +83,8 @@ def test_categories_are_told_apart() -> None:
 def test_categories_that_it_never_learned_from_are_judged_together() -> None:
     known = [toy_example(i, category="known") for i in range(2)]
     strange = [toy_example(i, category=f"strange-{i % 2}") for i in range(2, 6)]
-    judged = force(ToyDraft(0.0), scored_answers(known, 0.0, Rule.GREEDY), 3)
-    judged += force(ToyDraft(1.0), scored_answers(strange, 0.0, Rule.GREEDY), 3)
+    judged = teacher_force_all(ToyDraft(0.0), scored_answers(known, 0.0, Rule.GREEDY), 3)
+    judged += teacher_force_all(ToyDraft(1.0), scored_answers(strange, 0.0, Rule.GREEDY), 3)
     unseen = quality_of(judged, {"strange-0", "strange-1", "absent"}).unseen
     assert unseen is not None
     assert unseen.num_answers == 4

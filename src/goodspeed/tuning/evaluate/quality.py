@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.teacher_forcing import TeacherForced, teacher_force_all
 from goodspeed.stats.ratio_estimate import RatioEstimate, ratio_of_sums
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
-from goodspeed.tuning.evaluate.forced import Forced, force
 from goodspeed.tuning.evaluate.reliability import ReliabilityDiagram, reliability_diagram
 from goodspeed.tuning.evaluate.renewal import ExpectedRounds, expected_rounds
 
@@ -59,16 +59,16 @@ def quality(
 
     `unseen`: categories that the draft never learned from.
     """
-    return quality_of(force(engine, answers, num_streams, on_answer), unseen)
+    return quality_of(teacher_force_all(engine, answers, num_streams, on_answer), unseen)
 
 
-def quality_of(judged: Sequence[Forced], unseen: Collection[str] = ()) -> Quality:
+def quality_of(judged: Sequence[TeacherForced[ScoredAnswer]], unseen: Collection[str] = ()) -> Quality:
     """What every position's chance of acceptance says."""
     sampling = judged[0].answer.sampling
-    longest = [expected_rounds(one.chances, LONGEST) for one in judged]
+    longest = [expected_rounds(one.acceptance_probs, LONGEST) for one in judged]
     acceptance = tuple(_at_place(judged, longest, place) for place in range(LONGEST))
     said = [(one, chance, confidence) for one in judged for chance, confidence in zip(*_columns(one), strict=True)]
-    num_tokens = sum(len(one.chances) for one in judged)
+    num_tokens = sum(len(one.acceptance_probs) for one in judged)
     strange = [one for one in judged if one.answer.category in unseen]
     return Quality(
         rule=sampling.rule.name.lower(),
@@ -88,31 +88,33 @@ def quality_of(judged: Sequence[Forced], unseen: Collection[str] = ()) -> Qualit
     )
 
 
-def _columns(one: Forced) -> tuple[list[float], list[float | None]]:
-    return one.chances, one.confidences
+def _columns(one: TeacherForced[ScoredAnswer]) -> tuple[list[float], list[float | None]]:
+    return one.acceptance_probs, one.confidences
 
 
-def _by_category(judged: Sequence[Forced]) -> dict[str, list[Forced]]:
-    parts: dict[str, list[Forced]] = {}
+def _by_category(judged: Sequence[TeacherForced[ScoredAnswer]]) -> dict[str, list[TeacherForced[ScoredAnswer]]]:
+    parts: dict[str, list[TeacherForced[ScoredAnswer]]] = {}
     for one in judged:
         parts.setdefault(one.answer.category, []).append(one)
     return parts
 
 
-def _part(judged: Sequence[Forced]) -> CategoryQuality:
+def _part(judged: Sequence[TeacherForced[ScoredAnswer]]) -> CategoryQuality:
     return CategoryQuality(len(judged), _agreement(judged), _accepted(judged, WINDOW))
 
 
-def _agreement(judged: Sequence[Forced]) -> RatioEstimate:
-    return ratio_of_sums((one.answer.prompt, sum(one.chances), len(one.chances)) for one in judged)
+def _agreement(judged: Sequence[TeacherForced[ScoredAnswer]]) -> RatioEstimate:
+    return ratio_of_sums((one.answer.prompt, sum(one.acceptance_probs), len(one.acceptance_probs)) for one in judged)
 
 
-def _accepted(judged: Sequence[Forced], window: int) -> RatioEstimate:
-    rounds = [(one.answer.prompt, expected_rounds(one.chances, window)) for one in judged]
+def _accepted(judged: Sequence[TeacherForced[ScoredAnswer]], window: int) -> RatioEstimate:
+    rounds = [(one.answer.prompt, expected_rounds(one.acceptance_probs, window)) for one in judged]
     return ratio_of_sums((prompt, one.num_accepted, one.num_rounds) for prompt, one in rounds)
 
 
-def _at_place(judged: Sequence[Forced], rounds: Sequence[ExpectedRounds], place: int) -> RatioEstimate:
+def _at_place(
+    judged: Sequence[TeacherForced[ScoredAnswer]], rounds: Sequence[ExpectedRounds], place: int
+) -> RatioEstimate:
     pairs = zip(judged, rounds, strict=True)
     return ratio_of_sums((one.answer.prompt, its.accepted[place], its.judged[place]) for one, its in pairs)
 

@@ -10,12 +10,12 @@ from typing import Protocol
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.teacher_forcing import teacher_force_all
 from goodspeed.errors import DataError
 from goodspeed.stats.intervals import ConfidenceInterval, paired_difference
 from goodspeed.tuning.data.generation import RecordedAnswer
 from goodspeed.tuning.data.prompt_sources import read_recorded
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
-from goodspeed.tuning.evaluate.forced import force
 from goodspeed.tuning.evaluate.renewal import expected_rounds
 from goodspeed.tuning.evaluate.round_replay import RoundReplayer
 from goodspeed.tuning.train.ngram_training import learn_table
@@ -163,7 +163,8 @@ class ComparedDraft:
     def accepted(self, judged: Sequence[ScoredAnswer], window: int) -> list[float]:
         """Tokens per round, by answer."""
         RoundReplayer(self.engine, NUM_STREAMS).replay(self.seen, LIVE_WINDOW, LIVE_SURVIVAL)
-        rounds = [expected_rounds(forced.chances, window) for forced in force(self.engine, judged, NUM_STREAMS)]
+        judged_positions = teacher_force_all(self.engine, judged, NUM_STREAMS)
+        rounds = [expected_rounds(forced.acceptance_probs, window) for forced in judged_positions]
         return [one.num_accepted / one.num_rounds for one in rounds]
 
 

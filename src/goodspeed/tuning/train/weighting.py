@@ -10,11 +10,11 @@ import numpy as np
 from goodspeed.config import option
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.teacher_forcing import teacher_force_all
 from goodspeed.errors import ConfigError
 from goodspeed.tuning.data.dataset import Dataset
 from goodspeed.tuning.data.example import Example
 from goodspeed.tuning.data.scored_answer import scored_answer
-from goodspeed.tuning.evaluate.forced import force
 from goodspeed.tuning.train.utility_weights import AllocationProblem, ClientAcceptance, token_weights
 
 NUM_STREAMS = 8
@@ -84,4 +84,4 @@ def _owner(example: Example, clients: Sequence[ClientAnswers]) -> ClientAnswers 
 
 def _chances(examples: Sequence[Example], make_draft: Callable[[], DraftEngine]) -> list[list[float]]:
     answers = [scored_answer(one, Rule.COUPLED if one.origin.temperature else Rule.GREEDY) for one in examples]
-    return [forced.chances for forced in force(make_draft(), answers, NUM_STREAMS)]
+    return [forced.acceptance_probs for forced in teacher_force_all(make_draft(), answers, NUM_STREAMS)]
