@@ -51,7 +51,7 @@ def goodput(case: Case, policy: str, jitter: float, seed: int) -> float:
     batching, timeout_s = POLICIES[policy]
     config = VerifierCoreConfig(
         scheduler="gradient",
-        binding="arrival",
+        draft_selection="arrival",
         batching=batching,
         barrier_timeout_s=timeout_s,
         budget=6 * len(case.gaps_ms),

@@ -21,8 +21,8 @@ from goodspeed.simulator.world import simulate
 LINKS_MS = {"near": (0.3, 0.3, 0.3, 0.3), "demo": (4.0, 12.0, 2.0, 0.5), "far": (5.0, 20.0, 50.0, 80.0)}
 ARMS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "target alone": ("fused", {}),
-    "fixed": ("distributed", {"scheduler": "fixed", "binding": "arrival"}),
-    "gradient": ("distributed", {"scheduler": "gradient", "binding": "arrival"}),
+    "fixed": ("distributed", {"scheduler": "fixed", "draft_selection": "arrival"}),
+    "gradient": ("distributed", {"scheduler": "gradient", "draft_selection": "arrival"}),
     "time_aware": ("distributed", {}),
 }
 NUM_TOKENS = 96

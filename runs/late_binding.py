@@ -155,9 +155,9 @@ def arms(args: argparse.Namespace) -> dict[str, VerifierCoreConfig]:
     found = {}
     for estimator in args.estimators:
         kept = {"budget": args.budget, "batching": "barrier", "estimator": estimator, "scheduler": args.scheduler}
-        found[f"{estimator}, grants alone"] = VerifierCoreConfig(binding="arrival", **kept)
+        found[f"{estimator}, grants alone"] = VerifierCoreConfig(draft_selection="arrival", **kept)
         for times in args.overcommit:
-            late = VerifierCoreConfig(binding="late", time_price=0.0, overcommit=times, **kept)
+            late = VerifierCoreConfig(draft_selection="value", time_price=0.0, overcommit=times, **kept)
             found[f"{estimator}, late, x{times:g}"] = late
     return found
 

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument(
         "--arms",
         nargs="+",
-        default=["fixed", "gradient,binding=arrival", "time_aware,time_price=1.0"],
+        default=["fixed", "gradient,draft_selection=arrival", "time_aware,time_price=1.0"],
         help="SCHEDULER[,option=value..]",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])

@@ -56,7 +56,7 @@ def measure(case: Case, scheduler: str, overcommit: float, seed: int) -> tuple[f
     """Goodput, utility, fill."""
     rng = np.random.default_rng(seed)
     config = VerifierCoreConfig(
-        scheduler=scheduler, binding="arrival", overcommit=overcommit, budget=case.budget, seed=seed
+        scheduler=scheduler, draft_selection="arrival", overcommit=overcommit, budget=case.budget, seed=seed
     )
     verifier = VirtualVerifier(config, roomy_info(), case.step_s)
     drafters = []

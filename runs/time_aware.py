@@ -93,7 +93,7 @@ def stationary(grants: Sequence[int], budget: int) -> VerifierCoreConfig:
     """Every client has the same grant always; a batch holds the budget."""
     clients = tuple(ClientConfig(f"drafter {i}", 1.0, grant, grant) for i, grant in enumerate(grants))
     return VerifierCoreConfig(
-        scheduler="gradient", binding="arrival", budget=budget, overcommit=float(len(grants)), clients=clients
+        scheduler="gradient", draft_selection="arrival", budget=budget, overcommit=float(len(grants)), clients=clients
     )
 
 
@@ -127,7 +127,7 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
 
 def mean_grants(case: Case, budget: int) -> list[int]:
     """What time_aware grants, rounded: where the search begins."""
-    verifier, _ = case.verifier(VerifierCoreConfig(binding="arrival", budget=budget), seed=1000)
+    verifier, _ = case.verifier(VerifierCoreConfig(draft_selection="arrival", budget=budget), seed=1000)
     verifier.run(SEARCH_S)
     return [round(client.num_proposed / client.num_rounds) for client in verifier.core.stats().clients]
 
@@ -136,7 +136,7 @@ def main() -> None:
     args = _parser().parse_args()
     kept = {"batching": args.batching, "estimator": args.estimator, "eta": args.eta, "budget": args.budget}
     plain = ("fixed", "gradient", "time_aware")
-    configs = {name: VerifierCoreConfig(scheduler=name, binding="arrival", **kept) for name in plain}
+    configs = {name: VerifierCoreConfig(scheduler=name, draft_selection="arrival", **kept) for name in plain}
     configs["gradient, late"] = VerifierCoreConfig(scheduler="gradient", time_price=0.25, overcommit=1.5, **kept)
     for price in (0.0, 1.0):
         name = f"time_aware, late, price {price:g}"

@@ -81,5 +81,5 @@ SETUPS: Registry[Setup] = Registry(
 )
 PAPER = ("n4-c24", "n4-c28", "n8-c16", "n8-c20")
 LINKS = ("links-n4-c24",)
-PER_ROUND = "gradient,binding=late,overcommit=1.5,time_price=0.25"
+PER_ROUND = "gradient,draft_selection=value,overcommit=1.5,time_price=0.25"
 """GoodSpeed where rounds count and the budget binds: more is drafted than verified, and time counts a little."""

@@ -10,22 +10,29 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 def test_options_behind_commas_are_the_cores() -> None:
-    config = from_mapping(VerifierCoreConfig, core_options("gradient,binding=late,overcommit=1.5,estimator=paper"))
-    assert (config.scheduler, config.binding, config.overcommit) == ("gradient", "late", 1.5)
+    config = from_mapping(
+        VerifierCoreConfig, core_options("gradient,draft_selection=value,overcommit=1.5,estimator=paper")
+    )
+    assert (config.scheduler, config.draft_selection, config.overcommit) == ("gradient", "value", 1.5)
     assert config.estimator == "paper"
     assert core_flags("price,time_price=0.25") == ("--core.scheduler", "price", "--core.time-price", "0.25")
 
 
 @pytest.mark.parametrize("arm", sorted(BASELINES))
 def test_a_baseline_runs_as_published_unless_asked_otherwise(arm: str) -> None:
-    assert from_mapping(VerifierCoreConfig, core_options(arm)).binding == "arrival"
-    assert from_mapping(VerifierCoreConfig, core_options(f"{arm},binding=late")).binding == "late"
+    assert from_mapping(VerifierCoreConfig, core_options(arm)).draft_selection == "arrival"
+    assert from_mapping(VerifierCoreConfig, core_options(f"{arm},draft_selection=value")).draft_selection == "value"
 
 
 @pytest.mark.parametrize("arm", ["gradiant", "gradient,betta=0.5", "gradient,0.5"])
 def test_an_unknown_scheduler_or_option_is_an_error(arm: str) -> None:
     with pytest.raises(ConfigError):
         core_options(arm)
+
+
+def test_a_former_option_is_refused_with_the_current_name() -> None:
+    with pytest.raises(ConfigError, match="'binding' is called draft_selection now"):
+        core_options("gradient,binding=arrival")
 
 
 def test_baselines_are_schedulers() -> None:

@@ -65,7 +65,7 @@ def test_recorded_run_replays_identically(scheduler: str) -> None:
 def test_late_binding_and_rights_replay_identically(time_price: float) -> None:
     clients = (ClientConfig("drafter 1", weight=3.0, floor=2), ClientConfig("", cap=9))
     rights = VerifierCoreConfig(scheduler="time_aware", budget=6, overcommit=3.0, clients=clients)
-    config = replace(rights, binding="late", time_price=time_price)
+    config = replace(rights, draft_selection="value", time_price=time_price)
     assert replay(recorded_run("time_aware", config)) is None
 
 

@@ -17,7 +17,7 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 BUDGET = 8
 CONFIG = VerifierCoreConfig(
-    scheduler="gradient", binding="arrival", budget=BUDGET, max_proposal=BUDGET, batching="barrier"
+    scheduler="gradient", draft_selection="arrival", budget=BUDGET, max_proposal=BUDGET, batching="barrier"
 )
 PROMPT_TOKENS, MAX_TOKENS = 5, 12
 

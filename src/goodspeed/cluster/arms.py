@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from goodspeed.config import config_keys
 from goodspeed.engine.drafts import DRAFT_ENGINES, DraftConfig
 from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
@@ -20,7 +21,7 @@ def core_options(arm: str) -> dict[str, object]:
     """
     scheduler, *options = arm.split(",")
     SCHEDULERS[scheduler]
-    plain: dict[str, object] = {"binding": "arrival", "overcommit": 1.0} if scheduler in BASELINES else {}
+    plain: dict[str, object] = {"draft_selection": "arrival", "overcommit": 1.0} if scheduler in BASELINES else {}
     return {"scheduler": scheduler} | plain | _options(options, VerifierCoreConfig)
 
 
@@ -43,11 +44,14 @@ def _flags(table: str, options: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _options(texts: Sequence[str], config: type[Any]) -> dict[str, object]:
-    return dict(_option(text, [field.name for field in fields(config)]) for text in texts)
+    former = {path[-1]: key.name for key in config_keys(config) for path in key.former_paths}
+    return dict(_option(text, [field.name for field in fields(config)], former) for text in texts)
 
 
-def _option(text: str, names: Sequence[str]) -> tuple[str, object]:
+def _option(text: str, names: Sequence[str], former: Mapping[str, str]) -> tuple[str, object]:
     name, _, value = text.partition("=")
+    if name in former:
+        raise ConfigError(f"an arm has {text!r}; {name!r} is called {former[name]} now")
     if name not in names:
         raise ConfigError(f"an arm has {text!r}, expected option=value; {nearest_name(name, list(names))}")
     try:

@@ -76,9 +76,9 @@ def _num_worthwhile(candidate: ProposalCandidate) -> int:
 
 
 DRAFT_SELECTIONS: Registry[DraftSelection] = Registry(
-    "binding",
+    "draft selection",
     {
         "arrival": select_by_arrival,
-        "late": select_by_value,
+        "value": select_by_value,
     },
 )

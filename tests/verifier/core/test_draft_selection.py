@@ -53,7 +53,7 @@ class Counting:
 
 
 LATE = VerifierCoreConfig(
-    budget=6, overcommit=2.0, binding="late", time_price=0.0, batching="barrier", scheduler="fixed"
+    budget=6, overcommit=2.0, draft_selection="value", time_price=0.0, batching="barrier", scheduler="fixed"
 )
 
 
@@ -102,7 +102,7 @@ def test_texts_are_the_targets_own_whatever_is_trimmed(rule: Rule) -> None:
     sampling = Sampling() if rule is Rule.GREEDY else Sampling(0.8, seed=3, rule=rule)
     request = opening(1, max_tokens=120, sampling=sampling)
     texts = []
-    for config in (replace(LATE, binding="arrival"), LATE, replace(LATE, time_price=1.0)):
+    for config in (replace(LATE, draft_selection="arrival"), LATE, replace(LATE, time_price=1.0)):
         verifier = VirtualVerifier(config, toy_info())
         drafters = [VirtualDrafter(verifier, f"drafter {i}", ClaimingDraft(0.6, 0.2 + 0.3 * i)) for i in range(3)]
         for drafter in drafters:

@@ -65,7 +65,7 @@ def test_without_a_limit_all_who_are_ready_are_in_the_step() -> None:
     assert widest(verifier) == 7
 
 
-@pytest.mark.parametrize(("key", "value"), [("max_batch_streams", -1), ("lab_bucket", 0)])
+@pytest.mark.parametrize(("key", "value"), [("max_batch_streams", -1), ("length_bucket", 0)])
 def test_values_out_of_range_are_named(key: str, value: int) -> None:
     with pytest.raises(ConfigError, match=key):
         VerifierCoreConfig(**{key: value})  # type: ignore[arg-type]

@@ -84,7 +84,7 @@ def test_an_entry_without_a_name_is_for_everybody_else() -> None:
         ({"clients": [{"floor": 3, "cap": 2}]}, "floor of client '' is 3, expected at most its cap 2"),
         ({"clients": [{"name": "a"}, {"name": "a"}]}, "client 'a' has several entries"),
         ({"clients": [{"wieght": 1.0}]}, "did you mean 'weight'"),
-        ({"binding": "lat"}, "did you mean 'late'"),
+        ({"draft_selection": "valu"}, "did you mean 'value'"),
         ({"overcommit": 0.5}, "overcommit is 0.5, expected 1 or more"),
     ],
 )

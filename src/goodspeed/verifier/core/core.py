@@ -60,14 +60,14 @@ class VerifierCore:
         self._sessions = self._intake.sessions
         self._sharing = GrantAllocator(config)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
-        self._ordering = ORDERINGS[config.ordering](config.lab_bucket)
+        self._ordering = ORDERINGS[config.ordering](config.length_bucket)
         self._step_time = LeastSquaresStepTime()
         self._lasting_step_time = LeastSquaresStepTime(LASTING)
         self._baseline = Baseline(config.max_batch_streams, config.prefill_chunk)
         self._target_only_token_s = Ewma(
             ROUND_WEIGHT
         )  # of streams in target-only mode: a step and the wait of its batch
-        self._binding = DRAFT_SELECTIONS[config.binding]
+        self._draft_selection = DRAFT_SELECTIONS[config.draft_selection]
         self._is_stepping = False
         self.close_at: float | None = None
         """When the batch that next_batch lets wait for more closes; None: it lets none wait."""
@@ -211,7 +211,7 @@ class VerifierCore:
     def _make_batch(self) -> Batch:
         table = self._streams
         verified = select_streams(table.ready, self._config.max_batch_streams, self._ordering)
-        verifies = make_verifications(verified, self._config.budget, self._binding, self._candidate_of())
+        verifies = make_verifications(verified, self._config.budget, self._draft_selection, self._candidate_of())
         num_tokens = sum(1 + len(item.draft_tokens) for item in verifies)
         work: tuple[Work, ...] = (*verifies, *make_prefills(table.prefilling, self._config.prefill_room(num_tokens)))
         closed, opened = table.take_news()
@@ -219,7 +219,7 @@ class VerifierCore:
         return Batch(closed, opened, work)
 
     def _candidate_of(self) -> CandidateOf:
-        if self._config.binding == "arrival":
+        if self._config.draft_selection == "arrival":
             return arrival_candidate  # nothing to know
         token_s = self._config.time_price * self._lasting_step_time.token_s
         return lambda stream: value_candidate(stream, len(stream.siblings), token_s)

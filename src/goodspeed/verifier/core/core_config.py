@@ -45,8 +45,15 @@ class VerifierCoreConfig:
     batching: str = option("deadline", "policy that decides when a batch closes", choices=BATCHINGS)
     barrier_timeout_s: float = option(1.0, "longest time that barrier batching waits for a drafter", ge=0.0)
     max_batch_streams: int = option(0, "streams that one batch may verify; 0: all that are ready", ge=0)
-    ordering: str = option("fifo", "order of the ready streams when a batch cannot hold all of them", choices=ORDERINGS)
-    lab_bucket: int = option(64, "lab ordering: width of a context-length bucket, in tokens", ge=1)
+    ordering: str = option(
+        "fifo",
+        "order of the ready streams when a batch cannot hold all of them",
+        choices=ORDERINGS,
+        was_values={"lab": "length_aware"},
+    )
+    length_bucket: int = option(
+        64, "length_aware ordering: width of a context-length bucket, in tokens", ge=1, was=("lab_bucket",)
+    )
     prefill_chunk: int = option(128, "prompt tokens that one batch may hold beside its proposals", ge=1)
     max_step_tokens: int = option(
         2**16,
@@ -58,8 +65,12 @@ class VerifierCoreConfig:
     max_queued: int = option(1024, "streams of all clients that may wait for KV memory", ge=0)
     lease_s: float = option(30.0, "how long the verifier keeps the stream of a disconnected drafter", ge=0.0)
     clients: tuple[ClientConfig, ...] = option((), "weight, floor and cap by drafter: [[core.clients]] tables")
-    binding: str = option(
-        "late", "which proposed tokens a batch verifies when they exceed the budget", choices=DRAFT_SELECTIONS
+    draft_selection: str = option(
+        "value",
+        "which proposed tokens a batch verifies when they exceed the budget: the most valuable, or the first to arrive",
+        choices=DRAFT_SELECTIONS,
+        was=("binding",),
+        was_values={"late": "value"},
     )
     time_price: float = option(
         0.25, "share of the delay that a token causes for other streams which is charged to its value", ge=0.0

@@ -23,7 +23,7 @@ ORDERINGS: Registry[Callable[[int], OrderingPolicy]] = Registry(
     "ordering policy",
     {
         "fifo": lambda _bucket_tokens: Fifo(),
-        "lab": LengthAware,
+        "length_aware": LengthAware,
     },
 )
 """Each takes the width of a bucket of context lengths in tokens."""
