@@ -20,7 +20,8 @@ from multiprocessing.synchronize import Event
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import Outcome, Work
-from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.codec import decode_drafter_frame, encode_message
 from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig

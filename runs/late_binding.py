@@ -29,7 +29,7 @@ from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import DraftEngine, TargetEngine
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
-from goodspeed.engine.toy import toy_info
+from goodspeed.engine.toy_target import toy_info
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.stats.intervals import interval

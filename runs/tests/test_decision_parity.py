@@ -9,7 +9,7 @@ from runs.decision_parity import PLANTED, Scene, record, replay_all
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.messages import Mode
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.verifier.core.core_config import VerifierCoreConfig

@@ -17,7 +17,7 @@ from goodspeed.drafter.acceptance_tracer import traced_answers
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.drafter_config import TOY
 from goodspeed.drafter.event_log_replay import replay
-from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.grpc_config import GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.records.acceptance_trace import read_acceptance_trace

@@ -19,7 +19,7 @@ from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.noise import Purpose, uniform
 from goodspeed.decoding.rules import choose, draft_probs_of, draw, one_hot, quantise, reject
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.toy import ToyModel
+from goodspeed.engine.toy_model import ToyModel
 
 Rows = npt.NDArray[np.float32]
 Probs = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from goodspeed.engine.toy import toy_tokenizer
+from goodspeed.engine.toy_tokenizer import toy_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 
 

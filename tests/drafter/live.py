@@ -17,7 +17,8 @@ from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import VerifierEndpoint
-from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig

@@ -15,7 +15,7 @@ from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.engine.teacher_forcing import teacher_forced_trace
-from goodspeed.engine.toy import ToyDraft
+from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import Mode
 from goodspeed.records.acceptance_trace import (

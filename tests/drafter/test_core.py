@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode, LinkLostError, ProtocolError, RequestError
 from goodspeed.protocol.messages import Cancel, Error, FinishReason, Mode, Open, Propose, Verdict
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter, target_only_tokens

@@ -18,7 +18,7 @@ from goodspeed.drafter.draft_slot import SwappableDraft
 from goodspeed.drafter.draft_swap import Ledger, SwappableDraftRunner
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.engine.drafts import DraftConfig
-from goodspeed.engine.toy import ToyDraft
+from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.errors import CheckpointError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.testing.virtual_drafter import target_only_tokens

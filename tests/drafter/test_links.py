@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode
 from goodspeed.protocol.messages import Error, Load, Mode, Open
 from goodspeed.routing.policies import ROUTINGS

@@ -13,7 +13,7 @@ from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import InlineDraftRunner, ThreadDraftRunner
-from goodspeed.engine.toy import ToyDraft
+from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.errors import LinkLostError
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.protocol.messages import Mode

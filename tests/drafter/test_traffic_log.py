@@ -14,7 +14,8 @@ from goodspeed.drafter.core.decisions import DraftWork, StreamClosed, StreamComm
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import InlineDraftRunner
 from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
-from goodspeed.engine.toy import TOY_VOCAB_SIZE, ToyDraft
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_model import TOY_VOCAB_SIZE
 from goodspeed.errors import ConfigError
 from goodspeed.testing.virtual_drafter import target_only_tokens
 from goodspeed.tuning.data.prompt_sources import read_recorded

@@ -14,7 +14,7 @@ from goodspeed.engine.draft_memory import DraftMemory
 from goodspeed.engine.drafts import DRAFT_ENGINES, DraftConfig, draft_engine, save_memory, transfer_learned_state
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.ngram_table import NGramTable
-from goodspeed.engine.shipped import PATTERN, shipped_table
+from goodspeed.engine.shipped_table import PATTERN, shipped_table
 from goodspeed.errors import CheckpointError, ConfigError
 from goodspeed.models.catalog import SHIPPED_TABLES
 

@@ -8,10 +8,10 @@ import pytest
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.draft_source import Guess, Prefix
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
-from goodspeed.engine.source import Guess, Prefix
 
 PATTERN = [3, 1, 4, 1, 5, 9, 2, 6]
 

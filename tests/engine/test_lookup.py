@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.draft_source import Prefix
 from goodspeed.engine.lookup import LENGTHS, LookupSource
-from goodspeed.engine.source import Prefix
 
 
 def opened(tokens: list[int]) -> tuple[LookupSource, Prefix]:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.draft_source import COARSE_SHIFT, Prefix
 from goodspeed.engine.ngram_table import MAX_ORDER, NGramSource, NGramTable
-from goodspeed.engine.source import COARSE_SHIFT, Prefix
 from goodspeed.errors import CheckpointError
 
 

@@ -13,7 +13,8 @@ from goodspeed.decoding.rules import choose, verify
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine import reference
 from goodspeed.engine.reference import ReferenceRequest, generate, speculate, truncate_at_end
-from goodspeed.engine.toy import ToyDraft, ToyModel
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_model import ToyModel
 
 MODEL = ToyModel(vocab_size=23, seed=3)
 PROMPT = (4, 8, 15)

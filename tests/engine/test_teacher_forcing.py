@@ -8,7 +8,8 @@ import pytest
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.reference import GREEDY, ReferenceRequest, generate
 from goodspeed.engine.teacher_forcing import teacher_force, teacher_force_all, teacher_forced_trace
-from goodspeed.engine.toy import ToyDraft, ToyModel
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_model import ToyModel
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import RIGHT, WRONG
 

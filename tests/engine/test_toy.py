@@ -11,7 +11,10 @@ from goodspeed.decoding.rules import reject
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Prefill, StreamSpec, Verify
 from goodspeed.engine.reference import ReferenceRequest, generate
-from goodspeed.engine.toy import END_TOKEN, ToyDraft, ToyModel, ToyTarget, toy_info, toy_tokenizer
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_model import END_TOKEN, ToyModel
+from goodspeed.engine.toy_target import ToyTarget, toy_info
+from goodspeed.engine.toy_tokenizer import toy_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 
 PROMPT = tuple(b"once upon")

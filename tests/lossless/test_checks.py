@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Work
 from goodspeed.engine.reference import ReferenceRequest
-from goodspeed.engine.toy import ToyDraft, ToyTarget
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_target import ToyTarget
 from goodspeed.lossless.checks import TextDifference, check_distribution, check_texts
 from goodspeed.lossless.pair import DraftSchedule, EnginePair
 

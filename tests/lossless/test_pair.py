@@ -7,7 +7,9 @@ import pytest
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Verify, Work
 from goodspeed.engine.reference import ReferenceRequest, generate
-from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_model import ToyModel
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import RequestError
 from goodspeed.lossless.pair import DraftSchedule, EnginePair, distribution_p_value, first_difference
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
-from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import ConfigError
 from goodspeed.profiling.profile import (
     ProfileGrid,

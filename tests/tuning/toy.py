@@ -3,7 +3,7 @@
 import numpy as np
 
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.toy import TOY_VOCAB_SIZE, ToyModel
+from goodspeed.engine.toy_model import TOY_VOCAB_SIZE, ToyModel
 from goodspeed.tuning.data.example import Example, Origin
 
 TOP_K = 64

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.engine.interface import TargetEngine
-from goodspeed.engine.toy import ToyDraft
+from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.protocol.connection import QueueLimits
 from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.messages import Error, Message, Open, Opened, Refused, Verdict

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.toy import toy_info
+from goodspeed.engine.toy_target import toy_info
 from goodspeed.errors import ConfigError, ErrorCode
 from goodspeed.protocol.message_json import message_from_json, message_to_json
 from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Verdict

@@ -6,7 +6,7 @@ import urllib.request
 from prometheus_client.parser import text_string_to_metric_families
 from tests.verifier.live import LiveDrafter, introduced, live_verifier
 
-from goodspeed.engine.toy import ToyTarget
+from goodspeed.engine.toy_target import ToyTarget
 from goodspeed.testing.virtual_verifier import opening
 from goodspeed.verifier.metrics import LoopCollector, MetricsPort
 

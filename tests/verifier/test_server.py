@@ -13,7 +13,7 @@ from tests.verifier.live import LiveDrafter, introduced, live_verifier, receive_
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Work
-from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import ErrorCode, LinkLostError
 from goodspeed.protocol.grpc_config import METHOD, SERVICE, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc

@@ -10,7 +10,8 @@ from runs.live.live_run import LastingThread, LiveClient, LivePlan, LiveTarget, 
 from runs.live.measures import time_split
 from runs.live.recording import Recording
 
-from goodspeed.engine.toy import ToyDraft, ToyTarget, toy_info
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.link_config import LinkConfig
 from goodspeed.verifier.core.core_config import VerifierCoreConfig

@@ -13,7 +13,7 @@ from goodspeed.drafter.drafter_config import TOY, DrafterConfig
 from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import VerifierEndpoint
-from goodspeed.engine.toy import toy_tokenizer
+from goodspeed.engine.toy_tokenizer import toy_tokenizer
 from goodspeed.models.catalog import locate_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.grpc_client import grpc_connect

@@ -7,16 +7,17 @@ from pathlib import Path
 from goodspeed.config import config_dataclass, option
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_memory import KIN_TRIALS, DraftMemory, check_tokenizer
+from goodspeed.engine.draft_source import DraftSource
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
 from goodspeed.engine.null_draft import NullDraft
-from goodspeed.engine.shipped import shipped_table
-from goodspeed.engine.source import DraftSource
+from goodspeed.engine.shipped_table import shipped_table
 from goodspeed.engine.target_config import DEVICES, DTYPES
 from goodspeed.engine.torch_import import import_torch_module
-from goodspeed.engine.toy import ToyDraft, ToyModel
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_model import ToyModel
 from goodspeed.registry import Registry
 
 DEFAULT_TABLE = "default"

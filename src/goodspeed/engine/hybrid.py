@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.calibration import Calibration, temperature_bucket
-from goodspeed.engine.source import COARSE_SHIFT, EVIDENCE_BITS, DraftSource, Guess, Prefix
+from goodspeed.engine.draft_source import COARSE_SHIFT, EVIDENCE_BITS, DraftSource, Guess, Prefix
 
 CONFIDENT = 0.7
 """Confidence from which on the costly source is not asked: it costs a pass per token, and could add 0.3 of one."""

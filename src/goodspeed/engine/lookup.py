@@ -8,7 +8,7 @@ once a round and copies on from there.)
 from collections.abc import Sequence
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.source import COARSE_SHIFT, Guess, Prefix
+from goodspeed.engine.draft_source import COARSE_SHIFT, Guess, Prefix
 
 LENGTHS = (8, 5, 3, 2, 1)
 """Suffix lengths that are looked up. More lengths gained nothing: docs/drafts.md."""

@@ -10,8 +10,9 @@ from goodspeed.decoding.draft import Draft, DraftRequest, SparseProbs, StreamKey
 from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration, temperature_bucket
-from goodspeed.engine.neural import NUM_TOP_PROB_BUCKETS, DraftModelRunner, top_prob, top_prob_bucket
-from goodspeed.engine.source import Prefix
+from goodspeed.engine.draft_model import DraftModelRunner
+from goodspeed.engine.draft_source import Prefix
+from goodspeed.engine.neural_source import NUM_TOP_PROB_BUCKETS, top_prob, top_prob_bucket
 
 PROBS_SIZE = 32
 """Tokens of a draft distribution under the rejection rule."""

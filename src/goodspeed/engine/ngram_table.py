@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.source import COARSE_SHIFT, Guess, Prefix
+from goodspeed.engine.draft_source import COARSE_SHIFT, Guess, Prefix
 from goodspeed.errors import CheckpointError
 
 MAX_ORDER = 4  # tokens of context; 5 and 6 gained nothing (docs/drafts.md)

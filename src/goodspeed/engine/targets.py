@@ -7,7 +7,8 @@ from pathlib import Path
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch_import import import_torch_module
-from goodspeed.engine.toy import ToyTarget, toy_info, toy_tokenizer
+from goodspeed.engine.toy_target import ToyTarget, toy_info
+from goodspeed.engine.toy_tokenizer import toy_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.registry import Registry
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.neural import MAX_STREAM_INPUT
+from goodspeed.engine.draft_model import MAX_STREAM_INPUT
 from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.target import RIGHT, WRONG

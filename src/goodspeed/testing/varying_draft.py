@@ -7,7 +7,7 @@ import numpy as np
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.toy import ToyModel
+from goodspeed.engine.toy_model import ToyModel
 
 SPREAD = 1.5  # a + b of the Beta distribution: small is bimodal, as a hybrid's confidences are
 NUM_PLACES = 4096

@@ -21,7 +21,9 @@ from goodspeed.drafter.core.decisions import (
 )
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.interface import DraftEngine
-from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_model import ToyModel
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import GoodSpeedError
 from goodspeed.protocol.messages import (
     PROTOCOL_VERSION,

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import DraftEngine, Outcome, TargetEngine, TargetInfo
-from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_model import ToyModel
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Hello, Message, Open, Opened, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.records.event_log import EventSink, NullEventSink

@@ -15,7 +15,8 @@ from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.engine.interface import Outcome, Work
-from goodspeed.engine.toy import END_TOKEN, ToyTarget, toy_info
+from goodspeed.engine.toy_model import END_TOKEN
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.testing.virtual_drafter import target_only_tokens
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from goodspeed.drafter.core.decisions import Round, TokensCommitted
 from goodspeed.drafter.http.transcript import StopCut, TextPiece, Transcript
-from goodspeed.engine.toy import END_TOKEN
+from goodspeed.engine.toy_model import END_TOKEN
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import FinishReason
 

@@ -13,7 +13,7 @@ from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.connected import MAX_BODY_BYTES
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.server import DrafterServer
-from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
 
 CHAT = {"model": "toy", "messages": [{"role": "user", "content": "x"}], "max_tokens": 4, "temperature": 0}

@@ -11,8 +11,8 @@ import torch
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.draft_model import MAX_STREAM_INPUT, StreamInput
 from goodspeed.engine.drafts import DraftConfig, draft_engine
-from goodspeed.engine.neural import MAX_STREAM_INPUT, StreamInput
 from goodspeed.engine.neural_draft import PROBS_SIZE
 from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.target_config import TargetConfig

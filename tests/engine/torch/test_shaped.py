@@ -9,7 +9,7 @@ import torch
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.neural import DraftModel, DraftModelRunner, StreamInput
+from goodspeed.engine.draft_model import DraftModel, DraftModelRunner, StreamInput
 from goodspeed.engine.neural_draft import NeuralDraft
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.draft import TorchDraftModel

@@ -10,7 +10,8 @@ from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.teacher_forcing import teacher_force_all
-from goodspeed.engine.toy import ToyDraft, ToyTarget
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_target import ToyTarget
 from goodspeed.lossless.pair import DraftSchedule, EnginePair
 from goodspeed.stats.ratio_estimate import ratio_of_sums
 from goodspeed.tuning.data.scored_answer import ScoredAnswer, scored_answers

@@ -16,7 +16,8 @@ from goodspeed.drafter.draft_slot import SwappableDraft
 from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import DraftEngine
-from goodspeed.engine.toy import ToyDraft, toy_tokenizer
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_tokenizer import toy_tokenizer
 from goodspeed.errors import ConfigError, DataError, LinkLostError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.testing.virtual_drafter import target_only_tokens

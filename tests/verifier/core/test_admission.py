@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from goodspeed.engine.interface import Prefill, Verify
-from goodspeed.engine.toy import toy_info
+from goodspeed.engine.toy_target import toy_info
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol.messages import Cancel, Error, Message, Mode, Opened, Verdict
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, opening

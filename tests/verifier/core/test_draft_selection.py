@@ -9,7 +9,8 @@ from msgspec import structs
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Verify
-from goodspeed.engine.toy import ToyDraft, toy_info
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_target import toy_info
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 

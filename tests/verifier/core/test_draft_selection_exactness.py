@@ -18,7 +18,9 @@ from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.rules import draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Prefill
-from goodspeed.engine.toy import ToyDraft, ToyModel, ToyTarget, toy_info
+from goodspeed.engine.toy_draft import ToyDraft
+from goodspeed.engine.toy_model import ToyModel
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Open, Welcome
 from goodspeed.protocol.session import DrafterStream, VerifierStream
 from goodspeed.scheduling.draft_selection import ProposalCandidate, select_by_value

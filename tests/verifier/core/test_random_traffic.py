@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from goodspeed.decoding.draft import Draft
 from goodspeed.engine.interface import Outcome, Prefill, Verify
-from goodspeed.engine.toy import ToyTarget, toy_info
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Cancel, Error, Load, Message, Mode, Propose, Refused, Verdict
 from goodspeed.protocol.session import DrafterStream

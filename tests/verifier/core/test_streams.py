@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Prefill
-from goodspeed.engine.toy import toy_info
+from goodspeed.engine.toy_target import toy_info
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import (
     Cancel,

@@ -9,9 +9,10 @@ import torch
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.draft_model import DraftModelRunner, StreamInput
 from goodspeed.engine.drafts import DraftConfig
-from goodspeed.engine.neural import DraftModelRunner, NeuralSource, StreamInput
 from goodspeed.engine.neural_draft import NeuralDraft
+from goodspeed.engine.neural_source import NeuralSource
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool, Region, kv_bytes_per_token

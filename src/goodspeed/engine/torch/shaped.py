@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.neural import DraftModel, StreamInput
+from goodspeed.engine.draft_model import DraftModel, StreamInput
 from goodspeed.models.checkpoint import tensor_shapes
 from goodspeed.models.model_config import ModelConfig
 

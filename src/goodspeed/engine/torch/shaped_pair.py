@@ -1,8 +1,8 @@
 """The two halves of a shaped pair as engines, each made in its own process from (shape, seed) alone."""
 
 from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.draft_model import DraftModelRunner
 from goodspeed.engine.drafts import DraftConfig
-from goodspeed.engine.neural import DraftModelRunner
 from goodspeed.engine.neural_draft import NeuralDraft
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.draft import make_model

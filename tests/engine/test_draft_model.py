@@ -10,18 +10,11 @@ from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.decoding.rules import verify
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.neural import (
-    MIN_CAPACITY,
-    NUM_TOP_PROB_BUCKETS,
-    DraftModelRunner,
-    NeuralSource,
-    StreamInput,
-    top_prob,
-    top_prob_bucket,
-)
+from goodspeed.engine.draft_model import MIN_CAPACITY, DraftModelRunner, StreamInput
+from goodspeed.engine.draft_source import Prefix
 from goodspeed.engine.neural_draft import NeuralDraft
-from goodspeed.engine.source import Prefix
-from goodspeed.engine.toy import TOY_VOCAB_SIZE, ToyModel
+from goodspeed.engine.neural_source import NUM_TOP_PROB_BUCKETS, NeuralSource, top_prob, top_prob_bucket
+from goodspeed.engine.toy_model import TOY_VOCAB_SIZE, ToyModel
 from goodspeed.errors import CapacityError
 
 PROMPT = [97, 98, 99, 100, 101]

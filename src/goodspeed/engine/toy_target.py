@@ -1,0 +1,132 @@
+"""The toy model as a target engine; it asserts the contract of TargetEngine, so a caller that breaks it fails."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from goodspeed.decoding.draft import StreamKey
+from goodspeed.decoding.rules import verify
+from goodspeed.decoding.sampling import Rule
+from goodspeed.engine.interface import (
+    Outcome,
+    Prefill,
+    StreamSpec,
+    TargetInfo,
+    Verify,
+    Work,
+)
+from goodspeed.engine.toy_model import CONTEXT, END_TOKEN, TOY_VOCAB_SIZE, ToyModel
+
+
+def toy_info(
+    tokenizer_fingerprint: str = "toy",
+    vocab_size: int = TOY_VOCAB_SIZE,
+    max_context: int = 4096,
+    kv_capacity: int = 2**20,
+) -> TargetInfo:
+    """The toy target's facts; with toy_tokenizer's folder give that tokenizer's fingerprint."""
+    return TargetInfo(
+        model="toy",
+        model_fingerprint=f"toy-{vocab_size}",
+        tokenizer_fingerprint=tokenizer_fingerprint,
+        vocab_size=vocab_size,
+        max_context=max_context,
+        kv_capacity=kv_capacity,
+        end_tokens=(END_TOKEN,) if vocab_size >= TOY_VOCAB_SIZE else (),
+    )
+
+
+@dataclass(slots=True)
+class _TargetStream:
+    spec: StreamSpec
+    tokens: list[int]
+    num_prefilled: int = 0
+
+
+class ToyTarget:
+    """A TargetEngine over ToyModel. Misuse of the seam fails an assertion."""
+
+    def __init__(self, info: TargetInfo | None = None, seed: int = 0) -> None:
+        self.info = info or toy_info()
+        self.model = ToyModel(self.info.vocab_size, seed)
+        self._streams: dict[StreamKey, _TargetStream] = {}
+        self._used: set[StreamKey] = set()
+
+    @property
+    def num_open(self) -> int:
+        """Streams that hold memory."""
+        return len(self._streams)
+
+    def open(self, stream: StreamKey, spec: StreamSpec) -> None:
+        assert stream not in self._used, f"stream key {stream} is used twice"
+        assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
+        assert all(0 <= token < self.info.vocab_size for token in spec.tokens), "a token outside the vocabulary"
+        self._used.add(stream)
+        self._streams[stream] = _TargetStream(spec, list(spec.tokens))
+        held = sum(other.spec.capacity for other in self._streams.values())
+        assert held <= self.info.kv_capacity, f"{held} KV tokens admitted, there are {self.info.kv_capacity}"
+
+    def step(self, batch: Sequence[Work]) -> list[Outcome]:
+        assert batch, "an empty batch"
+        assert len({work.stream for work in batch}) == len(batch), "two pieces of work for one stream"
+        return [self._prefill(work) if isinstance(work, Prefill) else self._verify(work) for work in batch]
+
+    def close(self, stream: StreamKey) -> None:
+        assert stream in self._streams, f"stream {stream} is not open"
+        del self._streams[stream]
+
+    def _prefill(self, work: Prefill) -> Outcome:
+        stream = self._stream(work.stream)
+        remaining = len(stream.spec.tokens) - stream.num_prefilled
+        assert 0 < work.num_tokens <= remaining, f"prefill of {work.num_tokens} tokens, {remaining} remain"
+        stream.num_prefilled += work.num_tokens
+        if work.num_tokens < remaining:
+            return Outcome(work.stream, 0, None)
+        return self._decide(stream, Verify(work.stream, ()))
+
+    def _verify(self, work: Verify) -> Outcome:
+        stream = self._stream(work.stream)
+        assert stream.num_prefilled == len(stream.spec.tokens), f"stream {work.stream} is not wholly prefilled"
+        assert len(work.draft_probs) in {0, len(work.draft_tokens)}, "as many draft distributions as tokens, or none"
+        assert all(0 <= token < self.info.vocab_size for token in work.draft_tokens), "a token outside the vocabulary"
+        num_tokens = len(stream.tokens) + len(work.draft_tokens)
+        assert num_tokens <= stream.spec.capacity, f"{num_tokens} tokens in a capacity of {stream.spec.capacity}"
+        return self._decide(stream, work)
+
+    def _decide(self, stream: _TargetStream, work: Verify) -> Outcome:
+        sampling = stream.spec.sampling
+        if sampling.rule is Rule.GREEDY:
+            num_accepted, next_token = self._greedy(stream.tokens, work.draft_tokens)
+        else:
+            rows = self._rows(stream.tokens, work.draft_tokens)
+            num_accepted, next_token = verify(rows, work.draft_tokens, work.draft_probs, sampling, len(stream.tokens))
+        committed = (*work.draft_tokens[:num_accepted], next_token)
+        logprobs = self._logprobs(stream.tokens, committed) if stream.spec.logprobs else ()
+        stream.tokens.extend(committed)
+        return Outcome(work.stream, num_accepted, next_token, logprobs)
+
+    def _greedy(self, tokens: list[int], draft_tokens: tuple[int, ...]) -> tuple[int, int]:
+        """As rules.verify judges, without any row of the vocabulary."""
+        context = tokens[-CONTEXT:]
+        for i, token in enumerate(draft_tokens):
+            choice = self.model.top(context)
+            if choice != token:
+                return i, choice
+            context.append(token)
+        return len(draft_tokens), self.model.top(context)
+
+    def _rows(self, tokens: list[int], more: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """[len(more) + 1, vocab]: what comes after the tokens, and after each of `more`."""
+        context = tokens[-CONTEXT:]
+        return np.stack([self.model.row([*context, *more[:i]]) for i in range(len(more) + 1)])
+
+    def _logprobs(self, tokens: list[int], committed: tuple[int, ...]) -> tuple[float, ...]:
+        rows = self._rows(tokens, committed[:-1]).astype(np.float64)
+        log_totals = np.log(np.exp(rows).sum(axis=1))
+        return tuple(float(rows[i, token] - log_totals[i]) for i, token in enumerate(committed))
+
+    def _stream(self, stream: StreamKey) -> _TargetStream:
+        assert stream in self._streams, f"stream {stream} is not open"
+        return self._streams[stream]
