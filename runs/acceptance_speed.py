@@ -24,8 +24,8 @@ def main() -> None:
     args = _parser().parse_args()
     print("| model | look-up, us | bit and trace, us | bit, report and trace, us |\n|---|---|---|---|")
     for name in ACCEPTANCES:
-        if name != "recorded" or args.log:
-            print(row(name, acceptance_model(AcceptanceConfig(name, recorded=ReplayedTraceConfig(args.log)))))
+        if name != "trace" or args.log:
+            print(row(name, acceptance_model(AcceptanceConfig(name, trace=ReplayedTraceConfig(args.log)))))
 
 
 def row(name: str, model: AcceptanceModel) -> str:

@@ -20,7 +20,7 @@ from goodspeed.simulator.world import simulate
 
 LINKS_MS = {"near": (0.3, 0.3, 0.3, 0.3), "demo": (4.0, 12.0, 2.0, 0.5), "far": (5.0, 20.0, 50.0, 80.0)}
 ARMS: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "target alone": ("fused", {}),
+    "target alone": ("target_only", {}),
     "fixed": ("distributed", {"scheduler": "fixed", "draft_selection": "arrival"}),
     "gradient": ("distributed", {"scheduler": "gradient", "draft_selection": "arrival"}),
     "time_aware": ("distributed", {}),
@@ -37,7 +37,7 @@ def scenario(arm: str, links: str, logs: Sequence[Path], seconds: float) -> Scen
             "mode": mode,
             "link": {"rtt_ms": rtt_ms, "jitter": 0.1},
             "latency": {"linear": {"base_s": 0.0002, "token_s": 0.0}},
-            "acceptance": {"model": "recorded", "recorded": {"file": str(log)}},
+            "acceptance": {"model": "trace", "trace": {"file": str(log)}},
             "workload": {
                 "closed": {"think_s": 0.0},
                 "answer": {"distribution": "fixed", "fixed": {"num_tokens": NUM_TOKENS}},

@@ -96,10 +96,10 @@ def mean_tokens(rate: float, num_tokens: int) -> float:
 def closed_form() -> Chart:
     rows = []
     for rate, cost in ((0.5, 0.1), (0.8, 0.05), (0.8, 0.3)):
-        fused_s = lone(rate, 4, cost, mode="fused")
+        target_only_s = lone(rate, 4, cost, mode="target_only")
         for gamma in (1, 2, 4, 8):
             expected = mean_tokens(rate, gamma) / (gamma * cost + 1)
-            rows.append((gamma, rate, cost, expected, fused_s / lone(rate, gamma, cost)))
+            rows.append((gamma, rate, cost, expected, target_only_s / lone(rate, gamma, cost)))
     columns = ("window", "acceptance", "draft step / target step", "closed form", "simulated")
     return Chart("closed form: speed-up over the target alone, no network", columns, rows)
 
@@ -138,9 +138,13 @@ def crossover() -> Chart:
     rows = []
     for rtt_ms in (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0):
         rows.append(
-            (rtt_ms, 1e3 * lone(0.8, 4, 0.1, rtt_ms, "fused"), *(1e3 * lone(0.8, g, 0.1, rtt_ms) for g in (2, 4, 8)))
+            (
+                rtt_ms,
+                1e3 * lone(0.8, 4, 0.1, rtt_ms, "target_only"),
+                *(1e3 * lone(0.8, g, 0.1, rtt_ms) for g in (2, 4, 8)),
+            )
         )
-    columns = ("RTT ms", "fused", "window 2", "window 4", "window 8")
+    columns = ("RTT ms", "target-only", "window 2", "window 4", "window 8")
     return Chart("crossover: ms per token", columns, rows)
 
 

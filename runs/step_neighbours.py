@@ -1,8 +1,8 @@
 """Steps of the target beside processes that wake, compute for a moment and sleep: what do they lose?
 
 The engine's threads keep their cores, and each arm's steps lie between steps without neighbours. What a step loses is
-set against what the neighbours computed during it; beyond 1.0 it is caches gone cold, `chill` of a simulated machine
-(docs/prediction.md). Nothing else should run meanwhile.
+set against what the neighbours computed during it; beyond 1.0 it is caches gone cold, `cold_cache_penalty` of a
+simulated machine (docs/prediction.md). Nothing else should run meanwhile.
 
     python -m runs.step_neighbours            (a minute)
 """

@@ -3,11 +3,10 @@
     python -m runs.vllm_validation [--data FOLDER] [--plot FILE] [--json FILE]
 
 The run was recorded by others (casys-kaist/LLMServingSim, MIT): 300 ShareGPT requests, ten a second. The simulator
-hosts the live verifier core in fused mode: arrivals and lengths are those of requests.jsonl, the limits on sequences
-and on tokens per step those of meta.json, and a step takes what kernels took that aiconfigurator-core measured on this
-GPU (vLLM 0.24). One number is fitted, the host's time per step, to one figure: the mean time per token of the first
-half of the requests. Needs the extra gpu-tables; half a minute on a free core.
-"""
+hosts the live verifier core in target-only mode: arrivals and lengths are those of requests.jsonl, the limits on
+sequences and on tokens per step those of meta.json, and a step takes what kernels took that aiconfigurator-core
+measured on this GPU (vLLM 0.24). One number is fitted, the host's time per step, to one figure: the mean time per
+token of the first half of the requests. Needs the extra gpu-tables; half a minute on a free core."""
 
 import argparse
 import json
@@ -94,7 +93,7 @@ def simulated(folder: Path, settings: dict[str, Any], latency: LatencyConfig) ->
     )
     scenario = Scenario(
         duration_s=600.0,
-        mode="fused",
+        mode="target_only",
         verifiers=(VerifierTier(kv_capacity=KV_TOKENS, latency=latency, core=limits),),
         drafters=(
             DrafterTier(

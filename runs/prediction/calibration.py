@@ -77,12 +77,12 @@ def _measured(calibrating: Calibrating) -> MachineConfig:
     return MachineConfig(
         cores=runs[0].num_cores,
         engine_threads=runs[0].num_cores,
-        chill=CHILL,
+        cold_cache_penalty=CHILL,
         batch_s=batch_s / 2,
         receive_s=frame_s / 2,
         send_s=frame_s / 2,
-        answer_s=drafter_s / 2,
-        tell_s=drafter_s / 2,
+        reply_s=drafter_s / 2,
+        deliver_s=drafter_s / 2,
         link_s=max(0.0, _drafter_s(linked) - drafter_s) / 2,
         read_s=ratio(sum(run.host.load for run in runs), sum(run.num_rounds for run in runs)),
         timer_s=TIMER_S,
@@ -105,8 +105,8 @@ def _drafter_s(runs: Sequence[LiveRun]) -> float:
 def _moved(machine: MachineConfig, live: Means, simulated: Means) -> MachineConfig:
     return replace(
         machine,
-        wake_s=max(0.0, machine.wake_s + STEP * (live.gap_s - simulated.gap_s) / WAKINGS),
-        ask_s=max(0.0, machine.ask_s + STEP * (live.ttft_s - simulated.ttft_s)),
+        idle_penalty_s=max(0.0, machine.idle_penalty_s + STEP * (live.gap_s - simulated.gap_s) / WAKINGS),
+        request_s=max(0.0, machine.request_s + STEP * (live.ttft_s - simulated.ttft_s)),
     )
 
 

@@ -147,15 +147,15 @@ def _scenario(setup: Setup, live: LiveRun, models: Models, logs: dict[str, _Logs
 
 
 def _drafter(place: Place, models: Models, logs: _Logs) -> dict[str, Any]:
-    recorded = {"file": str(logs.lengths), "num_warm_up": WARM_UP, "begin_s": BEGIN_S}
+    recorded = {"file": str(logs.lengths), "num_warm_up": WARM_UP, "start_s": BEGIN_S}
     return {
         "name": place.name,
         "latency": _latency(models, "draft"),
         "link": {"rtt_ms": place.rtt_ms, "jitter": place.jitter if place.rtt_ms else 0.0},
-        "workload": {"arrivals": "recorded", "recorded": recorded},
+        "workload": {"arrivals": "acceptance_trace", "acceptance_trace": recorded},
         "acceptance": {
-            "model": "recorded",
-            "recorded": {"file": str(logs.acceptance), "is_in_order": True},
+            "model": "trace",
+            "trace": {"file": str(logs.acceptance), "is_in_order": True},
         },
     }
 

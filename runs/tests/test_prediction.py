@@ -21,17 +21,17 @@ from goodspeed.simulator.machine import MachineConfig
 TRUTH = MachineConfig(
     cores=2,
     engine_threads=2,
-    chill=CHILL,
+    cold_cache_penalty=CHILL,
     batch_s=0.0005,
     receive_s=0.0002,
     send_s=0.0002,
-    ask_s=0.006,
-    answer_s=0.0011,
-    tell_s=0.0011,
+    request_s=0.006,
+    reply_s=0.0011,
+    deliver_s=0.0011,
     link_s=0.0003,
     read_s=0.0003,
     timer_s=0.001,
-    wake_s=0.0002,
+    idle_penalty_s=0.0002,
 )
 CALIBRATING = (
     Setup(2, LINKS[0], 4, repetitions=1),
@@ -91,7 +91,7 @@ def as_if_live(setup: Setup, tables: Path, folder: Path) -> LiveRun:
     watch = Watch()
     served = simulated_repetition(setup, nothing, Models(tables, folder, TRUTH), (0, OWN, 0), watch)
     num, num_steps = len(watch.gaps_s) + sum(map(len, answers)), len(watch.steps_s)
-    drafter_s = TRUTH.answer_s + TRUTH.tell_s + (2 * TRUTH.link_s if any(setup.link.rtts_ms) else 0.0)
+    drafter_s = TRUTH.reply_s + TRUTH.deliver_s + (2 * TRUTH.link_s if any(setup.link.rtts_ms) else 0.0)
     host = HostTimes(
         num * (TRUTH.receive_s + TRUTH.send_s) + num_steps * 2 * TRUTH.batch_s,
         sum(watch.steps_s),
@@ -109,7 +109,7 @@ def test_a_calibrated_simulator_predicts_another_set_up(tables: Path, tmp_path: 
     )
     for name, value in asdict(fit.live).items():
         assert asdict(fit.simulated)[name] == pytest.approx(value, rel=0.03)
-    for name in ("batch_s", "receive_s", "answer_s", "link_s"):
+    for name in ("batch_s", "receive_s", "reply_s", "link_s"):
         assert getattr(fit.machine, name) == pytest.approx(getattr(TRUTH, name), rel=0.05)
     one = outcome(
         PREDICTED, as_if_live(PREDICTED, tables, tmp_path), Models(tables, tmp_path, fit.machine), ((OWN,), 1)
@@ -120,7 +120,7 @@ def test_a_calibrated_simulator_predicts_another_set_up(tables: Path, tmp_path: 
 
 
 def test_a_machine_that_is_thought_faster_than_it_is_shows_as_an_error(tables: Path, tmp_path: Path) -> None:
-    wrong = replace(TRUTH, batch_s=0.0, answer_s=0.0)
+    wrong = replace(TRUTH, batch_s=0.0, reply_s=0.0)
     one = outcome(PREDICTED, as_if_live(PREDICTED, tables, tmp_path), Models(tables, tmp_path, wrong), ((OWN,), 1))
     assert error(one.predicted[0].figures.goodput, one.live.goodput) > 0.05
 

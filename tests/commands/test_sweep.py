@@ -107,7 +107,7 @@ def _wait_for_a_cell(folder: Path) -> None:
     [
         (["--set", "drafters.0.lnk.rtt_ms=5"], "did you mean 'link'"),
         (["--set", "drafters.5.count=5"], "no entry '5'"),
-        (["--set", "mode=distributed,fussed"], "did you mean 'fused'"),
+        (["--set", "mode=distributed,target_onyl"], "did you mean 'target_only'"),
         (["--set", "seed=1,2"], "--first-seed say which seeds"),
         (["--until-s", "-1"], "until_s is -1.0"),
         (["--ray", "localhost:1"], "no Ray cluster at localhost:1"),

@@ -67,7 +67,7 @@ def test_shares_are_of_the_answers_time_and_sum_to_one() -> None:
     assert values["drafting_share"] == pytest.approx(0.25)
     assert values["queue_share"] == pytest.approx(0.1)
     assert values["other_share"] == pytest.approx(0.2)
-    assert sum(value for name, value in values.items() if name.endswith("_share") and "fused" not in name) == (
+    assert sum(value for name, value in values.items() if name.endswith("_share") and "target_only" not in name) == (
         pytest.approx(1.0)
     )
 

@@ -17,10 +17,10 @@ works = st.lists(
 )
 
 
-def ends(num_cores: int, tasks: list[tuple[float, float, int]], chill: float = 0.0) -> list[float]:
+def ends(num_cores: int, tasks: list[tuple[float, float, int]], cold_cache_penalty: float = 0.0) -> list[float]:
     """When each of the tasks is done."""
     kernel = Kernel()
-    machine = SimulatedMachine(kernel, num_cores, chill)
+    machine = SimulatedMachine(kernel, num_cores, cold_cache_penalty)
     done = [-1.0] * len(tasks)
 
     def begin(index: int) -> None:
@@ -55,9 +55,9 @@ def test_brief_work_runs_at_once_and_a_step_that_wants_all_cores_waits_for_it() 
 
 def test_a_step_makes_up_for_caches_that_others_left_cold() -> None:
     """A quarter of 2 ms, and as much of twice 2 ms where two run at the same time."""
-    assert ends(2, [(0.0, 1.0, 2), (0.2, 0.002, 1)], chill=0.25) == pytest.approx([1.0025, 0.202])
+    assert ends(2, [(0.0, 1.0, 2), (0.2, 0.002, 1)], cold_cache_penalty=0.25) == pytest.approx([1.0025, 0.202])
     together = [(0.0, 1.0, 2), (0.2, 0.002, 1), (0.2, 0.002, 1)]
-    assert ends(2, together, chill=0.25) == pytest.approx([1.003, 0.202, 0.202])
+    assert ends(2, together, cold_cache_penalty=0.25) == pytest.approx([1.003, 0.202, 0.202])
 
 
 def test_a_step_with_a_core_to_spare_does_not_notice_brief_work() -> None:
@@ -102,7 +102,7 @@ def test_a_loop_does_one_thing_after_the_other_in_the_order_of_asking() -> None:
     kernel = Kernel()
     loop, done = EventLoop(kernel, SimulatedMachine(kernel, 4)), list[tuple[str, int]]()
     for name, work_s in (("first", 1.0), ("second", 0.5), ("nothing", 0.0)):
-        loop.do(work_s, lambda name=name: done.append((name, round(10 * kernel.now_s))))  # type: ignore[misc]
+        loop.submit(work_s, lambda name=name: done.append((name, round(10 * kernel.now_s))))  # type: ignore[misc]
     kernel.run(FOREVER_NS)
     assert done == [("first", 10), ("second", 15), ("nothing", 15)]
 
@@ -110,7 +110,7 @@ def test_a_loop_does_one_thing_after_the_other_in_the_order_of_asking() -> None:
 def test_a_loop_with_nothing_to_do_does_what_takes_no_time_at_once() -> None:
     kernel = Kernel()
     loop, done = EventLoop(kernel, SimulatedMachine(kernel, 1)), list[int]()
-    loop.do(0.0, lambda: done.append(kernel.now_ns))
+    loop.submit(0.0, lambda: done.append(kernel.now_ns))
     assert done == [0]
 
 
@@ -120,10 +120,10 @@ def test_what_a_loops_work_asks_for_comes_after_what_was_asked_before() -> None:
 
     def first() -> None:
         done.append("first")
-        loop.do(0.1, lambda: done.append("third"))
+        loop.submit(0.1, lambda: done.append("third"))
 
-    loop.do(0.1, first)
-    loop.do(0.1, lambda: done.append("second"))
+    loop.submit(0.1, first)
+    loop.submit(0.1, lambda: done.append("second"))
     kernel.run(NS_PER_S)
     assert done == ["first", "second", "third"]
 
@@ -131,16 +131,16 @@ def test_what_a_loops_work_asks_for_comes_after_what_was_asked_before() -> None:
 def test_a_loop_that_sleeps_is_woken_once_and_then_goes_on_at_once() -> None:
     """Of three pieces of a second each, two come together, and one of those brings a third."""
     kernel = Kernel()
-    loop, done = EventLoop(kernel, SimulatedMachine(kernel, 1), wake_s=0.25), list[float]()
+    loop, done = EventLoop(kernel, SimulatedMachine(kernel, 1), idle_penalty_s=0.25), list[float]()
 
     def note(then: int) -> None:
         done.append(kernel.now_s)
         if then:
-            loop.do(1.0, partial(note, then - 1))
+            loop.submit(1.0, partial(note, then - 1))
 
-    loop.do(1.0, partial(note, 0))
-    loop.do(1.0, partial(note, 1))
-    kernel.at(duration_ns(5.0), lambda: loop.do(1.0, partial(note, 0)))
+    loop.submit(1.0, partial(note, 0))
+    loop.submit(1.0, partial(note, 1))
+    kernel.at(duration_ns(5.0), lambda: loop.submit(1.0, partial(note, 0)))
     kernel.run(FOREVER_NS)
     assert done == pytest.approx([1.25, 2.25, 3.25, 6.25])
 
@@ -149,7 +149,7 @@ def test_waking_keeps_no_core_busy() -> None:
     kernel = Kernel()
     machine, done = SimulatedMachine(kernel, 1), list[float]()
     for _ in range(2):
-        EventLoop(kernel, machine, wake_s=0.5).do(1.0, lambda: done.append(kernel.now_s))
+        EventLoop(kernel, machine, idle_penalty_s=0.5).submit(1.0, lambda: done.append(kernel.now_s))
     machine.run(0.5, 1, lambda: done.append(kernel.now_s))
     kernel.run(FOREVER_NS)
     assert done == pytest.approx([0.5, 2.5, 2.5])

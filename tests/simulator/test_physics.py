@@ -23,7 +23,7 @@ def test_speed_up_without_a_network_is_the_closed_form(rate: float, window: int,
     """(1 - a^(g+1)) / ((1 - a) (g c + 1)): Leviathan, Kalman, Matias 2023, theorem 3.8."""
     num_tokens = 4000
     times_s = []
-    for mode in ("fused", "distributed"):
+    for mode in ("target_only", "distributed"):
         (answer,) = simulate(alone(mode, rate, window, cost * 0.01, num_tokens)).answers
         times_s.append(answer.finished_s - answer.first_token_s)
     expected = (1 - rate ** (window + 1)) / ((1 - rate) * (window * cost + 1))
@@ -71,15 +71,15 @@ def test_distributed_is_faster_until_a_round_trip_costs_what_speculation_saves()
     mean_tokens = (1 - 0.8**5) / (1 - 0.8)
     crossover_ms = 10.0 * (mean_tokens - 1 - 4 * 0.1)
     assert crossover_ms == pytest.approx(19.6, abs=0.1)
-    assert per_token_s("distributed", 0.85 * crossover_ms) < per_token_s("fused", 0.85 * crossover_ms)
-    assert per_token_s("distributed", 1.15 * crossover_ms) > per_token_s("fused", 1.15 * crossover_ms)
-    assert per_token_s("fused", 100.0) == pytest.approx(per_token_s("fused", 0.0), rel=0.01)
+    assert per_token_s("distributed", 0.85 * crossover_ms) < per_token_s("target_only", 0.85 * crossover_ms)
+    assert per_token_s("distributed", 1.15 * crossover_ms) > per_token_s("target_only", 1.15 * crossover_ms)
+    assert per_token_s("target_only", 100.0) == pytest.approx(per_token_s("target_only", 0.0), rel=0.01)
 
 
 @pytest.mark.parametrize("rtt_ms", [0.0, 10.0, 25.0, 100.0])
 def test_by_default_nobody_is_slower_than_the_target_alone_and_who_is_near_is_faster(rtt_ms: float) -> None:
     """Beyond the crossover a client goes on alone; looking for a way back takes a twentieth of the time at most."""
-    by_default, alone_s = per_token_s("distributed", rtt_ms, "time_aware"), per_token_s("fused", rtt_ms)
+    by_default, alone_s = per_token_s("distributed", rtt_ms, "time_aware"), per_token_s("target_only", rtt_ms)
     equal_split = per_token_s("distributed", rtt_ms)
     assert by_default < 1.06 * min(alone_s, equal_split)
 

@@ -14,7 +14,7 @@ from goodspeed.simulator.wire import Route
 from goodspeed.simulator.world import simulate
 from goodspeed.testing.scenarios import EQUAL_SPLIT, drafters, scene
 
-HOSTS_S = ("batch_s", "receive_s", "send_s", "ask_s", "answer_s", "tell_s", "link_s", "read_s")
+HOSTS_S = ("batch_s", "receive_s", "send_s", "request_s", "reply_s", "deliver_s", "link_s", "read_s")
 """Keys of MachineConfig: CPU time, by what it is spent on."""
 
 
@@ -47,7 +47,7 @@ def test_few_cores_make_all_slower() -> None:
     assert mean_s(run({"cores": 1})) > 1.1 * mean_s(run({"cores": 8}))
 
 
-@pytest.mark.parametrize("cost", [*HOSTS_S, "timer_s", "wake_s"])
+@pytest.mark.parametrize("cost", [*HOSTS_S, "timer_s", "idle_penalty_s"])
 def test_whatever_a_host_does_takes_time(cost: str) -> None:
     assert mean_s(run({"cores": 8, cost: 0.003}, count=1)) > mean_s(run({"cores": 8}, count=1))
 
@@ -81,7 +81,7 @@ def test_frames_that_a_busy_verifier_has_yet_to_take_are_in_its_next_batch() -> 
 
 
 def test_a_shared_machine_gives_the_same_run_again() -> None:
-    machine = {"cores": 2, "engine_threads": 2, "answer_s": 0.001, "receive_s": 0.0003}
+    machine = {"cores": 2, "engine_threads": 2, "reply_s": 0.001, "receive_s": 0.0003}
     assert run(machine) == run(machine)
 
 

@@ -159,9 +159,9 @@ def test_a_policy_meets_the_same_world_as_another() -> None:
 
 def test_an_answer_has_as_many_tokens_as_were_asked_for_whatever_the_mode() -> None:
     answers = []
-    for mode in ("distributed", "fused"):
+    for mode in ("distributed", "target_only"):
         result = simulate(scene(mode=mode))
-        assert all(answer.is_target_only == (mode == "fused") for answer in result.answers)
+        assert all(answer.is_target_only == (mode == "target_only") for answer in result.answers)
         answers.append({(a.client, a.request): a.num_answer_tokens for a in result.answers})
     both = answers[0].keys() & answers[1].keys()
     assert len(both) > 5

@@ -1,52 +1,52 @@
-"""Where servers and users compute: each on a machine of its own, or all on one whose cores they share."""
+"""The placement of servers and users: a machine for each of them, or one machine whose cores all of them share."""
 
 from typing import Protocol
 
 from goodspeed.simulator.kernel import Call, Event, Kernel, Signal, duration_ns
-from goodspeed.simulator.machine import EventLoop, MachineConfig, SimulatedMachine, Then
+from goodspeed.simulator.machine import EventLoop, MachineConfig, OnDone, SimulatedMachine
 from goodspeed.simulator.wire import NetworkPath, Route
 
-AT_ONCE_NS = 1_000
-"""A link without any delay rounds times up to the next nanosecond."""
+NO_DELAY_NS = 1_000
+"""A frame that arrives within this time took a link without delay; such a link rounds up to the next nanosecond."""
 
 
 class CpuSlot(Protocol):
-    """One server's place at a machine."""
+    """The share of a machine on which one server runs."""
 
     def timer_delay_ns(self, wait_ns: int) -> int:
-        """How much later its timer fires that is to wait so long."""
+        """How late a timer of `wait_ns` fires."""
 
     def run_step(self, step_s: float) -> int | Signal:
-        """What the verifier's process waits for while the engine computes."""
+        """Run a verification step; the verifier's process waits for the result."""
 
     def handle_batch(self) -> Signal | None:
-        """Fires when a verifier's event loop has closed a batch, or has taken its results; None: that takes no time."""
+        """Close a batch, or take its results. The signal fires when that is done; None: it takes no time."""
 
     def drain(self) -> Signal | None:
-        """Fires when all that this server's event loop was given before is done; None: it has nothing to do."""
+        """The signal fires when the server's event loop has done its queued work; None: it has none."""
 
-    def accept_request(self, taken: Event) -> None:
-        """A drafter takes a request."""
+    def accept_request(self, accepted: Event) -> None:
+        """A drafter accepts a request; `accepted` happens when it has."""
 
     def run_draft(self, drafting_s: float, drafted: Event) -> None:
-        """A drafter drafts."""
+        """A drafter drafts; `drafted` happens when it has."""
 
-    def deliver(self, read: Event) -> None:
-        """A drafter passes news on, and the user reads it."""
+    def deliver(self, delivered: Event) -> None:
+        """A drafter delivers a stream event; `delivered` happens when the user has read it."""
 
 
 class Placement(Protocol):
-    """Who gives servers their seats."""
+    """Gives servers their CPU slots."""
 
     def slot(self) -> CpuSlot:
-        """For one more server."""
+        """A CPU slot for one more server."""
 
     def route(self, route: Route, drafter: CpuSlot, verifier: CpuSlot) -> Route:
-        """The same way, from slot to slot."""
+        """The route with the time that the hosts at both ends add."""
 
 
 class DedicatedMachines:
-    """Every server has enough cores; only the latency models take time. It is its own only CpuSlot."""
+    """A machine with enough cores for each server: only the latency models take time. Also the CPU slot of all."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -69,58 +69,61 @@ class DedicatedMachines:
     def drain(self) -> Signal | None:
         return None
 
-    def accept_request(self, taken: Event) -> None:
-        taken.happen()
+    def accept_request(self, accepted: Event) -> None:
+        accepted.happen()
 
     def run_draft(self, drafting_s: float, drafted: Event) -> None:
         self._kernel.put(self._kernel.now_ns + duration_ns(drafting_s), drafted)
 
-    def deliver(self, read: Event) -> None:
-        read.happen()
+    def deliver(self, delivered: Event) -> None:
+        delivered.happen()
 
 
 class SharedMachine:
-    """All servers, and one process for all users, on one machine."""
+    """One machine for all servers, and for one process that stands for all users."""
 
     def __init__(self, kernel: Kernel, config: MachineConfig) -> None:
         self._kernel = kernel
         self._config = config
-        self._machine = SimulatedMachine(kernel, config.cores, config.chill)
-        self._users = EventLoop(kernel, self._machine, config.wake_s)
+        self._machine = SimulatedMachine(kernel, config.cores, config.cold_cache_penalty)
+        self._users = EventLoop(kernel, self._machine, config.idle_penalty_s)
         self._loops: dict[CpuSlot, EventLoop] = {}
 
     def slot(self) -> CpuSlot:
-        loop = EventLoop(self._kernel, self._machine, self._config.wake_s)
+        loop = EventLoop(self._kernel, self._machine, self._config.idle_penalty_s)
         slot = _SharedCpuSlot(self._kernel, self._config, (self._machine, loop, self._users))
         self._loops[slot] = loop
         return slot
 
     def route(self, route: Route, drafter: CpuSlot, verifier: CpuSlot) -> Route:
-        config, at_drafter, at_verifier = self._config, self._loops[drafter], self._loops[verifier]
-        emulated = drafter, (at_drafter, config.link_s)
-        up = (at_drafter, 0.0), (at_verifier, config.receive_s)
-        down = (at_verifier, config.send_s), (at_drafter, config.answer_s)
+        config, drafter_loop, verifier_loop = self._config, self._loops[drafter], self._loops[verifier]
+        emulator = drafter, (drafter_loop, config.link_s)
+        up = (drafter_loop, 0.0), (verifier_loop, config.receive_s)
+        down = (verifier_loop, config.send_s), (drafter_loop, config.reply_s)
         return Route(
-            _HostedPath(self._kernel, route.up, up, emulated), _HostedPath(self._kernel, route.down, down, emulated)
+            _HostedPath(self._kernel, route.up, up, emulator), _HostedPath(self._kernel, route.down, down, emulator)
         )
 
 
 class _SharedCpuSlot:
+    """A server on a shared machine."""
+
     def __init__(
-        self, kernel: Kernel, config: MachineConfig, parts: tuple[SimulatedMachine, EventLoop, EventLoop]
+        self, kernel: Kernel, config: MachineConfig, machine_and_loops: tuple[SimulatedMachine, EventLoop, EventLoop]
     ) -> None:
+        """`machine_and_loops`: the machine, the server's event loop and that of all users."""
         self._kernel = kernel
         self._config = config
-        self._machine, self._loop, self._users = parts
-        self._drafting = self._loop if config.is_inline else EventLoop(kernel, self._machine, config.wake_s)
+        self._machine, self._loop, self._users = machine_and_loops
+        self._drafting = self._loop if config.is_inline else EventLoop(kernel, self._machine, config.idle_penalty_s)
 
     def timer_delay_ns(self, wait_ns: int) -> int:
-        """It is told a little before it is asked to wait for whole milliseconds: a wait of one is on time."""
+        """Timers fire at whole multiples of `timer_s`. A wait of exactly one multiple fires on time."""
         timer_ns = duration_ns(self._config.timer_s)
-        return (AT_ONCE_NS - wait_ns) % timer_ns if timer_ns else 0
+        return (NO_DELAY_NS - wait_ns) % timer_ns if timer_ns else 0
 
     def run_step(self, step_s: float) -> int | Signal:
-        """The event loop wakes the engine's threads, and they wake it."""
+        """The event loop wakes the engine's threads; at the end they wake the event loop."""
         done = Signal(self._kernel)
         self._wake(lambda: self._machine.run(step_s, self._config.engine_threads, lambda: self._wake(done.fire)))
         return done
@@ -131,34 +134,37 @@ class _SharedCpuSlot:
     def drain(self) -> Signal | None:
         return self._after(0.0)
 
-    def accept_request(self, taken: Event) -> None:
-        self._loop.do(self._config.ask_s, taken.happen)
+    def accept_request(self, accepted: Event) -> None:
+        self._loop.submit(self._config.request_s, accepted.happen)
 
     def run_draft(self, drafting_s: float, drafted: Event) -> None:
-        self._drafting.do(drafting_s, drafted.happen)
+        self._drafting.submit(drafting_s, drafted.happen)
 
-    def deliver(self, read: Event) -> None:
-        """After the work that is due now: a drafter answers the verifier first."""
-        self._kernel.at(self._kernel.now_ns, lambda: self._loop.do(self._config.tell_s, lambda: self._pass_on(read)))
+    def deliver(self, delivered: Event) -> None:
+        """Delivery comes after the work that is due now: a drafter replies to the verifier first."""
+        config, users = self._config, self._users
+
+        def read() -> None:
+            users.submit(config.read_s, delivered.happen)
+
+        self._kernel.at(self._kernel.now_ns, lambda: self._loop.submit(config.deliver_s, read))
 
     def _after(self, work_s: float) -> Signal | None:
         if not work_s and not self._loop.is_busy:
             return None
         done = Signal(self._kernel)
-        self._loop.do(work_s, done.fire)
+        self._loop.submit(work_s, done.fire)
         return done
 
-    def _wake(self, then: Then) -> None:
-        self._kernel.at(self._kernel.now_ns + duration_ns(self._config.wake_s), then)
-
-    def _pass_on(self, read: Event) -> None:
-        self._users.do(self._config.read_s, read.happen)
+    def _wake(self, on_awake: OnDone) -> None:
+        self._kernel.at(self._kernel.now_ns + duration_ns(self._config.idle_penalty_s), on_awake)
 
 
 class _HostedPath:
-    """A way between two loops. Where it takes time at all, who emulates it has a timer, and work with it.
+    """A network path between two event loops.
 
-    What it says of arrivals is now.
+    If the path delays a frame, the host that emulates the link sets a timer for the frame and handles it. `send`
+    returns the time of sending: the time of arrival depends on the hosts.
     """
 
     def __init__(
@@ -166,29 +172,30 @@ class _HostedPath:
         kernel: Kernel,
         inner: NetworkPath,
         ends: tuple[tuple[EventLoop, float], tuple[EventLoop, float]],
-        emulated: tuple[CpuSlot, tuple[EventLoop, float]],
+        emulator: tuple[CpuSlot, tuple[EventLoop, float]],
     ) -> None:
+        """`ends`: sender and receiver, each an event loop and the time that a frame takes there."""
         self._kernel = kernel
         self._inner = inner
         (self._sender, self._send_s), (self._receiver, self._receive_s) = ends
-        self._slot, (self._emulator, self._link_s) = emulated
-        self._due_ns = 0  # of the last frame: none overtakes another
+        self._slot, (self._emulator, self._link_s) = emulator
+        self._due_ns = 0  # when the timer of the last frame fires: frames keep their order
 
     def send(self, num_bytes: int, arrival: Event) -> int:
-        self._sender.do(self._send_s, lambda: self._leave(num_bytes, arrival))
+        self._sender.submit(self._send_s, lambda: self._leave(num_bytes, arrival))
         return self._kernel.now_ns
 
     def _leave(self, num_bytes: int, arrival: Event) -> None:
         left_ns = self._kernel.now_ns
-        self._inner.send(num_bytes, Call(lambda: self._end(left_ns, arrival)))
+        self._inner.send(num_bytes, Call(lambda: self._on_delay_over(left_ns, arrival)))
 
-    def _end(self, left_ns: int, arrival: Event) -> None:
+    def _on_delay_over(self, left_ns: int, arrival: Event) -> None:
         now_ns = self._kernel.now_ns
-        if now_ns <= left_ns + AT_ONCE_NS:
-            self._arrive(arrival)
+        if now_ns <= left_ns + NO_DELAY_NS:
+            self._receive(arrival)
             return
         self._due_ns = max(self._due_ns, now_ns + self._slot.timer_delay_ns(now_ns - left_ns))
-        self._kernel.at(self._due_ns, lambda: self._emulator.do(self._link_s, lambda: self._arrive(arrival)))
+        self._kernel.at(self._due_ns, lambda: self._emulator.submit(self._link_s, lambda: self._receive(arrival)))
 
-    def _arrive(self, arrival: Event) -> None:
-        self._receiver.do(self._receive_s, arrival.happen)
+    def _receive(self, arrival: Event) -> None:
+        self._receiver.submit(self._receive_s, arrival.happen)

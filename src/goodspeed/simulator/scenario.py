@@ -19,7 +19,8 @@ from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
-MODES: Registry[Mode] = Registry("mode", {"distributed": Mode.DISTRIBUTED, "fused": Mode.TARGET_ONLY})
+MODES: Registry[Mode] = Registry("mode", {"distributed": Mode.DISTRIBUTED, "target_only": Mode.TARGET_ONLY})
+FORMER_MODES = {"fused": "target_only"}
 BANDWIDTHS = {"bandwidth_mbps", "up_mbps", "down_mbps"}
 
 
@@ -64,7 +65,9 @@ class DrafterTier:
 
     name: str = option("drafter", "name of the tier; its drafters are name-0, name-1 ...")
     count: int = option(1, "number of drafters", ge=1)
-    mode: str = option("", "mode of the streams; empty: the scenario's", choices=lambda: ("", *MODES))
+    mode: str = option(
+        "", "mode of the streams; empty: the scenario's", choices=lambda: ("", *MODES), was_values=FORMER_MODES
+    )
     routing: str = option(
         "", "policy that chooses the verifier of a new stream; empty: the scenario's", choices=lambda: ("", *ROUTINGS)
     )
@@ -98,8 +101,9 @@ class Scenario:
     seed: int = option(0, "seed of all random streams", ge=0)
     mode: str = option(
         "distributed",
-        "distributed: drafters draft; fused: verifiers generate without drafts (target-only mode)",
+        "distributed: drafters draft; target_only: verifiers generate without drafts",
         choices=lambda: MODES,
+        was_values=FORMER_MODES,
     )
     routing: str = option("failover", "policy that chooses the verifier of a new stream", choices=ROUTINGS)
     machine: MachineConfig = table(MachineConfig)

@@ -35,7 +35,7 @@ def alone(mode: str, rate: float, window: int, draft_s: float, num_tokens: int) 
         window={"policy": "fixed", "max_tokens": window},
         acceptance={"fixed": {"rate": rate}},
         workload={
-            "closed": {"think_s": 1e6, "thinking": "fixed"},
+            "closed": {"think_s": 1e6, "think_distribution": "fixed"},
             "prompt": {"distribution": "fixed", "fixed": {"num_tokens": 4}},
             "answer": {"distribution": "fixed", "fixed": {"num_tokens": num_tokens}},
         },
@@ -79,7 +79,7 @@ def fleet(num_drafters: int, seconds: float, policy: str) -> Scenario:
 TROUBLED = scene(
     drafters("laptop", link={"rtt_ms": 20.0, "jitter": 0.3, "loss": 0.02, "bandwidth_mbps": 10.0}),
     drafters("phone", count=2, cuts=[{"start_s": 3.0, "duration_s": 1.5}], acceptance={"model": "markov"}),
-    drafters("far", count=2, mode="fused", workload={"arrivals": "poisson", "poisson": {"rate": 1.0}}),
+    drafters("far", count=2, mode="target_only", workload={"arrivals": "poisson", "poisson": {"rate": 1.0}}),
     verifiers=[
         {
             "count": 2,

@@ -38,7 +38,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def models(log: str) -> dict[str, AcceptanceModel]:
-    return {name: acceptance_model(AcceptanceConfig(name, recorded=ReplayedTraceConfig(log))) for name in ACCEPTANCES}
+    return {name: acceptance_model(AcceptanceConfig(name, trace=ReplayedTraceConfig(log))) for name in ACCEPTANCES}
 
 
 def trace(config: AcceptanceConfig, seed: int = 0, request: int = 0) -> AcceptanceTrace:

@@ -136,7 +136,7 @@ def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{}\n", "nonsense\n", '{"event": "start"}\n'])
 def test_an_unusable_log_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text(text)
-    config = AcceptanceConfig("recorded", recorded=ReplayedTraceConfig(str(tmp_path / "log.jsonl")))
+    config = AcceptanceConfig("trace", trace=ReplayedTraceConfig(str(tmp_path / "log.jsonl")))
     with pytest.raises(ConfigError, match=r"log\.jsonl"):
         acceptance_model(config)
     with pytest.raises(ConfigError, match=r"none\.jsonl"):
@@ -158,7 +158,7 @@ def test_little_that_is_known_is_enough(judged: str) -> None:
 
 def test_a_changed_log_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    config = AcceptanceConfig("recorded", recorded=ReplayedTraceConfig(str(path)))
+    config = AcceptanceConfig("trace", trace=ReplayedTraceConfig(str(path)))
     found = []
     for number, judged in enumerate(("111", "111", "000")):
         with path.open("w") as file:

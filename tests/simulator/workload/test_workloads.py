@@ -18,7 +18,7 @@ from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import TracedAnswer, write_acceptance_trace
 from goodspeed.simulator.workload.arrival_trace import ArrivalTraceConfig, read_arrivals
-from goodspeed.simulator.workload.closed import THINKING, ClosedConfig
+from goodspeed.simulator.workload.closed import THINK_DISTRIBUTIONS, ClosedConfig
 from goodspeed.simulator.workload.gamma import GammaConfig
 from goodspeed.simulator.workload.on_off import OnOffConfig
 from goodspeed.simulator.workload.poisson import PoissonConfig
@@ -54,7 +54,7 @@ def of(name: str, trace_file: Path) -> Workload:
     answers = [judged(f"client{i % 2}", i // 2, 1 + i) for i in range(100)]
     log = acceptance_log(trace_file.with_name("acceptance.jsonl"), answers)
     trace, recorded = ArrivalTraceConfig(str(trace_file), "mooncake"), ReplayedRequestsConfig(log)
-    return workload(WorkloadConfig(name, trace=trace, recorded=recorded), NUM_CLIENTS)
+    return workload(WorkloadConfig(name, trace=trace, acceptance_trace=recorded), NUM_CLIENTS)
 
 
 def gaps(config: WorkloadConfig, num: int, seed: int = 1) -> NDArray[np.float64]:
@@ -81,12 +81,14 @@ def test_asks_are_possible(name: str, trace_file: Path) -> None:
     asks = asked(name, trace_file)
     assert len(asks) == 50
     assert all(ask.interarrival_s >= 0.0 and ask.num_prompt_tokens >= 1 and ask.num_answer_tokens >= 1 for ask in asks)
-    assert {ask.is_closed_loop for ask in asks} == {name in {"closed", "recorded"}}
+    assert {ask.is_closed_loop for ask in asks} == {name in {"closed", "acceptance_trace"}}
 
 
 def test_recorded_clients_ask_the_same_again_and_begin_together_after_the_warm_up(tmp_path: Path) -> None:
     log = acceptance_log(tmp_path / "log.jsonl", [judged("b", 0, 7), judged("a", 0, 5), judged("a", 1, 6)])
-    config = WorkloadConfig("recorded", recorded=ReplayedRequestsConfig(log, num_warm_up=1, begin_s=30.0))
+    config = WorkloadConfig(
+        "acceptance_trace", acceptance_trace=ReplayedRequestsConfig(log, num_warm_up=1, start_s=30.0)
+    )
     every = workload(config, 2)
     rng = np.random.default_rng(0)
     assert list(every.requests(0, rng)) == [WorkloadRequest(0.0, False, 10, 5), WorkloadRequest(30.0, False, 11, 6)]
@@ -133,17 +135,17 @@ def test_bursts_keep_the_mean_rate_and_disperse_counts_as_derived() -> None:
     assert counts.var() / counts.mean() == pytest.approx(config.index_of_dispersion, rel=4 * 0.1)
 
 
-@pytest.mark.parametrize("thinking", THINKING)
-def test_users_think_as_long_as_they_should(thinking: str) -> None:
-    config = ClosedConfig(think_s=3.0, thinking=thinking, cv=0.6)
-    cv = {"fixed": 0.0, "exponential": 1.0, "lognormal": 0.6}[thinking]
+@pytest.mark.parametrize("think_distribution", THINK_DISTRIBUTIONS)
+def test_users_think_as_long_as_they_should(think_distribution: str) -> None:
+    config = ClosedConfig(think_s=3.0, think_distribution=think_distribution, cv=0.6)
+    cv = {"fixed": 0.0, "exponential": 1.0, "lognormal": 0.6}[think_distribution]
     drawn = gaps(WorkloadConfig("closed", closed=config), 20_000)[1:]
     assert abs(drawn.mean() - 3.0) <= 4 * cv * 3.0 / math.sqrt(20_000)
     assert drawn.std() / drawn.mean() == pytest.approx(cv, rel=0.06)
 
 
 def test_fixed_think_times_do_not_begin_in_step() -> None:
-    config = WorkloadConfig("closed", closed=ClosedConfig(think_s=3.0, thinking="fixed"))
+    config = WorkloadConfig("closed", closed=ClosedConfig(think_s=3.0, think_distribution="fixed"))
     firsts = [gaps(config, 1, seed)[0] for seed in range(200)]
     assert abs(np.mean(firsts) - 1.5) < 4 * 3.0 / math.sqrt(12 * 200)
 
@@ -226,7 +228,7 @@ def test_the_wrong_format_says_what_is_missing(trace_file: Path) -> None:
         ({"gamma": {"cv": 0.0}}, r"gamma\.cv"),
         ({"on_off": {"off_s": 0.0}}, r"on_off\.off_s"),
         ({"closed": {"think_s": -1.0}}, r"closed\.think_s"),
-        ({"closed": {"thinking": "lognorm"}}, "did you mean 'lognormal'"),
+        ({"closed": {"think_distribution": "lognorm"}}, "did you mean 'lognormal'"),
         ({"trace": {"speed": 0.0}}, r"trace\.speed"),
         ({"trace": {"format": "azur"}}, "did you mean 'azure'"),
         ({"prompt": {"distribution": "normal"}}, "did you mean 'lognormal'"),

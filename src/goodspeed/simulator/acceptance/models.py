@@ -18,13 +18,13 @@ from goodspeed.simulator.acceptance.replayed_trace import ReplayedTraceConfig, r
 class AcceptanceConfig:
     """The acceptance model: which draft tokens are right. Only the table of the chosen model is used."""
 
-    model: str = option("fixed", "acceptance model", choices=lambda: ACCEPTANCES)
+    model: str = option("fixed", "acceptance model", choices=lambda: ACCEPTANCES, was_values={"recorded": "trace"})
     fixed: FixedConfig = table(FixedConfig)
     positional: PositionalConfig = table(PositionalConfig)
     drifting: DriftingConfig = table(DriftingConfig)
     markov: MarkovConfig = table(MarkovConfig)
     renewal: RenewalConfig = table(RenewalConfig)
-    recorded: ReplayedTraceConfig = table(ReplayedTraceConfig)
+    trace: ReplayedTraceConfig = table(ReplayedTraceConfig, was=("recorded",))
     confidence: ConfidenceConfig = table(ConfidenceConfig)
 
 
@@ -36,7 +36,7 @@ ACCEPTANCES: Registry[Callable[[AcceptanceConfig], AcceptanceModel]] = Registry(
         "drifting": lambda config: DriftingAcceptance(config.drifting, config.confidence.concentration),
         "markov": lambda config: MarkovAcceptance(config.markov, config.confidence.concentration),
         "renewal": lambda config: RenewalAcceptance(config.renewal, config.confidence.concentration),
-        "recorded": lambda config: replayed_trace_acceptance(config.recorded),
+        "trace": lambda config: replayed_trace_acceptance(config.trace),
     },
 )
 

@@ -9,7 +9,7 @@ from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.workload.request_sizes import RequestSizes
 from goodspeed.simulator.workload.workload import WorkloadRequest
 
-THINKING = ("exponential", "fixed", "lognormal")
+THINK_DISTRIBUTIONS = ("exponential", "fixed", "lognormal")
 
 
 @config_dataclass
@@ -17,7 +17,9 @@ class ClosedConfig:
     """Users that wait for an answer and think before the next request."""
 
     think_s: float = option(2.0, "mean time from an answer's end to the next request; 0: none", ge=0.0)
-    thinking: str = option("exponential", "distribution of the think time", choices=THINKING)
+    think_distribution: str = option(
+        "exponential", "distribution of the think time", choices=THINK_DISTRIBUTIONS, was=("thinking",)
+    )
     cv: float = option(0.6, "lognormal: coefficient of variation (standard deviation / mean)", ge=0.0)
 
 
@@ -38,9 +40,9 @@ class ClosedWorkload:
 
     def _think_s(self, rng: np.random.Generator) -> float:
         mean = self._config.think_s
-        if self._config.thinking == "fixed":
+        if self._config.think_distribution == "fixed":
             return mean
-        if self._config.thinking == "exponential":
+        if self._config.think_distribution == "exponential":
             return float(rng.exponential(mean))
         variance = math.log1p(self._config.cv**2)
         return mean * math.exp(math.sqrt(variance) * float(rng.standard_normal()) - variance / 2.0)

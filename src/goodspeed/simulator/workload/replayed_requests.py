@@ -16,9 +16,9 @@ class ReplayedRequestsConfig:
 
     file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-log`")
     num_warm_up: int = option(
-        0, "first requests of each client, which start at once; the others start together at begin_s", ge=0
+        0, "first requests of each client, which start at once; the others start together at start_s", ge=0
     )
-    begin_s: float = option(0.0, "time at which the requests after the warm-up start", ge=0.0)
+    start_s: float = option(0.0, "time at which the requests after the warm-up start", ge=0.0, was=("begin_s",))
 
 
 class ReplayedWorkload:
@@ -32,10 +32,10 @@ class ReplayedWorkload:
         self._asked = [sizes for _, sizes in sorted(asked.items())]
 
     def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
-        num_warm_up, begin_s = self._config.num_warm_up, self._config.begin_s
+        num_warm_up, start_s = self._config.num_warm_up, self._config.start_s
         for request, (num_prompt, num_answer) in enumerate(self._asked[client % len(self._asked)]):
             if num_warm_up and request == num_warm_up:
-                yield WorkloadRequest(begin_s, False, num_prompt, num_answer)
+                yield WorkloadRequest(start_s, False, num_prompt, num_answer)
             elif request < num_warm_up:
                 yield WorkloadRequest(0.0, False, num_prompt, num_answer)
             else:

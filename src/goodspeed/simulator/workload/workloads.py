@@ -19,13 +19,18 @@ from goodspeed.simulator.workload.workload import Workload
 class WorkloadConfig:
     """The requests of users. Only the table of the chosen arrivals is used."""
 
-    arrivals: str = option("closed", "arrival process of the requests", choices=lambda: WORKLOADS)
+    arrivals: str = option(
+        "closed",
+        "arrival process of the requests",
+        choices=lambda: WORKLOADS,
+        was_values={"recorded": "acceptance_trace"},
+    )
     closed: ClosedConfig = table(ClosedConfig)
     poisson: PoissonConfig = table(PoissonConfig)
     gamma: GammaConfig = table(GammaConfig)
     on_off: OnOffConfig = table(OnOffConfig)
     trace: ArrivalTraceConfig = table(ArrivalTraceConfig)
-    recorded: ReplayedRequestsConfig = table(ReplayedRequestsConfig)
+    acceptance_trace: ReplayedRequestsConfig = table(ReplayedRequestsConfig, was=("recorded",))
     prompt: LengthConfig = table(LengthConfig)
     answer: LengthConfig = table(LengthConfig)
 
@@ -43,7 +48,7 @@ WORKLOADS: Registry[Callable[[WorkloadConfig, int], Workload]] = Registry(
         "gamma": lambda config, _: GammaWorkload(config.gamma, config.sizes),
         "on_off": lambda config, _: OnOffWorkload(config.on_off, config.sizes),
         "trace": lambda config, num_clients: ArrivalTraceWorkload(config.trace, num_clients),
-        "recorded": lambda config, _: ReplayedWorkload(config.recorded),
+        "acceptance_trace": lambda config, _: ReplayedWorkload(config.acceptance_trace),
     },
 )
 
