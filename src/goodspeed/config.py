@@ -125,9 +125,9 @@ def option(default: T, help_text: str, **declaration: typing.Unpack["Declaration
     return dataclasses.field(default=default, metadata={"option": Option(help_text, **declaration)})
 
 
-def required(*, help_text: str, ge: float | None = None, gt: float | None = None) -> Any:
-    """A field without a default: every table and every call must give it."""
-    return dataclasses.field(metadata={"option": Option(help_text, ge=ge, gt=gt)})
+def required(*, help_text: str, **declaration: typing.Unpack["Declaration"]) -> Any:
+    """A field without a default, which every table and every call must give. The declaration is that of `option`."""
+    return dataclasses.field(metadata={"option": Option(help_text, **declaration)})
 
 
 def table(config: type[T], was: tuple[str, ...] = ()) -> T:

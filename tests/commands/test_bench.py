@@ -152,11 +152,11 @@ def test_profile_writes_its_tables(
         (("bench", "--prompts"), "prompts is empty"),
         (("bench", "--rule", "coupld"), "did you mean 'coupled'"),
         (("bench", "--endpoint", "http://a", "http://a"), "expected each only once"),
-        (("bench", "--pair", "toy", "--repetitions", "0"), "repetitions is 0, expected at least 1"),
+        (("bench", "--pair", "toy", "--repetitions", "0"), "repetitions is 0, expected 1 or more"),
         (("bench", "--pair", "toy", "--requests", "100"), "need 502"),
         (("bench", "--endpoint", "http://127.0.0.1:9"), "ConnectError"),
         (("up", "--clients", "0"), "clients is 0"),
-        (("profile", "--engine", "toy", "--streams"), "streams is ()"),
+        (("profile", "--engine", "toy", "--streams"), "streams is empty, expected one or more values"),
     ],
 )
 def test_wrong_use_is_named(arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:

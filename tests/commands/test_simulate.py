@@ -87,7 +87,7 @@ def test_a_precision_out_of_reach_is_no(scenario: str, capsys: pytest.CaptureFix
         (["--precision", "goodput=2%", "--max-seeds", "1"], "max_seeds is 1"),
         (["--until-s", "-1"], "until_s is -1.0"),
         (["--trace", "3"], "trace is given without output"),
-        (["--seeds", "0"], "num is 0"),
+        (["--seeds", "0"], "seeds is 0, expected 1 or more"),
     ],
 )
 def test_wrong_use_is_named(

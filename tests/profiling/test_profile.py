@@ -64,9 +64,11 @@ def test_prompts_are_read_one_at_a_time_and_closed() -> None:
     assert len(told) == 2
 
 
-@pytest.mark.parametrize("streams", [(), (0,)])
-def test_a_senseless_grid_is_refused(streams: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="streams is"):
+@pytest.mark.parametrize(
+    ("streams", "message"), [((), "streams is empty, expected one or more values"), ((0,), r"streams\[0\] is 0")]
+)
+def test_a_grid_without_points_is_refused(streams: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         ProfileGrid(streams, (1,), (1,))
 
 

@@ -21,6 +21,7 @@ from goodspeed.bench.endpoint import OpenAIEndpoint, RequestSettings, http_clien
 from goodspeed.bench.load import LoadShape, gather, run_load
 from goodspeed.bench.wire_traffic import DrafterTraffic, traffic
 from goodspeed.cluster.cpu_time import CpuSeconds, cpu_seconds
+from goodspeed.config import config_dataclass, required
 from goodspeed.errors import ConfigError
 from goodspeed.prompts.prompts import Prompt
 
@@ -47,22 +48,15 @@ class Arm:
     drafter_pids: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class ComparisonPlan:
-    """How much is asked of every client, and how."""
+    """The requests of every client and the way they are sent."""
 
     settings: RequestSettings
     shape: LoadShape
-    repetitions: int
-    requests: int
-    """Of each client, per repetition."""
-    warm_up: int
-    """Requests of each client before the first repetition; they are not counted."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("repetitions", 1), ("requests", 1), ("warm_up", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least {least}")
+    repetitions: int = required(help_text="repetitions of every arm", ge=1)
+    requests: int = required(help_text="requests of each client per repetition", ge=1)
+    warm_up: int = required(help_text="requests of each client before the first repetition, not counted", ge=0)
 
     @property
     def num_prompts(self) -> int:

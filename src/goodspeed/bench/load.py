@@ -2,33 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from goodspeed.bench.answer import LoadAnswer
-from goodspeed.errors import ConfigError
+from goodspeed.config import config_dataclass, option
 from goodspeed.prompts.prompts import Prompt
 
 T = TypeVar("T")
 Ask = Callable[[Prompt], Awaitable[LoadAnswer]]
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class LoadShape:
-    """How requests follow each other at one endpoint."""
+    """The load of one client: a closed loop, or an open loop if `rate` is given."""
 
-    concurrency: int = 1
-    """Closed loop: requests in flight at once."""
-    rate: float = 0.0
-    """Open loop: arrivals per second, whatever is in flight; 0 is a closed loop."""
-
-    def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise ConfigError(f"concurrency is {self.concurrency}, expected at least 1")
-        if not 0.0 <= self.rate < 1e6:
-            raise ConfigError(f"rate is {self.rate}, expected arrivals per second, or 0 for a closed loop")
+    concurrency: int = option(1, "requests in flight; closed loop", ge=1)
+    rate: float = option(0.0, "arrivals per second; 0: closed loop", ge=0.0, lt=1e6)
 
 
 async def run_load(ask: Ask, prompts: Sequence[Prompt], shape: LoadShape, seed: int = 0) -> list[LoadAnswer]:

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,9 @@ from goodspeed.cluster.topology import (
     with_event_logs,
     with_verifier_log,
 )
-from goodspeed.config import add_flags, from_args, option
+from goodspeed.config import add_flags, config_dataclass, from_args, option
 from goodspeed.errors import ConfigError
 from goodspeed.prompts.prompts import DOMAINS
-from goodspeed.registry import nearest_name
 from goodspeed.scheduling.policies import SCHEDULERS
 
 if TYPE_CHECKING:
@@ -43,46 +42,50 @@ AS_SERVED = "as served"
 RULES = ("coupled", "rejection")
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class BenchConfig:
-    """What is measured."""
+    """Load, clusters and prompts of a benchmark."""
 
-    endpoint: tuple[str, ...] = option((), "OpenAI endpoints that serve already, one per client; none: start clusters")
-    clients: int = option(4, "drafters of a cluster, each with one client")
-    pair: str = option("smollm2", f"target and draft of a cluster: {', '.join(PAIRS)}")
-    acceptance: float = option(0.8, "shaped and toy pairs: share of draft tokens that the target accepts")
+    endpoint: tuple[str, ...] = option((), "URLs of running OpenAI endpoints, one per client; none: start clusters")
+    clients: int = option(4, "drafters of each cluster, one client each", ge=1)
+    pair: str = option("smollm2", "target and draft model of the clusters", choices=PAIRS)
+    acceptance: float = option(
+        0.8, "shaped and toy pairs: share of draft tokens that the target accepts", ge=0.0, le=1.0
+    )
     scheduler: tuple[str, ...] = option(
         ("time_aware",),
-        f"one cluster for each: {', '.join(SCHEDULERS)}, with options of the verifier's core behind commas; or all",
+        "schedulers to compare, one cluster each, with options of the verifier's core after commas "
+        f"(fixed,overcommit=1.5), or all: {', '.join(SCHEDULERS)}",
+        is_required=True,
     )
     drafts: tuple[str, ...] = option(
-        (), "one cluster for each, with every scheduler: draft engines with options behind commas (default: the pair's)"
+        (),
+        "draft engines to compare, one cluster each with every scheduler, with options after commas; none: the pair's",
     )
-    rtt_ms: tuple[float, ...] = option((), "emulated round trips of the drafters' links, in turns; none: no emulation")
-    baseline: bool = option(True, "measure the target alone too, in fused mode on the same engine")
-    prompts: tuple[str, ...] = option(DOMAINS, "domains or JSONL files, in turns over the clients")
-    repetitions: int = option(5, "each with prompts of its own; the arms take turns in each")
-    requests: int = option(4, "of each client per repetition")
-    warm_up: int = option(2, "requests of each client beforehand, on other prompts")
-    max_tokens: int = option(128, "of each answer")
-    temperature: float = option(0.0, "0 = greedy")
-    rule: str = option("coupled", "how drafts are judged above temperature 0: coupled or rejection")
-    concurrency: int = option(1, "closed loop: requests of a client in flight")
-    rate: float = option(0.0, "open loop: Poisson arrivals per second and client; 0 = closed loop")
-    seed: int = option(0, "of the order of prompts, of arrivals, and of the requests")
-    json: str = option("", "file for the report; - is standard output")
-    event_log: str = option("", "folder in which the servers' event logs and logs are kept")
+    rtt_ms: tuple[float, ...] = option(
+        (), "round-trip times of the drafters' emulated links, assigned in turns; none: no emulation", ge=0.0
+    )
+    baseline: bool = option(True, "measure the target-only baseline too, on the same engine")
+    prompts: tuple[str, ...] = option(
+        DOMAINS, "domains or JSONL files, assigned to the clients in turns", is_required=True
+    )
+    repetitions: int = option(5, "repetitions, each with prompts of its own; every arm runs in each", ge=1)
+    requests: int = option(4, "requests of each client per repetition", ge=1)
+    warm_up: int = option(2, "requests of each client before the first repetition, with other prompts", ge=0)
+    max_tokens: int = option(128, "maximum length of an answer, in tokens", ge=1)
+    temperature: float = option(0.0, "sampling temperature; 0: greedy", ge=0.0, le=100.0)
+    rule: str = option("coupled", "verification rule above temperature 0", choices=RULES)
+    concurrency: int = option(1, "closed loop: requests of a client in flight", ge=1)
+    rate: float = option(0.0, "open loop: Poisson arrivals per second and client; 0: closed loop", ge=0.0, lt=1e6)
+    seed: int = option(0, "seed of the order of prompts, of arrivals and of sampling", ge=0)
+    json: str = option("", "file for the report; -: standard output")
+    event_log: str = option("", "folder for the event logs and the logs of the servers")
     verifier_config: str = option("", "TOML file for the verifiers that it starts")
     drafter_config: str = option("", "TOML file for the drafters that it starts")
 
     def __post_init__(self) -> None:
-        for name in ("prompts", "scheduler"):
-            if not getattr(self, name):
-                raise ConfigError(f"{name} is empty, expected at least one")
         if len(set(self.endpoint)) < len(self.endpoint):
             raise ConfigError(f"endpoint is {self.endpoint}, expected each only once")
-        if self.rule not in RULES:
-            raise ConfigError(f"rule is {self.rule!r}; {nearest_name(self.rule, list(RULES))}")
 
 
 def add_parser(subparsers: "Subparsers") -> None:

@@ -26,7 +26,7 @@ from goodspeed.cluster.topology import (
     with_event_logs,
     with_verifier_log,
 )
-from goodspeed.config import add_flags, from_args, option
+from goodspeed.config import add_flags, config_dataclass, from_args, option
 from goodspeed.engine.drafts import NO_TABLE
 
 if TYPE_CHECKING:
@@ -36,18 +36,18 @@ SCHEDULERS = ("fixed", "random", "time_aware")
 UNTRAINED = "untrained"
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class DemoConfig:
-    """How long the demo takes."""
+    """Length and outputs of the demo."""
 
-    quick: bool = option(False, "a toy pair and a few tokens: a test of the way through, without a model")
-    repetitions: int = option(3, "each with prompts of its own")
-    requests: int = option(2, "of each user per repetition")
-    max_tokens: int = option(96, "of each answer")
-    seed: int = option(0, "of the order of prompts")
-    untrained: bool = option(False, "GoodSpeed also with drafts that never saw the target's answers")
+    quick: bool = option(False, "use a toy pair and a few tokens: a test of the whole path without a model")
+    repetitions: int = option(3, "repetitions, each with prompts of its own", ge=1)
+    requests: int = option(2, "requests of each user per repetition", ge=1)
+    max_tokens: int = option(96, "maximum length of an answer, in tokens", ge=1)
+    seed: int = option(0, "seed of the order of prompts", ge=0)
+    untrained: bool = option(False, "measure GoodSpeed also with drafts that never saw the target's answers")
     json: str = option("", "file for the report")
-    event_log: str = option("", "folder in which the servers' event logs and logs are kept")
+    event_log: str = option("", "folder for the event logs and the logs of the servers")
 
 
 @dataclass(frozen=True, slots=True)

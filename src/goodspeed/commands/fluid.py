@@ -5,7 +5,6 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from goodspeed.cluster.machine import this_machine
-from goodspeed.config import add_flags, from_args, option
+from goodspeed.config import add_flags, config_dataclass, from_args, option
 from goodspeed.errors import ConfigError
 from goodspeed.fluid.convergence import Spot
 from goodspeed.fluid.study import QUICK, SHOWN_TIMES, Check, Plan, Study, study
@@ -31,18 +30,16 @@ WIDTH = 120
 PLOTS = (".svg", ".png", ".pdf")
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class FluidConfig:
-    """What is checked."""
+    """Size and outputs of the numerical checks."""
 
-    quick: bool = option(False, "few runs and few step sizes: seconds instead of a minute")
-    seed: int = option(0, "of the runs")
-    json: str = option("", "file for all figures; - is standard output")
-    plot: str = option("", "file for the plot, .svg or .png; needs goodspeed[plots]")
+    quick: bool = option(False, "use few runs and few step sizes: seconds instead of a minute")
+    seed: int = option(0, "seed of the random runs", ge=0)
+    json: str = option("", "file for all results; -: standard output")
+    plot: str = option("", f"file for the plot ({', '.join(PLOTS)}); needs goodspeed[plots]")
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}, expected 0 or more")
         if self.plot and Path(self.plot).suffix not in PLOTS:
             raise ConfigError(f"plot is {self.plot!r}, expected a file that ends in {', '.join(PLOTS)}")
 

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from goodspeed.cluster.machine import MachineInfo, this_machine
-from goodspeed.config import add_flags, from_args, option, table
+from goodspeed.config import add_flags, config_dataclass, from_args, option, table
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.targets import target_engine
+from goodspeed.engine.targets import TARGET_ENGINES, target_engine
 from goodspeed.engine.torch_import import keep_cores
 from goodspeed.profiling.cell import ProfileCell
 from goodspeed.profiling.profile import (
@@ -36,22 +36,34 @@ if TYPE_CHECKING:
 SCHEMA = 2
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class ProfileConfig:
-    """What is measured."""
+    """The engines to measure and the grid of points."""
 
-    engine: str = option("torch", "target engine: torch, shaped or toy")
+    engine: str = option("torch", "target engine", choices=TARGET_ENGINES)
     target: TargetConfig = table(TargetConfig)
     draft: DraftConfig = table(DraftConfig)
-    streams: tuple[int, ...] = option((1, 2, 4, 8), "streams in a step")
-    tokens: tuple[int, ...] = option((1, 2, 4, 8), "tokens per stream: the draft and one more, or tokens to draft")
-    context: tuple[int, ...] = option((64, 256, 1024), "tokens before the first step that is measured")
-    prefill: tuple[int, ...] = option((32, 128, 512), "prompt tokens in a prefill step of one stream, and of drafts")
-    pauses: tuple[float, ...] = option(
-        (0.001, 0.003, 0.01, 0.03, 0.1), "seconds of rest before a step, for what it then takes more"
+    streams: tuple[int, ...] = option((1, 2, 4, 8), "streams in a step", ge=1, is_required=True)
+    tokens: tuple[int, ...] = option(
+        (1, 2, 4, 8),
+        "tokens per stream: of a verification step (a draft and one more) and of a draft",
+        ge=1,
+        is_required=True,
     )
-    repeats: int = option(7, "steps measured at each point, after two to warm up")
-    json: str = option("", "file for the tables; - is standard output")
+    context: tuple[int, ...] = option(
+        (64, 256, 1024), "tokens of context before the first measured step", ge=1, is_required=True
+    )
+    prefill: tuple[int, ...] = option(
+        (32, 128, 512),
+        "prompt tokens of a prefill step of one stream, and of a draft engine's prompt",
+        ge=1,
+        is_required=True,
+    )
+    pauses: tuple[float, ...] = option(
+        (0.001, 0.003, 0.01, 0.03, 0.1), "idle seconds before a step, for the idle penalty", ge=0.0
+    )
+    repeats: int = option(7, "steps measured at each point, after two for warm-up", ge=1)
+    json: str = option("", "file for the tables; -: standard output")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from goodspeed.bench.comparison_table import wide_console
 from goodspeed.cluster.machine import this_machine
-from goodspeed.config import add_flags, from_args, option
+from goodspeed.config import add_flags, config_dataclass, from_args, option
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.arm import measure, name_of, scenario_values
 from goodspeed.experiment.columns import answer_columns, write_columns
@@ -39,24 +39,25 @@ MOST_CLIENTS = 16
 """Shown one by one on a terminal."""
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class SimulateConfig:
-    """How often, how long, and what is kept."""
+    """Replications, length and outputs of a simulation."""
 
-    seeds: int = option(5, "replications; they differ by seed alone")
-    first_seed: int = option(0, "of the replications; the others follow")
-    until_s: float = option(0.0, "simulated seconds; 0: the scenario's own")
-    warm_up: str = option("mser-5", "left out at the start: simulated seconds, or mser-5: found in a pilot run")
-    precision: str = option("", "METRIC=X%: replicate until its interval is within X% of the mean, as goodput=2%")
-    max_seeds: int = option(100, "replications at most, with a precision")
-    jobs: int = option(0, "replications at a time; 0: one for each core")
+    seeds: int = option(5, "replications, which differ by seed alone", ge=1)
+    first_seed: int = option(0, "seed of the first replication; the others follow", ge=0)
+    until_s: float = option(0.0, "simulated seconds; 0: the scenario's own", ge=0.0)
+    warm_up: str = option(
+        "mser-5", "start of the run that is left out, in simulated seconds; mser-5: estimated from a pilot run"
+    )
+    precision: str = option(
+        "", "METRIC=X%: replicate until the interval of the metric is within X% of its mean, such as goodput=2%"
+    )
+    max_seeds: int = option(100, "maximum number of replications with a precision", ge=1)
+    jobs: int = option(0, "replications at a time; 0: one per core", ge=0)
     output: str = option("", "folder for answers (CSV, Parquet), summary.json, report.html and trace.json")
-    trace: int = option(0, "requests of the first replication whose spans are kept, for ui.perfetto.dev")
+    trace: int = option(0, "requests of the first replication whose spans are written, for ui.perfetto.dev", ge=0)
 
     def __post_init__(self) -> None:
-        for name in ("until_s", "trace"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
         given_warm_up(self.warm_up)
         if self.precision and self.max_seeds < self.seeds:
             raise ConfigError(f"max_seeds is {self.max_seeds}, expected at least the {self.seeds} of seeds")

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from goodspeed.bench.comparison_table import wide_console
 from goodspeed.cluster.machine import this_machine
-from goodspeed.config import add_flags, from_args, option
+from goodspeed.config import add_flags, config_dataclass, from_args, option
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.arm import measure, name_of, scenario_values
 from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, SweepManifest
@@ -37,24 +37,23 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class SweepConfig:
-    """How often, how long, where."""
+    """Replications, length and outputs of a sweep."""
 
-    seeds: int = option(5, "replications of every cell, under the same seeds")
-    first_seed: int = option(0, "of the replications; the others follow")
-    until_s: float = option(0.0, "simulated seconds; 0: the scenario's own")
+    seeds: int = option(5, "replications of every cell, with the same seeds", ge=1)
+    first_seed: int = option(0, "seed of the first replication; the others follow", ge=0)
+    until_s: float = option(0.0, "simulated seconds; 0: the scenario's own", ge=0.0)
     warm_up: str = option(
-        "mser-5", "left out at the start: simulated seconds, or mser-5: found in a pilot of each cell"
+        "mser-5",
+        "start of the run that is left out, in simulated seconds; mser-5: estimated from a pilot run of each cell",
     )
-    jobs: int = option(0, "replications at a time; 0: one for each core")
+    jobs: int = option(0, "replications at a time; 0: one per core", ge=0)
     output: str = option("", "folder of the sweep; empty: results/sweep-SCENARIO")
-    resume: bool = option(False, "go on with the sweep in the folder: what is done is not done again")
+    resume: bool = option(False, "continue the sweep in the folder: finished runs are not repeated")
 
     def __post_init__(self) -> None:
         given_warm_up(self.warm_up)
-        if self.until_s < 0:
-            raise ConfigError(f"until_s is {self.until_s}, expected 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

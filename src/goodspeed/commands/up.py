@@ -5,7 +5,6 @@ import json
 import signal
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from goodspeed.bench.experiment import run_folder
 from goodspeed.cluster.cluster import Cluster, Ports, start_clusters
 from goodspeed.cluster.processes import Processes
 from goodspeed.cluster.topology import PAIRS, ClusterSpec, ServerOptions, uniform_drafters, with_event_logs
-from goodspeed.config import add_flags, from_args, option
+from goodspeed.config import add_flags, config_dataclass, from_args, option
 from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.scheduling.policies import SCHEDULERS
 
@@ -24,19 +23,29 @@ if TYPE_CHECKING:
 CHECK_S = 0.5  # between looks at whether every server lives
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class UpConfig:
-    """What is started."""
+    """The servers to start."""
 
-    clients: int = option(4, "drafters")
-    pair: str = option("smollm2", f"target and draft: {', '.join(PAIRS)}")
-    acceptance: float = option(0.8, "shaped and toy pairs: share of draft tokens that the target accepts")
-    scheduler: str = option("time_aware", f"how the budget is shared: {', '.join(SCHEDULERS)}")
-    rtt_ms: tuple[float, ...] = option((), "emulated round trips of the drafters' links, in turns; none: no emulation")
-    port: int = option(8000, "HTTP port of the first drafter; the others take those that follow; 0 = any")
-    verifier_port: int = option(7700, "gRPC port of the verifier; 0 = any")
-    metrics_port: int = option(7701, "port of the verifier's metrics; 0 = any")
-    event_log: str = option("", "folder in which the servers' event logs and logs are kept")
+    clients: int = option(4, "number of drafters", ge=1)
+    pair: str = option("smollm2", "target and draft model", choices=PAIRS)
+    acceptance: float = option(
+        0.8, "shaped and toy pairs: share of draft tokens that the target accepts", ge=0.0, le=1.0
+    )
+    scheduler: str = option(
+        "time_aware",
+        "scheduler of the verifier, with options of its core after commas (fixed,overcommit=1.5): "
+        f"{', '.join(SCHEDULERS)}",
+    )
+    rtt_ms: tuple[float, ...] = option(
+        (), "round-trip times of the drafters' emulated links, assigned in turns; none: no emulation", ge=0.0
+    )
+    port: int = option(
+        8000, "HTTP port of the first drafter; the others use the next ones; 0: any free port", ge=0, le=65535
+    )
+    verifier_port: int = option(7700, "gRPC port of the verifier; 0: any free port", ge=0, le=65535)
+    metrics_port: int = option(7701, "port of the verifier's metrics; 0: any free port", ge=0, le=65535)
+    event_log: str = option("", "folder for the event logs and the logs of the servers")
     verifier_config: str = option("", "TOML file for the verifier")
     drafter_config: str = option("", "TOML file for the drafters")
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from goodspeed.config import add_flags, from_args, option, table
+from goodspeed.config import add_flags, config_dataclass, from_args, option, table
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.drafter_config import TOY
@@ -20,13 +20,12 @@ from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.targets import target_engine
+from goodspeed.engine.targets import TARGET_ENGINES, target_engine
 from goodspeed.errors import ConfigError
 from goodspeed.lossless.checks import DistributionCheck, TextCheck, check_distribution, check_texts
 from goodspeed.lossless.pair import DraftSchedule, EnginePair
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, Prompt, load_prompts
-from goodspeed.registry import nearest_name
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -38,32 +37,28 @@ CAPTION = (
 RULES = {"coupled": Rule.COUPLED, "rejection": Rule.REJECTION}
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class LosslessConfig:
-    """Which pair, on what, how hard."""
+    """The pair, the prompts and the settings of a lossless check."""
 
-    engine: str = option("torch", "target engine: torch, shaped or toy")
+    engine: str = option("torch", "target engine", choices=TARGET_ENGINES)
     target: TargetConfig = table(TargetConfig)
     draft: DraftConfig = table(DraftConfig)
-    tokenizer: str = option("", "the target's tokenizer: a model's name or folder, or toy (default: the target's own)")
-    prompts: str = option("", f"a JSONL file or one of {', '.join(DOMAINS)}; empty: these in turn")
-    n: int = option(64, "prompts")
-    max_tokens: int = option(64, "answer tokens per prompt")
-    temperatures: tuple[float, ...] = option((0.0, 0.7, 1.0), "one check each; 0 is greedy")
-    windows: tuple[int, ...] = option((0, 1, 2, 4, 8), "draft tokens per round; streams go through them in turn")
-    rule: str = option("coupled", "rule above temperature 0: coupled (same text) or rejection (same distribution)")
-    streams: int = option(8, "streams in one batch")
-    samples: int = option(400, "rejection: short texts with and without drafts")
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise ConfigError(f"rule is {self.rule!r}; {nearest_name(self.rule, RULES)}")
-        counts = {"n": self.n, "max_tokens": self.max_tokens, "streams": self.streams, "samples": self.samples}
-        for name, value in counts.items():
-            if value < 1:
-                raise ConfigError(f"{name} is {value}, expected 1 or more")
-        if not self.temperatures or not self.windows or min(self.windows) < 0:
-            raise ConfigError("temperatures and windows need at least one value, windows of 0 or more")
+    tokenizer: str = option("", "tokenizer of the target: a model's name or folder, or toy; empty: the target's own")
+    prompts: str = option("", f"a JSONL file or one of {', '.join(DOMAINS)}; empty: all of these in turns")
+    n: int = option(64, "number of prompts", ge=1)
+    max_tokens: int = option(64, "answer tokens per prompt", ge=1)
+    temperatures: tuple[float, ...] = option(
+        (0.0, 0.7, 1.0), "temperatures to check; 0: greedy", ge=0.0, le=100.0, is_required=True
+    )
+    windows: tuple[int, ...] = option(
+        (0, 1, 2, 4, 8), "draft tokens per round; every stream cycles through them", ge=0, is_required=True
+    )
+    rule: str = option(
+        "coupled", "rule above temperature 0: coupled (same text) or rejection (same distribution)", choices=RULES
+    )
+    streams: int = option(8, "streams in one batch", ge=1)
+    samples: int = option(400, "rejection rule: short texts with drafts, and as many without", ge=1)
 
 
 @dataclass(frozen=True, slots=True)

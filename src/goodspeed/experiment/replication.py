@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from goodspeed.errors import ConfigError
+from goodspeed.config import config_dataclass, option, required
 from goodspeed.experiment.executor import Executor
 from goodspeed.experiment.metrics import RunMetrics, compute_metrics
 from goodspeed.experiment.summary import Precision
@@ -15,18 +15,13 @@ Scenario = TypeVar("Scenario")
 PILOT_SEED = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class Seeds:
-    """Which replications. The same seeds for every arm: common random numbers."""
+    """The seeds of the replications. All arms use the same seeds: common random numbers."""
 
-    first: int
-    num: int
-    num_at_most: int = 0  # with a precision
-
-    def __post_init__(self) -> None:
-        for name, least in (("first", 0), ("num", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"seeds: {name} is {getattr(self, name)}, expected {least} or more")
+    first: int = required(help_text="first seed", ge=0)
+    num: int = required(help_text="number of replications", ge=1)
+    num_at_most: int = option(0, "maximum number of replications with a precision", ge=0)
 
     def batch(self, num_done: int) -> range:
         """The next ones to make: the number asked for, and then half as many again."""

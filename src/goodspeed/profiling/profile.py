@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from goodspeed.config import config_dataclass, required
 from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import DraftEngine, Prefill, StreamSpec, TargetEngine, Verify
@@ -52,19 +53,13 @@ OTHER = ProfilePoint(streams=1, tokens=1, context=1)
 """Who is verified between two prefills."""
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class ProfileGrid:
-    """Every combination. Raises ConfigError for an empty or senseless axis."""
+    """Every combination of streams, tokens and context."""
 
-    streams: tuple[int, ...]
-    tokens: tuple[int, ...]
-    context: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        for name in ("streams", "tokens", "context"):
-            values = getattr(self, name)
-            if not values or min(values) < 1:
-                raise ConfigError(f"{name} is {values}, expected numbers of at least 1")
+    streams: tuple[int, ...] = required(help_text="streams in a step", ge=1, is_required=True)
+    tokens: tuple[int, ...] = required(help_text="tokens per stream", ge=1, is_required=True)
+    context: tuple[int, ...] = required(help_text="tokens of context", ge=1, is_required=True)
 
     def points(self) -> list[ProfilePoint]:
         """Streams vary slowest, context fastest."""
@@ -209,7 +204,7 @@ def _after_pauses(
     """A pause before every step, as long each time, then the next length: what is cold depends on several before."""
     num_steps, on_cell = plan
     if min(pauses_s, default=0.0) < 0.0:
-        raise ConfigError(f"pauses is {pauses_s}, expected seconds of at least 0")
+        raise ConfigError(f"pauses is {pauses_s}, expected 0 or more")
     cells, numbers = [], itertools.count()
     for pause_s in (0.0, *pauses_s):
         steps_s = []
@@ -280,7 +275,7 @@ def _piece(text: Sequence[int], start: int, num_tokens: int) -> tuple[int, ...]:
 
 def _num_steps(repeats: int) -> int:
     if repeats < 1:
-        raise ConfigError(f"repeats is {repeats}, expected at least 1")
+        raise ConfigError(f"repeats is {repeats}, expected 1 or more")
     return WARM_UP + repeats
 
 

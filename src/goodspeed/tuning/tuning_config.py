@@ -1,114 +1,108 @@
-"""What `goodspeed tune collect` and `goodspeed tune distil` are told. No torch here, so that help is quick."""
+"""The configuration of `goodspeed tune collect` and `goodspeed tune distil`. It does not import torch."""
 
-from dataclasses import dataclass
-
-from goodspeed.config import option, table
-from goodspeed.engine.target_config import TargetConfig
+from goodspeed.config import config_dataclass, option, table
+from goodspeed.engine.target_config import DEVICES, DTYPES, TargetConfig
 from goodspeed.errors import ConfigError
 
+LOSS_NAMES = ("forward_kl", "reverse_kl", "total_variation", "likeliest")
+"""The names of goodspeed.tuning.train.losses.LOSSES, which need torch."""
 
-@dataclass(frozen=True, slots=True)
+
+@config_dataclass
 class CollectConfig:
-    """Whom to ask, what, and where the answers go."""
+    """The target, the prompts and the data set that its answers form."""
 
-    out: str = option("", "folder of the data set; a run that was killed goes on there")
+    out: str = option("", "folder of the data set; an interrupted run continues there", is_required=True)
     prompts: tuple[str, ...] = option((), "JSONL files of prompts, or domains of `goodspeed bench`")
-    recorded: tuple[str, ...] = option((), "JSONL files of rounds that live traffic recorded, to be scored")
-    write: int = option(0, "prompts that the target writes itself, by sampling the user's turn")
-    temperatures: tuple[float, ...] = option((), "besides the greedy answer, one sampled at each of these")
-    max_tokens: int = option(256, "longest answer")
-    max_prompt: int = option(1024, "prompts of more tokens are left out")
-    top_k: int = option(64, "log-probabilities kept at every position")
-    seed: int = option(0, "of what is sampled, and of the order of asking")
-    split: str = option("train", "what the data set is for: train, validation or test")
-    streams: int = option(64, "answers in the making at once")
-    shard_answers: int = option(32, "answers written together; a kill loses fewer than these")
+    recorded: tuple[str, ...] = option((), "traffic logs of drafters, whose answers are scored")
+    write: int = option(0, "prompts that the target writes itself, by sampling the user's turn", ge=0)
+    temperatures: tuple[float, ...] = option(
+        (), "temperatures at which an answer is sampled, in addition to the greedy one", gt=0.0, le=100.0
+    )
+    max_tokens: int = option(256, "maximum length of an answer, in tokens", ge=1)
+    max_prompt: int = option(1024, "longer prompts, in tokens, are left out", ge=1)
+    top_k: int = option(64, "log-probabilities stored at every position", ge=1)
+    seed: int = option(0, "seed of the sampling and of the order of prompts", ge=0)
+    split: str = option("train", "purpose of the data set", choices=("train", "validation", "test"))
+    streams: int = option(64, "answers that are generated at once", ge=1)
+    shard_answers: int = option(32, "answers that are written together; an interruption loses fewer", ge=1)
     target: TargetConfig = table(TargetConfig)
 
     def __post_init__(self) -> None:
-        if not self.out:
-            raise ConfigError("out is empty, expected the folder of the data set")
         if not (self.prompts or self.recorded or self.write):
-            raise ConfigError("nothing to collect: expected prompts, recorded or write")
-        if min(self.max_tokens, self.max_prompt, self.top_k, self.streams, self.shard_answers) < 1:
-            raise ConfigError("max_tokens, max_prompt, top_k, streams and shard_answers must be 1 or more")
-        if self.seed < 0 or self.write < 0 or any(not 0 < heat <= 100 for heat in self.temperatures):
-            raise ConfigError("seed and write must be 0 or more, temperatures more than 0 and at most 100")
+            raise ConfigError("prompts, recorded and write are empty, expected at least one of them")
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class StudentConfig:
-    """Where a student begins, and what of it learns."""
+    """The initial weights of a student and the parts of it that learn."""
 
-    init: str = option("layers", "layers: some of the target's; fresh: random weights of a shape; or a checkpoint")
-    layers: tuple[int, ...] = option((0, 1), "the target's layers that it starts from")
-    hidden_size: int = option(256, "fresh: width; a multiple of 64")
-    intermediate_size: int = option(768, "fresh: width inside")
-    num_layers: int = option(4, "fresh: layers")
-    vocabulary: int = option(0, "rows of the head: the tokens that answers use most; 0: all of the target's")
-    mlp_width: int = option(0, "units of every MLP: those that answers drive hardest; 0: all that it starts with")
-    train_head: bool = option(True, "let the head learn too; false: it stays the target's own")
-    train_embedding: bool = option(False, "let the embedding learn too")
-    lora_rank: int = option(0, "learn additions of this rank to the layers' matrices (LoRA); 0: the matrices")
+    init: str = option("layers", "layers: layers of the target; fresh: random weights; or the folder of a checkpoint")
+    layers: tuple[int, ...] = option(
+        (0, 1), "layers of the target that the student starts from", ge=0, is_required=True
+    )
+    hidden_size: int = option(256, "fresh: hidden size; a multiple of 64", ge=64)
+    intermediate_size: int = option(768, "fresh: intermediate size of the MLP", ge=1)
+    num_layers: int = option(4, "fresh: number of layers", ge=1)
+    vocabulary: int = option(0, "rows of the output head: the most frequent tokens of the answers; 0: all", ge=0)
+    mlp_width: int = option(0, "units of every MLP: those with the largest activations; 0: all", ge=0)
+    train_head: bool = option(True, "train the output head; false: it stays the target's")
+    train_embedding: bool = option(False, "train the embedding")
+    lora_rank: int = option(0, "rank of LoRA updates to the layers' matrices; 0: train the matrices", ge=0)
 
     def __post_init__(self) -> None:
-        if min(self.vocabulary, self.mlp_width, self.lora_rank) < 0 or not self.layers or min(self.layers) < 0:
-            raise ConfigError(
-                "vocabulary, mlp_width and lora_rank must be 0 or more, layers one or more layers of the target"
-            )
-        if self.hidden_size < 64 or self.hidden_size % 64 or min(self.num_layers, self.intermediate_size) < 1:
-            raise ConfigError("hidden_size must be a multiple of 64, num_layers and intermediate_size 1 or more")
+        if self.hidden_size % 64:
+            raise ConfigError(f"hidden_size is {self.hidden_size}, expected a multiple of 64")
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class DistilConfig:
-    """How a student learns."""
+    """The data, the loss and the schedule of a distillation."""
 
-    data: str = option("", "folder of the data set to learn from")
-    validation: str = option("", "folder of the data set whose acceptance is watched")
-    out: str = option("", "folder of the run and, at its end, of the checkpoint; a run that was killed goes on there")
-    target: str = option("smollm2-135m-instruct", "the target model")
+    data: str = option("", "folder of the data set to learn from", is_required=True)
+    validation: str = option("", "folder of the data set on which acceptance is measured; empty: none")
+    out: str = option(
+        "", "folder of the run and, at its end, of the checkpoint; an interrupted run continues there", is_required=True
+    )
+    target: str = option("smollm2-135m-instruct", "target model")
     student: StudentConfig = table(StudentConfig)
-    loss: str = option("forward_kl", "forward_kl, reverse_kl, total_variation or likeliest")
-    likeliest_share: float = option(0.0, "how much of the loss is the cross-entropy of the target's likeliest token")
-    on_policy: float = option(0.0, "share of updates on answers that the student wrote and the target scored")
-    on_policy_every: int = option(200, "updates between such answers")
-    on_policy_answers: int = option(64, "how many each time")
-    on_policy_tokens: int = option(64, "longest of them")
-    weights: str = option("uniform", "uniform, or stored: what the data set says that each position counts")
-    temperature: float = option(1.0, "of the target's distribution: below 1 is sharper")
-    top_k: int = option(32, "likeliest tokens of the target that are taught")
-    steps: int = option(1000, "updates; may be changed when a run goes on")
-    learning_rate: float = option(1e-3, "the largest")
-    warmup: int = option(50, "updates until it is reached")
-    decay: int = option(0, "last updates, in which it falls to zero along a cosine; 0: all")
-    weight_decay: float = option(0.01, "of AdamW, on matrices")
-    length: int = option(512, "tokens of a row, into which several answers are packed")
-    max_prompt: int = option(192, "last tokens of a prompt that the student reads")
-    rows: int = option(4, "rows of a pass")
-    accumulate: int = option(1, "passes of an update")
-    validate_every: int = option(200, "updates between looks at the validation set")
-    validation_answers: int = option(96, "answers that are looked at")
-    checkpoint_every: int = option(200, "updates between states on disk")
-    patience: int = option(0, "looks without a new best after which it stops; 0: never")
-    seed: int = option(0, "of the order of answers, and of fresh weights")
-    dtype: str = option("auto", "of products: bf16, fp32, or auto: bf16 where the hardware multiplies it")
-    device: str = option("auto", "cpu, cuda, or auto: cuda where there is one")
-    threads: int = option(0, "CPU threads; 0: one per core")
+    loss: str = option("forward_kl", "loss between the target's and the student's distribution", choices=LOSS_NAMES)
+    likeliest_share: float = option(
+        0.0, "share of the loss that is the cross-entropy of the target's most likely token", ge=0.0, le=1.0
+    )
+    on_policy: float = option(
+        0.0, "share of updates on answers that the student wrote and the target scored", ge=0.0, lt=1.0
+    )
+    on_policy_every: int = option(200, "updates between generations of on-policy answers", ge=1)
+    on_policy_answers: int = option(64, "on-policy answers per generation", ge=1)
+    on_policy_tokens: int = option(64, "maximum length of an on-policy answer, in tokens", ge=1)
+    weights: str = option(
+        "uniform",
+        "weight of each position: uniform, or stored: as in the data set (`goodspeed tune weigh`)",
+        choices=("uniform", "stored"),
+    )
+    temperature: float = option(1.0, "temperature of the target's distribution; below 1: sharper", gt=0.0)
+    top_k: int = option(32, "most likely tokens of the target that the loss uses", ge=1)
+    steps: int = option(1000, "number of updates; may be changed when a run continues", ge=1)
+    learning_rate: float = option(1e-3, "peak learning rate", gt=0.0)
+    warmup: int = option(50, "updates until the peak learning rate", ge=0)
+    decay: int = option(0, "last updates, in which the learning rate falls to zero along a cosine; 0: all", ge=0)
+    weight_decay: float = option(0.01, "weight decay of AdamW, on matrices", ge=0.0)
+    length: int = option(512, "tokens of a row, into which several answers are packed", ge=1)
+    max_prompt: int = option(192, "last tokens of a prompt that the student reads", ge=1)
+    rows: int = option(4, "rows per forward pass", ge=1)
+    accumulate: int = option(1, "forward passes per update", ge=1)
+    validate_every: int = option(200, "updates between validations", ge=1)
+    validation_answers: int = option(96, "answers per validation", ge=1)
+    checkpoint_every: int = option(200, "updates between checkpoints", ge=1)
+    patience: int = option(0, "validations without a new best after which the run stops; 0: never", ge=0)
+    seed: int = option(0, "seed of the order of answers and of random weights", ge=0)
+    dtype: str = option(
+        "auto", "number format of matrix products; auto: bf16 where the hardware multiplies it", choices=DTYPES
+    )
+    device: str = option("auto", "device; auto: cuda if there is one", choices=DEVICES)
+    threads: int = option(0, "CPU threads; 0: one per core", ge=0)
 
     def __post_init__(self) -> None:
-        if not (self.data and self.out):
-            raise ConfigError("data and out are the folders of a data set and of the run; one is empty")
-        counts = (self.top_k, self.steps, self.length, self.rows, self.accumulate, self.max_prompt)
-        if min(*counts, self.validate_every, self.checkpoint_every, self.validation_answers) < 1:
-            raise ConfigError("top_k, steps, length, max_prompt, rows, accumulate, *_every must be 1 or more")
-        if min(self.warmup, self.decay, self.patience, self.seed, self.threads) < 0:
-            raise ConfigError("warmup, decay, patience, seed and threads must be 0 or more")
-        if not 0 <= self.on_policy < 1 or min(self.on_policy_every, self.on_policy_answers, self.on_policy_tokens) < 1:
-            raise ConfigError("on_policy must be 0 or more and less than 1, on_policy_* 1 or more")
         if self.max_prompt >= self.length:
             raise ConfigError(f"max_prompt is {self.max_prompt}, expected less than length {self.length}")
-        if self.weights not in ("uniform", "stored"):
-            raise ConfigError(f"weights is {self.weights!r}, expected uniform or stored")
-        if not (self.learning_rate > 0 and self.temperature > 0 and 0 <= self.likeliest_share <= 1):
-            raise ConfigError("learning_rate and temperature must be more than 0, likeliest_share 0 to 1")

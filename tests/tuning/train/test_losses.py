@@ -11,6 +11,7 @@ from goodspeed.tuning.train.losses import (
     top_logprobs,
     total_variation,
 )
+from goodspeed.tuning.tuning_config import LOSS_NAMES
 
 VOCAB, HIDDEN, TOP = 40, 16, 8
 
@@ -31,6 +32,10 @@ def test_log_probabilities_and_their_gradients_are_those_of_softmax() -> None:
     torch.testing.assert_close(found, expected)
     for grad, wanted in zip(torch.autograd.grad((found * weights).sum(), (hidden, head)), grads, strict=True):
         torch.testing.assert_close(grad, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_configuration_lists_every_loss() -> None:
+    assert tuple(LOSSES) == LOSS_NAMES
 
 
 def test_frozen_head_gets_no_gradient() -> None:

@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,11 @@ from rich.table import Table
 
 from goodspeed.bench.comparison_table import wide_console
 from goodspeed.cluster.machine import this_machine
-from goodspeed.config import add_flags, from_args, option, table
+from goodspeed.config import add_flags, config_dataclass, from_args, option, table
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.targets import target_engine
+from goodspeed.engine.targets import TARGET_ENGINES, target_engine
 from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.errors import ConfigError
 from goodspeed.tuning.evaluate.quality import WINDOW, CategoryQuality, Quality
@@ -32,33 +32,33 @@ SCHEMA = 1
 SHOWN_WINDOWS = (2, 4, 8)
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class EvaluateConfig:
-    """What is judged, on what."""
+    """The drafts to evaluate and the data set to evaluate them on."""
 
-    data: str = option("", "folder of a data set that `goodspeed tune collect` made, held out from training")
+    data: str = option(
+        "", "folder of a data set from `goodspeed tune collect`, held out from training", is_required=True
+    )
     drafts: tuple[str, ...] = option(
-        ("lookup", "table", "hybrid"), "what to judge: an engine, or engine:model (torch:FOLDER, hybrid:FOLDER)"
+        ("lookup", "table", "hybrid"), "drafts to evaluate: an engine, or engine:model (torch:FOLDER, hybrid:FOLDER)"
     )
     draft: DraftConfig = table(DraftConfig)
-    trained_on: str = option("", "folder of the data set that the drafts learned from: what it lacks gets its own row")
-    num_prompts: int = option(100, "prompts whose answers are used; 0: all")
-    seed: int = option(0, "which prompts, and in which order")
-    streams: int = option(4, "streams that draft together")
-    window: int = option(8, "longest draft where drafting goes round by round")
-    min_survival: float = option(0.12, "where such a draft stops")
-    engine: str = option("", "target engine on which goodput is measured: torch, toy; empty: it is not")
+    trained_on: str = option(
+        "", "folder of the data set that the drafts were trained on; its unseen categories get a row of their own"
+    )
+    num_prompts: int = option(100, "prompts whose answers are used; 0: all", ge=0)
+    seed: int = option(0, "seed of the choice and the order of prompts", ge=0)
+    streams: int = option(4, "streams that draft together", ge=1)
+    window: int = option(8, "longest draft of a round", ge=1)
+    min_survival: float = option(0.12, "survival below which a draft ends", ge=0.0, le=1.0)
+    engine: str = option(
+        "", "target engine on which goodput is measured; empty: not measured", choices=lambda: ("", *TARGET_ENGINES)
+    )
     target: TargetConfig = table(TargetConfig)
-    goodput_answers: int = option(8, "answers that are written anew to measure goodput")
-    json: str = option("", "file for the figures; - is standard output")
+    goodput_answers: int = option(8, "answers that are generated again to measure goodput", ge=1)
+    json: str = option("", "file for the results; -: standard output")
     cards: str = option("", "folder for a model card of each draft")
-    plot: str = option("", "file for a reliability diagram: .svg, .png or .pdf (needs matplotlib)")
-
-    def __post_init__(self) -> None:
-        if not self.data:
-            raise ConfigError("data is empty, expected the folder of a data set")
-        if min(self.streams, self.window, self.goodput_answers) < 1 or self.num_prompts < 0:
-            raise ConfigError("streams, window and goodput_answers must be at least 1, num_prompts at least 0")
+    plot: str = option("", "file for a reliability diagram: .svg, .png or .pdf (needs goodspeed[plots])")
 
 
 def add_parser(verbs: "Subparsers") -> None:

@@ -3,18 +3,17 @@
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goodspeed.config import add_flags, from_args, option, table
+from goodspeed.config import add_flags, config_dataclass, from_args, option, table
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.drafter_config import DEFAULT_MODEL
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch_import import import_torch_module
-from goodspeed.errors import ConfigError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.online.drafter_admin import HttpDrafterAdmin
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
@@ -27,35 +26,31 @@ if TYPE_CHECKING:
 KINDS = ("table", "net")
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class OnlineConfig:
-    """Whose traffic, what learns from it, and when it is good enough."""
+    """The traffic to learn from, the draft that learns, and the condition for a swap."""
 
-    recorded: str = option("", "the drafter's `--record` file")
-    work: str = option("", "folder for what is made; a run that was killed goes on there")
+    recorded: str = option("", "traffic log that the drafter writes (`goodspeed drafter --record`)", is_required=True)
+    work: str = option("", "folder for checkpoints; an interrupted run continues there", is_required=True)
     drafter: str = option("http://127.0.0.1:8000", "URL of the drafter")
-    api_key: str = option("", "its API key")
-    kind: str = option("table", "what learns: table, or net (scored by the target, then distilled)")
-    rounds: int = option(0, "rounds to do; 0: until interrupted")
-    poll_s: float = option(10.0, "pause between looks at the traffic")
-    min_answers: int = option(64, "new answers that make a round")
-    judged_share: float = option(0.25, "of the new answers, the newest, by which old and new draft are judged")
-    max_learned: int = option(4000, "the newest answers that are learned from")
-    window: int = option(4, "draft tokens per round in that comparison")
-    margin: float = option(0.0, "accepted tokens per round that a new draft must gain at least to be swapped in")
+    api_key: str = option("", "API key of the drafter")
+    kind: str = option(
+        "table", "draft that learns: an n-gram table, or a net (answers are scored, then distilled)", choices=KINDS
+    )
+    rounds: int = option(0, "rounds to run; 0: until interrupted", ge=0)
+    poll_s: float = option(10.0, "pause between reads of the traffic log", ge=0.0)
+    min_answers: int = option(64, "new answers that start a round", ge=4)
+    judged_share: float = option(
+        0.25, "share of the new answers, the latest ones, on which old and new draft are compared", gt=0.0, lt=1.0
+    )
+    max_learned: int = option(4000, "latest answers that are learned from", ge=1)
+    window: int = option(4, "draft tokens per round in that comparison", ge=1)
+    margin: float = option(0.0, "accepted tokens per round that a new draft must gain to be swapped in", ge=0.0)
     target: TargetConfig = table(TargetConfig)
-    tokenizer: str = option(DEFAULT_MODEL, "the target's tokenizer: a model's name or folder, or toy")
+    tokenizer: str = option(DEFAULT_MODEL, "tokenizer of the target: a model's name or folder, or toy")
     student: StudentConfig = table(StudentConfig)
-    steps: int = option(200, "net: updates a round")
-    learning_rate: float = option(3e-4, "net: the largest")
-
-    def __post_init__(self) -> None:
-        if not (self.recorded and self.work):
-            raise ConfigError("expected recorded and work: the drafter's traffic file and a folder")
-        if self.kind not in KINDS:
-            raise ConfigError(f"kind is {self.kind!r}, expected one of {', '.join(KINDS)}")
-        if self.min_answers < 4 or not 0.0 < self.judged_share < 1.0 or min(self.window, self.steps) < 1:
-            raise ConfigError("expected min_answers of 4 or more, judged_share in 0..1, window and steps of 1 or more")
+    steps: int = option(200, "net: updates per round", ge=1)
+    learning_rate: float = option(3e-4, "net: peak learning rate", gt=0.0)
 
 
 def add_parser(verbs: "Subparsers") -> None:

@@ -1,38 +1,32 @@
 """`goodspeed tune table`: the n-gram table of a data set's answers, for drafters to begin from."""
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from goodspeed.commands.tune.evaluate import draft_of
-from goodspeed.config import add_flags, from_args, option, table
+from goodspeed.config import add_flags, config_dataclass, from_args, option, table
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.torch_import import import_torch_module
-from goodspeed.errors import ConfigError
 from goodspeed.tuning.train.ngram_training import learn_table, shuffled
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class TableConfig:
-    """What is learned, and where it goes."""
+    """The n-gram table to learn."""
 
-    out: str = option("", "file for the table and its calibrations (.npz)")
+    out: str = option("", "file for the table and its calibrations (.npz)", is_required=True)
     drafts: tuple[str, ...] = option(
-        ("table", "hybrid"), "draft engines that will use it, each calibrated on its own: table, hybrid, hybrid:MODEL"
+        ("table", "hybrid"),
+        "draft engines that will use the table, each calibrated separately: table, hybrid or hybrid:MODEL",
+        is_required=True,
     )
     draft: DraftConfig = table(DraftConfig)
-
-    def __post_init__(self) -> None:
-        if not self.out:
-            raise ConfigError("out is empty, expected a file for the table")
-        if not self.drafts:
-            raise ConfigError("drafts is empty, expected at least one engine with a table")
 
 
 def add_parser(verbs: "Subparsers") -> None:

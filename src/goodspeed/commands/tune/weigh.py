@@ -1,13 +1,12 @@
 """`goodspeed tune weigh`: a data set whose positions count what they bring to the scheduler's utility."""
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from goodspeed.config import add_flags, from_args, from_mapping, option, read_toml, table
+from goodspeed.config import add_flags, config_dataclass, from_args, from_mapping, option, read_toml, table
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.errors import ConfigError
@@ -17,23 +16,21 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class WeighConfig:
-    """What is weighed, for whom."""
+    """The data set to weight and the clients whose utility counts."""
 
-    data: str = option("", "folder of a data set that `goodspeed tune collect` made")
-    out: str = option("", "folder for the same answers with weights, for `goodspeed tune distil --weights stored`")
-    clients: str = option("", "TOML file with a [[clients]] table for each: name, weight, kinds (source/category)")
+    data: str = option("", "folder of a data set from `goodspeed tune collect`", is_required=True)
+    out: str = option(
+        "", "folder for the same answers with weights, for `goodspeed tune distil --weights stored`", is_required=True
+    )
+    clients: str = option(
+        "", "TOML file with a [[clients]] table for each: name, weight, kinds (source/category)", is_required=True
+    )
     draft: DraftConfig = table(DraftConfig)
-    budget: int = option(16, "draft tokens that the clients share a round")
-    fairness: float = option(1.0, "alpha of the verifier's alpha-fair utility; 1 is the sum of logarithms")
-    max_grant: int = option(8, "longest draft")
-
-    def __post_init__(self) -> None:
-        if not (self.data and self.out and self.clients):
-            raise ConfigError("expected data, out and clients: two folders and a file")
-        if self.budget < 0 or self.max_grant < 1 or self.fairness < 0.0:
-            raise ConfigError("budget and fairness must be at least 0, max_grant at least 1")
+    budget: int = option(16, "draft tokens that the clients share per round", ge=0)
+    fairness: float = option(1.0, "alpha of the verifier's alpha-fair utility; 1: the sum of logarithms", ge=0.0)
+    max_grant: int = option(8, "longest draft", ge=1)
 
 
 def add_parser(verbs: "Subparsers") -> None:

@@ -1,13 +1,13 @@
 """A data set with the scheduler's weights: what each position of each client's answers counts in distillation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 
-from goodspeed.config import option
+from goodspeed.config import config_dataclass, option, required
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.teacher_forcing import teacher_force_all
@@ -21,17 +21,15 @@ NUM_STREAMS = 8
 SHARD_ANSWERS = 32
 
 
-@dataclass(frozen=True, slots=True)
+@config_dataclass
 class ClientAnswers:
-    """A client of the verifier, and which answers stand for its traffic."""
+    """A client of the verifier and the answers that represent its traffic."""
 
-    name: str
-    weight: float = option(1.0, "the client's weight at the verifier")
-    kinds: tuple[str, ...] = option((), "source/category of its answers, * allowed; none: all that are nobody else's")
-
-    def __post_init__(self) -> None:
-        if self.weight <= 0.0:
-            raise ConfigError(f"weight of client {self.name!r} is {self.weight}, expected more than 0")
+    name: str = required(help_text="name of the client")
+    weight: float = option(1.0, "weight of the client at the verifier", gt=0.0)
+    kinds: tuple[str, ...] = option(
+        (), "source/category of its answers, * allowed; none: all answers that no other client has"
+    )
 
     def owns(self, example: Example) -> bool:
         kind = f"{example.origin.source}/{example.origin.category}"
