@@ -5,7 +5,7 @@ author = "The GoodSpeed authors"
 project_copyright = author
 
 extensions = ["myst_parser"]
-exclude_patterns = ["reference/generated", "[!i]*.md"]
+exclude_patterns = ["reference/generated"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4  # links to headings work as they do on GitHub
 nitpicky = True

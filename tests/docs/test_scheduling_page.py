@@ -1,4 +1,4 @@
-"""The examples in docs/scheduling.md are what the schedulers answer."""
+"""The examples in docs/explain/scheduling.md are what the schedulers answer."""
 
 import doctest
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from goodspeed.scheduling.gradient import greedy_grants
 from goodspeed.scheduling.scheduler import ClientView
 
-PAGE = (Path(__file__).parents[2] / "docs" / "scheduling.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "explain" / "scheduling.md").read_text()
 
 
 def test_examples_give_the_answers_on_the_page() -> None:
@@ -17,7 +17,7 @@ def test_examples_give_the_answers_on_the_page() -> None:
     assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
 
 
-def test_the_table_of_worths_is_right_and_its_largest_are_granted() -> None:
+def test_the_table_of_values_is_right_and_its_largest_are_granted() -> None:
     rows = re.findall(r"^\| \d\w\w \| (\S+) \| (\S+) \| (\S+) \|$", PAGE, flags=re.MULTILINE)
     rates, goodputs = (0.8, 0.8, 0.5), (4.0, 2.0, 1.5)
     for j, row in enumerate(rows, start=1):

@@ -1,0 +1,66 @@
+"""The reference names what is there: metrics, error codes, commands, policies."""
+
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.docs.pages import ROOT
+
+from goodspeed.cli import COMMANDS
+from goodspeed.drafter.metrics import DrafterMetrics
+from goodspeed.errors import ErrorCode
+from goodspeed.protocol.transport import LinkTraffic
+from goodspeed.routing.policies import ROUTINGS
+from goodspeed.scheduling.policies import SCHEDULERS
+from goodspeed.verifier import metrics as verifier_metrics
+from goodspeed.verifier.metrics import VerifierMetrics
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def test_every_metric_of_the_page_exists_and_every_metric_is_on_the_page() -> None:
+    page = (REFERENCE / "metrics.md").read_text(encoding="utf-8")
+    named = {name.removesuffix("_total") for name in re.findall(r"\bgoodspeed_\w+", page)}
+    assert named == metric_names()
+
+
+def metric_names() -> set[str]:
+    """Of both servers, without suffixes."""
+    drafter = DrafterMetrics()
+    drafter.watch(LinkTraffic, lambda: 0)
+    drafter.watch_draft(lambda: ("none", 0))
+    drafter.watch_links([], [])
+    names = registered(drafter.registry) | registered(VerifierMetrics().registry)
+    by_client = (*verifier_metrics.CLIENT_COUNTERS, *verifier_metrics.CLIENT_GAUGES)
+    load = ("open_streams", "queued_streams", "kv_used_tokens", "kv_capacity_tokens")
+    return names | {f"goodspeed_{name}" for name in (*load, *(entry[0] for entry in by_client))}
+
+
+def registered(registry: CollectorRegistry) -> set[str]:
+    return {metric.name for metric in registry.collect()}
+
+
+@pytest.mark.parametrize("page", ["reference/protocol.md", "guide/troubleshooting.md"])
+def test_every_error_code_is_explained(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert [code.name for code in ErrorCode if f"`{code.name}`" not in text] == []
+
+
+def test_the_version_of_the_protocol_is_the_codes() -> None:
+    proto = (ROOT / "src" / "goodspeed" / "protocol" / "goodspeed.proto").read_text(encoding="utf-8")
+    (version,) = re.findall(r"The GoodSpeed protocol, version (\d+)", proto)
+    page = (REFERENCE / "protocol.md").read_text(encoding="utf-8")
+    assert f"The protocol has version {version}" in page
+    assert f"goodspeed-version: {version}" in page
+
+
+def test_every_scheduler_and_routing_policy_is_explained() -> None:
+    schedulers = (ROOT / "docs" / "guide" / "schedulers.md").read_text(encoding="utf-8")
+    routing = (ROOT / "docs" / "guide" / "several_verifiers.md").read_text(encoding="utf-8")
+    assert [name for name in SCHEDULERS if f"`{name}`" not in schedulers] == []
+    assert [name for name in ROUTINGS if f"`{name}`" not in routing] == []
+
+
+def test_every_command_is_on_some_page() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))
+    assert [name for name in COMMANDS if f"goodspeed {name.replace('_', '-')}" not in text] == []
