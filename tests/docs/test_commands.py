@@ -38,6 +38,8 @@ def test_goodspeed_takes_the_command(where: str, line: str) -> None:
 @pytest.mark.parametrize(("where", "line"), lines_that_start_with("python -m runs."))
 def test_a_run_exists_and_has_the_flags(where: str, line: str) -> None:
     module, *words = shlex.split(line.removeprefix("python -m "), comments=True)
+    if module == "runs.NAME":
+        return
     file = ROOT / (module.replace(".", "/") + ".py")
     sources = [file] if file.exists() else list((ROOT / module.replace(".", "/")).glob("*.py"))
     text = "".join(source.read_text(encoding="utf-8") for source in sources)
@@ -53,7 +55,7 @@ def test_a_script_exists(where: str, line: str) -> None:
 
 
 def problem_of(line: str) -> str | None:
-    """Why `goodspeed` would not take this command line, or None. A command without its arguments is a name."""
+    """Why `goodspeed` would not take this command line, or None. A flag without its value is a name in prose."""
     words = shlex.split(re.split(r" [|>&]", line)[0], comments=True)[1:]
     parser, words = _leaf(GOODSPEED, words)
     if parser is None:
@@ -62,8 +64,8 @@ def problem_of(line: str) -> str | None:
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in flags]
     if unknown:
         return f"unknown flags {unknown}"
-    is_name = not any(word.startswith("--") for word in words) and "..." not in words
-    return None if is_name or "..." in words else _parse(parser, words)
+    is_name = not words or words[-1].startswith("--") or "..." in words
+    return None if is_name else _parse(parser, words)
 
 
 def _leaf(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.ArgumentParser | None, list[str]]:

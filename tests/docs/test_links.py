@@ -57,6 +57,8 @@ def exists(path: str) -> bool:
 
 
 def test_a_path_that_does_not_exist_is_found() -> None:
-    assert path_in("src/goodspeed/nowhere.py") and not exists("src/goodspeed/nowhere.py")
-    assert path_in("scheduling/scheduler.py") and exists("scheduling/scheduler.py")
+    assert path_in("src/goodspeed/nowhere.py")
+    assert not exists("src/goodspeed/nowhere.py")
+    assert path_in("scheduling/scheduler.py")
+    assert exists("scheduling/scheduler.py")
     assert path_in("goodspeed up") is None
