@@ -13,6 +13,7 @@ from runs.live.measures import TimeSplit, moving_average, running_utility, time_
 from runs.live.recording import Recording
 
 from goodspeed.errors import ConfigError
+from goodspeed.extras import missing_extra
 from goodspeed.stats.intervals import ConfidenceInterval, t_quantile
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _panels(num: int) -> "tuple[Figure, list[Axes]]":
         canvas = importlib.import_module("matplotlib.backends.backend_svg").FigureCanvasSVG
         figure_type = importlib.import_module("matplotlib.figure").Figure
     except ImportError as error:
-        raise ConfigError(f"figures need what `pip install 'goodspeed[plots]'` brings: {error}") from error
+        raise ConfigError(missing_extra("a figure", "plots", error)) from error
     columns = min(num, 4)
     rows = -(-num // columns)
     figure: Figure = figure_type(figsize=(2.8 * columns, 2.4 * rows), layout="constrained")

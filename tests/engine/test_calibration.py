@@ -74,5 +74,5 @@ def test_empty_arrays_bring_an_empty_one_back() -> None:
 
 
 def test_other_arrays_are_refused() -> None:
-    with pytest.raises(CheckpointError, match="no calibration"):
+    with pytest.raises(CheckpointError, match="not a calibration"):
         Calibration.from_arrays({"buckets": np.zeros(3, dtype=np.int64)})

@@ -60,7 +60,7 @@ def test_another_tokenizer_is_refused_where_both_are_known(tmp_path: Path) -> No
     learned().save(tmp_path / "memory.npz")
     check_tokenizer(tmp_path / "memory.npz", "abc")
     check_tokenizer(tmp_path / "memory.npz", "")
-    with pytest.raises(CheckpointError, match="of the tokenizer abc, the target has xyz"):
+    with pytest.raises(CheckpointError, match="for the tokenizer abc, the target has xyz"):
         check_tokenizer(tmp_path / "memory.npz", "xyz")
 
 

@@ -122,7 +122,7 @@ def drafted(engine: DraftEngine) -> tuple[int, ...]:
 def test_table_file_is_what_the_hybrid_begins_from(tmp_path: Path) -> None:
     config = DraftConfig(table=str(toy_table(tmp_path / "toy.npz")))
     assert drafted(draft_engine(config, VOCAB_SIZE, "abc")) == (4, 5, 6)
-    with pytest.raises(CheckpointError, match="of the tokenizer abc, the target has xyz"):
+    with pytest.raises(CheckpointError, match="for the tokenizer abc, the target has xyz"):
         draft_engine(config, VOCAB_SIZE, "xyz")
 
 

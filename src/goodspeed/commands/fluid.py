@@ -16,6 +16,7 @@ from rich.table import Table
 from goodspeed.cluster.machine import this_machine
 from goodspeed.config import add_flags, config_dataclass, from_args, option
 from goodspeed.errors import ConfigError
+from goodspeed.extras import missing_extra
 from goodspeed.fluid.convergence import Spot
 from goodspeed.fluid.study import QUICK, SHOWN_TIMES, Check, Plan, Study, study
 from goodspeed.fluid.tracking import Tracking
@@ -87,7 +88,7 @@ def _plotter() -> Callable[[Study, Path], None]:
     try:
         plotter: Callable[[Study, Path], None] = importlib.import_module("goodspeed.fluid.plot").plot_study
     except ImportError as error:
-        raise ConfigError(f"a plot needs matplotlib ({error}): pip install 'goodspeed[plots]'") from error
+        raise ConfigError(missing_extra("a plot", "plots", error)) from error
     return plotter
 
 

@@ -30,6 +30,7 @@ from goodspeed.experiment.sweep import CellResult, MetricsByCell, ScenarioSweep,
 from goodspeed.experiment.sweep_report import sweep_report
 from goodspeed.experiment.tables import cell_rows, difference_rows, headers
 from goodspeed.experiment.warm_up import WarmUp, given_warm_up
+from goodspeed.extras import missing_extra
 from goodspeed.records.json_values import to_json_value
 from goodspeed.simulator.scenario import Scenario, scenario_of
 
@@ -144,7 +145,7 @@ def _executor(num_jobs: int, ray_address: str | None) -> Executor:
     try:
         room = importlib.import_module("goodspeed.experiment.ray_cluster")
     except ImportError as error:
-        raise ConfigError(f"--ray needs Ray ({error}): pip install 'goodspeed[ray]'") from error
+        raise ConfigError(missing_extra("--ray", "ray", error)) from error
     cluster: Executor = room.RayCluster(ray_address, num_jobs)
     return cluster
 

@@ -1,1 +1,1 @@
-"""What runs models: the target and draft engine seams and their implementations."""
+"""Target and draft engines: the interfaces, the embedded engine, the drafting methods and the toy pair."""

@@ -1,4 +1,4 @@
-"""What a hybrid drafter has learned, as a file: its n-gram table, and a calibration for each set of sources."""
+"""A file of what a hybrid draft engine has learned: its n-gram table, and a calibration for each set of sources."""
 
 import os
 import zipfile
@@ -15,30 +15,30 @@ from goodspeed.engine.ngram_table import NGramTable
 from goodspeed.errors import CheckpointError
 
 FORMAT = 2
-KIN_TRIALS = 32.0
-"""What a calibration with another draft model is worth: the kinds of evidence are the same, their shares are not."""
+MAX_TRANSFERRED_TRIALS = 32.0
+"""Trials per bucket that are taken over from another draft model: the buckets are the same, the rates differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class DraftMemory:
-    """A table, and the calibrations that were learned with it."""
+    """An n-gram table and the calibrations that were learned with it."""
 
     table: NGramTable
     vocab_size: int
     tokenizer: str = ""
-    """Fingerprint of the tokenizer whose tokens these are; empty: not known."""
+    """Fingerprint of the tokenizer of the tokens; empty if not known."""
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    """By sources: the draft engine's name, and the draft model's if there is one ("hybrid", "hybrid my-draft")."""
+    """By name of the sources: the draft engine and the draft model, if any ("hybrid", "hybrid my-draft")."""
 
     def calibration(self, sources: str) -> Calibration:
-        """Of these sources; else of the same engine with another model, faded; else one that knows nothing."""
+        """The calibration of these sources, or a faded one of the same engine with another model, or an empty one."""
         if sources in self.calibrations:
             return self.calibrations[sources]
-        kin = [name for name in self.calibrations if _kind(name) == _kind(sources)]
-        return self.calibrations[kin[-1]].faded(KIN_TRIALS) if kin else Calibration()
+        similar = [name for name in self.calibrations if _kind(name) == _kind(sources)]
+        return self.calibrations[similar[-1]].faded(MAX_TRANSFERRED_TRIALS) if similar else Calibration()
 
     def save(self, path: Path) -> None:
-        """Write the file, wholly or not at all. Raises CheckpointError if it cannot be written."""
+        """Write the file atomically. Raises CheckpointError if it cannot be written."""
         arrays = {
             "format": np.array([FORMAT, self.vocab_size]),
             "tokenizer": np.array(self.tokenizer),
@@ -58,7 +58,7 @@ class DraftMemory:
 
     @classmethod
     def load(cls, path: Path, vocab_size: int) -> "DraftMemory":
-        """What save() wrote. Raises CheckpointError if it is missing, damaged, of another format or vocabulary."""
+        """Read a file of save(). Raises CheckpointError if it is missing, damaged or for another vocabulary."""
         arrays = _read(path)
         found = arrays.get("format", np.zeros(2)).tolist()
         if found != [FORMAT, vocab_size]:
@@ -71,7 +71,7 @@ class DraftMemory:
 
 
 def tokenizer_of(path: Path) -> str:
-    """The fingerprint in a memory file, without reading the rest; empty if there is none. Raises CheckpointError."""
+    """The tokenizer fingerprint in a memory file, or "" if it has none. Reads nothing else. Raises CheckpointError."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return str(file["tokenizer"]) if "tokenizer" in file else ""
@@ -80,10 +80,10 @@ def tokenizer_of(path: Path) -> str:
 
 
 def check_tokenizer(path: Path, tokenizer: str) -> None:
-    """Raises CheckpointError if the file is of another tokenizer than this one; where either is unknown it passes."""
+    """Raises CheckpointError if the file is for another tokenizer. Passes if either fingerprint is not known."""
     found = tokenizer_of(path)
     if found and tokenizer and found != tokenizer:
-        raise CheckpointError(f"{path} is of the tokenizer {found}, the target has {tokenizer}")
+        raise CheckpointError(f"{path} is for the tokenizer {found}, the target has {tokenizer}")
 
 
 def _calibrations(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Calibration]:
@@ -92,7 +92,7 @@ def _calibrations(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Calibrati
 
 
 def _numbered(arrays: Mapping[str, npt.NDArray[Any]], number: int) -> dict[str, npt.NDArray[Any]]:
-    """The arrays whose names end with this number, by what stands before it."""
+    """The arrays whose names end with this number, by the name without it."""
     return {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
 
 

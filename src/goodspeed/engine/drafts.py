@@ -1,4 +1,4 @@
-"""Draft engines by name. PyTorch is imported only by the engines that need it."""
+"""Draft engines by name. Only the engines that need PyTorch import it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.draft_memory import KIN_TRIALS, DraftMemory, check_tokenizer
+from goodspeed.engine.draft_memory import MAX_TRANSFERRED_TRIALS, DraftMemory, check_tokenizer
 from goodspeed.engine.draft_source import DraftSource
 from goodspeed.engine.hybrid import HybridDraft
 from goodspeed.engine.interface import DraftEngine
@@ -53,14 +53,14 @@ class DraftConfig:
 
     @property
     def name(self) -> str:
-        """For people, and for the sources of a calibration: the engine, and the model if there is one."""
+        """The engine and the model, if any: shown to users, and the key of a calibration."""
         return f"{self.engine} {self.model}".strip()
 
 
 def draft_engine(config: DraftConfig, vocab_size: int, tokenizer: str = "") -> DraftEngine:
-    """The draft engine for a target of this vocabulary and tokenizer (its fingerprint; without it, no shipped table).
+    """The draft engine for a target with this vocabulary and tokenizer fingerprint.
 
-    Raises ConfigError or CheckpointError.
+    Without a fingerprint no shipped n-gram table is used. Raises ConfigError or CheckpointError.
     """
     if config.table == DEFAULT_TABLE:
         config = replace(config, table=str(shipped_table(tokenizer) or NO_TABLE))
@@ -71,7 +71,7 @@ def draft_engine(config: DraftConfig, vocab_size: int, tokenizer: str = "") -> D
 
 
 def save_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int, tokenizer: str = "") -> None:
-    """Write what the engine has learned where the config says; nothing if it says nothing. Raises CheckpointError."""
+    """Save what the engine has learned to config.memory, if it is set. Raises CheckpointError."""
     if config.memory and isinstance(engine, HybridDraft) and (table := table_of(engine)):
         path = Path(config.memory)
         known = DraftMemory.load(path, vocab_size).calibrations if path.exists() else {}
@@ -80,9 +80,9 @@ def save_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int, token
 
 
 def transfer_learned_state(learned: DraftEngine, fresh: DraftEngine) -> None:
-    """Let an engine that has no stream yet go on from what another has learned, as far as both are hybrids.
+    """Start a hybrid engine without streams from what another hybrid engine has learned; other engines are ignored.
 
-    They share the table from then on. The calibration is copied, and fades: the draft model may be another.
+    Both share the n-gram table from then on. The calibration is a faded copy, because the draft model may differ.
     """
     if not isinstance(learned, HybridDraft) or not isinstance(fresh, HybridDraft):
         return
@@ -91,11 +91,11 @@ def transfer_learned_state(learned: DraftEngine, fresh: DraftEngine) -> None:
         if table and isinstance(source, NGramSource):
             source.table = table
     if [type(source) for source in learned.sources] == [type(source) for source in fresh.sources]:
-        fresh.calibration = learned.calibration.faded(KIN_TRIALS)
+        fresh.calibration = learned.calibration.faded(MAX_TRANSFERRED_TRIALS)
 
 
 def table_of(engine: DraftEngine) -> NGramTable | None:
-    """The n-gram table from which the engine drafts, if it does."""
+    """The n-gram table of the engine, if it has one."""
     sources = engine.sources if isinstance(engine, HybridDraft) else ()
     return next((source.table for source in sources if isinstance(source, NGramSource)), None)
 
@@ -141,7 +141,7 @@ def _none(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
 
 
 def _memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
-    """What was kept; else the table to begin from; else nothing."""
+    """The saved memory, or else the initial table, or else an empty table."""
     if config.memory and Path(config.memory).exists():
         return DraftMemory.load(Path(config.memory), vocab_size)
     if config.table not in {NO_TABLE, DEFAULT_TABLE}:

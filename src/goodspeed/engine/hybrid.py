@@ -1,7 +1,7 @@
-"""The hybrid draft engine: each token from whichever source has the best calibrated confidence.
+"""The hybrid draft engine: each token comes from the source with the highest calibrated confidence.
 
-With one source it is that source alone (prompt lookup, table). Its tokens are functions of the prefix, so under the
-rejection rule they need no draft probabilities (one-hot), and its confidences may stop a draft anywhere.
+With one source it drafts from that source only (prompt lookup, n-gram table). Every token is a function of the prefix.
+So the rejection rule needs no draft probabilities (they are one-hot), and a low confidence may end a draft anywhere.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from goodspeed.engine.calibration import Calibration, temperature_bucket
 from goodspeed.engine.draft_source import COARSE_SHIFT, EVIDENCE_BITS, DraftSource, Guess, Prefix
 
 CONFIDENT = 0.7
-"""Confidence from which on the costly source is not asked: it costs a pass per token, and could add 0.3 of one."""
-MAX_SOURCES = 4  # their evidence must fit into a bucket's 63 bits
+"""From this confidence on, the draft model is not run: a pass per token could gain at most 0.3 tokens."""
+MAX_SOURCES = 4  # the evidence of all sources must fit into the 63 bits of a bucket
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateToken:
-    """A token that at least one source speaks for."""
+    """A token that at least one source proposes."""
 
     token: int
     buckets: tuple[int, ...]
-    """Kinds of evidence for it, coarsest first."""
+    """Its evidence, coarsest bucket first."""
     confidence: float
 
 
@@ -31,18 +31,18 @@ class CandidateToken:
 class _Stream:
     prefix: Prefix
     candidates: list[list[CandidateToken]] = field(default_factory=list)
-    """At each position of the last draft, and at the one where confidence ended it."""
+    """For each position of the last draft, and for the position at which a low confidence ended it."""
     confidences: list[float] = field(default_factory=list)
     survival: float = 1.0
 
 
 class HybridDraft:
-    """A DraftEngine over a few sources; learns online which to trust, from what the target commits."""
+    """A DraftEngine over several sources. It learns from committed tokens how reliable each kind of evidence is."""
 
     def __init__(
         self, sources: Sequence[DraftSource], calibration: Calibration, neural: DraftSource | None = None
     ) -> None:
-        """`neural` is a costly source, asked only where the others together are not sure."""
+        """`neural`: a source that costs a forward pass per token, used only where the others are not confident."""
         self.sources = tuple(sources) if neural is None else (*sources, neural)
         assert 0 < len(self.sources) <= MAX_SOURCES
         self.calibration = calibration
@@ -89,6 +89,7 @@ class HybridDraft:
         stream.survival = 1.0
 
     def _all_candidates(self, prefixes: Sequence[Prefix]) -> list[list[CandidateToken]]:
+        """The candidates for the next token of each prefix; the neural source runs once, for the unsure prefixes."""
         guesses = list(zip(*(source.guesses(prefixes) for source in self._cheap), strict=True))
         if self._neural is None:
             return [self._candidates(prefix.sampling, g) for prefix, g in zip(prefixes, guesses, strict=True)]
@@ -107,7 +108,7 @@ class HybridDraft:
         return candidates
 
     def _learn(self, stream: _Stream, tokens: Sequence[int]) -> None:
-        """Compare the last draft with what the target said, up to the first difference: beyond it nothing is known."""
+        """Compare the last draft with the committed tokens up to the first difference; later positions are unknown."""
         drafted = stream.prefix.tokens[stream.prefix.num_committed :]
         for i, (token, candidates) in enumerate(zip(tokens, stream.candidates, strict=False)):
             for candidate in candidates:
@@ -121,7 +122,7 @@ def _drafted(stream: _Stream) -> Draft:
 
 
 def _advance(stream: _Stream, request: DraftRequest, candidates: list[CandidateToken]) -> bool:
-    """Draft one more token; False if that was the last, or confidence ends the draft before it."""
+    """Draft one more token. False if it is the last one, or if a low confidence ends the draft before it."""
     if not candidates:
         return False
     stream.candidates.append(candidates)
@@ -140,10 +141,11 @@ def _best(candidates: Sequence[CandidateToken]) -> CandidateToken:
 
 
 def _buckets(token: int, sampling: Sampling, guesses: Sequence[Guess | None]) -> tuple[tuple[int, int, int], float]:
-    """The evidence for `token` in three buckets, coarsest first, and the prior Pr(right).
+    """Three buckets of evidence for `token`, coarsest first, and the prior Pr(right).
 
-    All three know who speaks for it and the evidence of the first who does; the second knows the kind of the others'
-    evidence; the third knows all evidence. In the prior, sources err independently.
+    Each bucket encodes the sampling class and which sources propose the token. The first adds the evidence of the
+    first source that proposes it. The second adds the coarse evidence of all sources, the third their full evidence.
+    The prior assumes that the sources err independently.
     """
     kind = temperature_bucket(sampling.temperature)
     coarse = fine = first = 0

@@ -1,7 +1,7 @@
-"""The engine seams: what the verifier asks of a target engine, and the drafter of a draft engine.
+"""The engine interfaces: TargetEngine for the verifier, DraftEngine for the drafter.
 
-Both seams speak in tokens and outcomes, not logits, so that an engine that owns its own loop and its own
-acceptance test (vLLM) fits as well as one that is called for a forward pass.
+Both exchange tokens and outcomes, not logits. So an engine with its own loop and its own acceptance test, such as vLLM,
+can implement them as well as an engine that is called for each forward pass.
 """
 
 from collections.abc import Sequence
@@ -15,50 +15,50 @@ from goodspeed.decoding.sampling import Sampling
 
 
 class DraftEngine(Protocol):
-    """Proposes tokens. Called from one thread at a time; calls for unknown streams are programming errors."""
+    """Proposes tokens. It is called from one thread at a time. A call for an unknown stream is a programming error."""
 
     def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
-        """Begin a stream whose committed prefix is `tokens` (prompt, and answer so far when it is resumed)."""
+        """Start a stream with the committed prefix `tokens`: the prompt, and the answer so far if it is resumed."""
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
-        """One draft per request, in order; drafts may be empty. Batched over streams."""
+        """One draft per request, in order; a draft may be empty. The engine may batch over streams."""
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
-        """Extend the committed prefix by the target's own tokens; whatever was drafted beyond it is dropped.
+        """Extend the committed prefix by the target's own tokens and drop all drafted tokens.
 
-        The engine may learn from them (the table does; calibration compares them with its last draft).
+        The engine may learn from them: an n-gram table counts them, a calibration compares them with the last draft.
         """
 
     def close(self, stream: StreamKey) -> None:
-        """Forget the stream and free what it holds."""
+        """End the stream and free its memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetInfo:
-    """What the verifier must know of its engine."""
+    """What the verifier must know about its engine."""
 
     model: str
-    """Name shown to users, for instance "smollm2-135m-instruct"."""
+    """Name shown to users, for example "smollm2-135m-instruct"."""
     model_fingerprint: str
-    """Hash of weights' identity and precision: equal fingerprints give equal text."""
+    """Hash of weights and precision: engines with equal fingerprints generate equal text."""
     tokenizer_fingerprint: str
-    """Hash of vocabulary, merges and special tokens; drafters must have the same."""
+    """Hash of vocabulary, merges and special tokens; a drafter needs the same."""
     vocab_size: int
     max_context: int  # tokens of one stream, prompt and answer
-    kv_capacity: int  # tokens of all streams together
+    kv_capacity: int  # tokens, over all streams
     end_tokens: tuple[int, ...] = ()
     """Tokens that end an answer unless the request says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """A stream as its target engine sees it."""
+    """What a target engine needs to open a stream."""
 
     tokens: tuple[int, ...]
-    """Committed prefix at opening: prompt, and answer so far when resumed. At least one token."""
+    """Committed prefix: the prompt, and the answer so far if the stream is resumed. At least one token."""
     sampling: Sampling
     capacity: int
-    """KV tokens reserved for it: prefix, what may still be committed, and the longest proposal."""
+    """KV tokens to reserve: the prefix, all tokens that may still be committed, and the longest proposal."""
     logprobs: bool = False
     """Report the log-probability of every committed token."""
 
@@ -71,7 +71,7 @@ class Prefill(Struct, frozen=True, gc=False):
 
 
 class Verify(Struct, frozen=True, gc=False):
-    """Judge a proposal on top of everything committed so far (empty: plain decoding of one token)."""
+    """Verify a proposal on top of all committed tokens; without draft tokens, decode one token."""
 
     stream: StreamKey
     draft_tokens: tuple[int, ...]
@@ -82,33 +82,33 @@ Work = Prefill | Verify
 
 
 class Outcome(Struct, frozen=True, gc=False):
-    """What became of one piece of work.
+    """The result of one work item.
 
-    Committed by it: the first `num_accepted` draft tokens, then `next_token` (recovered or bonus). `next_token` is
-    None only for a prefill chunk that does not finish the prefix.
+    It commits the first `num_accepted` draft tokens and then `next_token` (recovered or bonus). `next_token` is None
+    only for a prefill chunk that does not complete the prefix.
     """
 
     stream: StreamKey
     num_accepted: int
     next_token: int | None
     logprobs: tuple[float, ...] = ()
-    """Natural log of the target's probability (temperature 1, before truncation) of each committed token, if asked."""
+    """If requested, the log-probability of each committed token (natural log, temperature 1, no truncation)."""
 
 
 class TargetEngine(Protocol):
-    """Runs the target model. Called from one thread at a time, off the event loop."""
+    """Runs the target model. It is called from one thread at a time, off the event loop."""
 
     @property
     def info(self) -> TargetInfo: ...
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
-        """Begin a stream. The caller has admitted spec.capacity against info.kv_capacity, so this cannot be full."""
+        """Start a stream. The caller has admitted spec.capacity against info.kv_capacity, so there is room."""
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
-        """One forward pass over a ragged batch; at most one piece of work per stream; outcomes in order.
+        """Run one forward pass over a ragged batch with at most one work item per stream; outcomes in order.
 
-        The prefix is wholly prefilled before the stream's first Verify. A token that an outcome commits stays.
+        A stream's prefix is completely prefilled before its first Verify. A committed token is never withdrawn.
         """
 
     def close(self, stream: StreamKey) -> None:
-        """Forget the stream and free its KV memory."""
+        """End the stream and free its KV memory."""

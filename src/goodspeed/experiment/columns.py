@@ -12,10 +12,11 @@ from goodspeed.experiment.grid import GridCell, shown
 from goodspeed.experiment.metrics import METRICS
 from goodspeed.experiment.replication import Replication
 from goodspeed.experiment.sweep import MetricsByCell
+from goodspeed.extras import missing_extra
 from goodspeed.simulator.result import AnswerRecord
 
 Columns = Mapping[str, Sequence[Any]]
-WITHOUT_PARQUET = "no Parquet file was written, for want of pyarrow: pip install 'goodspeed[simulator]'"
+WITHOUT_PARQUET = "no Parquet file was written: " + missing_extra("it", "simulator", "pyarrow is not installed")
 
 
 def answer_columns(replications: Sequence[Replication]) -> Columns:

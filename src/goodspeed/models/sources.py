@@ -10,6 +10,7 @@ from typing import Protocol
 import huggingface_hub
 
 from goodspeed.errors import CheckpointError
+from goodspeed.extras import missing_extra
 from goodspeed.models.cache import cache_folder, file_digest, fill
 from goodspeed.models.folder import check_folder, copy_tokenizer
 
@@ -162,6 +163,4 @@ def _import_extra(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise CheckpointError(
-            f"reading these files needs the package {error.name!r}; get it with: pip install 'goodspeed[torch]'"
-        ) from error
+        raise CheckpointError(missing_extra("reading this model file", "torch", error)) from error

@@ -22,6 +22,7 @@ from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.targets import TARGET_ENGINES, target_engine
 from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.errors import ConfigError
+from goodspeed.extras import missing_extra
 from goodspeed.tuning.evaluate.quality import WINDOW, CategoryQuality, Quality
 from goodspeed.tuning.evaluate.report import DraftReport, EvaluationReport, model_card
 
@@ -117,7 +118,7 @@ def _plotter() -> Callable[[dict[str, list[Quality]], Path], None]:
             "goodspeed.tuning.evaluate.reliability_plot"
         ).plot_reliability
     except ImportError as error:
-        raise ConfigError(f"a plot needs matplotlib ({error}): pip install 'goodspeed[plots]'") from error
+        raise ConfigError(missing_extra("a plot", "plots", error)) from error
     return plotter
 
 

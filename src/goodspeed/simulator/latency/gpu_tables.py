@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from goodspeed.errors import ConfigError
+from goodspeed.extras import missing_extra
 from goodspeed.registry import nearest_name
 from goodspeed.simulator.latency.interpolation_grid import GridPoints
-
-INSTALL = "pip install 'goodspeed[gpu-tables]'"
 
 
 class GpuTables:
@@ -70,7 +69,7 @@ class GpuTables:
 def _package() -> Path:
     found = [importlib.util.find_spec(name) for name in ("aiconfigurator_core", "pyarrow")]
     if not found[0] or not found[0].submodule_search_locations or not found[1]:
-        raise ConfigError(f"measured GPU tables are not installed; get them with: {INSTALL}")
+        raise ConfigError(missing_extra('kind = "aiconfigurator"', "gpu-tables"))
     return Path(found[0].submodule_search_locations[0])
 
 
