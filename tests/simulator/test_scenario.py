@@ -43,12 +43,12 @@ def down(*outages: dict[str, Any]) -> dict[str, Any]:
         (down({"index": 2}), "outages.index is 2, expected 0 to 1: 'box' has 2"),
         (
             down({"index": 1}, {"index": 1, "start_s": 3.0}),
-            "outages of box-1: one begins at 3 s, while that from 1 s on",
+            "outages of box-1: one starts at 3 s, before the end of that which starts at 1 s",
         ),
         (down({"strt_s": 1.0}), r"unknown key 'verifiers\[0\].outages\[0\].strt_s'; did you mean 'start_s'"),
         (
             down(*({"start_s": 0.0, "duration_s": 60.0, "index": index} for index in (0, 1))),
-            "drafters 'drafter' reach no verifier: all are dead",
+            "drafters 'drafter' reach no verifier: all are down",
         ),
         (
             tier(mode="target_onyl"),

@@ -1,4 +1,4 @@
-"""The draft model as an engine that computes nothing: traces say which tokens are right, and its steps take time."""
+"""A draft engine without a model: acceptance traces decide which tokens are right, a latency model what steps take."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,38 +12,38 @@ from goodspeed.simulator.target import RIGHT, WRONG
 
 
 @dataclass(slots=True)
-class _Stream:
+class _DraftStream:
     trace: AcceptanceTrace
     num_prompt: int
-    num_committed: int = 0  # prompt included
-    num_cached: int = 0  # tokens that the model has read, the last draft's included
-    num_steps: int = 0  # of the last draft
+    num_committed: int = 0  # tokens, prompt included
+    num_cached: int = 0  # tokens in the KV cache, those of the last draft included
+    num_steps: int = 0  # steps of the last draft
 
 
 class SimulatedDraftEngine:
-    """A DraftEngine with the time of a neural one: a step of the draft model per token, nothing read twice.
+    """A DraftEngine with the timing of a neural one: a model step per token, and no token is read twice.
 
-    `expect` a stream's trace before it is opened. What comes after a draft's first wrong token is wrong too.
+    `expect` must be called for a stream before `open`. All tokens after the first wrong token of a draft are wrong.
     """
 
     def __init__(self, latency: LatencyModel) -> None:
-        self.pause_s = 0.0
-        """How long the device had nothing to do; its host says so, and the next step uses it up."""
+        self.idle_s = 0.0
+        """How long the device was idle before the next step. Its host sets it; the step resets it."""
         self._latency = latency
-        self._streams: dict[StreamKey, _Stream] = {}
+        self._streams: dict[StreamKey, _DraftStream] = {}
         self._drafting_s = 0.0
 
     def expect(self, stream: StreamKey, trace: AcceptanceTrace, num_prompt: int) -> None:
-        """The luck of a stream that will be opened."""
-        self._streams[stream] = _Stream(trace, num_prompt)
+        """Set the acceptance trace of a stream that will be opened."""
+        self._streams[stream] = _DraftStream(trace, num_prompt)
 
     def take_drafting_s(self) -> float:
-        """Seconds that the device was at work since the last call."""
+        """Seconds of work since the last call."""
         taken, self._drafting_s = self._drafting_s, 0.0
         return taken
 
     def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
-        """Reads all of the prefix but its last token, in pieces."""
+        """Read the prefix except its last token, in chunks of MAX_STREAM_INPUT tokens."""
         del sampling
         state, num_read = self._streams[stream], len(tokens) - 1
         state.num_committed, state.num_cached = len(tokens), num_read
@@ -54,13 +54,13 @@ class SimulatedDraftEngine:
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         streams = [self._streams[request.stream] for request in requests]
         drafts = [_draft(self._streams[request.stream], request) for request in requests]
-        self._drafting_s += self._alone_s(streams[0]) if len(streams) == 1 else self._together_s(streams)
+        self._drafting_s += self._single_s(streams[0]) if len(streams) == 1 else self._batch_s(streams)
         for stream in streams:
             stream.num_cached = stream.num_committed + stream.num_steps - 1
         return drafts
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
-        """All but the last of the tokens are the draft's own: as far as it has read them it need not again."""
+        """All tokens but the last are draft tokens: those in the KV cache are not read again."""
         state = self._streams[stream]
         state.num_cached = min(state.num_cached, state.num_committed + len(tokens) - 1)
         state.num_committed += len(tokens)
@@ -68,16 +68,16 @@ class SimulatedDraftEngine:
     def close(self, stream: StreamKey) -> None:
         self._streams.pop(stream, None)
 
-    def _alone_s(self, stream: _Stream) -> float:
-        """The first step catches up; the time of the others is taken at the middle of their contexts."""
+    def _single_s(self, stream: _DraftStream) -> float:
+        """One stream: the first step reads what is not cached; the others take the time of their mean context."""
         num_committed, num_more = stream.num_committed, stream.num_steps - 1
         first_s = self._latency.step_s(self._shape(1, num_committed - stream.num_cached, 0, num_committed))
         if not num_more:
             return first_s
         return first_s + num_more * self._latency.step_s(StepShape(1, 1, 0, num_committed + (num_more + 1) // 2))
 
-    def _together_s(self, streams: Sequence[_Stream]) -> float:
-        """Step by step, over the streams that still draft."""
+    def _batch_s(self, streams: Sequence[_DraftStream]) -> float:
+        """Several streams: step by step, over those that still draft."""
         drafting_s = 0.0
         num_unread = sum(stream.num_committed - stream.num_cached for stream in streams)
         for step in range(max(stream.num_steps for stream in streams)):
@@ -88,13 +88,13 @@ class SimulatedDraftEngine:
         return drafting_s
 
     def _shape(self, num_streams: int, num_tokens: int, num_prefill_tokens: int, num_context_tokens: int) -> StepShape:
-        """Of a step that may be the first after a pause."""
-        pause_s, self.pause_s = self.pause_s, 0.0
-        return StepShape(num_streams, num_tokens, num_prefill_tokens, num_context_tokens, pause_s)
+        """The shape of a step; the first one after an idle time carries it."""
+        idle_s, self.idle_s = self.idle_s, 0.0
+        return StepShape(num_streams, num_tokens, num_prefill_tokens, num_context_tokens, idle_s)
 
 
-def _draft(stream: _Stream, request: DraftRequest) -> Draft:
-    """Up to max_tokens; a token whose survival falls below the bound costs its step, and is not proposed.
+def _draft(stream: _DraftStream, request: DraftRequest) -> Draft:
+    """Draft up to max_tokens. A token whose survival falls below the bound costs its step but is not proposed.
 
     A trace knows nothing of what follows a wrong token. The drafter does not know that the token is wrong, so it
     continues with that token's confidence (docs/prediction.md).

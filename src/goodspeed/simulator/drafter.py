@@ -136,7 +136,7 @@ class SimulatedDrafter:
 
     def _draft(self, work: DraftWork) -> None:
         """Start the device. It does one piece of work at a time, and the core knows it."""
-        self._engine.pause_s = self._kernel.now_s - self._idle_since_s
+        self._engine.idle_s = self._kernel.now_s - self._idle_since_s
         tell(self._engine, work.notes)
         drafts = self._engine.draft(work.requests) if work.requests else []
         drafting_s = self._engine.take_drafting_s()

@@ -1,4 +1,4 @@
-"""What everybody in a run shares."""
+"""What all parts of a simulated run share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from goodspeed.simulator.rng_streams import RngStreams
 from goodspeed.simulator.tracing import RequestTracer
 
 EventsOf = Callable[[str], EventSink]
-"""Where the facts and decisions of a server go, by its name."""
+"""Returns the sink of a server's event log, by the server's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Of one run."""
+    """The shared parts of one run."""
 
     kernel: Kernel
     rng_streams: RngStreams
     counters: RunCounters
     tracer: RequestTracer
     placement: Placement
-    events_of: EventsOf | None  # None: no event logs
+    events_of: EventsOf | None  # None: no event logs are written

@@ -1,4 +1,4 @@
-"""One tier's drafters: each with its core, its device, its links and its user."""
+"""The drafters of one tier: each with its core, its device, its links and its user."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ from goodspeed.simulator.workload.workloads import workload
 
 
 class Fleet:
-    """The drafters of one tier; `begin` each. Raises ConfigError if a file that the tier names cannot be read."""
+    """The drafters of one tier. Raises ConfigError if a file that the tier names cannot be read."""
 
     def __init__(self, environment: Environment, scenario: Scenario, index: int) -> None:
         tier = scenario.drafters[index]
@@ -38,16 +38,16 @@ class Fleet:
         self._workload = workload(tier.workload, tier.count)
 
     def start_drafter(self, number: int, verifiers: Sequence[SimulatedVerifier]) -> None:
-        """Let the drafter of this number live, from now on; it knows these verifiers."""
+        """Start the drafter of this number, with its user. It knows these verifiers."""
         environment, kernel = self._environment, self._environment.kernel
         name = f"{self._tier.name}-{number}"
         core = self._core(name, number, len(verifiers))
         slot = environment.placement.slot()
 
         def find_route(verifier: int) -> tuple[VerifierEnd, Route]:
-            place = verifiers[verifier].place
+            identity = verifiers[verifier].identity
             return verifiers[verifier], environment.placement.route(
-                self.routes.route(number, place.number), slot, place.slot
+                self.routes.route(number, identity.number), slot, identity.slot
             )
 
         def trace_of(request: int) -> AcceptanceTrace:
@@ -70,7 +70,7 @@ class Fleet:
 
     def _core(self, name: str, number: int, num_verifiers: int) -> DrafterCore:
         config = DrafterCoreConfig(num_verifiers, self._tier.window, self._tier.retry, self._routing)
-        seed = self._environment.rng_streams.number(Role.DRAFTER, self._index, number)
+        seed = self._environment.rng_streams.child_seed(Role.DRAFTER, self._index, number)
         if self._environment.events_of is None:
             return DrafterCore(config, np.random.default_rng(seed))
         return LoggedDrafterCore(config, seed, self._environment.events_of(name), self._environment.kernel.now_s)

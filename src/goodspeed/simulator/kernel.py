@@ -1,13 +1,13 @@
-"""Time, and what happens in it: events in the order of (time, sequence), and processes that wait.
+"""A discrete-event simulation kernel: events in the order of (time, sequence number), and processes that wait.
 
-A process is a generator. It yields how many nanoseconds it waits, or a Signal that it waits for:
+A process is a generator. It yields a number of nanoseconds, or a Signal, and continues after that time or signal:
 
     def customer(kernel: Kernel) -> Process:
         yield 1_000_000
         print("a millisecond later")
 
-Times are whole nanoseconds, so that no order hangs on rounding; what is due at one time happens in the order in which
-it was asked for.
+Times are whole nanoseconds, so rounding cannot change the order. Events of the same time happen in the order in which
+they were scheduled.
 """
 
 import math
@@ -22,7 +22,7 @@ Process = Generator[Union[int, "Signal"], None, None]
 
 
 class Event(ABC):
-    """Something that is to happen. `cancel` forgets it."""
+    """Something that happens at a scheduled time, unless it is cancelled before."""
 
     __slots__ = ("is_cancelled",)
 
@@ -31,15 +31,15 @@ class Event(ABC):
 
     @abstractmethod
     def happen(self) -> None:
-        """Its time has come."""
+        """The kernel calls this at the scheduled time."""
 
     def cancel(self) -> None:
-        """It does not happen; nothing changes if it has happened already."""
+        """Prevent the event; no effect if it has already happened."""
         self.is_cancelled = True
 
 
 class Call(Event):
-    """A function is called."""
+    """An event that calls a function."""
 
     __slots__ = ("_action",)
 
@@ -52,34 +52,34 @@ class Call(Event):
 
 
 class Kernel:
-    """The clock and the calendar. `now_s` is for those who reckon in seconds."""
+    """The clock and the event calendar. `now_s` is `now_ns` in seconds."""
 
-    __slots__ = ("_calendar", "_num_put", "now_ns", "now_s")
+    __slots__ = ("_calendar", "_num_scheduled", "now_ns", "now_s")
 
     def __init__(self) -> None:
         self.now_ns = 0
         self.now_s = 0.0
         self._calendar: list[tuple[int, int, Event]] = []
-        self._num_put = 0
+        self._num_scheduled = 0
 
     def at(self, time_ns: int, action: Callable[[], None]) -> Event:
-        """Have the action called at this time, which is not past."""
+        """Call the action at this time, which must not be in the past."""
         event = Call(action)
         self.put(time_ns, event)
         return event
 
     def put(self, time_ns: int, event: Event) -> None:
-        """Have the event happen at this time, which is not past."""
+        """Schedule the event for this time, which must not be in the past."""
         assert time_ns >= self.now_ns
-        self._num_put += 1
-        heappush(self._calendar, (time_ns, self._num_put, event))
+        self._num_scheduled += 1
+        heappush(self._calendar, (time_ns, self._num_scheduled, event))
 
     def start(self, process: Process) -> None:
-        """The process begins now, after everything that is due now already."""
+        """Start the process now, after all events that are already scheduled for now."""
         self.put(self.now_ns, _Running(self, process))
 
     def run(self, until_ns: int) -> None:
-        """Let everything happen up to and including this time."""
+        """Process all events up to and including this time."""
         calendar = self._calendar
         while calendar and calendar[0][0] <= until_ns:
             self.now_ns, _, event = heappop(calendar)
@@ -90,7 +90,7 @@ class Kernel:
 
 
 class Signal:
-    """What processes wait for. `fire` lets all that wait now go on, after everything that is due now already."""
+    """A condition that processes wait for. `fire` resumes the waiting ones, after all events already due now."""
 
     __slots__ = ("_kernel", "_waiting")
 
@@ -105,12 +105,12 @@ class Signal:
                 self._kernel.put(self._kernel.now_ns, process)
 
     def add(self, process: Event) -> None:
-        """For the kernel: a process has yielded this signal."""
+        """Called by the kernel when a process has yielded this signal."""
         self._waiting.append(process)
 
 
 class _Running(Event):
-    """A process as an event: its next stretch, from one yield to the next."""
+    """The event that resumes a process until its next yield."""
 
     __slots__ = ("_kernel", "_process")
 
@@ -133,6 +133,6 @@ def duration_ns(seconds: float) -> int:
 
 
 def time_ns(seconds: float) -> int:
-    """The first nanosecond that is not before this time, so that who is woken for it finds it past."""
+    """The first nanosecond that is not before this time: an event scheduled for it finds the time reached."""
     nanoseconds = math.ceil(seconds * NS_PER_S)
     return nanoseconds if nanoseconds / NS_PER_S >= seconds else nanoseconds + 1

@@ -18,10 +18,10 @@ class VerifierOutage:
 
 
 def check_times(what: str, outages: Sequence[Outage | VerifierOutage]) -> None:
-    """Raises ConfigError unless they come one after the other."""
-    for earlier, later in itertools.pairwise(sorted(outages, key=lambda one: one.start_s)):
+    """Raises ConfigError if two outages overlap or touch."""
+    for earlier, later in itertools.pairwise(sorted(outages, key=lambda outage: outage.start_s)):
         if later.start_s <= earlier.start_s + earlier.duration_s:
             raise ConfigError(
-                f"{what}: one begins at {later.start_s:g} s, while that from {earlier.start_s:g} s on lasts "
-                f"{earlier.duration_s:g} s, expected one after the other"
+                f"{what}: one starts at {later.start_s:g} s, before the end of that which starts at "
+                f"{earlier.start_s:g} s and lasts {earlier.duration_s:g} s, expected one after the other"
             )

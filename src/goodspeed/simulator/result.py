@@ -1,15 +1,15 @@
-"""What a simulated run leaves behind."""
+"""The result of a simulated run."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerRecord:
-    """One answered request. Times are seconds since the run's start; durations are sums over the answer's rounds."""
+    """One answered request. Times are seconds since the start of the run; durations are sums over the rounds."""
 
     client: str
     verifier: str
-    request: int  # of its client, from 0
+    request: int  # number of the client's request, from 0
     is_target_only: bool
     requested_s: float
     first_token_s: float
@@ -23,24 +23,24 @@ class AnswerRecord:
     network_s: float
     queue_s: float
     verify_s: float
-    baseline_s: float = 0.0  # that the target alone would have taken, as the verifier reckons; 0: not known
-    took_s: float = 0.0  # ... and what it took there
+    baseline_s: float = 0.0  # the verifier's estimate of the target-only baseline; 0: not known
+    took_s: float = 0.0  # the time that the answer took by the verifier's clock
 
 
 @dataclass(frozen=True, slots=True)
 class VerifierRecord:
-    """What one verifier did in the whole run."""
+    """The work of one verifier in the whole run."""
 
     verifier: str
     num_steps: int
-    num_tokens: int  # that went through the target
+    num_tokens: int  # tokens that went through the target model
     busy_s: float
     peak_kv_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of a traced request's time, for a timeline."""
+    """A section of a traced request's time, for a timeline."""
 
     client: str
     request: int
@@ -52,7 +52,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A replication. Answers are in the order in which they ended; those that did not end are only counted."""
+    """One replication. Answers are in the order in which they finished; unfinished ones are only counted."""
 
     seed: int
     simulated_s: float

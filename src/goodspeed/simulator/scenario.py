@@ -1,4 +1,4 @@
-"""A scenario: who is there, how they are connected, what they ask, and for how long."""
+"""A scenario: verifiers, drafters, the links between them, the users' requests, and the simulated time."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,11 +43,13 @@ class VerifierTier:
                     f"outages.index is {outage.index}, expected 0 to {self.count - 1}: {self.name!r} has {self.count}"
                 )
         for index in range(self.count):
-            check_times(f"outages of {self.name}-{index}", [one for one in self.outages if one.index == index])
+            check_times(f"outages of {self.name}-{index}", [outage for outage in self.outages if outage.index == index])
 
     def is_ever_up(self, index: int, until_s: float) -> bool:
-        """The verifier of this index, at some time before `until_s`."""
-        return not any(one.index == index and one.start_s <= 0.0 and one.duration_s >= until_s for one in self.outages)
+        """Whether the verifier of this index is up at some time before `until_s`."""
+        return not any(
+            outage.index == index and outage.start_s <= 0.0 and outage.duration_s >= until_s for outage in self.outages
+        )
 
 
 @config_dataclass
@@ -117,11 +119,11 @@ class Scenario:
             self._check_reach(tier)
 
     def mode_of(self, tier: DrafterTier) -> Mode:
-        """Who makes a tier's tokens."""
+        """The mode of a tier's streams."""
         return MODES[tier.mode or self.mode]
 
     def routing_of(self, tier: DrafterTier) -> str:
-        """How a tier's drafters choose among their verifiers."""
+        """The routing policy of a tier's drafters."""
         return tier.routing or self.routing
 
     @property
@@ -130,7 +132,7 @@ class Scenario:
         return tuple(f"{tier.name}-{number}" for tier in self.drafters for number in range(tier.count))
 
     def _check_reach(self, tier: DrafterTier) -> None:
-        known = [one.name for one in self.verifiers]
+        known = [verifiers.name for verifiers in self.verifiers]
         for name in tier.verifiers:
             if name not in known:
                 raise ConfigError(
@@ -138,9 +140,9 @@ class Scenario:
                 )
         reachable = [one for one in self.verifiers if not tier.verifiers or one.name in tier.verifiers]
         if not any(one.is_ever_up(index, self.duration_s) for one in reachable for index in range(one.count)):
-            raise ConfigError(f"drafters {tier.name!r} reach no verifier: all are dead for the whole run")
-        for way in (tier.link, tier.downlink):
-            if way and any(outage.start_s <= 0.0 and outage.duration_s >= self.duration_s for outage in way.outages):
+            raise ConfigError(f"drafters {tier.name!r} reach no verifier: all are down for the whole run")
+        for link in (tier.link, tier.downlink):
+            if link and any(outage.start_s <= 0.0 and outage.duration_s >= self.duration_s for outage in link.outages):
                 raise ConfigError(f"drafters {tier.name!r} reach no verifier: an outage lasts for the whole run")
 
 
@@ -156,7 +158,7 @@ def scenario_of(values: Mapping[str, Any]) -> Scenario:
 
 
 def _check_bandwidths(values: object, where: str) -> None:
-    """0 is the default and means no limit, but who writes it down means a link that delivers nothing."""
+    """Refuse an explicit 0. It is the default and means no limit, but reads like a link that delivers nothing."""
     if isinstance(values, Mapping):
         for key, value in values.items():
             if key in BANDWIDTHS and value == 0:

@@ -1,4 +1,4 @@
-"""The target model as an engine that computes nothing: its text is one token, again and again, its steps take time."""
+"""A target engine without a model: its text is one repeated token, and a latency model decides what steps take."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,22 +15,22 @@ from goodspeed.engine.interface import (
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 
 MODEL = "simulated"
-"""Its name, and the fingerprint of its weights and of its tokenizer."""
+"""Name of the simulated model, and fingerprint of its weights and tokenizer."""
 RIGHT: Final = 20_000
-"""Every token of the target's text; like most tokens of a real vocabulary it takes 3 bytes on the wire."""
+"""The only token of the target's text; it takes 3 bytes on the wire, as most tokens of a real vocabulary do."""
 WRONG: Final = 20_001
 """A draft token that the target rejects."""
 VOCAB_SIZE = 32_768
 
 
 class SimulatedTargetEngine:
-    """A TargetEngine. A drafter that has asked its trace drafts RIGHT or WRONG, so a proposal tells its own verdict."""
+    """A TargetEngine. Drafters propose RIGHT or WRONG by their acceptance traces, so proposals contain the verdict."""
 
     def __init__(self, info: TargetInfo, latency: LatencyModel) -> None:
         self.step_s = 0.0
-        """What the last step took."""
-        self.pause_s = 0.0
-        """How long it had nothing to do; its host says so before each step."""
+        """Duration of the last step."""
+        self.idle_s = 0.0
+        """How long the engine was idle before the next step. Its host sets it before each step."""
         self.num_steps = 0
         self.num_tokens = 0
         self.busy_s = 0.0
@@ -39,9 +39,7 @@ class SimulatedTargetEngine:
         self._info = info
         self._latency = latency
         self._specs: dict[StreamKey, StreamSpec] = {}
-        self._lengths: dict[
-            StreamKey, int
-        ] = {}  # tokens of the prefix that are prefilled, then of all that is committed
+        self._lengths: dict[StreamKey, int] = {}  # prefilled tokens, then committed tokens
 
     @property
     def info(self) -> TargetInfo:
@@ -68,15 +66,15 @@ class SimulatedTargetEngine:
                 num_context_tokens += lengths[work.stream] + num_new
                 outcomes.append(self._prefill(work))
             num_tokens += num_new
-        self._take_time(StepShape(len(batch), num_tokens, num_prefill_tokens, num_context_tokens, self.pause_s))
+        self._take_time(StepShape(len(batch), num_tokens, num_prefill_tokens, num_context_tokens, self.idle_s))
         return outcomes
 
     def close(self, stream: StreamKey) -> None:
         self.kv_tokens -= self._specs.pop(stream).capacity
         del self._lengths[stream]
 
-    def forget(self) -> None:
-        """Every stream; what it has counted stays."""
+    def drop_streams(self) -> None:
+        """Drop all streams and keep the counters."""
         self._specs.clear()
         self._lengths.clear()
         self.kv_tokens = 0
@@ -101,5 +99,5 @@ class SimulatedTargetEngine:
 
 
 def target_info(kv_capacity: int, max_context: int) -> TargetInfo:
-    """What the verifier is told of the engine; all verifiers of a scenario serve one model."""
+    """What the engine reports to its verifier. All verifiers of a scenario serve the same model."""
     return TargetInfo(MODEL, MODEL, MODEL, VOCAB_SIZE, max_context, kv_capacity)

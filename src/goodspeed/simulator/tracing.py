@@ -1,4 +1,4 @@
-"""Where the time of single requests goes, piece by piece."""
+"""Spans of single requests: where their time goes."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from goodspeed.simulator.result import Span
 
 
 class RequestTracer:
-    """Spans of the first requests of a run; `num_requests` 0: none."""
+    """Records the spans of the first `num_requests` requests of a run."""
 
     def __init__(self, kernel: Kernel, num_requests: int) -> None:
         self.is_on = num_requests > 0
@@ -19,36 +19,38 @@ class RequestTracer:
         self._requests: dict[tuple[str, StreamKey], int] = {}
 
     def follow(self, client: str, stream: StreamKey, request: int) -> None:
-        """A client has begun a stream for its request."""
+        """A client has opened a stream for its request."""
         if self._num_left > 0:
             self._num_left -= 1
             self._requests[client, stream] = request
 
     def on_drafted(self, client: str, streams: Sequence[StreamKey], drafting_s: float) -> None:
-        """The drafter's device has just drafted for these streams."""
+        """The drafter's device has just finished to draft for these streams."""
         for stream in streams:
-            self._note(client, stream, ("drafter", "draft"), -drafting_s, 0.0)
+            self._add(client, stream, ("drafter", "draft"), -drafting_s, 0.0)
 
     def on_sent_up(self, client: str, messages: Sequence[FromDrafter], arrives_ns: int) -> None:
         for message in messages:
             if isinstance(message, Open | Propose):
-                self._note(client, message.stream, ("uplink", type(message).__name__), 0.0, self._until(arrives_ns))
+                self._add(client, message.stream, ("uplink", type(message).__name__), 0.0, self._until(arrives_ns))
 
     def on_sent_down(self, client: str, messages: Sequence[FromVerifier], arrives_ns: int) -> None:
-        """A verdict tells what the verifier did before it was sent."""
+        """A verdict reports the verifier's queueing and verification times before it was sent."""
         for message in messages:
             if isinstance(message, Verdict):
                 verify_s, queue_s = message.verify_us / 1e6, message.queue_us / 1e6
                 what = f"round {message.round}: {message.num_accepted} accepted"
-                self._note(client, message.stream, ("verifier queue", what), -verify_s - queue_s, -verify_s)
-                self._note(client, message.stream, ("verifier", what), -verify_s, 0.0)
-                self._note(client, message.stream, ("downlink", what), 0.0, self._until(arrives_ns))
+                self._add(client, message.stream, ("verifier queue", what), -verify_s - queue_s, -verify_s)
+                self._add(client, message.stream, ("verifier", what), -verify_s, 0.0)
+                self._add(client, message.stream, ("downlink", what), 0.0, self._until(arrives_ns))
 
-    def _note(self, client: str, stream: StreamKey, what: tuple[str, str], start_s: float, end_s: float) -> None:
-        """`start_s` and `end_s` count from now."""
+    def _add(
+        self, client: str, stream: StreamKey, actor_and_what: tuple[str, str], start_s: float, end_s: float
+    ) -> None:
+        """`start_s` and `end_s` are relative to now."""
         if (request := self._requests.get((client, stream))) is not None and end_s > start_s:
             now_s = self._kernel.now_s
-            self.spans.append(Span(client, request, *what, now_s + start_s, now_s + end_s))
+            self.spans.append(Span(client, request, *actor_and_what, now_s + start_s, now_s + end_s))
 
     def _until(self, time_ns: int) -> float:
         return time_ns / NS_PER_S - self._kernel.now_s

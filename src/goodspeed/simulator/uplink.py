@@ -1,4 +1,4 @@
-"""A simulated drafter's links to verifiers: dialling, sending, telling the core; the one place that knows how."""
+"""A simulated drafter's connections to verifiers: it opens them, sends over them, and notifies the core."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -14,28 +14,28 @@ from goodspeed.simulator.tracing import RequestTracer
 from goodspeed.simulator.wire import Route, VerifierEnd, Wire
 
 HANDSHAKE_BYTES = 60
-"""Of each packet that opens a TCP connection."""
+"""Size of each packet of the TCP handshake."""
 
 FindRoute = Callable[[int], tuple[VerifierEnd, Route]]
-"""The verifier of this index in the drafter's list, and the way to it."""
+"""Returns the verifier of this index in the drafter's list, and the route to it."""
 
 
 class DrafterHost(Protocol):
-    """The drafter's server."""
+    """The server that runs the drafter core."""
 
     @property
     def client(self) -> str:
         """The drafter's name."""
 
     def enqueue(self, decision: Decision) -> None:
-        """Take a decision; `flush` carries it out."""
+        """Queue what the core has decided; `flush` carries it out."""
 
     def flush(self) -> None:
-        """Draft, send and tell."""
+        """Draft, send messages and deliver stream events."""
 
 
 class SimulatedUplink:
-    """Keeps the sessions that the core wants, from `begin` on."""
+    """Keeps the sessions that the core wants, from `start` on."""
 
     def __init__(self, kernel: Kernel, core: DrafterCore, find_route: FindRoute, tracer: RequestTracer) -> None:
         self.welcomed = Signal(kernel)
@@ -45,16 +45,18 @@ class SimulatedUplink:
         self._kernel = kernel
         self._core = core
         self._find_route = cache(find_route)
-        self._sessions: dict[int, _SimulatedSession] = {}  # by verifier, from dialling on
-        self._is_cut = False
+        self._sessions: dict[
+            int, _SimulatedSession
+        ] = {}  # by verifier; a session exists from the start of its connection attempt
+        self._is_network_down = False
 
     def start(self, host: DrafterHost) -> None:
-        """Dial."""
+        """Open the connections."""
         self.host = host
-        self._dial()
+        self._connect()
 
     def send(self, messages: Sequence[ToVerifier]) -> None:
-        """Messages for one verifier share a frame. What has no link is dropped: the core sees to it when it has one."""
+        """Send one frame per verifier. Messages without a session are dropped; the core repeats them later."""
         frames: dict[int, list[FromDrafter]] = {}
         for verifier, message in messages:
             frames.setdefault(verifier, []).append(message)
@@ -68,47 +70,47 @@ class SimulatedUplink:
             session.disconnect(disconnect.reason)
 
     def cut(self, outage: Outage) -> Process:
-        """A process: the drafter's network is gone for a time, and with it every connection."""
+        """A process: the drafter has no network during the outage, and loses all connections."""
         yield duration_ns(outage.start_s)
-        self._is_cut = True
+        self._is_network_down = True
         for session in list(self._sessions.values()):
-            session.disconnect("the network is gone")
+            session.disconnect("the network is down")
         yield duration_ns(outage.duration_s)
-        self._is_cut = False
+        self._is_network_down = False
 
-    def on_up(self, verifier: int, welcome: Welcome) -> None:
-        """For a session."""
+    def on_welcome(self, verifier: int, welcome: Welcome) -> None:
+        """Called by a session."""
         self.host.enqueue(self._core.on_link_up(verifier, welcome, self._kernel.now_s))
         self.welcomed.fire()
 
     def on_message(self, verifier: int, message: FromVerifier) -> None:
-        """For a session."""
+        """Called by a session."""
         self.host.enqueue(self._core.on_message(verifier, message, self._kernel.now_s))
 
     def on_closed(self, verifier: int, reason: str) -> None:
-        """For a session: it is over, or never came about."""
+        """Called by a session that has ended, or could not be opened."""
         del self._sessions[verifier]
         self.host.enqueue(self._core.on_link_lost(verifier, reason, self._kernel.now_s))
         self.host.flush()
-        self._dial()
+        self._connect()
 
-    def _dial(self) -> None:
+    def _connect(self) -> None:
         for dial in self._core.dials:
             if dial.verifier not in self._sessions:
                 session = self._sessions[dial.verifier] = _SimulatedSession(self, dial.verifier)
                 self._kernel.start(self._open(session, dial))
 
     def _open(self, session: "_SimulatedSession", dial: Dial) -> Process:
-        """When it is time, shake hands as TCP does, and introduce the drafter."""
+        """A process: wait for the backoff, do the TCP handshake, and send Hello."""
         kernel = self._kernel
         yield max(0, time_ns(dial.at) - kernel.now_ns)
         verifier, route = self._find_route(dial.verifier)
         arrived = Signal(kernel)
         for path in (route.up, route.down):
-            if not self._is_cut:
+            if not self._is_network_down:
                 path.send(HANDSHAKE_BYTES, Call(arrived.fire))
                 yield arrived
-        if self._is_cut:
+        if self._is_network_down:
             self.on_closed(dial.verifier, "there is no network")
         elif not verifier.is_up:
             self.on_closed(dial.verifier, "the verifier refuses the connection")
@@ -117,7 +119,7 @@ class SimulatedUplink:
 
 
 class _SimulatedSession:
-    """A wire's end at one verifier's place in the drafter's list."""
+    """The drafter's end of a connection to one verifier."""
 
     __slots__ = ("_uplink", "_verifier", "_wire")
 
@@ -141,7 +143,7 @@ class _SimulatedSession:
     def on_frame(self, messages: Sequence[FromVerifier]) -> None:
         for message in messages:
             if isinstance(message, Welcome):
-                self._uplink.on_up(self._verifier, message)
+                self._uplink.on_welcome(self._verifier, message)
             elif isinstance(message, Refused):
                 self.disconnect(f"refused: {message.code.name}: {message.reason}")
                 return

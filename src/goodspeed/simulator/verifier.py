@@ -1,4 +1,4 @@
-"""A verification server in virtual time: the live core, an engine whose steps take their time, and wires."""
+"""A verifier server in virtual time: the live core, an engine whose steps take time, and connections."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -18,48 +18,48 @@ from goodspeed.verifier.core.message_handler import Reply
 from goodspeed.verifier.event_logging import LoggedVerifierCore
 
 NewCore = Callable[[], VerifierCore | LoggedVerifierCore]
-"""A server's core, as it is when it starts."""
+"""Makes the core of a server that starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifierIdentity:
-    """Which of the scenario's verifiers it is."""
+    """One of the scenario's verifiers."""
 
-    number: int  # of all
+    number: int  # index among all verifiers of the scenario
     tier: str
     name: str
     slot: CpuSlot
 
 
 class SimulatedVerifier:
-    """Hosts a core as VerifierServer does. `run` is its process; `fail` another, for each time that it dies."""
+    """Runs a verifier core as VerifierServer does. `run` is its process; `fail` is one process per outage."""
 
     def __init__(
-        self, kernel: Kernel, place: VerifierIdentity, new_core: NewCore, engine: SimulatedTargetEngine
+        self, kernel: Kernel, identity: VerifierIdentity, new_core: NewCore, engine: SimulatedTargetEngine
     ) -> None:
-        self.place = place
+        self.identity = identity
         self.is_up = True
         self._engine = engine
         self._kernel = kernel
         self._new_core = new_core
         self._core = new_core()
-        self._num_deaths = 0
+        self._num_outages = 0
         self._wires: dict[int, Wire] = {}
         self._conns = itertools.count(1)
         self._woken = Signal(kernel)
-        self._free_at_s = 0.0  # when the engine ended its last step
+        self._idle_since_s = 0.0  # when the engine finished its last step
 
     @property
     def max_tokens(self) -> int:
-        """Of one stream, prompt and answer."""
+        """The most tokens of one stream, prompt and answer."""
         info = self._engine.info
         return min(info.max_context, info.kv_capacity)
 
     def record(self) -> VerifierRecord:
-        """What it did so far."""
+        """The verifier's work so far."""
         engine = self._engine
         return VerifierRecord(
-            self.place.name, engine.num_steps, engine.num_tokens, engine.busy_s, engine.peak_kv_tokens
+            self.identity.name, engine.num_steps, engine.num_tokens, engine.busy_s, engine.peak_kv_tokens
         )
 
     def on_connect(self, wire: Wire) -> int:
@@ -79,41 +79,41 @@ class SimulatedVerifier:
             self._woken.fire()
 
     def run(self) -> Process:
-        """Batch after batch, until it dies."""
-        life = self._num_deaths
-        while self._num_deaths == life:
+        """A process: verify batch after batch until the next outage."""
+        num_outages = self._num_outages
+        while self._num_outages == num_outages:
             batch = self._core.next_batch(self._kernel.now_s)
             if batch is None:
-                yield from self._wait(life)
+                yield from self._wait(num_outages)
             else:
-                yield from self._step(batch, life)
+                yield from self._step(batch, num_outages)
 
     def fail(self, outage: VerifierOutage) -> Process:
-        """Die as a process dies, with all that it knew and without a word; after a time another starts in its place."""
+        """A process: the server crashes without a message and loses its state; a new one starts after the outage."""
         yield duration_ns(outage.start_s)
-        self._die()
+        self._crash()
         yield duration_ns(outage.duration_s)
-        self._start_again()
+        self._restart()
 
-    def _die(self) -> None:
+    def _crash(self) -> None:
         self.is_up = False
-        self._num_deaths += 1
-        self._engine.forget()
-        wires, self._wires = self._wires, {}  # first: a dead core is told of no loss
+        self._num_outages += 1
+        self._engine.drop_streams()
+        wires, self._wires = self._wires, {}  # first: the old core is not notified of the losses
         for wire in wires.values():
-            wire.lose("the verifier is gone")
+            wire.lose("the verifier is down")
         self._woken.fire()
 
-    def _start_again(self) -> None:
+    def _restart(self) -> None:
         self.is_up = True
         self._core = self._new_core()
         self._conns = itertools.count(1)
-        self._free_at_s = self._kernel.now_s
+        self._idle_since_s = self._kernel.now_s
         self._kernel.start(self.run())
 
-    def _step(self, batch: Batch, life: int) -> Process:
+    def _step(self, batch: Batch, num_outages: int) -> Process:
         yield from self._handle_batch()
-        if self._num_deaths != life:
+        if self._num_outages != num_outages:
             return
         engine, started = self._engine, self._kernel.now_s
         for key in batch.closed:
@@ -122,48 +122,48 @@ class SimulatedVerifier:
             engine.open(key, spec)
         outcomes = []
         if batch.work:
-            engine.pause_s = started - self._free_at_s
+            engine.idle_s = started - self._idle_since_s
             outcomes = engine.step(batch.work)
-            yield self.place.slot.run_step(engine.step_s)
+            yield self.identity.slot.run_step(engine.step_s)
             ended_s = self._kernel.now_s
-            yield from self._take_turn()
-            if self._num_deaths != life:
+            yield from self._drain()
+            if self._num_outages != num_outages:
                 return
-            self._free_at_s = ended_s
+            self._idle_since_s = ended_s
         replies = self._core.on_verified(batch, outcomes, started, self._kernel.now_s)
         yield from self._handle_batch()
-        if self._num_deaths == life:
+        if self._num_outages == num_outages:
             self._deliver(replies)
 
-    def _wait(self, life: int) -> Process:
-        """Until something has happened, or the core is due."""
+    def _wait(self, num_outages: int) -> Process:
+        """Wait for a message or a lost connection, or for the core's next wake-up."""
         wake_at = self._core.wake_at()
         if wake_at is None:
             yield self._woken
-            yield from self._take_turn()
+            yield from self._drain()
             return
         now_ns = self._kernel.now_ns
         wait_ns = max(0, time_ns(wake_at) - now_ns)
-        late_ns = self.place.slot.timer_delay_ns(wait_ns) if wait_ns else 0
+        late_ns = self.identity.slot.timer_delay_ns(wait_ns) if wait_ns else 0
         alarm = self._kernel.at(now_ns + wait_ns + late_ns, self._woken.fire)
         yield self._woken
         alarm.cancel()
-        yield from self._take_turn()
-        if self._num_deaths == life and self._kernel.now_s >= wake_at:
+        yield from self._drain()
+        if self._num_outages == num_outages and self._kernel.now_s >= wake_at:
             self._deliver(self._core.on_time(self._kernel.now_s))
 
     def _handle_batch(self) -> Process:
-        """Its event loop closes one, or takes its results, after what it was given before."""
-        if done := self.place.slot.handle_batch():
+        """Wait until the event loop has closed the batch, or has taken its results, after its queued work."""
+        if done := self.identity.slot.handle_batch():
             yield done
 
-    def _take_turn(self) -> Process:
-        """What its event loop was given before comes first: so frames that have arrived are in the next batch."""
-        if turn := self.place.slot.drain():
-            yield turn
+    def _drain(self) -> Process:
+        """Wait until the event loop has done its queued work, so that arrived frames are in the next batch."""
+        if drained := self.identity.slot.drain():
+            yield drained
 
     def _deliver(self, replies: Sequence[Reply]) -> None:
-        """Messages for one link share a frame."""
+        """Send one frame per connection."""
         frames: dict[int, list[FromVerifier]] = {}
         for conn, message in replies:
             frames.setdefault(conn, []).append(cast(FromVerifier, message))

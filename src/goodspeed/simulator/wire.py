@@ -1,4 +1,4 @@
-"""What connects a drafter and a verifier: a route of emulated links, and on it one connection after the other."""
+"""The network between a drafter and a verifier: a route of emulated links, and the connections over it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from goodspeed.simulator.tracing import RequestTracer
 
 
 class ByteMeter:
-    """Bytes sent one way, by everybody: frames with their prefixes and headers."""
+    """Counts the bytes that all senders send in one direction, with frame prefixes and headers."""
 
     __slots__ = ("num_bytes",)
 
@@ -24,11 +24,11 @@ class NetworkPath(Protocol):
     """One direction of a route."""
 
     def send(self, num_bytes: int, arrival: Event) -> int:
-        """Returns when they arrive, in nanoseconds."""
+        """Send a frame; `arrival` happens when it arrives. Returns that time in nanoseconds."""
 
 
 class EmulatedPath:
-    """One way of a route: links that bytes pass one after the other, a shared one first."""
+    """A network path over one or more links in series, a shared link first."""
 
     __slots__ = ("_first", "_kernel", "_meter", "_others")
 
@@ -38,7 +38,6 @@ class EmulatedPath:
         self._meter = meter
 
     def send(self, num_bytes: int, arrival: Event) -> int:
-        """Returns when they arrive, in nanoseconds."""
         self._meter.num_bytes += num_bytes
         arrives_at = self._first.delivery(num_bytes, self._kernel.now_s)
         for link in self._others:
@@ -50,41 +49,41 @@ class EmulatedPath:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way between a drafter and a verifier, whether there is a connection or not."""
+    """Both network paths between a drafter and a verifier. A route outlives the connections over it."""
 
     up: NetworkPath
     down: NetworkPath
 
 
 class DrafterEnd(Protocol):
-    """What a wire wants of a drafter."""
+    """The drafter's end of a connection."""
 
     def on_frame(self, messages: Sequence[FromVerifier]) -> None:
-        """The verifier's messages have arrived together."""
+        """A frame of the verifier's messages has arrived."""
 
     def on_lost(self, reason: str) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
 
 
 class VerifierEnd(Protocol):
-    """What a wire wants of a verifier."""
+    """The verifier's end of a connection."""
 
     @property
     def is_up(self) -> bool:
-        """Somebody listens there."""
+        """Whether the verifier accepts connections."""
 
     def on_connect(self, wire: "Wire") -> int:
-        """The connection's id there."""
+        """Accept a connection; returns its id."""
 
     def on_frame(self, conn: int, messages: Sequence[FromDrafter]) -> None:
-        """A drafter's messages have arrived together."""
+        """A frame of the drafter's messages has arrived."""
 
     def on_lost(self, conn: int) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
 
 
 class Wire:
-    """One connection. Frames keep their order; with the connection everything under way is lost."""
+    """One connection. Frames keep their order; frames in flight are lost with the connection."""
 
     __slots__ = ("_client", "_conn", "_drafter", "_route", "_tracer", "_verifier", "is_lost")
 
@@ -94,22 +93,22 @@ class Wire:
         self._drafter, self._verifier = ends
         self._client = client
         self._tracer = tracer
-        self._conn: int | None = None  # until the first frame has arrived
+        self._conn: int | None = None  # the verifier's id; None until the first frame has arrived
 
     def send_up(self, messages: Sequence[FromDrafter]) -> None:
-        """The drafter's messages, in one frame."""
+        """Send the drafter's messages in one frame."""
         arrives_ns = self._route.up.send(_num_bytes(messages), _FrameUp(self, messages))
         if self._tracer.is_on:
             self._tracer.on_sent_up(self._client, messages, arrives_ns)
 
     def send_down(self, messages: Sequence[FromVerifier]) -> None:
-        """The verifier's messages, in one frame."""
+        """Send the verifier's messages in one frame."""
         arrives_ns = self._route.down.send(_num_bytes(messages), _FrameDown(self, messages))
         if self._tracer.is_on:
             self._tracer.on_sent_down(self._client, messages, arrives_ns)
 
     def lose(self, reason: str) -> None:
-        """Both ends hear of it at once."""
+        """Lose the connection; both ends are notified at once."""
         if self.is_lost:
             return
         self.is_lost = True
@@ -118,24 +117,24 @@ class Wire:
         self._drafter.on_lost(reason)
 
     def arrive_up(self, messages: Sequence[FromDrafter]) -> None:
-        """For a frame."""
+        """Called by a frame when it arrives at the verifier."""
         if self.is_lost:
             return
         if self._conn is None:
             if not self._verifier.is_up:
-                self.lose("the verifier is gone")
+                self.lose("the verifier is down")
                 return
             self._conn = self._verifier.on_connect(self)
         self._verifier.on_frame(self._conn, messages)
 
     def arrive_down(self, messages: Sequence[FromVerifier]) -> None:
-        """For a frame."""
+        """Called by a frame when it arrives at the drafter."""
         if not self.is_lost:
             self._drafter.on_frame(messages)
 
 
 class _FrameUp(Event):
-    """A drafter's messages arrive."""
+    """The arrival of a drafter's messages."""
 
     __slots__ = ("_messages", "_wire")
 
@@ -149,7 +148,7 @@ class _FrameUp(Event):
 
 
 class _FrameDown(Event):
-    """A verifier's messages arrive."""
+    """The arrival of a verifier's messages."""
 
     __slots__ = ("_messages", "_wire")
 

@@ -1,4 +1,4 @@
-"""A run: everybody who is in a scenario is made, connected and let live."""
+"""A simulated run: builds the servers, links and users of a scenario, and runs them."""
 
 import contextlib
 import gc
@@ -23,10 +23,10 @@ from goodspeed.verifier.event_logging import LoggedVerifierCore
 def simulate(
     scenario: Scenario, seed: int | None = None, events_of: EventsOf | None = None, num_traced: int = 0
 ) -> RunResult:
-    """Run the scenario; `seed` stands in for its own. The first `num_traced` requests leave spans.
+    """Run the scenario, under `seed` if given. The first `num_traced` requests are recorded as spans.
 
-    The same scenario and seed give the same result and the same event logs, everywhere. Raises ConfigError for what
-    only shows when the scenario's files are read and its first requests come.
+    The same scenario and seed give the same result and the same event logs on every machine. Raises ConfigError for a
+    file that the scenario names and that cannot be read, and for first requests that fit no verifier.
     """
     kernel = Kernel()
     rng_streams = RngStreams(scenario.seed if seed is None else seed)
@@ -34,25 +34,24 @@ def simulate(
     environment = Environment(
         kernel, rng_streams, RunCounters(), RequestTracer(kernel, num_traced), placement, events_of
     )
-    with uncollected():
+    with without_gc():
         return SimulatedWorld(scenario, environment).run()
 
 
 @contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the collector of cyclic garbage: nobody here leaves any behind, and it would look at everybody's state
-    again and again."""
-    was_on = gc.isenabled()
+def without_gc() -> Iterator[None]:
+    """Disable the cyclic garbage collector: a run makes no cycles, and each collection would scan all its state."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
+        if was_enabled:
             gc.enable()
 
 
 class SimulatedWorld:
-    """Everybody in a scenario."""
+    """All servers, links and users of a scenario."""
 
     def __init__(self, scenario: Scenario, environment: Environment) -> None:
         self._scenario = scenario
@@ -69,7 +68,7 @@ class SimulatedWorld:
                 num_started += 1
 
     def run(self) -> RunResult:
-        """From the beginning to the scenario's end."""
+        """Run to the end of the scenario."""
         self._environment.kernel.run(duration_ns(self._scenario.duration_s))
         counters, routes = self._environment.counters, [fleet.routes for fleet in self._fleets]
         return RunResult(
@@ -80,8 +79,8 @@ class SimulatedWorld:
             num_unfinished=counters.num_requested - len(counters.answers) - counters.num_failed,
             num_failed=counters.num_failed,
             num_rounds=counters.num_rounds,
-            num_bytes_up=sum(one.up_meter.num_bytes for one in routes),
-            num_bytes_down=sum(one.down_meter.num_bytes for one in routes),
+            num_bytes_up=sum(route.up_meter.num_bytes for route in routes),
+            num_bytes_down=sum(route.down_meter.num_bytes for route in routes),
             spans=tuple(self._environment.tracer.spans),
         )
 
@@ -92,14 +91,14 @@ class SimulatedWorld:
         events = environment.events_of(config.name) if environment.events_of else None
 
         def new_core() -> VerifierCore | LoggedVerifierCore:
-            """Each life of a server goes on in the same log with a start event of its own, as live."""
+            """After a restart the same log continues with a new start event, as a live server's does."""
             if events is None:
                 return VerifierCore(config, info)
             return LoggedVerifierCore(config, info, events, environment.kernel.now_s)
 
-        place = VerifierIdentity(number, tier.name, config.name, environment.placement.slot())
+        identity = VerifierIdentity(number, tier.name, config.name, environment.placement.slot())
         verifier = SimulatedVerifier(
-            environment.kernel, place, new_core, SimulatedTargetEngine(info, tier.latency.model())
+            environment.kernel, identity, new_core, SimulatedTargetEngine(info, tier.latency.model())
         )
         environment.kernel.start(verifier.run())
         for outage in tier.outages:
@@ -108,7 +107,9 @@ class SimulatedWorld:
         return verifier
 
     def _known(self, tier: DrafterTier, num_started: int) -> list[SimulatedVerifier]:
-        """Whom a drafter may dial: the first one differs from drafter to drafter, so that they spread evenly."""
-        reachable = [one for one in self._verifiers if not tier.verifiers or one.place.tier in tier.verifiers]
+        """The verifiers that a drafter knows, in rotated order, so that drafters spread evenly over the first ones."""
+        reachable = [
+            verifier for verifier in self._verifiers if not tier.verifiers or verifier.identity.tier in tier.verifiers
+        ]
         first = num_started % len(reachable)
         return (reachable[first:] + reachable[:first])[: tier.fan_out or len(reachable)]

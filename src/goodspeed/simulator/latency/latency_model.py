@@ -1,4 +1,4 @@
-"""The seam between the simulator and whatever knows how long a forward pass takes."""
+"""The interface of latency models: how long a forward pass takes."""
 
 from typing import Protocol
 
@@ -6,17 +6,17 @@ from msgspec import Struct
 
 
 class StepShape(Struct, frozen=True, gc=False):
-    """What one forward pass works on. A draft step is one of a stream and a token."""
+    """The work of one forward pass. A step of the draft model has one token per stream."""
 
     num_streams: int
-    num_tokens: int  # new tokens in all: prompt chunks, and each proposal with the one token of the target's own
-    num_prefill_tokens: int  # those of them that belong to prompts
-    num_context_tokens: int  # KV tokens that attention reads, over all streams, the new ones included
-    pause_s: float = 0.0  # that the device had nothing to do before; a model that was not measured so takes no notice
+    num_tokens: int  # all new tokens: prompt chunks, and for each proposal its draft tokens and one more
+    num_prefill_tokens: int  # the new tokens that belong to prompts
+    num_context_tokens: int  # KV tokens that attention reads over all streams, the new ones included
+    idle_s: float = 0.0  # how long the device was idle before the step; only measured tables use it
 
 
 class LatencyModel(Protocol):
-    """A model on a device."""
+    """The latency of a model on a device."""
 
     def step_s(self, shape: StepShape) -> float:
-        """Seconds of one forward pass, host time included; deterministic."""
+        """Seconds of one forward pass, host time included. Deterministic."""

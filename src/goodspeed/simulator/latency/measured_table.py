@@ -60,7 +60,7 @@ class TargetTable:
         self._prefill = InterpolationGrid("prefill", ("prompt tokens",), chunks)
 
     def step_s(self, shape: StepShape) -> float:
-        return self._awake_s(shape) + self._waking(shape.num_streams, shape.pause_s)
+        return self._awake_s(shape) + self._waking(shape.num_streams, shape.idle_s)
 
     def _awake_s(self, shape: StepShape) -> float:
         parts = split(shape)
@@ -91,7 +91,7 @@ class DraftTable:
         self._opening = InterpolationGrid("reading prompts", ("prompt tokens",), prompts)
 
     def step_s(self, shape: StepShape) -> float:
-        return self._awake_s(shape) + self._waking(shape.num_streams, shape.pause_s)
+        return self._awake_s(shape) + self._waking(shape.num_streams, shape.idle_s)
 
     def _awake_s(self, shape: StepShape) -> float:
         if shape.num_prefill_tokens:
