@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from goodspeed.config import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.teacher_forcing import teacher_forced_trace

@@ -1,12 +1,11 @@
-"""Configuration from TOML and flags: declarations, validation and refusals."""
+"""Configuration dataclasses: declarations, validation and refusals."""
 
-import argparse
 import math
 from pathlib import Path
 
 import pytest
 
-from goodspeed.config import add_flags, config_dataclass, from_args, from_mapping, option, required, table
+from goodspeed.config import config_dataclass, config_keys, from_mapping, option, read_toml, required, table
 from goodspeed.errors import ConfigError, RequestError
 from goodspeed.registry import Registry
 
@@ -39,27 +38,6 @@ class Server:
     shape: str = option("round", "shape", choices=SHAPES, was_values={"circular": "round"})
     sizes: tuple[int, ...] = option((1, 2), "sizes", ge=1, is_required=True)
     cuts: tuple[Cut, ...] = option((), "[[cuts]] tables")
-
-
-def parse(*flags: str) -> Server:
-    parser = argparse.ArgumentParser()
-    add_flags(parser, Server)
-    return from_args(Server, parser.parse_args(flags))
-
-
-def test_defaults_hold_when_nothing_is_given() -> None:
-    assert parse() == Server()
-
-
-def test_flags_override_the_file(tmp_path: Path) -> None:
-    file = tmp_path / "server.toml"
-    file.write_text('name = "a"\nport = 1\npeers = ["x", "y"]\n[link]\nrtt_ms = 5\n')
-    config = parse("--config", str(file), "--port", "2", "--is-quiet", "--link.rtt-ms", "7.5")
-    assert config == Server("a", 2, True, ("x", "y"), None, Link(7.5))
-
-
-def test_paths_and_lists_come_from_flags() -> None:
-    assert parse("--peers", "a", "b", "--log", "x.jsonl") == Server(peers=("a", "b"), log=Path("x.jsonl"))
 
 
 def test_unknown_key_names_the_nearest() -> None:
@@ -97,34 +75,19 @@ def test_wrong_value_is_named(values: dict[str, object], message: str) -> None:
         from_mapping(Server, values)
 
 
-def test_missing_file_is_a_config_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read"):
-        parse("--config", str(tmp_path / "none.toml"))
-
-
 def test_dataclass_made_in_python_is_validated() -> None:
     with pytest.raises(ConfigError, match=r"^port is 70000, expected 0 to 65535$"):
         Server(port=70000)
 
 
-@pytest.mark.parametrize("flag", ["--link.delay-ms", "--wire.rtt-ms", "--wire.delay-ms"])
-def test_former_flag_is_refused_with_the_current_name(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        parse(flag, "3")
-    assert f"unknown flag {flag}; it is called --link.rtt-ms now" in capsys.readouterr().err
+def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.toml"):
+        read_toml(tmp_path / "none.toml")
 
 
-def test_flag_help_shows_range_choices_and_default() -> None:
-    parser = argparse.ArgumentParser(formatter_class=lambda prog: argparse.HelpFormatter(prog, width=200))
-    add_flags(parser, Server)
-    text = parser.format_help()
-    assert "port (0 to 65535; default: 7700)" in text
-    assert "shape (one of round, square; default: round)" in text
-    assert "wire" not in text
-
-
-def test_flag_below_a_value_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "server.toml"
-    file.write_text("link = 3")
-    with pytest.raises(ConfigError, match="link is 3, expected a table"):
-        parse("--config", str(file), "--link.rtt-ms", "2")
+def test_keys_list_tables_and_former_paths() -> None:
+    keys = {key.name: key for key in config_keys(Server)}
+    assert list(keys)[:6] == ["name", "port", "is_quiet", "peers", "log", "link.rtt_ms"]
+    assert keys["link.rtt_ms"].table is Link
+    assert keys["link.rtt_ms"].former_paths == (("link", "delay_ms"), ("wire", "rtt_ms"), ("wire", "delay_ms"))
+    assert keys["cuts"].is_table_list

@@ -2,17 +2,17 @@
 
 Every subcommand is a module of `goodspeed.commands` with
 `add_parser(subparsers) -> None`, which sets `run: Callable[[argparse.Namespace], int]` as the parser's default.
-Exit codes: 0 done, 1 the answer is no (texts differ, a check failed), 2 wrong use or a user-visible error,
-130 interrupted.
 """
 
 import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import goodspeed
 from goodspeed.errors import GoodSpeedError
+from goodspeed.registry import did_you_mean
 
 COMMANDS = (
     "demo",
@@ -29,13 +29,19 @@ COMMANDS = (
     "replay",
     "tune",
 )
+EXIT_CODES = """exit codes:
+  0    success; a server (up, verifier, drafter) was stopped by SIGINT or SIGTERM
+  1    a check failed: texts differ, a replay differs, a bound is broken, a precision is not reached
+  2    wrong usage, or an error that the message explains
+  130  interrupted (Ctrl-C)
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-    args = command_parser(arguments).parse_args(arguments)
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        args = command_parser(arguments).parse_args(arguments)
         return int(args.run(args))
     except GoodSpeedError as error:
         print(f"goodspeed: {error}", file=sys.stderr)
@@ -44,12 +50,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def command_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Imports the asked command alone; all of them for the help that lists them."""
-    parser = argparse.ArgumentParser(prog="goodspeed", description=goodspeed.__doc__)
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose errors are short and suggest the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As the base class; exits with code 2 on an unknown flag."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        for flag in (argument.partition("=")[0] for argument in unknown if argument.startswith("--")):
+            hint = did_you_mean(flag, self._option_string_actions)
+            self.error(f"unknown flag {flag}{'; ' if hint else ''}{hint}")
+        return parsed, unknown
+
+
+def command_parser(arguments: Sequence[str]) -> CommandParser:
+    """A parser of the command that the arguments name, which alone is imported; without one, of all commands."""
+    parser = CommandParser(
+        prog="goodspeed",
+        usage="%(prog)s COMMAND [FLAG ...]",
+        description=goodspeed.__doc__,
+        epilog=f"{EXIT_CODES}\n'goodspeed COMMAND --help' lists the flags of a command, with ranges and defaults.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"goodspeed {goodspeed.__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    asked = [name for name in COMMANDS if name.replace("_", "-") in arguments[:1]]
-    for name in asked or COMMANDS:
+    command = arguments[0] if arguments else ""
+    names = {name.replace("_", "-"): name for name in COMMANDS}
+    if command not in names and command and not command.startswith("-"):
+        hint = did_you_mean(command, names)
+        parser.error(f"unknown command {command!r}; {hint or 'known: ' + ', '.join(names)}")
+    subparsers = parser.add_subparsers(prog="goodspeed", title="commands", metavar="COMMAND", required=True)
+    for name in [names[command]] if command in names else COMMANDS:
         importlib.import_module(f"goodspeed.commands.{name}").add_parser(subparsers)
     return parser

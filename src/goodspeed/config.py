@@ -1,4 +1,4 @@
-"""Configuration: one frozen dataclass per component, read from TOML and flags. Unknown keys are errors.
+"""Configuration: one frozen dataclass per component, read from TOML. Unknown keys are errors.
 
 A field declares its default, its help text and the values that it takes:
 
@@ -6,11 +6,10 @@ A field declares its default, its help text and the values that it takes:
     class ServerConfig:
         port: int = option(7700, "port to listen on", ge=0, le=65535)
 
-Validation, the help of the flags and the configuration reference are derived from these declarations. A field whose
-type is another such dataclass is a TOML table, and its flags are dotted (`--link.rtt-ms 20`). Flags override the file.
+Validation, the flags of the command line (goodspeed.commands.flags) and the configuration reference are derived from
+these declarations. A field whose type is another such dataclass is a TOML table.
 """
 
-import argparse
 import dataclasses
 import functools
 import math
@@ -20,10 +19,10 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from goodspeed.errors import ConfigError, GoodSpeedError
-from goodspeed.registry import nearest_name
+from goodspeed.registry import did_you_mean, nearest_name
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -101,9 +100,8 @@ class Option:
         if value in self.was_values:
             raise ConfigError(f"{name} is {value!r}, which is called {self.was_values[value]!r} now")
         if value not in names:
-            hint = nearest_name(value, [known for known in names if known])
-            suggestion = f"; {hint}" if hint.startswith("did you mean") else ""
-            raise ConfigError(f"{name} is {value!r}, expected {self.expected}{suggestion}")
+            hint = did_you_mean(value, filter(None, names))
+            raise ConfigError(f"{name} is {value!r}, expected {self.expected}{'; ' if hint else ''}{hint}")
 
     def _is_in_range(self, value: float) -> bool:
         return (
@@ -172,6 +170,7 @@ class ConfigKey:
     """One key of a component's configuration, for flags and for the reference."""
 
     path: tuple[str, ...]
+    table: type["DataclassInstance"]  # the dataclass that declares the key
     kind: Any  # the field's type, without None
     default: Any  # dataclasses.MISSING if there is none
     option: Option
@@ -181,11 +180,6 @@ class ConfigKey:
     def name(self) -> str:
         """The dotted TOML key."""
         return ".".join(self.path)
-
-    @property
-    def flag(self) -> str:
-        """The command-line flag."""
-        return _flag(self.path)
 
     @property
     def is_table_list(self) -> bool:
@@ -209,40 +203,12 @@ def config_keys(
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             yield from config_keys(kind, (*above, field.name), former_paths)
         else:
-            yield ConfigKey((*above, field.name), kind, field.default, declared, former_paths)
+            yield ConfigKey((*above, field.name), config, kind, field.default, declared, former_paths)
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type["DataclassInstance"]) -> None:
-    """Give the parser `--config FILE` and one flag for every key of the config dataclass."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; flags override it")
-    for key in config_keys(config):
-        if key.is_table_list:
-            continue
-        if key.kind is bool:
-            parser.add_argument(
-                key.flag, dest=key.name, action=argparse.BooleanOptionalAction, help=_flag_help(key), default=None
-            )
-        elif typing.get_origin(key.kind) is tuple:
-            item = typing.get_args(key.kind)[0]
-            parser.add_argument(
-                key.flag, dest=key.name, nargs="*", type=item, metavar=item.__name__.upper(), help=_flag_help(key)
-            )
-        else:
-            parser.add_argument(
-                key.flag, dest=key.name, type=key.kind, metavar=key.kind.__name__.upper(), help=_flag_help(key)
-            )
-        for path in key.former_paths:
-            parser.add_argument(_flag(path), action=_FormerFlag, const=key.flag, nargs="*", help=argparse.SUPPRESS)
-
-
-def from_args(config: type[ConfigT], args: argparse.Namespace) -> ConfigT:
-    """The config that `--config` and the flags of add_flags describe. Raises ConfigError."""
-    values = read_toml(args.config) if args.config else {}
-    for key in config_keys(config):
-        value = getattr(args, key.name, None)
-        if value is not None:
-            _assign(values, key.path, tuple(value) if isinstance(value, list) else value)
-    return from_mapping(config, values)
+def first_line(config: type["DataclassInstance"]) -> str:
+    """The first line of the docstring: what the table configures."""
+    return (config.__doc__ or "").partition("\n")[0]
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -273,14 +239,6 @@ def from_mapping(config: type[ConfigT], values: Mapping[str, Any], prefix: str =
         raise ConfigError(f"{prefix}{error}") from error
     except GoodSpeedError as error:
         raise ConfigError(f"{prefix or config.__name__}: {error}") from error
-
-
-def _assign(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for name in path[:-1]:
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"{name} is {values!r}, expected a table")
-    values[path[-1]] = value
 
 
 def _known_name(config: type["DataclassInstance"], key: str, prefix: str) -> str:
@@ -314,13 +272,6 @@ def _value(kind: Any, value: Any, name: str) -> Any:
     return value
 
 
-class _FormerFlag(argparse.Action):
-    """Refuses a renamed flag with its current name."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> NoReturn:
-        parser.error(f"unknown flag {args[2]}; it is called {self.const} now")
-
-
 @functools.cache
 def _declarations(config: type["DataclassInstance"]) -> dict[str, Option]:
     return {field.name: field.metadata.get("option", Option("")) for field in dataclasses.fields(config)}
@@ -334,23 +285,6 @@ def _unwrap_optional(kind: Any) -> Any:
 
 def _has_no_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _flag(path: tuple[str, ...]) -> str:
-    return "--" + ".".join(path).replace("_", "-")
-
-
-def _flag_help(key: ConfigKey) -> str:
-    facts = [key.option.expected, f"default: {_shown(key.default)}"]
-    return f"{key.option.help} ({'; '.join(filter(None, facts))})".replace("%", "%%")
-
-
-def _shown(default: Any) -> str:
-    if default is dataclasses.MISSING:
-        return "none"
-    if isinstance(default, tuple):
-        return " ".join(map(str, default)) or "none"
-    return "none" if default is None or default == "" else str(default)
 
 
 def _number(bound: float) -> str:

@@ -1,7 +1,7 @@
 """Named choices: a policy is one file and one registry line."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from goodspeed.errors import ConfigError
@@ -9,10 +9,16 @@ from goodspeed.errors import ConfigError
 T = TypeVar("T")
 
 
-def nearest_name(name: str, known: Mapping[str, object] | list[str]) -> str:
-    """A hint such as ", did you mean 'gradient'?" or the list of what is known."""
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """A hint such as "did you mean 'gradient'?", or the list of known names if none is similar."""
+    names = list(known)
+    return did_you_mean(name, names) or f"known: {', '.join(sorted(names))}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint such as "did you mean 'gradient'?"; empty if no known name is similar."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 class Registry(Mapping[str, T], Generic[T]):

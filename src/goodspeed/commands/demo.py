@@ -26,7 +26,8 @@ from goodspeed.cluster.topology import (
     with_event_logs,
     with_verifier_log,
 )
-from goodspeed.config import add_flags, config_dataclass, from_args, option
+from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.config import config_dataclass, option
 from goodspeed.engine.drafts import NO_TABLE
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goodspeed.config import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.drafter.acceptance_tracer import AcceptanceTraceWriter
 from goodspeed.drafter.assembly import draft_server, load_tokenizer
 from goodspeed.drafter.draft_runner import DraftRunner

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from goodspeed.cluster.machine import this_machine
-from goodspeed.config import add_flags, config_dataclass, from_args, option
+from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.extras import missing_extra
 from goodspeed.fluid.convergence import Spot

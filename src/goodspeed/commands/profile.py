@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from goodspeed.cluster.machine import MachineInfo, this_machine
-from goodspeed.config import add_flags, config_dataclass, from_args, option, table
+from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig

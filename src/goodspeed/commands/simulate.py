@@ -17,7 +17,8 @@ from rich.table import Table
 
 from goodspeed.bench.comparison_table import wide_console
 from goodspeed.cluster.machine import this_machine
-from goodspeed.config import add_flags, config_dataclass, from_args, option
+from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.arm import measure, name_of, scenario_values
 from goodspeed.experiment.columns import answer_columns, write_columns

@@ -13,7 +13,8 @@ from goodspeed.bench.experiment import run_folder
 from goodspeed.cluster.cluster import Cluster, Ports, start_clusters
 from goodspeed.cluster.processes import Processes
 from goodspeed.cluster.topology import PAIRS, ClusterSpec, ServerOptions, uniform_drafters, with_event_logs
-from goodspeed.config import add_flags, config_dataclass, from_args, option
+from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.config import config_dataclass, option
 from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.scheduling.policies import SCHEDULERS
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goodspeed.config import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.engine.targets import target_engine
 from goodspeed.engine.torch_import import keep_cores
 from goodspeed.logs import set_up_logging

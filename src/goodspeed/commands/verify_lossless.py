@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from goodspeed.config import add_flags, config_dataclass, from_args, option, table
+from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.drafter_config import TOY

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import TextColumn
 
-from goodspeed.config import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.tuning.tuning_config import CollectConfig
 

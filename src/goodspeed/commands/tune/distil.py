@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from goodspeed.config import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.tuning.tuning_config import DistilConfig
 

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from goodspeed.bench.comparison_table import wide_console
 from goodspeed.cluster.machine import this_machine
-from goodspeed.config import add_flags, config_dataclass, from_args, option, table
+from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goodspeed.config import add_flags, config_dataclass, from_args, option, table
+from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.drafter_config import DEFAULT_MODEL
 from goodspeed.engine.drafts import DraftConfig, draft_engine

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.commands.tune.evaluate import draft_of
-from goodspeed.config import add_flags, config_dataclass, from_args, option, table
+from goodspeed.config import config_dataclass, option, table
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.tuning.train.ngram_training import learn_table, shuffled

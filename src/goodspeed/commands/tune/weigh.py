@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from goodspeed.config import add_flags, config_dataclass, from_args, from_mapping, option, read_toml, table
+from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.config import config_dataclass, from_mapping, option, read_toml, table
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.errors import ConfigError

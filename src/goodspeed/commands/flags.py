@@ -1,0 +1,90 @@
+"""Command-line flags that are derived from config dataclasses.
+
+Every key has a flag: `--seed 3`, and dotted in a table: `--link.rtt-ms 20`. Flags override the file of `--config`.
+"""
+
+import argparse
+import dataclasses
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from goodspeed.config import ConfigKey, config_keys, first_line, from_mapping, read_toml
+from goodspeed.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    ConfigT = TypeVar("ConfigT", bound=DataclassInstance)
+else:
+    ConfigT = TypeVar("ConfigT")
+
+
+def add_flags(parser: argparse.ArgumentParser, config: type["DataclassInstance"]) -> None:
+    """Give the parser `--config FILE` and one flag for every key of the config dataclass, grouped by tables."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; flags override it")
+    parser.usage = parser.usage or "%(prog)s [FLAG ...]"
+    groups: dict[tuple[str, ...], argparse._ActionsContainer] = {(): parser}
+    for key in config_keys(config):
+        if key.is_table_list:
+            continue
+        table_path = key.path[:-1]
+        if table_path not in groups:
+            groups[table_path] = parser.add_argument_group(f"[{'.'.join(table_path)}]", first_line(key.table))
+        _add_flag(groups[table_path], key)
+
+
+def _add_flag(group: "argparse._ActionsContainer", key: ConfigKey) -> None:
+    flag, help_text = flag_of(key.path), _flag_help(key)
+    if key.kind is bool:
+        group.add_argument(flag, dest=key.name, action=argparse.BooleanOptionalAction, help=help_text)
+    elif typing.get_origin(key.kind) is tuple:
+        kind = typing.get_args(key.kind)[0]
+        group.add_argument(flag, dest=key.name, nargs="*", type=kind, metavar=kind.__name__.upper(), help=help_text)
+    else:
+        group.add_argument(flag, dest=key.name, type=key.kind, metavar=key.kind.__name__.upper(), help=help_text)
+    for path in key.former_paths:
+        group.add_argument(flag_of(path), action=_FormerFlag, const=flag, nargs="*", help=argparse.SUPPRESS)
+
+
+def from_args(config: type[ConfigT], args: argparse.Namespace) -> ConfigT:
+    """The config that `--config` and the flags of add_flags describe. Raises ConfigError."""
+    values = read_toml(args.config) if args.config else {}
+    for key in config_keys(config):
+        value = getattr(args, key.name, None)
+        if value is not None:
+            _assign(values, key.path, tuple(value) if isinstance(value, list) else value)
+    return from_mapping(config, values)
+
+
+def flag_of(path: tuple[str, ...]) -> str:
+    """The flag of a key."""
+    return "--" + ".".join(path).replace("_", "-")
+
+
+def _assign(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{name} is {values!r}, expected a table")
+    values[path[-1]] = value
+
+
+class _FormerFlag(argparse.Action):
+    """Refuses a renamed flag with its current name."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> NoReturn:
+        parser.error(f"unknown flag {args[2]}; it is called {self.const} now")
+
+
+def _flag_help(key: ConfigKey) -> str:
+    facts = [key.option.expected, f"default: {_shown(key.default)}"]
+    return f"{key.option.help} ({'; '.join(filter(None, facts))})".replace("%", "%%")
+
+
+def _shown(default: Any) -> str:
+    if default is dataclasses.MISSING:
+        return "none"
+    if isinstance(default, tuple):
+        return " ".join(map(str, default)) or "none"
+    return "none" if default is None or default == "" else str(default)
