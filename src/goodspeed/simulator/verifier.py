@@ -14,7 +14,7 @@ from goodspeed.simulator.target import SimulatedTargetEngine
 from goodspeed.simulator.wire import Wire
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
-from goodspeed.verifier.core.message_handler import Reply
+from goodspeed.verifier.core.outbox import Reply
 from goodspeed.verifier.event_logging import LoggedVerifierCore
 
 NewCore = Callable[[], VerifierCore | LoggedVerifierCore]

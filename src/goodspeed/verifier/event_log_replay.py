@@ -11,7 +11,7 @@ from goodspeed.records.replay import DecisionDifference, Event, replay_log
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.message_handler import Reply
+from goodspeed.verifier.core.outbox import Reply
 from goodspeed.verifier.event_logging import batch_to_plain
 
 

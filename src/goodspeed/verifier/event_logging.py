@@ -12,7 +12,7 @@ from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.message_handler import Reply
+from goodspeed.verifier.core.outbox import Reply
 
 
 class LoggedVerifierCore:

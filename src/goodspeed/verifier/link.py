@@ -5,7 +5,7 @@ import asyncio
 from goodspeed.errors import LinkLostError
 from goodspeed.protocol.messages import Message
 from goodspeed.protocol.transport import Connection
-from goodspeed.verifier.core.message_handler import ends_session
+from goodspeed.verifier.core.outbox import ends_session
 
 MAX_POSTED = 4096
 """Messages that wait for a drafter which reads slowly; with more it has stopped reading, and is cut off."""

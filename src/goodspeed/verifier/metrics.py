@@ -14,7 +14,7 @@ from goodspeed.protocol.transport import LinkTraffic
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core import CoreStats
-from goodspeed.verifier.core.message_handler import Reply
+from goodspeed.verifier.core.outbox import Reply
 
 SECONDS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -29,9 +29,9 @@ CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, LinkTraffic], float]
     (
         "target_alone_seconds",
         "what the target alone would have taken for answers, as reckoned from step times",
-        lambda client, _: client.target_alone_s,
+        lambda client, _: client.baseline_s,
     ),
-    ("answer_seconds", "what the same answers took, from opening to last verdict", lambda client, _: client.took_s),
+    ("answer_seconds", "what the same answers took, from opening to last verdict", lambda client, _: client.elapsed_s),
     ("received_bytes", "bytes from the drafter, frame headers included", lambda _, traffic: traffic.received_bytes),
     ("sent_bytes", "bytes to the drafter, frame headers included", lambda _, traffic: traffic.sent_bytes),
 )

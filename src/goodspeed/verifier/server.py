@@ -18,7 +18,7 @@ from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import MAX_ABSENT, ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.message_handler import Reply
+from goodspeed.verifier.core.outbox import Reply
 from goodspeed.verifier.event_logging import LoggedVerifierCore
 from goodspeed.verifier.link import DrafterLink
 from goodspeed.verifier.metrics import VerifierMetrics, describe

@@ -26,10 +26,9 @@ from goodspeed.protocol.session import DrafterStream, VerifierStream
 from goodspeed.scheduling.draft_selection import ProposalCandidate, select_by_value
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import opening
-from goodspeed.verifier.core.batch import make_verifications
-from goodspeed.verifier.core.candidates import CandidateOf, value_candidate
+from goodspeed.verifier.core.batch import CandidateOf, make_verifications, value_candidate
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.served_stream import ServedStream
+from goodspeed.verifier.core.served_streams import ServedStream
 
 VOCAB_SIZE = 4
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", VOCAB_SIZE, 10**6, 64, 16, ())
@@ -59,10 +58,10 @@ class Pair:
         self.stream.proposal = None
         if self.drafter.is_ready:  # else the verifier goes on alone: one token is wanted
             self.stream.proposal = self.drafter.propose(draft, 0.0)
-            self.stream.end.on_propose(self.stream.proposal)
+            self.stream.protocol.on_propose(self.stream.proposal)
 
     def judge(self, outcome: Outcome) -> None:
-        self.drafter.on_verdict(verdict_on(self.stream.end, outcome, WINDOW))
+        self.drafter.on_verdict(verdict_on(self.stream.protocol, outcome, WINDOW))
 
 
 def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:
@@ -87,7 +86,7 @@ def texts(candidates: CandidateOf) -> Iterator[tuple[int, ...]]:
     other_drafts.open(1, other.drafter.committed, Sampling())
     for seed in range(NUM_TEXTS):
         mine = Pair(engine, client, next(keys), opening(1, PROMPT, LENGTH, sampling(seed)))
-        while not mine.stream.end.is_finished:
+        while not mine.stream.protocol.is_finished:
             mine.propose(drawn(mine.drafter.committed, mine.drafter.max_draft, seed))
             other.propose(other_drafts.draft([DraftRequest(1, WINDOW)])[0])
             pairs = [mine, other]

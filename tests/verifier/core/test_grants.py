@@ -12,12 +12,11 @@ from goodspeed.scheduling.draft_selection import select_by_arrival
 from goodspeed.scheduling.exploration import EXPLORE_AFTER
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening
-from goodspeed.verifier.core.batch import make_verifications
-from goodspeed.verifier.core.candidates import arrival_candidate
+from goodspeed.verifier.core.batch import arrival_candidate, make_verifications
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
-from goodspeed.verifier.core.served_stream import ServedStream
+from goodspeed.verifier.core.served_streams import ServedStream
 from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
@@ -89,7 +88,7 @@ def test_nobody_is_granted_what_the_rest_of_the_answer_cannot_use() -> None:
     ending, (stream,) = client_with_streams("ending", 1, first_key=1)
     other, other_streams = client_with_streams("other", 1, first_key=2)
     for _ in range(20 - 3):  # three tokens of twenty are left, the last one the target's own
-        verdict_on(stream.end, Outcome(1, 0, 8), grant=0)
+        verdict_on(stream.protocol, Outcome(1, 0, 8), grant=0)
     GrantAllocator(VerifierCoreConfig(budget=12)).allocate(
         {ending: [stream], other: other_streams}, {ending, other}, LeastSquaresStepTime()
     )
@@ -107,10 +106,10 @@ def test_what_a_drafter_leaves_of_its_grant_speaks_against_granting_it() -> None
 def proposed(key: int, num_tokens: int) -> ServedStream:
     """A stream whose proposal of so many tokens is to be verified."""
     _, (stream,) = client_with_streams(f"client {key}", 1, first_key=key)
-    verdict_on(stream.end, Outcome(key, 0, 8), num_tokens)
+    verdict_on(stream.protocol, Outcome(key, 0, 8), num_tokens)
     tokens = tuple(range(num_tokens))
     stream.proposal = Propose(1, 0, 1, 4, tokens_crc32([5, 6, 7, 8]), tokens)
-    stream.end.on_propose(stream.proposal)
+    stream.protocol.on_propose(stream.proposal)
     return stream
 
 

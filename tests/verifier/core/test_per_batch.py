@@ -9,7 +9,7 @@ from goodspeed.testing.virtual_verifier import opening
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
-from goodspeed.verifier.core.served_stream import ServedStream
+from goodspeed.verifier.core.served_streams import ServedStream
 from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())

@@ -1,4 +1,4 @@
-"""Who may hold KV memory, and who waits for it: a ledger, and a bounded queue that is fair among clients."""
+"""Admission to KV memory: a ledger of reserved tokens, and a bounded queue of streams that is fair among clients."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,20 @@ from goodspeed.verifier.core.client import Client
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Applicant:
-    """A stream that wants memory."""
+class QueuedStream:
+    """A stream that waits for KV memory."""
 
     client: Client
-    end: VerifierStream
+    protocol: VerifierStream
     capacity: int  # KV tokens
-    since: float
 
     @property
     def stream_id(self) -> int:
-        return self.end.request.stream
+        return self.protocol.request.stream
 
 
 class Admission:
-    """Clients take turns; a client's own streams keep their order. The head of the queue is never overtaken."""
+    """Clients take turns; the streams of one client keep their order. No stream overtakes the head of the queue."""
 
     def __init__(self, kv_capacity: int, max_admitted: int, max_queued: int) -> None:
         self.kv_capacity = kv_capacity
@@ -30,63 +29,61 @@ class Admission:
         self._num_admitted = 0
         self._max_admitted = max_admitted
         self._max_queued = max_queued
-        self._queues: dict[str, dict[int, Applicant]] = {}  # by client and stream id; the next client first
+        self._queues: dict[str, dict[int, QueuedStream]] = {}  # by client and stream id; the next client first
 
-    def apply(self, applicant: Applicant) -> Applicant | None:
-        """Queue the stream. Returns who is turned away for want of room, if anybody.
+    def enqueue(self, stream: QueuedStream) -> QueuedStream | None:
+        """Queue the stream. Returns the stream that is turned away because the queue is full, if any.
 
-        In a full queue a client with more in it yields to one with fewer, so that nobody fills it alone.
+        In a full queue a client with more streams in it yields to one with fewer, so that no client can fill it.
         """
         turned_away = None
         if self.num_queued >= max(self._max_queued, 1):
-            turned_away = self._greediest(applicant)
-            if turned_away is applicant:
-                return applicant
+            turned_away = self._to_turn_away(stream)
+            if turned_away is stream:
+                return stream
             self.withdraw(turned_away.client, turned_away.stream_id)
-        self._queues.setdefault(applicant.client.name, {})[applicant.stream_id] = applicant
+        self._queues.setdefault(stream.client.name, {})[stream.stream_id] = stream
         self.num_queued += 1
         return turned_away
 
-    def admit_next(self) -> Applicant | None:
-        """The next in turn with its memory reserved, or None if nobody waits or it does not fit yet."""
+    def admit_next(self) -> QueuedStream | None:
+        """The next stream in turn, with its memory reserved; None if none waits or the next does not fit yet."""
         if not self._queues or self._num_admitted >= self._max_admitted:
             return None
         name, queue = next(iter(self._queues.items()))
-        applicant = next(iter(queue.values()))
-        if self.kv_used + applicant.capacity > self.kv_capacity:
+        stream = next(iter(queue.values()))
+        if self.kv_used + stream.capacity > self.kv_capacity:
             return None
-        self.withdraw(applicant.client, applicant.stream_id)
+        self.withdraw(stream.client, stream.stream_id)
         if name in self._queues:
             self._queues[name] = self._queues.pop(name)
-        self.kv_used += applicant.capacity
+        self.kv_used += stream.capacity
         self._num_admitted += 1
-        return applicant
+        return stream
 
     def release(self, capacity: int) -> None:
-        """A stream's memory is free again."""
+        """Free the memory of an admitted stream."""
         self.kv_used -= capacity
         self._num_admitted -= 1
 
-    def find(self, client: Client, stream_id: int) -> Applicant | None:
-        """The waiting stream of this id."""
+    def find(self, client: Client, stream_id: int) -> QueuedStream | None:
+        """The waiting stream with this id."""
         return self._queues.get(client.name, {}).get(stream_id)
 
-    def queued(self, client: Client) -> list[Applicant]:
+    def queued(self, client: Client) -> list[QueuedStream]:
         """The client's waiting streams, in order."""
         return list(self._queues.get(client.name, {}).values())
 
-    def withdraw(self, client: Client, stream_id: int) -> Applicant | None:
-        """Take a stream out of the queue, if it is there."""
+    def withdraw(self, client: Client, stream_id: int) -> None:
+        """Take a stream out of the queue; nothing happens if it is not there."""
         queue = self._queues.get(client.name, {})
-        applicant = queue.pop(stream_id, None)
-        if applicant is not None:
+        if queue.pop(stream_id, None) is not None:
             self.num_queued -= 1
             if not queue:
                 del self._queues[client.name]
-        return applicant
 
-    def _greediest(self, applicant: Applicant) -> Applicant:
-        """The newcomer itself, or the newest of the longest queue if that is longer than the newcomer's would be."""
+    def _to_turn_away(self, newcomer: QueuedStream) -> QueuedStream:
+        """The last stream of the longest queue, or the newcomer if its own queue would become as long as that."""
         longest = max(self._queues.values(), key=len)
-        mine = self._queues.get(applicant.client.name, {})
-        return next(reversed(longest.values())) if len(longest) > len(mine) + 1 else applicant
+        own = self._queues.get(newcomer.client.name, {})
+        return next(reversed(longest.values())) if len(longest) > len(own) + 1 else newcomer

@@ -1,31 +1,30 @@
-"""The idle engine's view of the streams, for the batching policy."""
+"""What the batching policy sees of the streams while the engine is idle."""
 
 from goodspeed.verifier.core.batching.batching_policy import BatchingView, ExpectedProposal
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.served_stream import ServedStream
-from goodspeed.verifier.core.served_streams import ServedStreams
+from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 MAX_ARRIVALS = 16
-"""How far ahead a policy looks; more does not change what is best now."""
+"""How many expected proposals a policy sees; more would not change its decision."""
 
 
 def make_batching_view(
-    table: ServedStreams, config: VerifierCoreConfig, step_time: StepTimeModel, now: float
+    streams: ServedStreams, config: VerifierCoreConfig, step_time: StepTimeModel, now: float
 ) -> BatchingView:
-    """Needs work in the table."""
-    ready = table.ready.values()
-    absent = [stream for stream in table.drafting.values() if stream.conn is not None]
+    """`streams` must have work."""
+    ready = streams.ready.values()
+    absent = [stream for stream in streams.drafting.values() if stream.conn is not None]
     num_verified_tokens = sum(stream.num_tokens for stream in ready)
-    num_unprefilled = sum(stream.num_unprefilled for stream in table.prefilling.values())
+    num_unprefilled = sum(stream.num_unprefilled for stream in streams.prefilling.values())
     num_ready_tokens = num_verified_tokens + min(config.prefill_room(num_verified_tokens), num_unprefilled)
-    num_ready = len(ready) + len(table.prefilling)
+    num_ready = len(ready) + len(streams.prefilling)
     return BatchingView(
         num_ready=num_ready,
         num_target_only=sum(stream.proposal is None for stream in ready),
         num_ready_tokens=num_ready_tokens,
-        ready_since=next(iter((table.ready or table.prefilling).values())).since,
-        num_awaited=sum(not table.is_late(stream) for stream in absent),
+        ready_since=next(iter((streams.ready or streams.prefilling).values())).waiting_since,
+        num_awaited=sum(not streams.has_missed_batch(stream) for stream in absent),
         arrivals=_arrivals(absent, now, now + step_time.predict(num_ready_tokens, num_ready)),
         turnaround_s=max((stream.client.turnaround.mean_s for stream in ready if stream.proposal), default=0.0),
         step_time=step_time,
@@ -33,14 +32,14 @@ def make_batching_view(
 
 
 def _arrivals(absent: list[ServedStream], now: float, until: float) -> list[ExpectedProposal]:
-    """Who is later than expected is expected a deviation from now."""
+    """The proposals expected by `until`. An overdue proposal is expected one deviation from now."""
     arrivals = []
     for stream in absent:
-        gap = stream.client.turnaround
-        if not gap.is_known or stream.since + gap.mean_s > until:
+        turnaround = stream.client.turnaround
+        if not turnaround.is_known or stream.waiting_since + turnaround.mean_s > until:
             continue
-        latest = stream.since + gap.latest_s
-        expected = max(stream.since + gap.mean_s, min(latest, now + gap.deviation_s))
+        latest = stream.waiting_since + turnaround.latest_s
+        expected = max(stream.waiting_since + turnaround.mean_s, min(latest, now + turnaround.deviation_s))
         if now < latest and expected <= until:
             arrivals.append(ExpectedProposal(expected, latest, 1 + stream.grant))
     return sorted(arrivals)[:MAX_ARRIVALS]

@@ -1,4 +1,4 @@
-"""A client: one drafter, among whom the budget is shared. Its estimates outlive its sessions."""
+"""A client: one drafter, with which the verifier shares its budget. Its estimates outlive its sessions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from goodspeed.verifier.core.timing.round_timing import RoundTiming
 from goodspeed.verifier.core.timing.turnaround import TurnaroundEstimate
 
 MAX_ABSENT = 1024
-"""Clients without a session that are remembered, so that ever new names fill no memory."""
+"""Clients without a session that are remembered. The bound keeps ever new names from filling the memory."""
 
 ConnId = int
-"""Names one link; the host never reuses it."""
+"""Identifies one link; the host never reuses it."""
 
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """What the verifier knows of a drafter, and what came of its rounds so far."""
+    """What the verifier knows of a drafter, and the totals of its rounds."""
 
     name: str
     estimator: Estimator
@@ -27,29 +27,29 @@ class Client:
     turnaround: TurnaroundEstimate = field(default_factory=TurnaroundEstimate)
     timing: RoundTiming = field(default_factory=RoundTiming)
     reliability: ReliabilityCurve = field(default_factory=ReliabilityCurve)
-    grant: int = 0  # in all, over its streams
+    grant: int = 0  # over all its streams
     starved_rounds: int = 0  # verdicts in a row with a grant of 0
     num_rounds: int = 0  # verdicts
     num_proposed: int = 0
     num_accepted: int = 0
     num_committed: int = 0
-    target_alone_s: float = 0.0  # for its answers, each since its opening: what the target alone would have taken
-    took_s: float = 0.0  # ... and what they took; of answers of which both are known
+    baseline_s: float = 0.0  # sum over its finished answers with a known baseline
+    elapsed_s: float = 0.0  # sum over the same answers, each from its opening to its last verdict
 
     def on_proposal_verified(self, num_granted: int, num_proposed: int, num_accepted: int) -> None:
-        """`num_accepted` of `num_proposed` draft tokens were kept; as evidence they are those of `num_granted`."""
+        """The target accepted `num_accepted` of `num_proposed` draft tokens; for the estimator, of `num_granted`."""
         self.estimator.on_verdict(num_granted, num_accepted)
         self.num_proposed += num_proposed
         self.num_accepted += num_accepted
 
-    def on_answer(self, target_alone_s: float, took_s: float) -> None:
-        """A stream is complete, with what the target alone would have taken and what it took; 0: not known."""
-        self.target_alone_s += target_alone_s
-        self.took_s += took_s
+    def on_answer(self, baseline_s: float, elapsed_s: float) -> None:
+        """A stream is finished; both times are 0 if its baseline is not known."""
+        self.baseline_s += baseline_s
+        self.elapsed_s += elapsed_s
 
 
 class ClientTable:
-    """The clients by name, the longest known first."""
+    """The clients by name, in the order in which they were first seen."""
 
     def __init__(self) -> None:
         self._clients: dict[str, Client] = {}
@@ -61,7 +61,7 @@ class ClientTable:
         return self._clients.get(name)
 
     def add(self, client: Client) -> None:
-        """Remember it, and forget one who is long absent if there are too many."""
+        """Remember the client, and forget the oldest absent ones if there are too many."""
         self._clients[client.name] = client
         absent = [other.name for other in self._clients.values() if other.conn is None and other is not client]
         for name in absent[: max(0, len(absent) - MAX_ABSENT)]:

@@ -1,4 +1,4 @@
-"""Shares the budget among clients by the scheduler, and a client's grant among its streams."""
+"""Allocates the budget to clients by the scheduler, and the grant of a client to its streams."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -11,57 +11,56 @@ from goodspeed.scheduling.proportional_shares import ProportionalShare, fill
 from goodspeed.scheduling.scheduler import Budget, ClientView
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.served_stream import ServedStream
+from goodspeed.verifier.core.served_streams import ServedStream
 from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 
 class GrantAllocator:
-    """Owns the scheduler and its randomness."""
+    """Owns the scheduler and its random generator."""
 
     def __init__(self, config: VerifierCoreConfig) -> None:
         self._num_tokens = int(config.budget * config.overcommit)
         self.is_per_batch = config.scheduler in PER_BATCH
-        """The budget is shared among those who hear alone."""
+        """True if the scheduler allocates to the recipients of the present verdicts only."""
         self._is_barrier = config.batching == "barrier"
         self._scheduler = SCHEDULERS[config.scheduler]()
         self._rng = np.random.default_rng(config.seed)
 
     def allocate(
         self,
-        active: Mapping[Client, Sequence[ServedStream]],  # every client with streams that draft; per batch: who hears
-        recipients: Collection[Client],  # those who will hear their grant now
+        active: Mapping[Client, Sequence[ServedStream]],  # streams that draft, by client; per batch: of recipients
+        recipients: Collection[Client],  # the clients whose verdicts are made now
         step_time: LeastSquaresStepTime,
-        target_only_token_s: float | None = None,  # from token to token of a stream in target-only mode
+        target_only_token_s: float | None = None,  # between tokens of a stream in target-only mode; None: not known
     ) -> dict[StreamKey, int]:
-        """The grants of the clients' streams; sets the clients' grants, together at most what may be promised.
-
-        All who draft share it, and are answered; by a per-batch scheduler only those who hear.
-        """
+        """The grants of the clients' streams. Sets the clients' grants, whose sum is at most budget * overcommit."""
         clients = [client for client in active if client in recipients or not self.is_per_batch]
-        caps = [min(client.config.cap, sum([stream.end.max_grant for stream in active[client]])) for client in clients]
+        caps = [
+            min(client.config.cap, sum([stream.protocol.max_grant for stream in active[client]])) for client in clients
+        ]
         starved = [
             _starved(client, target_only_token_s) if client in recipients and cap > 0 else 0.0
             for client, cap in zip(clients, caps, strict=True)
         ]
         views = [
-            view_client(client, len(active[client]), cap, least)
-            for client, cap, least in zip(clients, caps, clients_to_explore(starved, self._num_tokens), strict=True)
+            view_client(client, len(active[client]), cap, int(explores))
+            for client, cap, explores in zip(clients, caps, clients_to_explore(starved, self._num_tokens), strict=True)
         ]
         budget = self._budget(sum(len(active[client]) for client in clients), step_time, target_only_token_s)
-        shared = self._scheduler.grants(views, budget, self._rng)
+        client_grants = self._scheduler.grants(views, budget, self._rng)
         grants: dict[StreamKey, int] = {}
-        for client, grant in zip(clients, shared, strict=True):
+        for client, grant in zip(clients, client_grants, strict=True):
             client.grant = grant
             if client in recipients:
                 client.starved_rounds = 0 if client.grant else client.starved_rounds + 1
             grants.update(_split(client, active[client]))
         return grants
 
-    def _budget(self, num_others: int, step_time: LeastSquaresStepTime, target_only_token_s: float | None) -> Budget:
-        """`num_others`: tokens that are in the batch whatever the scheduler grants."""
+    def _budget(self, num_streams: int, step_time: LeastSquaresStepTime, target_only_token_s: float | None) -> Budget:
+        """Every stream has one token in the batch, whatever the scheduler grants."""
         return Budget(
             tokens=self._num_tokens,
-            step_s=step_time.predict(num_others, num_others),
+            step_s=step_time.predict(num_streams, num_streams),
             token_s=step_time.token_s,
             target_only_token_s=target_only_token_s,
             is_barrier=self._is_barrier,
@@ -69,17 +68,17 @@ class GrantAllocator:
 
 
 def _starved(client: Client, target_only_token_s: float | None) -> float:
-    """Rounds at grant 0, in units of its exploration_interval."""
-    return client.starved_rounds / exploration_interval(
-        client.timing.network_s + client.timing.verify_s, target_only_token_s
-    )
+    """Rounds at grant 0, in units of the client's exploration interval."""
+    round_s = client.timing.network_s + client.timing.verify_s
+    return client.starved_rounds / exploration_interval(round_s, target_only_token_s)
 
 
-def view_client(client: Client, num_streams: int, cap: int, least: int = 0) -> ClientView:
-    """What the scheduler sees of a client with n streams that can use `cap` tokens, and is to have `least` of them.
+def view_client(client: Client, num_streams: int, cap: int, min_grant: int = 0) -> ClientView:
+    """What the scheduler sees of a client with n streams that can use `cap` tokens; it gets at least `min_grant`.
 
-    Its j-th token is the j/n-th of each stream: the survival curve is each stream's, n times over; the rate a^(1/n).
-    Its goodput is theirs together; and a token delays each of its streams by the n-th part of a token's drafting.
+    The client's j-th token is the j/n-th token of each stream: its survival curve repeats each value n times, and its
+    acceptance rate is a^(1/n). Its goodput is the sum over its streams. A token delays each stream by the n-th part of
+    the drafting time of a token.
     """
     estimator, timing, config = client.estimator, client.timing, client.config
     return ClientView(
@@ -87,7 +86,7 @@ def view_client(client: Client, num_streams: int, cap: int, least: int = 0) -> C
         goodput=estimator.goodput * num_streams,
         weight=config.weight,
         max_grant=cap,
-        min_grant=min(max(config.floor, least), cap),
+        min_grant=min(max(config.floor, min_grant), cap),
         survival=_interleaved(estimator.survival, num_streams),
         network_s=timing.network_s,
         drafting_s=timing.drafting_s / num_streams,
@@ -99,14 +98,14 @@ def view_client(client: Client, num_streams: int, cap: int, least: int = 0) -> C
 
 
 def _interleaved(survival: Sequence[float], num_streams: int) -> Sequence[float]:
-    """The curve of n streams that take turns."""
+    """The survival curve of n streams that take turns."""
     return survival if num_streams == 1 else [chance for chance in survival for _ in range(num_streams)]
 
 
 def _split(client: Client, streams: Sequence[ServedStream]) -> dict[StreamKey, int]:
-    """Evenly, to each as many as it can use; the remainder goes to other streams with every round."""
+    """Equal parts, cut to what each stream can use; the remainder goes to different streams in every round."""
     if len(streams) == 1:
         return {streams[0].key: client.grant}
-    shares = [ProportionalShare(rate=1.0, floor=0, cap=stream.end.max_grant) for stream in streams]
+    shares = [ProportionalShare(rate=1.0, floor=0, cap=stream.protocol.max_grant) for stream in streams]
     grants = fill(shares, client.grant, first=client.num_rounds % len(streams))
     return {stream.key: grant for stream, grant in zip(streams, grants, strict=True)}

@@ -1,10 +1,10 @@
-"""What drafters say: sessions, openings, proposals, cancellations, and errors to those who got it wrong."""
+"""Handles everything that reaches the verifier from its links: messages, losses of links, and what is overdue."""
 
-from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.interface import TargetInfo
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_open
 from goodspeed.protocol.messages import (
+    PROTOCOL_VERSION,
     Cancel,
     Error,
     Hello,
@@ -18,103 +18,122 @@ from goodspeed.protocol.messages import (
     Welcome,
 )
 from goodspeed.protocol.session import RepeatedProposal, VerifierStream, repeat_last_verdict
-from goodspeed.verifier.core.admission import Admission, Applicant
+from goodspeed.verifier.core.admission import Admission, QueuedStream
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.served_stream import ServedStream
-from goodspeed.verifier.core.served_streams import ServedStreams
+from goodspeed.verifier.core.outbox import VerifierOutbox
+from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
 from goodspeed.verifier.core.sessions import ClientSession, SessionTable
 from goodspeed.verifier.core.timing.baseline import StreamBaseline
 
-Reply = tuple[ConnId, Message]
-"""A message for one link. Refused, and Error without a stream, end its session: the host closes the link."""
-
-
-def ends_session(message: Message) -> bool:
-    """Whether the link is to be closed once this message is sent."""
-    return isinstance(message, Refused) or (isinstance(message, Error) and message.stream is None)
+HANDSHAKE_TIMEOUT_S = 10.0
+"""How long a link may stay without its Hello."""
+LOAD_INTERVAL_S = 1.0
+"""Minimum time between two reports of the load."""
 
 
 class MessageHandler:
-    """Takes messages, keeps sessions, streams and memory in step, and collects replies.
+    """Keeps sessions, streams and KV memory consistent, and puts its answers into the outbox.
 
-    An Error about a stream in an epoch means that the verifier holds nothing for it in that epoch any more.
+    An Error about a stream in an epoch states that the verifier no longer holds anything for it in that epoch. After
+    every call the core must call `admit` and `report_load`.
     """
 
-    def __init__(self, config: VerifierCoreConfig, info: TargetInfo, welcome: Welcome) -> None:
-        self.sessions = SessionTable(config, welcome, info.tokenizer_fingerprint)
-        self.streams = ServedStreams()
-        self.admission = Admission(info.kv_capacity, config.max_admitted, config.max_queued)
-        self.replies: list[Reply] = []
-        self._welcome = welcome
+    def __init__(
+        self, config: VerifierCoreConfig, info: TargetInfo, streams: ServedStreams, outbox: VerifierOutbox
+    ) -> None:
+        self._welcome = _welcome(config, info)
+        self.sessions = SessionTable(config, self._welcome, info.tokenizer_fingerprint)
+        self._streams = streams
+        self._admission = Admission(info.kv_capacity, config.max_admitted, config.max_queued)
+        self._outbox = outbox
+        self._lease_s = config.lease_s
+        self._reported_load = self.load()
+        self._next_report_at = 0.0
 
-    def on_message(self, session: ClientSession, message: Message, now: float) -> None:
-        """Do as the message says, or answer with an Error."""
+    def on_connect(self, conn: ConnId, now: float) -> None:
+        """A link was opened."""
+        self.sessions.start(conn, now)
+
+    def on_message(self, conn: ConnId, message: Message, now: float) -> None:
+        """Carry the message out, or answer it with an Error."""
+        session = self.sessions.get(conn)
+        if session is None:  # the message was on its way when its session ended
+            return
         try:
             self._dispatch(session, message, now)
         except ProtocolError as error:
-            self.blame(session, error, message.epoch if isinstance(message, Open | Propose) else None, now)
+            self._report_error(session, error, message.epoch if isinstance(message, Open | Propose) else None, now)
 
-    def blame(self, session: ClientSession, error: ProtocolError, epoch: int | None, now: float) -> None:
-        """Close what the error is about (of a stream: in that epoch alone, if one is given), and say so."""
-        if error.stream is None or session.client is None:
-            self.end_session(session, error.code, str(error), now)
-            return
-        held = self.streams.of(session.client).get(error.stream)
-        queued = self.admission.find(session.client, error.stream)
-        if held and epoch in {None, held.request.epoch}:
-            epoch = held.request.epoch
-            self.free(held)
-        elif queued and epoch in {None, queued.end.request.epoch}:
-            epoch = queued.end.request.epoch
-            self.admission.withdraw(session.client, error.stream)
-        self.replies.append((session.conn, Error(error.code, str(error), error.stream, epoch or 0)))
+    def on_malformed(self, conn: ConnId, error: ProtocolError, now: float) -> None:
+        """A link's next bytes were not a message; `error` names a stream, or concerns the session."""
+        if session := self.sessions.get(conn):
+            self._report_error(session, error, None, now)
 
-    def end_session(self, session: ClientSession, code: ErrorCode, reason: str, now: float) -> None:
-        """Tell the drafter why, and end its session."""
-        answer = Error(code, reason) if session.client else Refused(code, reason)
-        self.replies.append((session.conn, answer))
-        self.on_session_lost(session, now)
+    def on_disconnect(self, conn: ConnId, now: float) -> None:
+        """A link is lost."""
+        if session := self.sessions.get(conn):
+            self._on_session_ended(session, now)
 
-    def on_session_lost(self, session: ClientSession, now: float) -> None:
-        """What waits for memory is dropped; what has it is kept for its lease."""
-        self.sessions.end(session)
-        if session.client is None:
-            return
-        self.streams.forget_finished(session.client)
-        for applicant in self.admission.queued(session.client):
-            self.admission.withdraw(session.client, applicant.stream_id)
-        for stream in list(self.streams.of(session.client).values()):
-            if stream.conn == session.conn:
-                self.streams.on_orphaned(stream, now)
+    def on_time(self, now: float) -> None:
+        """End the sessions whose handshake is overdue and the streams whose lease has expired."""
+        while (session := self.sessions.oldest_awaiting_hello()) and self._handshake_due(session) <= now:
+            self._end_session(session, ErrorCode.OUT_OF_ORDER, f"no Hello within {HANDSHAKE_TIMEOUT_S:g} s", now)
+        for stream in list(self._streams.drafting.values()):
+            if self._lease_due(stream) > now:
+                break
+            self.fail(stream, ErrorCode.LEASE_EXPIRED, f"no proposal within {self._lease_s:g} s")
+
+    def on_shutdown(self, now: float) -> None:
+        """End every session and every stream."""
+        for session in self.sessions.all():
+            self._end_session(session, ErrorCode.SHUTTING_DOWN, "the verifier is shutting down", now)
+        for stream in list(self._streams):
+            self.close(stream)
+
+    def wake_at(self) -> float | None:
+        """When on_time is due if nothing else happens; None: never."""
+        times = []
+        if drafting := self._streams.drafting:
+            times.append(self._lease_due(next(iter(drafting.values()))))
+        if session := self.sessions.oldest_awaiting_hello():
+            times.append(self._handshake_due(session))
+        if self.load() != self._reported_load:
+            times.append(self._next_report_at)
+        return min(times, default=None)
 
     def fail(self, stream: ServedStream, code: ErrorCode, reason: str) -> None:
-        """End the stream, and tell its drafter if there is one."""
-        if stream.conn is not None:
-            self.replies.append((stream.conn, Error(code, reason, stream.request.stream, stream.request.epoch)))
-        self.free(stream)
+        """End the stream, and report the error to its drafter."""
+        self._outbox.send(stream.conn, Error(code, reason, stream.request.stream, stream.request.epoch))
+        self.close(stream)
 
-    def free(self, stream: ServedStream) -> None:
+    def close(self, stream: ServedStream) -> None:
         """End the stream and free its memory."""
-        self.streams.close(stream)
-        self.admission.release(stream.capacity)
+        self._streams.close(stream)
+        self._admission.release(stream.capacity)
 
     def load(self) -> Load:
         """How busy the verifier is."""
-        admission = self.admission
-        return Load(len(self.streams), admission.num_queued, admission.kv_used, admission.kv_capacity)
+        admission = self._admission
+        return Load(len(self._streams), admission.num_queued, admission.kv_used, admission.kv_capacity)
 
     def admit(self, now: float) -> None:
-        """Open as many waiting streams as may be; the leases of lost drafters yield to those who wait."""
-        while self.admission.num_queued:
-            applicant = self.admission.admit_next()
-            if applicant is None:
-                orphan = self.streams.oldest_orphan()
-                if orphan is None:
+        """Open as many waiting streams as fit; streams of disconnected drafters yield their memory to them."""
+        while self._admission.num_queued:
+            queued = self._admission.admit_next()
+            if queued is None:
+                disconnected = self._streams.oldest_disconnected()
+                if disconnected is None:
                     return
-                self.free(orphan)
+                self.close(disconnected)
                 continue
-            self._open(applicant, now)
+            self._open(queued, now)
+
+    def report_load(self, now: float) -> None:
+        """Report a changed load to all drafters, at most once per LOAD_INTERVAL_S."""
+        if now >= self._next_report_at and (load := self.load()) != self._reported_load:
+            self._reported_load, self._next_report_at = load, now + LOAD_INTERVAL_S
+            self._outbox.broadcast(self.sessions.welcomed_conns(), load)
 
     def _dispatch(self, session: ClientSession, message: Message, now: float) -> None:
         client = session.client
@@ -129,112 +148,172 @@ class MessageHandler:
         elif isinstance(message, Cancel):
             self._on_cancel(client, message)
         else:
-            raise ProtocolError(ErrorCode.OUT_OF_ORDER, f"{type(message).__name__} is a verifier's to send")
+            raise ProtocolError(ErrorCode.OUT_OF_ORDER, f"{type(message).__name__}, which only a verifier sends")
 
     def _on_hello(self, session: ClientSession, hello: Hello, now: float) -> None:
-        older = self.sessions.introduce(session, hello)
+        older = self.sessions.accept(session, hello)
         if older:
-            self.end_session(older, ErrorCode.SUPERSEDED, f"drafter {hello.drafter!r} has connected again", now)
+            self._end_session(older, ErrorCode.SUPERSEDED, f"drafter {hello.drafter!r} has connected again", now)
         self.sessions.bind(session)
-        self.replies += [(session.conn, self._welcome), (session.conn, self.load())]
+        self._outbox.send(session.conn, self._welcome)
+        self._outbox.send(session.conn, self.load())
 
     def _on_open(self, client: Client, request: Open, now: float) -> None:
         check_open(request, self._welcome)
         self._check_epoch(client, request)
-        self.streams.forget_finished(client, request.stream)
-        self.admission.withdraw(client, request.stream)
-        end = VerifierStream(request, self._welcome)
-        older = self.streams.of(client).get(request.stream)
-        if older and older.can_resume(request) and not self.streams.is_stepping(older):
-            self._resume(older.key, client, end, now)
+        self._streams.forget_verdict(client, request.stream)
+        self._admission.withdraw(client, request.stream)
+        protocol = VerifierStream(request, self._welcome)
+        older = self._streams.of(client).get(request.stream)
+        if older and older.can_resume(request) and not self._streams.is_stepping(older):
+            self._resume(older, protocol, now)
             return
         if older:
-            self.free(older)
-        self._apply(Applicant(client, end, end.spec().capacity, now))
+            self.close(older)
+        self._enqueue(QueuedStream(client, protocol, protocol.spec().capacity))
 
     def _check_epoch(self, client: Client, request: Open) -> None:
-        """Within one session an epoch grows. A new session starts afresh: its drafter may have forgotten its epochs."""
-        queued = self.admission.find(client, request.stream)
-        held = self.streams.of(client).get(request.stream)
-        current = queued.end.request if queued else held.request if held and held.conn == client.conn else None
+        """Within one session epochs grow. A new session may start anywhere: its drafter may have lost its epochs."""
+        queued = self._admission.find(client, request.stream)
+        held = self._streams.of(client).get(request.stream)
+        current = queued.protocol.request if queued else held.request if held and held.conn == client.conn else None
         if current and request.epoch <= current.epoch:
             raise ProtocolError(
                 ErrorCode.STALE_EPOCH, f"epoch is {request.epoch}, the stream is at {current.epoch}", request.stream
             )
 
-    def _apply(self, applicant: Applicant) -> None:
-        client, request = applicant.client, applicant.end.request
-        num_streams = len(self.admission.queued(client)) + self.streams.count(client)
+    def _enqueue(self, queued: QueuedStream) -> None:
+        client, stream_id = queued.client, queued.stream_id
+        num_streams = len(self._admission.queued(client)) + self._streams.num_connected(client)
         if num_streams >= self._welcome.max_streams:
-            reason = f"{num_streams} streams are open or waiting, at most {self._welcome.max_streams} may"
-            raise ProtocolError(ErrorCode.CAPACITY, reason, request.stream)
-        if applicant.capacity > self.admission.kv_capacity:
-            reason = f"the stream needs {applicant.capacity} tokens of memory, there are {self.admission.kv_capacity}"
-            raise ProtocolError(ErrorCode.CAPACITY, reason, request.stream)
-        turned_away = self.admission.apply(applicant)
-        if turned_away and turned_away.client.conn is not None:
-            request = turned_away.end.request
-            reason = f"{self.admission.num_queued} streams wait for memory already"
-            self.replies.append(
-                (turned_away.client.conn, Error(ErrorCode.CAPACITY, reason, request.stream, request.epoch))
-            )
+            reason = f"{num_streams} streams are open or waiting, expected at most {self._welcome.max_streams}"
+            raise ProtocolError(ErrorCode.CAPACITY, reason, stream_id)
+        if queued.capacity > self._admission.kv_capacity:
+            reason = f"the stream needs {queued.capacity} KV tokens, the verifier has {self._admission.kv_capacity}"
+            raise ProtocolError(ErrorCode.CAPACITY, reason, stream_id)
+        turned_away = self._admission.enqueue(queued)
+        if turned_away:
+            request = turned_away.protocol.request
+            reason = f"{self._admission.num_queued} streams wait for KV memory already"
+            error = Error(ErrorCode.CAPACITY, reason, request.stream, request.epoch)
+            self._outbox.send(turned_away.client.conn, error)
 
-    def _open(self, applicant: Applicant, now: float) -> None:
+    def _open(self, queued: QueuedStream, now: float) -> None:
+        client, request = queued.client, queued.protocol.request
         stream = ServedStream(
-            key=self.streams.next_key(),
-            client=applicant.client,
-            conn=applicant.client.conn,
-            end=applicant.end,
-            capacity=applicant.capacity,
-            num_unprefilled=len(applicant.end.request.tokens),
-            since=now,
-            baseline=StreamBaseline(now, len(applicant.end.request.tokens)),
+            key=self._streams.next_key(),
+            client=client,
+            conn=client.conn,
+            protocol=queued.protocol,
+            capacity=queued.capacity,
+            num_unprefilled=len(request.tokens),
+            waiting_since=now,
+            baseline=StreamBaseline(now, len(request.tokens)),
         )
-        self.streams.open(stream)
-        self._say_opened(stream)
-        is_new = stream.request.num_prompt == len(stream.request.tokens)  # else the text of a lost link goes on
-        if is_new and not stream.is_fused:
-            stream.client.estimator.on_stream()
+        self._streams.open(stream)
+        self._outbox.send(stream.conn, Opened(request.stream, request.epoch))
+        is_new_prompt = request.num_prompt == len(request.tokens)  # otherwise an answer continues after a lost link
+        if is_new_prompt and not stream.protocol.opened_target_only:
+            client.estimator.on_stream()
 
-    def _resume(self, key: StreamKey, client: Client, end: VerifierStream, now: float) -> None:
-        """Go on in the memory of the older stream: nothing is prefilled again."""
-        stream = ServedStream(key, client, client.conn, end, end.spec().capacity, num_unprefilled=0, since=now)
-        stream.baseline = StreamBaseline(now, num_prefilled=0)
-        self.streams.adopt(stream, now)
-        self._say_opened(stream)
-
-    def _say_opened(self, stream: ServedStream) -> None:
-        assert stream.conn is not None
-        self.replies.append((stream.conn, Opened(stream.request.stream, stream.request.epoch)))
+    def _resume(self, older: ServedStream, protocol: VerifierStream, now: float) -> None:
+        """Continue in the memory of the older stream, without another prefill."""
+        client, request = older.client, protocol.request
+        stream = ServedStream(
+            key=older.key,
+            client=client,
+            conn=client.conn,
+            protocol=protocol,
+            capacity=protocol.spec().capacity,
+            num_unprefilled=0,
+            waiting_since=now,
+            baseline=StreamBaseline(now, num_prefilled=0),
+        )
+        self._streams.replace(stream, now)
+        self._outbox.send(stream.conn, Opened(request.stream, request.epoch))
 
     def _on_propose(self, client: Client, propose: Propose, now: float) -> None:
-        stream = self.streams.of(client).get(propose.stream)
+        stream = self._streams.of(client).get(propose.stream)
         if stream is None or stream.conn != client.conn:
-            self._on_late_propose(client, propose)
+            self._on_propose_to_finished(client, propose)
             return
-        accepted = stream.end.on_propose(propose)
-        if isinstance(accepted, RepeatedProposal):
-            self._repeat(client, accepted.verdict)
+        proposal = stream.protocol.on_propose(propose)
+        if isinstance(proposal, RepeatedProposal):
+            self._repeat(client, proposal.verdict)
             return
-        client.turnaround.observe(now - stream.since)
-        client.timing.on_proposal(now - stream.since, propose.drafting_us / 1e6, len(propose.tokens))
-        stream.proposal = accepted
-        self.streams.on_ready(stream, now)
+        turnaround_s = now - stream.waiting_since
+        client.turnaround.observe(turnaround_s)
+        client.timing.on_proposal(turnaround_s, propose.drafting_us / 1e6, len(propose.tokens))
+        stream.proposal = proposal
+        self._streams.on_ready(stream, now)
 
-    def _on_late_propose(self, client: Client, propose: Propose) -> None:
-        finished = self.streams.finished(client, propose.stream)
-        if finished is None:
+    def _on_propose_to_finished(self, client: Client, propose: Propose) -> None:
+        last = self._streams.last_verdict(client, propose.stream)
+        if last is None:
             raise ProtocolError(ErrorCode.UNKNOWN_STREAM, f"stream {propose.stream} is not open", propose.stream)
-        self._repeat(client, repeat_last_verdict(finished, propose))
+        self._repeat(client, repeat_last_verdict(last, propose))
 
     def _repeat(self, client: Client, verdict: Verdict | None) -> None:
-        if verdict is not None and client.conn is not None:
-            self.replies.append((client.conn, verdict))
+        if verdict is not None:
+            self._outbox.send(client.conn, verdict)
 
     def _on_cancel(self, client: Client, cancel: Cancel) -> None:
-        held = self.streams.of(client).get(cancel.stream)
-        queued = self.admission.find(client, cancel.stream)
+        held = self._streams.of(client).get(cancel.stream)
+        queued = self._admission.find(client, cancel.stream)
         if held and held.request.epoch == cancel.epoch:
-            self.free(held)
-        if queued and queued.end.request.epoch == cancel.epoch:
-            self.admission.withdraw(client, cancel.stream)
+            self.close(held)
+        if queued and queued.protocol.request.epoch == cancel.epoch:
+            self._admission.withdraw(client, cancel.stream)
+
+    def _report_error(self, session: ClientSession, error: ProtocolError, epoch: int | None, now: float) -> None:
+        """End what the error concerns, and report it. With an `epoch`, only that epoch of the stream ends."""
+        if error.stream is None or session.client is None:
+            self._end_session(session, error.code, str(error), now)
+            return
+        held = self._streams.of(session.client).get(error.stream)
+        queued = self._admission.find(session.client, error.stream)
+        if held and epoch in {None, held.request.epoch}:
+            epoch = held.request.epoch
+            self.close(held)
+        elif queued and epoch in {None, queued.protocol.request.epoch}:
+            epoch = queued.protocol.request.epoch
+            self._admission.withdraw(session.client, error.stream)
+        self._outbox.send(session.conn, Error(error.code, str(error), error.stream, epoch or 0))
+
+    def _end_session(self, session: ClientSession, code: ErrorCode, reason: str, now: float) -> None:
+        """Report the reason to the drafter, and end its session."""
+        self._outbox.send(session.conn, Error(code, reason) if session.client else Refused(code, reason))
+        self._on_session_ended(session, now)
+
+    def _on_session_ended(self, session: ClientSession, now: float) -> None:
+        """Drop the session's waiting streams; its admitted streams stay for their lease."""
+        self.sessions.end(session)
+        client = session.client
+        if client is None:
+            return
+        self._streams.forget_verdicts(client)
+        for queued in self._admission.queued(client):
+            self._admission.withdraw(client, queued.stream_id)
+        for stream in list(self._streams.of(client).values()):
+            if stream.conn == session.conn:
+                self._streams.on_disconnected(stream, now)
+
+    def _handshake_due(self, session: ClientSession) -> float:
+        return session.connected_at + HANDSHAKE_TIMEOUT_S
+
+    def _lease_due(self, stream: ServedStream) -> float:
+        return stream.waiting_since + self._lease_s
+
+
+def _welcome(config: VerifierCoreConfig, info: TargetInfo) -> Welcome:
+    return Welcome(
+        version=PROTOCOL_VERSION,
+        verifier=config.name,
+        model=info.model,
+        model_fingerprint=info.model_fingerprint,
+        vocab_size=info.vocab_size,
+        max_context=info.max_context,
+        max_streams=config.max_streams,
+        max_proposal=config.max_proposal,
+        end_tokens=info.end_tokens,
+    )

@@ -1,182 +1,226 @@
-"""All admitted streams, by what they wait for, and what the engine has yet to hear of them."""
+"""The admitted streams of a verifier, each in the queue of its state."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.interface import Prefill, StreamSpec, Work
-from goodspeed.protocol.messages import Verdict
-from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.served_stream import ServedStream
+from goodspeed.engine.interface import Prefill, Work
+from goodspeed.protocol.messages import Open, Propose, Verdict
+from goodspeed.protocol.session import VerifierStream
+from goodspeed.protocol.stream_queues import StreamQueues
+from goodspeed.verifier.core.client import Client, ConnId
+from goodspeed.verifier.core.outbox import VerifierOutbox
+from goodspeed.verifier.core.timing.baseline import StreamBaseline
+
+
+class ServedStreamState(IntEnum):
+    """What a stream waits for."""
+
+    PREFILLING = 0
+    """The engine has not yet been given the whole prefix; in order of admission."""
+    READY = 1
+    """The next batch may verify it: its proposal has arrived, or it is in target-only mode; in order of arrival."""
+    DRAFTING = 2
+    """Its drafter's turn, or its drafter is disconnected; in the order in which leases expire."""
+    STEPPING = 3
+    """It is in the engine's running step."""
+
+
+@dataclass(slots=True, eq=False)
+class ServedStream:
+    """An admitted stream."""
+
+    key: StreamKey
+    client: Client
+    conn: ConnId | None  # None: its drafter is disconnected, and its lease runs
+    protocol: VerifierStream
+    capacity: int  # KV tokens reserved
+    num_unprefilled: int  # tokens
+    waiting_since: float  # when its wait started: for the engine, or for its drafter
+    siblings: Mapping[int, "ServedStream"] = field(default_factory=dict)  # its client's streams by id, with itself
+    num_steps_before: int = 0  # steps that the engine had started when the drafter's turn started
+    proposal: Propose | None = None  # to be verified
+    is_trimmed: bool = False  # the batch verifies only the first tokens of the proposal
+    grant: int = 0  # of its last verdict
+    baseline: StreamBaseline | None = None  # None: not known
+
+    @property
+    def request(self) -> Open:
+        return self.protocol.request
+
+    @property
+    def num_granted(self) -> int:
+        """Draft tokens that the proposal could have brought to verification.
+
+        Where a drafter proposes fewer tokens than granted, the rest counts as rejected: granting it brought nothing.
+        Where the batch trimmed the proposal, the rest is unknown and does not count.
+        """
+        return len(self.proposal.tokens) if self.is_trimmed and self.proposal else self.grant
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that its verification adds to a step."""
+        return 1 + (len(self.proposal.tokens) if self.proposal else 0)
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        """The round is over: count it, and clear what belongs to it."""
+        client = self.client
+        client.num_rounds += 1
+        client.num_committed += verdict.num_accepted + 1
+        if self.protocol.is_finished:
+            client.on_answer(verdict.baseline_us / 1e6, verdict.elapsed_us / 1e6)
+        self.proposal, self.is_trimmed = None, False
+        self.grant = verdict.grant
+
+    def can_resume(self, request: Open) -> bool:
+        """True if the engine holds exactly the state that the reopening needs."""
+        mine = self.request
+        return (
+            self.num_unprefilled == 0
+            and list(request.tokens) == self.protocol.committed
+            and (request.num_prompt, request.max_tokens) == (mine.num_prompt, mine.max_tokens)
+            and (request.sampling, request.logprobs) == (mine.sampling, mine.logprobs)
+        )
 
 
 class ServedStreams:
-    """Every stream is in one part, or in the engine's running step (then in none).
+    """All admitted streams; reports openings and closings to the outbox. `now` never decreases from call to call.
 
-    prefilling   its prefix is not wholly in the engine's step yet; in order of admission
-    ready        it can be verified: a proposal has come, or it goes on alone; in order of arrival
-    drafting     it is the drafter's turn, or the drafter is lost; in the order in which leases expire
+    `prefilling`, `ready` and `drafting` are the queues of these states, the stream that waits longest first.
     """
 
-    def __init__(self) -> None:
-        self.prefilling: dict[StreamKey, ServedStream] = {}
-        self.ready: dict[StreamKey, ServedStream] = {}
-        self.drafting: dict[StreamKey, ServedStream] = {}
-        self._by_key: dict[StreamKey, ServedStream] = {}
-        self._num_orphans = 0
-        self._by_name: dict[str, dict[int, ServedStream]] = {}
-        self._finished: dict[str, dict[int, Verdict]] = {}
+    def __init__(self, outbox: VerifierOutbox) -> None:
+        self._outbox = outbox
+        self._table = StreamQueues[ServedStreamState, ServedStream](ServedStreamState)
+        self.prefilling = self._table.queue(ServedStreamState.PREFILLING)
+        self.ready = self._table.queue(ServedStreamState.READY)
+        self.drafting = self._table.queue(ServedStreamState.DRAFTING)
+        self._by_client: dict[str, dict[int, ServedStream]] = {}
+        self._last_verdicts: dict[str, dict[int, Verdict]] = {}
         self._keys = itertools.count(1)
-        self._opened: dict[StreamKey, StreamSpec] = {}
-        self._closed: list[StreamKey] = []
-        self._num_steps = 0  # of the engine, begun
+        self._num_disconnected = 0
+        self._num_steps = 0  # that the engine has started
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return len(self._table)
 
     def __iter__(self) -> Iterator[ServedStream]:
-        return iter(self._by_key.values())
+        return iter(self._table)
 
     @property
     def has_work(self) -> bool:
         return bool(self.ready or self.prefilling)
 
     @property
-    def has_news(self) -> bool:
-        """The engine has yet to hear of an opening or a closing."""
-        return bool(self._opened or self._closed)
-
-    @property
     def num_served(self) -> int:
-        """Streams past their prefill whose drafters are there."""
-        return len(self._by_key) - len(self.prefilling) - self._num_orphans
+        """Streams past their prefill whose drafters are connected."""
+        return len(self._table) - len(self.prefilling) - self._num_disconnected
 
     def next_key(self) -> StreamKey:
         return next(self._keys)
 
-    def with_key(self, key: StreamKey) -> ServedStream | None:
-        return self._by_key.get(key)
+    def get(self, key: StreamKey) -> ServedStream | None:
+        return self._table.get(key)
 
     def of(self, client: Client) -> Mapping[int, ServedStream]:
         """The client's streams by their stream ids."""
-        return self._by_name.get(client.name, {})
+        return self._by_client.get(client.name, {})
 
     def in_order(self, clients: Iterable[Client]) -> list[ServedStream]:
-        """All streams of these clients, in the order in which iterating over the table gives them."""
+        """All streams of these clients, in the order in which iterating over the table yields them."""
         return sorted((stream for client in clients for stream in self.of(client).values()), key=_key)
 
-    def open(self, stream: ServedStream) -> None:
-        """A newly admitted stream: the engine will hear of it with the next batch."""
-        self._opened[stream.key] = stream.end.spec()
-        self._add(stream)
-        _enter(self.prefilling, stream)
-
-    def count(self, client: Client) -> int:
-        """The client's streams in its present session."""
+    def num_connected(self, client: Client) -> int:
+        """The number of the client's streams in its present session."""
         return sum(stream.conn == client.conn for stream in self.of(client).values())
 
     def is_stepping(self, stream: ServedStream) -> bool:
-        """The engine is at work on it."""
-        return stream.part is None
+        """True while the engine works on the stream."""
+        return self._table.state(stream.key) is ServedStreamState.STEPPING
 
-    def is_late(self, stream: ServedStream) -> bool:
-        """A batch was closed since its drafter's turn began."""
-        return stream.num_steps < self._num_steps
+    def has_missed_batch(self, stream: ServedStream) -> bool:
+        """True if a batch was closed since its drafter's turn started."""
+        return stream.num_steps_before < self._num_steps
 
-    def oldest_orphan(self) -> ServedStream | None:
-        """The stream whose drafter is lost for longest, unless the engine is at work on it."""
+    def oldest_disconnected(self) -> ServedStream | None:
+        """The stream whose drafter is disconnected for longest, unless the engine works on it."""
         return next((stream for stream in self.drafting.values() if stream.conn is None), None)
 
-    def adopt(self, stream: ServedStream, now: float) -> None:
-        """The stream takes the place of one with the same key, whose state in the engine it continues."""
-        _leave(self._by_key[stream.key])
-        self._num_orphans -= self._by_key[stream.key].conn is None
-        self._add(stream)
+    def open(self, stream: ServedStream) -> None:
+        """Add a newly admitted stream; the engine opens it with the next batch."""
+        self._outbox.open_stream(stream.key, stream.protocol.spec())
+        self._add_sibling(stream)
+        self._table.put(stream.key, stream, ServedStreamState.PREFILLING)
+
+    def replace(self, stream: ServedStream, now: float) -> None:
+        """The stream takes the place of the one with the same key, whose state in the engine it continues."""
+        older = self._table.get(stream.key)
+        self._num_disconnected -= older is not None and older.conn is None
+        self._add_sibling(stream)
         self.on_ready(stream, now)
 
-    def on_ready(self, stream: ServedStream, now: float) -> None:
-        """The stream can be verified."""
-        stream.since = now
-        _enter(self.ready, stream)
+    def close(self, stream: ServedStream) -> None:
+        """Remove the stream; the engine closes it with the next batch."""
+        self._table.remove(stream.key)
+        self._num_disconnected -= stream.conn is None
+        siblings = self._by_client[stream.client.name]
+        del siblings[stream.request.stream]
+        if not siblings:
+            del self._by_client[stream.client.name]
+        self._outbox.close_stream(stream.key)
 
-    def on_stepping(self, work: Sequence[Work]) -> None:
-        """The engine begins a step over this work; those whose drafter's turn it is could have joined, and are late."""
+    def on_ready(self, stream: ServedStream, now: float) -> None:
+        """The next batch may verify the stream."""
+        stream.waiting_since = now
+        self._table.put(stream.key, stream, ServedStreamState.READY)
+
+    def on_step(self, work: Sequence[Work]) -> None:
+        """The engine starts a step over this work; streams in state DRAFTING have missed it."""
         for item in work:
-            stream = self._by_key[item.stream]
+            stream = self._table.get(item.stream)
+            assert stream is not None
             if isinstance(item, Prefill):
                 stream.num_unprefilled -= item.num_tokens
             if stream.num_unprefilled == 0:
-                _leave(stream)
+                self._table.put(stream.key, stream, ServedStreamState.STEPPING)
         self._num_steps += 1
 
     def on_drafting(self, stream: ServedStream, now: float) -> None:
-        """It is the drafter's turn; `now` never falls from call to call."""
-        stream.since = now
-        stream.num_steps = self._num_steps
-        _enter(self.drafting, stream)
+        """The drafter's turn starts."""
+        stream.waiting_since = now
+        stream.num_steps_before = self._num_steps
+        self._table.put(stream.key, stream, ServedStreamState.DRAFTING)
 
-    def on_orphaned(self, stream: ServedStream, now: float) -> None:
-        """Its session is gone: its lease begins, at once or when the engine is done with it."""
+    def on_disconnected(self, stream: ServedStream, now: float) -> None:
+        """Its session has ended: its lease starts now, or when the engine has finished with it."""
         stream.conn = None
-        self._num_orphans += 1
+        self._num_disconnected += 1
         if not self.is_stepping(stream):
             self.on_drafting(stream, now)
 
-    def close(self, stream: ServedStream) -> None:
-        """Forget the stream; the engine will hear of it with the next batch, if it knows it."""
-        _leave(stream)
-        self._num_orphans -= stream.conn is None
-        del self._by_key[stream.key]
-        streams = self._by_name[stream.client.name]
-        del streams[stream.request.stream]
-        if not streams:
-            del self._by_name[stream.client.name]
-        if self._opened.pop(stream.key, None) is None:
-            self._closed.append(stream.key)
+    def remember_verdict(self, client: Client, verdict: Verdict, max_remembered: int) -> None:
+        """Keep the last verdict of a finished stream, for a proposal that is repeated late."""
+        verdicts = self._last_verdicts.setdefault(client.name, {})
+        verdicts[verdict.stream] = verdict
+        while len(verdicts) > max_remembered:
+            del verdicts[next(iter(verdicts))]
 
-    def remember_finished(self, client: Client, verdict: Verdict, most: int) -> None:
-        """Keep the last verdicts of a session's streams, for proposals that are repeated late."""
-        finished = self._finished.setdefault(client.name, {})
-        finished[verdict.stream] = verdict
-        while len(finished) > most:
-            del finished[next(iter(finished))]
+    def last_verdict(self, client: Client, stream_id: int) -> Verdict | None:
+        """The last verdict of a finished stream; None if it is not remembered."""
+        return self._last_verdicts.get(client.name, {}).get(stream_id)
 
-    def finished(self, client: Client, stream_id: int) -> Verdict | None:
-        """The last verdict of a stream that has ended."""
-        return self._finished.get(client.name, {}).get(stream_id)
+    def forget_verdict(self, client: Client, stream_id: int) -> None:
+        self._last_verdicts.get(client.name, {}).pop(stream_id, None)
 
-    def forget_finished(self, client: Client, stream_id: int | None = None) -> None:
-        """Of one stream, or of all of the client."""
-        if stream_id is None:
-            self._finished.pop(client.name, None)
-        else:
-            self._finished.get(client.name, {}).pop(stream_id, None)
+    def forget_verdicts(self, client: Client) -> None:
+        self._last_verdicts.pop(client.name, None)
 
-    def take_news(self) -> tuple[tuple[StreamKey, ...], tuple[tuple[StreamKey, StreamSpec], ...]]:
-        """(closed, opened) since the last call. Closing comes first: what it frees may be promised to the opened."""
-        news = tuple(self._closed), tuple(self._opened.items())
-        self._closed.clear()
-        self._opened.clear()
-        return news
-
-    def _add(self, stream: ServedStream) -> None:
-        self._by_key[stream.key] = stream
-        siblings = self._by_name.setdefault(stream.client.name, {})
+    def _add_sibling(self, stream: ServedStream) -> None:
+        siblings = self._by_client.setdefault(stream.client.name, {})
         siblings[stream.request.stream] = stream
         stream.siblings = siblings
-
-
-def _enter(part: dict[StreamKey, ServedStream], stream: ServedStream) -> None:
-    """Put it last."""
-    _leave(stream)
-    part[stream.key] = stream
-    stream.part = part
-
-
-def _leave(stream: ServedStream) -> None:
-    if stream.part is not None:
-        del stream.part[stream.key]
-        stream.part = None
 
 
 def _key(stream: ServedStream) -> StreamKey:

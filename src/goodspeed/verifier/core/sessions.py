@@ -1,4 +1,4 @@
-"""Who is connected: one session a link, at most one session a client."""
+"""The sessions of a verifier: one per link, and at most one per client."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 @dataclass(slots=True, eq=False)
 class ClientSession:
-    """A link, from its connection to its end; it has a client once its Hello was welcome."""
+    """A link from its connection to its end. It has a client once its Hello is accepted."""
 
     conn: ConnId
-    since: float
+    connected_at: float
     client: Client | None = None
 
 
 class SessionTable:
-    """Open sessions by link, and all clients ever met (within bounds)."""
+    """Open sessions by link, and the clients of past and present sessions (a bounded number)."""
 
     def __init__(self, config: VerifierCoreConfig, welcome: Welcome, tokenizer_fingerprint: str) -> None:
         self.clients = ClientTable()
@@ -28,7 +28,7 @@ class SessionTable:
         self._welcome = welcome
         self._tokenizer_fingerprint = tokenizer_fingerprint
         self._sessions: dict[ConnId, ClientSession] = {}
-        self._strangers: dict[ConnId, ClientSession] = {}  # who has not said Hello yet, the oldest first
+        self._awaiting_hello: dict[ConnId, ClientSession] = {}  # the oldest first
 
     def get(self, conn: ConnId) -> ClientSession | None:
         """None: the session has ended."""
@@ -37,27 +37,27 @@ class SessionTable:
     def all(self) -> list[ClientSession]:
         return list(self._sessions.values())
 
-    def welcome_conns(self) -> list[ConnId]:
-        """The links whose Hello was welcome."""
+    def welcomed_conns(self) -> list[ConnId]:
+        """The links whose Hello was accepted."""
         return [session.conn for session in self._sessions.values() if session.client]
 
-    def oldest_stranger(self) -> ClientSession | None:
-        """The session that waits for its Hello for longest."""
-        return next(iter(self._strangers.values()), None)
+    def oldest_awaiting_hello(self) -> ClientSession | None:
+        """The session that awaits its handshake for longest."""
+        return next(iter(self._awaiting_hello.values()), None)
 
-    def begin(self, conn: ConnId, now: float) -> None:
-        self._sessions[conn] = self._strangers[conn] = ClientSession(conn, now)
+    def start(self, conn: ConnId, now: float) -> None:
+        self._sessions[conn] = self._awaiting_hello[conn] = ClientSession(conn, now)
 
     def end(self, session: ClientSession) -> None:
         del self._sessions[session.conn]
-        self._strangers.pop(session.conn, None)
+        self._awaiting_hello.pop(session.conn, None)
         if session.client and session.client.conn == session.conn:
             session.client.conn = None
 
-    def introduce(self, session: ClientSession, hello: Hello) -> ClientSession | None:
+    def accept(self, session: ClientSession, hello: Hello) -> ClientSession | None:
         """Give the session its client. Returns the older session of that client, which the caller must end.
 
-        Raises ProtocolError (session) for a Hello that is not welcome.
+        Raises ProtocolError (session) for a Hello that the verifier refuses.
         """
         if session.client:
             raise ProtocolError(ErrorCode.OUT_OF_ORDER, "a second Hello, expected one")
@@ -68,7 +68,7 @@ class SessionTable:
             client = Client(hello.drafter, estimator, config=self._config.client(hello.drafter))
         older = None if client.conn is None else self._sessions[client.conn]
         session.client = client
-        del self._strangers[session.conn]
+        del self._awaiting_hello[session.conn]
         self.clients.add(client)
         return older
 
