@@ -1,1 +1,1 @@
-"""Acceptance models fitted to measured acceptance traces, and how well they fit."""
+"""Fits of acceptance models to recorded acceptance traces."""

@@ -1,4 +1,4 @@
-"""An answer's rounds at a fixed window, without a simulator: what a trace alone decides."""
+"""The rounds of an answer at a fixed window, from its acceptance trace alone."""
 
 from collections.abc import Iterator
 
@@ -6,14 +6,14 @@ from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
 
 
 def accepted_by_round(trace: AcceptanceTrace, num_tokens: int, window: int) -> Iterator[int]:
-    """Draft tokens that each round of an answer of so many tokens accepts.
+    """The number of draft tokens that each round of an answer of `num_tokens` accepts.
 
-    The answer's first token comes with its prompt; a round drafts at most what is wanted less the target's own token.
+    The first token comes with the prompt. A round drafts at most the remaining tokens less the target's own one.
     """
     position = 1
     while position < num_tokens:
-        most, depth = min(window, num_tokens - position - 1), 0
-        while depth < most and trace.is_right(position + depth, depth):
+        max_drafted, depth = min(window, num_tokens - position - 1), 0
+        while depth < max_drafted and trace.is_right(position + depth, depth):
             depth += 1
         yield depth
         position += depth + 1

@@ -1,4 +1,4 @@
-"""How well fitted generators tell what they were not fitted to: the other half of the recorded answers."""
+"""Goodness of fit of acceptance models, each evaluated on the half of the answers that it was not fitted to."""
 
 import math
 from collections import Counter
@@ -18,114 +18,116 @@ from goodspeed.stats.chi_square import two_sample_p_value
 
 WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8)
 NUM_TRACES = 10
-"""Traces for each held-out answer's length: what a generator predicts is then known better than what it is held to."""
+"""Generated traces per held-out answer: enough that the model's prediction has less noise than the held-out data."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokensPerRound:
-    """Of all rounds of all answers; the target's own token included."""
+    """Over all rounds of all answers, the target's own token included."""
 
     mean: float
     standard_error: float
-    """Of the mean, answers being independent (ratio estimator)."""
+    """Standard error of the mean, with independent answers (ratio estimator)."""
     spread: float
-    """Standard deviation among answers of their own means."""
+    """Standard deviation of the answers' own means."""
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyFit:
-    """A family, fitted to either half of the answers and held to the other."""
+    """A family of models, fitted to each half of the answers and evaluated on the other."""
 
     name: str
     config: AcceptanceConfig
-    """Fitted to all answers, with reports that vary as theirs."""
+    """Fitted to all answers, with confidences that vary as the observed ones."""
     num_parameters: int
-    log_likelihood: float  # of all known bits, natural, fitted to all
-    held_out_log_likelihood: float  # per known bit, each by the fit to the other half
+    log_likelihood: float  # natural, of all known bits, fitted to all answers
+    held_out_log_likelihood: float  # per known bit, by the fit to the other half
     run_lengths_p_value: float
-    """Of the right tokens before a wrong one: two-sample chi-square, recorded against generated. Runs of one answer are
-    not independent, so it is a figure of merit: comparable between fits, harsher than its number says."""
+    """Two-sample chi-square test of run lengths (right tokens before a wrong one), observed against generated. Runs of
+    one answer are not independent: compare the p-values of fits, but do not read them as probabilities."""
     tokens_per_round: tuple[TokensPerRound, ...]  # predicted, by WINDOWS
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion: lower is better."""
+        """Akaike's information criterion: lower is better."""
         return 2.0 * (self.num_parameters - self.log_likelihood)
 
 
 @dataclass(frozen=True, slots=True)
 class GoodnessOfFit:
-    """All families over one recording."""
+    """All families, fitted to one acceptance trace."""
 
     num_answers: int
     num_known: int  # tokens
     num_unknown: int
     rate: float  # share of right tokens among the known
     calibration_error: float
-    """Mean |reported - right| over ten bins of confidence, weighted."""
+    """Weighted mean of |confidence - share of right tokens| over ten bins of confidence."""
     replayed: tuple[TokensPerRound, ...]  # by WINDOWS
     fits: tuple[FamilyFit, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Half:
-    """Every other answer."""
+    """One half of the answers: every other one."""
 
-    judged: ObservedAnswers
-    traces: list[AcceptanceTrace]  # as recorded; several fillings where places are unknown
+    observed: ObservedAnswers
+    traces: list[AcceptanceTrace]  # replayed; several imputations if positions are unknown
     lengths: list[int]  # of the traces
 
 
 def goodness_of_fit(answers: Sequence[TracedAnswer], seed: int = 0) -> GoodnessOfFit:
-    """At least four answers, in the order in which they were made."""
+    """Fit and evaluate all families. Needs at least four answers, in the order in which they were made."""
     rng = np.random.default_rng(seed)
-    judged = observed_answers(answers).settled(rng)
-    halves = [_half(answers[first::2], judged.every_other(first)) for first in (0, 1)]
+    observed = observed_answers(answers).impute_stopped(rng)
+    halves = [_half(answers[first::2], observed.every_other(first)) for first in (0, 1)]
     traces, lengths = [trace for half in halves for trace in half.traces], halves[0].lengths + halves[1].lengths
-    known = judged.is_known
+    known = observed.is_known
     return GoodnessOfFit(
         num_answers=len(answers),
         num_known=int(known.sum()),
-        num_unknown=int(judged.lengths.sum() - known.sum()),
-        rate=float((judged.bits[known] == 1).mean()),
-        calibration_error=_calibration_error(judged),
+        num_unknown=int(observed.lengths.sum() - known.sum()),
+        rate=float((observed.bits[known] == 1).mean()),
+        calibration_error=_calibration_error(observed),
         replayed=tuple(_tokens_per_round(traces, lengths, window, len(answers)) for window in WINDOWS),
-        fits=tuple(_fit(name, judged, halves, rng) for name in FAMILIES),
+        fits=tuple(_fit(name, observed, halves, rng) for name in FAMILIES),
     )
 
 
-def _half(answers: Sequence[TracedAnswer], judged: ObservedAnswers) -> _Half:
-    fillings = replayed_traces(answers)
-    traces: list[AcceptanceTrace] = [trace for filling in fillings for trace in filling]
-    return _Half(judged, traces, judged.lengths.tolist() * len(fillings))
+def _half(answers: Sequence[TracedAnswer], observed: ObservedAnswers) -> _Half:
+    imputations = replayed_traces(answers)
+    traces: list[AcceptanceTrace] = [trace for imputation in imputations for trace in imputation]
+    return _Half(observed, traces, observed.lengths.tolist() * len(imputations))
 
 
-def _fit(name: str, judged: ObservedAnswers, halves: Sequence[_Half], rng: np.random.Generator) -> FamilyFit:
+def _fit(name: str, observed: ObservedAnswers, halves: Sequence[_Half], rng: np.random.Generator) -> FamilyFit:
     family = FAMILIES[name]
     likelihood, traces, lengths = 0.0, list[AcceptanceTrace](), list[int]()
     for half, other in (halves, halves[::-1]):
-        fitted = family.fit(half.judged)
-        likelihood += family.log_likelihood(fitted, other.judged)
-        model, wanted = acceptance_model(fitted), other.judged.lengths.tolist()
-        traces += [model.new_trace(0, request, rng) for _ in range(NUM_TRACES) for request in range(len(wanted))]
-        lengths += wanted * NUM_TRACES
-    recorded = [pair for half in halves for pair in zip(half.traces, half.judged.lengths.tolist(), strict=False)]
-    config = family.fit(judged)
+        fitted = family.fit(half.observed)
+        likelihood += family.log_likelihood(fitted, other.observed)
+        model, wanted_lengths = acceptance_model(fitted), other.observed.lengths.tolist()
+        traces += [
+            model.new_trace(0, request, rng) for _ in range(NUM_TRACES) for request in range(len(wanted_lengths))
+        ]
+        lengths += wanted_lengths * NUM_TRACES
+    replayed = [pair for half in halves for pair in zip(half.traces, half.observed.lengths.tolist(), strict=False)]
+    config = family.fit(observed)
     return FamilyFit(
         name=name,
-        config=replace(config, confidence=fit_confidence(config, judged)),
+        config=replace(config, confidence=fit_confidence(config, observed)),
         num_parameters=family.num_parameters,
-        log_likelihood=family.log_likelihood(config, judged),
-        held_out_log_likelihood=likelihood / int(judged.is_known.sum()),
-        run_lengths_p_value=two_sample_p_value(_run_lengths(recorded), _run_lengths(zip(traces, lengths, strict=True))),
-        tokens_per_round=tuple(_tokens_per_round(traces, lengths, window, len(judged.lengths)) for window in WINDOWS),
+        log_likelihood=family.log_likelihood(config, observed),
+        held_out_log_likelihood=likelihood / int(observed.is_known.sum()),
+        run_lengths_p_value=two_sample_p_value(_run_lengths(replayed), _run_lengths(zip(traces, lengths, strict=True))),
+        tokens_per_round=tuple(_tokens_per_round(traces, lengths, window, len(observed.lengths)) for window in WINDOWS),
     )
 
 
 def _tokens_per_round(
     traces: Sequence[AcceptanceTrace], lengths: Sequence[int], window: int, num_answers: int
 ) -> TokensPerRound:
-    """Several traces may be of one answer: then they say no more of how answers differ."""
+    """`num_answers`: independent answers behind the traces; several traces may belong to one answer."""
     rounds = [list(accepted_by_round(trace, length, window)) for trace, length in zip(traces, lengths, strict=True)]
     tokens = np.array([sum(accepted) + len(accepted) for accepted in rounds], dtype=float)
     counts = np.array([len(accepted) for accepted in rounds], dtype=float)
@@ -136,7 +138,7 @@ def _tokens_per_round(
 
 
 def _run_lengths(traces: Iterable[tuple[AcceptanceTrace, int]]) -> Counter[int]:
-    """Right tokens before each wrong one, as drafts without end would find them."""
+    """The number of right tokens before each wrong one, for unlimited drafts."""
     runs: Counter[int] = Counter()
     for trace, length in traces:
         run = 0
@@ -149,8 +151,8 @@ def _run_lengths(traces: Iterable[tuple[AcceptanceTrace, int]]) -> Counter[int]:
     return runs
 
 
-def _calibration_error(judged: ObservedAnswers) -> float:
-    known = judged.is_known
-    reported, is_right = judged.confidences[known], judged.bits[known] == 1
-    bins = np.minimum((reported * 10).astype(int), 9)
-    return float(sum(abs(np.sum((reported - is_right)[bins == one])) for one in range(10)) / len(bins))
+def _calibration_error(observed: ObservedAnswers) -> float:
+    known = observed.is_known
+    confidences, is_right = observed.confidences[known], observed.bits[known] == 1
+    bins = np.minimum((confidences * 10).astype(int), 9)
+    return float(sum(abs(np.sum((confidences - is_right)[bins == number])) for number in range(10)) / len(bins))

@@ -1,11 +1,11 @@
-"""The hidden chain: likelihood by hand, parameters found again, gaps filled in as they were likely."""
+"""The hidden chain: likelihood by hand, parameters found again, gaps imputed in as they were likely."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from goodspeed.simulator.acceptance.hidden_markov import STARTS, fill_in, fit_chain, log_likelihood
+from goodspeed.simulator.acceptance.hidden_markov import STARTS, fit_chain, impute_bits, log_likelihood
 from goodspeed.simulator.acceptance.markov import MarkovConfig
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
 from goodspeed.simulator.acceptance.observed_answers import ObservedAnswers, observed_answers
@@ -14,7 +14,7 @@ from goodspeed.testing.live_answer import live_answer, live_answers
 CHAIN = MarkovConfig(easy_rate=0.9, hard_rate=0.2, to_hard=0.1, to_easy=0.3)
 
 
-def judged(*rows: str) -> ObservedAnswers:
+def observed(*rows: str) -> ObservedAnswers:
     bits = np.array([[{"1": 1, "0": 0, "?": -1}[place] for place in row] for row in rows], dtype=np.int8)
     return ObservedAnswers(
         bits, np.zeros(bits.shape, dtype=np.int64), np.zeros(bits.shape), np.array([bits.shape[1]] * len(rows))
@@ -23,34 +23,34 @@ def judged(*rows: str) -> ObservedAnswers:
 
 def by_hand(text: str) -> float:
     """Sum over all ways through the states."""
-    rates, moves, start = (0.9, 0.2), ((0.9, 0.1), (0.3, 0.7)), (0.75, 0.25)
+    rates, transitions, start = (0.9, 0.2), ((0.9, 0.1), (0.3, 0.7)), (0.75, 0.25)
     total = 0.0
     for states in itertools.product((0, 1), repeat=len(text)):
-        chance = start[states[0]]
+        probability = start[states[0]]
         for before, after in itertools.pairwise(states):
-            chance *= moves[before][after]
+            probability *= transitions[before][after]
         for state, place in zip(states, text, strict=True):
-            chance *= {"1": rates[state], "0": 1 - rates[state], "?": 1.0}[place]
-        total += chance
+            probability *= {"1": rates[state], "0": 1 - rates[state], "?": 1.0}[place]
+        total += probability
     return total
 
 
 @pytest.mark.parametrize("text", ["1", "0", "110", "1?0", "??", "0?1?10"])
 def test_likelihood_is_the_sum_over_all_ways(text: str) -> None:
-    assert log_likelihood(CHAIN, judged(text)) == pytest.approx(np.log(by_hand(text)))
-    assert log_likelihood(CHAIN, judged(text, text)) == pytest.approx(2 * np.log(by_hand(text)))
+    assert log_likelihood(CHAIN, observed(text)) == pytest.approx(np.log(by_hand(text)))
+    assert log_likelihood(CHAIN, observed(text, text)) == pytest.approx(2 * np.log(by_hand(text)))
 
 
 def test_gaps_are_filled_in_as_likely_as_they_are() -> None:
-    """Both gaps together: four outcomes, each within 4 standard errors of its chance by hand."""
+    """Both gaps together: four outcomes, each within 4 standard errors of its probability by hand."""
     num = 20_000
-    filled = fill_in(CHAIN, judged(*["11??0"] * num), np.random.default_rng(1))
-    assert np.all(filled[:, :2])
-    assert not filled[:, 4].any()
-    for gap in ("00", "01", "10", "11"):
-        chance = by_hand(f"11{gap}0") / by_hand("11??0")
-        share = np.mean((filled[:, 2] == (gap[0] == "1")) & (filled[:, 3] == (gap[1] == "1")))
-        assert abs(share - chance) < 4 * np.sqrt(chance * (1 - chance) / num)
+    imputed = impute_bits(CHAIN, observed(*["11??0"] * num), np.random.default_rng(1))
+    assert np.all(imputed[:, :2])
+    assert not imputed[:, 4].any()
+    for pair in ("00", "01", "10", "11"):
+        probability = by_hand(f"11{pair}0") / by_hand("11??0")
+        share = np.mean((imputed[:, 2] == (pair[0] == "1")) & (imputed[:, 3] == (pair[1] == "1")))
+        assert abs(share - probability) < 4 * np.sqrt(probability * (1 - probability) / num)
 
 
 def test_parameters_are_found_again_from_a_live_recording() -> None:

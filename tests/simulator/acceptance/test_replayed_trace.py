@@ -25,7 +25,7 @@ from goodspeed.simulator.acceptance.markov import MarkovConfig
 from goodspeed.simulator.acceptance.models import AcceptanceConfig, acceptance_model
 from goodspeed.simulator.acceptance.observed_answers import observed_answers
 from goodspeed.simulator.acceptance.replayed_trace import (
-    NUM_FILLINGS,
+    NUM_IMPUTATIONS,
     ReplayedTraceAcceptance,
     ReplayedTraceConfig,
     replayed_traces,
@@ -39,13 +39,13 @@ BURSTS = AcceptanceConfig("markov", markov=MarkovConfig(0.95, 0.2, 0.05, 0.1), c
 
 def distances(answers: list[TracedAnswer], config: AcceptanceConfig) -> list[float]:
     """Of replayed from true acceptance per round at windows 1, 5 and 8, in standard errors."""
-    replayed = [trace for filling in replayed_traces(answers) for trace in filling]
+    replayed = [trace for imputation in replayed_traces(answers) for trace in imputation]
     model = acceptance_model(config)
     true = [model.new_trace(0, request, np.random.default_rng((9, request))) for request in range(4 * NUM_ANSWERS)]
     found = []
     for window in (1, 5, 8):
         (here, here_error), (there, there_error) = (accepted_per_round(traces, window) for traces in (replayed, true))
-        here_error *= math.sqrt(len(replayed) / len(answers))  # fillings of one answer are no new answers
+        here_error *= math.sqrt(len(replayed) / len(answers))  # imputations of one answer are no new answers
         found.append((here - there) / math.hypot(here_error, there_error))
     return found
 
@@ -80,21 +80,21 @@ def test_what_a_drafter_left_out_is_as_wrong_as_it_was_unsure() -> None:
     traces = [model.new_trace(0, request, np.random.default_rng(request)) for request in range(NUM_ANSWERS)]
     judged = observed_answers([live_answer(trace, 120, 16, min_survival=0.2) for trace in traces])
     stopped = judged.bits == -2
-    settled = judged.settled(np.random.default_rng(0))
+    imputed = judged.impute_stopped(np.random.default_rng(0))
     true = [traces[row].confidence(int(place), 0) for row, place in zip(*np.nonzero(stopped), strict=True)]
     assert stopped.sum() > 5_000
     error = math.sqrt(2 * 0.25 / stopped.sum())
-    assert abs(settled.bits[stopped].mean() - np.mean(true)) < 4 * error
-    assert abs(settled.confidences[stopped].mean() - np.mean(true)) < 4 * error
-    assert np.all(settled.confidences[stopped] <= judged.confidences[stopped])
+    assert abs(imputed.bits[stopped].mean() - np.mean(true)) < 4 * error
+    assert abs(imputed.confidences[stopped].mean() - np.mean(true)) < 4 * error
+    assert np.all(imputed.confidences[stopped] <= judged.confidences[stopped])
 
 
 def test_what_was_judged_is_replayed_as_it_was() -> None:
     answers = live_answers(BURSTS, 5, 3)
-    fillings = replayed_traces(answers)
-    assert len(fillings) == NUM_FILLINGS
+    imputations = replayed_traces(answers)
+    assert len(imputations) == NUM_IMPUTATIONS
     for trace, answer in (
-        (trace, answer) for traces in fillings for trace, answer in zip(traces, answers, strict=True)
+        (trace, answer) for traces in imputations for trace, answer in zip(traces, answers, strict=True)
     ):
         for place, judged in enumerate(answer.draft_outcomes):
             if judged in {RIGHT, WRONG}:
@@ -144,7 +144,7 @@ def test_an_unusable_log_is_an_error_that_names_it(text: str, tmp_path: Path) ->
 
 
 def test_a_log_without_a_judged_token_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="no judged draft token"):
+    with pytest.raises(ConfigError, match="no verified draft token"):
         ReplayedTraceAcceptance([whole(UNKNOWN * 4)])
 
 

@@ -1,1 +1,1 @@
-"""Which draft tokens the target would accept: generators, recordings, fits."""
+"""Acceptance models: which draft tokens the target would accept."""

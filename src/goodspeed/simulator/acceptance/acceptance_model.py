@@ -1,4 +1,4 @@
-"""The seam between the simulator and whatever knows which draft tokens are right."""
+"""The interface of acceptance models: which draft tokens the target would accept."""
 
 from typing import Protocol
 
@@ -6,24 +6,24 @@ import numpy as np
 
 
 class AcceptanceTrace(Protocol):
-    """One answer's luck. It is fixed before anybody decides anything, so every policy meets the same one.
+    """Which draft tokens of one answer are right. It is fixed before any decision, so every policy meets the same one.
 
-    A token that is drafted after a right beginning is a function of the text so far, so whether it is right depends on
-    its place in the answer, and not on where its round began: a trace serves any window.
+    A token drafted after a correct prefix is a function of the text so far. Whether it is right therefore depends on
+    its position in the answer and not on the start of its round: a trace serves any window.
     """
 
     def is_right(self, position: int, depth: int) -> bool:
-        """Would the target accept the draft token at this place of the answer, `depth` into its draft? Both from 0.
+        """Whether the target would accept the draft token at this position of the answer, `depth` into its draft.
 
-        Asked only where all draft tokens before it are right.
+        Both count from 0. Called only where all draft tokens before it are right.
         """
 
     def confidence(self, position: int, depth: int) -> float:
-        """The chance that the drafter reports for it."""
+        """The probability of being right that the drafter reports for this token."""
 
 
 class AcceptanceModel(Protocol):
-    """Where traces come from."""
+    """A generator of acceptance traces."""
 
     def new_trace(self, client: int, request: int, rng: np.random.Generator) -> AcceptanceTrace:
-        """The luck of a client's request-th answer (both from 0); all its randomness comes from `rng`."""
+        """The trace of a client's request-th answer (both from 0). All its randomness comes from `rng`."""

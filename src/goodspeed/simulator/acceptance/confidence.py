@@ -1,4 +1,4 @@
-"""What drafters report of their tokens: noisy, but calibrated."""
+"""The confidences that drafters report: noisy but calibrated."""
 
 import math
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from goodspeed.config import config_dataclass, option
 
-LEAST = 1e-6  # a Beta distribution needs positive parameters
+MIN_PROBABILITY = 1e-6  # a Beta distribution needs positive parameters
 
 
 @config_dataclass
@@ -17,25 +17,25 @@ class ConfidenceConfig:
     concentration: float = option(
         2.2,
         "reported confidences are Beta distributed around the true rate, with this concentration: near 0 the drafter "
-        "knows right from wrong, inf: it reports the rate itself",
+        "knows right from wrong, inf: it draw_confidences the rate itself",
         gt=0.0,
         le=math.inf,
     )
 
 
-def reports(
-    chances: NDArray[np.float64],  # [n] Pr(right), as the generator knows it
-    bits: NDArray[np.bool_],  # [n] what came out
+def draw_confidences(
+    probabilities: NDArray[np.float64],  # [n] Pr(right)
+    bits: NDArray[np.bool_],  # [n] outcomes
     concentration: float,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Confidences, float64 [n], of which a share c is right among those that say c.
+    """Calibrated confidences, float64 [n]: among tokens with confidence c, a share c is right.
 
-    Were the report drawn first, c ~ Beta(k p, k (1 - p)), and the bit then with chance c, reports would be calibrated
-    and bits right with chance p. The bit being known, Bayes' rule gives the same pair: c ~ Beta(k p + bit, k (1 - p) +
-    1 - bit). So bits do not depend on whether anybody asks for reports.
+    If the confidence were drawn first, c ~ Beta(k p, k (1 - p)), and then the bit with probability c, confidences would
+    be calibrated and bits right with probability p. Given the bit, Bayes' rule yields the same joint distribution with
+    c ~ Beta(k p + bit, k (1 - p) + 1 - bit). Bits therefore do not depend on whether confidences are drawn.
     """
     if np.isinf(concentration):
-        return chances
-    bounded = np.clip(chances, LEAST, 1.0 - LEAST)
+        return probabilities
+    bounded = np.clip(probabilities, MIN_PROBABILITY, 1.0 - MIN_PROBABILITY)
     return rng.beta(concentration * bounded + bits, concentration * (1.0 - bounded) + ~bits)

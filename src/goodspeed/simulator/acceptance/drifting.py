@@ -1,4 +1,4 @@
-"""A rate that changes from answer to answer: a user who moves on to other matters, a draft that learns."""
+"""An acceptance rate that changes from answer to answer: a user changes the subject, or a draft model is tuned."""
 
 import numpy as np
 
@@ -22,17 +22,19 @@ class DriftingConfig:
     is_cyclic: bool = option(True, "start over with the first rate after the last; false: the last rate stays")
 
     def rate(self, request: int) -> float:
-        """Of a client's request-th answer, from 0."""
-        index, into = divmod(request, self.num_answers)
-        here, there = self._rate(index), self._rate(index + 1)
-        return here + (there - here) * into / self.num_answers if self.shape == "linear" else here
+        """The rate of a client's request-th answer, from 0."""
+        index, num_since = divmod(request, self.num_answers)
+        current, following = self._rate(index), self._rate(index + 1)
+        if self.shape == "step":
+            return current
+        return current + (following - current) * num_since / self.num_answers
 
     def _rate(self, index: int) -> float:
         return self.rates[index % len(self.rates) if self.is_cyclic else min(index, len(self.rates) - 1)]
 
 
 class DriftingAcceptance:
-    """Independent bits, whose rate is the answer's."""
+    """Independent bits at the rate of their answer."""
 
     def __init__(self, config: DriftingConfig, concentration: float) -> None:
         self._config = config

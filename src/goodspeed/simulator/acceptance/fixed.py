@@ -1,9 +1,9 @@
-"""Every draft token is right with the same chance, whatever came before: the papers' model."""
+"""Every draft token is right with the same probability, whatever came before: the model of the papers."""
 
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
-from goodspeed.simulator.acceptance.block_trace import BlockTrace, Drawn, independent_bits
+from goodspeed.simulator.acceptance.block_trace import BlockTrace, DrawnBits, independent_bits
 
 
 @config_dataclass
@@ -14,7 +14,7 @@ class FixedConfig:
 
 
 class FixedAcceptance:
-    """Independent bits of one rate."""
+    """Independent bits at one rate."""
 
     def __init__(self, config: FixedConfig, concentration: float) -> None:
         self._rate = config.rate
@@ -23,5 +23,5 @@ class FixedAcceptance:
     def new_trace(self, client: int, request: int, rng: np.random.Generator) -> BlockTrace:  # noqa: ARG002
         return BlockTrace(self._draw, self._concentration, rng)
 
-    def _draw(self, rng: np.random.Generator, num: int) -> Drawn:
+    def _draw(self, rng: np.random.Generator, num: int) -> DrawnBits:
         return independent_bits(np.full(num, self._rate), rng)

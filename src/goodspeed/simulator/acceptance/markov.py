@@ -1,10 +1,10 @@
-"""Bursts: a hidden state, easy or hard, that changes from token to token, each with a rate of its own."""
+"""Bursty acceptance: a hidden state, easy or hard, each with its own rate, that changes from token to token."""
 
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.acceptance.block_trace import BlockTrace, Drawn, independent_bits
+from goodspeed.simulator.acceptance.block_trace import BlockTrace, DrawnBits, independent_bits
 
 
 @config_dataclass
@@ -22,17 +22,17 @@ class MarkovConfig:
 
     @property
     def easy_share(self) -> float:
-        """Of all tokens."""
+        """Share of tokens in the easy state."""
         return self.to_easy / (self.to_hard + self.to_easy)
 
     @property
     def stationary_rate(self) -> float:
-        """Share of right tokens in the long run, and at any one place."""
+        """Probability that a token is right, in the long run and at any single position."""
         return self.easy_share * self.easy_rate + (1.0 - self.easy_share) * self.hard_rate
 
 
 class MarkovAcceptance:
-    """Bits of a two-state chain that begins in its stationary distribution."""
+    """Bits of a two-state chain that starts in its stationary distribution."""
 
     def __init__(self, config: MarkovConfig, concentration: float) -> None:
         self._config = config
@@ -43,7 +43,7 @@ class MarkovAcceptance:
 
 
 class _Chain:
-    """One answer's way through the states."""
+    """The state sequence of one answer."""
 
     __slots__ = ("_config", "_is_easy")
 
@@ -51,13 +51,13 @@ class _Chain:
         self._config = config
         self._is_easy: bool | None = None  # at the latest position; None before the first
 
-    def draw(self, rng: np.random.Generator, num: int) -> Drawn:
-        config, is_easy, path = self._config, self._is_easy, []
-        for chance in rng.random(num).tolist():
+    def draw(self, rng: np.random.Generator, num: int) -> DrawnBits:
+        config, is_easy, states = self._config, self._is_easy, []
+        for uniform in rng.random(num).tolist():
             if is_easy is None:
-                is_easy = chance < config.easy_share
+                is_easy = uniform < config.easy_share
             else:
-                is_easy = chance >= config.to_hard if is_easy else chance < config.to_easy
-            path.append(is_easy)
+                is_easy = uniform >= config.to_hard if is_easy else uniform < config.to_easy
+            states.append(is_easy)
         self._is_easy = is_easy
-        return independent_bits(np.where(path, config.easy_rate, config.hard_rate), rng)
+        return independent_bits(np.where(states, config.easy_rate, config.hard_rate), rng)

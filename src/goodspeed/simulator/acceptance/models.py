@@ -42,5 +42,5 @@ ACCEPTANCES: Registry[Callable[[AcceptanceConfig], AcceptanceModel]] = Registry(
 
 
 def acceptance_model(config: AcceptanceConfig) -> AcceptanceModel:
-    """The model that the config describes. Raises ConfigError if it needs a file that cannot be read."""
+    """The configured model. Raises ConfigError if it needs a file that cannot be read."""
     return ACCEPTANCES[config.model](config)

@@ -1,10 +1,10 @@
-"""A rate for each place in the draft. Real acceptance is not geometric: it often grows with depth."""
+"""An acceptance rate for each depth of a draft. Real acceptance is not geometric: it often grows with depth."""
 
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.simulator.acceptance.block_trace import BLOCK
-from goodspeed.simulator.acceptance.confidence import reports
+from goodspeed.simulator.acceptance.confidence import draw_confidences
 
 
 @config_dataclass
@@ -22,7 +22,7 @@ class PositionalConfig:
 
 
 class PositionalAcceptance:
-    """Bits that depend on the depth as well as on the place in the answer."""
+    """Bits that depend on the depth in the draft as well as on the position in the answer."""
 
     def __init__(self, config: PositionalConfig, concentration: float) -> None:
         self._rates = np.array(config.rates)
@@ -33,9 +33,9 @@ class PositionalAcceptance:
 
 
 class PositionalTrace:
-    """A place has one number of luck, which each depth compares with its own rate. Otherwise as BlockTrace."""
+    """A position has one uniform number, which each depth compares with its own rate. Otherwise like BlockTrace."""
 
-    __slots__ = ("_bits", "_concentration", "_last", "_rates", "_reporting", "_reports", "_rng", "_seed")
+    __slots__ = ("_bits", "_concentration", "_confidence_rng", "_confidences", "_last", "_rates", "_rng", "_seed")
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class PositionalTrace:
         self._last = len(rates) - 1
         self._concentration = concentration
         self._bits: list[list[bool]] = []  # by position, then depth
-        self._reports: list[list[float]] = []
-        self._reporting: np.random.Generator | None = None
+        self._confidences: list[list[float]] = []
+        self._confidence_rng: np.random.Generator | None = None
 
     def is_right(self, position: int, depth: int) -> bool:
         try:
@@ -61,19 +61,21 @@ class PositionalTrace:
         return row[depth if depth < self._last else self._last]
 
     def confidence(self, position: int, depth: int) -> float:
-        while len(self._reports) <= position:
-            self._report_block()
-        return self._reports[position][min(depth, self._last)]
+        while len(self._confidences) <= position:
+            self._draw_confidence_block()
+        return self._confidences[position][min(depth, self._last)]
 
     def _draw_to(self, position: int) -> None:
         while len(self._bits) <= position:
             self._bits.extend((self._rng.random((BLOCK, 1)) < self._rates).tolist())
 
-    def _report_block(self) -> None:
-        begin = len(self._reports)
-        self._draw_to(begin)
-        if self._reporting is None:
-            self._reporting = np.random.default_rng((self._seed, 1))
-        bits = np.array(self._bits[begin : begin + BLOCK])
-        chances = np.broadcast_to(self._rates, bits.shape)
-        self._reports.extend(reports(chances, bits, self._concentration, self._reporting).tolist())
+    def _draw_confidence_block(self) -> None:
+        start = len(self._confidences)
+        self._draw_to(start)
+        if self._confidence_rng is None:
+            self._confidence_rng = np.random.default_rng((self._seed, 1))
+        bits = np.array(self._bits[start : start + BLOCK])
+        probabilities = np.broadcast_to(self._rates, bits.shape)
+        self._confidences.extend(
+            draw_confidences(probabilities, bits, self._concentration, self._confidence_rng).tolist()
+        )

@@ -1,6 +1,6 @@
-"""Runs: how likely a token is right depends on how many right ones came just before it, and on how easy the answer is.
+"""Acceptance by runs: the rate depends on the number of right tokens just before, and on the ease of the answer.
 
-Other than the depth in a draft, the run goes on over the ends of rounds, so it does not depend on any window.
+Unlike the depth in a draft, a run continues across the ends of rounds, so it does not depend on any window.
 """
 
 import math
@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from goodspeed.config import config_dataclass, option
-from goodspeed.simulator.acceptance.block_trace import BlockTrace, Drawn
+from goodspeed.simulator.acceptance.block_trace import BlockTrace, DrawnBits
 
 
 @config_dataclass
@@ -27,14 +27,14 @@ class RenewalConfig:
         0.0, "standard deviation among answers of the log-odds of all rates; 0: answers are alike", ge=0.0
     )
 
-    def of_answer(self, luck: float) -> tuple[float, ...]:
-        """The rates of an answer that is so many standard deviations easier than the median one."""
-        factor = math.exp(self.spread * luck)
+    def of_answer(self, ease: float) -> tuple[float, ...]:
+        """The rates of an answer; `ease`: standard deviations by which it is easier than the median answer."""
+        factor = math.exp(self.spread * ease)
         return tuple(rate * factor / (rate * factor + 1.0 - rate) for rate in self.rates)
 
     @property
     def stationary_rate(self) -> float:
-        """Share of right tokens in the median answer's long run: mean run / (mean run + the wrong one that ends it)."""
+        """Long-run share of right tokens of the median answer: mean run / (mean run + the wrong token that ends it)."""
         survival = np.cumprod(self.rates)
         if survival[-1] == 0.0:
             run = float(survival.sum())
@@ -46,7 +46,7 @@ class RenewalConfig:
 
 
 class RenewalAcceptance:
-    """An answer begins as after a wrong token."""
+    """Bits by runs. An answer starts as if after a wrong token."""
 
     def __init__(self, config: RenewalConfig, concentration: float) -> None:
         self._config = config
@@ -60,7 +60,7 @@ class RenewalAcceptance:
 
 
 class _Runs:
-    """The run of one answer so far."""
+    """The current run of one answer."""
 
     __slots__ = ("_rates", "_run")
 
@@ -68,11 +68,11 @@ class _Runs:
         self._rates = rates
         self._run = 0
 
-    def draw(self, rng: np.random.Generator, num: int) -> Drawn:
-        last, run, chances, bits = len(self._rates) - 1, self._run, [], []
-        for chance in rng.random(num).tolist():
-            chances.append(self._rates[min(run, last)])
-            bits.append(chance < chances[-1])
+    def draw(self, rng: np.random.Generator, num: int) -> DrawnBits:
+        last, run, probabilities, bits = len(self._rates) - 1, self._run, [], []
+        for uniform in rng.random(num).tolist():
+            probabilities.append(self._rates[min(run, last)])
+            bits.append(uniform < probabilities[-1])
             run = run + 1 if bits[-1] else 0
         self._run = run
-        return np.array(chances), np.array(bits)
+        return np.array(probabilities), np.array(bits)

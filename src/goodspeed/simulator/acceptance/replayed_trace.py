@@ -1,4 +1,4 @@
-"""Replay of recorded answers, right at any window: what is right belongs to places of the answer, not to rounds."""
+"""Replay of recorded acceptance traces, at any window: bits belong to positions of the answer, not to rounds."""
 
 import functools
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ import numpy as np
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import TracedAnswer, read_acceptance_trace
-from goodspeed.simulator.acceptance.hidden_markov import STARTS, fill_in, fit_chain
+from goodspeed.simulator.acceptance.hidden_markov import STARTS, fit_chain, impute_bits
 from goodspeed.simulator.acceptance.observed_answers import ObservedAnswers, observed_answers
 
-NUM_FILLINGS = 8
-"""Ways in which the unknown places of a log are filled in; each trace takes one (multiple imputation, Rubin 1987)."""
-FILLING_SEED = 0
+NUM_IMPUTATIONS = 8
+"""Imputations of the unknown positions; each trace takes one (multiple imputation, Rubin 1987)."""
+IMPUTATION_SEED = 0
 
 
 @config_dataclass
@@ -28,45 +28,44 @@ class ReplayedTraceConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _AnswerBits:
     bits: list[bool]
     confidences: list[float]
 
 
 class ReplayedTraceAcceptance:
-    """Hands out recorded answers: each trace begins with one, drawn at random or in order, and goes on with the next.
+    """Replays recorded answers. A trace starts with one of them, random or in order, and continues with the next ones.
 
-    Places of which the log knows nothing are filled in by the chain of `markov` that fits the log best, given
-    everything that is known around them: after three right tokens the target's bonus token is more likely an easy
-    one. Their confidences are those of judged tokens that were as right, or wrong. Raises ConfigError if the log cannot
-    be read.
+    Positions that the acceptance trace leaves unknown are imputed with the `markov` chain that fits it best, given all
+    known positions around them: after three right tokens, the bonus token is more likely an easy one. An imputed
+    position takes the confidence of a random verified token with the same bit.
     """
 
     def __init__(self, answers: Sequence[TracedAnswer], is_per_client: bool = False, is_in_order: bool = False) -> None:
         """At least one answer, each with at least one token."""
-        fillings = _filled(observed_answers(answers))
+        imputations = _impute(observed_answers(answers))
         self._is_in_order = is_in_order
         clients = sorted({answer.client for answer in answers}) if is_per_client else [None]
-        self._shelves = [
+        self._imputations_by_client = [
             [
-                [row for row, of in zip(filling, answers, strict=True) if client in {None, of.client}]
-                for filling in fillings
+                [bits for bits, answer in zip(imputation, answers, strict=True) if client in {None, answer.client}]
+                for imputation in imputations
             ]
             for client in clients
         ]
 
     def new_trace(self, client: int, request: int, rng: np.random.Generator) -> "ReplayedTrace":
-        shelf = self._shelves[client % len(self._shelves)]
-        filling = shelf[int(rng.integers(len(shelf)))]
-        return ReplayedTrace(filling, request % len(filling) if self._is_in_order else int(rng.integers(len(filling))))
+        imputations = self._imputations_by_client[client % len(self._imputations_by_client)]
+        answers = imputations[int(rng.integers(len(imputations)))]
+        return ReplayedTrace(answers, request % len(answers) if self._is_in_order else int(rng.integers(len(answers))))
 
 
 class ReplayedTrace:
-    """A AcceptanceTrace that reads an answer, and beyond its end the answers after it, environment and environment."""
+    """An AcceptanceTrace that reads one answer, and beyond its end the following answers, cyclically."""
 
     __slots__ = ("_answers", "_bits", "_confidences", "_next")
 
-    def __init__(self, answers: Sequence[_Answer], first: int) -> None:
+    def __init__(self, answers: Sequence[_AnswerBits], first: int) -> None:
         self._answers = answers
         self._bits = answers[first].bits  # shared with other traces until it has to grow
         self._confidences = answers[first].confidences
@@ -90,7 +89,10 @@ class ReplayedTrace:
 
 
 def replayed_trace_acceptance(config: ReplayedTraceConfig) -> ReplayedTraceAcceptance:
-    """Raises ConfigError if the log cannot be read. Every replication asks; filling in takes half a second."""
+    """The model of an acceptance trace. Raises ConfigError if it cannot be read.
+
+    Models are cached: every replication makes one, and imputation takes half a second.
+    """
     path = Path(config.file)
     changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
     return _read(path, changed_ns, config.is_per_client, config.is_in_order)
@@ -102,33 +104,33 @@ def _read(path: Path, _changed_ns: int, is_per_client: bool, is_in_order: bool) 
 
 
 def replayed_traces(answers: Sequence[TracedAnswer]) -> list[list[ReplayedTrace]]:
-    """Every answer once, in order, for each way of filling in what is unknown."""
-    fillings = _filled(observed_answers(answers))
-    return [[ReplayedTrace(filling, first) for first in range(len(filling))] for filling in fillings]
+    """A trace of every answer, in order, for each imputation of the unknown positions."""
+    imputations = _impute(observed_answers(answers))
+    return [[ReplayedTrace(imputation, first) for first in range(len(imputation))] for imputation in imputations]
 
 
-def _filled(judged: ObservedAnswers) -> list[list[_Answer]]:
-    """NUM_FILLINGS times all answers; once if nothing is unknown. Raises ConfigError if everything is."""
-    rng = np.random.default_rng(FILLING_SEED)
-    if np.array_equal(judged.is_known.sum(axis=1), judged.lengths):
-        return [_rows(judged, judged.bits == 1, rng)]
-    settled = [judged.settled(rng) for _ in range(NUM_FILLINGS)]
-    if not settled[0].is_known.any():
-        raise ConfigError("the acceptance log has no judged draft token")
-    chain = fit_chain(settled[0], STARTS[:1])
-    return [_rows(one, fill_in(chain, one, rng), rng) for one in settled]
+def _impute(observed: ObservedAnswers) -> list[list[_AnswerBits]]:
+    """NUM_IMPUTATIONS times all answers; once if every position is known. Raises ConfigError if none is."""
+    rng = np.random.default_rng(IMPUTATION_SEED)
+    if np.array_equal(observed.is_known.sum(axis=1), observed.lengths):
+        return [_rows(observed, observed.bits == 1, rng)]
+    without_stops = [observed.impute_stopped(rng) for _ in range(NUM_IMPUTATIONS)]
+    if not without_stops[0].is_known.any():
+        raise ConfigError("the acceptance trace has no verified draft token")
+    chain = fit_chain(without_stops[0], STARTS[:1])
+    return [_rows(answers, impute_bits(chain, answers, rng), rng) for answers in without_stops]
 
 
 def _rows(
-    judged: ObservedAnswers, bits: np.ndarray[tuple[int, int], np.dtype[np.bool_]], rng: np.random.Generator
-) -> list[_Answer]:
-    confidences = judged.confidences.copy()
+    observed: ObservedAnswers, bits: np.ndarray[tuple[int, int], np.dtype[np.bool_]], rng: np.random.Generator
+) -> list[_AnswerBits]:
+    confidences = observed.confidences.copy()
     for bit in (False, True):
-        alike = judged.confidences[judged.is_known & (bits == bit)]
-        gaps = ~judged.is_known & (bits == bit)
-        if len(alike):
-            confidences[gaps] = rng.choice(alike, int(gaps.sum()))
+        candidates = observed.confidences[observed.is_known & (bits == bit)]
+        imputed = ~observed.is_known & (bits == bit)
+        if len(candidates):
+            confidences[imputed] = rng.choice(candidates, int(imputed.sum()))
     return [
-        _Answer(row[:length].tolist(), reported[:length].tolist())
-        for row, reported, length in zip(bits, confidences, judged.lengths, strict=True)
+        _AnswerBits(bit_row[:length].tolist(), confidence_row[:length].tolist())
+        for bit_row, confidence_row, length in zip(bits, confidences, observed.lengths, strict=True)
     ]
