@@ -30,7 +30,7 @@ from rich.table import Table
 
 from goodspeed.bench.answer import LoadAnswer
 from goodspeed.bench.endpoint import OpenAIEndpoint, RequestSettings, http_client
-from goodspeed.bench.experiment import DISTRIBUTED, FUSED
+from goodspeed.bench.experiment import DISTRIBUTED, TARGET_ONLY
 from goodspeed.bench.load import LoadShape, run_load
 from goodspeed.cluster.arms import core_flags, draft_flags
 from goodspeed.cluster.cluster import Cluster, start_clusters
@@ -146,7 +146,7 @@ async def _measured(cluster: Cluster, args: argparse.Namespace) -> tuple[Load, l
                 group.create_task(use(prompts))
         _, peak_mb = memory_mb(cluster.drafters[0].pid)
         load = Load(swapping.result(), [prompt for prompt, _ in told], [answer for _, answer in told], peak_mb)
-        alone = await run_load(lambda prompt: ask(prompt, FUSED), load.asked, LoadShape(NUM_STREAMS))
+        alone = await run_load(lambda prompt: ask(prompt, TARGET_ONLY), load.asked, LoadShape(NUM_STREAMS))
     return load, alone
 
 

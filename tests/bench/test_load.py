@@ -136,12 +136,12 @@ def test_the_request_says_what_is_wanted() -> None:
         server = _Server()
         async with _serving(server) as endpoint:
             await _ask(endpoint, "a", RequestSettings(max_tokens=5, temperature=0.7, seed=3))
-            await _ask(endpoint, "b", RequestSettings(max_tokens=5, mode="fused"))
+            await _ask(endpoint, "b", RequestSettings(max_tokens=5, mode="target_only"))
         first, second = server.bodies
         assert first["model"] == "parrot"
         assert (first["max_tokens"], first["temperature"], first["seed"]) == (5, 0.7, 3)
         assert "goodspeed" not in first, "another's endpoint may refuse unknown fields"
-        assert second["goodspeed"] == {"mode": "fused", "rule": "coupled"}
+        assert second["goodspeed"] == {"mode": "target_only", "rule": "coupled"}
 
     asyncio.run(run())
 

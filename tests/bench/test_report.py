@@ -25,7 +25,7 @@ CLIENTS = ("ann", "bob")
 def _answer(text: str, num_tokens: int, end_s: float) -> LoadAnswer:
     rounds = Speculation(
         rounds=10, proposed=20, accepted=5, committed=15, queue_s=0.1, verify_s=0.2, drafting_s=0.3,
-        target_alone_s=end_s, took_s=0.4 * end_s, speed_up=2.5,
+        baseline_s=end_s, elapsed_s=0.4 * end_s, speed_up=2.5,
     )  # fmt: skip
     return LoadAnswer(
         text, "stop", num_tokens, asked_s=0.5, chunk_s=(1.0, end_s), chunk_characters=(1, 3), speculation=rounds
@@ -82,7 +82,7 @@ def test_what_servers_reckon_is_counted_while_all_are_served() -> None:
     """bob's answer takes until 4 s and counts to 2 s, when ann has hers: 1.5 of its 3.5 s."""
     (quick,), (slow,) = RUNS[1].answers
     assert quick.speculation
-    said = structs.replace(quick.speculation, target_alone_s=3.0, took_s=1.0)
+    said = structs.replace(quick.speculation, baseline_s=3.0, elapsed_s=1.0)
     run = replace(RUNS[1], answers=((replace(quick, speculation=said),), (slow,)))
     (report,) = arm_reports([run], CLIENTS, is_exact=True)
     assert report.clients["ann"].reckoned_speed_up == pytest.approx(3.0)

@@ -11,7 +11,7 @@ from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import DraftRunner, InlineDraftRunner
-from goodspeed.drafter.draft_slot import SwappableDraft
+from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.serving import WebServer, listen

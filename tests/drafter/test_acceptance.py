@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from goodspeed.drafter.core.acceptance import Acceptance
+from goodspeed.drafter.core.acceptance import StreamAcceptance
 
 
 @pytest.mark.parametrize("window", [1, 4, 12])
 def test_rate_is_that_of_a_token_whatever_the_window(window: int) -> None:
     rng = np.random.default_rng(3)
     rates = []
-    acceptance = Acceptance()
+    acceptance = StreamAcceptance()
     for _ in range(4000):
         rejected = np.flatnonzero(rng.random(window) >= 0.8)
         acceptance.on_round(window, int(rejected[0]) if len(rejected) else window)
@@ -19,7 +19,7 @@ def test_rate_is_that_of_a_token_whatever_the_window(window: int) -> None:
 
 
 def test_last_is_of_the_last_round_that_proposed() -> None:
-    acceptance = Acceptance()
+    acceptance = StreamAcceptance()
     assert acceptance.last is None
     acceptance.on_round(4, 1)
     acceptance.on_round(0, 0)
@@ -27,4 +27,4 @@ def test_last_is_of_the_last_round_that_proposed() -> None:
 
 
 def test_stream_without_evidence_has_the_prior() -> None:
-    assert Acceptance().rate == 0.75
+    assert StreamAcceptance().rate == 0.75

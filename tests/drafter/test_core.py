@@ -263,7 +263,7 @@ def test_stream_that_never_finds_room_fails() -> None:
     key = drafter.open(REQUEST)
     clock.run(4)
     assert isinstance(drafter.received[key].error, CapacityError)
-    assert "there are 20" in str(drafter.received[key].error)
+    assert "the verifier has 20" in str(drafter.received[key].error)
 
 
 def test_streams_beyond_the_verifiers_limit_take_turns() -> None:

@@ -11,11 +11,10 @@ from tests.drafter.live import LiveVerifier, drafter_at, read, until
 
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.decisions import DraftWork, StreamClosed, StreamCommitted, StreamOpened
+from goodspeed.drafter.core.engine_updates import DraftWork, StreamClosed, StreamCommitted, StreamOpened
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import DraftResult, DraftRunner, InlineDraftRunner, ThreadDraftRunner
-from goodspeed.drafter.draft_slot import SwappableDraft
-from goodspeed.drafter.draft_swap import Ledger, SwappableDraftRunner
+from goodspeed.drafter.draft_swap import EngineStreams, SwappableDraft, SwappableDraftRunner
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.toy_draft import ToyDraft
@@ -139,13 +138,16 @@ async def test_engine_that_cannot_read_a_stream_does_not_take_over() -> None:
         assert await reading == target_only_tokens(LONG)
 
 
-def test_ledger_tells_what_was_missed() -> None:
-    ledger = Ledger()
-    ledger.hear([StreamOpened(1, (5,), GREEDY), StreamOpened(2, (6, 7), GREEDY)])
-    heard = ledger.lengths()
-    ledger.hear([StreamCommitted(1, (8, 9)), StreamClosed(2), StreamOpened(3, (4,), GREEDY), StreamCommitted(3, (3,))])
-    assert list(ledger.missed(heard)) == [StreamClosed(2), StreamCommitted(1, (8, 9)), StreamOpened(3, (4, 3), GREEDY)]
-    assert list(ledger.missed(ledger.lengths())) == []
+def test_missed_updates_bring_an_engine_to_the_present_state() -> None:
+    streams = EngineStreams()
+    streams.apply([StreamOpened(1, (5,), GREEDY), StreamOpened(2, (6, 7), GREEDY)])
+    known = streams.num_tokens()
+    streams.apply(
+        [StreamCommitted(1, (8, 9)), StreamClosed(2), StreamOpened(3, (4,), GREEDY), StreamCommitted(3, (3,))]
+    )
+    missed = [StreamClosed(2), StreamCommitted(1, (8, 9)), StreamOpened(3, (4, 3), GREEDY)]
+    assert list(streams.updates_since(known)) == missed
+    assert list(streams.updates_since(streams.num_tokens())) == []
 
 
 async def test_streams_that_open_and_end_meanwhile_are_made_good() -> None:
@@ -168,11 +170,11 @@ def _nothing(drafted: DraftResult) -> None:
 
 async def test_slot_keeps_what_was_learned_and_counts(tokenizer: Tokenizer) -> None:
     slot = SwappableDraft(DraftConfig(engine="table", table_slots=64), tokenizer)
-    slot.drafting.submit(DraftWork([StreamOpened(1, (1, 2), GREEDY), StreamCommitted(1, (3, 4, 5, 6))], []), _nothing)
+    slot.runner.submit(DraftWork([StreamOpened(1, (1, 2), GREEDY), StreamCommitted(1, (3, 4, 5, 6))], []), _nothing)
     await slot.swap(DraftConfig(engine="hybrid", table_slots=64))
     drafts: list[Draft] = []
     work = DraftWork([StreamOpened(2, (9, 2, 3), GREEDY)], [DraftRequest(2, 3)])
-    slot.drafting.submit(work, lambda drafted: drafts.extend(drafted.drafts))
+    slot.runner.submit(work, lambda drafted: drafts.extend(drafted.drafts))
     assert drafts[0].tokens == (4, 5, 6)
     assert (slot.num_swaps, slot.config.name) == (1, "hybrid")
 

@@ -6,7 +6,7 @@ import pytest
 
 from goodspeed.config import from_mapping, read_toml
 from goodspeed.drafter.draft_runner import DraftRunner, InlineDraftRunner, ThreadDraftRunner
-from goodspeed.drafter.draft_slot import drafting_of
+from goodspeed.drafter.draft_swap import runner_for
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.null_draft import NullDraft
@@ -80,6 +80,6 @@ def test_toy_drafts_come_with_the_toy_tokenizer() -> None:
     ],
 )
 def test_engine_with_a_model_of_its_own_drafts_in_a_thread(config: DraftConfig, kind: type[DraftRunner]) -> None:
-    drafting = drafting_of(config, NullDraft())
+    drafting = runner_for(config, NullDraft())
     assert type(drafting) is kind
     drafting.close()

@@ -72,7 +72,7 @@ def test_first_difference_is_found(event: str) -> None:
     elif event == "link_lost":
         changed["dials"][0]["at"] += 1e-9
     else:
-        changed["decision"]["hang_ups"] = [[0, "planted"]]
+        changed["decision"]["disconnects"] = [[0, "planted"]]
     lines[at] = json.dumps(changed)
     difference = replay(lines)
     assert difference is not None

@@ -93,7 +93,7 @@ async def test_answer_names_the_verifier_that_wrote_it() -> None:
             with drafter.generate(replace(REQUEST, max_tokens=8)) as answer:
                 async for _committed in answer:
                     pass
-            names.add(answer.stats.verifier)
+            names.add(answer.stats[0].verifier)
         assert names == {"a", "b"}
 
 

@@ -10,7 +10,7 @@ from tests.drafter.live import LiveVerifier, drafter_at, read
 
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.decisions import DraftWork, StreamClosed, StreamCommitted, StreamOpened
+from goodspeed.drafter.core.engine_updates import DraftWork, StreamClosed, StreamCommitted, StreamOpened
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import InlineDraftRunner
 from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
@@ -70,4 +70,4 @@ def test_full_disk_ends_the_recording_and_nothing_else(caplog: pytest.LogCapture
             [StreamOpened(stream, (5,), Sampling()), StreamCommitted(stream, (7,)), StreamClosed(stream)], []
         )
         recorder.submit(work, lambda _: None)
-    assert [record.getMessage() for record in caplog.records] == ["traffic is no longer recorded"]
+    assert [record.getMessage() for record in caplog.records] == ["traffic is no longer logged"]

@@ -17,17 +17,17 @@ class Speculation(msgspec.Struct, frozen=True):
     """The `goodspeed` extension of a response: what the drafter says of its rounds."""
 
     rounds: int = 0
-    alone: int = 0
+    target_only_rounds: int = 0
     proposed: int = 0
     accepted: int = 0
     committed: int = 0
     queue_s: float = 0.0
     verify_s: float = 0.0
     drafting_s: float = 0.0
-    target_alone_s: float = 0.0
-    took_s: float = 0.0
+    baseline_s: float = 0.0
+    elapsed_s: float = 0.0
     speed_up: float | None = None
-    """target_alone_s / took_s; None: its verifier could not tell."""
+    """baseline_s / elapsed_s; None: its verifier could not tell."""
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -113,8 +113,8 @@ class ArmRun:
         An answer that ended later counts by the share of its time.
         """
         told = [(self._share(answer), answer.speculation) for answer in self.answers[client] if answer.speculation]
-        target_alone_s = sum(share * rounds.target_alone_s for share, rounds in told)
-        return target_alone_s, sum(share * rounds.took_s for share, rounds in told)
+        target_alone_s = sum(share * rounds.baseline_s for share, rounds in told)
+        return target_alone_s, sum(share * rounds.elapsed_s for share, rounds in told)
 
     def _share(self, answer: LoadAnswer) -> float:
         if answer.end_s <= self.all_served_s:

@@ -31,7 +31,7 @@ class RequestSettings:
     temperature: float = 0.0
     seed: int = 0
     mode: str = ""
-    """Who makes the tokens: "distributed" or "fused"; empty for an endpoint that is not ours."""
+    """Who makes the tokens: "distributed" or "target_only"; empty for an endpoint that is not ours."""
     rule: str = "coupled"
     """How drafts are judged at temperature > 0: "coupled" or "rejection"."""
 

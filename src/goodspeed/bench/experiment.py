@@ -18,7 +18,7 @@ from goodspeed.cluster.cluster import Cluster
 from goodspeed.cluster.machine import this_machine
 from goodspeed.prompts.prompts import load_prompts
 
-FUSED, DISTRIBUTED = "fused", "distributed"
+TARGET_ONLY, DISTRIBUTED = "target_only", "distributed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Experiment:
 
 def cluster_arms(clusters: Sequence[Cluster], has_baseline: bool) -> tuple[Arm, ...]:
     """The target alone (fused mode on the last cluster), and every cluster as it serves."""
-    alone = (_arm(BASELINE, clusters[-1], FUSED),) if has_baseline else ()
+    alone = (_arm(BASELINE, clusters[-1], TARGET_ONLY),) if has_baseline else ()
     return (*alone, *(_arm(cluster.name, cluster, DISTRIBUTED) for cluster in clusters))
 
 

@@ -178,7 +178,7 @@ def _metrics(runs: Sequence[ArmRun], clients: Sequence[int]) -> ArmMetrics:
         goodput=spread(goodputs),
         acceptance_rate=ratio(sum(rounds.accepted for rounds in told), sum(rounds.proposed for rounds in told)),
         mean_acceptance_length=ratio(sum(rounds.committed for rounds in told), sum(rounds.rounds for rounds in told)),
-        alone_share=ratio(sum(rounds.alone for rounds in told), sum(rounds.rounds for rounds in told)),
+        alone_share=ratio(sum(rounds.target_only_rounds for rounds in told), sum(rounds.rounds for rounds in told)),
         reckoned_speed_up=ratio(sum(alone_s for alone_s, _ in reckoned_s), sum(took_s for _, took_s in reckoned_s)),
         bytes_per_token=ratio(sum(one.wire_bytes for one in traffic), sum(one.num_committed for one in traffic)),
         ttft_s=_latency([answer.ttft_s for answer in answers]),

@@ -14,7 +14,15 @@ from rich.console import Console
 from goodspeed.bench.comparison import BASELINE, Arm, ComparisonPlan
 from goodspeed.bench.comparison_table import comparison_table, wide_console
 from goodspeed.bench.endpoint import RequestSettings, is_drafter
-from goodspeed.bench.experiment import DISTRIBUTED, FUSED, Experiment, client_of, cluster_arms, measure, run_folder
+from goodspeed.bench.experiment import (
+    DISTRIBUTED,
+    TARGET_ONLY,
+    Experiment,
+    client_of,
+    cluster_arms,
+    measure,
+    run_folder,
+)
 from goodspeed.bench.load import LoadShape
 from goodspeed.bench.optimality import with_optima
 from goodspeed.bench.report import Report, write_json
@@ -113,7 +121,7 @@ def _bench_endpoints(config: BenchConfig) -> Report:
     sources = [config.prompts[number % len(config.prompts)] for number in range(len(config.endpoint))]
     experiment = _experiment(config, dict(zip(config.endpoint, sources, strict=True)))
     is_ours = asyncio.run(is_drafter(config.endpoint))
-    alone = (Arm(BASELINE, config.endpoint, FUSED),) if config.baseline and is_ours else ()
+    alone = (Arm(BASELINE, config.endpoint, TARGET_ONLY),) if config.baseline and is_ours else ()
     served = Arm(AS_SERVED, config.endpoint, DISTRIBUTED if is_ours else "")
     return _measure(experiment, (*alone, served))
 

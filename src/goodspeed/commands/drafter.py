@@ -14,7 +14,7 @@ from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.drafter.acceptance_tracer import AcceptanceTraceWriter
 from goodspeed.drafter.assembly import draft_server, load_tokenizer
 from goodspeed.drafter.draft_runner import DraftRunner
-from goodspeed.drafter.draft_slot import SwappableDraft
+from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import ApiService
@@ -50,11 +50,11 @@ def _run(args: argparse.Namespace) -> int:
     slot = SwappableDraft(config.draft, tokenizer)
     with ExitStack() as stack:
         events = _event_sink(config, stack)
-        stack.callback(slot.keep_memory)
+        stack.callback(slot.save_memory)
         listener = stack.enter_context(listen(config.host, config.port))
 
         async def serve() -> None:
-            server = draft_server(config, tokenizer, _recorded(config, slot.drafting), events)
+            server = draft_server(config, tokenizer, _recorded(config, slot.runner), events)
             server.metrics.watch_draft(lambda: (slot.config.name, slot.num_swaps))
             service = ApiService(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, slot)
             await _serve(

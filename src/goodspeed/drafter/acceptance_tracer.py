@@ -1,4 +1,4 @@
-"""What a drafter's events say of its draft tokens: right, wrong, or nobody knows."""
+"""Makes an acceptance trace of a drafter's events: which of its draft tokens were right."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,85 +18,86 @@ from goodspeed.records.acceptance_trace import (
 )
 
 Fields = Mapping[str, Any]
-"""Of an event (drafter.recording), in plain form."""
+"""Fields of an event of LoggedDrafterCore, as JSON values."""
 
 
 class AcceptanceTraceWriter:
-    """An EventSink that keeps of a drafter's events only what became of its draft tokens: an acceptance log."""
+    """An EventSink that writes the acceptance trace of a drafter's events, and nothing else of them."""
 
     def __init__(self, client: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
-        self._judge = AcceptanceTracer(client)
+        self._tracer = AcceptanceTracer(client)
 
     def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:  # noqa: ARG002
-        write_acceptance_trace(self._judge.read(event, fields), self._file)
+        write_acceptance_trace(self._tracer.read(event, fields), self._file)
 
     def close(self) -> None:
-        """Answers that have not ended are not written."""
+        """Unfinished answers are not written."""
         self._file.close()
 
 
 def traced_answers(lines: Iterable[str], client: str) -> Iterator[TracedAnswer]:
-    """The same from a drafter's event log. Raises ConfigError for a line that is no event."""
-    judge = AcceptanceTracer(client)
+    """The acceptance trace of a drafter's event log. Raises ConfigError for a line that is not an event."""
+    tracer = AcceptanceTracer(client)
     for number, line in enumerate(lines, start=1):
         try:
             event = json.loads(line)
-            yield from judge.read(event["event"], event)
+            yield from tracer.read(event["event"], event)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise ConfigError(f"line {number} of the event log: {error!r}") from error
 
 
 class AcceptanceTracer:
-    """Reads the events in order. Answers in fused mode leave nothing: nobody drafts for them.
+    """Reads a drafter's events in order. Answers in target-only mode are left out: they have no draft tokens.
 
-    Committed tokens are compared with the proposal that they answer, up to the first difference. So a proposal that the
-    verifier trimmed is judged too, where a draft token is the target's own choice or wrong (greedy, coupled); under the
-    rejection rule the token after a trimmed one may be another than the draft's, which reads as a rejection.
+    Committed tokens are compared with the proposal that they answer, up to the first difference. A proposal that the
+    verifier cut is compared too. Under the greedy and the coupled rule a draft token is either the target's own choice
+    or wrong, so the result is exact. Under the rejection rule the target may draw another token where the proposal was
+    cut, which counts as a rejection.
     """
 
     def __init__(self, client: str) -> None:
         self._client = client
         self._num_answers = 0
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, _TracedStream] = {}
 
     def read(self, event: str, fields: Fields) -> list[TracedAnswer]:
         """The answers that have ended with this event."""
         if event == "start":
             self._streams.clear()
         elif event == "open" and fields["request"]["mode"] != Mode.TARGET_ONLY:
-            self._streams[fields["stream"]] = _Stream(self._num_answers, fields["request"])
+            self._streams[fields["stream"]] = _TracedStream(self._num_answers, fields["request"])
             self._num_answers += 1
         elif event == "drafts":
-            self._ask(fields["work"]["requests"])
+            self._on_requests(fields["work"]["requests"])
         ended = [self._end(fields["stream"], "CANCELLED")] if event == "cancel" else []
         if "decision" in fields:
-            ended += [self._hear(news) for news in fields["decision"]["news"]]
-            self._propose(fields["decision"]["messages"])
+            ended += [self._on_stream_event(stream_event) for stream_event in fields["decision"]["events"]]
+            self._on_messages(fields["decision"]["messages"])
         return [answer for answer in ended if answer is not None]
 
-    def _ask(self, requests: Sequence[Fields]) -> None:
+    def _on_requests(self, requests: Sequence[Fields]) -> None:
         for request in requests:
             if stream := self._streams.get(request["stream"]):
-                stream.asked = request["max_tokens"], request["min_survival"]
+                stream.window = request["max_tokens"], request["min_survival"]
 
-    def _propose(self, messages: Sequence[Fields]) -> None:
-        """A repeated proposal changes nothing; an Open puts an end to what was proposed before."""
+    def _on_messages(self, messages: Sequence[Fields]) -> None:
+        """A repeated proposal changes nothing; an Open discards the proposals before it."""
         for message in messages:
             stream = self._streams.get(message["stream"])
             if stream and message["kind"] == "Open":
-                stream.proposal = stream.asked = None
+                stream.proposal = stream.window = None
             elif stream and message["kind"] == "Propose":
                 stream.proposal = message
 
-    def _hear(self, news: Fields) -> TracedAnswer | None:
-        if news["kind"] == "StreamFailed":
-            return self._end(news["stream"], "FAILED")
-        if stream := self._streams.get(news["stream"]):
-            stream.commit(news["tokens"])
-            if news["finish"] != FinishReason.NONE:
-                return self._end(news["stream"], FinishReason(news["finish"]).name)
+    def _on_stream_event(self, event: Fields) -> TracedAnswer | None:
+        if event["kind"] == "StreamFailed":
+            return self._end(event["stream"], "FAILED")
+        if stream := self._streams.get(event["stream"]):
+            stream.commit(event["tokens"])
+            if event["finish"] != FinishReason.NONE:
+                return self._end(event["stream"], FinishReason(event["finish"]).name)
         return None
 
     def _end(self, key: int, finish: str) -> TracedAnswer | None:
@@ -105,36 +106,41 @@ class AcceptanceTracer:
 
 
 @dataclass(slots=True)
-class _Stream:
-    """An answer in the making."""
+class _TracedStream:
+    """An unfinished answer."""
 
-    request: int
-    asked_for: Fields
-    proposal: Fields | None = None  # whose verdict is awaited
-    asked: tuple[int, float] | None = None  # of the draft engine, for that proposal: max_tokens, min_survival
-    judged: list[str] = field(default_factory=list)
+    number: int
+    request: Fields
+    proposal: Fields | None = None
+    """The proposal whose verdict is awaited."""
+    window: tuple[int, float] | None = None
+    """What the draft engine was asked for: max_tokens, min_survival."""
+    outcomes: list[str] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
     drafting_s: list[float] = field(default_factory=list)
 
     def commit(self, tokens: Sequence[int]) -> None:
-        """What the verdict committed, which is at most one token more than was proposed."""
+        """Tokens that a verdict has committed: at most one more than were proposed."""
         proposal, self.proposal = self.proposal, None
         drafted = proposal["tokens"] if proposal else ()
         for depth, token in enumerate(tokens):
             if proposal is None or depth >= len(drafted):
-                self._note(*self._undrafted(proposal), depth, 0.0)
+                self._add(*self._outcome_without_draft(proposal), depth, 0.0)
                 continue
             confidence = proposal["confidences"][depth] / 255
             drafting_s = proposal["drafting_us"] / 1e6 / len(drafted)
-            self._note(RIGHT if token == drafted[depth] else WRONG, confidence, depth, drafting_s)
-        self.asked = None
+            self._add(RIGHT if token == drafted[depth] else WRONG, confidence, depth, drafting_s)
+        self.window = None
 
-    def _undrafted(self, proposal: Fields | None) -> tuple[str, float]:
-        """Was the draft shorter than it might have been, survival would have fallen below what was asked."""
-        if proposal is None or self.asked is None:
+    def _outcome_without_draft(self, proposal: Fields | None) -> tuple[str, float]:
+        """Outcome and confidence of a token past the end of the draft.
+
+        A draft shorter than its window ended because survival would have fallen below the minimum.
+        """
+        if proposal is None or self.window is None:
             return UNKNOWN, 0.0
-        max_tokens, min_survival = self.asked
+        max_tokens, min_survival = self.window
         if len(proposal["tokens"]) == max_tokens:
             return UNKNOWN, 0.0
         survival = 1.0
@@ -142,21 +148,20 @@ class _Stream:
             survival *= confidence / 255
         return STOPPED, min(1.0, min_survival / survival) if survival else 1.0
 
-    def _note(self, judged: str, confidence: float, depth: int, drafting_s: float) -> None:
-        self.judged.append(judged)
+    def _add(self, outcome: str, confidence: float, depth: int, drafting_s: float) -> None:
+        self.outcomes.append(outcome)
         self.confidences.append(round(confidence, 4))
         self.depths.append(depth)
         self.drafting_s.append(round(drafting_s, 7))
 
     def answer(self, client: str, finish: str) -> TracedAnswer:
-        request = self.asked_for
         return TracedAnswer(
             client=client,
-            request=self.request,
-            temperature=request["sampling"]["temperature"],
-            num_prompt=len(request["tokens"]),
+            request=self.number,
+            temperature=self.request["sampling"]["temperature"],
+            num_prompt=len(self.request["tokens"]),
             finish=finish,
-            draft_outcomes="".join(self.judged),
+            draft_outcomes="".join(self.outcomes),
             confidences=tuple(self.confidences),
             depths=tuple(self.depths),
             drafting_s=tuple(self.drafting_s),

@@ -1,90 +1,85 @@
-"""A user's side of one stream: what is committed, as it comes."""
+"""The user's end of streams: committed tokens as they come."""
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
-from goodspeed.drafter.core.decisions import Round, StreamEvent, StreamFailed, TokensCommitted
-from goodspeed.protocol.messages import FinishReason
+from goodspeed.decoding.draft import StreamKey
+from goodspeed.drafter.core.outbox import Round, StreamEvent, StreamFailed, TokensCommitted
 
 
 @dataclass(slots=True)
 class AnswerStats:
-    """What an answer took so far."""
+    """The rounds of one answer so far."""
 
     verifier: str
-    """The one that committed last."""
-    rounds: int = 0
-    alone: int = 0
-    """Of the rounds: those without a proposal, the first among them."""
-    proposed: int = 0
-    accepted: int = 0
-    committed: int = 0
-    queue_s: float = 0.0
-    verify_s: float = 0.0
-    drafting_s: float = 0.0
-    target_alone_s: float = 0.0
-    """What the target alone would have taken for the last verifier's part, as that reckons; 0: not known."""
-    took_s: float = 0.0
-    """... and what it took."""
-
-    def add(self, measured: Round, num_committed: int) -> None:
-        """One more round."""
-        self.rounds += 1
-        self.alone += measured.is_alone
-        self.proposed += measured.num_proposed
-        self.accepted += measured.num_accepted
-        self.committed += num_committed
-        self.queue_s += measured.queue_s
-        self.verify_s += measured.verify_s
-        self.drafting_s += measured.drafting_s
-        self.target_alone_s += measured.target_alone_s
-        self.took_s += measured.took_s
+    """Name of the verifier that committed the latest tokens."""
+    rounds: list[Round] = field(default_factory=list)
+    num_committed: int = 0
 
 
 class AnswerStream:
-    """Iterate over it for what is committed, to the end. Closing it early ends the stream everywhere.
+    """The answers to one or more requests, side by side, as one asynchronous iterator over committed tokens.
 
-    Iterating raises what ended the stream: LinkLostError or CapacityError (no verifier, or no room, for too long),
-    ProtocolError (the verifier gave it up), RequestError (the verifier refused it).
+    It ends when every answer is complete. Closing it early, or leaving its context, ends the streams here and at the
+    verifier. Iterating raises what ended a stream: LinkLostError or CapacityError (no verifier, or no room, for too
+    long), ProtocolError (the verifier gave the stream up), RequestError (the verifier refused it).
     """
 
-    def __init__(self, verifier: str, on_close: Callable[[], None]) -> None:
-        self.stats = AnswerStats(verifier)
-        self._on_close = on_close
-        self._news: asyncio.Queue[StreamEvent] = asyncio.Queue()
-        self._is_over = False
+    def __init__(self, cancel: Callable[[StreamKey], None]) -> None:
+        """For the server, which adds the streams. `cancel` ends a stream; it may be called after the stream's end."""
+        self.stats: list[AnswerStats] = []
+        """By request."""
+        self._cancel = cancel
+        self._keys: list[StreamKey] = []
+        self._unfinished: set[StreamKey] = set()
+        self._events: asyncio.Queue[StreamEvent] = asyncio.Queue()
 
-    @property
-    def is_over(self) -> bool:
-        """Its end has been read, or it was closed."""
-        return self._is_over
+    def add(self, stream: StreamKey, verifier: str) -> None:
+        """For the server: the stream of the next request."""
+        self._keys.append(stream)
+        self._unfinished.add(stream)
+        self.stats.append(AnswerStats(verifier))
 
-    def put(self, news: StreamEvent, verifier: str) -> None:
-        """For the server: the stream's next news."""
-        if isinstance(news, TokensCommitted):
-            self.stats.add(news.round, len(news.tokens))
-            self.stats.verifier = verifier
-        self._news.put_nowait(news)
+    def put(self, event: StreamEvent, verifier: str) -> None:
+        """For the server: the next event of one of the streams, and the verifier's name."""
+        if isinstance(event, TokensCommitted):
+            stats = self.stats[self._keys.index(event.stream)]
+            stats.verifier = verifier
+            stats.rounds.append(event.round)
+            stats.num_committed += len(event.tokens)
+        self._events.put_nowait(event)
+
+    def index(self, committed: TokensCommitted) -> int:
+        """The request whose answer has these tokens."""
+        return self._keys.index(committed.stream)
 
     def __aiter__(self) -> "AnswerStream":
         return self
 
     async def __anext__(self) -> TokensCommitted:
-        if self._is_over:
-            raise StopAsyncIteration
-        news = await self._news.get()
-        if isinstance(news, StreamFailed):
-            self._is_over = True
-            raise news.error
-        self._is_over = news.finish is not FinishReason.NONE
-        return news
+        while self._unfinished:
+            event = await self._events.get()
+            if event.stream not in self._unfinished:
+                continue  # its answer was closed
+            if isinstance(event, StreamFailed):
+                self._unfinished.discard(event.stream)
+                raise event.error
+            if event.finish:
+                self._unfinished.discard(event.stream)
+            return event
+        raise StopAsyncIteration
+
+    def close_answer(self, index: int) -> None:
+        """End one answer early; the others go on. Idempotent."""
+        self._unfinished.discard(self._keys[index])
+        self._cancel(self._keys[index])
 
     def close(self) -> None:
-        """The rest is not wanted. Idempotent."""
-        self._is_over = True
-        self._on_close()
+        """End all answers. Idempotent."""
+        for index in range(len(self._keys)):
+            self.close_answer(index)
 
     def __enter__(self) -> "AnswerStream":
         return self

@@ -1,4 +1,4 @@
-"""Runs the draft engine for the server: in the event loop if it takes microseconds, else in a thread of its own."""
+"""Where the draft engine runs: in the event loop if it takes microseconds, else in a thread of its own."""
 
 import asyncio
 import logging
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from goodspeed.decoding.draft import Draft
-from goodspeed.drafter.core.decisions import DraftWork
-from goodspeed.drafter.engine_updates import tell
+from goodspeed.drafter.core.engine_updates import DraftWork, apply_updates
 from goodspeed.engine.interface import DraftEngine
 
 log = logging.getLogger(__name__)
@@ -18,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DraftResult:
-    """Drafts in the order of the work's requests, and how long the engine was at them."""
+    """Drafts in the order of the work's requests, and the engine's time for all of them."""
 
     drafts: Sequence[Draft]
     drafting_s: float
@@ -28,30 +27,30 @@ OnDrafted = Callable[[DraftResult], None]
 
 
 class DraftRunner(Protocol):
-    """One piece of work at a time."""
+    """Runs a draft engine, with one piece of work at a time."""
 
     def submit(self, work: DraftWork, on_drafted: OnDrafted) -> None:
-        """Have the work done; on_drafted is called in the event loop, perhaps before this returns."""
+        """Start the work. on_drafted is called in the event loop, possibly before submit returns."""
 
     def close(self) -> None:
-        """Wait for the work that is being done; on_drafted is not called any more."""
+        """Wait for the work that is running; its on_drafted is not called."""
 
 
 class InlineDraftRunner:
-    """Within the event loop: for engines that draft faster than a thread would be woken."""
+    """Runs the engine in the event loop: for engines that are faster than waking a thread."""
 
     def __init__(self, engine: DraftEngine) -> None:
         self._worker = _Worker(engine)
 
     def submit(self, work: DraftWork, on_drafted: OnDrafted) -> None:
-        on_drafted(self._worker.do(work))
+        on_drafted(self._worker.run(work))
 
     def close(self) -> None:
-        """Nothing is being done."""
+        """Nothing is running."""
 
 
 class ThreadDraftRunner:
-    """In one thread of its own: for engines that would hold up the event loop."""
+    """Runs the engine in a thread of its own: for engines that would block the event loop."""
 
     def __init__(self, engine: DraftEngine) -> None:
         self._worker = _Worker(engine)
@@ -61,11 +60,11 @@ class ThreadDraftRunner:
     def submit(self, work: DraftWork, on_drafted: OnDrafted) -> None:
         loop = asyncio.get_running_loop()
 
-        def hand_over(future: Future[DraftResult]) -> None:
+        def on_done(future: Future[DraftResult]) -> None:
             if not self._is_closed:
                 loop.call_soon_threadsafe(on_drafted, future.result())
 
-        self._executor.submit(self._worker.do, work).add_done_callback(hand_over)
+        self._executor.submit(self._worker.run, work).add_done_callback(on_done)
 
     def close(self) -> None:
         self._is_closed = True
@@ -73,12 +72,12 @@ class ThreadDraftRunner:
 
 
 class _Worker:
-    """Does one piece of work. An engine that fails is put away: the answers go on by the target's own tokens alone."""
+    """Runs one piece of work. After an engine's first failure every draft is empty: answers go on without drafts."""
 
     def __init__(self, engine: DraftEngine) -> None:
         self._engine: DraftEngine | None = engine
 
-    def do(self, work: DraftWork) -> DraftResult:
+    def run(self, work: DraftWork) -> DraftResult:
         started = time.monotonic()
         drafts = self._draft(work)
         return DraftResult(drafts, time.monotonic() - started)
@@ -86,9 +85,9 @@ class _Worker:
     def _draft(self, work: DraftWork) -> Sequence[Draft]:
         if self._engine is not None:
             try:
-                tell(self._engine, work.notes)
+                apply_updates(self._engine, work.updates)
                 return self._engine.draft(work.requests) if work.requests else []
             except Exception:
-                log.exception("the draft engine has failed; from now on nothing is drafted")
+                log.exception("the draft engine has failed; nothing is drafted from now on")
                 self._engine = None
         return [Draft((), ()) for _ in work.requests]

@@ -1,4 +1,4 @@
-"""A drafter's event log, replayed."""
+"""Replay of a drafter's event log."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,9 +7,8 @@ import numpy as np
 from goodspeed.decoding.draft import Draft
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
-from goodspeed.drafter.core.decisions import Decision
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.drafter.event_logging import decision_to_plain, work_to_plain
+from goodspeed.drafter.event_logging import decision_to_json, work_to_json
 from goodspeed.protocol.message_json import message_from_json
 from goodspeed.protocol.messages import FromVerifier, Welcome
 from goodspeed.records.json_values import from_json_value, to_json_value
@@ -17,17 +16,17 @@ from goodspeed.records.replay import DecisionDifference, Event, replay_log
 
 
 def replay(lines: Iterable[str]) -> DecisionDifference | None:
-    """The first difference, or None. Raises ConfigError for a line that is no event."""
+    """The first decision that differs, or None. Raises ConfigError for a line that is not an event."""
     return replay_log(lines, ReplayedDrafter)
 
 
 class ReplayedDrafter:
-    """A core, as its start event describes it."""
+    """A fresh core with the config and the seed of the log's start event."""
 
     def __init__(self, start: Event) -> None:
         config: DrafterCoreConfig = from_json_value(start["config"], DrafterCoreConfig)
         self._core = core = DrafterCore(config, np.random.default_rng(start["seed"]))
-        self._tell: dict[str, Callable[[Event], Decision]] = {
+        self._inputs: dict[str, Callable[[Event], None]] = {
             "cancel": lambda e: core.cancel(e["stream"], e["now"]),
             "link_up": lambda e: core.on_link_up(e["verifier"], from_json_value(e["welcome"], Welcome), e["now"]),
             "link_lost": lambda e: core.on_link_lost(e["verifier"], e["reason"], e["now"]),
@@ -37,19 +36,28 @@ class ReplayedDrafter:
         }
 
     def logged_decision(self, event: Event) -> object:
+        """What was decided: decision, work, stream, dials, as far as the event has them."""
         return [event.get(key) for key in ("decision", "work", "stream", "dials")]
 
     def replayed_decision(self, event: Event) -> list[object]:
-        """What the core decides on the event's fact, in plain form: decision, work, stream, dials."""
+        """What this core decides on the event's input, in the same form."""
         if event["event"] == "drafts":
             work = self._core.next_drafts()
-            return [None, work and work_to_plain(work), None, None]
+            return [None, work and work_to_json(work), None, None]
         if event["event"] == "open":
-            key, decision = self._core.open(from_json_value(event["request"], GenerationRequest), event["now"])
-            return [decision_to_plain(decision), None, key, None]
-        decision = self._tell[event["event"]](event)
+            key = self._core.open(from_json_value(event["request"], GenerationRequest), event["now"])
+            return [self._take_decision(), None, key, None]
+        self._inputs[event["event"]](event)
         dials = to_json_value(self._core.dials) if event["event"] == "link_lost" else None
-        return [decision_to_plain(decision), None, event.get("stream"), dials]
+        return [self._take_decision(), None, event.get("stream"), dials]
+
+    def _take_decision(self) -> dict[str, object]:
+        outbox = self._core.outbox
+        decision = decision_to_json(outbox)
+        outbox.take_messages()
+        outbox.take_events()
+        outbox.take_disconnects()
+        return decision
 
 
 def _message(event: Event) -> FromVerifier:

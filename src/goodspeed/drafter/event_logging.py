@@ -1,4 +1,4 @@
-"""A core whose every fact and decision goes to the event log: a line each, enough to replay them all."""
+"""A drafter core that writes an event log: one line per input with what the core decided, enough to replay it."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,8 @@ import numpy as np
 from goodspeed.decoding.draft import Draft, StreamKey
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
-from goodspeed.drafter.core.decisions import Decision, DraftWork, StreamEvent, StreamFailed, TokensCommitted
+from goodspeed.drafter.core.engine_updates import DraftWork
+from goodspeed.drafter.core.outbox import Outbox, StreamEvent, StreamFailed
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.protocol.message_json import message_to_json
 from goodspeed.protocol.messages import FromVerifier, Welcome
@@ -16,80 +17,85 @@ from goodspeed.records.json_values import to_json_value
 
 
 class LoggedDrafterCore(DrafterCore):
-    """A DrafterCore for its host, with an event for each call: the fact's fields, and what was decided.
+    """A DrafterCore that logs each call of its host: the input, and what was added to the outbox.
 
-    `seed` is that of the core's own randomness. next_drafts leaves an event only when there is something to do: else
-    it decides, and changes, nothing.
+    `seed` is that of the core's random generator. A call of next_drafts is logged only if it returns work: otherwise it
+    changes nothing.
     """
 
     def __init__(self, config: DrafterCoreConfig, seed: int, events: EventSink, now: float) -> None:
         super().__init__(config, np.random.default_rng(seed))
         self._events = events
-        self._now = now  # of the latest fact
+        self._now = now  # of the latest input
         events.write("start", now, {"config": to_json_value(config), "seed": seed})
 
-    def open(self, request: GenerationRequest, now: float) -> tuple[StreamKey, Decision]:
-        key, decision = super().open(request, now)
-        self._note("open", now, {"request": to_json_value(request), "stream": key}, decision)
-        return key, decision
+    def open(self, request: GenerationRequest, now: float) -> StreamKey:
+        mark = self.outbox.mark()
+        key = super().open(request, now)
+        self._log("open", now, {"request": to_json_value(request), "stream": key}, mark)
+        return key
 
-    def cancel(self, key: StreamKey, now: float) -> Decision:
-        return self._note("cancel", now, {"stream": key}, super().cancel(key, now))
+    def cancel(self, key: StreamKey, now: float) -> None:
+        mark = self.outbox.mark()
+        super().cancel(key, now)
+        self._log("cancel", now, {"stream": key}, mark)
 
-    def on_link_up(self, verifier: int, welcome: Welcome, now: float) -> Decision:
-        fact: dict[str, object] = {"verifier": verifier, "welcome": to_json_value(welcome)}
-        return self._note("link_up", now, fact, super().on_link_up(verifier, welcome, now))
+    def on_link_up(self, verifier: int, welcome: Welcome, now: float) -> None:
+        mark = self.outbox.mark()
+        super().on_link_up(verifier, welcome, now)
+        self._log("link_up", now, {"verifier": verifier, "welcome": to_json_value(welcome)}, mark)
 
-    def on_link_lost(self, verifier: int, reason: str, now: float) -> Decision:
-        decision = super().on_link_lost(verifier, reason, now)
-        fact: dict[str, object] = {"verifier": verifier, "reason": reason, "dials": to_json_value(self.dials)}
-        return self._note("link_lost", now, fact, decision)
+    def on_link_lost(self, verifier: int, reason: str, now: float) -> None:
+        mark = self.outbox.mark()
+        super().on_link_lost(verifier, reason, now)
+        dials = to_json_value(self.dials)
+        self._log("link_lost", now, {"verifier": verifier, "reason": reason, "dials": dials}, mark)
 
-    def on_message(self, verifier: int, message: FromVerifier, now: float) -> Decision:
-        fact: dict[str, object] = {"verifier": verifier, "message": message_to_json(message)}
-        return self._note("message", now, fact, super().on_message(verifier, message, now))
+    def on_message(self, verifier: int, message: FromVerifier, now: float) -> None:
+        mark = self.outbox.mark()
+        super().on_message(verifier, message, now)
+        self._log("message", now, {"verifier": verifier, "message": message_to_json(message)}, mark)
 
-    def on_time(self, now: float) -> Decision:
-        return self._note("time", now, {}, super().on_time(now))
+    def on_time(self, now: float) -> None:
+        mark = self.outbox.mark()
+        super().on_time(now)
+        self._log("time", now, {}, mark)
 
     def next_drafts(self) -> DraftWork | None:
         work = super().next_drafts()
         if work is not None:
-            self._events.write("drafts", self._now, {"work": work_to_plain(work)})
+            self._events.write("drafts", self._now, {"work": work_to_json(work)})
         return work
 
-    def on_drafted(self, drafts: Sequence[Draft], drafting_s: float, now: float) -> Decision:
-        decision = super().on_drafted(drafts, drafting_s, now)
-        return self._note("drafted", now, {"drafts": to_json_value(drafts), "drafting_s": drafting_s}, decision)
+    def on_drafted(self, drafts: Sequence[Draft], drafting_s: float, now: float) -> None:
+        mark = self.outbox.mark()
+        super().on_drafted(drafts, drafting_s, now)
+        self._log("drafted", now, {"drafts": to_json_value(drafts), "drafting_s": drafting_s}, mark)
 
-    def _note(self, event: str, now: float, fact: dict[str, object], decision: Decision) -> Decision:
+    def _log(self, event: str, now: float, fields: dict[str, object], mark: tuple[int, int, int]) -> None:
         self._now = now
-        self._events.write(event, now, {**fact, "decision": decision_to_plain(decision)})
-        return decision
+        self._events.write(event, now, {**fields, "decision": decision_to_json(self.outbox, mark)})
 
 
-def decision_to_plain(decision: Decision) -> dict[str, object]:
-    """Each message and each piece of news with its kind."""
+def decision_to_json(outbox: Outbox, mark: tuple[int, int, int] = (0, 0, 0)) -> dict[str, object]:
+    """What the outbox got after `mark`, as JSON values; each message and each stream event has its kind."""
+    num_messages, num_events, num_disconnects = mark
+    messages = outbox.messages[num_messages:]
     return {
-        "messages": [{"verifier": to, **message_to_json(message)} for to, message in decision.messages],
-        "news": [_news_to_plain(news) for news in decision.news],
-        "hang_ups": to_json_value(decision.hang_ups),
+        "messages": [{"verifier": verifier, **message_to_json(message)} for verifier, message in messages],
+        "events": [_event_to_json(event) for event in outbox.events[num_events:]],
+        "disconnects": to_json_value(outbox.disconnects[num_disconnects:]),
     }
 
 
-def work_to_plain(work: DraftWork) -> dict[str, object]:
-    """Each note with its kind."""
-    notes = [{"kind": type(note).__name__, **to_json_value(note)} for note in work.notes]
-    return {"notes": notes, "requests": to_json_value(work.requests)}
+def work_to_json(work: DraftWork) -> dict[str, object]:
+    """The work as JSON values; each update has its kind."""
+    updates = [{"kind": type(update).__name__, **to_json_value(update)} for update in work.updates]
+    return {"updates": updates, "requests": to_json_value(work.requests)}
 
 
-def _news_to_plain(news: StreamEvent) -> dict[str, object]:
-    if isinstance(news, StreamFailed):
-        return {
-            "kind": "StreamFailed",
-            "stream": news.stream,
-            "error": type(news.error).__name__,
-            "why": str(news.error),
-        }
-    assert isinstance(news, TokensCommitted)
-    return {"kind": "TokensCommitted", **to_json_value(news)}
+def _event_to_json(event: StreamEvent) -> dict[str, object]:
+    if isinstance(event, StreamFailed):
+        error = event.error
+        return {"kind": "StreamFailed", "stream": event.stream, "error": type(error).__name__, "why": str(error)}
+    return {"kind": "TokensCommitted", **to_json_value(event)}

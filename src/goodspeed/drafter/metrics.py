@@ -1,4 +1,4 @@
-"""What a drafter shows to Prometheus."""
+"""The Prometheus metrics of a drafter."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,65 +8,67 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from goodspeed.drafter.core.decisions import TokensCommitted
 from goodspeed.drafter.core.link import VerifierLink
+from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.protocol.transport import LinkTraffic
 
 SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 class DrafterMetrics:
-    """Counts and times of all streams, in a registry of its own."""
+    """Counters and times of all streams, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.num_committed = 0
         self._num_proposed = 0
         self._num_accepted = 0
-        self._rounds = self._counter("rounds", "verdicts")
-        self._alone = self._counter("alone_rounds", "verdicts without a proposal: the verifier went on alone")
+        self._rounds = self._counter("rounds", "verdicts received")
+        self._target_only_rounds = self._counter(
+            "target_only_rounds", "verdicts without a proposal: the first of a stream, and those in target-only mode"
+        )
         self._proposed = self._counter("proposed_tokens", "draft tokens proposed")
-        self._accepted = self._counter("accepted_tokens", "draft tokens that the target accepted")
-        self._committed = self._counter("committed_tokens", "tokens that are part of an answer")
-        self._target_alone = self._counter(
-            "target_alone_seconds", "what the target alone would have taken for answers, as verifiers reckon"
+        self._accepted = self._counter("accepted_tokens", "draft tokens accepted by the target")
+        self._committed = self._counter("committed_tokens", "tokens committed to answers")
+        self._baseline = self._counter(
+            "baseline_seconds", "verifiers' estimate of the time of finished answers in target-only mode"
         )
-        self._took = self._counter(
-            "answer_seconds", "what the same answers took at the verifiers, from opening to last verdict"
+        self._elapsed = self._counter(
+            "answer_seconds", "time of the same answers at the verifiers, from opening to last verdict"
         )
-        self._acceptance_rate = self._gauge("acceptance_rate", "accepted / proposed, since the start")
-        self._grant = self._gauge("grant", "draft tokens granted by the last verdict")
-        self._drafting = self._histogram("drafting_seconds", "drafting one proposal")
-        self._rtt = self._histogram("rtt_seconds", "from proposal to verdict, less queue and verification")
+        self._acceptance_rate = self._gauge("acceptance_rate", "accepted / proposed draft tokens since the start")
+        self._grant = self._gauge("grant", "draft tokens granted by the latest verdict")
+        self._drafting = self._histogram("drafting_seconds", "time to draft one proposal")
+        self._rtt = self._histogram("rtt_seconds", "time from proposal to verdict without queueing and verification")
         self._by_verifier: Counter[int] = Counter()  # committed tokens
 
     def watch(self, traffic: Callable[[], LinkTraffic], num_streams: Callable[[], int]) -> None:
-        """Show also what is read only when somebody looks."""
-        self._gauge("open_streams", "answers in the making").set_function(num_streams)
+        """Add metrics that are read when the registry is scraped."""
+        self._gauge("open_streams", "unfinished streams").set_function(num_streams)
         self.registry.register(_Bytes(traffic, lambda: self.num_committed))
 
     def watch_draft(self, draft: Callable[[], tuple[str, int]]) -> None:
-        """Show which draft engine drafts, and how often it was exchanged."""
+        """Add the draft engine: `draft` returns its name and how often it was replaced."""
         self.registry.register(_Draft(draft))
 
     def watch_links(self, addresses: Sequence[str], links: Iterable[VerifierLink]) -> None:
-        """Show the verifiers, too."""
+        """Add the verifiers, labelled by their addresses."""
         self.registry.register(_Links(addresses, links, self._by_verifier))
 
     def observe(self, committed: TokensCommitted) -> None:
-        """One more round of some stream."""
+        """Count one more round of some stream."""
         measured = committed.round
         self.num_committed += len(committed.tokens)
         self._by_verifier[committed.verifier] += len(committed.tokens)
         self._num_proposed += measured.num_proposed
         self._num_accepted += measured.num_accepted
         self._rounds.inc()
-        self._alone.inc(measured.is_alone)
+        self._target_only_rounds.inc(not measured.has_proposal)
         self._committed.inc(len(committed.tokens))
         self._grant.set(measured.grant)
-        if measured.took_s:
-            self._target_alone.inc(measured.target_alone_s)
-            self._took.inc(measured.took_s)
+        if measured.elapsed_s:
+            self._baseline.inc(measured.baseline_s)
+            self._elapsed.inc(measured.elapsed_s)
         if measured.num_proposed:
             self._proposed.inc(measured.num_proposed)
             self._accepted.inc(measured.num_accepted)
@@ -86,7 +88,7 @@ class DrafterMetrics:
 
 
 class _Draft(Collector):
-    """The draft engine's name, and exchanges so far."""
+    """The draft engine's name, and how often it was replaced."""
 
     def __init__(self, draft: Callable[[], tuple[str, int]]) -> None:
         self._draft = draft
@@ -96,11 +98,11 @@ class _Draft(Collector):
         current = GaugeMetricFamily("goodspeed_drafter_draft", "1 for the draft engine in use", labels=["draft"])
         current.add_metric([name], 1)
         yield current
-        yield CounterMetricFamily("goodspeed_drafter_draft_swaps", "exchanges of the draft engine", num_swaps)
+        yield CounterMetricFamily("goodspeed_drafter_draft_swaps", "replacements of the draft engine", num_swaps)
 
 
 class _Bytes(Collector):
-    """LinkTraffic of all links so far."""
+    """Traffic of all links so far."""
 
     def __init__(self, traffic: Callable[[], LinkTraffic], num_committed: Callable[[], int]) -> None:
         self._traffic = traffic
@@ -125,7 +127,7 @@ class _Bytes(Collector):
 
 
 class _Links(Collector):
-    """Each verifier as the core sees it, labelled by its address."""
+    """The core's view of each verifier, labelled by its address."""
 
     def __init__(self, addresses: Sequence[str], links: Iterable[VerifierLink], committed: Mapping[int, int]) -> None:
         self._addresses = addresses
@@ -133,12 +135,16 @@ class _Links(Collector):
         self._committed = committed
 
     def collect(self) -> Iterator[Metric]:
-        yield self._gauge("up", "there is a link", lambda link: link.is_up)
-        yield self._gauge("streams", "this drafter's streams there", lambda link: link.num_streams)
-        yield self._gauge("depth", "streams there, as reported, and ours since", lambda link: link.depth)
-        yield self._gauge("rtt_seconds", "smoothed round trip", lambda link: link.rtt_s.get())
+        yield self._gauge("up", "1 if there is a link to the verifier", lambda link: link.is_up)
+        yield self._gauge("streams", "this drafter's streams at the verifier", lambda link: link.num_streams)
+        yield self._gauge(
+            "depth",
+            "streams at the verifier: those of others as last reported, and this drafter's own",
+            lambda link: link.depth,
+        )
+        yield self._gauge("rtt_seconds", "smoothed round-trip time", lambda link: link.rtt_s.get())
         committed = CounterMetricFamily(
-            "goodspeed_drafter_verifier_committed_tokens", "tokens by who committed them", labels=["verifier"]
+            "goodspeed_drafter_verifier_committed_tokens", "tokens committed by the verifier", labels=["verifier"]
         )
         for address, link in zip(self._addresses, self._links, strict=True):
             committed.add_metric([address], self._committed.get(link.index, 0))

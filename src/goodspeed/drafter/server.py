@@ -1,69 +1,72 @@
-"""The draft server: hosts the core on asyncio, with a task for each session at a verifier."""
+"""The draft server: hosts the core on asyncio, with a task for each session with a verifier."""
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.drafter.answer_stream import AnswerStream
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decisions import Decision, Dial, StreamEvent, StreamFailed, TokensCommitted
+from goodspeed.drafter.core.link import Dial
+from goodspeed.drafter.core.outbox import StreamEvent, StreamFailed, TokensCommitted
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import DraftResult, DraftRunner
 from goodspeed.drafter.metrics import DrafterMetrics
 from goodspeed.drafter.uplink import Uplink, VerifierEndpoint
 from goodspeed.errors import LinkLostError, ProtocolError
-from goodspeed.protocol.messages import Error, FinishReason, FromVerifier, Hello, Welcome
+from goodspeed.protocol.messages import Error, FromVerifier, Hello, Welcome
 from goodspeed.protocol.transport import Connection, LinkTraffic
 
 log = logging.getLogger(__name__)
 
-PARTING = "the drafter is shutting down"
+SHUTTING_DOWN = "the drafter is shutting down"
 
 
 class DrafterServer:
-    """Answers requests by way of the verifiers in its list. `run` must be running; use it within one event loop."""
+    """Answers requests with the help of the verifiers in its list, while `run` runs. Use it in one event loop.
+
+    A request's way: `generate` opens a stream in the core; `_settle` sends what the core has decided; `_converse`
+    receives verdicts; `_notify_users` passes committed tokens to the AnswerStream that `generate` has returned.
+    """
 
     def __init__(
-        self, core: DrafterCore, drafting: DraftRunner, hello: Hello, verifiers: Sequence[VerifierEndpoint]
+        self, core: DrafterCore, runner: DraftRunner, hello: Hello, verifiers: Sequence[VerifierEndpoint]
     ) -> None:
         self._core = core
-        self._drafting = drafting
+        self._runner = runner
         self._hello = hello
         self._uplinks = [Uplink(verifier) for verifier in verifiers]
-        self._sessions: dict[int, asyncio.Task[None]] = {}  # by verifier: from dialling to its end
+        self._sessions: dict[int, asyncio.Task[None]] = {}  # by verifier, from dialling to the session's end
         self.metrics = DrafterMetrics()
         self.metrics.watch(lambda: self.traffic, lambda: self.num_streams)
         self.metrics.watch_links([verifier.address for verifier in verifiers], core.links)
-        self._met = asyncio.Event()  # set: some verifier has been met
+        self._has_met = asyncio.Event()  # set: there was a session with some verifier
         self._answers: dict[StreamKey, AnswerStream] = {}
-        self._news: deque[StreamEvent] = deque()
-        self._is_working = False  # the draft engine's work is being handed out
-        self._settling: set[asyncio.Task[None]] = set()
+        self._is_submitting = False  # work is being submitted: the runner may call _on_drafted at once
+        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._has_parted = False
+        self._is_shut_down = False
 
     @property
     def num_streams(self) -> int:
-        """Unfinished ones."""
+        """Unfinished streams."""
         return self._core.num_streams
 
     @property
     def is_up(self) -> bool:
-        """There is a session with a verifier."""
+        """True if there is a session with a verifier."""
         return self._core.is_up
 
     @property
     def lost_reason(self) -> str:
-        """Why there is none."""
+        """Why the last link was lost."""
         return self._core.lost_reason
 
     @property
     def welcome(self) -> Welcome | None:
-        """The verifiers' limits (the last one's, while there is none); None before the first session."""
+        """The verifiers' limits (while none is connected, the last one's); None before the first session."""
         return self._core.welcome
 
     @property
@@ -71,33 +74,35 @@ class DrafterServer:
         """Bytes and frames to and from all verifiers so far."""
         return sum((uplink.traffic for uplink in self._uplinks), LinkTraffic())
 
-    async def meet(self, deadline_s: float) -> Welcome:
+    async def meet(self, timeout_s: float) -> Welcome:
         """Wait for the first session. Raises LinkLostError if there is none in time."""
         try:
-            async with asyncio.timeout(deadline_s):
-                await self._met.wait()
+            async with asyncio.timeout(timeout_s):
+                await self._has_met.wait()
         except TimeoutError:
             raise LinkLostError(f"no verifier could be reached: {self._core.lost_reason}") from None
         assert self._core.welcome is not None
         return self._core.welcome
 
-    def generate(self, request: GenerationRequest) -> AnswerStream:
-        """The answer as it comes; close it when done. Some verifier must have been met.
+    def generate(self, *requests: GenerationRequest) -> AnswerStream:
+        """The answers as they come; close the stream when done. Call it after `meet`.
 
-        Raises RequestError if the request is beyond the verifier's limits, LinkLostError when the drafter shuts down.
+        Raises RequestError if a request exceeds the verifier's limits, LinkLostError when the drafter shuts down.
         """
-        if self._has_parted:
-            raise LinkLostError(PARTING)
-        key, decision = self._core.open(request, time.monotonic())
-        assert self._core.welcome is not None
-        answer = self._answers[key] = AnswerStream(self._core.welcome.verifier, lambda: self._cancel(key))
-        log.info("stream opened", extra={"ids": {"stream": key, "num_prompt": len(request.tokens)}})
-        self._do(decision)
-        self._soon(self._settle_apart())
-        return answer
+        if self._is_shut_down:
+            raise LinkLostError(SHUTTING_DOWN)
+        answers = AnswerStream(self._cancel)
+        try:
+            for request in requests:
+                self._open(request, answers)
+        except BaseException:
+            answers.close()
+            raise
+        self._start(self._settle())
+        return answers
 
     async def run(self) -> None:
-        """Keep the sessions that the core wants until cancelled; then every stream ends, here and there."""
+        """Keep the sessions that the core wants, until cancelled; then end every stream here and at the verifiers."""
         try:
             while True:
                 for dial in self._core.dials:
@@ -106,9 +111,22 @@ class DrafterServer:
                 ended, _ = await asyncio.wait(self._sessions.values(), return_when=asyncio.FIRST_COMPLETED)
                 self._sessions = {verifier: task for verifier, task in self._sessions.items() if task not in ended}
                 for task in ended:
-                    task.result()  # whatever a verifier can cause is handled: what is raised is ours
+                    task.result()  # an error that no verifier can cause is a bug: let it out
         finally:
-            await self._part()
+            await self._shut_down()
+
+    def _open(self, request: GenerationRequest, answers: AnswerStream) -> None:
+        key = self._core.open(request, time.monotonic())
+        assert self._core.welcome is not None
+        self._answers[key] = answers
+        answers.add(key, self._core.welcome.verifier)
+        log.info("stream opened", extra={"ids": {"stream": key, "num_prompt": len(request.tokens)}})
+
+    def _cancel(self, key: StreamKey) -> None:
+        if self._answers.pop(key, None):
+            log.info("stream cancelled", extra={"ids": {"stream": key}})
+            self._core.cancel(key, time.monotonic())
+            self._start(self._settle())
 
     async def _serve(self, dial: Dial) -> None:
         """One session, from dialling to its end."""
@@ -116,149 +134,114 @@ class DrafterServer:
         uplink = self._uplinks[dial.verifier]
         try:
             session = await uplink.dial(self._hello)
-            self._do(self._core.on_link_up(dial.verifier, session.welcome, time.monotonic()))
-            self._met.set()
-            await self._converse(dial.verifier, session.connection, session.rest)
+            self._core.on_link_up(dial.verifier, session.welcome, time.monotonic())
+            self._has_met.set()
+            await self._converse(dial.verifier, session.connection, session.early_messages)
         except (LinkLostError, ProtocolError) as error:
-            reason = uplink.hang_up or str(error)
+            self._queue_messages()  # those for this verifier are lost with its link
+            reason = uplink.disconnect_reason or str(error)
             connection = uplink.drop(reason)
-            self._do(self._core.on_link_lost(dial.verifier, reason, time.monotonic()))
-            await self._settle_apart()
+            self._core.on_link_lost(dial.verifier, reason, time.monotonic())
+            await self._settle()
             if connection:
                 await connection.close()
 
     async def _converse(self, verifier: int, connection: Connection, messages: Sequence[object]) -> None:
-        """Take messages and answer them. Raises LinkLostError or ProtocolError at the session's end."""
+        """Receive messages and carry out what the core decides. Raises LinkLostError or ProtocolError at the end."""
         uplink = self._uplinks[verifier]
         while True:
             for message in messages:
                 if isinstance(message, FromVerifier):
-                    self._do(self._core.on_message(verifier, message, time.monotonic()))
+                    self._core.on_message(verifier, message, time.monotonic())
             await self._settle(verifier)
-            if uplink.hang_up:
-                raise LinkLostError(uplink.hang_up)
+            if uplink.disconnect_reason:
+                raise LinkLostError(uplink.disconnect_reason)
             messages = await _receive(connection)
 
-    async def _part(self) -> None:
-        """End every stream and hang up."""
-        self._has_parted = True
-        for task in self._sessions.values():
-            task.cancel()
-        await asyncio.gather(*self._sessions.values(), return_exceptions=True)
-        for key, answer in list(self._answers.items()):
-            self._cancel(key)
-            answer.put(StreamFailed(key, LinkLostError(PARTING)), "")
-        await self._settle_apart()
-        await asyncio.gather(*self._settling)
-        await asyncio.gather(*(uplink.connection.close() for uplink in self._uplinks if uplink.connection))
-        if self._timer:
-            self._timer.cancel()
-        self._drafting.close()
+    async def _settle(self, current: int | None = None) -> None:
+        """Carry out what the core has decided: draft, send, disconnect; then notify users, who can wait.
 
-    def _do(self, decision: Decision) -> None:
-        """Take a decision; _settle carries it out."""
-        for verifier, message in decision.messages:
-            self._uplinks[verifier].outbox.append(message)
-        self._news.extend(decision.news)
-        for verifier, reason in decision.hang_ups:
-            self._uplinks[verifier].hang_up = reason
-
-    async def _settle(self, verifier: int) -> None:
-        """Draft, send and tell: first what this verifier waits for, then what users wait for."""
-        self._work()
-        self._flush_soon(other for other in self._pending() if other != verifier)
+        Each verifier is served in a task of its own, so that none waits for another. The exception is `current`, the
+        verifier whose session calls this: it is served first, and LinkLostError is raised if its link is lost.
+        """
+        self._draft()
+        self._queue_messages()
+        pending = [i for i, uplink in enumerate(self._uplinks) if uplink.is_pending and i != current]
+        first = pending.pop(0) if current is None and pending else None
+        for verifier in pending:
+            self._start(self._flush(verifier))
         try:
-            await self._flush(verifier)
+            if current is not None:
+                await self._send(current)
+            elif first is not None:
+                await self._flush(first)
         finally:
-            self._deliver()
-            self._arm()
+            self._notify_users()
+            self._set_timer()
 
-    async def _settle_apart(self) -> None:
-        """As _settle, outside of any conversation."""
-        self._work()
-        pending = self._pending()
-        self._flush_soon(pending[1:])
-        for verifier in pending[:1]:
-            await self._flush_apart(verifier)
-        self._deliver()
-        self._arm()
+    def _draft(self) -> None:
+        """Submit the work that the core has for the draft engine."""
+        self._is_submitting = True
+        while (work := self._core.next_drafts()) is not None:
+            self._runner.submit(work, self._on_drafted)
+        self._is_submitting = False
 
-    def _pending(self) -> Sequence[int]:
-        """Verifiers to whom something is to be sent, or whose link is to be closed."""
-        return [i for i, uplink in enumerate(self._uplinks) if uplink.outbox or uplink.hang_up]
+    def _on_drafted(self, result: DraftResult) -> None:
+        self._core.on_drafted(result.drafts, result.drafting_s, time.monotonic())
+        if not self._is_submitting:
+            self._start(self._settle())
 
-    def _flush_soon(self, verifiers: Iterable[int]) -> None:
-        """None of them waits for another."""
-        for verifier in verifiers:
-            self._soon(self._flush_apart(verifier))
+    def _queue_messages(self) -> None:
+        """Sort the core's messages by verifier."""
+        for verifier, message in self._core.outbox.take_messages():
+            self._uplinks[verifier].queue.append(message)
+        for verifier, reason in self._core.outbox.take_disconnects():
+            self._uplinks[verifier].disconnect_reason = reason
 
-    async def _flush_apart(self, verifier: int) -> None:
-        """As _flush; the conversation of a link that is lost hears of it by itself."""
+    async def _flush(self, verifier: int) -> None:
+        """Send or disconnect. The verifier's own session notices a lost link, and reports it."""
         uplink = self._uplinks[verifier]
-        if uplink.hang_up and uplink.connection:
+        if uplink.disconnect_reason and uplink.connection:
             await uplink.connection.close()
             return
         with contextlib.suppress(LinkLostError):
-            await self._flush(verifier)
+            await self._send(verifier)
 
-    async def _flush(self, verifier: int) -> None:
-        """Raises LinkLostError."""
+    async def _send(self, verifier: int) -> None:
+        """Send what is queued for the verifier. Raises LinkLostError."""
         uplink = self._uplinks[verifier]
-        while uplink.outbox and uplink.connection:
-            message = uplink.outbox.popleft()
+        while uplink.queue and uplink.connection:
+            message = uplink.queue.popleft()
             try:
                 await uplink.connection.send((message,))
-            except ProtocolError as error:  # too long to be sent: as if the verifier had refused it
+            except ProtocolError as error:  # too long to be sent: treat it as refused by the verifier
                 assert not isinstance(message, Hello)
                 refusal = Error(error.code, str(error), message.stream, message.epoch)
-                self._do(self._core.on_message(verifier, refusal, time.monotonic()))
+                self._core.on_message(verifier, refusal, time.monotonic())
+                self._queue_messages()
 
-    def _soon(self, doing: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(doing)
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+    def _notify_users(self) -> None:
+        for event in self._core.outbox.take_events():
+            if isinstance(event, TokensCommitted):
+                self.metrics.observe(event)
+            if answers := self._answers.get(event.stream):
+                answers.put(event, self._verifier_name(event))
+                self._forget_ended(event)
 
-    def _work(self) -> None:
-        self._is_working = True
-        while (work := self._core.next_drafts()) is not None:
-            self._drafting.submit(work, self._on_drafted)
-        self._is_working = False
-
-    def _on_drafted(self, drafted: DraftResult) -> None:
-        self._do(self._core.on_drafted(drafted.drafts, drafted.drafting_s, time.monotonic()))
-        if not self._is_working:
-            self._soon(self._settle_apart())
-
-    def _deliver(self) -> None:
-        while self._news:
-            news = self._news.popleft()
-            if isinstance(news, TokensCommitted):
-                self.metrics.observe(news)
-            if answer := self._answers.get(news.stream):
-                answer.put(news, self._name_of(news))
-                self._forget_ended(news)
-
-    def _name_of(self, news: StreamEvent) -> str:
-        """Of the verifier, as it has called itself."""
-        welcome = self._core.links[news.verifier].welcome if isinstance(news, TokensCommitted) else None
+    def _verifier_name(self, event: StreamEvent) -> str:
+        welcome = self._core.links[event.verifier].welcome if isinstance(event, TokensCommitted) else None
         return welcome.verifier if welcome else ""
 
-    def _forget_ended(self, news: StreamEvent) -> None:
-        if isinstance(news, StreamFailed):
-            log.warning("stream failed", extra={"ids": {"stream": news.stream, "why": news.error}})
-            del self._answers[news.stream]
-        elif news.finish is not FinishReason.NONE:
-            log.info("stream finished", extra={"ids": {"stream": news.stream, "reason": news.finish.name}})
-            del self._answers[news.stream]
+    def _forget_ended(self, event: StreamEvent) -> None:
+        if isinstance(event, StreamFailed):
+            log.warning("stream failed", extra={"ids": {"stream": event.stream, "why": event.error}})
+            del self._answers[event.stream]
+        elif event.finish:
+            log.info("stream finished", extra={"ids": {"stream": event.stream, "reason": event.finish.name}})
+            del self._answers[event.stream]
 
-    def _cancel(self, key: StreamKey) -> None:
-        if self._answers.pop(key, None):
-            log.info("stream cancelled", extra={"ids": {"stream": key}})
-            self._do(self._core.cancel(key, time.monotonic()))
-            self._soon(self._settle_apart())
-
-    def _arm(self) -> None:
-        """Have on_time called when the core wants it; a timer that comes too early asks again."""
+    def _set_timer(self) -> None:
+        """Have on_time called when the core wants it. A timer that is too early does no harm."""
         wake_at = self._core.wake_at()
         if wake_at is None or (self._timer and self._timer.when() <= wake_at):
             return
@@ -268,12 +251,33 @@ class DrafterServer:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._do(self._core.on_time(time.monotonic()))
-        self._soon(self._settle_apart())
+        self._core.on_time(time.monotonic())
+        self._start(self._settle())
+
+    def _start(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _shut_down(self) -> None:
+        """End every stream and close every link."""
+        self._is_shut_down = True
+        for task in self._sessions.values():
+            task.cancel()
+        await asyncio.gather(*self._sessions.values(), return_exceptions=True)
+        for key, answers in list(self._answers.items()):
+            self._cancel(key)
+            answers.put(StreamFailed(key, LinkLostError(SHUTTING_DOWN)), "")
+        await self._settle()
+        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*(uplink.connection.close() for uplink in self._uplinks if uplink.connection))
+        if self._timer:
+            self._timer.cancel()
+        self._runner.close()
 
 
 async def _receive(connection: Connection) -> Sequence[object]:
-    """The next messages. Raises LinkLostError, and ProtocolError if the peer is beyond repair."""
+    """The next messages. Raises LinkLostError, and ProtocolError if the error concerns the whole session."""
     while True:
         try:
             return await connection.receive()

@@ -1,4 +1,4 @@
-"""The way to one verifier: from its address to a session, and what is to be sent there."""
+"""The host's connection to one verifier: from its address to a session, and what is to be sent there."""
 
 import asyncio
 import logging
@@ -12,13 +12,13 @@ from goodspeed.protocol.transport import Connect, Connection, LinkTraffic
 
 log = logging.getLogger(__name__)
 
-GREETING_S = 10.0
-"""Time that a verifier has for its Welcome."""
+HANDSHAKE_TIMEOUT_S = 10.0
+"""Time within which a verifier must send its Welcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifierEndpoint:
-    """One that may be dialled."""
+    """An address for people, and how to connect to it."""
 
     address: str
     connect: Connect
@@ -26,25 +26,31 @@ class VerifierEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class VerifierSession:
-    """A session with a verifier."""
+    """A connection whose handshake is complete."""
 
     connection: Connection
     welcome: Welcome
-    rest: Sequence[Message]
-    """What came together with the Welcome."""
+    early_messages: Sequence[Message]
+    """Messages that came in one frame with the Welcome."""
 
 
 class Uplink:
-    """The way to one verifier as the host holds it, whether or not there is a link."""
+    """One verifier of the host's list, connected or not."""
 
     def __init__(self, verifier: VerifierEndpoint) -> None:
         self.verifier = verifier
         self.connection: Connection | None = None
-        self.outbox: deque[FromDrafter] = deque()
-        self.hang_up: str | None = None
-        """Why the link is to be closed."""
-        self._past_traffic = LinkTraffic()  # of links that are gone
-        self._trouble: str | None = None  # why it was lost the last time; told once
+        self.queue: deque[FromDrafter] = deque()
+        """Messages to send."""
+        self.disconnect_reason: str | None = None
+        """Set: the connection must be closed."""
+        self._past_traffic = LinkTraffic()  # of connections that have ended
+        self._last_loss: str | None = None  # why the connection was lost; the same reason is logged once
+
+    @property
+    def is_pending(self) -> bool:
+        """There is something to send, or a connection to close."""
+        return bool(self.queue or self.disconnect_reason)
 
     @property
     def traffic(self) -> LinkTraffic:
@@ -52,35 +58,38 @@ class Uplink:
         return self._past_traffic + self.connection.traffic if self.connection else self._past_traffic
 
     async def dial(self, hello: Hello) -> VerifierSession:
-        """Raises as `dial` does."""
+        """Connect. Raises as the function `dial` does."""
         session = await dial(self.verifier, hello)
-        self.connection, self._trouble = session.connection, None
+        self.connection, self._last_loss = session.connection, None
         ids = {"verifier": session.welcome.verifier, "address": self.verifier.address, "model": session.welcome.model}
-        log.info("verifier found", extra={"ids": ids})
+        log.info("verifier connected", extra={"ids": ids})
         return session
 
-    def drop(self, why: str) -> Connection | None:
-        """The link is lost, or of no use any more: it is to be closed by the caller, if there was one."""
-        level = logging.DEBUG if self._trouble == why else logging.WARNING
-        log.log(level, "verifier lost", extra={"ids": {"address": self.verifier.address, "why": why}})
-        self._trouble = why
-        self.outbox.clear()
-        self.hang_up = None
+    def drop(self, reason: str) -> Connection | None:
+        """Forget a connection that is lost or no longer of use. The caller closes the one that is returned, if any."""
+        level = logging.DEBUG if self._last_loss == reason else logging.WARNING
+        log.log(level, "verifier lost", extra={"ids": {"address": self.verifier.address, "why": reason}})
+        self._last_loss = reason
+        self.queue.clear()
+        self.disconnect_reason = None
         self._past_traffic, connection, self.connection = self.traffic, self.connection, None
         return connection
 
 
 async def dial(verifier: VerifierEndpoint, hello: Hello) -> VerifierSession:
-    """Raises LinkLostError if the verifier cannot be reached or says nothing, ProtocolError if it refuses us."""
+    """Connect and shake hands.
+
+    Raises LinkLostError if the verifier cannot be reached or does not answer, ProtocolError if it refuses the drafter.
+    """
     connection = await verifier.connect()
     try:
-        async with asyncio.timeout(GREETING_S):
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
             await connection.send((hello,))
             first, *rest = await connection.receive()
         return VerifierSession(connection, _welcome(first), rest)
     except TimeoutError:
         await connection.close()
-        raise LinkLostError(f"no Welcome within {GREETING_S:g} s") from None
+        raise LinkLostError(f"no Welcome within {HANDSHAKE_TIMEOUT_S:g} s") from None
     except BaseException:
         await connection.close()
         raise
@@ -90,7 +99,7 @@ def _welcome(first: Message) -> Welcome:
     if isinstance(first, Refused | Error):
         raise ProtocolError(first.code, f"refused: {first.code.name}: {first.reason}")
     if not isinstance(first, Welcome):
-        raise ProtocolError(ErrorCode.OUT_OF_ORDER, f"{type(first).__name__} in place of a Welcome")
+        raise ProtocolError(ErrorCode.OUT_OF_ORDER, f"received {type(first).__name__}, expected Welcome")
     if first.version != PROTOCOL_VERSION:
-        raise ProtocolError(ErrorCode.VERSION, f"it speaks version {first.version}, expected {PROTOCOL_VERSION}")
+        raise ProtocolError(ErrorCode.VERSION, f"protocol version is {first.version}, expected {PROTOCOL_VERSION}")
     return first

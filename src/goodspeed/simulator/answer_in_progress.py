@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from goodspeed.drafter.core.decisions import TokensCommitted
+from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.simulator.kernel import Signal
 from goodspeed.simulator.result import AnswerRecord
 from goodspeed.simulator.workload.workload import WorkloadRequest
@@ -44,7 +44,7 @@ class AnswerInProgress:
         self.queue_s += measured.queue_s
         self.verify_s += measured.verify_s
         if committed.finish:  # only the last round carries these two
-            self.baseline_s, self.took_s = measured.target_alone_s, measured.took_s
+            self.baseline_s, self.took_s = measured.baseline_s, measured.elapsed_s
 
     def end(self) -> None:
         """Mark the answer as finished or failed, and wake the user."""

@@ -5,16 +5,9 @@ from dataclasses import dataclass
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decisions import (
-    Decision,
-    Disconnect,
-    DraftWork,
-    StreamEvent,
-    StreamFailed,
-    ToVerifier,
-)
+from goodspeed.drafter.core.engine_updates import DraftWork, apply_updates
+from goodspeed.drafter.core.outbox import StreamEvent, StreamFailed
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.drafter.engine_updates import tell
 from goodspeed.protocol.messages import Mode
 from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
 from goodspeed.simulator.answer_in_progress import AnswerInProgress
@@ -50,9 +43,6 @@ class SimulatedDrafter:
         self._core = parts.core
         self._engine = parts.engine
         self._answers: dict[StreamKey, AnswerInProgress] = {}
-        self._messages: tuple[ToVerifier, ...] = ()
-        self._events: tuple[StreamEvent, ...] = ()
-        self._disconnects: tuple[Disconnect, ...] = ()
         self._idle_since_s = 0.0  # when the device finished its last work
         self._timer: Event | None = None
         self._timer_at = 0.0
@@ -74,29 +64,21 @@ class SimulatedDrafter:
         """Start to answer a request. Requires `is_welcomed`, and a request that fits the verifiers."""
         self._slot.accept_request(Call(lambda: self._open(answer, trace)))
 
-    def enqueue(self, decision: Decision) -> None:
-        """Queue what the core has decided; `flush` carries it out."""
-        self._messages += decision.messages
-        self._events += decision.news
-        self._disconnects += decision.hang_ups
-
     def flush(self) -> None:
-        """Draft, send messages, deliver stream events and close connections, in this order.
+        """Carry out the core's decisions: draft, send messages, deliver stream events, close connections.
 
         The verifier is served before users.
         """
         if work := self._core.next_drafts():
             self._draft(work)
-        if self._messages:
-            messages, self._messages = self._messages, ()
-            self.uplink.send(messages)
-        if self._events:
-            events, self._events = self._events, ()
-            for event in events:
+        outbox = self._core.outbox
+        if outbox.messages:
+            self.uplink.send(outbox.take_messages())
+        if outbox.events:
+            for event in outbox.take_events():
                 self._slot.deliver(_EventDelivered(self, event))
-        if self._disconnects:
-            disconnects, self._disconnects = self._disconnects, ()
-            for disconnect in disconnects:
+        if outbox.disconnects:
+            for disconnect in outbox.take_disconnects():
                 self.uplink.disconnect(disconnect)
         self._set_timer()
 
@@ -105,7 +87,7 @@ class SimulatedDrafter:
         self._idle_since_s = self._kernel.now_s
         if self._tracer.is_on:
             self._tracer.on_drafted(self._client, [request.stream for request in requests], drafting_s)
-        self.enqueue(self._core.on_drafted(drafts, drafting_s, self._kernel.now_s))
+        self._core.on_drafted(drafts, drafting_s, self._kernel.now_s)
         self.flush()
 
     def deliver(self, event: StreamEvent) -> None:
@@ -127,17 +109,16 @@ class SimulatedDrafter:
     def _open(self, answer: AnswerInProgress, trace: AcceptanceTrace) -> None:
         num_prompt_tokens, num_answer_tokens = answer.request.num_prompt_tokens, answer.request.num_answer_tokens
         request = GenerationRequest((RIGHT,) * num_prompt_tokens, num_answer_tokens, mode=self._mode)
-        key, decision = self._core.open(request, self._kernel.now_s)
+        key = self._core.open(request, self._kernel.now_s)
         self._answers[key] = answer
         self._engine.expect(key, trace, num_prompt_tokens)
         self._tracer.follow(self._client, key, answer.request_number)
-        self.enqueue(decision)
         self.flush()
 
     def _draft(self, work: DraftWork) -> None:
         """Start the device. It does one piece of work at a time, and the core knows it."""
         self._engine.idle_s = self._kernel.now_s - self._idle_since_s
-        tell(self._engine, work.notes)
+        apply_updates(self._engine, work.updates)
         drafts = self._engine.draft(work.requests) if work.requests else []
         drafting_s = self._engine.take_drafting_s()
         self._slot.run_draft(drafting_s, _DraftFinished(self, work.requests, drafts, drafting_s))
@@ -154,7 +135,7 @@ class SimulatedDrafter:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self.enqueue(self._core.on_time(self._kernel.now_s))
+        self._core.on_time(self._kernel.now_s)
         self.flush()
 
 

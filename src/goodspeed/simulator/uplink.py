@@ -5,7 +5,8 @@ from functools import cache
 from typing import Protocol
 
 from goodspeed.drafter.core.core import DrafterCore
-from goodspeed.drafter.core.decisions import Decision, Dial, Disconnect, ToVerifier
+from goodspeed.drafter.core.link import Dial
+from goodspeed.drafter.core.outbox import Disconnect, ToVerifier
 from goodspeed.protocol.link_config import Outage
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FromDrafter, FromVerifier, Hello, Refused, Welcome
 from goodspeed.simulator.kernel import Call, Kernel, Process, Signal, duration_ns, time_ns
@@ -27,11 +28,8 @@ class DrafterHost(Protocol):
     def client(self) -> str:
         """The drafter's name."""
 
-    def enqueue(self, decision: Decision) -> None:
-        """Queue what the core has decided; `flush` carries it out."""
-
     def flush(self) -> None:
-        """Draft, send messages and deliver stream events."""
+        """Draft, send messages and deliver stream events, as the core has decided."""
 
 
 class SimulatedUplink:
@@ -80,17 +78,17 @@ class SimulatedUplink:
 
     def on_welcome(self, verifier: int, welcome: Welcome) -> None:
         """Called by a session."""
-        self.host.enqueue(self._core.on_link_up(verifier, welcome, self._kernel.now_s))
+        self._core.on_link_up(verifier, welcome, self._kernel.now_s)
         self.welcomed.fire()
 
     def on_message(self, verifier: int, message: FromVerifier) -> None:
         """Called by a session."""
-        self.host.enqueue(self._core.on_message(verifier, message, self._kernel.now_s))
+        self._core.on_message(verifier, message, self._kernel.now_s)
 
     def on_closed(self, verifier: int, reason: str) -> None:
         """Called by a session that has ended, or could not be opened."""
         del self._sessions[verifier]
-        self.host.enqueue(self._core.on_link_lost(verifier, reason, self._kernel.now_s))
+        self._core.on_link_lost(verifier, reason, self._kernel.now_s)
         self.host.flush()
         self._connect()
 

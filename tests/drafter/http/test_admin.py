@@ -8,7 +8,7 @@ import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, read
 
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.drafter.draft_slot import SwappableDraft
+from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.engine.drafts import DraftConfig
@@ -25,7 +25,7 @@ async def admin_of(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client at that address, of a drafter that has answered one request before; after it, it answers another."""
     slot = SwappableDraft(DraftConfig(engine="toy", acceptance_rate=0.5), tokenizer)
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=slot.drafting) as drafter:
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=slot.runner) as drafter:
         drafter.metrics.watch_draft(lambda: (slot.config.name, slot.num_swaps))
         app = make_app(ApiService(drafter, tokenizer, max_tokens=100, meet_s=1.0, api_key=api_key, slot=slot))
         assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodspeed.drafter.core.decisions import Round, TokensCommitted
+from goodspeed.drafter.core.outbox import Round, TokensCommitted
 from goodspeed.drafter.http.transcript import StopCut, TextPiece, Transcript
 from goodspeed.engine.toy_model import END_TOKEN
 from goodspeed.models.tokenizer import Tokenizer

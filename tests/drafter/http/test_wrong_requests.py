@@ -10,7 +10,7 @@ from tests.drafter.live import LiveVerifier, drafter_at, until
 
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.http.app import make_app
-from goodspeed.drafter.http.connected import MAX_BODY_BYTES
+from goodspeed.drafter.http.exchange import MAX_BODY_BYTES
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.engine.toy_target import ToyTarget, toy_info
@@ -34,7 +34,7 @@ WRONG: list[tuple[str, dict[str, object], str, str]] = [
     ("chat", {"n": 0}, "n", "1 to 128"),
     ("chat", {"n": 1000}, "n", "1 to 128"),
     ("chat", {"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4"),
-    ("chat", {"stop": ""}, "stop", "not empty"),
+    ("chat", {"stop": ""}, "stop", "non-empty"),
     ("chat", {"stop": [1]}, "stop[0]", "got `int`"),
     ("chat", {"stream": "yes"}, "stream", "got `str`"),
     ("chat", {"stream_options": {"usage": True}}, "stream_options", "unknown field `usage`"),
@@ -50,6 +50,7 @@ WRONG: list[tuple[str, dict[str, object], str, str]] = [
     ("chat", {"messages": [{"content": "x"}]}, "messages", "role"),
     ("chat", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "expected text"),
     ("chat", {"goodspeed": {"mode": "warp"}}, "goodspeed.mode", "warp"),
+    ("chat", {"goodspeed": {"mode": "fused"}}, "goodspeed.mode", "'target_only' now"),
     ("chat", {"goodspeed": {"speed": 9}}, "goodspeed", "speed"),
     ("chat", {"model": None}, "model", "got `null`"),
     ("completion", {"prompt": []}, "prompt", "empty"),

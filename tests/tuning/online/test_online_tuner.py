@@ -12,7 +12,7 @@ from tests.tuning.toy import VOCAB_SIZE, toy_example
 
 from goodspeed.decoding.sampling import Rule
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.drafter.draft_slot import SwappableDraft
+from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import DraftEngine
@@ -132,7 +132,7 @@ def test_running_drafter_is_tuned_by_its_own_traffic(tmp_path: Path) -> None:
 
 async def _tuned(folder: Path, tokenizer: Tokenizer) -> None:
     slot = SwappableDraft(QUIET, tokenizer)
-    recording = TrafficLoggingRunner(slot.drafting, TrafficLog(folder / "traffic.jsonl", "kitchen"))
+    recording = TrafficLoggingRunner(slot.runner, TrafficLog(folder / "traffic.jsonl", "kitchen"))
     requests = [GenerationRequest(tuple(b"the quick brown fox %d" % (i % 4)), max_tokens=40) for i in range(16)]
     async with (
         LiveVerifier().running() as verifier,

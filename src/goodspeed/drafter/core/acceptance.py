@@ -1,38 +1,40 @@
-"""How a stream's drafts fared."""
+"""How many of a stream's draft tokens the target accepts."""
 
 from typing import Final
 
 LATEST_WEIGHT: Final = 0.2
-"""Weight of the latest round."""
-KEPT = 0.9
-"""Of the evidence for the rate, with every round: the last ten or so count."""
-PRIOR_ACCEPTED, PRIOR_JUDGED = 3.0, 4.0
-"""What a stream begins with: a rate of 0.75, worth four judged tokens."""
+"""Weight of the latest round in the recent acceptance."""
+DECAY: Final = 0.9
+"""Factor by which each round reduces the weight of the rounds before it: about the last ten count."""
+PRIOR_ACCEPTED: Final = 3.0
+PRIOR_VERIFIED: Final = 4.0
+"""A stream starts with a rate of 0.75 that weighs as much as four verified tokens."""
 
 
-class Acceptance:
-    """Of one stream, over its rounds."""
+class StreamAcceptance:
+    """Acceptance of one stream's draft tokens, over its rounds."""
 
     def __init__(self) -> None:
         self.recent = 1.0
         """accepted / proposed, smoothed; 1.0 before the first proposal."""
         self.last: float | None = None
-        """accepted / proposed of the last round that proposed anything."""
+        """accepted / proposed of the last round that proposed a token; None before it."""
         self._accepted = PRIOR_ACCEPTED
-        self._judged = PRIOR_JUDGED
+        self._verified = PRIOR_VERIFIED
 
     @property
     def rate(self) -> float:
-        """Of a token all before which were accepted.
+        """Probability that a token is accepted if all tokens before it in its proposal were.
 
-        A round tells of its accepted tokens and of the first rejected one; of the rest nothing is known. So this is the
-        likeliest rate of a geometric law, decayed, and does not depend on the window as accepted / proposed does.
+        A round shows its accepted tokens and the first rejected one; the tokens after that are unknown. The rate is the
+        maximum-likelihood estimate for a geometric distribution, with decay. Unlike accepted / proposed it does not
+        depend on the window.
         """
-        return self._accepted / self._judged
+        return self._accepted / self._verified
 
     def on_round(self, num_proposed: int, num_accepted: int) -> None:
         if num_proposed:
             self.last = num_accepted / num_proposed
             self.recent += LATEST_WEIGHT * (self.last - self.recent)
-            self._accepted = KEPT * self._accepted + num_accepted
-            self._judged = KEPT * self._judged + num_accepted + (num_accepted < num_proposed)
+            self._accepted = DECAY * self._accepted + num_accepted
+            self._verified = DECAY * self._verified + num_accepted + (num_accepted < num_proposed)

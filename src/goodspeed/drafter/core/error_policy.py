@@ -1,4 +1,4 @@
-"""What a drafter does about an Error of one stream."""
+"""How a drafter reacts to an Error that concerns one stream."""
 
 from enum import Enum, auto
 
@@ -6,13 +6,14 @@ from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError, RequestEr
 
 
 class ErrorAction(Enum):
-    """Ways to go on, or not."""
+    """What happens to the stream."""
 
     REOPEN = auto()
-    """The ends disagree, or the verifier has lost the stream: open it again with what is committed, once a link."""
+    """The two ends disagree, or the verifier has lost the stream: open it again, at most once per link."""
     RETRY = auto()
-    """There is no room now: open it again after a pause."""
+    """The verifier has no room: open it again after a pause, there or elsewhere."""
     FAIL = auto()
+    """The user gets the error."""
 
 
 _REOPEN = {
@@ -34,7 +35,7 @@ def action_for(code: ErrorCode) -> ErrorAction:
 
 
 def user_error(code: ErrorCode, reason: str) -> GoodSpeedError:
-    """What the user is told when the stream fails."""
+    """The error that the user of a failed stream gets."""
     if code is ErrorCode.BAD_REQUEST:
         return RequestError(reason)
     return ProtocolError(code, f"the verifier has ended the stream: {reason}")

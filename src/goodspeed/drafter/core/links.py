@@ -1,29 +1,27 @@
-"""All verifiers of a drafter: which are up, which to dial, and which a stream goes to."""
+"""The links to all verifiers of a drafter: which to dial, and where a stream is opened."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
-from goodspeed.drafter.core.decisions import Dial
-from goodspeed.drafter.core.link import VerifierLink
+from goodspeed.drafter.core.link import Dial, VerifierLink
 from goodspeed.drafter.core.user_streams import UserStream
 from goodspeed.protocol.messages import Welcome
 from goodspeed.routing.policies import ONE_AT_A_TIME, ROUTINGS
 
 
 class VerifierLinks:
-    """By index in the drafter's list. All links that are up are to verifiers of one model."""
+    """Links by index in the drafter's list of verifiers. All that are up serve the same model."""
 
     def __init__(self, config: DrafterCoreConfig, rng: np.random.Generator) -> None:
         self.welcome: Welcome | None = None
-        """The tightest of those that are up, or the last one's; None before the first."""
+        """The tightest limits of the verifiers that are up or, while none is, of the last; None before the first."""
         self.lost_reason = "not connected yet"
+        """Why the last link was lost."""
         self._num_verifiers = config.num_verifiers
         self._retry = config.retry
-        self._links: list[
-            VerifierLink
-        ] = []  # up to the last that anybody asked for: one of many verifiers may be all it needs
+        self._links: list[VerifierLink] = []  # made when first used: with many verifiers most never are
         self._routing = ROUTINGS[config.routing]()
         self._is_one_at_a_time = config.routing in ONE_AT_A_TIME
         self._rng = rng
@@ -38,24 +36,24 @@ class VerifierLinks:
 
     @property
     def is_up(self) -> bool:
-        """Any is."""
+        """True if any link is up."""
         return any(link.is_up for link in self._links)
 
     @property
     def max_streams(self) -> int:
-        """That this drafter may have open, at all verifiers that are up."""
+        """Streams that this drafter may have open at all verifiers that are up together."""
         return sum(link.welcome.max_streams for link in self._links if link.is_up and link.welcome)
 
     @property
     def dials(self) -> Sequence[Dial]:
-        """Whom to dial, and when. Each stands until its link is reported up or lost."""
+        """The connections to make. Each stays in the list until its link is reported up or lost."""
         if not self._is_one_at_a_time:
-            return [dial for link in self if (dial := link.dialling.dial)]
-        dials = [dial for link in self._links if (dial := link.dialling.dial)]
+            return [dial for link in self if (dial := link.reconnection.dial)]
+        dials = [dial for link in self._links if (dial := link.reconnection.dial)]
         if len(dials) < len(self._links):
             return []
         if len(self._links) < self._num_verifiers:
-            dials.append(Dial(len(self._links), 0.0))  # the first that was never dialled
+            dials.append(Dial(len(self._links), 0.0))  # the first verifier that was never dialled
         return [min(dials, key=lambda dial: dial.at)]
 
     def on_up(self, verifier: int, welcome: Welcome, now: float) -> None:
@@ -64,23 +62,21 @@ class VerifierLinks:
 
     def on_lost(self, verifier: int, reason: str, now: float) -> None:
         self.lost_reason = reason
-        link = self[verifier]
-        link.is_up = False
-        link.dialling.on_lost(now, self._rng)
+        self[verifier].on_lost(now, self._rng)
         self._choose_welcome()
 
     def pick(self, stream: UserStream, now: float) -> VerifierLink | None:
-        """Where the stream is to be opened: where it was, else where the policy says; None: nowhere now."""
+        """Where to open the stream: at its own verifier if it has one, else as the policy says; None: nowhere now."""
         if stream.link:
             return stream.link if stream.link.has_room else None
-        candidates = [link.view() for link in self._links if link.has_room and stream.may_ask_at(link.index) <= now]
+        candidates = [link.view() for link in self._links if link.has_room and stream.retry_at(link.index) <= now]
         return self._links[self._routing.pick(candidates, self._rng)] if candidates else None
 
-    def next_chance(self, stream: UserStream) -> float | None:
-        """When the stream may next be opened somewhere, if nothing else happens; None: never."""
+    def next_attempt_at(self, stream: UserStream) -> float | None:
+        """When a waiting stream can be opened if nothing else happens; None: no verifier has room."""
         if stream.link:
             return stream.since if stream.link.has_room else None
-        return min((stream.may_ask_at(link.index) for link in self._links if link.has_room), default=None)
+        return min((stream.retry_at(link.index) for link in self._links if link.has_room), default=None)
 
     def _choose_welcome(self) -> None:
         up = [link.welcome for link in self._links if link.is_up and link.welcome]

@@ -1,4 +1,4 @@
-"""What a user wants of a drafter, in tokens."""
+"""A request for one answer, in tokens."""
 
 from dataclasses import dataclass
 
@@ -15,19 +15,20 @@ class GenerationRequest:
     """One answer to one prompt."""
 
     tokens: tuple[int, ...]
-    """The prompt, at least one token."""
+    """The prompt: at least one token."""
     max_tokens: int
+    """Maximum length of the answer."""
     sampling: Sampling = GREEDY
     end_tokens: tuple[int, ...] = ()
-    """Tokens that finish the answer (they are part of it)."""
+    """Tokens that end the answer; the answer includes them."""
     mode: Mode = Mode.DISTRIBUTED
     logprobs: bool = False
     """Report the log-probability of every committed token."""
 
 
 def opening(request: GenerationRequest, stream: int, welcome: Welcome) -> Open:
-    """The Open for this request. Raises RequestError if the verifier would refuse it."""
-    first = Open(
+    """The Open message for this request. Raises RequestError if it exceeds the verifier's limits."""
+    message = Open(
         stream=stream,
         epoch=0,
         tokens=request.tokens,
@@ -39,7 +40,7 @@ def opening(request: GenerationRequest, stream: int, welcome: Welcome) -> Open:
         logprobs=request.logprobs,
     )
     try:
-        check_open(first, welcome)
+        check_open(message, welcome)
     except ProtocolError as error:
         raise RequestError(str(error)) from error
-    return first
+    return message

@@ -1,150 +1,181 @@
-"""All streams of a drafter, by what they wait for."""
+"""The streams of a drafter's users and what each of them waits for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from enum import IntEnum
 
 from goodspeed.decoding.draft import DraftRequest, StreamKey
-from goodspeed.drafter.core.acceptance import Acceptance
+from goodspeed.drafter.core.acceptance import StreamAcceptance
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.protocol.session import DrafterStream
+from goodspeed.protocol.stream_queues import StreamQueues
+
+
+class UserStreamState(IntEnum):
+    """What a stream waits for."""
+
+    WAITING = 0
+    """A verifier: a link, room at one, or the end of the pause after a refusal."""
+    OPENING = 1
+    """The first verdict on its link."""
+    READY = 2
+    """The draft engine, which is busy."""
+    DRAFTING = 3
+    """The draft engine, which is drafting for it."""
+    AWAITING_VERDICT = 4
+    """The verdict on its proposal or, in target-only mode, the next verdict."""
 
 
 @dataclass(slots=True)
 class Refusal:
     """A verifier had no room for a stream."""
 
-    may_ask_at: float
-    num_refusals: int = 1  # in a row
+    retry_at: float
+    num_refusals: int = 1
+    """In a row."""
 
 
 @dataclass(slots=True, eq=False)
 class UserStream:
-    """A stream as the drafter's core sees it. What it waits for is the part of the UserStreams in which it is."""
+    """A stream as the drafter's core sees it."""
 
     key: StreamKey
-    end: DrafterStream
-    since: float  # when it began to wait for what it waits for
-    part: dict[StreamKey, Any] | None = None  # of the UserStreams, in which it is
-    link: VerifierLink | None = None  # where it is, or is to be opened again; None: wherever the routing policy says
-    stalled_since: float | None = None  # no verifier has had it since then
-    refusals: dict[int, Refusal] = field(default_factory=dict)  # by verifier
-    refusal: str = ""  # why a verifier had no room for it the last time, if it had none
-    has_reopened: bool = False  # on this link, after an error
-    sent_at: float = 0.0  # its proposal, for the first time
-    drafting_s: float = 0.0  # of its proposal
-    acceptance: Acceptance = field(default_factory=Acceptance)
+    protocol: DrafterStream
+    since: float
+    """When it entered its state."""
+    link: VerifierLink | None = None
+    """The verifier that has it or is to have it again; None: the routing policy chooses one."""
+    stalled_since: float | None = None
+    """Since when no verifier has it; None: a verifier has it."""
+    refusals: dict[int, Refusal] = field(default_factory=dict)
+    """By verifier."""
+    last_refusal: str = ""
+    """Reason of the last refusal for want of room, until a verifier admits the stream."""
+    has_reopened: bool = False
+    """It was opened again on this link after an error."""
+    draft_request: DraftRequest | None = None
+    """While READY."""
+    sent_at: float = 0.0
+    """When its proposal was sent for the first time."""
+    last_sent_at: float = 0.0
+    """When its proposal was sent for the last time."""
+    drafting_s: float = 0.0
+    """Drafting time of its proposal."""
+    acceptance: StreamAcceptance = field(default_factory=StreamAcceptance)
 
     @property
-    def is_fused(self) -> bool:
-        return self.end.opened_target_only
+    def opened_target_only(self) -> bool:
+        """The user asked for target-only mode: the draft engine never hears of the stream."""
+        return self.protocol.opened_target_only
 
     @property
     def epoch(self) -> int:
-        return self.end.opening.epoch
+        return self.protocol.opening.epoch
 
-    def may_ask_at(self, verifier: int) -> float:
-        """When this verifier may be asked for room."""
+    def retry_at(self, verifier: int) -> float:
+        """When it may be opened at this verifier."""
         refusal = self.refusals.get(verifier)
-        return refusal.may_ask_at if refusal else self.since
+        return refusal.retry_at if refusal else self.since
 
     def num_refusals(self, verifier: int) -> int:
-        """In a row."""
+        """By this verifier, in a row."""
         refusal = self.refusals.get(verifier)
         return refusal.num_refusals if refusal else 0
 
-    def on_refused(self, verifier: int, reason: str, may_ask_at: float) -> None:
+    def on_refused(self, verifier: int, reason: str, retry_at: float) -> None:
         """The verifier has no room; another may have."""
-        self.refusal = reason
-        self.refusals[verifier] = Refusal(may_ask_at, self.num_refusals(verifier) + 1)
+        self.last_refusal = reason
+        self.refusals[verifier] = Refusal(retry_at, self.num_refusals(verifier) + 1)
         self.link = None
 
     def on_admitted(self) -> None:
         """A verifier has it."""
         self.stalled_since = None
-        self.refusal = ""
+        self.last_refusal = ""
         self.refusals.clear()
 
 
 class UserStreams:
-    """Every stream is in one part, or with the draft engine (then in none).
-
-    waiting   to be opened, for want of a link, of room at a verifier, or of time since it was refused
-    opening   its first verdict on its link is awaited; in the order of `since`
-    ready     it is to be drafted for
-    owed      the verdict on its proposal, or the next one of a stream that goes on alone, is awaited; in that order
-    """
+    """All unfinished streams, with a queue for each state. `now` must not decrease from call to call."""
 
     def __init__(self) -> None:
-        self.waiting: dict[StreamKey, UserStream] = {}
-        self.opening: dict[StreamKey, UserStream] = {}
-        self.ready: dict[StreamKey, DraftRequest] = {}
-        self.owed: dict[StreamKey, float] = {}  # when its proposal was sent the last time
-        self._streams: dict[StreamKey, UserStream] = {}
+        self._table = StreamQueues[UserStreamState, UserStream](UserStreamState)
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return len(self._table)
 
     def __iter__(self) -> Iterator[UserStream]:
-        return iter(self._streams.values())
+        return iter(self._table)
+
+    @property
+    def waiting(self) -> Mapping[StreamKey, UserStream]:
+        return self._table.queue(UserStreamState.WAITING)
+
+    @property
+    def opening(self) -> Mapping[StreamKey, UserStream]:
+        """The longest-waiting stream comes first."""
+        return self._table.queue(UserStreamState.OPENING)
+
+    @property
+    def ready(self) -> Mapping[StreamKey, UserStream]:
+        return self._table.queue(UserStreamState.READY)
+
+    @property
+    def awaiting_verdict(self) -> Mapping[StreamKey, UserStream]:
+        """The stream whose proposal was sent (the last time) first comes first."""
+        return self._table.queue(UserStreamState.AWAITING_VERDICT)
 
     def get(self, key: StreamKey) -> UserStream | None:
-        return self._streams.get(key)
+        return self._table.get(key)
 
     def on_waiting(self, stream: UserStream, now: float) -> None:
         """A new stream, or one that is to be opened again."""
-        self._leave_verifier(stream)
-        self._streams[stream.key] = stream
-        _enter(self.waiting, stream, stream)
+        self._release_link(stream)
+        self._table.put(stream.key, stream, UserStreamState.WAITING)
         stream.since = now
         if stream.stalled_since is None:
             stream.stalled_since = now
 
     def on_opening(self, stream: UserStream, link: VerifierLink, now: float) -> None:
-        _enter(self.opening, stream, stream)
+        """Its Open goes out on this link."""
+        self._table.put(stream.key, stream, UserStreamState.OPENING)
         stream.link = link
         link.num_streams += 1
         stream.since = now
 
     def on_ready(self, stream: UserStream, request: DraftRequest, now: float) -> None:
-        _enter(self.ready, stream, request)
+        """A proposal is to be drafted for it."""
+        self._table.put(stream.key, stream, UserStreamState.READY)
+        stream.draft_request = request
         stream.since = now
 
-    def take_ready(self) -> list[DraftRequest]:
-        """All that is to be drafted; the streams are with the draft engine now."""
-        requests = list(self.ready.values())
-        for request in requests:
-            _leave(self._streams[request.stream])
+    def start_drafting(self) -> list[DraftRequest]:
+        """The requests of all streams that are ready; the draft engine now works on them."""
+        requests = []
+        for stream in list(self.ready.values()):
+            assert stream.draft_request is not None
+            requests.append(stream.draft_request)
+            stream.draft_request = None
+            self._table.put(stream.key, stream, UserStreamState.DRAFTING)
         return requests
 
-    def on_owed(self, stream: UserStream, now: float) -> None:
-        _enter(self.owed, stream, now)
+    def on_awaiting_verdict(self, stream: UserStream, now: float) -> None:
+        """Its proposal was sent, or in target-only mode the previous verdict was received."""
+        self._table.put(stream.key, stream, UserStreamState.AWAITING_VERDICT)
+        stream.last_sent_at = now
         stream.since = now
 
     def on_repeated(self, stream: UserStream, now: float) -> None:
-        """Its proposal was sent again; it is owed since the first time."""
-        del self.owed[stream.key]
-        self.owed[stream.key] = now
+        """Its proposal was sent again; `since` stays the time of the first sending."""
+        self._table.put(stream.key, stream, UserStreamState.AWAITING_VERDICT)
+        stream.last_sent_at = now
 
     def remove(self, stream: UserStream) -> None:
-        self._leave_verifier(stream)
-        del self._streams[stream.key]
+        self._release_link(stream)
+        self._table.remove(stream.key)
 
-    def _leave_verifier(self, stream: UserStream) -> None:
-        """Its verifier, if one knew of it, is to know of it no more."""
-        if stream.link and stream.key in self._streams and stream.key not in self.waiting:
+    def _release_link(self, stream: UserStream) -> None:
+        """Its verifier, if one has it, counts one stream less."""
+        state = self._table.state(stream.key)
+        if stream.link and state is not None and state is not UserStreamState.WAITING:
             stream.link.num_streams -= 1
-        _leave(stream)
-
-
-def _enter(part: dict[StreamKey, Any], stream: UserStream, entry: object) -> None:
-    """Put it last."""
-    _leave(stream)
-    part[stream.key] = entry
-    stream.part = part
-
-
-def _leave(stream: UserStream) -> None:
-    if stream.part is not None:
-        del stream.part[stream.key]
-        stream.part = None

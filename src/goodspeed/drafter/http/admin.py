@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from goodspeed.config import from_mapping
-from goodspeed.drafter.draft_slot import SwappableDraft
+from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import CheckpointError, ConfigError

@@ -1,18 +1,16 @@
-"""The endpoints that generate: from a body to a response, whole or in server-sent events."""
+"""The endpoints that generate text: from a request body to a response, whole or as server-sent events."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
-from goodspeed.drafter.http.choices import Choices
-from goodspeed.drafter.http.connected import read_body, while_connected
+from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.http.errors import ApiError, api_error
+from goodspeed.drafter.http.exchange import HttpExchange
 from goodspeed.drafter.http.parsed_request import ParsedRequest, generation_requests, parse_chat, parse_completion
-from goodspeed.drafter.http.reply import Reply
 from goodspeed.drafter.http.response_body import (
     ChatFormat,
     CompletionFormat,
@@ -22,7 +20,7 @@ from goodspeed.drafter.http.response_body import (
     ResponseStats,
 )
 from goodspeed.drafter.http.service import ApiService
-from goodspeed.drafter.http.transcript import TextPiece
+from goodspeed.drafter.http.transcript import TextPiece, Transcripts
 from goodspeed.errors import GoodSpeedError
 from goodspeed.models.tokenizer import Tokenizer
 
@@ -31,10 +29,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EndpointKind:
-    """What tells one endpoint from the other."""
+    """The differences between the two endpoints."""
 
-    read: Callable[[bytes, Tokenizer], ParsedRequest]
-    shape: ResponseFormat
+    parse: Callable[[bytes, Tokenizer], ParsedRequest]
+    format: ResponseFormat
 
 
 def chat_kind(tokenizer: Tokenizer) -> EndpointKind:
@@ -56,68 +54,73 @@ class GenerationEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
-        reply = Reply(send)
+        exchange = HttpExchange(receive, send)
         try:
-            body = await read_body(receive)
-            await while_connected(receive, self._respond(body, reply))
+            body = await exchange.body()
+            await exchange.while_connected(self._respond(body, exchange))
         except GoodSpeedError as error:
-            await reply.fail(api_error(error))
+            await exchange.fail(api_error(error))
         except TimeoutError:
-            log.warning("client given up: it does not read")
+            log.warning("client dropped: it does not read its response")
 
-    async def _respond(self, body: bytes, reply: Reply) -> None:
-        """Raises GoodSpeedError for what the client is to be told."""
+    async def _respond(self, body: bytes, exchange: HttpExchange) -> None:
+        """Raises GoodSpeedError for errors that the client gets."""
         try:
-            await self._answer(body, reply)
+            await self._generate(body, exchange)
         except (GoodSpeedError, TimeoutError):
             raise
         except Exception as error:
             log.exception("request failed")
             raise ApiError(500, f"internal error: {type(error).__name__}") from error
 
-    async def _answer(self, body: bytes, reply: Reply) -> None:
+    async def _generate(self, body: bytes, exchange: HttpExchange) -> None:
+        """Parse the request, open one stream per choice, and send their text as it comes or at the end."""
         service = self._service
-        asked = await asyncio.to_thread(self._kind.read, body, service.tokenizer)
-        welcome = await service.welcome_of(asked.model)
-        envelope = Envelope(self._kind.shape, welcome, asked.includes_usage)
-        with Choices(service.server, generation_requests(asked, welcome, service.max_tokens)) as choices:
-            async with aclosing(choices.transcribe(service.tokenizer, asked.stops)) as pieces:
-                if asked.is_streamed:
-                    await _stream(envelope, pieces, reply)
-                else:
-                    whole = await _collect(pieces, asked.num_choices * len(asked.prompts))
-                    written = [envelope.shape.whole(index, piece) for index, piece in enumerate(whole)]
-                    await reply.json(envelope.whole(written, choices.tally(len(asked.prompts))))
-            if asked.is_streamed:
-                await _end_stream(envelope, choices.tally(len(asked.prompts)), reply)
+        parsed = await asyncio.to_thread(self._kind.parse, body, service.tokenizer)
+        welcome = await service.welcome_of(parsed.model)
+        requests = generation_requests(parsed, welcome, service.max_tokens)
+        envelope = Envelope(self._kind.format, welcome, parsed.includes_usage)
+        with service.server.generate(*requests) as answers:
+            transcripts = Transcripts(answers, service.tokenizer, parsed.stops)
+            if parsed.is_streamed:
+                await _send_events(envelope, transcripts.pieces(), exchange)
+                stats = _stats(parsed, requests, transcripts)
+                if envelope.includes_usage:
+                    await exchange.events([envelope.last_chunk(stats)])
+                await exchange.end()
+            else:
+                pieces = await _collect(transcripts.pieces(), len(requests))
+                choices = [envelope.format.whole(index, piece) for index, piece in enumerate(pieces)]
+                await exchange.json(envelope.whole(choices, _stats(parsed, requests, transcripts)))
 
 
-async def _stream(envelope: Envelope, pieces: AsyncIterator[tuple[int, TextPiece]], reply: Reply) -> None:
-    opened: set[int] = set()
+async def _send_events(
+    envelope: Envelope, pieces: AsyncIterator[tuple[int, TextPiece]], exchange: HttpExchange
+) -> None:
+    started: set[int] = set()
     async for index, piece in pieces:
-        choices: list[Json | None] = [envelope.shape.delta(index, piece)]
-        if index not in opened:
-            opened.add(index)
-            choices.insert(0, envelope.shape.first(index))
-        await reply.events([envelope.chunk([choice]) for choice in choices if choice])
-
-
-async def _end_stream(envelope: Envelope, tally: ResponseStats, reply: Reply) -> None:
-    if envelope.includes_usage:
-        await reply.events([envelope.last_chunk(tally)])
-    await reply.end()
+        choices: list[Json | None] = [envelope.format.delta(index, piece)]
+        if index not in started:
+            started.add(index)
+            choices.insert(0, envelope.format.first(index))
+        await exchange.events([envelope.chunk([choice]) for choice in choices if choice])
 
 
 async def _collect(pieces: AsyncIterator[tuple[int, TextPiece]], num_choices: int) -> Sequence[TextPiece]:
-    """All pieces of each choice as one."""
+    """The pieces of each choice, joined."""
     by_choice: list[list[TextPiece]] = [[] for _ in range(num_choices)]
     async for index, piece in pieces:
         by_choice[index].append(piece)
     return [
         TextPiece(
-            "".join(piece.text for piece in mine),
-            tuple(entry for piece in mine for entry in piece.logprobs),
-            mine[-1].finish,
+            "".join(piece.text for piece in choice),
+            tuple(entry for piece in choice for entry in piece.logprobs),
+            choice[-1].finish,
         )
-        for mine in by_choice
+        for choice in by_choice
     ]
+
+
+def _stats(parsed: ParsedRequest, requests: Sequence[GenerationRequest], transcripts: Transcripts) -> ResponseStats:
+    num_prompt = sum(len(request.tokens) for request in requests[:: parsed.num_choices])  # each prompt counts once
+    return ResponseStats(num_prompt, transcripts.num_tokens, transcripts.answers.stats)

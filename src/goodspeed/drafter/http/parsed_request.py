@@ -1,4 +1,4 @@
-"""From a request body to what the draft server is asked for."""
+"""From a request body to generation requests."""
 
 import secrets
 from dataclasses import dataclass, replace
@@ -12,19 +12,22 @@ from goodspeed.protocol.messages import Mode, Welcome
 
 MAX_CHOICES = 128
 MAX_STOPS = 4
-COMPLETION_TOKENS = 16  # of /v1/completions when the request names no max_tokens, as in OpenAI's API
+COMPLETION_TOKENS = 16
+"""Default max_tokens of /v1/completions, as in OpenAI's API."""
 
 Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """Everything about the answers but their tokens."""
+    """What a request asks for, before the limits of a verifier apply."""
 
     model: str
     prompts: tuple[Tokens, ...]
     prompt_field: str
-    num_choices: int  # per prompt
+    """Name of the field that holds the prompts, for error messages."""
+    num_choices: int
+    """Per prompt."""
     max_tokens: int | None
     sampling: Sampling
     stops: tuple[str, ...]
@@ -39,8 +42,8 @@ def parse_chat(data: bytes, tokenizer: Tokenizer) -> ParsedRequest:
     body = parse_body(data, ChatBody)
     _check_positive(body.max_completion_tokens, "max_completion_tokens")
     prompt = tuple(tokenizer.encode_chat(body.messages))
-    asked = _asked(body, (prompt,), "messages", bool(body.logprobs))
-    return replace(asked, max_tokens=body.max_completion_tokens or asked.max_tokens)
+    parsed = _parse(body, (prompt,), "messages", bool(body.logprobs))
+    return replace(parsed, max_tokens=body.max_completion_tokens or parsed.max_tokens)
 
 
 def parse_completion(data: bytes, tokenizer: Tokenizer) -> ParsedRequest:
@@ -48,36 +51,38 @@ def parse_completion(data: bytes, tokenizer: Tokenizer) -> ParsedRequest:
     body = parse_body(data, CompletionBody)
     if body.logprobs not in {None, 0, 1}:
         raise ApiError(
-            400, f"logprobs is {body.logprobs}, expected 0 or 1: those of the chosen tokens are known", "logprobs"
+            400,
+            f"logprobs is {body.logprobs}, expected 0 or 1: only the chosen tokens have log-probabilities",
+            "logprobs",
         )
-    asked = _asked(body, _prompts(body.prompt, tokenizer), "prompt", body.logprobs is not None)
-    return replace(asked, max_tokens=COMPLETION_TOKENS if asked.max_tokens is None else asked.max_tokens)
+    parsed = _parse(body, _prompts(body.prompt, tokenizer), "prompt", body.logprobs is not None)
+    return replace(parsed, max_tokens=COMPLETION_TOKENS if parsed.max_tokens is None else parsed.max_tokens)
 
 
-def generation_requests(asked: ParsedRequest, welcome: Welcome, default_tokens: int) -> list[GenerationRequest]:
-    """One per choice, in the order of their indexes; choice i of a prompt has the seed + i.
+def generation_requests(parsed: ParsedRequest, welcome: Welcome, default_tokens: int) -> list[GenerationRequest]:
+    """One per choice, by index; choice i of a prompt has the seed + i.
 
-    `default_tokens` is how long an answer may be whose request does not say. Raises ApiError.
+    `default_tokens` is the maximum length of an answer whose request sets none. Raises ApiError.
     """
     requests = []
-    for prompt in asked.prompts:
-        _check_prompt(prompt, asked, welcome)
+    for prompt in parsed.prompts:
+        _check_prompt(prompt, parsed, welcome)
         room = welcome.max_context - len(prompt)
-        max_tokens = min(default_tokens, room) if asked.max_tokens is None else asked.max_tokens
-        _check_room(len(prompt), max_tokens, asked.prompt_field, welcome)
-        for i in range(asked.num_choices):
-            sampling = replace(asked.sampling, seed=(asked.sampling.seed + i) % 2**64)
+        max_tokens = min(default_tokens, room) if parsed.max_tokens is None else parsed.max_tokens
+        _check_room(len(prompt), max_tokens, parsed.prompt_field, welcome)
+        for i in range(parsed.num_choices):
+            sampling = replace(parsed.sampling, seed=(parsed.sampling.seed + i) % 2**64)
             requests.append(
-                GenerationRequest(prompt, max_tokens, sampling, welcome.end_tokens, asked.mode, asked.logprobs)
+                GenerationRequest(prompt, max_tokens, sampling, welcome.end_tokens, parsed.mode, parsed.logprobs)
             )
     return requests
 
 
-def _asked(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, logprobs: bool) -> ParsedRequest:
+def _parse(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, logprobs: bool) -> ParsedRequest:
     extension = body.goodspeed or Extension()
     num_choices = 1 if body.n is None else body.n
     if len(prompts) > MAX_CHOICES:
-        raise ApiError(400, f"there are {len(prompts)} prompts, at most {MAX_CHOICES} may be", prompt_field)
+        raise ApiError(400, f"there are {len(prompts)} prompts, expected at most {MAX_CHOICES}", prompt_field)
     if not 1 <= num_choices * len(prompts) <= MAX_CHOICES:
         raise ApiError(400, f"n is {num_choices}, expected 1 to {MAX_CHOICES // len(prompts)}", "n")
     _check_positive(body.max_tokens, "max_tokens")
@@ -90,19 +95,19 @@ def _asked(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, log
         sampling=_sampling(body, extension),
         stops=_stops(body.stop),
         logprobs=logprobs,
-        mode=Mode.TARGET_ONLY if extension.mode == "fused" else Mode.DISTRIBUTED,
+        mode=Mode.TARGET_ONLY if extension.mode == "target_only" else Mode.DISTRIBUTED,
         is_streamed=bool(body.stream),
         includes_usage=bool(body.stream_options and body.stream_options.include_usage),
     )
 
 
-def _check_positive(wanted: int | None, field: str) -> None:
-    if wanted is not None and wanted < 1:
-        raise ApiError(400, f"{field} is {wanted}, expected 1 or more", field)
+def _check_positive(value: int | None, field: str) -> None:
+    if value is not None and value < 1:
+        raise ApiError(400, f"{field} is {value}, expected 1 or more", field)
 
 
 def _sampling(body: CommonBody, extension: Extension) -> Sampling:
-    """Temperature 1 unless it is given, as in OpenAI's API. Raises RequestError."""
+    """The default temperature is 1, as in OpenAI's API. Raises RequestError."""
     temperature = 1.0 if body.temperature is None else body.temperature
     rule = Rule.REJECTION if extension.rule == "rejection" else Rule.COUPLED
     return Sampling(
@@ -117,7 +122,7 @@ def _sampling(body: CommonBody, extension: Extension) -> Sampling:
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(stops) > MAX_STOPS or "" in stops:
-        raise ApiError(400, f"stop is {stop!r:.80}, expected up to {MAX_STOPS} texts that are not empty", "stop")
+        raise ApiError(400, f"stop is {stop!r:.80}, expected up to {MAX_STOPS} non-empty strings", "stop")
     return stops
 
 
@@ -130,7 +135,7 @@ def _prompts(prompt: str | list[str | int | list[int]], tokenizer: Tokenizer) ->
     if len(tokens) == len(prompt):
         return (tokens,)
     if tokens:
-        raise ApiError(400, "prompt mixes tokens with other prompts, expected a list of one kind", "prompt")
+        raise ApiError(400, "prompt mixes tokens and prompts, expected a list of one kind", "prompt")
     return tuple(tuple(_encoded(item, tokenizer)) for item in prompt if not isinstance(item, int))
 
 
@@ -138,13 +143,13 @@ def _encoded(prompt: str | list[int], tokenizer: Tokenizer) -> list[int]:
     return tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
 
 
-def _check_prompt(prompt: Tokens, asked: ParsedRequest, welcome: Welcome) -> None:
+def _check_prompt(prompt: Tokens, parsed: ParsedRequest, welcome: Welcome) -> None:
     if not prompt:
-        raise ApiError(400, f"{asked.prompt_field} is empty", asked.prompt_field)
-    wrong = [token for token in prompt if not 0 <= token < welcome.vocab_size]
-    if wrong:
+        raise ApiError(400, f"{parsed.prompt_field} is empty", parsed.prompt_field)
+    unknown = [token for token in prompt if not 0 <= token < welcome.vocab_size]
+    if unknown:
         raise ApiError(
-            400, f"token {wrong[0]} is not in the vocabulary of {welcome.vocab_size} tokens", asked.prompt_field
+            400, f"token {unknown[0]} is not in the vocabulary of {welcome.vocab_size} tokens", parsed.prompt_field
         )
 
 
@@ -153,7 +158,7 @@ def _check_room(num_prompt: int, max_tokens: int, field: str, welcome: Welcome) 
         raise ApiError(
             400,
             f"{welcome.model} has a context of {welcome.max_context} tokens; {field} has {num_prompt} tokens, "
-            f"and {max(1, max_tokens)} more are asked for",
+            f"and {max(1, max_tokens)} more are requested",
             field,
             "context_length_exceeded",
         )

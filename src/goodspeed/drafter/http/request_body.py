@@ -1,4 +1,4 @@
-"""Request bodies: what is understood, what changes nothing, and what is refused by name."""
+"""Request bodies: the fields that are supported, those that have no effect, and those that are refused by name."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -19,7 +19,7 @@ INERT = (
     "service_tier",
     "store",
 )
-"""Fields of OpenAI's API that change nothing about the answer here."""
+"""Fields of OpenAI's API that have no effect."""
 
 NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "audio": (None,),
@@ -41,25 +41,25 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "verbosity": (None, "medium"),
     "web_search_options": (None,),
 }
-"""Fields that would change the answer in ways that are not supported, with the values at which they do not."""
+"""Fields of OpenAI's API that are not supported, with the values at which they have no effect."""
 
 
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
-    """How to stream."""
+    """OpenAI's stream_options."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
 class Extension(msgspec.Struct, forbid_unknown_fields=True):
-    """Our own field, "goodspeed"."""
+    """The field "goodspeed", which OpenAI's API does not have."""
 
-    mode: Literal["distributed", "fused"] = "distributed"
+    mode: Literal["distributed", "target_only"] = "distributed"
     rule: Literal["coupled", "rejection"] = "coupled"
 
 
 class CommonBody(msgspec.Struct, kw_only=True):
-    """What both kinds of request have."""
+    """The fields that both kinds of request have."""
 
     model: str
     max_tokens: int | None = None
@@ -87,12 +87,12 @@ class CompletionBody(CommonBody, kw_only=True):
     """POST /v1/completions."""
 
     prompt: str | list[str | int | list[int]]
-    """A text or its tokens, or a list of either."""
+    """A text or its tokens, or a list of these."""
     logprobs: int | None = None
 
 
 def parse_body(data: bytes, kind: type[BodyT]) -> BodyT:
-    """The body. Raises ApiError that names the field which is wrong, unknown or not supported."""
+    """Parse a body. Raises ApiError that names the field that is wrong, unknown or not supported."""
     try:
         values = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -100,6 +100,7 @@ def parse_body(data: bytes, kind: type[BodyT]) -> BodyT:
     if not isinstance(values, dict):
         raise ApiError(400, f"the body is a JSON {type(values).__name__}, expected an object")
     known = _known_fields(values, kind)
+    _refuse_former_mode(known.get("goodspeed"))
     try:
         return msgspec.convert(known, kind)
     except msgspec.ValidationError as error:
@@ -114,15 +115,20 @@ def _known_fields(values: Mapping[str, object], kind: type[BodyT]) -> dict[str, 
             known[name] = value
         elif name in NEUTRAL:
             if value not in NEUTRAL[name]:
-                raise ApiError(400, f"{name} is {value!r:.80}, which is not supported here", name, "unsupported_value")
+                raise ApiError(400, f"{name} is {value!r:.80}, which is not supported", name, "unsupported_value")
         elif name not in INERT:
             hint = nearest_name(name, [*fields, *NEUTRAL])
             raise ApiError(400, f"unknown field {name!r}; {hint}", name, "unknown_parameter")
     return known
 
 
+def _refuse_former_mode(extension: object) -> None:
+    if isinstance(extension, dict) and extension.get("mode") == "fused":
+        raise ApiError(400, "goodspeed.mode is 'fused', which is called 'target_only' now", "goodspeed.mode")
+
+
 def _wrong(message: str) -> ApiError:
-    """From msgspec's words, such as "Expected `int | null`, got `str` - at `$.max_tokens`"."""
+    """Translate msgspec's message, such as "Expected `int | null`, got `str` - at `$.max_tokens`"."""
     problem, _, path = message.partition(" - at `$.")
     path = path.rstrip("`")
     if not path and "missing required field" in problem:

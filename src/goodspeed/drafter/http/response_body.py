@@ -1,4 +1,4 @@
-"""Response bodies: chat completions and completions, whole and in chunks."""
+"""Response bodies of chat completions and completions, whole and in chunks."""
 
 import secrets
 import time
@@ -15,14 +15,14 @@ Json = dict[str, object]
 
 
 class ResponseFormat(Protocol):
-    """How one kind of endpoint writes its choices."""
+    """The form in which one kind of endpoint sends its choices."""
 
     id_prefix: str
     whole_object: str
     chunk_object: str
 
     def first(self, index: int) -> Json | None:
-        """What opens choice `index` of a streamed answer, if anything does."""
+        """The first chunk of choice `index` of a streamed answer, if there is a special one."""
 
     def delta(self, index: int, piece: TextPiece) -> Json:
         """A piece of choice `index` of a streamed answer."""
@@ -57,8 +57,8 @@ class ChatFormat:
 
     def _entry(self, entry: TokenLogprob) -> Json:
         text = self._tokenizer.decode((entry.token,))
-        is_part = "\ufffd" in text  # of a character: its bytes are not known by its text
-        as_bytes = None if is_part else list(text.encode())
+        is_incomplete = "\ufffd" in text  # part of a character: its bytes cannot be told from the text
+        as_bytes = None if is_incomplete else list(text.encode())
         return {"token": text, "logprob": entry.logprob, "bytes": as_bytes, "top_logprobs": []}
 
 
@@ -95,14 +95,14 @@ class CompletionFormat:
 
 @dataclass(frozen=True, slots=True)
 class ResponseStats:
-    """What a response took, over its choices."""
+    """Tokens and rounds of a response, over all its choices."""
 
     num_prompt: int
     num_completion: int
-    stats: Sequence[AnswerStats]
+    answers: Sequence[AnswerStats]
 
     def usage(self) -> Json:
-        """OpenAI's count."""
+        """OpenAI's token counts."""
         return {
             "prompt_tokens": self.num_prompt,
             "completion_tokens": self.num_completion,
@@ -110,58 +110,54 @@ class ResponseStats:
         }
 
     def speculation(self) -> Json:
-        """The "goodspeed" field; the speed-up is there if a verifier could tell."""
-        return self._rounds() | self._speed_up()
-
-    def _rounds(self) -> Json:
-        return {
-            "rounds": sum(stats.rounds for stats in self.stats),
-            "alone": sum(stats.alone for stats in self.stats),
-            "proposed": sum(stats.proposed for stats in self.stats),
-            "accepted": sum(stats.accepted for stats in self.stats),
-            "committed": sum(stats.committed for stats in self.stats),
-            "queue_s": sum(stats.queue_s for stats in self.stats),
-            "verify_s": sum(stats.verify_s for stats in self.stats),
-            "drafting_s": sum(stats.drafting_s for stats in self.stats),
-            "verifier": self.stats[-1].verifier,
+        """The "goodspeed" field; it has a speed-up over the target-only baseline if a verifier has reported one."""
+        rounds = [measured for answer in self.answers for measured in answer.rounds]
+        counts: Json = {
+            "rounds": len(rounds),
+            "target_only_rounds": sum(not measured.has_proposal for measured in rounds),
+            "proposed": sum(measured.num_proposed for measured in rounds),
+            "accepted": sum(measured.num_accepted for measured in rounds),
+            "committed": sum(answer.num_committed for answer in self.answers),
+            "queue_s": sum(measured.queue_s for measured in rounds),
+            "verify_s": sum(measured.verify_s for measured in rounds),
+            "drafting_s": sum(measured.drafting_s for measured in rounds),
+            "verifier": self.answers[-1].verifier,
         }
-
-    def _speed_up(self) -> Json:
-        target_alone_s = sum(stats.target_alone_s for stats in self.stats)
-        took_s = sum(stats.took_s for stats in self.stats)
-        if took_s == 0.0:
-            return {}
-        return {"target_alone_s": target_alone_s, "took_s": took_s, "speed_up": target_alone_s / took_s}
+        baseline_s = sum(measured.baseline_s for measured in rounds)
+        elapsed_s = sum(measured.elapsed_s for measured in rounds)
+        if elapsed_s == 0.0:
+            return counts
+        return counts | {"baseline_s": baseline_s, "elapsed_s": elapsed_s, "speed_up": baseline_s / elapsed_s}
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What surrounds the choices of one response."""
+    """The fields around the choices of one response."""
 
-    shape: ResponseFormat
+    format: ResponseFormat
     welcome: Welcome
     includes_usage: bool
-    """Of a streamed response: usage is told at its end, and is null until then."""
+    """A streamed response sends its usage in the last chunk; the field is null before."""
     reply_id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
     def chunk(self, choices: Sequence[Json]) -> Json:
         """A chunk of a streamed response."""
-        around = self._around(self.shape.chunk_object, choices)
-        return around | {"usage": None} if self.includes_usage else around
+        body = self._wrap(self.format.chunk_object, choices)
+        return body | {"usage": None} if self.includes_usage else body
 
-    def last_chunk(self, tally: ResponseStats) -> Json:
-        """The chunk without choices that tells the usage."""
-        return self.chunk([]) | {"usage": tally.usage(), "goodspeed": tally.speculation()}
+    def last_chunk(self, stats: ResponseStats) -> Json:
+        """The chunk with the usage; it has no choices."""
+        return self.chunk([]) | {"usage": stats.usage(), "goodspeed": stats.speculation()}
 
-    def whole(self, choices: Sequence[Json], tally: ResponseStats) -> Json:
+    def whole(self, choices: Sequence[Json], stats: ResponseStats) -> Json:
         """A response that is not streamed."""
-        around = self._around(self.shape.whole_object, choices)
-        return around | {"usage": tally.usage(), "goodspeed": tally.speculation()}
+        body = self._wrap(self.format.whole_object, choices)
+        return body | {"usage": stats.usage(), "goodspeed": stats.speculation()}
 
-    def _around(self, kind: str, choices: Sequence[Json]) -> Json:
+    def _wrap(self, kind: str, choices: Sequence[Json]) -> Json:
         return {
-            "id": self.shape.id_prefix + self.reply_id,
+            "id": self.format.id_prefix + self.reply_id,
             "object": kind,
             "created": self.created,
             "model": self.welcome.model,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from goodspeed.drafter.draft_slot import SwappableDraft
+from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.models.tokenizer import Tokenizer

@@ -1,60 +1,84 @@
-"""From committed tokens to the text that a user sees: whole characters, cut before a stop string."""
+"""From committed tokens to the text that a user sees."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from goodspeed.drafter.core.decisions import TokensCommitted
-from goodspeed.models.tokenizer import TextStream
+from goodspeed.drafter.answer_stream import AnswerStream
+from goodspeed.drafter.core.outbox import TokensCommitted
+from goodspeed.models.tokenizer import TextStream, Tokenizer
 from goodspeed.protocol.messages import FinishReason
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token of the visible text, and where in it the token begins."""
+    """A token of the visible text."""
 
     token: int
     logprob: float
-    offset: int  # characters
+    offset: int
+    """Where the token starts in the text, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """What can be shown now."""
+    """The next part of a choice's text."""
 
     text: str
     logprobs: tuple[TokenLogprob, ...]
     finish: str | None
-    """OpenAI's finish_reason, with the last piece."""
+    """OpenAI's finish_reason in the last piece, else None."""
+
+
+class Transcripts:
+    """The texts of all answers of a request."""
+
+    def __init__(self, answers: AnswerStream, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
+        self.answers = answers
+        self._transcripts = [Transcript(tokenizer.stream(), stops) for _ in answers.stats]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all answers so far."""
+        return sum(transcript.num_tokens for transcript in self._transcripts)
+
+    async def pieces(self) -> AsyncIterator[tuple[int, TextPiece]]:
+        """(index, piece) as they come, until every answer has its finish. Raises what ends a stream."""
+        async for committed in self.answers:
+            index = self.answers.index(committed)
+            piece = self._transcripts[index].push(committed)
+            if piece.text or piece.logprobs or piece.finish:
+                yield index, piece
+            if piece.finish:
+                self.answers.close_answer(index)
 
 
 class Transcript:
-    """One answer's text as it grows.
+    """The text of one answer as it grows: whole characters, cut before the first stop string.
 
-    It takes one token at a time, so what it shows in all, and how many tokens it counts, does not depend on how the
-    tokens came in rounds.
+    Tokens are processed one by one, so neither the text nor the number of tokens depends on the rounds.
     """
 
     def __init__(self, text: TextStream, stops: Sequence[str]) -> None:
         self.num_tokens = 0
-        """Committed, up to the one that completed a stop string; an end token counts."""
+        """Committed tokens up to the one that completes a stop string; an end token counts."""
         self.finish: str | None = None
         self._text = text
         self._cut = StopCut(stops)
         self._num_decoded = 0  # characters
         self._num_shown = 0
-        self._waiting: deque[TokenLogprob] = deque()  # whose text is not shown yet
+        self._hidden: deque[TokenLogprob] = deque()  # tokens whose text is not shown yet
 
     def push(self, committed: TokensCommitted) -> TextPiece:
-        """The next tokens. After a piece with a finish the transcript takes nothing more."""
+        """Append committed tokens. Do not call it after a piece with a finish."""
         shown = ""
         is_ended = committed.finish is FinishReason.STOP
         for i, token in enumerate(committed.tokens):
             self.num_tokens += 1
             if is_ended and i == len(committed.tokens) - 1:
-                break  # the end token is no text
+                break  # the end token has no text
             if committed.logprobs:
-                self._waiting.append(TokenLogprob(token, committed.logprobs[i], self._num_decoded))
+                self._hidden.append(TokenLogprob(token, committed.logprobs[i], self._num_decoded))
             shown += self._show(self._text.push((token,)))
             if self.finish:
                 return self._piece(shown)
@@ -70,7 +94,7 @@ class Transcript:
         return shown
 
     def _end(self, finish: FinishReason) -> str:
-        """What was held back, now that nothing more comes."""
+        """The text that was held back, at the end of the answer."""
         shown = self._show(self._text.flush())
         if self.finish is None:
             shown += self._cut.flush()
@@ -81,13 +105,13 @@ class Transcript:
         self._num_shown += len(shown)
         logprobs = []
         is_whole = self.finish is not None and not self._cut.is_cut
-        while self._waiting and (is_whole or self._waiting[0].offset < self._num_shown):
-            logprobs.append(self._waiting.popleft())
+        while self._hidden and (is_whole or self._hidden[0].offset < self._num_shown):
+            logprobs.append(self._hidden.popleft())
         return TextPiece(shown, tuple(logprobs), self.finish)
 
 
 class StopCut:
-    """Ends a text before the first stop string in it, holding back what may turn out to be the beginning of one."""
+    """Cuts a text before its first stop string. It holds text back while that may be the start of a stop string."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.is_cut = False
@@ -95,7 +119,7 @@ class StopCut:
         self._held = ""
 
     def push(self, text: str) -> str:
-        """What is certain to come before any stop string."""
+        """The text that is certain to be before every stop string."""
         if not self._stops:
             return text
         text = self._held + text
@@ -109,13 +133,13 @@ class StopCut:
         return text[: len(text) - num_held]
 
     def flush(self) -> str:
-        """What was held back: it was no stop string."""
+        """The text that was held back, at the end: it is not a stop string."""
         held, self._held = self._held, ""
         return held
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest proper beginning of `stop` with which the text ends."""
+    """Length of the longest proper prefix of `stop` that the text ends with."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length

@@ -1,0 +1,104 @@
+"""The drafter core's outputs: messages for verifiers, events for users, updates for the draft engine."""
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from goodspeed.decoding.draft import StreamKey
+from goodspeed.drafter.core.engine_updates import EngineUpdate
+from goodspeed.errors import GoodSpeedError
+from goodspeed.protocol.messages import FinishReason, FromDrafter
+
+
+class Round(Struct, frozen=True, gc=False):
+    """The result and the cost of one round of a stream."""
+
+    num_proposed: int
+    num_accepted: int
+    grant: int
+    """Draft tokens that the verifier grants for the next round."""
+    queue_s: float
+    verify_s: float
+    drafting_s: float = 0.0
+    rtt_s: float | None = None
+    """Time from proposal to verdict, without queueing and verification; None if there was no proposal."""
+    baseline_s: float = 0.0
+    """In the last round: the verifier's estimate of its target-only time for the whole stream; 0: not known."""
+    elapsed_s: float = 0.0
+    """In the last round: the time that the stream took at the verifier; 0: not known."""
+
+    @property
+    def has_proposal(self) -> bool:
+        """False for the first round and for rounds in target-only mode."""
+        return self.rtt_s is not None
+
+
+class TokensCommitted(Struct, frozen=True, gc=False):
+    """A verdict has committed tokens of the answer; with a finish reason the answer is complete."""
+
+    stream: StreamKey
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """One per token if the request asked for them, else empty."""
+    finish: FinishReason
+    round: Round
+    verifier: int
+    """Index of the verifier that sent the verdict."""
+
+
+class StreamFailed(Struct, frozen=True):
+    """The stream has ended before its answer was complete."""
+
+    stream: StreamKey
+    error: GoodSpeedError
+
+
+StreamEvent = TokensCommitted | StreamFailed
+
+
+class ToVerifier(NamedTuple):
+    """A message and the index of the verifier that gets it."""
+
+    verifier: int
+    message: FromDrafter
+
+
+class Disconnect(NamedTuple):
+    """The host must close the link to this verifier, and report its loss like that of any other link."""
+
+    verifier: int
+    reason: str
+
+
+class Outbox:
+    """What the core has decided and its host has not carried out yet; each list is in order.
+
+    The host takes `messages` and sends them, passes `events` on to users, then closes the links of `disconnects`. The
+    core itself hands `engine_updates` out with the next DraftWork.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[ToVerifier] = []
+        self.events: list[StreamEvent] = []
+        self.disconnects: list[Disconnect] = []
+        self.engine_updates: list[EngineUpdate] = []
+
+    def mark(self) -> tuple[int, int, int]:
+        """Lengths of `messages`, `events` and `disconnects`: what comes after them is new."""
+        return len(self.messages), len(self.events), len(self.disconnects)
+
+    def take_messages(self) -> list[ToVerifier]:
+        messages, self.messages = self.messages, []
+        return messages
+
+    def take_events(self) -> list[StreamEvent]:
+        events, self.events = self.events, []
+        return events
+
+    def take_disconnects(self) -> list[Disconnect]:
+        disconnects, self.disconnects = self.disconnects, []
+        return disconnects
+
+    def take_engine_updates(self) -> list[EngineUpdate]:
+        updates, self.engine_updates = self.engine_updates, []
+        return updates

@@ -1,0 +1,103 @@
+"""One HTTP exchange with a client: its request body, and the response as JSON or as server-sent events."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+
+import msgspec
+from starlette.types import Receive, Send
+
+from goodspeed.drafter.http.errors import ApiError
+from goodspeed.drafter.http.response_body import Json
+
+MAX_BODY_BYTES = 16 << 20
+BODY_TIMEOUT_S = 60.0
+"""Time within which a client must send its body."""
+READ_TIMEOUT_S = 60.0
+"""A client that reads nothing for this long is dropped."""
+JSON_HEADERS = [(b"content-type", b"application/json")]
+EVENT_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class HttpExchange:
+    """Read the body first. Then send `json`, or `events` and `end`; or `fail` at any time before the end.
+
+    The sending methods raise TimeoutError if the client does not read.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_streaming = False
+
+    async def body(self) -> bytes:
+        """The whole body. Raises ApiError if it is too long, incomplete or too slow."""
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await self._read_body()
+        except TimeoutError:
+            raise ApiError(408, f"the body was not received within {BODY_TIMEOUT_S:g} s") from None
+
+    async def while_connected(self, work: Coroutine[object, object, None]) -> None:
+        """Run the work, after the body; cancel it if the client disconnects. Raises what the work raises."""
+        working = asyncio.create_task(work)
+        disconnecting = asyncio.create_task(self._disconnected())
+        try:
+            await asyncio.wait({working, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            disconnecting.cancel()
+            working.cancel()
+            await asyncio.wait({working})
+        if not working.cancelled():
+            working.result()
+
+    async def json(self, body: Json, status: int = 200) -> None:
+        """The whole response."""
+        await self._start(status, JSON_HEADERS)
+        await self._write(msgspec.json.encode(body), is_last=True)
+
+    async def events(self, bodies: Sequence[Json]) -> None:
+        """The next server-sent events."""
+        if not self._is_streaming:
+            self._is_streaming = True
+            await self._start(200, EVENT_HEADERS)
+        await self._write(b"".join(b"data: %b\n\n" % msgspec.json.encode(body) for body in bodies))
+
+    async def end(self) -> None:
+        """The end of the events."""
+        await self._write(b"data: [DONE]\n\n", is_last=True)
+
+    async def fail(self, error: ApiError) -> None:
+        """An error in OpenAI's form: as the response, or as its last event."""
+        if self._is_streaming:
+            await self._write(b"data: %b\n\n" % msgspec.json.encode(error.body()), is_last=True)
+        else:
+            await self.json(error.body(), error.status)
+
+    async def _read_body(self) -> bytes:
+        parts: list[bytes] = []
+        num_bytes = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ApiError(400, "the body is incomplete")
+            parts.append(message.get("body", b""))
+            num_bytes += len(parts[-1])
+            if num_bytes > MAX_BODY_BYTES:
+                raise ApiError(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+    async def _disconnected(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _write(self, data: bytes, *, is_last: bool = False) -> None:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
