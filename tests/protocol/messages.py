@@ -1,43 +1,27 @@
-"""Hypothesis strategies for every message."""
+"""Hypothesis strategies for every message: each field of goodspeed.proto takes any value of its type."""
+
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import strategies as st
 
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.errors import ErrorCode
-from goodspeed.protocol.messages import (
-    Cancel,
-    Error,
-    FinishReason,
-    FromDrafter,
-    FromVerifier,
-    Hello,
-    Load,
-    Mode,
-    Open,
-    Opened,
-    Propose,
-    Refused,
-    Verdict,
-    Welcome,
-)
+from goodspeed.protocol import goodspeed_pb2 as pb
+from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message, Open, Propose
 
 uint32 = st.integers(0, 2**32 - 1)
 uint64 = st.integers(0, 2**64 - 1)
-tokens = st.lists(uint32, max_size=20).map(tuple)
-text = st.text(max_size=40)
-codes = st.sampled_from(ErrorCode)
 sampled = st.builds(
     Sampling,
     temperature=st.floats(0.0, 100.0, exclude_min=True),
     top_k=uint32,
     top_p=st.floats(0.0, 1.0, exclude_min=True),
-    seed=st.integers(0, 2**64 - 1),
+    seed=uint64,
     rule=st.sampled_from([Rule.COUPLED, Rule.REJECTION]),
 )
-samplings = st.builds(Sampling, seed=st.integers(0, 2**64 - 1)) | sampled
-finite32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
+samplings = st.builds(Sampling, seed=uint64) | sampled
 
 
 def sparse_probs(weights: dict[int, int]) -> SparseProbs:
@@ -47,67 +31,36 @@ def sparse_probs(weights: dict[int, int]) -> SparseProbs:
 
 
 distributions = st.dictionaries(uint32, st.integers(1, 65535), min_size=1, max_size=8).map(sparse_probs)
-proposes = st.builds(
-    Propose,
-    stream=uint32,
-    epoch=uint32,
-    round=uint32,
-    committed_length=uint32,
-    committed_crc32=uint32,
-    tokens=tokens,
-    confidences=st.lists(st.integers(0, 255), max_size=20).map(tuple),
-    draft_probs=st.lists(distributions, max_size=4).map(tuple),
-    drafting_us=uint32,
-)
-opens = st.builds(
-    Open,
-    stream=uint32,
-    epoch=uint32,
-    tokens=tokens,
-    num_prompt=uint32,
-    max_tokens=uint32,
-    sampling=samplings,
-    end_tokens=tokens,
-    mode=st.sampled_from(Mode),
-    logprobs=st.booleans(),
-)
-hellos = st.builds(Hello, version=uint32, drafter=text, tokenizer_fingerprint=text, token=text)
-drafter_messages: st.SearchStrategy[FromDrafter] = (
-    hellos | opens | proposes | st.builds(Cancel, stream=uint32, epoch=uint32)
-)
-verdicts = st.builds(
-    Verdict,
-    stream=uint32,
-    epoch=uint32,
-    round=uint32,
-    num_accepted=uint32,
-    next_token=uint32,
-    committed_length=uint32,
-    grant=uint32,
-    finish=st.sampled_from(FinishReason),
-    queue_us=uint32,
-    verify_us=uint32,
-    logprobs=st.lists(finite32, max_size=9).map(tuple),
-    baseline_us=uint64,
-    elapsed_us=uint64,
-)
-welcomes = st.builds(
-    Welcome,
-    version=uint32,
-    verifier=text,
-    model=text,
-    model_fingerprint=text,
-    vocab_size=uint32,
-    max_context=uint32,
-    max_streams=uint32,
-    max_proposal=uint32,
-    end_tokens=tokens,
-)
-verifier_messages: st.SearchStrategy[FromVerifier] = (
-    welcomes
-    | verdicts
-    | st.builds(Refused, code=codes, reason=text)
-    | st.builds(Opened, stream=uint32, epoch=uint32)
-    | st.builds(Load, open_streams=uint32, queued_streams=uint32, kv_used=uint32, kv_capacity=uint32)
-    | st.builds(Error, code=codes, reason=text, stream=st.none() | uint32, epoch=uint32)
-)
+
+VALUES: dict[int, st.SearchStrategy[Any]] = {
+    FieldDescriptor.TYPE_UINT32: uint32,
+    FieldDescriptor.TYPE_FIXED32: uint32,
+    FieldDescriptor.TYPE_UINT64: uint64,
+    FieldDescriptor.TYPE_BOOL: st.booleans(),
+    FieldDescriptor.TYPE_STRING: st.text(max_size=40),
+    FieldDescriptor.TYPE_FLOAT: st.floats(allow_nan=False, allow_infinity=False, width=32),
+    FieldDescriptor.TYPE_BYTES: st.lists(st.integers(0, 255), max_size=20).map(tuple),
+}
+
+
+def values_of(field: FieldDescriptor, hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a field whose annotation in the message class is `hint`."""
+    if field.message_type is not None:
+        return st.lists(distributions, max_size=4).map(tuple) if field.is_repeated else samplings
+    values = st.sampled_from(hint) if field.enum_type is not None else VALUES[field.type]
+    if field.is_repeated:
+        return st.lists(values, max_size=20).map(tuple)
+    return st.none() | values if field.has_presence else values
+
+
+def messages_of(message_class: type[Message]) -> st.SearchStrategy[Any]:
+    """Messages of this class."""
+    fields = pb.DESCRIPTOR.message_types_by_name[message_class.__name__].fields_by_name
+    hints = get_type_hints(message_class)
+    return st.builds(message_class, **{name: values_of(fields[name], hint) for name, hint in hints.items()})
+
+
+proposes: st.SearchStrategy[Propose] = messages_of(Propose)
+opens: st.SearchStrategy[Open] = messages_of(Open)
+drafter_messages: st.SearchStrategy[FromDrafter] = st.one_of([messages_of(each) for each in get_args(FromDrafter)])
+verifier_messages: st.SearchStrategy[FromVerifier] = st.one_of([messages_of(each) for each in get_args(FromVerifier)])

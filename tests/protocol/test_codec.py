@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.protocol.messages import drafter_messages, opens, proposes, sparse_probs, verifier_messages
 
-from goodspeed.decoding.sampling import Sampling
+from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol import goodspeed_pb2 as pb
 from goodspeed.protocol.codec import (
@@ -23,18 +23,27 @@ from goodspeed.protocol.codec import (
 )
 from goodspeed.protocol.messages import (
     Cancel,
+    Error,
     FinishReason,
     FromDrafter,
     FromVerifier,
+    Hello,
+    Load,
     Message,
+    Mode,
     Open,
+    Opened,
     Propose,
+    Refused,
     Verdict,
+    Welcome,
 )
 from goodspeed.protocol.size import wire_bytes
 
 PROPOSE = Propose(7, 1, 100, 300, 0xDEADBEEF, (49151, 20000, 300, 12), (200, 150, 99, 255), (), 9_500)
 VERDICT = Verdict(7, 1, 100, 3, 49151, 304, 5, FinishReason.NONE, 8_000, 85_000)
+SAMPLED = Sampling(0.5, 40, 0.9, 2**63, Rule.COUPLED)
+SPARSE = sparse_probs({5: 9, 49000: 1})
 OPEN = Open(7, 0, (1, 2, 3), 3, 16, Sampling(), (0,))
 
 
@@ -55,6 +64,42 @@ def test_a_drafters_frame_survives_the_wire(messages: list[FromDrafter]) -> None
 @given(st.lists(verifier_messages, min_size=1, max_size=5))
 def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> None:
     assert list(decode_verifier_frame(encode_frame(messages))) == messages
+
+
+@pytest.mark.parametrize(
+    ("message", "frame"),
+    [
+        (Hello(2, "edge", "abc", "secret"), "0a17121508021204656467651a036162632206736563726574"),
+        (
+            Open(7, 1, (1, 300, 49151), 2, 16, SAMPLED, (0,), Mode.TARGET_ONLY, logprobs=True),
+            "0a3a1a38080710011a0601ac02ffff0220022810321f09000000000000e03f102819cdccccccccccec3f"
+            "21000000000000008028013a010040014801",
+        ),
+        (Open(0, 0, (), 0, 0, Sampling(), ()), "0a0d1a0b320919000000000000f03f"),
+        (
+            Propose(
+                7, 1, 100, 300, 0xDEADBEEF, (49151, 0, 12), (200, 0, 255), (sparse_probs({5: 9, 49000: 1}),), 9_500
+            ),
+            "0a2d0a2b08071001186420ac022defbeadde3205ffff02000c3a03c800ff420c0a0405e3fe02120409000100489c4a",
+        ),
+        (Cancel(0, 0), "0a022200"),
+        (
+            Welcome(2, "v", "m", "f", 49152, 8192, 64, 16, (0, 2)),
+            "0a1c121a08021201761a016d22016628808003308040384040104a020002",
+        ),
+        (Refused(ErrorCode.CAPACITY, "full"), "0a0a1a08080d120466756c6c"),
+        (Opened(7, 300), "0a072205080710ac02"),
+        (
+            Verdict(7, 1, 100, 3, 49151, 304, 5, FinishReason.LENGTH, 8_000, 85_000, (-0.5, 0.0), 2**40, 900),
+            "0a300a2e080710011864200328ffff0230b0023805400248c03e508898055a08000000bf0000000060808080808020688407",
+        ),
+        (Load(3, 2, 2**33, 10), "0a0e2a0c08031002188080808020200a"),
+        (Error(ErrorCode.INTERNAL, "", 0), "0a0432021800"),
+        (Error(ErrorCode.VERSION, "no"), "0a083206080212026e6f"),
+    ],
+)
+def test_messages_have_the_bytes_of_protocol_version_2(message: Message, frame: str) -> None:
+    assert encode_message(message).hex() == frame
 
 
 def test_a_decoded_distribution_has_the_types_of_the_engine_seam() -> None:

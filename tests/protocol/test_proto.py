@@ -4,16 +4,17 @@ import subprocess
 import sys
 from enum import IntEnum
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import EnumDescriptor
 
-from goodspeed.decoding.sampling import Rule
+from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol import goodspeed_pb2 as pb
 from goodspeed.protocol.grpc_config import METHOD, SERVICE
-from goodspeed.protocol.messages import FinishReason, Mode
+from goodspeed.protocol.messages import FinishReason, Message, Mode
 
 SOURCE = Path(__file__).parents[2] / "src"
 PROTO = "goodspeed/protocol/goodspeed.proto"
@@ -38,6 +39,12 @@ def test_the_contract_names_every_enum_value(kind: type[IntEnum]) -> None:
     enums: dict[str, EnumDescriptor] = dict(pb.DESCRIPTOR.enum_types_by_name)
     values = {value.name: value.number for value in enums[kind.__name__].values}
     assert values == {member.name: member.value for member in kind}
+
+
+@pytest.mark.parametrize("message_class", [*get_args(Message), Sampling])
+def test_a_message_class_has_the_fields_of_the_contract(message_class: type[object]) -> None:
+    fields = pb.DESCRIPTOR.message_types_by_name[message_class.__name__].fields_by_name
+    assert set(get_type_hints(message_class)) == set(fields)
 
 
 def test_the_service_is_the_one_that_is_served() -> None:

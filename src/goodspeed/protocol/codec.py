@@ -1,23 +1,25 @@
-"""The wire form of messages: goodspeed.proto's bytes to plain data and back.
+"""The wire codec: messages to frames, which are the bytes of goodspeed.proto, and back.
 
-Decoding trusts nothing: whatever the bytes, the result is messages or ProtocolErrors. An error that concerns one
-stream alone stands in the frame in its message's place, so that the rest of the frame is not lost with it.
+Decoding trusts nothing: whatever the bytes, the result is messages or ProtocolErrors. An error that concerns a single
+stream takes its message's place in the frame, so that the other messages of the frame are not lost.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, get_args
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol import codec_drafter, codec_verifier
 from goodspeed.protocol import goodspeed_pb2 as pb
+from goodspeed.protocol.message_codec import message_decoder, message_encoder
 from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message, Open, Propose
 
 MAX_FRAME_BYTES = 1 << 20
 MAX_FRAME_MESSAGES = 4096
 MAX_FRAME_DISTRIBUTIONS = 4096
-"""Draft distributions are the costliest to decode for their size; so many take some 50 ms."""
+"""For their size, draft distributions take the longest to decode: this many take about 50 ms."""
 
 
 def encode_message(message: Message) -> bytes:
@@ -25,9 +27,9 @@ def encode_message(message: Message) -> bytes:
 
     Raises ProtocolError (BAD_REQUEST) if it is longer than MAX_FRAME_BYTES.
     """
-    frame = pb.DrafterFrame() if isinstance(message, FromDrafter) else pb.VerifierFrame()
-    _ENCODERS[type(message)](frame.messages.add(), message)
-    encoded = frame.SerializeToString()
+    number, encode = _ENCODERS[type(message)]
+    body = encode(message)
+    encoded = _header(number, len(body)) + body
     if len(encoded) > MAX_FRAME_BYTES:
         stream = message.stream if isinstance(message, Open | Propose) else None
         raise ProtocolError(
@@ -37,7 +39,7 @@ def encode_message(message: Message) -> bytes:
 
 
 def encode_frame(messages: Sequence[Message]) -> bytes:
-    """One frame with these messages, all of one direction. The caller keeps it within the two limits above."""
+    """One frame with these messages, all of one direction. The caller keeps it within the limits above."""
     return b"".join(map(encode_message, messages))
 
 
@@ -53,31 +55,69 @@ def decode_drafter_frame(frame: bytes) -> tuple[FromDrafter | ProtocolError, ...
             ErrorCode.MALFORMED,
             f"a frame of {num_distributions} draft distributions; expected at most {MAX_FRAME_DISTRIBUTIONS}",
         )
-    return tuple(codec_drafter.DECODERS[kind](body) for kind, body in bodies)
+    return tuple([_DRAFTER_DECODERS[kind](body) for kind, body in bodies])
 
 
 def decode_verifier_frame(frame: bytes) -> tuple[FromVerifier | ProtocolError, ...]:
     """A verifier's messages; the same rules as decode_drafter_frame."""
-    return tuple(codec_verifier.DECODERS[kind](body) for kind, body in _parse(pb.VerifierFrame(), frame))
+    return tuple([_VERIFIER_DECODERS[kind](body) for kind, body in _parse(pb.VerifierFrame(), frame)])
 
 
-def _parse(message: Any, frame: bytes) -> Iterator[tuple[str, Any]]:
-    """(kind, body) of each message of a frame."""
+def _parse(parsed: Any, frame: bytes) -> Iterator[tuple[str, Any]]:
+    """(kind, body) of each message of a frame; `parsed` is an empty protobuf frame."""
     if len(frame) > MAX_FRAME_BYTES:
         raise ProtocolError(ErrorCode.MALFORMED, f"a frame of {len(frame)} bytes; expected at most {MAX_FRAME_BYTES}")
     try:
-        message.ParseFromString(frame)
+        parsed.ParseFromString(frame)
     except DecodeError as error:
         raise ProtocolError(ErrorCode.MALFORMED, f"{len(frame)} bytes that are no frame: {error}") from error
-    if not 0 < len(message.messages) <= MAX_FRAME_MESSAGES:
+    if not 0 < len(parsed.messages) <= MAX_FRAME_MESSAGES:
         raise ProtocolError(
-            ErrorCode.MALFORMED, f"a frame of {len(message.messages)} messages; expected 1 to {MAX_FRAME_MESSAGES}"
+            ErrorCode.MALFORMED, f"a frame of {len(parsed.messages)} messages; expected 1 to {MAX_FRAME_MESSAGES}"
         )
-    for wire in message.messages:
+    for wire in parsed.messages:
         kind = wire.WhichOneof("kind")
         if kind is None:
             raise ProtocolError(ErrorCode.MALFORMED, "a message of unknown kind")
         yield kind, getattr(wire, kind)
 
 
-_ENCODERS: dict[type[Message], Callable[[Any, Any], None]] = {**codec_drafter.ENCODERS, **codec_verifier.ENCODERS}
+@lru_cache(maxsize=1024)
+def _header(number: int, length: int) -> bytes:
+    """What stands before a body of this length in a frame with this one message, of the kind with this number.
+
+    A frame has a repeated field of wrappers (DrafterMessage, VerifierMessage), each of which has one body.
+    """
+    wrapped = _tag(number) + _varint(length)
+    return _tag(pb.DrafterFrame.MESSAGES_FIELD_NUMBER) + _varint(len(wrapped) + length) + wrapped
+
+
+def _tag(number: int) -> bytes:
+    """The tag of a nested message."""
+    return _varint(number << 3 | 2)
+
+
+def _varint(number: int) -> bytes:
+    """Protobuf's integers: seven bits a byte, the lowest first; the high bit says that more follow."""
+    varint = bytearray()
+    while number >= 0x80:
+        varint.append(number & 0x7F | 0x80)
+        number >>= 7
+    varint.append(number)
+    return bytes(varint)
+
+
+def _kinds(wrapper: Any, direction: Any) -> list[tuple[type[Message], FieldDescriptor]]:
+    """The message classes of a direction, each with its field in pb.DrafterMessage or pb.VerifierMessage."""
+    fields = {field.message_type.name: field for field in wrapper.DESCRIPTOR.oneofs_by_name["kind"].fields}
+    return [(message_class, fields[message_class.__name__]) for message_class in get_args(direction)]
+
+
+_FROM_DRAFTER = _kinds(pb.DrafterMessage, FromDrafter)
+_FROM_VERIFIER = _kinds(pb.VerifierMessage, FromVerifier)
+_ENCODERS = {
+    message_class: (field.number, message_encoder(message_class))
+    for message_class, field in (*_FROM_DRAFTER, *_FROM_VERIFIER)
+}
+_DRAFTER_DECODERS = {field.name: message_decoder(message_class) for message_class, field in _FROM_DRAFTER}
+_VERIFIER_DECODERS = {field.name: message_decoder(message_class) for message_class, field in _FROM_VERIFIER}

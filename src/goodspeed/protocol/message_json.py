@@ -1,40 +1,30 @@
 """Messages as JSON values and back, as event logs hold them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from goodspeed.protocol import messages
+from goodspeed.errors import DataError
 from goodspeed.protocol.messages import Message
 from goodspeed.records.json_values import from_json_value, to_json_value
 
-_MESSAGES: dict[str, type[Message]] = {
-    kind.__name__: kind
-    for kind in (
-        messages.Hello,
-        messages.Open,
-        messages.Propose,
-        messages.Cancel,
-        messages.Welcome,
-        messages.Refused,
-        messages.Opened,
-        messages.Verdict,
-        messages.Load,
-        messages.Error,
-    )
-}
+_CLASSES: dict[str, type[Message]] = {message_class.__name__: message_class for message_class in get_args(Message)}
 
 
 def message_to_json(message: Message) -> dict[str, Any]:
-    """The message's fields, and its kind."""
+    """The fields of the message, and the name of its class as "kind"."""
     return {"kind": type(message).__name__, **to_json_value(message)}
 
 
 def message_from_json(value: Mapping[str, Any]) -> Message:
-    """The inverse. Raises KeyError for an unknown kind, msgspec.ValidationError for wrong fields."""
-    message: Message = from_json_value({key: value[key] for key in value if key != "kind"}, _MESSAGES[value["kind"]])
+    """The message that message_to_json has written. Raises DataError for anything else."""
+    fields = dict(value)
+    kind = fields.pop("kind", None)
+    if kind not in _CLASSES:
+        raise DataError(f"kind is {kind!r}, expected one of {', '.join(_CLASSES)}")
+    message: Message = from_json_value(fields, _CLASSES[kind])
     return message
 
 
 def replies_to_json(replies: Sequence[tuple[int, Message]]) -> list[dict[str, Any]]:
-    """Messages with the links that they are for."""
+    """Messages, each with the connection that it is sent on."""
     return [{"conn": conn, **message_to_json(message)} for conn, message in replies]

@@ -1,19 +1,46 @@
-"""How long a frame is on the wire, and a message's frame without making it: the simulator's messages are not encoded.
+"""The length of a frame on the wire, and that of a message's frame without encoding it: the simulator encodes nothing.
 
-The two messages of a round are counted field by field, as protobuf lays them out (proto3: a field of value 0 takes no
-bytes); the others are rare, and encoded. tests/protocol/test_size.py compares with the codec.
+Messages whose fields are numbers and lists are counted field by field, as protobuf lays them out by goodspeed.proto
+(proto3: a field of value 0 takes no bytes). The others are rare, and encoded.
 """
 
-from typing import Final
+from typing import Final, get_args
 
+from google.protobuf.descriptor import FieldDescriptor
+from msgspec.structs import astuple
+
+from goodspeed.protocol import goodspeed_pb2 as pb
 from goodspeed.protocol.codec import encode_message
-from goodspeed.protocol.messages import Message, Propose, Verdict
+from goodspeed.protocol.messages import Message
 
-FIXED32_BYTES: Final = 5  # with its tag
 GRPC_PREFIX_BYTES: Final = 5
 DATA_HEADER_BYTES: Final = 9
 DATA_FRAME_BYTES: Final = 1 << 14
 """Longest HTTP/2 DATA frame, prefix included, that gRPC sends by default."""
+
+VARINT: Final = 0
+"""An integer, bool or enum: 1 to 10 bytes."""
+FIXED: Final = 1
+"""A number of a fixed width."""
+VARINTS: Final = 2
+"""A list of integers."""
+FIXEDS: Final = 3
+"""A list of numbers of a fixed width, or bytes."""
+ENCODED: Final = 4
+"""Anything else, where it is not empty: the message has to be encoded."""
+
+_VARINT_TYPES: Final = (
+    FieldDescriptor.TYPE_UINT32,
+    FieldDescriptor.TYPE_UINT64,
+    FieldDescriptor.TYPE_BOOL,
+    FieldDescriptor.TYPE_ENUM,
+)
+_WIDTHS: Final = {
+    FieldDescriptor.TYPE_BYTES: 1,
+    FieldDescriptor.TYPE_FLOAT: 4,
+    FieldDescriptor.TYPE_FIXED32: 4,
+    FieldDescriptor.TYPE_FIXED64: 8,
+}
 
 
 def wire_bytes(frame_bytes: int) -> int:
@@ -24,57 +51,29 @@ def wire_bytes(frame_bytes: int) -> int:
 
 def frame_bytes(message: Message) -> int:
     """len(encode_message(message)). Raises ProtocolError for a message that is too long to send."""
-    if isinstance(message, Verdict):
-        return _nested(_nested(_verdict(message)))
-    if isinstance(message, Propose) and not message.draft_probs:
-        return _nested(_nested(_propose(message)))
-    return len(encode_message(message))
+    layout = _LAYOUTS[type(message)]
+    if layout is None:
+        return len(encode_message(message))
+    num_bytes = 0
+    for field, value in zip(layout, astuple(message), strict=True):
+        if not value:
+            continue
+        if field.kind == VARINT:
+            num_bytes += field.tag_bytes + _varint(value)
+        elif field.kind == VARINTS:
+            num_bytes += field.tag_bytes + _delimited(sum([_varint(number) for number in value]))
+        elif field.kind == FIXED:
+            num_bytes += field.tag_bytes + field.width
+        elif field.kind == FIXEDS:
+            num_bytes += field.tag_bytes + _delimited(field.width * len(value))
+        else:
+            return len(encode_message(message))
+    return 1 + _delimited(1 + _delimited(num_bytes))  # in a frame, in a message of this direction: tags of one byte
 
 
-def _verdict(message: Verdict) -> int:
-    return (
-        _number(message.stream)
-        + _number(message.epoch)
-        + _number(message.round)
-        + _number(message.num_accepted)
-        + _number(message.next_token)
-        + _number(message.committed_length)
-        + _number(message.grant)
-        + _number(message.finish)
-        + _number(message.queue_us)
-        + _number(message.verify_us)
-        + _packed(4 * len(message.logprobs))
-        + _number(message.baseline_us)
-        + _number(message.elapsed_us)
-    )
-
-
-def _propose(message: Propose) -> int:
-    return (
-        _number(message.stream)
-        + _number(message.epoch)
-        + _number(message.round)
-        + _number(message.committed_length)
-        + _number(message.drafting_us)
-        + (FIXED32_BYTES if message.committed_crc32 else 0)
-        + _packed(sum([_varint(token) for token in message.tokens]))
-        + _packed(len(message.confidences))
-    )
-
-
-def _number(value: int) -> int:
-    """A field of unsigned integer or enum: a tag of one byte and the varint, or nothing for 0."""
-    return 1 + _varint(value) if value else 0
-
-
-def _packed(num_bytes: int) -> int:
-    """A packed or bytes field with so much in it."""
-    return _nested(num_bytes) if num_bytes else 0
-
-
-def _nested(num_bytes: int) -> int:
-    """A message, list or string field with so much in it: a tag of one byte, the length, the content."""
-    return 1 + _varint(num_bytes) + num_bytes
+def _delimited(num_bytes: int) -> int:
+    """A length, and content of this length."""
+    return _varint(num_bytes) + num_bytes
 
 
 def _varint(value: int) -> int:
@@ -84,3 +83,34 @@ def _varint(value: int) -> int:
         value >>= 7
         num_bytes += 1
     return num_bytes
+
+
+class _Field:
+    """How the bytes of one field are counted; a field whose value is 0 or empty has none."""
+
+    def __init__(self, field: FieldDescriptor) -> None:
+        self.kind = _kind(field)
+        self.tag_bytes = _varint(field.number << 3)
+        self.width = _WIDTHS.get(field.type, 0)
+        """Bytes of each number, where it does not depend on the number."""
+
+
+def _kind(field: FieldDescriptor) -> int:
+    if field.type in _VARINT_TYPES:
+        return VARINTS if field.is_repeated else VARINT
+    if field.type in _WIDTHS:
+        return FIXEDS if field.is_repeated or field.type == FieldDescriptor.TYPE_BYTES else FIXED
+    return ENCODED
+
+
+def _layout(message_class: type[Message]) -> list[_Field] | None:
+    """None: messages of this class have to be encoded."""
+    fields = pb.DESCRIPTOR.message_types_by_name[message_class.__name__].fields_by_name
+    layout = [_Field(fields[name]) for name in message_class.__struct_fields__]
+    is_rare = any(
+        field.has_presence or (_kind(field) == ENCODED and not field.is_repeated) for field in fields.values()
+    )
+    return None if is_rare else layout
+
+
+_LAYOUTS: Final = {message_class: _layout(message_class) for message_class in get_args(Message)}
