@@ -60,10 +60,10 @@ def test_search_is_worth_what_the_greedy_is_in_two_hundred_large_cases() -> None
 
 
 def test_the_comparison_finds_a_search_that_takes_any_of_the_last_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    def any_of_them(_worth: Floats, _tokens: Ints, _clients: Ints, num_chosen: int) -> Ints:
+    def any_of_them(_values: Floats, _tokens: Ints, _clients: Ints, num_chosen: int) -> Ints:
         return np.arange(num_chosen)
 
-    monkeypatch.setattr(price_search, "_largest", any_of_them)
+    monkeypatch.setattr(price_search, "_highest", any_of_them)
     assert num_worth_less() > NUM_CASES // 2
 
 
@@ -99,5 +99,5 @@ def test_the_price_at_which_ten_thousand_clients_buy_the_budget_separates_all_th
     everyone = np.arange(10_000)
     assert grants.sum() == 80_000
     granted = grants > 0
-    least_bought = demand.worth(everyone[granted], grants[granted]).min()
-    assert demand.worth(everyone, grants + 1).max() <= least_bought
+    least_bought = demand.log_values(everyone[granted], grants[granted]).min()
+    assert demand.log_values(everyone, grants + 1).max() <= least_bought

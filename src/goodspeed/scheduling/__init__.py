@@ -1,1 +1,1 @@
-"""Who may propose how much: the policies that share the verification budget, and their estimators."""
+"""Policies that share the verification budget among clients, and the estimators that they use."""

@@ -1,12 +1,13 @@
-"""DraftSelection: how much of each proposal the closing batch verifies, where the proposals together exceed its budget.
+"""Draft selection: which proposed tokens a batch verifies when the proposals together exceed its budget (TETRIS).
 
-Grants are promised a round ahead, from averages. When a batch closes, the proposals are there, and with them what the
-drafters know of these very tokens. So the budget can go to the tokens that are worth most now:
+Grants are promised a round ahead, from averages. When a batch closes, it has the proposals, and the confidences of the
+drafters in these very tokens. So the budget can go to the tokens that have the most value now:
 
     value of token j of proposal i = w_i U'(X_i) Pr(the first j are accepted) - price_i
 
-Values never rise with j, so taking the best `budget` of all tokens takes a beginning of every proposal, and maximises
-the sum. A price is what a token costs the others: the time that it adds to the step. Tokens worth less are left out.
+Values never rise with j. So the best `budget` of all tokens are the first tokens of every proposal, and they maximise
+the sum. A price is what a token costs the other clients: the time that it adds to the step. Tokens whose value is not
+positive are not verified.
 """
 
 import math
@@ -18,27 +19,27 @@ from goodspeed.registry import Registry
 
 
 class ProposalCandidate(Struct, frozen=True, gc=False):
-    """A proposal, as the closing batch sees it."""
+    """What a draft selection sees of a proposal."""
 
     token_value: float
-    """w U'(X): what a committed token of this stream is worth, in utility."""
+    """w U'(X): utility of a committed token of this stream."""
     survival: Sequence[float]
     """Pr(the first j tokens are accepted) for each token j of the proposal; never rising.
 
     Under the rejection rule with draft probabilities it must not depend on which tokens were drawn.
     """
     price: float = 0.0
-    """In utility, per token."""
+    """Utility that a verified token costs other clients."""
     floor: int = 0
-    """Tokens that its client has a right to, whatever they are worth."""
+    """Tokens that the client is entitled to, whatever their value."""
 
 
 DraftSelection = Callable[[Sequence[ProposalCandidate], int], list[int]]
-"""Bids in order of arrival and the budget in tokens -> how many tokens of each are verified."""
+"""From candidates in order of arrival and the budget in tokens to the number of tokens of each that are verified."""
 
 
 def select_by_arrival(candidates: Sequence[ProposalCandidate], budget: int) -> list[int]:
-    """Who comes first is served first."""
+    """First come, first served."""
     lengths = []
     for candidate in candidates:
         lengths.append(min(len(candidate.survival), budget))
@@ -47,17 +48,17 @@ def select_by_arrival(candidates: Sequence[ProposalCandidate], budget: int) -> l
 
 
 def select_by_value(candidates: Sequence[ProposalCandidate], budget: int) -> list[int]:
-    """The `budget` tokens of all candidates that are worth most, of those worth more than their price; floors go first.
+    """The `budget` tokens with the highest positive values; floors come first.
 
-    Ties: earlier token, earlier arrival.
+    Of tokens with equal values the earlier one of its proposal is taken, then the one that arrived earlier.
     """
-    most = [_num_worthwhile(candidate) for candidate in candidates]
-    if sum(most) <= budget:
-        return most
+    max_lengths = [_num_positive(candidate) for candidate in candidates]
+    if sum(max_lengths) <= budget:
+        return max_lengths
     costs = [
         (-math.inf if j < candidate.floor else candidate.price - candidate.token_value * chance, j, i)
         for i, candidate in enumerate(candidates)
-        for j, chance in enumerate(candidate.survival[: most[i]])
+        for j, chance in enumerate(candidate.survival[: max_lengths[i]])
     ]
     lengths = [0] * len(candidates)
     for _, _, i in sorted(costs)[:budget]:
@@ -65,8 +66,8 @@ def select_by_value(candidates: Sequence[ProposalCandidate], budget: int) -> lis
     return lengths
 
 
-def _num_worthwhile(candidate: ProposalCandidate) -> int:
-    """Tokens worth more than their price, or within the floor."""
+def _num_positive(candidate: ProposalCandidate) -> int:
+    """The number of tokens with a positive value, or within the floor."""
     num_tokens = 0
     for chance in candidate.survival:
         if num_tokens >= candidate.floor and candidate.price >= candidate.token_value * chance:

@@ -1,11 +1,11 @@
-"""Exploration: a client at grant 0 brings no evidence of its acceptance, so no scheduler could ever learn better."""
+"""Exploration: a client at grant 0 yields no evidence of its acceptance, so its estimate could never recover."""
 
 from collections.abc import Sequence
 
 EXPLORE_AFTER = 8
-"""Rounds at grant 0, at least."""
+"""Minimum number of rounds at grant 0."""
 MAX_TIME_SHARE = 1 / 20
-"""Of a client's time may go into rounds that explore, beyond what it has from them."""
+"""Maximum share of a client's time that exploring rounds may cost it."""
 
 
 def exploration_interval(round_s: float, target_only_token_s: float | None) -> float:
@@ -18,9 +18,9 @@ def exploration_interval(round_s: float, target_only_token_s: float | None) -> f
 
 
 def clients_to_explore(starved: Sequence[float], budget: int) -> list[bool]:
-    """Who is to be granted a token at least: at most `budget` clients, the longest starved first.
+    """Which clients must be granted at least one token: at most `budget` of them, the longest starved first.
 
-    `starved`: rounds at grant 0, in units of the client's exploration_interval.
+    `starved` counts each client's rounds at grant 0, in units of its exploration interval.
     """
     due = sorted((i for i, rounds in enumerate(starved) if rounds >= 1.0), key=lambda i: -starved[i])[:budget]
     return [i in due for i in range(len(starved))]

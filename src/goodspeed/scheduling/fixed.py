@@ -1,4 +1,4 @@
-"""The fixed split: what a server does that knows nothing of its clients (the GoodSpeed paper's baseline Fixed-S)."""
+"""The fixed split: a server that knows nothing of its clients (the GoodSpeed paper's baseline Fixed-S)."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from goodspeed.scheduling.scheduler import Budget, ClientView
 
 
 class FixedScheduler:
-    """Budget / clients for each, within floors and caps. The remainder goes to the next clients with every call."""
+    """Budget / clients for each, within floors and caps. The remainder goes to different clients with every call."""
 
     def __init__(self) -> None:
         self._turn = 0

@@ -1,8 +1,8 @@
-"""What one more draft token of a client is worth: w U'(X) s_j, the j-th term of the objective that grants maximise.
+"""The value of one more draft token of a client: w U'(X) s_j, the j-th term of the objective that grants maximise.
 
 A round with S draft tokens is expected to commit mu = 1 + s_1 + ... + s_S, where s_j = Pr(the first j are accepted).
-Since s_j never rises with j, neither does a token's worth: the objective is concave. All in logarithms, so that neither
-long proposals nor a steep utility (max-min) leave the range of a float.
+Since s_j never rises with j, neither does a token's value: the objective is concave. All values are logarithms, so that
+neither long proposals nor a steep utility (max-min) leave the range of a float.
 """
 
 import math
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from goodspeed.scheduling.scheduler import ClientView
 
 NOTHING = -math.inf
-"""The log of a worth of zero."""
+"""The logarithm of a value of zero."""
 
 
 def log_survival(client: ClientView, num_tokens: int) -> float:
-    """log s_j for j = num_tokens >= 1: by the client's curve, past its end (and without one) geometric."""
+    """log s_j for j = num_tokens >= 1. Past the end of the client's curve, and without one, survival is geometric."""
     curve = client.survival
     if num_tokens <= len(curve):
         chance = curve[num_tokens - 1]
@@ -25,7 +25,7 @@ def log_survival(client: ClientView, num_tokens: int) -> float:
 
 
 def log_weight(client: ClientView, fairness: float) -> float:
-    """log of w U'(X) with U alpha-fair: U'(x) = x^-fairness (Mo and Walrand, 2000)."""
+    """log of w U'(X) with alpha-fair U: U'(x) = x^-fairness (Mo and Walrand, 2000)."""
     return _log(client.weight) - fairness * math.log(client.goodput)
 
 

@@ -1,13 +1,13 @@
-"""The optimum x* of the long-run problem: max sum_i w_i U(x_i) over the goodputs that some mixture of grants reaches.
+"""The optimum x* of the long-run problem: max sum_i w_i U(x_i) over the goodputs that mixtures of grants can reach.
 
 The reachable set is the convex hull of mu(S) over all integer grants S within floors, caps and budget (GoodSpeed, arXiv
 2512.09963, problem 1). Its upper boundary is {f(s)}: s real grants within the same limits, f_i linear between integers.
 (The integer grants of one unit cell have an integral hull, and f is linear on it; concavity of mu gives the converse.)
-So x* is a division of the budget by one price: every client takes draft tokens, in fractions, while w U'(x) s_j is
-above it. That takes 57 ms for 1,000 clients; Frank-Wolfe takes 1 ms for 8, but 0.9 s for 200 (docs/theory.md).
+So x* divides the budget by one price: every client takes draft tokens, in fractions, while w U'(x) s_j is above it.
+That takes 57 ms for 1,000 clients; Frank-Wolfe takes 1 ms for 8, but 0.9 s for 200 (docs/theory.md).
 
-The answer is not taken on trust: with the gradient scheduler as the oracle, max_v sum_i w_i U'(x_i) (v_i - x_i) bounds
-how far any x is from the optimum. That gap is part of the answer.
+The answer is certified: with the gradient scheduler as the oracle, max_v sum_i w_i U'(x_i) (v_i - x_i) bounds how far
+any x is from the optimum. That gap is part of the answer.
 """
 
 import math
@@ -24,18 +24,18 @@ from goodspeed.scheduling.scheduler import Budget, ClientView
 
 Floats = NDArray[np.float64]
 
-MAX_HALVINGS = 200  # of the interval that encloses the log of the price; a double's resolution is reached before
+MAX_HALVINGS = 200  # of the interval that encloses the log price; the resolution of a double ends the search earlier
 
 
 @dataclass(frozen=True, slots=True)
 class Optimum:
-    """x*, and how well it is known."""
+    """x* with its certificate."""
 
     goodputs: Floats  # [clients] committed tokens per round
     grants: Floats  # [clients] mean grants
     utility: float
     gap: float
-    """Certified: no reachable goodputs have a utility above utility + gap."""
+    """No reachable goodputs have a utility above utility + gap."""
 
 
 def long_run_optimum(clients: Sequence[ClientView], budget: int, fairness: float = 1.0) -> Optimum:
@@ -77,13 +77,13 @@ def duality_gap(clients: Sequence[ClientView], budget: int, goodputs: Floats, fa
 
 
 def expected_tokens(client: ClientView, grant: int) -> float:
-    """mu: committed tokens that a round with this grant is expected to bring."""
+    """mu: the number of tokens that a round with this grant is expected to commit."""
     return 1.0 + math.fsum(math.exp(log_survival(client, j)) for j in range(1, grant + 1))
 
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """The draft tokens that may be granted, one by one: token j + 1 of client i commits survival[i, j] more."""
+    """The draft tokens that may be granted. Token j + 1 of client i adds survival[i, j] committed tokens."""
 
     survival: Floats  # [clients, tokens], 0 beyond the cap
     floors: Floats  # [clients]
@@ -101,35 +101,35 @@ class _Region:
 
 
 def _divide(region: _Region, budget: int, fairness: float) -> Floats:
-    """How much of every token is granted in the long run, [clients, tokens] in 0..1; in sum at most `budget`."""
-    everything = _bought(region, -math.inf, fairness)
-    if everything.sum() <= budget:
-        return everything
+    """The part of every token that is granted in the long run, [clients, tokens] in 0..1; at most `budget` in all."""
+    all_tokens = _granted_at(region, -math.inf, fairness)
+    if all_tokens.sum() <= budget:
+        return all_tokens
     low, high = _price_range(region, fairness)
     for _ in range(MAX_HALVINGS):
         price = 0.5 * (low + high)
         if not low < price < high:
             break
-        if _bought(region, price, fairness).sum() > budget:
+        if _granted_at(region, price, fairness).sum() > budget:
             low = price
         else:
             high = price
-    # At the price itself linear utility buys any part of a token: both sides of it are optimal, and so is a mixture.
-    less, more = _bought(region, high, fairness), _bought(region, low, fairness)
+    # At the price itself, linear utility allows any part of a token: both sides are optimal, and so is a mixture.
+    less, more = _granted_at(region, high, fairness), _granted_at(region, low, fairness)
     share = (budget - less.sum()) / max(more.sum() - less.sum(), np.finfo(float).tiny)
     return less + min(1.0, float(share)) * (more - less)
 
 
-def _bought(region: _Region, log_price: float, fairness: float) -> Floats:
-    """The part of every token that is worth its price, [clients, tokens]; floors are bought at any price."""
+def _granted_at(region: _Region, log_price: float, fairness: float) -> Floats:
+    """The part of every token whose value is above the price, [clients, tokens]; floors are granted at any price."""
     survival = region.survival
     before = 1.0 + np.cumsum(survival, axis=1) - survival  # goodput without this token
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        log_worth = np.log(region.weights)[:, None] + np.log(survival) - log_price
+        log_value = np.log(region.weights)[:, None] + np.log(survival) - log_price
         if fairness == 0.0:
-            part = (log_worth > 0.0).astype(float)
+            part = (log_value > 0.0).astype(float)
         else:
-            part = (np.exp(log_worth / fairness) - before) / survival  # w U'(x) s = price at x = before + part s
+            part = (np.exp(log_value / fairness) - before) / survival  # w U'(x) s = price at x = before + part s
     part = np.where((survival > 0.0) & (region.weights > 0.0)[:, None], np.clip(part, 0.0, 1.0), 0.0)
     is_floor = np.arange(survival.shape[1]) < region.floors[:, None]
     filled: Floats = np.where(is_floor, 1.0, part)
@@ -137,7 +137,7 @@ def _bought(region: _Region, log_price: float, fairness: float) -> Floats:
 
 
 def _price_range(region: _Region, fairness: float) -> tuple[float, float]:
-    """Logs of a price at which every useful token is bought, and of one at which none is."""
+    """Log prices at which every useful token is granted, and none."""
     useful = region.survival[(region.survival > 0.0) & (region.weights > 0.0)[:, None]]
     weights = np.log(region.weights[region.weights > 0.0])
     steepest = fairness * math.log(1.0 + region.survival.shape[1])

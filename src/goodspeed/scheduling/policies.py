@@ -16,7 +16,8 @@ from goodspeed.scheduling.tiers import TiersScheduler
 from goodspeed.scheduling.time_aware import TimeAwareScheduler
 
 MAX_MIN_FAIRNESS = 8.0
-"""Steeper utilities chase the noise in the smoothed goodputs, and give the poorest less (docs/scheduling.md)."""
+"""Steeper utilities follow the noise in the smoothed goodputs, and the client with the least gets even less
+(docs/scheduling.md)."""
 
 SCHEDULERS: Registry[Callable[[], Scheduler]] = Registry(
     "scheduler",
@@ -35,11 +36,10 @@ SCHEDULERS: Registry[Callable[[], Scheduler]] = Registry(
 )
 
 BASELINES = frozenset({"fixed", "random", "proportional", "tiers"})
-"""What others do; a comparison runs them as published, without late binding."""
+"""Policies of other systems; a comparison runs them as published, with draft selection by arrival."""
 
 PER_BATCH = frozenset({"price", "time_aware"})
-"""Schedulers that share the budget among those who hear their grant now, not among all who draft: the verifier asks
-them for the clients of the step that has just ended, and only those count."""
+"""Schedulers that allocate to the clients of the step that has just ended, not to all clients that draft."""
 
 ESTIMATORS: Registry[Callable[[float, float], Estimator]] = Registry(
     "estimator",
@@ -51,4 +51,4 @@ ESTIMATORS: Registry[Callable[[float, float], Estimator]] = Registry(
         "paper": PaperEstimator,
     },
 )
-"""Each takes beta (goodput) and eta (acceptance), the newest round's weights, 0..1; the adaptive ones need neither."""
+"""Each takes beta (goodput) and eta (acceptance), the weights of the latest round, 0..1; adaptive ones ignore both."""

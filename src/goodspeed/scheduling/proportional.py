@@ -1,4 +1,4 @@
-"""In proportion to acceptance: the first thing one thinks of that adapts."""
+"""Grants in proportion to acceptance: the simplest policy that adapts."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Shares in proportion, within floors and caps, in whole tokens: what the simple splits have in common."""
+"""Proportional shares of a budget in whole tokens, within floors and caps; the simple policies are built on them."""
 
 import math
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ ROUNDING = 1e-9
 
 
 class ProportionalShare(Struct, frozen=True, gc=False):
-    """One client's part: `rate` times what a client of rate 1 has, from floor to cap."""
+    """One client's share: `rate` times that of a client with rate 1, from floor to cap."""
 
-    rate: float  # one of 0 is left at its floor
+    rate: float  # a share with rate 0 stays at its floor
     floor: int
     cap: int
 
     def at(self, level: float) -> float:
-        """In fractions of tokens, where a client of rate 1 has `level`."""
+        """The share in fractions of tokens if a client with rate 1 has `level`."""
         return min(max(level * self.rate, self.floor), self.cap)
 
 
 def shares_of(clients: Sequence[ClientView], rates: Sequence[float], num_tokens: int) -> list[ProportionalShare]:
-    """By the clients' own floors, as far as `num_tokens` reach, and caps."""
+    """The clients' shares with their caps, and with their floors as far as `num_tokens` allows."""
     floors = floors_within(clients, num_tokens)
     return [
         ProportionalShare(rate, floor, client.max_grant)
@@ -33,9 +33,9 @@ def shares_of(clients: Sequence[ClientView], rates: Sequence[float], num_tokens:
 
 
 def fill(shares: Sequence[ProportionalShare], num_tokens: int, first: int = 0) -> list[int]:
-    """Whole grants of together `num_tokens`, or what the caps allow; the floors must be within `num_tokens`.
+    """Whole grants that sum to `num_tokens`, or to what the caps allow; the floors must be within `num_tokens`.
 
-    The largest remainders are rounded up; of equal ones those from client `first` on, in a circle.
+    The largest remainders are rounded up. Equal remainders are rounded up from client `first` on, cyclically.
     """
     parts = _parts(shares, num_tokens)
     grants = [math.floor(part + ROUNDING) for part in parts]
@@ -49,22 +49,22 @@ def fill(shares: Sequence[ProportionalShare], num_tokens: int, first: int = 0) -
 
 
 def _parts(shares: Sequence[ProportionalShare], num_tokens: int) -> list[float]:
-    """In fractions: the level that fills the budget, and those whom it would take beyond a limit settled there.
+    """The shares in fractions of tokens: the level that fills the budget, within floors and caps (water-filling).
 
-    Where the limits give more than there is, those at their floors are settled and the others have to go lower, so
-    they stay at their floors; likewise for the caps. So a round settles at least one, and none wrongly.
+    Where the limits give more than the budget, the shares at their floors are final: the level can only sink. Where
+    they give less, the shares at their caps are final. So every pass settles at least one share, and none wrongly.
     """
     parts = [float(share.floor) for share in shares]
-    open_ones = [i for i, share in enumerate(shares) if share.rate > ROUNDING and share.cap > share.floor]
-    num_left = num_tokens - sum(parts, 0.0) + sum((parts[i] for i in open_ones), 0.0)
-    while open_ones:
-        level = num_left / sum(shares[i].rate for i in open_ones)
-        for i in open_ones:
+    unsettled = [i for i, share in enumerate(shares) if share.rate > ROUNDING and share.cap > share.floor]
+    num_left = num_tokens - sum(parts, 0.0) + sum((parts[i] for i in unsettled), 0.0)
+    while unsettled:
+        level = num_left / sum(shares[i].rate for i in unsettled)
+        for i in unsettled:
             parts[i] = shares[i].at(level)
-        excess = sum((parts[i] for i in open_ones), 0.0) - num_left
+        excess = sum((parts[i] for i in unsettled), 0.0) - num_left
         if abs(excess) <= ROUNDING:
             break
-        settled = {i for i in open_ones if parts[i] == (shares[i].floor if excess > 0.0 else shares[i].cap)}
+        settled = {i for i in unsettled if parts[i] == (shares[i].floor if excess > 0.0 else shares[i].cap)}
         num_left -= sum((parts[i] for i in settled), 0.0)
-        open_ones = [i for i in open_ones if i not in settled]
+        unsettled = [i for i in unsettled if i not in settled]
     return parts

@@ -1,46 +1,46 @@
-"""How far a client's confidences can be believed: what became of tokens that it was as sure of."""
+"""How far a client's confidences can be trusted: the acceptance of earlier tokens with similar confidences."""
 
 from collections.abc import Sequence
 from typing import Final
 
 NUM_BINS: Final = 8
 PRIOR_TRIALS: Final = 4.0
-"""What a reported confidence is worth beside the outcomes of its bin."""
+"""How many outcomes of its bin a reported confidence weighs as much as."""
 KEEP: Final = 1.0 - 1.0 / 128.0
-"""Decay of a bin's counts per token judged in it."""
-MOST: Final = 255
-"""The byte that says certain."""
+"""Decay of a bin's counts per verified token in it."""
+MAX_CONFIDENCE: Final = 255
+"""The byte that stands for certainty."""
 
 
 class ReliabilityCurve:
-    """A reliability curve: acceptance by bin of reported confidence, decayed, with the report itself as prior.
+    """Acceptance by bin of reported confidence, decayed, with the report itself as prior.
 
-    Who is honest is taken at its word from the start. Who always says 255 is soon believed at its real acceptance rate:
-    to be ranked high, tokens must have been accepted.
+    Honest confidences are trusted from the start. A client that always reports 255 is soon given its real acceptance
+    rate: to be ranked high, its tokens must have been accepted.
     """
 
     def __init__(self) -> None:
         self._num_accepted = [0.0] * NUM_BINS
-        self._num_judged = [0.0] * NUM_BINS
+        self._num_verified = [0.0] * NUM_BINS
 
     def survival(self, confidences: Sequence[int]) -> list[float]:
         """Pr(the first j tokens are accepted), j = 1...; confidences as in Propose, 0 to 255."""
         survival = []
         chance = 1.0
         for confidence in confidences:
-            place = _bin(confidence)
-            believed = self._num_accepted[place] + PRIOR_TRIALS * confidence / MOST
-            chance *= believed / (self._num_judged[place] + PRIOR_TRIALS)
+            index = _bin(confidence)
+            num_accepted = self._num_accepted[index] + PRIOR_TRIALS * confidence / MAX_CONFIDENCE
+            chance *= num_accepted / (self._num_verified[index] + PRIOR_TRIALS)
             survival.append(chance)
         return survival
 
     def on_verdict(self, confidences: Sequence[int], num_accepted: int) -> None:
-        """The confidences of the tokens that were verified; judged are those accepted and the one after them."""
+        """Confidences of a verified proposal. The accepted tokens and the first rejected one are evidence."""
         for i, confidence in enumerate(confidences[: num_accepted + 1]):
-            place = _bin(confidence)
-            self._num_accepted[place] = KEEP * self._num_accepted[place] + (i < num_accepted)
-            self._num_judged[place] = KEEP * self._num_judged[place] + 1.0
+            index = _bin(confidence)
+            self._num_accepted[index] = KEEP * self._num_accepted[index] + (i < num_accepted)
+            self._num_verified[index] = KEEP * self._num_verified[index] + 1.0
 
 
 def _bin(confidence: int) -> int:
-    return min(confidence, MOST) * NUM_BINS // (MOST + 1)
+    return min(confidence, MAX_CONFIDENCE) * NUM_BINS // (MAX_CONFIDENCE + 1)

@@ -9,16 +9,17 @@ from goodspeed.scheduling.proportional_shares import fill, shares_of
 from goodspeed.scheduling.scheduler import Budget, ClientView
 
 TIERS = (1, 3, 7, 15, 31, 63)
-"""The first three are SGLang's default candidates; further ones for clients with several streams."""
+"""The first three are SGLang's default candidates; the others are for clients with several streams."""
 SLACK = 0.5
 
 
 class TiersScheduler:
-    """The least tier that a client's accepted length, a moving average, does not fill.
+    """The lowest tier that a client's accepted length, a moving average, does not fill.
 
     After SGLang's adaptive speculative decoding (moving average of the accepted draft length, tiers 1, 3, 7), for every
-    client by itself: a step up where nearly every draft token of the tier is accepted, a step down where the tier below
-    would have held them. Serving engines know no budget: where the tiers exceed it the longest are cut, to one length.
+    client separately: a step up where nearly every draft token of the tier is accepted, a step down where the tier
+    below would have held them. Serving engines have no budget: where the tiers exceed it, the longest are cut to one
+    length.
     """
 
     def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
@@ -31,5 +32,5 @@ class TiersScheduler:
 
 
 def tier(accepted_length: float) -> int:
-    """The least tier that holds this mean accepted length with some slack, else the highest."""
-    return next((one for one in TIERS if accepted_length <= one - SLACK), TIERS[-1])
+    """The lowest tier that holds this mean accepted length with some slack, otherwise the highest."""
+    return next((length for length in TIERS if accepted_length <= length - SLACK), TIERS[-1])

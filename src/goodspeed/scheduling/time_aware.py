@@ -1,7 +1,8 @@
-"""The time-aware scheduler: utility of tokens per second, where every draft token has its price in time.
+"""The time-aware scheduler: utility of tokens per second, in which every draft token has a price in time.
 
 The paper's scheduler counts tokens per round, so it always spends the whole budget: a token costs nothing. In time it
-costs its own client drafting_s, and everybody who waits for that step token_s. docs/time_aware.md derives what follows.
+costs its own client drafting_s, and every client that waits for that step token_s. docs/time_aware.md derives the
+objective.
 """
 
 import copy
@@ -14,57 +15,58 @@ import numpy as np
 from goodspeed.scheduling.marginals import floors_within
 from goodspeed.scheduling.scheduler import Budget, ClientView
 
-LEAST_S = 1e-9
+MIN_ROUND_S = 1e-9
 """For a round time whose parts are not known yet."""
 
 
 class TimeAwareScheduler:
     """Maximises sum_i w_i log(tokens per second of i), to first order in what clients do to each other.
 
-    With n_i streams, of which each commits a token of the target's own besides, and with the share u_i of grants that
-    is used, a client's round takes T_i(S) = gap_i + verify_i + (drafting_i + token_s) u_i S. While clients go round at
-    their own pace each token of i delays the others that are at the verifier when i's step ends (co_batched_weight) by
-    token_s once in T_i:
+    A client has n_i streams, and each of them commits a token of the target's own besides. With the share u_i of grants
+    that is verified, its round takes T_i(S) = network_i + verify_i + (drafting_i + token_s) u_i S. While clients are
+    not synchronised, each token of i delays the others that are at the verifier when i's step ends
+    (co_batched_weight_i) by token_s once in T_i:
 
-        f_i(S) = w_i log(mu_i(S) / T_i(S)) - token_s (company_i - w_i) (n_i + u_i S) / T_i(S),   S > 0
+        f_i(S) = w_i log(mu_i(S) / T_i(S)) - token_s (co_batched_weight_i - w_i) (n_i + u_i S) / T_i(S),   S > 0
 
-    A grant of 0 sends the client on alone: no link and no drafter is waited for, mu_i(0) = n_i and T_i(0) = alone_s. So
-    nobody drafts who would be faster without (design.md, "never slower than the target alone").
+    A grant of 0 puts the client into target-only mode, which waits for no network and no drafter: mu_i(0) = n_i and
+    T_i(0) = target_only_token_s. So no client drafts that would be faster without (docs/design.md, "never slower than
+    the target alone").
 
-    The sum is separable; tokens go one by one to whom they are worth most, until none is worth its time or the budget
-    is spent; who is better off alone then gives its tokens back. That is exact where every f_i is concave (the first
-    term has one maximum; tests hold the whole against brute force). Utility is that of the expected goodput, not the
-    paper's gradient form with 1 / X_i: per second the noise of X_i costs more than turns of integer grants bring
-    (docs/log.md).
+    The sum is separable. Tokens are allocated greedily, each to the client for which it gains most, until no token
+    gains or the budget is spent; clients that are better off in target-only mode then return their tokens. That is
+    exact where every f_i is concave (the first term has one maximum; tests compare with brute force). Utility is that
+    of the expected goodput, not the paper's gradient form with 1 / X_i: per second the noise of X_i costs more than
+    turns of integer grants bring (docs/log.md).
 
-    Under the barrier everybody's round takes T(S) = max(gap_i + drafting_i S_i) over those with a grant, + step_s +
+    Under the barrier all rounds take T(S) = max(network_i + drafting_i S_i) over clients with a grant, + step_s +
     token_s sum_i S_i, and the objective is sum_i w_i log(mu_i(S_i) / T(S)).
     """
 
     def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
         del rng
         floors = floors_within(clients, budget.tokens)
-        climbs = [ClientAllocation(client, budget, floor) for client, floor in zip(clients, floors, strict=True)]
+        allocations = [ClientAllocation(client, budget, floor) for client, floor in zip(clients, floors, strict=True)]
         if budget.is_barrier:
-            _climb_together(climbs, budget, budget.tokens - sum(floors))
+            _allocate_under_barrier(allocations, budget, budget.tokens - sum(floors))
         else:
-            _climb_or_go_alone(climbs, budget.tokens)
-        return [climb.grant for climb in climbs]
+            _allocate_or_switch_to_target_only(allocations, budget.tokens)
+        return [allocation.grant for allocation in allocations]
 
 
 class ClientAllocation:
-    """One client's way up, token by token."""
+    """The grant of one client as it grows token by token, and what the next token would change."""
 
     __slots__ = (
         "_client",
-        "_cost_s",
+        "_delayed_s",
         "_floor",
-        "_others_s",
+        "_num_committed",
+        "_num_verified",
         "_round_s",
         "_survival",
         "_target_only_token_s",
-        "_tokens",
-        "_used",
+        "_token_cost_s",
         "grant",
     )
 
@@ -72,26 +74,26 @@ class ClientAllocation:
         self._client = client
         self._floor = floor
         self._target_only_token_s = budget.target_only_token_s
-        self._cost_s = client.grant_utilisation * (client.drafting_s + budget.token_s)
-        self._others_s = budget.token_s * max(0.0, client.co_batched_weight - client.weight)
-        self.start()
+        self._token_cost_s = client.grant_utilisation * (client.drafting_s + budget.token_s)
+        self._delayed_s = budget.token_s * max(0.0, client.co_batched_weight - client.weight)
+        self.reset()
 
-    def start(self) -> None:
-        """At the floor."""
+    def reset(self) -> None:
+        """Return to the floor."""
         self.grant = 0
         self._round_s = self._client.network_s + self._client.verify_s
-        self._tokens = float(self._client.num_streams)
-        self._used = float(self._client.num_streams)  # tokens in its steps, the target's own with them
+        self._num_committed = float(self._client.num_streams)  # per round, expected
+        self._num_verified = float(self._client.num_streams)  # tokens in its steps, with the target's own
         self._survival = 1.0
         self._survival = self._next_survival()
         for _ in range(self._floor):
-            self.step()
+            self.add_token()
 
-    def step(self) -> None:
-        """Take the next token."""
-        self._tokens += self._survival
-        self._round_s += self._cost_s
-        self._used += self._client.grant_utilisation
+    def add_token(self) -> None:
+        """Grant the next token."""
+        self._num_committed += self._survival
+        self._round_s += self._token_cost_s
+        self._num_verified += self._client.grant_utilisation
         self.grant += 1
         self._survival = self._next_survival()
 
@@ -100,109 +102,114 @@ class ClientAllocation:
         return self._client.weight
 
     @property
-    def is_done(self) -> bool:
+    def is_at_cap(self) -> bool:
         return self.grant >= self._client.max_grant
 
-    def worth(self) -> float:
+    def token_value(self) -> float:
         """What the next token adds to w log mu."""
-        return self._client.weight * math.log1p(self._survival / self._tokens)
+        return self._client.weight * math.log1p(self._survival / self._num_committed)
 
     def gain(self) -> float:
-        """What the next token adds to f_i; its worth alone while no time is known."""
+        """What the next token adds to f_i; its value alone while the round time is not known."""
         before_s = self._round_s
-        after_s = before_s + self._cost_s
+        after_s = before_s + self._token_cost_s
         if before_s <= 0.0:
-            return self.worth()
+            return self.token_value()
         own = self._client.weight * math.log(after_s / before_s)
-        others = self._others_s * ((self._used + self._client.grant_utilisation) / after_s - self._used / before_s)
-        return self.worth() - own - others
+        num_after = self._num_verified + self._client.grant_utilisation
+        others = self._delayed_s * (num_after / after_s - self._num_verified / before_s)
+        return self.token_value() - own - others
 
-    def loss(self) -> float:
-        """What the client would gain in f_i by going on alone; 0 while no time is known, and for who has a floor."""
+    def target_only_gain(self) -> float:
+        """What target-only mode would add to f_i; 0 for a client with a floor, and while a time is not known."""
         if self._floor or self._round_s <= 0.0 or not self._target_only_token_s:
             return 0.0
         num_streams = self._client.num_streams
-        alone = self._value(num_streams, num_streams, self._target_only_token_s)
-        return alone - self._value(self._tokens, self._used, self._round_s)
+        target_only = self._objective(num_streams, num_streams, self._target_only_token_s)
+        return target_only - self._objective(self._num_committed, self._num_verified, self._round_s)
 
-    def _value(self, num_committed: float, num_used: float, round_s: float) -> float:
-        """f_i."""
-        return self._client.weight * math.log(num_committed / round_s) - self._others_s * num_used / round_s
-
-    def arrival_s(self) -> float:
-        """From a verdict to the proposal; 0 for who waits for none."""
+    def proposal_after_s(self) -> float:
+        """From a verdict to the proposal; 0 for a client without a grant, whose proposal no step waits for."""
         return self._client.network_s + self._client.drafting_s * self.grant if self.grant else 0.0
 
-    def ahead(self, num_tokens: int) -> list[tuple[float, float]]:
-        """(worth, arrival_s) of the next tokens, one by one; the climb itself stays where it is."""
-        climb = copy.copy(self)
+    def lookahead(self, num_tokens: int) -> list[tuple[float, float]]:
+        """(token_value, proposal_after_s) of each of the next tokens; the allocation itself does not change."""
+        ahead = copy.copy(self)
         found = []
         for _ in range(min(num_tokens, self._client.max_grant - self.grant)):
-            worth = climb.worth()
-            climb.step()
-            found.append((worth, climb.arrival_s()))
+            value = ahead.token_value()
+            ahead.add_token()
+            found.append((value, ahead.proposal_after_s()))
         return found
+
+    def _objective(self, num_committed: float, num_verified: float, round_s: float) -> float:
+        """f_i."""
+        return self._client.weight * math.log(num_committed / round_s) - self._delayed_s * num_verified / round_s
 
     def _next_survival(self) -> float:
         curve = self._client.survival
         return curve[self.grant] if self.grant < len(curve) else self._survival * self._client.acceptance_rate
 
 
-def _climb_or_go_alone(climbs: Sequence[ClientAllocation], num_tokens: int) -> None:
-    """Who would be faster alone even with all tokens goes; then, one by one, who loses most by the share there is."""
-    for climb in climbs:
-        _climb_apart([climb], num_tokens - climb.grant)
-    drafting = [climb for climb in climbs if climb.loss() <= 0.0]
+def _allocate_or_switch_to_target_only(allocations: Sequence[ClientAllocation], num_tokens: int) -> None:
+    """Allocate to the clients that gain by drafting.
+
+    First, clients leave that would be faster in target-only mode even with all tokens. Then, one by one, the client
+    leaves that would gain most by it at its present share.
+    """
+    for allocation in allocations:
+        _allocate_greedily([allocation], num_tokens - allocation.grant)
+    drafting = [allocation for allocation in allocations if allocation.target_only_gain() <= 0.0]
     while True:
-        for climb in climbs:
-            climb.start()
-        _climb_apart(drafting, num_tokens - sum(climb.grant for climb in drafting))
-        loser = max(drafting, key=ClientAllocation.loss, default=None)
-        if loser is None or loser.loss() <= 0.0:
+        for allocation in allocations:
+            allocation.reset()
+        _allocate_greedily(drafting, num_tokens - sum(allocation.grant for allocation in drafting))
+        leaving = max(drafting, key=ClientAllocation.target_only_gain, default=None)
+        if leaving is None or leaving.target_only_gain() <= 0.0:
             return
-        drafting.remove(loser)
+        drafting.remove(leaving)
 
 
-def _climb_apart(climbs: Sequence[ClientAllocation], num_left: int) -> None:
-    """Every client at its own pace: the best tokens of all, while they gain."""
-    heap = [(-climb.gain(), i) for i, climb in enumerate(climbs) if not climb.is_done]
+def _allocate_greedily(allocations: Sequence[ClientAllocation], num_left: int) -> None:
+    """Without a barrier: grant the token that gains most, as long as any gains."""
+    heap = [(-allocation.gain(), i) for i, allocation in enumerate(allocations) if not allocation.is_at_cap]
     heapq.heapify(heap)
     while heap and num_left > 0 and heap[0][0] < 0.0:
         i = heap[0][1]
-        climbs[i].step()
+        allocations[i].add_token()
         num_left -= 1
-        if climbs[i].is_done:
+        if allocations[i].is_at_cap:
             heapq.heappop(heap)
         else:
-            heapq.heapreplace(heap, (-climbs[i].gain(), i))
+            heapq.heapreplace(heap, (-allocations[i].gain(), i))
 
 
-def _climb_together(climbs: Sequence[ClientAllocation], budget: Budget, num_left: int) -> None:
-    """One round time for all, exactly: for every time D by which all have proposed, the best tokens that D allows.
+def _allocate_under_barrier(allocations: Sequence[ClientAllocation], budget: Budget, num_left: int) -> None:
+    """One round time for all clients, exactly: for every time D by which all have proposed, the best tokens within D.
 
-    For a given D the objective is separable and concave in grants, and its time depends on their sum alone; so the best
-    of every sum are the most worthy tokens whose proposals come by D. Tried are all D and all sums.
+    For a given D the objective is separable and concave in grants, and its time depends on their sum alone. So the best
+    grants with a given sum are the tokens of highest value whose proposals arrive by D. All D and all sums are tried.
     """
-    if not climbs or num_left <= 0:
+    if not allocations or num_left <= 0:
         return
     tokens = sorted(
-        (-worth, j, i, arrival_s)
-        for i, climb in enumerate(climbs)
-        for j, (worth, arrival_s) in enumerate(climb.ahead(num_left))
+        (-value, j, i, proposal_after_s)
+        for i, allocation in enumerate(allocations)
+        for j, (value, proposal_after_s) in enumerate(allocation.lookahead(num_left))
     )
-    first_s = max(climb.arrival_s() for climb in climbs)
-    worths = np.array([0.0, *(-token[0] for token in tokens)])
+    first_s = max(allocation.proposal_after_s() for allocation in allocations)
+    values = np.array([0.0, *(-token[0] for token in tokens)])
     arrivals = np.array([first_s, *(token[3] for token in tokens)])
     deadlines = np.unique(np.maximum(arrivals, first_s))
     is_taken = arrivals <= deadlines[:, np.newaxis]  # [deadlines, 1 + tokens], bool
     is_taken[:, 0] = False
     num_taken = np.cumsum(is_taken, axis=1)
-    step_s = budget.step_s + budget.token_s * (sum(climb.grant for climb in climbs) + num_taken)
-    round_s = np.maximum(deadlines[:, np.newaxis] + step_s, LEAST_S)
-    weight = sum(climb.weight for climb in climbs)
-    utility = np.cumsum(worths * is_taken, axis=1) - weight * np.log(round_s)
+    step_s = budget.step_s + budget.token_s * (sum(allocation.grant for allocation in allocations) + num_taken)
+    round_s = np.maximum(deadlines[:, np.newaxis] + step_s, MIN_ROUND_S)
+    weight = sum(allocation.weight for allocation in allocations)
+    utility = np.cumsum(values * is_taken, axis=1) - weight * np.log(round_s)
     best = np.argmax(np.where(num_taken <= num_left, utility, -np.inf))
     deadline, last = np.unravel_index(best, utility.shape)
-    for place in range(1, int(last) + 1):
-        if is_taken[deadline, place]:
-            climbs[tokens[place - 1][2]].step()
+    for index in range(1, int(last) + 1):
+        if is_taken[deadline, index]:
+            allocations[tokens[index - 1][2]].add_token()

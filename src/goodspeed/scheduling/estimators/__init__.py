@@ -1,1 +1,1 @@
-"""What a client's verdicts say about it: its acceptance rate, its survival curve, its smoothed goodput."""
+"""Estimators of a client's acceptance rate, survival curve and smoothed goodput, from its verdicts."""

@@ -1,10 +1,11 @@
-"""When did the load last change? Run lengths, and how likely each is (Adams and MacKay, arXiv 0710.3742).
+"""When the load last changed: run lengths and their probabilities (Adams and MacKay, arXiv 0710.3742).
 
-Before every round the client's acceptance may change, with a small probability: everything seen before is then void. So
-each past round is a candidate for the last change; its hypothesis holds the evidence since, and is believed as far as
-that evidence explains the outcomes. Steady load: the oldest is believed, and a round's weight in the estimate falls as
-1/t, down to a floor. A change: the old hypothesis explains the new outcomes badly, a young one takes over within as
-many rounds as the change is visible in, and the estimate moves fast again. No step size, no threshold.
+Before every round the client's acceptance may change, with a small probability; all earlier evidence is then void. So
+each past round may have been the last change. Its hypothesis holds the evidence since then, and its probability grows
+as far as that evidence explains the outcomes. Under a steady load the oldest hypothesis prevails, and the weight of a
+round in the estimate falls as 1/t, down to a floor. After a change the old hypothesis explains the new outcomes badly.
+A young one takes over within as many rounds as it takes to see the change, and the estimate moves fast again. There is
+no step size and no threshold.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,11 +15,11 @@ from itertools import pairwise
 from goodspeed.scheduling.estimators.evidence import Evidence
 
 CHANGE_PROBABILITY = 0.001
-"""Per round; so a change is believed once it explains the outcomes better by a factor of 1000."""
+"""Per round. So a change prevails once it explains the outcomes better by a factor of 1000."""
 KEEP = 0.99
-"""Of the evidence, per round: what drifts too slowly for a change to be seen is followed over a hundred rounds."""
-MOST_HYPOTHESES = 4
-"""Neighbours merge: ages of, say, 1, 5, 40 and 800 rounds tell all that matters (docs/estimators.md)."""
+"""Decay of the evidence per round, so that a slow drift is followed over a hundred rounds."""
+MAX_HYPOTHESES = 4
+"""Neighbours merge: ages of about 1, 5, 40 and 800 rounds suffice (docs/estimators.md)."""
 
 
 @dataclass(slots=True)
@@ -31,7 +32,7 @@ class Hypothesis:
 
 
 class RunLengths:
-    """The hypotheses, the oldest first; their probabilities sum to 1. `fresh` makes the evidence of no rounds."""
+    """The hypotheses, the oldest first; their probabilities sum to 1. `fresh` makes evidence of no rounds."""
 
     def __init__(self, fresh: Callable[[], Evidence]) -> None:
         self._fresh = fresh
@@ -41,7 +42,7 @@ class RunLengths:
         return iter(self._hypotheses)
 
     def expect_change(self, probability: float, fresh: Evidence) -> None:
-        """A change is this likely right now; `fresh` is what would then be known."""
+        """A change at this moment has this probability; `fresh` is the evidence that would then be left."""
         for hypothesis in self._hypotheses:
             hypothesis.probability *= 1.0 - probability
         self._hypotheses.append(Hypothesis(fresh, probability))
@@ -60,8 +61,8 @@ class RunLengths:
             hypothesis.probability /= total
 
     def _merge(self) -> None:
-        """Of the two neighbours most alike in age keep the more probable, for both."""
-        if len(self._hypotheses) <= MOST_HYPOTHESES:
+        """Merge the two neighbours of most similar age into the more probable one, with the probability of both."""
+        if len(self._hypotheses) <= MAX_HYPOTHESES:
             return
         ages = [hypothesis.num_rounds + 1 for hypothesis in self._hypotheses]
         ratios = [older / younger for older, younger in pairwise(ages)]

@@ -1,4 +1,4 @@
-"""Estimators of a fixed pace: counts of judged tokens decay by eta, goodput is smoothed by beta (the paper's eq. 4)."""
+"""Estimators with fixed step sizes: counts of verified tokens decay by eta, goodput by beta (the paper's eq. 4)."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from goodspeed.scheduling.estimators.prior import INITIAL_GOODPUT
 
 
 class DecayingEstimator:
-    """Counts decay per round that proposed; a round without draft tokens says nothing about acceptance.
+    """Counts decay with every round that had draft tokens; other rounds say nothing about acceptance.
 
-    It still commits one token, so X falls towards 1, which raises the client's marginal gain.
+    A round without draft tokens still commits one token, so X falls towards 1, which raises the client's marginal gain.
     """
 
     def __init__(self, evidence: Evidence, beta: float, eta: float) -> None:
@@ -34,7 +34,7 @@ class DecayingEstimator:
 
 
 def censored_estimator(beta: float, eta: float) -> DecayingEstimator:
-    """Geometric acceptance: accepted / judged."""
+    """Geometric acceptance: accepted / verified."""
     return DecayingEstimator(GeometricEvidence(), beta, eta)
 
 

@@ -1,6 +1,7 @@
-"""Judged draft tokens, counted: what is known of acceptance when the evidence is censored at the first rejection.
+"""Counts of verified draft tokens: evidence of acceptance that is censored at the first rejection.
 
-A round that keeps m of S proposed tokens has judged the first m, and one more if m < S; of the rest it says nothing.
+A round that accepts m of S proposed tokens has decided on the first m, and on one more if m < S. Here only these count
+as verified; of the rest nothing is known.
 """
 
 from collections.abc import Sequence
@@ -9,45 +10,45 @@ from typing import Protocol
 from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, PRIOR_TOKENS, within_bounds
 
 SHRINKAGE_TOKENS = 32.0
-"""How many judged tokens at a position weigh as much as the client's pooled acceptance rate there.
+"""How many verified tokens at a position weigh as much as the client's pooled acceptance rate there.
 
-Fewer follow the noise: a single rejection at a position that is rarely reached would close it for long. From 32 on a
-geometric client loses nothing that can be measured (docs/estimators.md).
+A smaller number follows the noise: one rejection at a position that is rarely reached would exclude it for long. From
+32 on, a geometric client loses nothing measurable (docs/estimators.md).
 """
 
 
 class Evidence(Protocol):
-    """A summary of rounds that is as good as the rounds themselves, for one model of acceptance."""
+    """A sufficient statistic of rounds, for one model of acceptance."""
 
     @property
     def acceptance_rate(self) -> float:
         """Posterior mean over all positions, within bounds."""
 
     def survival(self, num_positions: int) -> Sequence[float]:
-        """As ClientView.survival, for the first so many positions; empty if acceptance is taken for geometric."""
+        """As ClientView.survival, for the first positions; empty if the model is geometric."""
 
     def observe(self, num_granted: int, num_accepted: int, keep: float = 1.0) -> None:
-        """One more round; all counts before it are multiplied by `keep`, 0..1."""
+        """Add a round; all counts before it are multiplied by `keep`, 0..1."""
 
     def likelihood(self, num_granted: int, num_accepted: int) -> float:
-        """Of this outcome of the next round, > 0."""
+        """The probability of this outcome of the next round, > 0."""
 
 
 class GeometricEvidence:
-    """One acceptance rate for all positions: accepted / judged is its maximum-likelihood estimate under censoring.
+    """One acceptance rate for all positions: accepted / verified is its maximum-likelihood estimate under censoring.
 
-    (The mean of per-round ratios is not: it weighs short rounds too much.) The prior is Beta, worth `prior_tokens`.
+    The mean of per-round ratios is not: short rounds weigh too much in it. The prior is Beta with `prior_tokens`.
     """
 
-    __slots__ = ("_num_accepted", "_num_judged")
+    __slots__ = ("_num_accepted", "_num_verified")
 
     def __init__(self, prior_rate: float = INITIAL_ACCEPTANCE_RATE, prior_tokens: float = PRIOR_TOKENS) -> None:
         self._num_accepted = prior_rate * prior_tokens
-        self._num_judged = prior_tokens
+        self._num_verified = prior_tokens
 
     @property
     def acceptance_rate(self) -> float:
-        return within_bounds(self._num_accepted / self._num_judged)
+        return within_bounds(self._num_accepted / self._num_verified)
 
     def survival(self, num_positions: int) -> Sequence[float]:
         del num_positions
@@ -55,7 +56,7 @@ class GeometricEvidence:
 
     def observe(self, num_granted: int, num_accepted: int, keep: float = 1.0) -> None:
         self._num_accepted = keep * self._num_accepted + num_accepted
-        self._num_judged = keep * self._num_judged + num_accepted + (num_accepted < num_granted)
+        self._num_verified = keep * self._num_verified + num_accepted + (num_accepted < num_granted)
 
     def likelihood(self, num_granted: int, num_accepted: int) -> float:
         rate = self.acceptance_rate
@@ -66,19 +67,19 @@ class GeometricEvidence:
 class SurvivalEvidence:
     """One acceptance rate for each position, given those before it: Kaplan and Meier's product-limit estimate.
 
-    At position j the rate is (accepted_j + n a) / (judged_j + n), a the client's pooled rate and n = SHRINKAGE_TOKENS:
-    positions never seen go on geometrically. The survival curve is the running product of these rates, so it never
-    rises.
+    At position j the rate is (accepted_j + n a) / (verified_j + n) with the client's pooled rate a and
+    n = SHRINKAGE_TOKENS: positions never reached continue geometrically. The survival curve is the running product of
+    these rates, so it never rises.
     """
 
-    __slots__ = ("_accepted", "_judged", "_num_accepted", "_num_judged", "_survival", "acceptance_rate")
+    __slots__ = ("_accepted", "_num_accepted", "_num_verified", "_survival", "_verified", "acceptance_rate")
 
     def __init__(self, prior_rate: float = INITIAL_ACCEPTANCE_RATE, prior_tokens: float = PRIOR_TOKENS) -> None:
         self._num_accepted = prior_rate * prior_tokens  # at all positions
-        self._num_judged = prior_tokens
+        self._num_verified = prior_tokens
         self.acceptance_rate = within_bounds(prior_rate)
-        self._accepted: list[float] = []  # by position, as far as any was judged
-        self._judged: list[float] = []
+        self._accepted: list[float] = []  # by position, as far as any was verified
+        self._verified: list[float] = []
         self._survival: list[float] = []
 
     def survival(self, num_positions: int) -> Sequence[float]:
@@ -89,12 +90,12 @@ class SurvivalEvidence:
         return self._survival + [last * rate**j for j in range(1, num_beyond + 1)]
 
     def observe(self, num_granted: int, num_accepted: int, keep: float = 1.0) -> None:
-        num_judged = num_accepted + (num_accepted < num_granted)
+        num_verified = num_accepted + (num_accepted < num_granted)
         self._num_accepted = keep * self._num_accepted + num_accepted
-        self._num_judged = keep * self._num_judged + num_judged
-        self.acceptance_rate = within_bounds(self._num_accepted / self._num_judged)
-        unseen = [0.0] * (num_judged - len(self._judged))
-        self._judged = [keep * count + (j < num_judged) for j, count in enumerate(self._judged + unseen)]
+        self._num_verified = keep * self._num_verified + num_verified
+        self.acceptance_rate = within_bounds(self._num_accepted / self._num_verified)
+        unseen = [0.0] * (num_verified - len(self._verified))
+        self._verified = [keep * count + (j < num_verified) for j, count in enumerate(self._verified + unseen)]
         self._accepted = [keep * count + (j < num_accepted) for j, count in enumerate(self._accepted + unseen)]
         self._multiply()
 
@@ -103,7 +104,7 @@ class SurvivalEvidence:
         return passed - self._chance(num_accepted + 1) if num_accepted < num_granted else passed
 
     def _chance(self, num_tokens: int) -> float:
-        """That the first so many tokens are accepted."""
+        """Pr(the first `num_tokens` are accepted)."""
         num_seen = len(self._survival)
         if 0 < num_tokens <= num_seen:
             return self._survival[num_tokens - 1]
@@ -114,6 +115,6 @@ class SurvivalEvidence:
         prior = SHRINKAGE_TOKENS * self.acceptance_rate
         chance = 1.0
         self._survival = [
-            chance := chance * (accepted + prior) / (judged + SHRINKAGE_TOKENS)
-            for accepted, judged in zip(self._accepted, self._judged, strict=True)
+            chance := chance * (accepted + prior) / (verified + SHRINKAGE_TOKENS)
+            for accepted, verified in zip(self._accepted, self._verified, strict=True)
         ]

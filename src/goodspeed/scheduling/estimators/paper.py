@@ -6,11 +6,11 @@ from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITI
 
 
 class PaperEstimator:
-    """Eq. 3 and 4 with accepted / proposed as the round's evidence, as if what follows a rejection were rejected too.
+    """Eq. 3 and 4 with accepted / proposed as the round's evidence, as if tokens after a rejection were rejected too.
 
-    Eq. 3 averages min(1, p/q) over all drafted positions; a verdict does not tell these ratios. So this reads low: a
-    round of S tokens of acceptance a has the mean (a + a^2 + ... + a^S) / S. The paper leaves open what a round without
-    draft tokens does, where eq. 3 divides by zero: here it is no evidence, and the acceptance rate stays.
+    Eq. 3 averages min(1, p/q) over all drafted positions, but a verdict does not contain these ratios. So the estimate
+    is low: a round of S tokens of acceptance a has the mean (a + a^2 + ... + a^S) / S. The paper leaves open what a
+    round without draft tokens does, where eq. 3 divides by zero. Here it is no evidence, and the acceptance rate stays.
     """
 
     survival: Sequence[float] = ()
