@@ -1,1 +1,1 @@
-"""Draft servers, verification servers and networks in virtual time, placement the very objects that serve."""
+"""A discrete-event simulator of drafters, verifiers and networks, around the cores of the live servers."""

@@ -98,12 +98,12 @@ def test_what_is_no_table_is_one_clear_error(tmp_path: Path) -> None:
         MeasuredTableConfig("nowhere.json").model()
     other = tmp_path / "other.json"
     other.write_text('{"schema": 2, "verify": []}')
-    with pytest.raises(ConfigError, match=r"is no table of `goodspeed profile`: .*prefill"):
+    with pytest.raises(ConfigError, match=r"is not a table of `goodspeed profile`: .*prefill"):
         MeasuredTableConfig(str(other)).model()
     other.write_text('{"schema": 2, "verify": [], "prefill": [], "drafting": []}')
     with pytest.raises(ConfigError, match="no verification step, expected at least one"):
         MeasuredTableConfig(str(other)).model()
-    with pytest.raises(ConfigError, match="no drafting or no opening, expected at least one cell of each"):
+    with pytest.raises(ConfigError, match="no drafting or no opening, expected at least one point of each"):
         MeasuredTableConfig(str(other), role="draft").model()
     other.write_text('{"schema": 1, "verify": [], "prefill": [], "drafting": []}')
     with pytest.raises(ConfigError, match="is a table of schema 1, expected 2"):

@@ -1,1 +1,1 @@
-"""How long a forward pass takes: measured tables, rooflines, straight lines."""
+"""Latency models: how long a forward pass takes, from measured tables, rooflines or straight lines."""

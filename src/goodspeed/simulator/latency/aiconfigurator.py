@@ -1,7 +1,7 @@
-"""A forward pass put together from measured GPU kernels: matrix products, attention, sums among GPUs.
+"""The latency of a forward pass as a sum of measured GPU kernels: matrix products, attention, all-reduce.
 
-What was not measured, norms and activations and sampling, takes its memory traffic at ELEMENTWISE_EFFICIENCY of the
-bandwidth and KERNEL_S a kernel, the figures that the tables' own package uses.
+Norms, activations and sampling were not measured. They take their memory traffic at ELEMENTWISE_EFFICIENCY of the
+bandwidth, and KERNEL_S per kernel: the values that the tables' own package uses.
 """
 
 from bisect import bisect_left
@@ -15,12 +15,12 @@ from goodspeed.simulator.latency.gpu_tables import GpuTables
 from goodspeed.simulator.latency.interpolation_grid import GridPoints, InterpolationGrid
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.latency.shapes import model_shape
-from goodspeed.simulator.latency.step_breakdown import StepBreakdown, split
+from goodspeed.simulator.latency.step_breakdown import StepBreakdown, break_down
 
 ELEMENTWISE_EFFICIENCY = 0.8
 KERNEL_S = 3e-6
-KERNELS_PER_LAYER = 5  # two norms, rotation, writing the cache, activation
-SAMPLING_BYTES = 10  # per token and word: 16-bit logits read, 32-bit ones written and read
+KERNELS_PER_LAYER = 5  # two norms, rotary embedding, cache write, activation
+SAMPLING_BYTES = 10  # per token and vocabulary entry: 16-bit logits read, 32-bit ones written and read
 UNQUANTIZED = "bfloat16"
 
 
@@ -45,7 +45,7 @@ class AiconfiguratorConfig:
 
 
 class MeasuredGpu:
-    """Sums of measured kernels."""
+    """A latency model that sums measured kernels."""
 
     def __init__(self, config: AiconfiguratorConfig) -> None:
         tables = GpuTables(config.gpu, config.framework)
@@ -67,52 +67,55 @@ class MeasuredGpu:
         self._token_s = decoder.elementwise_bytes / bytes_per_s
         self._sampling_s = SAMPLING_BYTES * decoder.head.num_outputs / bytes_per_s
         self._hidden_size = decoder.config.hidden_size
-        self._sums = None
+        self._all_reduce = None
         if config.tensor_parallel > 1:
-            self._sums = InterpolationGrid("sums among GPUs", ("numbers",), tables.sums(config.tensor_parallel))
+            self._all_reduce = InterpolationGrid("all-reduce", ("values",), tables.all_reduce(config.tensor_parallel))
 
     def products_s(self, num_tokens: int) -> float:
-        """The matrix products of a pass over so many tokens, each with its successor chosen."""
+        """Seconds of the matrix products of a pass over `num_tokens` tokens, with logits for each of them."""
         return self._layers(num_tokens) + self._head(num_tokens)
 
     def step_s(self, shape: StepShape) -> float:
-        parts = split(shape)
-        num_chosen = parts.num_verified_tokens + parts.num_prompts
+        step = break_down(shape)
+        num_sampled = step.num_verified_tokens + step.num_prompts
         return (
             self._layers(shape.num_tokens)
-            + self._head(num_chosen)
-            + self._num_layers * (self._verify_attention_s(parts) + self._prompt_attention_s(parts))
+            + self._head(num_sampled)
+            + self._num_layers * (self._verify_attention_s(step) + self._prompt_attention_s(step))
             + self._base_s
             + self._token_s * shape.num_tokens
-            + self._sampling_s * num_chosen
-            + self._sums_s(shape.num_tokens)
+            + self._sampling_s * num_sampled
+            + self._all_reduce_s(shape.num_tokens)
         )
 
-    def _verify_attention_s(self, parts: StepBreakdown) -> float:
-        """One layer's. The cache is read once per stream; tokens beyond the first add their arithmetic."""
-        if not parts.num_verifying:
+    def _verify_attention_s(self, step: StepBreakdown) -> float:
+        """One layer. The cache is read once per stream; tokens beyond the first add their arithmetic."""
+        if not step.num_verifying:
             return 0.0
-        num_more = parts.num_verified_tokens - parts.num_verifying
-        reading_s = self._generation(parts.num_verifying, parts.verify_context)
-        return reading_s + num_more * parts.verify_context * self._pair_s
+        num_more = step.num_verified_tokens - step.num_verifying
+        reading_s = self._generation(step.num_verifying, step.verify_context)
+        return reading_s + num_more * step.verify_context * self._pair_s
 
-    def _prompt_attention_s(self, parts: StepBreakdown) -> float:
-        """One layer's. A chunk costs what the prompt up to its end does, less what the prompt before it does."""
-        if not parts.num_prompts:
+    def _prompt_attention_s(self, step: StepBreakdown) -> float:
+        """One layer. A chunk costs the difference between the prompt up to its end and the prompt before it."""
+        if not step.num_prompts:
             return 0.0
-        chunk, end = parts.num_prefill_tokens / parts.num_prompts, parts.prefill_context
-        whole_s = self._prompts(parts.num_prompts, end)
+        chunk, end = step.num_prefill_tokens / step.num_prompts, step.prefill_context
+        prefix_s = self._prompts(step.num_prompts, end)
         if chunk == end:
-            return whole_s
-        return max(self._prompts(parts.num_prompts, chunk), whole_s - self._prompts(parts.num_prompts, end - chunk))
+            return prefix_s
+        return max(self._prompts(step.num_prompts, chunk), prefix_s - self._prompts(step.num_prompts, end - chunk))
 
-    def _sums_s(self, num_tokens: int) -> float:
-        """After attention and after the last product of each layer."""
-        return 2 * self._num_layers * self._sums(num_tokens * self._hidden_size) if self._sums else 0.0
+    def _all_reduce_s(self, num_tokens: int) -> float:
+        """All layers: one all-reduce after attention and one after the MLP."""
+        return 2 * self._num_layers * self._all_reduce(num_tokens * self._hidden_size) if self._all_reduce else 0.0
 
 
 def _pair_s(prompts: GridPoints) -> float:
-    """Of one new token and one that it attends to: from the longest prompt measured alone, which is all arithmetic."""
+    """Seconds per pair of a new token and one that it attends to.
+
+    Taken from the longest prompt that was measured by itself, whose attention is bound by arithmetic.
+    """
     length = max(length for number, length in prompts if number == 1)
     return prompts[1.0, length] / (length * length / 2)
 
@@ -120,36 +123,38 @@ def _pair_s(prompts: GridPoints) -> float:
 def _matrix_grid(
     name: str, matrices: Sequence[Matrix], products: Mapping[tuple[int, int], GridPoints]
 ) -> InterpolationGrid:
-    """The sum of the matrices' products, by tokens."""
+    """Seconds of all matrices' products, by number of tokens."""
     curves = [_product(matrix, products) for matrix in matrices]
-    places = set(curves[0]).intersection(*curves[1:])
+    points = set(curves[0]).intersection(*curves[1:])
     counts = [matrix.count for matrix in matrices]
-    cells = {place: sum(count * curve[place] for count, curve in zip(counts, curves, strict=True)) for place in places}
-    return InterpolationGrid(name, ("tokens",), cells)
+    sums = {point: sum(count * curve[point] for count, curve in zip(counts, curves, strict=True)) for point in points}
+    return InterpolationGrid(name, ("tokens",), sums)
 
 
 def _product(matrix: Matrix, products: Mapping[tuple[int, int], GridPoints]) -> GridPoints:
-    """Seconds by tokens of one product: between the measured sizes, linear in both.
+    """Seconds of one product by number of tokens, interpolated between the measured sizes.
 
-    A matrix wider than any measured is taken in equal pieces, as its outputs do not depend on each other.
+    A matrix wider than all measured ones is split into equal pieces: its outputs are independent of each other.
     """
     widths = sorted({outputs for outputs, _ in products})
     num_pieces = -(-matrix.num_outputs // widths[-1])
-    outputs = _environment(matrix.num_outputs / num_pieces, widths)
-    inputs = _environment(matrix.num_inputs, sorted({inputs for _, inputs in products}))
+    outputs = _neighbours(matrix.num_outputs / num_pieces, widths)
+    inputs = _neighbours(matrix.num_inputs, sorted({inputs for _, inputs in products}))
     corners = [
         (num_pieces * outputs_share * inputs_share, products.get((width, depth), {}))
         for width, outputs_share in outputs
         for depth, inputs_share in inputs
     ]
-    places = set(corners[0][1]).intersection(*(curve for _, curve in corners))
-    if not places:
-        raise ConfigError(f"no products near {matrix.num_outputs} outputs and {matrix.num_inputs} inputs were measured")
-    return {place: sum(share * curve[place] for share, curve in corners) for place in places}
+    points = set(corners[0][1]).intersection(*(curve for _, curve in corners))
+    if not points:
+        raise ConfigError(
+            f"no matrix product near {matrix.num_outputs} outputs and {matrix.num_inputs} inputs was measured"
+        )
+    return {point: sum(share * curve[point] for share, curve in corners) for point in points}
 
 
-def _environment(size: float, measured: Sequence[int]) -> list[tuple[int, float]]:
-    """The measured sizes beside it, each with its share; below the least and above the greatest, in proportion."""
+def _neighbours(size: float, measured: Sequence[int]) -> list[tuple[int, float]]:
+    """The measured sizes next to `size`, each with its weight. Outside the measured range, time is proportional."""
     right = bisect_left(measured, size)
     if right == len(measured) or right == 0 or measured[right] == size:
         nearest = measured[min(right, len(measured) - 1)]

@@ -1,4 +1,4 @@
-"""What one forward pass of a Llama-like decoder consists of, on each of the devices that share it."""
+"""The work of one forward pass of a Llama-like decoder, on each of the devices that share it."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ ACTIVATION_BYTES = 2
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A product of [tokens, num_inputs] and [num_inputs, num_outputs], `count` times in a pass."""
+    """A product of [tokens, num_inputs] and [num_inputs, num_outputs] that occurs `count` times in a pass."""
 
     num_outputs: int
     num_inputs: int
@@ -18,13 +18,13 @@ class Matrix:
 
     @property
     def num_weights(self) -> int:
-        """In all."""
+        """Weights of all `count` matrices."""
         return self.count * self.num_outputs * self.num_inputs
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderShape:
-    """The shape on one device of `tensor_parallel`. Raises ConfigError for heads that cannot be shared so."""
+    """The decoder's shape on one of `tensor_parallel` devices. Raises ConfigError if they cannot share its heads."""
 
     config: ModelConfig
     tensor_parallel: int = 1
@@ -43,12 +43,12 @@ class DecoderShape:
 
     @property
     def num_kv_heads(self) -> int:
-        """A device has at least one, its own copy if there are fewer than devices."""
+        """At least one per device: a copy if there are fewer KV heads than devices."""
         return max(1, self.config.num_kv_heads // self.tensor_parallel)
 
     @property
     def layer_matrices(self) -> tuple[Matrix, ...]:
-        """Queries with keys and values, attention's output, gate with up, down; fused as engines fuse them."""
+        """The projections QKV, attention output, gate and up, and down; merged as inference engines merge them."""
         config, layers = self.config, self.config.num_layers
         neurons = config.intermediate_size // self.tensor_parallel
         return (
@@ -60,14 +60,14 @@ class DecoderShape:
 
     @property
     def head(self) -> Matrix:
-        """To the vocabulary, for the tokens whose successors are chosen."""
+        """The projection to the vocabulary, for tokens whose successors are sampled."""
         return Matrix(-(-self.config.vocab_size // self.tensor_parallel), self.config.hidden_size, 1)
 
     @property
     def elementwise_bytes(self) -> int:
-        """What norms, rotations and activations read and write per token, over all layers.
+        """Bytes that norms, rotary embeddings and activations read and write per token, over all layers.
 
-        With the fusion that is usual: two norms that also add the residual, one rotation, one gated activation.
+        With the usual kernel fusion: two norms that also add the residual, one rotation, one gated activation.
         """
         config = self.config
         norms = 2 * 4 * config.hidden_size
@@ -77,16 +77,16 @@ class DecoderShape:
 
     @property
     def reduced_bytes(self) -> int:
-        """What a device sends per token where several share the model: a ring of sums, twice a layer."""
+        """Bytes that a device sends per token with tensor parallelism: two ring all-reduces per layer."""
         share = 2 * (self.tensor_parallel - 1) / self.tensor_parallel
         return round(self.config.num_layers * 2 * share * self.config.hidden_size * ACTIVATION_BYTES)
 
     @property
     def num_kv_values(self) -> int:
-        """Numbers that a KV token holds here, over all layers."""
+        """Values per KV token on this device, over all layers."""
         return 2 * self.num_kv_heads * self.config.head_dim * self.config.num_layers
 
     @property
     def attention_flops(self) -> int:
-        """Of a pair of a new token and one that it attends to, over all layers: scores and weighted values."""
+        """FLOPs per pair of a new token and one that it attends to, over all layers: scores and weighted values."""
         return 4 * self.num_heads * self.config.head_dim * self.config.num_layers

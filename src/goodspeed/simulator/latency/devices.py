@@ -1,9 +1,9 @@
-"""Devices by their data sheets: peak rate of 16-bit multiplication without sparsity, and memory bandwidth.
+"""Devices by their data sheets: peak 16-bit arithmetic without sparsity, and memory bandwidth.
 
-The data-centre rows were held against aiconfigurator-core's own files; the others, from the RTX 4090 on, in November
-2026 against what `source` names, few of them the maker's own sheet. No 16-bit rate was found for the two NPUs: half of
-their 8-bit rate is assumed. Apple's rates are its own for 32 bit; 16 bit is no faster, say measurements of an M1
-(philipturner/metal-benchmarks).
+The data-centre rows were checked against the files of aiconfigurator-core. The others, from the RTX 4090 on, were
+checked in November 2026 against `source`, which is rarely the maker's own sheet. For the two NPUs no 16-bit rate was
+found, and half of the 8-bit rate is assumed. Apple publishes 32-bit rates; on an M1, 16-bit arithmetic was measured to
+be no faster (philipturner/metal-benchmarks).
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from goodspeed.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A spec sheet. `bytes_per_s` is of the memory that holds the weights."""
+    """A spec sheet. `bytes_per_s` is the bandwidth of the memory that holds the weights."""
 
     flops: float  # per second, 16-bit, dense
     bytes_per_s: float
-    link_bytes_per_s: float  # to its neighbours, one direction; 0: it has none
+    link_bytes_per_s: float  # to neighbouring devices, one direction; 0: no link
     source: str
 
 

@@ -1,7 +1,7 @@
-"""The tables of the package aiconfigurator-core (Apache-2.0): kernels measured on GPUs, one parquet file an operation.
+"""The tables of the package aiconfigurator-core (Apache-2.0): GPU kernel timings, one parquet file per operation.
 
-The package's code is never imported; its files are found and read. Layout, of release 0.12:
-systems/data/GPU/OPERATION/FRAMEWORK/RELEASE/*.parquet, one row a measurement, `latency` in milliseconds.
+Only the package's data files are read; its code is never imported. Layout of release 0.12:
+systems/data/GPU/OPERATION/FRAMEWORK/RELEASE/*.parquet, one row per measurement, `latency` in milliseconds.
 """
 
 import importlib.util
@@ -16,16 +16,16 @@ from goodspeed.simulator.latency.interpolation_grid import GridPoints
 
 
 class GpuTables:
-    """What was measured on one GPU with the kernels of one framework's releases."""
+    """The kernel timings of one GPU with the latest measured release of one framework."""
 
     def __init__(self, gpu: str, framework: str) -> None:
-        """Raises ConfigError if the package, the GPU or the framework is not there."""
+        """Raises ConfigError if the package is not installed, or has no data for the GPU or the framework."""
         self._gpu = _entry(_package() / "systems" / "data", gpu)
         self._framework = framework
         _entry(self._gpu / "gemm", framework)
 
     def products(self, dtype: str) -> dict[tuple[int, int], GridPoints]:
-        """Matrix products by (outputs, inputs): seconds by tokens. Raises ConfigError for an unknown dtype."""
+        """Matrix products: seconds by tokens, for each (outputs, inputs). Raises ConfigError for an unknown dtype."""
         rows = self._rows("gemm", "gemm_perf", ("n", "k", "m"), {"gemm_dtype": dtype})
         products: dict[tuple[int, int], GridPoints] = {}
         for num_outputs, num_inputs, num_tokens, milliseconds in rows:
@@ -33,28 +33,28 @@ class GpuTables:
         return products
 
     def attention(self, kind: str, heads: tuple[int, int, int], kv_dtype: str) -> GridPoints:
-        """One layer's attention; `heads`: query heads, KV heads, their size.
+        """Seconds of one layer's attention; `heads`: query heads, KV heads and the head dimension.
 
-        `kind` is context (whole prompts: seconds by number and length) or generation (streams of one new token: by
-        number and context). Raises ConfigError for what was not measured.
+        `kind` is context (whole prompts: by number and length) or generation (streams with one new token: by number and
+        context). Raises ConfigError for what was not measured.
         """
         names = ("num_heads", "num_key_value_heads", "head_dim")
         where = {**dict(zip(names, heads, strict=True)), "kv_cache_dtype": kv_dtype, "attn_dtype": "bfloat16"}
         rows = self._rows("attention", f"{kind}_attention_perf", ("batch_size", "isl", "step"), where)
-        return _least(((streams, length + before), ms / 1e3) for streams, length, before, ms in rows)
+        return _fastest(((streams, length + before), ms / 1e3) for streams, length, before, ms in rows)
 
-    def sums(self, num_gpus: int) -> GridPoints:
-        """All-reduce of 16-bit numbers: seconds by how many. Raises ConfigError for a number of GPUs not measured."""
+    def all_reduce(self, num_gpus: int) -> GridPoints:
+        """All-reduce of 16-bit values: seconds by their number. Raises ConfigError for an unmeasured `num_gpus`."""
         rows = self._rows("comm", "custom_allreduce_perf", ("message_size",), {"num_gpus": num_gpus})
-        return _least(((size,), ms / 1e3) for size, ms in rows)  # in a captured graph, which is the faster way
+        return _fastest(((size,), ms / 1e3) for size, ms in rows)  # the faster of eager and captured graph
 
     def _rows(
         self, operation: str, file: str, columns: Sequence[str], where: Mapping[str, object]
     ) -> list[tuple[float, ...]]:
-        """The columns, and the milliseconds, of the rows that are so."""
+        """The columns, and the milliseconds, of the rows that match `where`."""
         import pyarrow.parquet  # noqa: PLC0415  (an optional extra)
 
-        folder = _newest(_entry(self._gpu / operation, self._framework))
+        folder = _latest(_entry(self._gpu / operation, self._framework))
         path = folder / f"{file}.parquet"
         conditions = [(column, "=", value) for column, value in where.items()]
         if "window_size" in pyarrow.parquet.read_schema(path).names:
@@ -80,16 +80,16 @@ def _entry(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _newest(folder: Path) -> Path:
+def _latest(folder: Path) -> Path:
     def numbers(release: Path) -> list[int]:
         return [int(number) for number in re.findall(r"\d+", release.name)]
 
     return max((entry for entry in folder.iterdir() if entry.is_dir()), key=numbers)
 
 
-def _least(cells: Iterable[tuple[tuple[float, ...], float]]) -> GridPoints:
-    """Of several measurements at a place the fastest."""
-    least: GridPoints = {}
-    for place, seconds in cells:
-        least[place] = min(seconds, least.get(place, seconds))
-    return least
+def _fastest(measurements: Iterable[tuple[tuple[float, ...], float]]) -> GridPoints:
+    """The fastest of several measurements at one point."""
+    fastest: GridPoints = {}
+    for point, seconds in measurements:
+        fastest[point] = min(seconds, fastest.get(point, seconds))
+    return fastest

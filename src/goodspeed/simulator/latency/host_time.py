@@ -1,10 +1,10 @@
-"""What the host adds to each step: scheduling, launching, sampling, detokenising."""
+"""The time that the host adds to each step: scheduling, kernel launches, sampling, detokenisation."""
 
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 
 
 class HostedLatency:
-    """Another model's step, and the host's time before and after it, as far as the device does not hide it."""
+    """A device's latency plus the host time that the device does not hide."""
 
     def __init__(self, device: LatencyModel, step_s: float, stream_s: float) -> None:
         self._device = device

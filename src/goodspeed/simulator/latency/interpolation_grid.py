@@ -1,78 +1,81 @@
-"""Interpolation in measured tables, in any number of axes, with places where nothing was measured."""
+"""Interpolation in measured tables with any number of axes and with missing points."""
 
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 
 GridPoints = dict[tuple[float, ...], float]
-"""RunMetrics by place."""
+"""Values by coordinates."""
 
 OnOutside = Callable[[int, float, float, float], None]
-"""Told of the axis, the value, and the least and greatest measured there."""
+"""Called with the axis, the coordinate, and the lowest and highest measured coordinate."""
 
 
 class ExtrapolationWarning(UserWarning):
-    """A figure comes from outside of what was measured."""
+    """A value was extrapolated beyond the measured range."""
 
 
 class InterpolationGrid:
-    """Piecewise linear in every axis; the first is looked up first.
+    """A piecewise linear function of several coordinates.
 
-    Rows need not be equally long: each is interpolated along its own cells, then between neighbouring rows. Beyond a
-    row's end its last slope goes on (never downwards); before its beginning it is flat. The first such figure warns.
+    Rows need not have the same length: each is interpolated over its own points, then between neighbouring rows. Beyond
+    the last point the last slope continues, unless it falls; before the first point the function is constant. The first
+    extrapolation emits an ExtrapolationWarning.
     """
 
-    def __init__(self, name: str, axes: tuple[str, ...], cells: Mapping[tuple[float, ...], float]) -> None:
-        """`cells` maps a place on all axes to what was measured there; at least one."""
-        assert cells
+    def __init__(self, name: str, axes: tuple[str, ...], points: Mapping[tuple[float, ...], float]) -> None:
+        """`points` maps coordinates on all axes to measured values; at least one."""
+        assert points
         self._name = name
         self._axes = axes
         self._outside = ""
         self._has_warned = False
-        self._root = _Row(0, cells, self._on_outside)
+        self._root = _Row(0, points, self._on_outside)
 
-    def __call__(self, *place: float) -> float:
-        """The figure at a value for every axis."""
-        figure = self._root.at(place)
+    def __call__(self, *coordinates: float) -> float:
+        """The value at these coordinates, one per axis."""
+        value = self._root.at(coordinates)
         if self._outside and not self._has_warned:
             self._has_warned = True
             warnings.warn(f"{self._name}: {self._outside}", ExtrapolationWarning, stacklevel=3)
-        return figure
+        return value
 
-    def _on_outside(self, axis: int, value: float, least: float, most: float) -> None:
+    def _on_outside(self, axis: int, coordinate: float, lowest: float, highest: float) -> None:
         if not self._outside:
-            self._outside = f"{self._axes[axis]} of {value:g} is outside of what was measured, {least:g} to {most:g}"
+            self._outside = (
+                f"{self._axes[axis]} of {coordinate:g} is outside of what was measured, {lowest:g} to {highest:g}"
+            )
 
 
 class _Row:
-    """What was measured along one axis: numbers on the last axis, rows of the next one on the others."""
+    """The points along one axis: values on the last axis, rows of the next axis otherwise."""
 
-    def __init__(self, axis: int, cells: Mapping[tuple[float, ...], float], on_outside: OnOutside) -> None:
+    def __init__(self, axis: int, points: Mapping[tuple[float, ...], float], on_outside: OnOutside) -> None:
         parts: dict[float, dict[tuple[float, ...], float]] = {}
-        for (value, *others), figure in cells.items():
-            parts.setdefault(value, {})[tuple(others)] = figure
+        for (coordinate, *others), value in points.items():
+            parts.setdefault(coordinate, {})[tuple(others)] = value
         self._axis = axis
         self._on_outside = on_outside
-        self._values = sorted(parts)
-        self._rows = [_row(axis + 1, parts[value], on_outside) for value in self._values]
+        self._coordinates = sorted(parts)
+        self._rows = [_row(axis + 1, parts[coordinate], on_outside) for coordinate in self._coordinates]
 
-    def at(self, place: tuple[float, ...]) -> float:
-        value, others, values = place[0], place[1:], self._values
-        if not values[0] <= value <= values[-1]:
-            self._on_outside(self._axis, value, values[0], values[-1])
-        right = min(bisect_left(values, value), len(values) - 1)
-        if right == 0 or values[right] == value:
-            return self._figure(right, others)
-        before, after = self._figure(right - 1, others), self._figure(right, others)
-        share = (value - values[right - 1]) / (values[right] - values[right - 1])
+    def at(self, coordinates: tuple[float, ...]) -> float:
+        coordinate, others, known = coordinates[0], coordinates[1:], self._coordinates
+        if not known[0] <= coordinate <= known[-1]:
+            self._on_outside(self._axis, coordinate, known[0], known[-1])
+        right = min(bisect_left(known, coordinate), len(known) - 1)
+        if right == 0 or known[right] == coordinate:
+            return self._value(right, others)
+        before, after = self._value(right - 1, others), self._value(right, others)
+        share = (coordinate - known[right - 1]) / (known[right] - known[right - 1])
         if share > 1.0:
             return after + (share - 1.0) * max(0.0, after - before)
         return before + share * (after - before)
 
-    def _figure(self, index: int, others: tuple[float, ...]) -> float:
+    def _value(self, index: int, others: tuple[float, ...]) -> float:
         row = self._rows[index]
         return row if isinstance(row, float) else row.at(others)
 
 
-def _row(axis: int, cells: Mapping[tuple[float, ...], float], on_outside: OnOutside) -> "_Row | float":
-    return float(cells[()]) if () in cells else _Row(axis, cells, on_outside)
+def _row(axis: int, points: Mapping[tuple[float, ...], float], on_outside: OnOutside) -> "_Row | float":
+    return float(points[()]) if () in points else _Row(axis, points, on_outside)

@@ -1,4 +1,4 @@
-"""A straight line: the same cost for every token, whatever else is in the step. It has no knee."""
+"""A linear latency model: every token costs the same, whatever else is in the step. It has no knee."""
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
@@ -20,12 +20,12 @@ class LinearConfig:
             raise ConfigError("base_s and token_s are 0, expected a step to take some time")
 
     def model(self) -> LatencyModel:
-        """The model of these costs."""
+        """The configured model."""
         return LinearLatency(self)
 
 
 class LinearLatency:
-    """The sum of a base and of what each part of the step costs."""
+    """A base cost plus a cost for each part of the step."""
 
     def __init__(self, config: LinearConfig) -> None:
         self._config = config

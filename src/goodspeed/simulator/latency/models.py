@@ -26,7 +26,7 @@ class LatencyConfig:
     aiconfigurator: AiconfiguratorConfig = part(AiconfiguratorConfig)
 
     def model(self) -> LatencyModel:
-        """The model that the config describes, host included. Raises ConfigError for what its kind cannot find."""
+        """The configured model, host time included. Raises ConfigError if a file or table that it needs is missing."""
         device = LATENCIES[self.kind](self)
         if not self.host_s and not self.host_stream_s:
             return device

@@ -1,7 +1,7 @@
-"""A device from its spec sheet: every matrix takes as long as its arithmetic or its memory traffic, the longer one.
+"""The roofline model of a device (Williams, Waterman, Patterson 2009), from its spec sheet.
 
-The roofline model (Williams, Waterman, Patterson 2009). Few tokens wait for the weights, many for the arithmetic; the
-knee lies where the two are equal.
+Every matrix product takes the longer of its arithmetic and its memory traffic. Steps of few tokens are bound by reading
+the weights, steps of many tokens by arithmetic; the knee lies where the two are equal.
 """
 
 from goodspeed.config import config_dataclass, option
@@ -10,7 +10,7 @@ from goodspeed.simulator.latency.decoder_shape import ACTIVATION_BYTES, DecoderS
 from goodspeed.simulator.latency.devices import DEVICES
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.latency.shapes import model_shape
-from goodspeed.simulator.latency.step_breakdown import StepBreakdown, split
+from goodspeed.simulator.latency.step_breakdown import StepBreakdown, break_down
 
 
 @config_dataclass
@@ -35,12 +35,12 @@ class RooflineConfig:
             raise ConfigError(f"tensor_parallel is {self.tensor_parallel}, but {self.device} has no link to another")
 
     def model(self) -> LatencyModel:
-        """The model of this device. Raises ConfigError or CheckpointError for an unknown shape."""
+        """The configured model. Raises ConfigError or CheckpointError for an unknown shape."""
         return RooflineLatency(self)
 
 
 class RooflineLatency:
-    """The sum over a pass of the longer of arithmetic and memory traffic."""
+    """Sums the longer of arithmetic and memory traffic over the operations of a pass."""
 
     def __init__(self, config: RooflineConfig) -> None:
         device = DEVICES[config.device]
@@ -58,17 +58,17 @@ class RooflineLatency:
         self._base_s = config.layer_s * decoder.config.num_layers
 
     def step_s(self, shape: StepShape) -> float:
-        parts = split(shape)
+        step = break_down(shape)
         matrices_s = sum(self._matrix_s(matrix, shape.num_tokens) for matrix in self._layer_matrices)
-        head_s = self._matrix_s(self._head, parts.num_verified_tokens + parts.num_prompts)
-        return self._base_s + self._token_s * shape.num_tokens + matrices_s + head_s + self._attention_s(parts)
+        head_s = self._matrix_s(self._head, step.num_verified_tokens + step.num_prompts)
+        return self._base_s + self._token_s * shape.num_tokens + matrices_s + head_s + self._attention_s(step)
 
     def _matrix_s(self, matrix: Matrix, num_tokens: int) -> float:
         num_bytes = matrix.num_weights * self._config.weight_bits / 8
         num_bytes += matrix.count * num_tokens * ACTIVATION_BYTES * (matrix.num_inputs + matrix.num_outputs)
         return max(2 * matrix.num_weights * num_tokens / self._flops, num_bytes / self._bytes_per_s)
 
-    def _attention_s(self, parts: StepBreakdown) -> float:
-        num_kv_tokens = parts.num_verifying * parts.verify_context + parts.num_prompts * parts.prefill_context
-        arithmetic_s = self._attention_flops * (parts.num_verify_pairs + parts.num_prefill_pairs) / self._flops
+    def _attention_s(self, step: StepBreakdown) -> float:
+        num_kv_tokens = step.num_verifying * step.verify_context + step.num_prompts * step.prefill_context
+        arithmetic_s = self._attention_flops * (step.num_verify_pairs + step.num_prefill_pairs) / self._flops
         return max(arithmetic_s, self._kv_bytes * num_kv_tokens / self._bytes_per_s)

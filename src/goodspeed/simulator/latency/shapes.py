@@ -1,4 +1,4 @@
-"""Shapes of common models, from their published config.json."""
+"""The shapes of common models, from their published config.json."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ SHAPES: Registry[ModelConfig] = Registry(
 
 
 def model_shape(name: str) -> ModelConfig:
-    """The shape of a model of the catalog, or of a local folder with a config.json.
+    """The shape of a model in the catalog, or in a local folder with a config.json.
 
     Raises ConfigError for a name that is neither, CheckpointError for a broken config.json.
     """
@@ -50,4 +50,4 @@ def model_shape(name: str) -> ModelConfig:
     try:
         return SHAPES[name]
     except ConfigError as error:
-        raise ConfigError(f"{error}; a local folder with a config.json is a shape too") from None
+        raise ConfigError(f"{error}; a local folder with a config.json works too") from None

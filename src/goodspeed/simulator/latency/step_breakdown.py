@@ -1,7 +1,8 @@
-"""A step taken apart: streams that verify, and prompts.
+"""The breakdown of a step into verifying streams and prompts.
 
-A step's shape does not say which stream has how much context. All are given the mean, and the prompts are taken for as
-few as may be; in the validation run (docs/latency.md) exact contexts changed no figure by 1%.
+The shape of a step does not contain the context of each stream. All streams get the mean context, and the number of
+prompts is the smallest possible one. In the validation run (docs/latency.md) exact contexts changed results by less
+than 1%.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from goodspeed.simulator.latency.latency_model import StepShape
 
 @dataclass(frozen=True, slots=True)
 class StepBreakdown:
-    """Streams and tokens of each kind; contexts are KV tokens per stream, the new ones included."""
+    """Streams and tokens of both kinds. Contexts are KV tokens per stream, the new ones included."""
 
     num_verifying: int
     num_verified_tokens: int
@@ -22,18 +23,18 @@ class StepBreakdown:
 
     @property
     def num_verify_pairs(self) -> float:
-        """Of a new token and a token that it attends to, in streams that verify."""
+        """Pairs of a new token and one that it attends to, in verifying streams."""
         return self.num_verified_tokens * self.verify_context
 
     @property
     def num_prefill_pairs(self) -> float:
-        """The same in prompts, where a chunk's tokens do not see those after them."""
+        """Pairs in prompts, where a token does not attend to later tokens of its chunk."""
         chunk = self.num_prefill_tokens / max(1, self.num_prompts)
         return self.num_prefill_tokens * (self.prefill_context - chunk / 2)
 
 
-def split(shape: StepShape) -> StepBreakdown:
-    """The parts of a step of at least one token."""
+def break_down(shape: StepShape) -> StepBreakdown:
+    """The breakdown of a step of at least one token."""
     num_verified = shape.num_tokens - shape.num_prefill_tokens
     num_verifying = min(shape.num_streams, num_verified)
     if shape.num_prefill_tokens:

@@ -1,1 +1,1 @@
-"""When users ask, and how much: arrival processes, lengths, traces."""
+"""Workloads: when users send requests and how long these are, from arrival processes or traces."""

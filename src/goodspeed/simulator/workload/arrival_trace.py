@@ -1,4 +1,4 @@
-"""Requests that real users made, at the times at which they made them."""
+"""Requests of a production trace, at their recorded times."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ class ArrivalTraceConfig:
 
 @dataclass(frozen=True, slots=True)
 class TraceArrival:
-    """A line of a trace."""
+    """One request of a trace."""
 
     at_s: float
     num_prompt_tokens: int
@@ -42,10 +42,10 @@ class TraceArrival:
 
 
 class ArrivalTraceWorkload:
-    """Every request goes to some client, at random, and keeps its time: all together they are the trace.
+    """Assigns every request to a random client at its recorded time: all clients together reproduce the trace.
 
-    Taken in turns a Poisson stream would become an even one for each client; drawn, it stays Poisson. Which client gets
-    which request does not depend on who asks first. Raises ConfigError if the file cannot be read.
+    With random assignment a Poisson stream stays Poisson for each client; with a round robin it would become more even.
+    The assignment does not depend on the order in which clients are read. Raises ConfigError for an unreadable file.
     """
 
     def __init__(self, config: ArrivalTraceConfig, num_clients: int) -> None:
@@ -63,13 +63,13 @@ class ArrivalTraceWorkload:
 
 
 def read_arrivals(path: Path, trace_format: str) -> list[TraceArrival]:
-    """In the order of their times, which are counted from the first one. Raises ConfigError."""
+    """The arrivals in order of time, relative to the first one. Raises ConfigError."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file) if path.suffix == ".csv" else map(json.loads, file)
             arrivals = [TRACE_FORMATS[trace_format](row) for row in rows]
     except KeyError as error:
-        raise ConfigError(f"{path} is no {trace_format} trace: it has no {error}") from error
+        raise ConfigError(f"{path} is not a trace in {trace_format} format: it has no {error}") from error
     except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
         raise ConfigError(f"cannot read the {trace_format} trace {str(path)!r}: {error}") from error
     if not arrivals:
@@ -82,17 +82,17 @@ def _prepared(arrivals: list[TraceArrival], config: ArrivalTraceConfig) -> list[
     return [
         TraceArrival(
             (arrival.at_s - config.start_s) / config.speed,
-            _cut(arrival.num_prompt_tokens, config.max_prompt),
-            _cut(arrival.num_answer_tokens, config.max_answer),
+            _clamp(arrival.num_prompt_tokens, config.max_prompt),
+            _clamp(arrival.num_answer_tokens, config.max_answer),
         )
         for arrival in arrivals
         if arrival.at_s >= config.start_s
     ]
 
 
-def _cut(length: int, most: int) -> int:
-    """Some traces have empty prompts and answers; a request has at least a token of each."""
-    return max(1, min(length, most) if most else length)
+def _clamp(length: int, max_length: int) -> int:
+    """Limit a length. Some traces have empty prompts or answers; a request has at least one token of each."""
+    return max(1, min(length, max_length) if max_length else length)
 
 
 def _azure(row: Mapping[str, Any]) -> TraceArrival:

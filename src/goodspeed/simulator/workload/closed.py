@@ -1,4 +1,4 @@
-"""Users who read the answer, think, and ask again."""
+"""A closed loop: users read the answer, think, and send the next request."""
 
 import math
 from collections.abc import Iterator
@@ -24,16 +24,16 @@ class ClosedConfig:
 
 
 class ClosedWorkload:
-    """One user per client. The first request comes within a think time, or fixed ones would all begin in step."""
+    """One user per client. The first request comes within one think time, so that users do not start in step."""
 
     def __init__(self, config: ClosedConfig, sizes: RequestSizes) -> None:
         self._config = config
         self._sizes = sizes
 
     def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
-        return self._sizes.requests(self._gaps(rng), True, rng)
+        return self._sizes.requests(self._interarrivals_s(rng), True, rng)
 
-    def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
+    def _interarrivals_s(self, rng: np.random.Generator) -> Iterator[float]:
         yield self._think_s(rng) * float(rng.random())
         while True:
             yield self._think_s(rng)

@@ -1,4 +1,4 @@
-"""Users whose gaps are more even than chance, or more uneven."""
+"""Gamma arrivals: interarrival times that vary less, or more, than those of a Poisson process."""
 
 from collections.abc import Iterator
 
@@ -20,16 +20,16 @@ class GammaConfig:
 
 
 class GammaWorkload:
-    """A renewal process of Gamma gaps, which begins as if a request had just come."""
+    """A renewal process with Gamma interarrival times, which starts as if a request had just arrived."""
 
     def __init__(self, config: GammaConfig, sizes: RequestSizes) -> None:
         self._config = config
         self._sizes = sizes
 
     def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
-        return self._sizes.requests(self._gaps(rng), False, rng)
+        return self._sizes.requests(self._interarrivals_s(rng), False, rng)
 
-    def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
+    def _interarrivals_s(self, rng: np.random.Generator) -> Iterator[float]:
         shape = self._config.cv**-2
         scale = 1.0 / (self._config.rate * shape)
         while True:

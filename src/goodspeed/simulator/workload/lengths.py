@@ -1,4 +1,4 @@
-"""How long prompts and answers are. No distribution is cut in a way that shifts its mean."""
+"""Distributions of prompt and answer lengths. None is truncated in a way that shifts its mean."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ class Lengths(Protocol):
     """A distribution of lengths."""
 
     def draw(self, rng: np.random.Generator) -> int:
-        """Tokens, at least 1."""
+        """A length in tokens, at least 1."""
 
 
 @config_dataclass
@@ -78,7 +78,7 @@ class EmpiricalConfig:
 
 
 class EmpiricalLength:
-    """One of the lengths in a file, each as likely as any other. Raises ConfigError if it cannot be read."""
+    """A random one of the lengths in a file. Raises ConfigError if the file cannot be read."""
 
     def __init__(self, config: EmpiricalConfig) -> None:
         self._lengths = read_lengths(Path(config.file), config.column)
@@ -110,24 +110,24 @@ LENGTHS: Registry[Callable[[LengthConfig], Lengths]] = Registry(
 
 
 def lengths(config: LengthConfig) -> Lengths:
-    """The distribution that the config describes. Raises ConfigError if its file cannot be read."""
+    """The configured distribution. Raises ConfigError if its file cannot be read."""
     return LENGTHS[config.distribution](config)
 
 
 def read_lengths(path: Path, column: str) -> list[int]:
-    """At least one, all at least 1. Raises ConfigError."""
+    """The lengths in a file: at least one, all at least 1. Raises ConfigError."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             if path.suffix == ".csv":
-                found = [int(row[column]) for row in csv.DictReader(file)]
+                numbers = [int(row[column]) for row in csv.DictReader(file)]
             elif path.suffix == ".jsonl":
-                found = [int(json.loads(line)[column]) for line in file]
+                numbers = [int(json.loads(line)[column]) for line in file]
             else:
-                found = [int(line) for line in file if line.strip()]
+                numbers = [int(line) for line in file if line.strip()]
     except KeyError as error:
         raise ConfigError(f"{path} has no column {error}") from error
     except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
         raise ConfigError(f"cannot read lengths from {str(path)!r}: {error}") from error
-    if not found or min(found) < 1:
+    if not numbers or min(numbers) < 1:
         raise ConfigError(f"{path} needs at least one length, all at least 1")
-    return found
+    return numbers

@@ -1,4 +1,4 @@
-"""Users who come in bursts: busy for a while, then away."""
+"""On-off arrivals: bursts of requests, and idle times in between."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ class OnOffConfig:
 
     @property
     def busy_rate(self) -> float:
-        """Requests per second of a busy time."""
+        """Requests per second while busy."""
         return self.rate * (self.on_s + self.off_s) / self.on_s
 
     @property
@@ -30,20 +30,20 @@ class OnOffConfig:
 
 
 class OnOffWorkload:
-    """An interrupted Poisson process, in its stationary state from the start: some clients begin idle."""
+    """An interrupted Poisson process, stationary from the start: some clients start idle."""
 
     def __init__(self, config: OnOffConfig, sizes: RequestSizes) -> None:
         self._config = config
         self._sizes = sizes
 
     def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
-        return self._sizes.requests(self._gaps(rng), False, rng)
+        return self._sizes.requests(self._interarrivals_s(rng), False, rng)
 
-    def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
+    def _interarrivals_s(self, rng: np.random.Generator) -> Iterator[float]:
         config = self._config
         is_busy = rng.random() < config.on_s / (config.on_s + config.off_s)
         interarrival_s = 0.0 if is_busy else float(rng.exponential(config.off_s))
-        busy_s = float(rng.exponential(config.on_s))  # left of it: exponential times have no memory
+        busy_s = float(rng.exponential(config.on_s))  # the rest of the busy time: exponential times are memoryless
         while True:
             until_next = float(rng.exponential(1.0 / config.busy_rate))
             if until_next <= busy_s:

@@ -1,4 +1,4 @@
-"""Users who ask at any moment as likely as at any other."""
+"""Poisson arrivals: a request is equally likely at every moment."""
 
 from collections.abc import Iterator
 
@@ -17,15 +17,15 @@ class PoissonConfig:
 
 
 class PoissonWorkload:
-    """Exponential gaps, none of them cut."""
+    """Exponential interarrival times without a cut-off."""
 
     def __init__(self, config: PoissonConfig, sizes: RequestSizes) -> None:
         self._config = config
         self._sizes = sizes
 
     def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
-        return self._sizes.requests(self._gaps(rng), False, rng)
+        return self._sizes.requests(self._interarrivals_s(rng), False, rng)
 
-    def _gaps(self, rng: np.random.Generator) -> Iterator[float]:
+    def _interarrivals_s(self, rng: np.random.Generator) -> Iterator[float]:
         while True:
             yield float(rng.exponential(1.0 / self._config.rate))

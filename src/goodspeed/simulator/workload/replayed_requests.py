@@ -1,4 +1,4 @@
-"""What users asked in a recorded run, again: each waits for the answer and asks at once."""
+"""The requests of a recorded run, replayed: each client sends the next one as soon as an answer ends."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,18 +22,18 @@ class ReplayedRequestsConfig:
 
 
 class ReplayedWorkload:
-    """The log's clients in the order of their names, in turns if there are fewer. Raises ConfigError for a bad log."""
+    """Replays the recorded clients in the order of their names, cyclically. Raises ConfigError for a bad file."""
 
     def __init__(self, config: ReplayedRequestsConfig) -> None:
         self._config = config
-        asked: dict[str, list[tuple[int, int]]] = {}
+        sizes_by_client: dict[str, list[tuple[int, int]]] = {}
         for answer in read_acceptance_trace(Path(config.file)):
-            asked.setdefault(answer.client, []).append((answer.num_prompt, answer.num_answer))
-        self._asked = [sizes for _, sizes in sorted(asked.items())]
+            sizes_by_client.setdefault(answer.client, []).append((answer.num_prompt, answer.num_answer))
+        self._sizes = [sizes for _, sizes in sorted(sizes_by_client.items())]
 
     def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
         num_warm_up, start_s = self._config.num_warm_up, self._config.start_s
-        for request, (num_prompt, num_answer) in enumerate(self._asked[client % len(self._asked)]):
+        for request, (num_prompt, num_answer) in enumerate(self._sizes[client % len(self._sizes)]):
             if num_warm_up and request == num_warm_up:
                 yield WorkloadRequest(start_s, False, num_prompt, num_answer)
             elif request < num_warm_up:

@@ -1,4 +1,4 @@
-"""How much each request is about."""
+"""The lengths of requests."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from goodspeed.simulator.workload.workload import WorkloadRequest
 
 @dataclass(frozen=True, slots=True)
 class RequestSizes:
-    """Lengths of prompts and answers, independent of each other and of the times."""
+    """Lengths of prompts and answers, independent of each other and of the arrival times."""
 
     prompt: Lengths
     answer: Lengths

@@ -1,4 +1,4 @@
-"""The seam between the simulator and whatever knows what users ask."""
+"""The interface of workloads: the requests of users."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ class WorkloadRequest:
     """A user's next request."""
 
     interarrival_s: float
-    """After the previous ask (open loop), or after its answer's end (closed loop); the first one's after the start."""
+    """Seconds after the previous request (open loop) or after its answer (closed loop); first: after the start."""
     is_closed_loop: bool
     num_prompt_tokens: int
     num_answer_tokens: int
 
 
 class Workload(Protocol):
-    """Users of all clients."""
+    """The users of all clients."""
 
     def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:
-        """What a client's user asks, in order; all randomness comes from `rng`. May end."""
+        """The requests of a client's user, in order; may end. All randomness comes from `rng`."""

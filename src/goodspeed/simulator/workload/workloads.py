@@ -54,5 +54,5 @@ WORKLOADS: Registry[Callable[[WorkloadConfig, int], Workload]] = Registry(
 
 
 def workload(config: WorkloadConfig, num_clients: int) -> Workload:
-    """The workload that the config describes, for clients 0 to num_clients - 1. Raises ConfigError."""
+    """The configured workload for clients 0 to num_clients - 1. Raises ConfigError."""
     return WORKLOADS[config.arrivals](config, num_clients)
