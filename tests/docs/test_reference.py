@@ -1,20 +1,29 @@
 """The reference names what is there: metrics, error codes, commands, policies."""
 
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, inline_code, name_of, pages
 
 from goodspeed.cli import COMMANDS
+from goodspeed.config import config_keys
+from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.metrics import DrafterMetrics
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol.transport import LinkTraffic
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.scheduling.policies import SCHEDULERS
+from goodspeed.simulator.scenario import DrafterTier, VerifierTier
 from goodspeed.verifier import metrics as verifier_metrics
 from goodspeed.verifier.metrics import VerifierMetrics
+from goodspeed.verifier.verifier_config import VerifierConfig
 
+CONFIGS = (VerifierConfig, DrafterConfig, VerifierTier, DrafterTier)
+KEYS = {".".join(key.path) for config in CONFIGS for key in config_keys(config)}
+TABLES = {key.rpartition(".")[0] for key in KEYS} - {""}
+NO_TABLES = re.compile(r"(verifier|drafter)\.core|bench\.\w+|\w+\.(py|md|toml|json|jsonl|npz|csv|html)")
 REFERENCE = ROOT / "docs" / "reference"
 
 
@@ -22,6 +31,17 @@ def test_every_metric_of_the_page_exists_and_every_metric_is_on_the_page() -> No
     page = (REFERENCE / "metrics.md").read_text(encoding="utf-8")
     named = {name.removesuffix("_total") for name in re.findall(r"\bgoodspeed_\w+", page)}
     assert named == metric_names()
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_every_key_of_a_table_exists(page: Path) -> None:
+    codes = [code for code in inline_code(page) if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", code)]
+    named = [code for code in codes if not NO_TABLES.fullmatch(code) and code.partition(".")[0] in {*map(top, TABLES)}]
+    assert [code for code in named if code not in KEYS | TABLES] == []
+
+
+def top(table: str) -> str:
+    return table.partition(".")[0]
 
 
 def metric_names() -> set[str]:
