@@ -169,18 +169,18 @@ def _nothing(drafted: DraftResult) -> None:
 
 
 async def test_slot_keeps_what_was_learned_and_counts(tokenizer: Tokenizer) -> None:
-    slot = SwappableDraft(DraftConfig(engine="table", table_slots=64), tokenizer)
-    slot.runner.submit(DraftWork([StreamOpened(1, (1, 2), GREEDY), StreamCommitted(1, (3, 4, 5, 6))], []), _nothing)
-    await slot.swap(DraftConfig(engine="hybrid", table_slots=64))
+    draft = SwappableDraft(DraftConfig(engine="table", table_slots=64), tokenizer)
+    draft.runner.submit(DraftWork([StreamOpened(1, (1, 2), GREEDY), StreamCommitted(1, (3, 4, 5, 6))], []), _nothing)
+    await draft.swap(DraftConfig(engine="hybrid", table_slots=64))
     drafts: list[Draft] = []
     work = DraftWork([StreamOpened(2, (9, 2, 3), GREEDY)], [DraftRequest(2, 3)])
-    slot.runner.submit(work, lambda drafted: drafts.extend(drafted.drafts))
+    draft.runner.submit(work, lambda drafted: drafts.extend(drafted.drafts))
     assert drafts[0].tokens == (4, 5, 6)
-    assert (slot.num_swaps, slot.config.name) == (1, "hybrid")
+    assert (draft.num_swaps, draft.config.name) == (1, "hybrid")
 
 
 async def test_slot_stays_as_it_was_where_a_draft_cannot_be_loaded(tokenizer: Tokenizer) -> None:
-    slot = SwappableDraft(DraftConfig(engine="hybrid"), tokenizer)
+    draft = SwappableDraft(DraftConfig(engine="hybrid"), tokenizer)
     with pytest.raises(CheckpointError, match="no-such-file"):
-        await slot.swap(DraftConfig(table="no-such-file"))
-    assert (slot.num_swaps, slot.config) == (0, DraftConfig(engine="hybrid"))
+        await draft.swap(DraftConfig(table="no-such-file"))
+    assert (draft.num_swaps, draft.config) == (0, DraftConfig(engine="hybrid"))

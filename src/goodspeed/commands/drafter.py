@@ -47,16 +47,16 @@ def _run(args: argparse.Namespace) -> int:
     config = from_args(DrafterConfig, args)
     set_up_logging(config.log_level)
     tokenizer = load_tokenizer(config.tokenizer_model)
-    slot = SwappableDraft(config.draft, tokenizer)
+    draft = SwappableDraft(config.draft, tokenizer)
     with ExitStack() as stack:
         events = _event_sink(config, stack)
-        stack.callback(slot.save_memory)
+        stack.callback(draft.save_memory)
         listener = stack.enter_context(listen(config.host, config.port))
 
         async def serve() -> None:
-            server = draft_server(config, tokenizer, _recorded(config, slot.runner), events)
-            server.metrics.watch_draft(lambda: (slot.config.name, slot.num_swaps))
-            service = ApiService(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, slot)
+            server = draft_server(config, tokenizer, _recorded(config, draft.runner), events)
+            server.metrics.watch_draft(lambda: (draft.config.name, draft.num_swaps))
+            service = ApiService(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, draft)
             await _serve(
                 server, WebServer(make_app(service), listener, config.grace_s), config.grace_s, args.ready_file
             )

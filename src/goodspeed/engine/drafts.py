@@ -43,13 +43,13 @@ class DraftConfig:
     acceptance_rate: float = option(
         0.8, "toy and shaped: share of draft tokens that the target accepts", ge=0.0, le=1.0
     )
-    seed: int = option(0, "toy and shaped: seed of the pair; the verifier needs the same", ge=0)
+    seed: int = option(0, "toy and shaped: seed of the pair; the verifier needs the same", ge=0, le=2**63 - 1)
     device: str = option("auto", "torch and shaped: device; auto: cuda if there is one", choices=DEVICES)
     dtype: str = option(
         "auto", "torch and shaped: number format; auto: bf16 where the hardware multiplies it", choices=DTYPES
     )
-    threads: int = option(1, "torch and shaped: CPU threads", ge=1)
-    kv_memory_mb: int = option(256, "torch and shaped: KV cache of all streams, in MB (2**20 bytes)", ge=1)
+    threads: int = option(1, "torch and shaped: CPU threads", ge=1, le=1024)
+    kv_memory_mb: int = option(256, "torch and shaped: KV cache of all streams, in MB (2**20 bytes)", ge=1, le=2**20)
 
     @property
     def name(self) -> str:

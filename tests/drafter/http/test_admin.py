@@ -1,7 +1,10 @@
-"""The draft engine is exchanged over HTTP by those who may, and by nobody else."""
+"""The draft engine is replaced over HTTP, by clients that have access only."""
 
 import contextlib
+import json
+import math
 from collections.abc import AsyncIterator
+from dataclasses import fields
 
 import httpx
 import pytest
@@ -23,11 +26,11 @@ KEY = {"authorization": "Bearer secret"}
 async def admin_of(
     tokenizer: Tokenizer, api_key: str = "", host: str = "127.0.0.1"
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client at that address, of a drafter that has answered one request before; after it, it answers another."""
-    slot = SwappableDraft(DraftConfig(engine="toy", acceptance_rate=0.5), tokenizer)
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=slot.runner) as drafter:
-        drafter.metrics.watch_draft(lambda: (slot.config.name, slot.num_swaps))
-        app = make_app(ApiService(drafter, tokenizer, max_tokens=100, meet_s=1.0, api_key=api_key, slot=slot))
+    """A client at that address. The drafter answers one request before and one after."""
+    draft = SwappableDraft(DraftConfig(engine="toy", acceptance_rate=0.5), tokenizer)
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=draft.runner) as drafter:
+        drafter.metrics.watch_draft(lambda: (draft.config.name, draft.num_swaps))
+        app = make_app(ApiService(drafter, tokenizer, max_tokens=100, meet_s=1.0, api_key=api_key, draft=draft))
         assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
         transport = httpx.ASGITransport(app, client=(host, 5000))
         async with httpx.AsyncClient(transport=transport, base_url="http://drafter") as client:
@@ -35,13 +38,13 @@ async def admin_of(
         assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
 
 
-async def test_draft_is_exchanged_and_shown(tokenizer: Tokenizer) -> None:
+async def test_draft_is_replaced_and_shown(tokenizer: Tokenizer) -> None:
     async with admin_of(tokenizer) as client:
         reply = await client.post("/admin/draft", json={"engine": "hybrid", "table_slots": 64})
         assert reply.status_code == 200
         shown = (await client.get("/admin/draft")).json()
         assert (shown["draft"], shown["swaps"]) == ("hybrid", 1)
-        assert shown["config"]["acceptance_rate"] == 0.5  # what was not named stays
+        assert shown["config"]["acceptance_rate"] == 0.5  # the other keys keep their values
         metrics = (await client.get("/metrics")).text
     assert 'goodspeed_drafter_draft{draft="hybrid"} 1.0' in metrics
     assert "goodspeed_drafter_draft_swaps_total 1.0" in metrics
@@ -49,12 +52,7 @@ async def test_draft_is_exchanged_and_shown(tokenizer: Tokenizer) -> None:
 
 @pytest.mark.parametrize(
     ("body", "complaint"),
-    [
-        ({"engin": "hybrid"}, "did you mean 'engine'"),
-        ({"engine": "hybrid", "table": "/no/such/file"}, "/no/such/file"),
-        ({"acceptance_rate": 7}, "acceptance_rate is 7"),
-        ([1], "expected an object"),
-    ],
+    [({"engin": "hybrid"}, "did you mean 'engine'"), ([1], "expected an object")],
 )
 async def test_wrong_request_changes_nothing(tokenizer: Tokenizer, body: object, complaint: str) -> None:
     async with admin_of(tokenizer) as client:
@@ -64,19 +62,59 @@ async def test_wrong_request_changes_nothing(tokenizer: Tokenizer, body: object,
         assert (await client.get("/admin/draft")).json()["swaps"] == 0
 
 
-async def test_page_in_a_browser_cannot_ask(tokenizer: Tokenizer) -> None:
+WRONG_VALUES: dict[str, list[tuple[object, dict[str, object]]]] = {  # by key: the value, and the keys beside it
+    "engine": [("hybird", {}), (None, {}), (["hybrid"], {})],
+    "model": [("no/such-model", {"engine": "torch"}), (5, {})],
+    "memory": [("/proc/version", {"engine": "hybrid"}), (7, {})],
+    "table": [("/no/such/file", {"engine": "hybrid"}), (False, {})],
+    "table_slots": [(7, {}), (2**27, {}), (1.5, {}), ("64", {}), (True, {})],
+    "acceptance_rate": [(-0.1, {}), (7, {}), (math.nan, {}), ("high", {})],
+    "seed": [(-1, {}), (2**70, {}), (0.5, {})],
+    "device": [("gpu", {}), ("", {}), (0, {})],
+    "dtype": [("fp8", {}), ("float32", {}), (32, {})],
+    "threads": [(0, {}), (10**9, {}), (2**40, {}), ("all", {})],
+    "kv_memory_mb": [(0, {}), (2**50, {}), (math.inf, {})],
+}
+
+
+async def test_wrong_value_of_any_key_is_a_400_that_names_it(tokenizer: Tokenizer) -> None:
+    assert set(WRONG_VALUES) == {field.name for field in fields(DraftConfig)}
+    async with admin_of(tokenizer) as client:
+        for key, values in WRONG_VALUES.items():
+            for value, others in values:
+                body = json.dumps({key: value, **others})
+                reply = await client.post("/admin/draft", content=body, headers={"content-type": "application/json"})
+                assert reply.status_code == 400, (key, value)
+                assert str(value) in reply.json()["error"]["message"]
+        assert (await client.get("/admin/draft")).json()["swaps"] == 0
+
+
+async def test_engine_that_fails_while_it_is_loaded_is_a_400_that_names_the_change(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out_of_memory(*_: object) -> None:
+        raise RuntimeError("cannot allocate memory")
+
+    async with admin_of(tokenizer) as client:
+        monkeypatch.setattr("goodspeed.drafter.draft_swap.draft_engine", run_out_of_memory)
+        reply = await client.post("/admin/draft", json={"kv_memory_mb": 2**20})
+        assert reply.status_code == 400
+        assert "{'kv_memory_mb': 1048576}: cannot allocate memory" in reply.json()["error"]["message"]
+
+
+async def test_page_in_a_browser_has_no_access(tokenizer: Tokenizer) -> None:
     async with admin_of(tokenizer) as client:
         reply = await client.post("/admin/draft", content=b"{}", headers={"content-type": "text/plain"})
         assert reply.status_code == 415
 
 
-async def test_without_a_key_only_this_machine_may_ask(tokenizer: Tokenizer) -> None:
+async def test_without_a_key_only_this_machine_has_access(tokenizer: Tokenizer) -> None:
     async with admin_of(tokenizer, host="10.0.0.7") as client:
         for reply in (await client.get("/admin/draft"), await client.post("/admin/draft", json={})):
             assert reply.status_code == 403
 
 
-async def test_with_a_key_only_those_who_have_it_may_ask(tokenizer: Tokenizer) -> None:
+async def test_with_a_key_only_its_holders_have_access(tokenizer: Tokenizer) -> None:
     async with admin_of(tokenizer, api_key="secret") as client:
         assert (await client.post("/admin/draft", json={})).status_code == 401
         assert (await client.post("/admin/draft", json={}, headers=KEY)).status_code == 200

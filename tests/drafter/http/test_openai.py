@@ -282,7 +282,9 @@ async def test_models_are_listed(tokenizer: Tokenizer) -> None:
 
 async def test_unknown_model_is_not_found(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as at:
-        with pytest.raises(openai.NotFoundError, match="'gpt-4' does not exist here; there is 'toy'") as caught:
+        with pytest.raises(
+            openai.NotFoundError, match="model is 'gpt-4', which is not served; expected 'toy'"
+        ) as caught:
             await at.client.chat.completions.create(model="gpt-4", messages=HELLO)
         assert caught.value.code == "model_not_found"
         assert caught.value.param == "model"

@@ -131,13 +131,13 @@ def test_running_drafter_is_tuned_by_its_own_traffic(tmp_path: Path) -> None:
 
 
 async def _tuned(folder: Path, tokenizer: Tokenizer) -> None:
-    slot = SwappableDraft(QUIET, tokenizer)
-    recording = TrafficLoggingRunner(slot.runner, TrafficLog(folder / "traffic.jsonl", "kitchen"))
+    draft = SwappableDraft(QUIET, tokenizer)
+    recording = TrafficLoggingRunner(draft.runner, TrafficLog(folder / "traffic.jsonl", "kitchen"))
     requests = [GenerationRequest(tuple(b"the quick brown fox %d" % (i % 4)), max_tokens=40) for i in range(16)]
     async with (
         LiveVerifier().running() as verifier,
         drafter_at([verifier], drafting=recording) as drafter,
-        api_of(drafter, tokenizer, slot=slot) as url,
+        api_of(drafter, tokenizer, draft=draft) as url,
     ):
         before = await asyncio.gather(*(read(drafter, request) for request in requests))
         maker = NGramTableTrainer(tokenizer.vocab_size, tokenizer.fingerprint)
@@ -146,7 +146,7 @@ async def _tuned(folder: Path, tokenizer: Tokenizer) -> None:
         after = await asyncio.gather(*(read(drafter, request) for request in requests))
     assert done is not None
     assert done.is_swapped
-    assert (slot.num_swaps, slot.config.engine) == (1, "hybrid")
+    assert (draft.num_swaps, draft.config.engine) == (1, "hybrid")
     assert before == after == [target_only_tokens(request) for request in requests]
 
 

@@ -1,10 +1,11 @@
-"""What an operator asks of a drafter: which draft engine drafts, and another one in its place.
+"""The admin API of a drafter: shows the draft engine and replaces it.
 
-Who may: those with the API key; where there is none, those on this machine.
+It is open to clients with the API key or, if the drafter has no key, to clients on this machine.
 """
 
 import ipaddress
 import json
+import logging
 from dataclasses import asdict
 
 from starlette.requests import Request
@@ -16,39 +17,49 @@ from goodspeed.drafter.http.errors import ApiError
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import CheckpointError, ConfigError
 
+log = logging.getLogger(__name__)
+
 
 class AdminPages:
     """GET and POST /admin/draft."""
 
-    def __init__(self, slot: SwappableDraft, *, is_keyed: bool) -> None:
-        self._slot = slot
-        self._is_keyed = is_keyed
+    def __init__(self, draft: SwappableDraft, *, has_key: bool) -> None:
+        """`has_key`: requests have been checked for the API key."""
+        self._draft = draft
+        self._has_key = has_key
 
     async def draft(self, request: Request) -> Response:
-        """Of a POST, the body has fields of DraftConfig; what it does not name stays. `{}` loads the same anew."""
-        if not self._is_keyed:
+        """The body of a POST has fields of DraftConfig; the others keep their values. `{}` loads the engine again."""
+        if not self._has_key:
             _check_loopback(request)
         if request.method == "POST":
             await self._swap(request)
-        shown = {"draft": self._slot.config.name, "swaps": self._slot.num_swaps, "config": asdict(self._slot.config)}
-        return JSONResponse(shown)
+        config = self._draft.config
+        return JSONResponse({"draft": config.name, "swaps": self._draft.num_swaps, "config": asdict(config)})
 
     async def _swap(self, request: Request) -> None:
-        wanted = await _body(request)
+        changes = await _body(request)
         try:
-            await self._slot.swap(from_mapping(DraftConfig, {**asdict(self._slot.config), **wanted}))
+            await self._draft.swap(from_mapping(DraftConfig, {**asdict(self._draft.config), **changes}))
         except (ConfigError, CheckpointError) as error:
-            raise ApiError(400, f"the draft engine stays as it was: {error}", code="draft_error") from error
+            raise _draft_error(str(error)) from error
+        except (MemoryError, OSError, OverflowError, RuntimeError, ValueError) as error:
+            log.warning("draft engine not loaded", extra={"ids": {"why": error}})
+            raise _draft_error(f"it cannot be loaded with {changes}: {error}") from error
+
+
+def _draft_error(reason: str) -> ApiError:
+    return ApiError(400, f"the draft engine was not replaced: {reason}", code="draft_error")
 
 
 async def _body(request: Request) -> dict[str, object]:
-    # A web page in somebody's browser cannot send this type to another origin unasked.
+    # A web page in a browser cannot send this content type to another origin without asking it first.
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise ApiError(415, "the body must have the content type application/json")
     try:
         body = json.loads(await request.body())
     except ValueError as error:
-        raise ApiError(400, f"the body is no JSON: {error}") from error
+        raise ApiError(400, f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise ApiError(400, f"the body is {body!r}, expected an object with fields of the draft's config")
     return body
@@ -57,8 +68,8 @@ async def _body(request: Request) -> dict[str, object]:
 def _check_loopback(request: Request) -> None:
     host = request.client.host if request.client else ""
     try:
-        is_here = ipaddress.ip_address(host).is_loopback
+        is_loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
-        is_here = False
-    if not is_here:
-        raise ApiError(403, f"without an API key only this machine may ask, not {host!r}", code="forbidden")
+        is_loopback = False
+    if not is_loopback:
+        raise ApiError(403, f"without an API key only this machine has access, not {host!r}", code="forbidden")

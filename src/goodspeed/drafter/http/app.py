@@ -29,16 +29,16 @@ def make_app(service: ApiService) -> ASGIApp:
         Route("/health", pages.health),
         Route("/metrics", pages.metrics),
     ]
-    if service.slot:
-        admin = AdminPages(service.slot, is_keyed=bool(service.api_key))
+    if service.draft:
+        admin = AdminPages(service.draft, has_key=bool(service.api_key))
         routes.append(Route("/admin/draft", admin.draft, methods=["GET", "POST"]))
-    handlers = {HTTPException: _on_http_error, GoodSpeedError: _on_our_error}
+    handlers = {HTTPException: _on_http_error, GoodSpeedError: _on_goodspeed_error}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    return _Guard(app, service.api_key) if service.api_key else app
+    return _KeyCheck(app, service.api_key) if service.api_key else app
 
 
 class _Pages:
-    """What does not generate."""
+    """The pages that do not generate text."""
 
     def __init__(self, service: ApiService) -> None:
         self._service = service
@@ -61,23 +61,23 @@ class _Pages:
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-class _Guard:
-    """Lets only those with the API key see what is below /v1 and /admin."""
+class _KeyCheck:
+    """Refuses requests to /v1 and /admin that do not carry the API key."""
 
     def __init__(self, app: ASGIApp, api_key: str) -> None:
         self._app = app
         self._expected = f"Bearer {api_key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/admin/")) and not self._is_welcome(scope):
+        if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/admin/")) and not self._has_key(scope):
             error = ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
             await JSONResponse(error.body(), 401)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _is_welcome(self, scope: Scope) -> bool:
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        return hmac.compare_digest(given, self._expected)
+    def _has_key(self, scope: Scope) -> bool:
+        header = dict(scope["headers"]).get(b"authorization", b"")
+        return hmac.compare_digest(header, self._expected)
 
 
 def _model(welcome: Welcome) -> dict[str, object]:
@@ -86,11 +86,11 @@ def _model(welcome: Welcome) -> dict[str, object]:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    wrong = ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
-    return JSONResponse(wrong.body(), error.status_code, error.headers)
+    response = ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+    return JSONResponse(response.body(), error.status_code, error.headers)
 
 
-async def _on_our_error(_request: Request, error: Exception) -> Response:
+async def _on_goodspeed_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, GoodSpeedError)
-    wrong = api_error(error)
-    return JSONResponse(wrong.body(), wrong.status)
+    response = api_error(error)
+    return JSONResponse(response.body(), response.status)

@@ -1,4 +1,4 @@
-"""What the HTTP edge stands on."""
+"""What the HTTP API is made of."""
 
 from dataclasses import dataclass
 
@@ -9,28 +9,28 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Welcome
 
 ANY_MODEL = "default"
-"""A name for whatever model the verifier serves."""
+"""A model name that stands for the model that the verifier serves."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiService:
-    """The draft server, and how it is shown."""
+    """The draft server and the settings of its HTTP API."""
 
     server: DrafterServer
     tokenizer: Tokenizer
     max_tokens: int
-    """Length of an answer whose request does not say."""
+    """Maximum length of an answer whose request sets none."""
     meet_s: float
     """How long a request waits for the first verifier."""
     api_key: str = ""
-    """Empty: everybody may ask."""
-    slot: SwappableDraft | None = None
-    """Of the draft engine, where it can be exchanged."""
+    """Empty: requests need none."""
+    draft: SwappableDraft | None = None
+    """The draft engine if it can be replaced over HTTP."""
 
     async def welcome_of(self, model: str) -> Welcome:
-        """Of the verifier that serves this model. Raises ApiError if there is none, LinkLostError without verifier."""
+        """The verifiers' limits. Raises ApiError if they serve another model, LinkLostError without a verifier."""
         welcome = await self.server.meet(self.meet_s)
         if model not in {welcome.model, ANY_MODEL}:
-            message = f"the model {model!r} does not exist here; there is {welcome.model!r}"
+            message = f"model is {model!r}, which is not served; expected {welcome.model!r}"
             raise ApiError(404, message, "model", "model_not_found")
         return welcome
