@@ -1,6 +1,6 @@
 """Acceptance generators fitted to a recording, and how well each tells what it was not fitted to.
 
-LOG is an acceptance log (`goodspeed drafter --acceptance-log`, runs/acceptance_record.py) or a drafter's event log.
+LOG is an acceptance log (`goodspeed drafter --acceptance-trace`, runs/acceptance_record.py) or a drafter's event log.
 Every family is fitted by maximum likelihood to either half of the answers and held to the other. --toml shows a
 family's config, fitted to all answers, as a scenario takes it. 10 s for 200 answers.
 

@@ -137,7 +137,7 @@ def _spec(setup: Setup, plan: LivePlan, folder: Path) -> ClusterSpec:
         DrafterSpec(
             place.name,
             place.domain,
-            (*pair.drafter, "--acceptance-log", str(_acceptance_log(folder, place))),
+            (*pair.drafter, "--acceptance-trace", str(_acceptance_log(folder, place))),
             place.rtt_ms,
             place.jitter,
         )

@@ -63,7 +63,7 @@ async def drafter(folder: Path, address: str, *flags: str) -> AsyncIterator[tupl
 async def stop_in_mid_stream(folder: Path) -> None:
     log = folder / "events.jsonl"
     judged = folder / "acceptance.jsonl"
-    flags = ("--event-log", str(log), "--acceptance-log", str(judged), "--grace-s", "0.2", "--grpc.link.rtt-ms", "20")
+    flags = ("--event-log", str(log), "--acceptance-trace", str(judged), "--grace-s", "0.2", "--grpc.link.rtt-ms", "20")
     async with verifier() as (engine, address), drafter(folder, address, *flags) as (process, url):
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
             whole = await client.post("/v1/chat/completions", json={**CHAT, "max_tokens": 20})

@@ -55,6 +55,8 @@ def test_file_is_read_table_by_table(tmp_path: Path) -> None:
         ({"retry": {"backoff_s": 0}}, "backoff_s is 0.0, expected more than 0"),
         ({"retry": {"give_up_s": -1}}, "give_up_s is -1.0"),
         ({"window": {"polcy": "fixed"}}, "did you mean 'policy'"),
+        ({"record": "traffic.jsonl"}, "'traffic_log'"),
+        ({"acceptance_log": "trace.jsonl"}, "'acceptance_trace'"),
     ],
 )
 def test_wrong_value_is_named(values: dict[str, object], words: str) -> None:

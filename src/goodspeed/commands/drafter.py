@@ -68,7 +68,9 @@ def _run(args: argparse.Namespace) -> int:
 def _recorded(config: DrafterConfig, drafting: DraftRunner) -> DraftRunner:
     """Raises ConfigError if traffic is to be recorded and cannot be."""
     return (
-        TrafficLoggingRunner(drafting, TrafficLog(Path(config.record), config.drafter)) if config.record else drafting
+        TrafficLoggingRunner(drafting, TrafficLog(Path(config.traffic_log), config.drafter))
+        if config.traffic_log
+        else drafting
     )
 
 
@@ -77,8 +79,8 @@ def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:
     sinks: list[JsonlEventLog | AcceptanceTraceWriter] = []
     if config.event_log:
         sinks.append(JsonlEventLog(Path(config.event_log)))
-    if config.acceptance_log:
-        sinks.append(AcceptanceTraceWriter(config.drafter, Path(config.acceptance_log)))
+    if config.acceptance_trace:
+        sinks.append(AcceptanceTraceWriter(config.drafter, Path(config.acceptance_trace)))
     for sink in sinks:
         stack.callback(sink.close)
     return EventFanOut(sinks) if sinks else None

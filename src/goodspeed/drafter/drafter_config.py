@@ -43,14 +43,17 @@ class DrafterConfig:
     draft: DraftConfig = table(DraftConfig)
     retry: RetryConfig = table(RetryConfig)
     grpc: GrpcClientConfig = table(GrpcClientConfig)
-    record: str = option(
+    traffic_log: str = option(
         "",
-        "JSONL file to append prompts, answers and rejected proposals to, for `goodspeed tune`; it holds what users "
+        "JSONL file to append prompts, answers and rejected draft tokens to, for `goodspeed tune`; it holds what users "
         "wrote",
+        was=("record",),
     )
     event_log: str = option("", "JSONL file to append every input and decision to")
-    acceptance_log: str = option(
-        "", "JSONL file to append an acceptance trace to: which draft tokens of every answer were right"
+    acceptance_trace: str = option(
+        "",
+        "JSONL file to append an acceptance trace to: which draft tokens of every answer were right",
+        was=("acceptance_log",),
     )
     log_level: str = option("INFO", "lowest severity that is logged", choices=LOG_LEVELS)
 

@@ -31,7 +31,9 @@ KINDS = ("table", "net")
 class OnlineConfig:
     """The traffic to learn from, the draft that learns, and the condition for a swap."""
 
-    recorded: str = option("", "traffic log that the drafter writes (`goodspeed drafter --record`)", is_required=True)
+    recorded: str = option(
+        "", "traffic log that the drafter writes (`goodspeed drafter --traffic-log`)", is_required=True
+    )
     work: str = option("", "folder for checkpoints; an interrupted run continues there", is_required=True)
     drafter: str = option("http://127.0.0.1:8000", "URL of the drafter")
     api_key: str = option("", "API key of the drafter")

@@ -22,7 +22,7 @@ IMPUTATION_SEED = 0
 class ReplayedTraceConfig:
     """An acceptance trace to replay."""
 
-    file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-log`")
+    file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-trace`")
     is_per_client: bool = option(False, "each client replays the answers of one recorded client; false: of all")
     is_in_order: bool = option(False, "requests replay the answers in order; false: each draws one at random")
 

@@ -14,7 +14,7 @@ from goodspeed.simulator.workload.workload import WorkloadRequest
 class ReplayedRequestsConfig:
     """Requests of an acceptance trace, replayed."""
 
-    file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-log`")
+    file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-trace`")
     num_warm_up: int = option(
         0, "first requests of each client, which start at once; the others start together at start_s", ge=0
     )
