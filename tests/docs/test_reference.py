@@ -1,5 +1,6 @@
 """The reference names what is there: metrics, error codes, commands, policies."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.metrics import DrafterMetrics
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol.transport import LinkTraffic
+from goodspeed.records.acceptance_trace import TracedAnswer
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.simulator.scenario import DrafterTier, VerifierTier
@@ -58,6 +60,11 @@ def metric_names() -> set[str]:
 
 def registered(registry: CollectorRegistry) -> set[str]:
     return {metric.name for metric in registry.collect()}
+
+
+def test_every_field_of_an_acceptance_trace_is_explained() -> None:
+    page = (REFERENCE / "event_log.md").read_text(encoding="utf-8")
+    assert [field.name for field in dataclasses.fields(TracedAnswer) if f"`{field.name}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", ["reference/protocol.md", "guide/troubleshooting.md"])
