@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,22 @@ from goodspeed.cli import COMMANDS
 from goodspeed.config import config_keys
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.metrics import DrafterMetrics
+from goodspeed.engine.drafts import DRAFT_ENGINES
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol.transport import LinkTraffic
 from goodspeed.records.acceptance_trace import TracedAnswer
 from goodspeed.routing.policies import ROUTINGS
-from goodspeed.scheduling.policies import SCHEDULERS
+from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS
+from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
+from goodspeed.simulator.acceptance.models import ACCEPTANCES
+from goodspeed.simulator.latency.models import LATENCIES
 from goodspeed.simulator.scenario import DrafterTier, VerifierTier
+from goodspeed.simulator.workload.workloads import WORKLOADS
 from goodspeed.verifier import metrics as verifier_metrics
+from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.metrics import VerifierMetrics
 from goodspeed.verifier.verifier_config import VerifierConfig
+from goodspeed.windows.policies import WINDOWS
 
 CONFIGS = (VerifierConfig, DrafterConfig, VerifierTier, DrafterTier)
 KEYS = {".".join(key.path) for config in CONFIGS for key in config_keys(config)}
@@ -81,11 +89,23 @@ def test_the_version_of_the_protocol_is_the_codes() -> None:
     assert f"goodspeed-version: {version}" in page
 
 
-def test_every_scheduler_and_routing_policy_is_explained() -> None:
-    schedulers = (ROOT / "docs" / "guide" / "schedulers.md").read_text(encoding="utf-8")
-    routing = (ROOT / "docs" / "guide" / "several_verifiers.md").read_text(encoding="utf-8")
-    assert [name for name in SCHEDULERS if f"`{name}`" not in schedulers] == []
-    assert [name for name in ROUTINGS if f"`{name}`" not in routing] == []
+@pytest.mark.parametrize(
+    ("page", "choices"),
+    [
+        ("guide/schedulers.md", SCHEDULERS),
+        ("guide/several_verifiers.md", ROUTINGS),
+        ("guide/simulate.md", WORKLOADS),
+        ("explain/estimators.md", ESTIMATORS),
+        ("explain/batching.md", {**BATCHINGS, **ORDERINGS, **DRAFT_SELECTIONS}),
+        ("explain/windows.md", WINDOWS),
+        ("explain/drafts.md", DRAFT_ENGINES),
+        ("explain/latency_models.md", LATENCIES),
+        ("explain/acceptance_models.md", ACCEPTANCES),
+    ],
+)
+def test_every_policy_is_explained(page: str, choices: Mapping[str, object]) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert [name for name in choices if f"`{name}`" not in text] == []
 
 
 def test_every_command_is_on_some_page() -> None:
