@@ -47,14 +47,14 @@ class ToyReaderModel:
         self.caches[stream] = []
         self._reserved[stream] = capacity
 
-    def run(self, pieces: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
-        for piece in pieces:
-            assert piece.tokens
-            assert piece.num_kept <= len(self.caches[piece.stream])
-            self.caches[piece.stream][piece.num_kept :] = piece.tokens
-            assert len(self.caches[piece.stream]) <= self._reserved[piece.stream]
-            self.num_read += len(piece.tokens)
-        return np.stack([self.model.row(self.caches[piece.stream]) for piece in pieces])
+    def run(self, inputs: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
+        for new in inputs:
+            assert new.tokens
+            assert new.num_cached <= len(self.caches[new.stream])
+            self.caches[new.stream][new.num_cached :] = new.tokens
+            assert len(self.caches[new.stream]) <= self._reserved[new.stream]
+            self.num_read += len(new.tokens)
+        return np.stack([self.model.row(self.caches[new.stream]) for new in inputs])
 
     def close(self, stream: StreamKey) -> None:
         del self.caches[stream]

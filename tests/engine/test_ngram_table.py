@@ -112,5 +112,5 @@ def test_arrays_of_another_vocabulary_are_refused() -> None:
 def test_arrays_of_unequal_length_are_refused() -> None:
     arrays = taught([1, 2]).arrays()
     arrays["total"] = arrays["total"][:8]
-    with pytest.raises(CheckpointError, match="no n-gram table"):
+    with pytest.raises(CheckpointError, match="not an n-gram table"):
         NGramTable.from_arrays(arrays, vocab_size=5)

@@ -1,4 +1,4 @@
-"""The seam inside a draft engine: where a guess at the next token can come from."""
+"""The interface of a draft source: one way of guessing the next token inside a hybrid draft engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ COARSE_SHIFT = 5
 
 
 class Prefix:
-    """One stream's tokens as its sources see them: what is committed, then what has been drafted on top."""
+    """The tokens of one stream: first the committed ones, then the drafted ones."""
 
     __slots__ = ("num_committed", "sampling", "stream", "tokens")
 
@@ -23,11 +23,11 @@ class Prefix:
         self.num_committed = len(self.tokens)
 
     def rewind(self) -> None:
-        """Drop what was drafted."""
+        """Drop the drafted tokens."""
         del self.tokens[self.num_committed :]
 
     def commit(self, tokens: Sequence[int]) -> None:
-        """Drop what was drafted and extend what is committed."""
+        """Drop the drafted tokens and append committed ones."""
         self.rewind()
         self.tokens.extend(tokens)
         self.num_committed = len(self.tokens)
@@ -35,29 +35,29 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What one source holds for the likeliest next token, and how good its evidence is."""
+    """The most likely next token according to one source, and its evidence."""
 
     token: int
     evidence: int
-    """Names the kind of evidence, 1 .. 2**EVIDENCE_BITS - 1; evidence >> COARSE_SHIFT names a coarser kind."""
+    """The kind of evidence, 1 .. 2**EVIDENCE_BITS - 1; evidence >> COARSE_SHIFT is a coarser kind."""
     prior: float
-    """Pr(right) that such evidence deserves before anything was observed; in (0, 1)."""
+    """Pr(right) for this kind of evidence before any observation, in (0, 1)."""
 
 
 class DraftSource(Protocol):
-    """Guesses next tokens. A guess is a function of the prefix and of what was committed before, never of luck."""
+    """Guesses next tokens. A guess depends on the prefix and on committed tokens only, never on random numbers."""
 
     def open(self, prefix: Prefix) -> None:
-        """Begin a stream."""
+        """Start a stream."""
 
     def guesses(self, prefixes: Sequence[Prefix]) -> list[Guess | None]:
-        """For each prefix, with the tokens drafted so far, the next token; None where the source knows nothing."""
+        """A guess at the next token of each prefix, including its drafted tokens; None if the source has none."""
 
     def rewind(self, prefix: Prefix) -> None:
-        """What was drafted on top of the committed prefix is about to be dropped."""
+        """The drafted tokens of the prefix are about to be dropped."""
 
     def commit(self, prefix: Prefix) -> None:
-        """The prefix was just extended by the target's own tokens; nothing is drafted on top. May learn from them."""
+        """The target's tokens were appended to the prefix, which has no drafted tokens now. May learn from them."""
 
     def close(self, prefix: Prefix) -> None:
-        """Forget the stream."""
+        """End the stream."""

@@ -1,8 +1,8 @@
-"""Prompt lookup, redone at every token: what followed when the stream's last tokens stood here before?
+"""Prompt lookup at every token: guess the token that followed the latest earlier occurrence of the last tokens.
 
-An index per stream from every n-gram of a few lengths to the place after its latest occurrence. A guess costs one
-dictionary probe per length, longest first, however long the prefix is. (Prompt lookup decoding, Saxena 2023, looks up
-once a round and copies on from there.)
+Each stream has an index from every n-gram of a few lengths to the position after its latest occurrence. A guess costs
+one dictionary lookup per length, longest first, independent of the length of the prefix. Prompt lookup decoding (Saxena
+2023) instead looks up once per round and copies the tokens that follow.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.draft_source import COARSE_SHIFT, Guess, Prefix
 
 LENGTHS = (8, 5, 3, 2, 1)
-"""Suffix lengths that are looked up. More lengths gained nothing: docs/drafts.md."""
+"""Suffix lengths that are looked up, longest first. More lengths did not raise acceptance (docs/drafts.md)."""
 
 PRIORS = ((0.84, 0.97), (0.70, 0.88), (0.59, 0.79), (0.49, 0.74), (0.22, 0.57))
-"""Per length: measured share of right guesses, (after a change of mind, when the last two occurrences agree)."""
+"""Per length, the measured share of right guesses: if the last two occurrences differ, and if they agree."""
 
 Ngram = tuple[int, ...]
 
 
 class SuffixIndex:
-    """Where each n-gram of one growing text last occurred. Speculative tokens stand in an overlay, dropped as one.
+    """The latest occurrence of each n-gram of one growing text. Drafted tokens are in an overlay that is dropped whole.
 
-    An entry is 2 * position + agreed: the token at `position` followed the n-gram last time, and `agreed` says
-    that the same token followed the time before, too.
+    An entry is 2 * position + agreed: `position` is that of the token after the latest occurrence, and `agreed` is 1 if
+    the occurrence before was followed by the same token.
     """
 
     __slots__ = ("_drafted", "_entries", "_num_indexed")
@@ -34,22 +34,22 @@ class SuffixIndex:
         self._num_indexed = 0
 
     def extend(self, tokens: Sequence[int], num_committed: int) -> None:
-        """Index the tokens that are new since the last call; those from num_committed on are speculative."""
+        """Index the tokens added since the last call; those from num_committed on are drafted, not committed."""
         for i in range(self._num_indexed, len(tokens)):
             self._add(tokens, i, self._entries if i < num_committed else self._drafted)
         self._num_indexed = len(tokens)
 
     def rewind(self, num_committed: int) -> None:
-        """Forget the speculative tokens."""
+        """Drop the drafted tokens."""
         self._drafted.clear()
         self._num_indexed = min(self._num_indexed, num_committed)
 
     def find(self, tokens: Sequence[int]) -> tuple[int, int] | None:
-        """(place in LENGTHS of the longest suffix that occurred before, its entry), or None."""
-        for place, length in enumerate(LENGTHS):
+        """(index into LENGTHS of the longest suffix that occurred before, its entry), or None."""
+        for index, length in enumerate(LENGTHS):
             entry = self._get(tuple(tokens[-length:]))
             if entry is not None:
-                return place, entry
+                return index, entry
         return None
 
     def _add(self, tokens: Sequence[int], i: int, entries: dict[Ngram, int]) -> None:
@@ -69,7 +69,7 @@ class SuffixIndex:
 
 
 class LookupSource:
-    """Guesses from the stream's own prompt and answer, drafted tokens included."""
+    """Guesses from the stream's own prompt and answer, including drafted tokens."""
 
     def __init__(self) -> None:
         self._indexes: dict[StreamKey, SuffixIndex] = {}
@@ -96,6 +96,7 @@ class LookupSource:
         found = index.find(prefix.tokens)
         if found is None:
             return None
-        place, entry = found
+        length_index, entry = found
         agreed = entry & 1
-        return Guess(prefix.tokens[entry >> 1], (place + 1) << COARSE_SHIFT | agreed, PRIORS[place][agreed])
+        evidence = (length_index + 1) << COARSE_SHIFT | agreed
+        return Guess(prefix.tokens[entry >> 1], evidence, PRIORS[length_index][agreed])

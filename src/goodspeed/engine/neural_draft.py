@@ -1,4 +1,4 @@
-"""A draft model alone as a draft engine: greedy, coupled by the target's noise, or drawn from what it sends."""
+"""A draft engine with one draft model: greedy, coupled by shared noise, or sampled from the distribution it sends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from goodspeed.engine.neural_source import NUM_TOP_PROB_BUCKETS, top_prob, top_p
 
 PROBS_SIZE = 32
 """Tokens of a draft distribution under the rejection rule."""
-MAX_DEPTH = 7
+MAX_DEPTH = 7  # later draft positions share one calibration bucket
 
 
 @dataclass(slots=True)
 class _Stream:
     prefix: Prefix
     trials: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
-    """Token and calibration buckets at each position of the last draft, and where confidence ended it."""
+    """Token and buckets for each position of the last draft, and for the one at which a low confidence ended it."""
     confidences: list[float] = field(default_factory=list)
     draft_probs: list[SparseProbs] = field(default_factory=list)
     survival: float = 1.0
@@ -40,20 +40,20 @@ class _Stream:
 
 
 class NeuralDraft:
-    """A DraftEngine over one draft model, batched over streams.
+    """A DraftEngine with one draft model, batched over streams.
 
-    Confidence comes from the model's top probability and the depth in the draft, calibrated by what was committed. Both
-    are known before the token is drawn, so under the rejection rule no draft ends because of which token that was.
+    The confidence is a function of the model's top probability and of the depth in the draft, calibrated with committed
+    tokens. Both are known before the token is sampled, so under the rejection rule the token does not end the draft.
     """
 
-    def __init__(self, reader: DraftModelRunner, calibration: Calibration) -> None:
+    def __init__(self, runner: DraftModelRunner, calibration: Calibration) -> None:
         self.calibration = calibration
-        self._reader = reader
+        self._runner = runner
         self._streams: dict[StreamKey, _Stream] = {}
 
     def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
         prefix = Prefix(stream, tokens, sampling)
-        self._reader.open(prefix)
+        self._runner.open(prefix)
         self._streams[stream] = _Stream(prefix)
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
@@ -61,8 +61,8 @@ class NeuralDraft:
         for stream in streams:
             stream.rewind()
         active = [pair for pair in zip(streams, requests, strict=True) if pair[1].max_tokens > 0]
-        while active := [pair for pair in active if self._reader.can_read(pair[0].prefix)]:
-            rows = self._reader.rows([stream.prefix for stream, _ in active])
+        while active := [pair for pair in active if self._runner.can_read(pair[0].prefix)]:
+            rows = self._runner.rows([stream.prefix for stream, _ in active])
             pairs = zip(active, rows, strict=True)
             active = [pair for pair, row in pairs if self._advance(*pair, row)]
         return [
@@ -71,26 +71,26 @@ class NeuralDraft:
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
         state = self._streams[stream]
-        for said, (token, buckets) in zip(tokens, state.trials, strict=False):
-            self.calibration.observe(buckets, token == said)
-            if token != said:
+        for committed, (drafted, buckets) in zip(tokens, state.trials, strict=False):
+            self.calibration.observe(buckets, drafted == committed)
+            if drafted != committed:
                 break
         state.rewind()
         state.prefix.commit(tokens)
 
     def close(self, stream: StreamKey) -> None:
-        self._reader.close(self._streams.pop(stream).prefix)
+        self._runner.close(self._streams.pop(stream).prefix)
 
     def _advance(self, stream: _Stream, request: DraftRequest, row: npt.NDArray[np.float32]) -> bool:
-        """Draft one more token from these logits; False if that was the last, or confidence ends the draft before."""
+        """Draft one more token. False if it is the last one, or if a low confidence ends the draft before it."""
         sampling = stream.prefix.sampling
-        share = top_prob(row, sampling)
-        buckets = _buckets(share, len(stream.confidences), sampling)
-        confidence = self.calibration.confidence(buckets, share)
+        model_prob = top_prob(row, sampling)
+        buckets = _buckets(model_prob, len(stream.confidences), sampling)
+        confidence = self.calibration.confidence(buckets, model_prob)
         is_end = stream.survival * confidence < request.min_survival
-        if is_end and sampling.rule is Rule.REJECTION:  # before the token is drawn
+        if is_end and sampling.rule is Rule.REJECTION:  # before the token is sampled
             return False
-        token = _draw(stream, row, self._reader.token_ids)
+        token = _draw(stream, row, self._runner.token_ids)
         stream.trials.append((token, buckets))
         if is_end:
             return False
@@ -108,9 +108,8 @@ def _draw(stream: _Stream, row: npt.NDArray[np.float32], token_ids: npt.NDArray[
     return draw(stream.draft_probs[-1], sampling, position)
 
 
-def _buckets(share: float, depth: int, sampling: Sampling) -> tuple[int, int]:
-    """By temperature, rule and share; then by depth too: acceptance is not the same at every place of a draft."""
-    coarse = (4 * sampling.rule + temperature_bucket(sampling.temperature)) * NUM_TOP_PROB_BUCKETS + top_prob_bucket(
-        share
-    )
+def _buckets(model_prob: float, depth: int, sampling: Sampling) -> tuple[int, int]:
+    """A bucket of temperature, rule and top probability, and a finer one by depth: acceptance varies with depth."""
+    sampling_class = 4 * sampling.rule + temperature_bucket(sampling.temperature)
+    coarse = sampling_class * NUM_TOP_PROB_BUCKETS + top_prob_bucket(model_prob)
     return 2 * coarse, 2 * (coarse * (MAX_DEPTH + 1) + min(depth, MAX_DEPTH)) + 1

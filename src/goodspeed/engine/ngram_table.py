@@ -1,8 +1,8 @@
-"""A back-off n-gram table of the target's own answers, learned online, in memory fixed at the start.
+"""A back-off n-gram table of the target's own answers, learned online, with a fixed memory size.
 
-One slot per context of 1 to 4 tokens holds the two tokens that follow it most, and their counts. Slots stand in plain
-arrays, addressed by a hash of the context, four to a set; a full set gives up its least used slot. Counts are halved
-when they fill a byte, so what is old fades.
+Each context of 1 to 4 tokens has one slot with the two most frequent next tokens and their counts. The slots are in
+plain arrays, indexed by a hash of the context and 4-way set-associative; a full set evicts its least used slot. Counts
+are halved when a byte overflows, so old evidence fades.
 """
 
 from array import array
@@ -16,7 +16,7 @@ from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.draft_source import COARSE_SHIFT, Guess, Prefix
 from goodspeed.errors import CheckpointError
 
-MAX_ORDER = 4  # tokens of context; 5 and 6 gained nothing (docs/drafts.md)
+MAX_ORDER = 4  # tokens of context; 5 and 6 did not raise acceptance (docs/drafts.md)
 SET_SIZE = 4
 MAX_COUNT = 255
 MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd
@@ -24,11 +24,11 @@ MASK = 2**64 - 1
 FIELDS = {"check": "<u4", "first": "<i4", "second": "<i4", "total": "|u1", "first_count": "|u1", "second_count": "|u1"}
 
 PRIORS = (0.29, 0.43, 0.53, 0.69)
-"""Share of right guesses after a context of 1, 2, 3, 4 tokens that was seen once, measured; see _prior."""
+"""Measured share of right guesses after a context of 1, 2, 3, 4 tokens that was seen once; see _prior."""
 
 
 class NGramTable:
-    """Counts of what followed each context. `num_slots` is rounded up to a power of two; a slot takes 15 bytes."""
+    """Counts of next tokens by context. `num_slots` is rounded up to a power of two; a slot takes 15 bytes."""
 
     def __init__(self, num_slots: int = 2**19) -> None:
         self._set_bits = max(1, (num_slots - 1).bit_length() - 2)
@@ -42,23 +42,23 @@ class NGramTable:
 
     @property
     def num_slots(self) -> int:
-        """Contexts that fit."""
+        """Capacity in contexts."""
         return len(self._check)
 
     @property
     def num_used(self) -> int:
-        """Contexts that are there."""
+        """Contexts in the table."""
         return len(self._total) - self._total.count(0)
 
     def learn(self, tokens: Sequence[int], start: int) -> None:
-        """Count each of tokens[start:] after the contexts that end before it."""
+        """Count each token of tokens[start:] for the contexts before it."""
         for i in range(start, len(tokens)):
             token = tokens[i]
             for key in _context_keys(tokens, i):
                 self._count(key, token)
 
     def guess(self, tokens: Sequence[int]) -> Guess | None:
-        """The likeliest token after the longest known context at the end of `tokens`."""
+        """The most frequent next token of the longest known context at the end of `tokens`."""
         keys = _context_keys(tokens, len(tokens))
         for order in range(len(keys), 0, -1):
             slot = self._find(keys[order - 1])
@@ -69,12 +69,12 @@ class NGramTable:
         return None
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All that is known, one [num_slots] array per field, to be saved."""
+        """The whole table, to be saved: one [num_slots] array per field."""
         return {name: np.array(values, dtype=FIELDS[name]) for name, values in self._fields().items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> "NGramTable":
-        """The table whose arrays() these were. Raises CheckpointError if they cannot be a table of this vocabulary."""
+        """The inverse of arrays(). Raises CheckpointError if they are not a table for this vocabulary."""
         found = {name: (arrays[name].dtype.str, arrays[name].shape) for name in FIELDS if name in arrays}
         size = len(arrays["check"]) if "check" in arrays else 0
         if (
@@ -82,7 +82,7 @@ class NGramTable:
             or size & (size - 1)
             or found != {name: (kind, (size,)) for name, kind in FIELDS.items()}
         ):
-            raise CheckpointError(f"no n-gram table: it has {found}, expected {FIELDS} of one length, a power of two")
+            raise CheckpointError(f"not an n-gram table: has {found}, expected {FIELDS} of one length, a power of two")
         for name in ("first", "second"):
             if arrays[name].min() < 0 or arrays[name].max() >= vocab_size:
                 raise CheckpointError(f"token {arrays[name].max()} in an n-gram table, the vocabulary has {vocab_size}")
@@ -123,7 +123,7 @@ class NGramTable:
         is_second = self._second[slot] == token and self._second_count[slot]
         self._second[slot] = token
         self._second_count[slot] = self._second_count[slot] + 1 if is_second else 1
-        if self._second_count[slot] >= self._first_count[slot]:  # of equals, the later one leads
+        if self._second_count[slot] >= self._first_count[slot]:  # the later of two equal counts comes first
             self._swap(slot)
 
     def _claim(self, key: int, token: int) -> None:
@@ -145,7 +145,7 @@ class NGramTable:
 
 
 class NGramSource:
-    """Guesses from a table shared by all streams; learns every committed answer token, and no prompt token."""
+    """Guesses from a table that all streams share. It learns committed answer tokens, not prompt tokens."""
 
     def __init__(self, table: NGramTable) -> None:
         self.table = table
@@ -158,7 +158,7 @@ class NGramSource:
         return [self.table.guess(prefix.tokens) for prefix in prefixes]
 
     def rewind(self, prefix: Prefix) -> None:
-        """The table holds nothing that was only drafted."""
+        """Nothing to do: the table has no drafted tokens."""
 
     def commit(self, prefix: Prefix) -> None:
         self.table.learn(prefix.tokens, self._num_learned[prefix.stream])
@@ -169,7 +169,7 @@ class NGramSource:
 
 
 def _context_keys(tokens: Sequence[int], end: int) -> list[int]:
-    """One 64-bit hash per context tokens[end - n : end], n = 1 .. MAX_ORDER, shortest first."""
+    """A 64-bit hash of each context tokens[end - n : end], n = 1 .. MAX_ORDER, shortest first."""
     keys = []
     key = MULTIPLIER
     for i in range(end - 1, max(end - 1 - MAX_ORDER, -1), -1):
@@ -179,11 +179,11 @@ def _context_keys(tokens: Sequence[int], end: int) -> list[int]:
 
 
 def _kind(count: int, total: int) -> int:
-    """How often the context was seen (5 steps) and the share of its likeliest token (5 steps): 0 .. 24."""
+    """0 .. 24: five classes of the context's count times five of the share of its most frequent token."""
     seen = 0 if total == 1 else 1 if total == 2 else 2 if total <= 4 else 3 if total <= 16 else 4
     return 5 * seen + min(4, 5 * count // total)
 
 
 def _prior(order: int, count: int, total: int) -> float:
-    """From PRIORS at one sighting towards the observed share, which three sightings outweigh."""
+    """PRIORS after one occurrence, then moving towards the observed share; PRIORS weigh as much as 3 occurrences."""
     return (count - 1 + 3 * PRIORS[order - 1]) / (total + 2)

@@ -1,4 +1,4 @@
-"""A draft engine that never proposes: every round brings the target's own next token, and no more."""
+"""A draft engine that never proposes, so every round commits one token of the target."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from goodspeed.decoding.sampling import Sampling
 
 
 class NullDraft:
-    """Drafts nothing and keeps nothing."""
+    """A DraftEngine without state whose drafts are empty."""
 
     def open(self, stream: StreamKey, tokens: Sequence[int], sampling: Sampling) -> None:
         """Nothing to keep."""

@@ -1,6 +1,6 @@
-"""Speculative decoding in one process: the oracle of the tests, and the place to start reading.
+"""Speculative decoding in one process: the reference for tests, and the best file to read first.
 
-Whatever a verifier and its drafters do over a network, the text must be the one that `generate` writes.
+A verifier and its drafters must return exactly the text that `generate` returns.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,22 +23,22 @@ class ReferenceModel(Protocol):
     """A causal language model."""
 
     def logits(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
-        """[len(tokens), vocab]: row i scores what comes after tokens[: i + 1]."""
+        """[len(tokens), vocab]: row i has the logits of the token after tokens[: i + 1]."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRequest:
-    """A text to be continued."""
+    """A prompt to be continued."""
 
     prompt: tuple[int, ...]  # at least one token
     max_tokens: int
     sampling: Sampling = GREEDY
     end_tokens: tuple[int, ...] = ()
-    """An answer ends with the first of these, which belongs to it."""
+    """The answer ends with the first of these tokens, which is part of it."""
 
 
 def generate(model: ReferenceModel, request: ReferenceRequest) -> tuple[int, ...]:
-    """The answer of the target alone: one forward pass a token."""
+    """The answer of the target model without drafts: one forward pass per token."""
     answer: tuple[int, ...] = ()
     while not is_finished(request, answer):
         tokens = request.prompt + answer
@@ -50,7 +50,7 @@ def generate(model: ReferenceModel, request: ReferenceRequest) -> tuple[int, ...
 def speculate(
     model: ReferenceModel, drafts: DraftEngine, request: ReferenceRequest, window: int
 ) -> Iterator[tuple[int, ...]]:
-    """The same answer in rounds: what each forward pass commits, at most `window` accepted tokens and one more."""
+    """The same answer in rounds; yields what each forward pass commits: up to `window` accepted tokens and one more."""
     answer: tuple[int, ...] = ()
     drafts.open(STREAM, request.prompt, request.sampling)
     while not is_finished(request, answer):
@@ -66,12 +66,12 @@ def speculate(
 
 
 def is_finished(request: ReferenceRequest, answer: Sequence[int]) -> bool:
-    """Whether nothing more is to be written."""
+    """Whether the answer is complete."""
     return len(answer) >= request.max_tokens or (len(answer) > 0 and answer[-1] in request.end_tokens)
 
 
 def truncate_at_end(request: ReferenceRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
-    """A round's tokens up to the first end token."""
+    """The tokens up to and including the first end token."""
     for i, token in enumerate(tokens):
         if token in request.end_tokens:
             return tokens[: i + 1]

@@ -1,4 +1,4 @@
-"""Which of the tables that come with the package fits a tokenizer."""
+"""Finds the n-gram table in the package that was made for a tokenizer."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ PATTERN = "*.table.npz"
 
 
 def shipped_table(tokenizer: str, folder: Path = SHIPPED_TABLES) -> Path | None:
-    """The file of the table for this tokenizer (its fingerprint), None if there is none. Raises CheckpointError."""
+    """The file of the table for this tokenizer fingerprint, or None. Raises CheckpointError."""
     return next((path for path in sorted(folder.glob(PATTERN)) if tokenizer and tokenizer_of(path) == tokenizer), None)

@@ -1,4 +1,4 @@
-"""The configuration of the embedded target engine. It imports no torch, so that every command can show its flags."""
+"""The configuration of the embedded target engine; imports no torch, so that every command can show its flags."""
 
 from goodspeed.config import config_dataclass, option
 

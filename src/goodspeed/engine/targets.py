@@ -1,4 +1,4 @@
-"""Target engines by name. PyTorch is imported only by the engines that need it."""
+"""Target engines by name. Only the engines that need PyTorch import it."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from goodspeed.registry import Registry
 
 
 def target_engine(name: str, config: TargetConfig, seed: int = 0) -> TargetEngine:
-    """The target engine of that name, with its model loaded. `seed` is that of a shaped or toy pair.
+    """The target engine of that name with its model loaded; `seed`: of a shaped or toy pair.
 
     Raises ConfigError or CheckpointError.
     """

@@ -19,11 +19,11 @@ class _DraftStream:
 
 
 class ToyDraft:
-    """A DraftEngine for ToyTarget whose tokens are accepted with a known probability, independently of each other.
+    """A DraftEngine for ToyTarget; each token is accepted with a known probability, independently of the others.
 
-    Greedy and coupled: a hash of seed, position and the tokens before decides whether the target's own choice is
-    drafted, or another token. Rejection: drawn from a distribution at total variation distance 1 - acceptance_rate from
-    the target's own, over its whole (small) vocabulary. `seed` of the model must be the target's.
+    Greedy and coupled rules: a hash of seed, position and the tokens before decides whether it drafts the target's own
+    token or another one. Rejection rule: it samples from a distribution over the whole (small) vocabulary at total
+    variation distance 1 - acceptance_rate from the target's. The model must have the seed of the target's model.
     """
 
     def __init__(self, acceptance_rate: float, model: ToyModel | None = None, seed: int = 0) -> None:
@@ -59,7 +59,7 @@ class ToyDraft:
         return Draft(tuple(tokens[len(stream.tokens) :]), (self.acceptance_rate,) * num_tokens, tuple(probs))
 
     def _length(self, request: DraftRequest) -> int:
-        """Before survival falls below what is asked; looks at no token, as the rejection rule demands."""
+        """The longest draft with survival of at least min_survival; independent of tokens, for the rejection rule."""
         survival = 1.0
         for length in range(request.max_tokens):
             survival *= self.acceptance_rate
@@ -75,7 +75,7 @@ class ToyDraft:
         return (choice + 1 + bits % (self._model.vocab_size - 1)) % self._model.vocab_size
 
     def _probs(self, tokens: list[int], sampling: Sampling) -> SparseProbs:
-        """A mixture of the target's distribution and its least likely token."""
+        """A mixture of the target's distribution and the token that is least likely under it."""
         target = distribution(self._model.row(tokens), sampling)
         probs = np.zeros(self._model.vocab_size)
         probs[target.token_ids] = target.probs()

@@ -26,7 +26,7 @@ def toy_info(
     max_context: int = 4096,
     kv_capacity: int = 2**20,
 ) -> TargetInfo:
-    """The toy target's facts; with toy_tokenizer's folder give that tokenizer's fingerprint."""
+    """The TargetInfo of a toy target; pass the fingerprint of toy_tokenizer if that tokenizer is used."""
     return TargetInfo(
         model="toy",
         model_fingerprint=f"toy-{vocab_size}",
@@ -46,31 +46,31 @@ class _TargetStream:
 
 
 class ToyTarget:
-    """A TargetEngine over ToyModel. Misuse of the seam fails an assertion."""
+    """A TargetEngine with ToyModel. A violation of the TargetEngine contract fails an assertion."""
 
     def __init__(self, info: TargetInfo | None = None, seed: int = 0) -> None:
         self.info = info or toy_info()
         self.model = ToyModel(self.info.vocab_size, seed)
         self._streams: dict[StreamKey, _TargetStream] = {}
-        self._used: set[StreamKey] = set()
+        self._used_keys: set[StreamKey] = set()
 
     @property
     def num_open(self) -> int:
-        """Streams that hold memory."""
+        """Number of open streams."""
         return len(self._streams)
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
-        assert stream not in self._used, f"stream key {stream} is used twice"
+        assert stream not in self._used_keys, f"stream key {stream} is used twice"
         assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
         assert all(0 <= token < self.info.vocab_size for token in spec.tokens), "a token outside the vocabulary"
-        self._used.add(stream)
+        self._used_keys.add(stream)
         self._streams[stream] = _TargetStream(spec, list(spec.tokens))
-        held = sum(other.spec.capacity for other in self._streams.values())
-        assert held <= self.info.kv_capacity, f"{held} KV tokens admitted, there are {self.info.kv_capacity}"
+        num_reserved = sum(other.spec.capacity for other in self._streams.values())
+        assert num_reserved <= self.info.kv_capacity, f"{num_reserved} KV tokens admitted of {self.info.kv_capacity}"
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         assert batch, "an empty batch"
-        assert len({work.stream for work in batch}) == len(batch), "two pieces of work for one stream"
+        assert len({work.stream for work in batch}) == len(batch), "two work items for one stream"
         return [self._prefill(work) if isinstance(work, Prefill) else self._verify(work) for work in batch]
 
     def close(self, stream: StreamKey) -> None:
@@ -84,18 +84,18 @@ class ToyTarget:
         stream.num_prefilled += work.num_tokens
         if work.num_tokens < remaining:
             return Outcome(work.stream, 0, None)
-        return self._decide(stream, Verify(work.stream, ()))
+        return self._commit(stream, Verify(work.stream, ()))
 
     def _verify(self, work: Verify) -> Outcome:
         stream = self._stream(work.stream)
-        assert stream.num_prefilled == len(stream.spec.tokens), f"stream {work.stream} is not wholly prefilled"
+        assert stream.num_prefilled == len(stream.spec.tokens), f"stream {work.stream} is not completely prefilled"
         assert len(work.draft_probs) in {0, len(work.draft_tokens)}, "as many draft distributions as tokens, or none"
         assert all(0 <= token < self.info.vocab_size for token in work.draft_tokens), "a token outside the vocabulary"
         num_tokens = len(stream.tokens) + len(work.draft_tokens)
         assert num_tokens <= stream.spec.capacity, f"{num_tokens} tokens in a capacity of {stream.spec.capacity}"
-        return self._decide(stream, work)
+        return self._commit(stream, work)
 
-    def _decide(self, stream: _TargetStream, work: Verify) -> Outcome:
+    def _commit(self, stream: _TargetStream, work: Verify) -> Outcome:
         sampling = stream.spec.sampling
         if sampling.rule is Rule.GREEDY:
             num_accepted, next_token = self._greedy(stream.tokens, work.draft_tokens)
@@ -108,7 +108,7 @@ class ToyTarget:
         return Outcome(work.stream, num_accepted, next_token, logprobs)
 
     def _greedy(self, tokens: list[int], draft_tokens: tuple[int, ...]) -> tuple[int, int]:
-        """As rules.verify judges, without any row of the vocabulary."""
+        """The result of rules.verify, without computing logits."""
         context = tokens[-CONTEXT:]
         for i, token in enumerate(draft_tokens):
             choice = self.model.top(context)
@@ -117,10 +117,10 @@ class ToyTarget:
             context.append(token)
         return len(draft_tokens), self.model.top(context)
 
-    def _rows(self, tokens: list[int], more: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """[len(more) + 1, vocab]: what comes after the tokens, and after each of `more`."""
+    def _rows(self, tokens: list[int], draft_tokens: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """[len(draft_tokens) + 1, vocab]: logits after `tokens` and after each draft token."""
         context = tokens[-CONTEXT:]
-        return np.stack([self.model.row([*context, *more[:i]]) for i in range(len(more) + 1)])
+        return np.stack([self.model.row([*context, *draft_tokens[:i]]) for i in range(len(draft_tokens) + 1)])
 
     def _logprobs(self, tokens: list[int], committed: tuple[int, ...]) -> tuple[float, ...]:
         rows = self._rows(tokens, committed[:-1]).astype(np.float64)

@@ -15,9 +15,9 @@ CHAT_TEMPLATE = (
 
 
 def toy_tokenizer(folder: Path) -> None:
-    """Write a byte-level tokenizer with a chat template into the folder, as a checkpoint would have it."""
-    spelled = {byte: char for char, byte in BYTE_OF.items()}
-    vocab = {spelled[byte]: byte for byte in range(256)}
+    """Write a byte-level tokenizer with a chat template into the folder, in the files of a checkpoint."""
+    char_of = {byte: char for char, byte in BYTE_OF.items()}
+    vocab = {char_of[byte]: byte for byte in range(256)}
     backend = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[]))
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = tokenizers.decoders.ByteLevel()

@@ -1,1 +1,1 @@
-"""The embedded default engine: a lean decoder, ragged packed batches, one KV cache per stream."""
+"""The embedded engine on PyTorch: a minimal decoder, ragged packed batches, one KV cache region per stream."""

@@ -1,11 +1,11 @@
-"""Attention of each stream to its own keys, in shapes that leave no trace of who else is in the batch.
+"""Batch-invariant attention: the result for a stream does not depend on the other streams in the batch, to the bit.
 
-A product of matrices sums in an order that its library chooses by its shape. So how many keys a token attends to is a
-function of its position alone: positions 128 b .. 128 b + 127 are one block, and see exactly 128 (b + 1) keys, those in
-the future masked. A stream's new tokens in one block are a tile; the query heads that share a key head are rows of one
-product. Tiles that see equally many keys go through one batched product, which treats each as if it were alone. How
-many rows a product has does not matter to oneDNN (bfloat16) from two on, nor to MKL (float32) in multiples of four.
-docs/engine.md has the measurements.
+A library chooses the summation order of a matrix product by its shape. So the number of keys that a token attends to is
+a function of its position only: positions 128 b .. 128 b + 127 are one block and see exactly 128 (b + 1) keys, with
+future keys masked. The new tokens of a stream in one block are a tile. The query heads that share a key head are rows
+of one product. Tiles with equally many keys are computed by one batched product, which treats each tile separately. The
+number of rows does not change the bits in oneDNN (bfloat16) from two rows on, nor in MKL (float32) for multiples of
+four. The measurements are in docs/engine.md.
 """
 
 from collections import defaultdict
@@ -20,20 +20,20 @@ from goodspeed.engine.torch.batch import MIN_ROWS, Segment
 from goodspeed.engine.torch.kv import BLOCK, KvPool
 
 MIN_TILE_ROWS = 4
-FEW_TOKENS = 16
-"""Tiles of up to this many tokens (decoding, verification) share a product, and so do those of more."""
+MAX_SMALL_TILE = 16
+"""Tiles up to this many tokens (decoding, verification) share a product; larger ones (prefill) share another."""
 
 Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """How query heads share key heads: query head h reads key head h // group."""
+    """Grouped-query attention: query head h reads key head h // group."""
 
     num_kv_heads: int
     group: int  # query heads per key head
     head_dim: int
-    window: int | None = None  # attend to this many last positions, own included
+    window: int | None = None  # sliding window: number of last positions, own included
 
     @property
     def num_query_heads(self) -> int:
@@ -41,13 +41,13 @@ class Heads:
 
     @property
     def num_parts(self) -> int:
-        """Heads of one token's queries, keys and values."""
+        """Heads of the queries, keys and values of one token together."""
         return self.num_kv_heads * (self.group + 2)
 
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """New tokens of one stream that lie in one block."""
+    """The new tokens of one stream in one block."""
 
     first_key: int  # row of the pool
     first_token: int  # in the batch
@@ -59,23 +59,23 @@ class _Tile:
 
 
 class Attention:
-    """One batch's attention: index tensors and masks, made once for all layers."""
+    """The attention of one batch: index tensors and masks, computed once for all layers."""
 
     def __init__(self, heads: Heads, pool: KvPool, segments: Sequence[Segment]) -> None:
         self._head_dim = heads.head_dim
         groups: dict[tuple[int, bool], list[_Tile]] = defaultdict(list)
         for tile in _tiles(segments):
-            groups[tile.num_keys, len(tile.positions) > FEW_TOKENS].append(tile)
+            groups[tile.num_keys, len(tile.positions) > MAX_SMALL_TILE].append(tile)
         self._products = [_Product(heads, pool, tiles) for tiles in groups.values()]
         self._sizes = [product.queries.size for product in self._products]
         queries = np.concatenate([product.queries.ravel() for product in self._products])
-        self._gather = torch.from_numpy(_parts(queries, heads)).to(pool.device)
-        self._scatter = torch.from_numpy(_places(queries, heads.num_query_heads)).to(pool.device)
+        self._gather = torch.from_numpy(_query_rows(queries, heads)).to(pool.device)
+        self._scatter = torch.from_numpy(_result_rows(queries, heads.num_query_heads)).to(pool.device)
 
     def __call__(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
-        """[tokens, query heads * head_dim] from [tokens, parts * head_dim]: all queries, then keys, then values.
+        """[tokens, query heads * head_dim] from qkv [tokens, parts * head_dim]: all queries, then keys, then values.
 
-        The keys and values that are read are those in the pool.
+        Keys and values are read from the pool, so they must be written there before.
         """
         queries = qkv.view(-1, self._head_dim).index_select(0, self._gather).split(self._sizes)
         attended = [product(layer, part) for product, part in zip(self._products, queries, strict=True)]
@@ -84,7 +84,7 @@ class Attention:
 
 
 class _Product:
-    """Tiles that see equally many keys. Rows beyond a tile's own repeat its last token."""
+    """One batched product for tiles with equally many keys. Padding rows of a tile repeat its last token."""
 
     def __init__(self, heads: Heads, pool: KvPool, tiles: Sequence[_Tile]) -> None:
         self._heads, self._pool = heads, pool
@@ -112,23 +112,23 @@ class _Product:
 
 def _tiles(segments: Sequence[Segment]) -> Iterator[_Tile]:
     first_token = 0
-    for one in segments:
-        start = one.positions.start
-        while start < one.positions.stop:
-            stop = min(one.positions.stop, (start // BLOCK + 1) * BLOCK)
-            yield _Tile(one.region.start, first_token, range(start, stop))
+    for segment in segments:
+        start = segment.positions.start
+        while start < segment.positions.stop:
+            stop = min(segment.positions.stop, (start // BLOCK + 1) * BLOCK)
+            yield _Tile(segment.region.start, first_token, range(start, stop))
             first_token += stop - start
             start = stop
 
 
 def _num_rows(group: int, tiles: Sequence[_Tile]) -> int:
-    """A power of two: oneDNN compiles a kernel for every new shape, and keeps about a thousand."""
+    """A power of two, because oneDNN compiles a kernel for every new shape and caches about a thousand of them."""
     longest = max(len(tile.positions) for tile in tiles)
     return max(MIN_TILE_ROWS, 1 << (longest * group - 1).bit_length())
 
 
 def _mask(positions: torch.Tensor, num_keys: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
-    """[tiles, rows, keys]: 0 where a row's position attends, -inf where it does not; `positions` is [tiles, rows]."""
+    """[tiles, rows, keys]: 0 for keys that a row attends to, -inf for others; `positions` is [tiles, rows]."""
     keys = torch.arange(num_keys, device=positions.device)
     own = positions.unsqueeze(-1)
     is_hidden = keys > own
@@ -137,13 +137,13 @@ def _mask(positions: torch.Tensor, num_keys: int, window: int | None, dtype: tor
     return torch.zeros_like(is_hidden, dtype=dtype).masked_fill_(is_hidden, -torch.inf)
 
 
-def _parts(queries: Indices, heads: Heads) -> Indices:
-    """Where these queries are among the parts of qkv."""
+def _query_rows(queries: Indices, heads: Heads) -> Indices:
+    """The rows of these queries among all parts of qkv."""
     return queries // heads.num_query_heads * heads.num_parts + queries % heads.num_query_heads
 
 
-def _places(queries: Indices, num_query_heads: int) -> Indices:
-    """Where each token's heads, in order, are among the products' rows (any of equal ones)."""
-    places = np.empty(queries.max() + 1, dtype=np.int64)
-    places[queries] = np.arange(queries.size)
-    return np.resize(places, max(places.size, MIN_ROWS * num_query_heads))  # a token that is alone counts twice
+def _result_rows(queries: Indices, num_query_heads: int) -> Indices:
+    """For each token's heads in order, a row of the products that holds its result."""
+    rows = np.empty(queries.max() + 1, dtype=np.int64)
+    rows[queries] = np.arange(queries.size)
+    return np.resize(rows, max(rows.size, MIN_ROWS * num_query_heads))  # a single token is repeated

@@ -1,7 +1,7 @@
-"""A lean decoder for the Llama family (Llama, Mistral, Qwen2, Qwen3): one forward pass over a ragged, packed batch.
+"""A minimal decoder for the Llama family (Llama, Mistral, Qwen2, Qwen3): one forward pass over a ragged packed batch.
 
-Linear layers see exactly the batch's tokens, without padding; attention looks at each stream by itself; the head runs
-on the rows whose logits are wanted. A row's bits do not depend on the rest of the batch (docs/engine.md).
+Linear layers run on the tokens of the batch without padding, attention runs per stream, and the head runs only on rows
+that need logits. The result for a row does not depend on the rest of the batch, to the bit (docs/engine.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One block's weights."""
+    """The weights of one transformer block."""
 
     input_norm: Norm
     qkv: Linear
@@ -48,10 +48,10 @@ class Layer:
 
 
 class Decoder:
-    """The model. Stateless between calls: keys and values live in the caller's pool."""
+    """The model. It has no state between calls: keys and values are in the caller's pool."""
 
     def __init__(self, weights: Weights, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
-        """`weights` by their Hugging Face names, of any float dtype; see models.checkpoint.tensor_shapes."""
+        """`weights`: by Hugging Face name, in any float dtype; models.checkpoint.tensor_shapes lists them."""
         self.config, self.dtype, self.device = config, dtype, device
         group = config.num_heads // config.num_kv_heads
         self.heads = Heads(config.num_kv_heads, group, config.head_dim, config.sliding_window)
@@ -65,9 +65,9 @@ class Decoder:
 
     @torch.inference_mode()
     def forward(self, segments: Sequence[Segment], pool: KvPool) -> torch.Tensor:
-        """[sum of num_logits, vocab] in the decoder's dtype: logits of the wanted rows, in the order of the segments.
+        """[sum of num_logits, vocab] in the decoder's dtype: the requested logits in the order of the segments.
 
-        Stores every new token's keys and values in its stream's region, whatever lay there before.
+        It overwrites the keys and values of every new token's position in the region of its stream.
         """
         batch = PackedBatch(segments, self.device)
         attention = Attention(self.heads, pool, segments)
@@ -84,29 +84,29 @@ class Decoder:
         return self._head(self._norm(batch.logit_rows(x)))[: batch.num_logits]
 
     def _project(self, layer: Layer, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """[tokens, (heads + 2 * kv_heads) * head_dim]: turned queries and keys, then values."""
+        """[tokens, (heads + 2 * kv_heads) * head_dim]: rotated queries and keys, then values."""
         num_kv_heads = self.heads.num_kv_heads
         qkv = layer.qkv(layer.input_norm(x))
-        turning = qkv.view(len(x), -1, self.heads.head_dim)[:, :-num_kv_heads]
+        rotated = qkv.view(len(x), -1, self.heads.head_dim)[:, :-num_kv_heads]
         if layer.query_norm is not None and layer.key_norm is not None:
-            queries, keys = turning[:, :-num_kv_heads], turning[:, -num_kv_heads:]
+            queries, keys = rotated[:, :-num_kv_heads], rotated[:, -num_kv_heads:]
             queries.copy_(layer.query_norm(queries))
             keys.copy_(layer.key_norm(keys))
-        rotate(turning, *rotation)
+        rotate(rotated, *rotation)
         return qkv
 
 
 def silu(x: torch.Tensor) -> torch.Tensor:
     """x * sigmoid(x).
 
-    torch's float32 silu rounds differently in the last elements that a thread gets than in whole vectors, so the result
-    would depend on the size of the batch; its exp does not.
+    In float32, torch's silu rounds the last elements of a thread differently from those in whole vectors. So its result
+    depends on the size of the batch, while that of exp does not.
     """
     return x / (-x).exp_().add_(1.0) if x.dtype is torch.float32 else F.silu(x)
 
 
 class _Loader:
-    """From Hugging Face names to fused, packed weights."""
+    """Builds fused and packed weights from tensors by Hugging Face name."""
 
     def __init__(self, weights: Weights, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
         self._weights, self._config, self._dtype, self._device = weights, config, dtype, device

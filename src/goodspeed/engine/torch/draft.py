@@ -1,4 +1,4 @@
-"""Draft models on the embedded decoder: any checkpoint with the target's tokenizer."""
+"""Draft models on the embedded decoder; any checkpoint with the target's tokenizer can be used."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,8 +15,8 @@ from goodspeed.engine.neural_draft import NeuralDraft
 from goodspeed.engine.neural_source import NeuralSource
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
+from goodspeed.engine.torch.device import choose_device, choose_dtype
 from goodspeed.engine.torch.kv import KvPool, Region, kv_bytes_per_token
-from goodspeed.engine.torch.loading import choose_device, choose_dtype
 from goodspeed.errors import CheckpointError, ConfigError
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
@@ -27,7 +27,7 @@ EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 class TorchDraftModel:
-    """A DraftModel on a Decoder, with keys and values of several streams in one pool."""
+    """A DraftModel with a Decoder and one KV pool for all streams."""
 
     def __init__(self, decoder: Decoder, vocab_size: int, kv_capacity: int) -> None:
         self.vocab_size = vocab_size
@@ -40,8 +40,8 @@ class TorchDraftModel:
         self._regions[stream] = self._pool.reserve(capacity)
 
     @torch.inference_mode()
-    def run(self, pieces: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
-        segments = [Segment(piece.tokens, self._regions[piece.stream], piece.num_kept, 1) for piece in pieces]
+    def run(self, inputs: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
+        segments = [Segment(new.tokens, self._regions[new.stream], new.num_cached, 1) for new in inputs]
         logits = self._decoder.forward(segments, self._pool)
         rows: npt.NDArray[np.float32] = logits.float().cpu().numpy()
         return rows
@@ -51,19 +51,19 @@ class TorchDraftModel:
 
 
 def torch_draft(config: DraftConfig, vocab_size: int) -> NeuralDraft:
-    """The model alone as a draft engine. Raises CheckpointError, and ConfigError if no model is named."""
+    """A draft engine with config.model. Raises CheckpointError, or ConfigError if no model is given."""
     return NeuralDraft(_load(config, vocab_size), Calibration())
 
 
 def torch_source(config: DraftConfig, vocab_size: int) -> NeuralSource:
-    """The model as a source of the hybrid. Raises as torch_draft does."""
+    """config.model as a source of the hybrid engine. Raises the errors of torch_draft."""
     return NeuralSource(_load(config, vocab_size))
 
 
 def make_model(
     weights: Mapping[str, torch.Tensor], shape: ModelConfig, vocab_size: int, config: DraftConfig
 ) -> TorchDraftModel:
-    """A draft model whose head has vocab_size rows, placed and sized as the config says."""
+    """A draft model whose head has `vocab_size` rows; device, dtype and memory are those of the config."""
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
     torch.set_num_threads(config.threads)
@@ -73,11 +73,11 @@ def make_model(
 
 def _load(config: DraftConfig, vocab_size: int) -> DraftModelRunner:
     if not config.model:
-        raise ConfigError("a neural draft needs a model: a catalog name, a Hugging Face id or a folder")
+        raise ConfigError("model is empty, expected a draft model: a catalog name, a Hugging Face id or a folder")
     folder = locate(config.model)
     shape = read_config(folder)
     if shape.vocab_size < vocab_size:
-        raise CheckpointError(f"{config.model} has a vocabulary of {shape.vocab_size}, the target's has {vocab_size}")
+        raise CheckpointError(f"{config.model} has a vocabulary of {shape.vocab_size}, the target has {vocab_size}")
     weights, kept = read_weights(folder), read_draft_vocab(folder, shape.vocab_size)
     if kept is None:
         return DraftModelRunner(make_model(weights, shape, shape.vocab_size, config), vocab_size)

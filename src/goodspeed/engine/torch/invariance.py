@@ -1,8 +1,8 @@
-"""A self-check at loading: does a row of logits keep its bits whatever shares its batch, on this machine?
+"""A self-check when a model is loaded: are logits bit-identical whatever else is in the batch, on this machine?
 
-The engine is built so that it does (docs/engine.md says how), but the products belong to libraries that may choose
-another order of summation on another CPU. So it is tried: the model's own weights on a few tokens, and its attention
-on a long context.
+The engine is designed for batch invariance (docs/engine.md), but the matrix products are those of libraries that may
+choose another summation order on another CPU. The check runs the model on a few tokens, and its attention on a long
+context.
 """
 
 import hashlib
@@ -19,19 +19,19 @@ from goodspeed.engine.torch.kv import KvPool
 
 NUM_TOKENS = 24
 CHUNKINGS = ((1, 1, 1, 1, 3, 17), (2, 8, 9, 5))
-"""The same tokens as decoding, verifications and prefill chunks."""
-NUM_BESIDE = 29
-LONG_CONTEXT = 1100  # beyond 512, where torch's attention begins a second round of keys
+"""The same tokens split into decoding steps, verifications and prefill chunks."""
+NUM_OTHER_TOKENS = 29
+LONG_CONTEXT = 1100  # more than 512, where the attention of torch starts a second block of keys
 LONG_CHUNKS = (1, 9, 2, 33, 3, 5, 17)
 
 
 def is_batch_invariant(decoder: Decoder) -> bool:
-    """Whether every chunking, alone and beside another stream, gives the bits of the whole."""
+    """Whether every chunking, with and without another stream in the batch, gives the same bits as one pass."""
     return _is_decoder_invariant(decoder) and _is_attention_invariant(decoder)
 
 
 def numerics_fingerprint(decoder: Decoder) -> str:
-    """16 hex digits of the logits' bits for fixed tokens: weights, precision and this machine's way of summing."""
+    """16 hex digits: a hash of the logits for fixed tokens. Depends on weights, dtype and the machine's rounding."""
     bits = _logits(decoder, (NUM_TOKENS,), 0).view(torch.uint8).cpu().numpy().tobytes()
     return hashlib.sha256(bits).hexdigest()[:16]
 
@@ -39,29 +39,29 @@ def numerics_fingerprint(decoder: Decoder) -> str:
 def _is_decoder_invariant(decoder: Decoder) -> bool:
     whole = _logits(decoder, (NUM_TOKENS,), 0)
     return all(
-        torch.equal(whole, _logits(decoder, chunks, num_beside))
+        torch.equal(whole, _logits(decoder, chunks, num_other))
         for chunks in CHUNKINGS
-        for num_beside in (0, NUM_BESIDE)
+        for num_other in (0, NUM_OTHER_TOKENS)
     )
 
 
 @torch.inference_mode()
-def _logits(decoder: Decoder, chunks: Sequence[int], num_beside: int) -> torch.Tensor:
-    """[NUM_TOKENS, vocab]: of fixed tokens in such chunks, each batched with `num_beside` tokens of another stream."""
-    pool = KvPool(decoder.config, NUM_TOKENS + NUM_BESIDE, decoder.dtype, decoder.device)
-    other, own = pool.reserve(NUM_BESIDE), pool.reserve(NUM_TOKENS)
-    tokens = [(7919 * i + 11) % decoder.config.vocab_size for i in range(NUM_TOKENS + NUM_BESIDE)]
-    beside = [Segment(tokens[NUM_TOKENS:][:num_beside], other, 0, 0)] if num_beside else []
+def _logits(decoder: Decoder, chunks: Sequence[int], num_other: int) -> torch.Tensor:
+    """[NUM_TOKENS, vocab]: logits of fixed tokens, each chunk in a batch with `num_other` tokens of another stream."""
+    pool = KvPool(decoder.config, NUM_TOKENS + NUM_OTHER_TOKENS, decoder.dtype, decoder.device)
+    other, own = pool.reserve(NUM_OTHER_TOKENS), pool.reserve(NUM_TOKENS)
+    tokens = [(7919 * i + 11) % decoder.config.vocab_size for i in range(NUM_TOKENS + NUM_OTHER_TOKENS)]
+    other_segments = [Segment(tokens[NUM_TOKENS:][:num_other], other, 0, 0)] if num_other else []
     parts = [
-        decoder.forward([*beside, Segment(tokens[start:stop], own, start, stop - start)], pool)
-        for start, stop in _cut(chunks, NUM_TOKENS)
+        decoder.forward([*other_segments, Segment(tokens[start:stop], own, start, stop - start)], pool)
+        for start, stop in _intervals(chunks, NUM_TOKENS)
     ]
     return torch.cat(parts)
 
 
 @torch.inference_mode()
 def _is_attention_invariant(decoder: Decoder) -> bool:
-    """One layer's attention over a long context of random queries, keys and values, in many chunks and in one."""
+    """Compares one layer's attention over a long random context in many chunks with that in one pass."""
     heads = decoder.heads
     pool = KvPool(replace(decoder.config, num_layers=1), LONG_CONTEXT, decoder.dtype, decoder.device)
     region = pool.reserve(LONG_CONTEXT)
@@ -70,16 +70,16 @@ def _is_attention_invariant(decoder: Decoder) -> bool:
     pool.write(0, torch.arange(LONG_CONTEXT, device=decoder.device), qkv[:, heads.num_query_heads * heads.head_dim :])
 
     def attend(start: int, stop: int) -> torch.Tensor:
-        beside = Segment([0], region, 0, 0)  # any other row: no batch has only one
-        attention = Attention(heads, pool, [Segment(range(stop - start), region, start, 0), beside])
+        other = Segment([0], region, 0, 0)  # any other row, because a batch has at least MIN_ROWS
+        attention = Attention(heads, pool, [Segment(range(stop - start), region, start, 0), other])
         return attention(0, torch.cat((qkv[start:stop], qkv[:1])))[: stop - start]
 
-    parts = [attend(start, stop) for start, stop in _cut(LONG_CHUNKS, LONG_CONTEXT)]
+    parts = [attend(start, stop) for start, stop in _intervals(LONG_CHUNKS, LONG_CONTEXT)]
     return torch.equal(torch.cat(parts), attend(0, LONG_CONTEXT))
 
 
-def _cut(chunks: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
-    """0..length in pieces of these sizes, over and over."""
+def _intervals(chunks: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
+    """The intervals of 0..length with these sizes, repeated."""
     ends = [0]
     for size in cycle(chunks):
         if ends[-1] == length:

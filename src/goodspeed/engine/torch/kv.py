@@ -1,7 +1,7 @@
-"""The KV cache: one pool of token rows per layer, in which every stream holds one contiguous region.
+"""The KV cache: one pool of token rows per layer, in which every stream has one contiguous region.
 
-Reserving is exact: any set of regions fits whose lengths together are at most the capacity, because regions are moved
-together when no hole is long enough. Memory is taken from the system only as it is written.
+Any set of regions fits whose total length is at most the capacity: if no gap is long enough, the regions are compacted.
+The operating system allocates memory only when it is written.
 """
 
 import math
@@ -16,7 +16,7 @@ from goodspeed.errors import CapacityError
 from goodspeed.models.model_config import ModelConfig
 
 BLOCK = 128
-"""Attention reads whole blocks, so up to this many rows past a region."""
+"""Attention reads whole blocks, so it may read up to this many rows past a region."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,9 +33,9 @@ class KvPool:
     def __init__(self, config: ModelConfig, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
         self.capacity, self.dtype, self.device = capacity, dtype, device
         num_rows = capacity + BLOCK
-        # A head's rows lie together: attention reads them from memory 1.4 times as fast as if a token's heads did.
+        # The rows of one head are contiguous: 1.4 times as fast for attention as contiguous heads of one token.
         shape = (config.num_layers, 2 * config.num_kv_heads, num_rows, config.head_dim)
-        # Zeros, since rows that were never written are read too: masked, but a NaN would survive the mask.
+        # Zeros, because unwritten rows are read too: they are masked, but a NaN would pass the mask.
         self._pool = _zeros(shape, dtype, device)
         self._layers = self._pool.unbind(0)
         self._blocks = [_blocks(layer) for layer in self._layers]
@@ -43,21 +43,21 @@ class KvPool:
 
     @property
     def num_reserved(self) -> int:
-        """Tokens in regions."""
+        """Tokens in all regions together."""
         return sum(region.length for region in self._regions)
 
     def reserve(self, length: int) -> Region:
-        """A region of its own. Raises CapacityError if the free rows together are fewer."""
+        """Allocate a region. Raises CapacityError if fewer rows are free in total."""
         free = self.capacity - self.num_reserved
         if length > free:
-            raise CapacityError(f"{length} KV tokens wanted, {free} of {self.capacity} are free")
-        region = Region(self._hole(length), length)
+            raise CapacityError(f"{length} KV tokens requested, {free} of {self.capacity} are free")
+        region = Region(self._find_gap(length), length)
         self._regions.append(region)
-        self._regions.sort(key=lambda one: one.start)
+        self._regions.sort(key=lambda region: region.start)
         return region
 
     def free(self, region: Region) -> None:
-        """Give the region back; what it holds is lost."""
+        """Release the region and its contents."""
         self._regions.remove(region)
 
     def write(
@@ -72,22 +72,21 @@ class KvPool:
         pool.index_copy_(1, slots, by_token.transpose(0, 1))
 
     def blocks(self, first_rows: npt.NDArray[np.int64]) -> torch.Tensor:
-        """What `read` takes for the blocks that begin at these rows of the pool (of any shape, in order)."""
+        """The `blocks` argument of read() for blocks that start at these rows of the pool (any shape, in order)."""
         _, num_parts, num_rows, _ = self._pool.shape
         index = np.arange(num_parts)[:, None] * num_rows + first_rows.ravel()
         return torch.from_numpy(index.ravel()).to(self.device)
 
     def read(self, layer: int, blocks: torch.Tensor) -> torch.Tensor:
-        """[2 * kv_heads, blocks, BLOCK, head_dim]: copies of one layer's keys, then of its values.
+        """[2 * kv_heads, blocks, BLOCK, head_dim]: a copy of one layer's keys, then of its values.
 
-        Whole blocks are copied more than twice as fast as row by row. Rows that nobody has written are finite and mean
-        nothing.
+        Copying whole blocks is more than twice as fast as copying rows. Unwritten rows hold finite, arbitrary values.
         """
         num_parts, _, head_dim = self._layers[layer].shape
         return self._blocks[layer].index_select(0, blocks).view(num_parts, -1, BLOCK, head_dim)
 
-    def _hole(self, length: int) -> int:
-        """Where the new region starts: the first hole that is long enough, made by moving regions if need be."""
+    def _find_gap(self, length: int) -> int:
+        """The start of the first gap that is long enough; compacts the regions if there is none."""
         end = 0
         for region in self._regions:
             if region.start - end >= length:
@@ -96,19 +95,19 @@ class KvPool:
         return end if self.capacity - end >= length else self._compact()
 
     def _compact(self) -> int:
-        """Move all regions to the front; returns where they end."""
+        """Move all regions to the front of the pool; returns the row after the last one."""
         end = 0
         for region in self._regions:
             if region.start != end:
                 rows = self._pool[:, :, region.start : region.start + region.length]
-                self._pool[:, :, end : end + region.length] = rows.clone()  # they may overlap
+                self._pool[:, :, end : end + region.length] = rows.clone()  # the ranges may overlap
                 region.start = end
             end += region.length
         return end
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """On a CPU pages of the system's, which are zero until somebody writes; torch would write all of them first."""
+    """Zeros. On a CPU in anonymous pages, which need no memory until written; torch.zeros would write them all."""
     if device.type != "cpu" or not math.prod(shape):
         return torch.zeros(shape, dtype=dtype, device=device)
     memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -116,12 +115,12 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
 
 
 def _blocks(layer: torch.Tensor) -> torch.Tensor:
-    """[every row that a block can begin at, BLOCK * head_dim]: all blocks of [parts, rows, head_dim], overlapping."""
+    """[rows, BLOCK * head_dim]: a view of the overlapping blocks that start at each row of [parts, rows, head_dim]."""
     num_parts, num_rows, head_dim = layer.shape
     num_blocks = num_parts * num_rows - BLOCK + 1
     return layer.as_strided((num_blocks, BLOCK * head_dim), (head_dim, 1))
 
 
 def kv_bytes_per_token(config: ModelConfig, dtype: torch.dtype) -> int:
-    """Keys and values of one token in all layers."""
+    """Bytes for the keys and values of one token in all layers."""
     return 2 * config.num_layers * config.num_kv_heads * config.head_dim * dtype.itemsize

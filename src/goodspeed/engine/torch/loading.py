@@ -1,4 +1,4 @@
-"""From a model's name to a running target engine."""
+"""Loads a target engine from the name of its model."""
 
 import logging
 import os
@@ -11,22 +11,20 @@ import torch
 from goodspeed.engine.interface import TargetInfo
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder
+from goodspeed.engine.torch.device import choose_device, choose_dtype
 from goodspeed.engine.torch.invariance import is_batch_invariant, numerics_fingerprint
 from goodspeed.engine.torch.kv import kv_bytes_per_token
-from goodspeed.engine.torch.linear import has_native_bf16
 from goodspeed.engine.torch.target import TorchTarget
-from goodspeed.errors import ConfigError
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.models.model_config import ModelConfig
 from goodspeed.models.tokenizer import Tokenizer
 
 LOG = logging.getLogger(__name__)
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def load_target(config: TargetConfig) -> TorchTarget:
-    """Read the model, pack it for this machine, and check that its logits do not depend on the batch.
+    """Read the model, pack it for this machine, and check its batch invariance.
 
     Raises CheckpointError if there is no such model, ConfigError if the machine cannot run it as configured.
     """
@@ -36,7 +34,7 @@ def load_target(config: TargetConfig) -> TorchTarget:
 
 
 def make_decoder(weights: Mapping[str, torch.Tensor], shape: ModelConfig, config: TargetConfig) -> Decoder:
-    """A decoder placed as the config says, on as many threads. Raises ConfigError."""
+    """A decoder with the config's device, dtype, threads and context limit. Raises ConfigError."""
     device = choose_device(config.device)
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     shape = replace(shape, max_context=min(config.max_context or shape.max_context, shape.max_context))
@@ -44,7 +42,7 @@ def make_decoder(weights: Mapping[str, torch.Tensor], shape: ModelConfig, config
 
 
 def make_target(decoder: Decoder, config: TargetConfig, name: str, tokenizer: Path) -> TorchTarget:
-    """An engine of that name around a decoder; `tokenizer` is the folder with its tokenizer."""
+    """A target engine of that name with the decoder; `tokenizer` is the folder of its tokenizer."""
     shape = decoder.config
     kv_capacity = config.kv_memory_mb * 2**20 // kv_bytes_per_token(shape, decoder.dtype)
     info = TargetInfo(
@@ -57,21 +55,7 @@ def make_target(decoder: Decoder, config: TargetConfig, name: str, tokenizer: Pa
         end_tokens=shape.end_tokens,
     )
     is_invariant = is_batch_invariant(decoder)
-    LOG.info("%s in %s on %s: room for %d KV tokens", name, decoder.dtype, decoder.device, kv_capacity)
+    LOG.info("%s in %s on %s: KV cache of %d tokens", name, decoder.dtype, decoder.device, kv_capacity)
     if not is_invariant:
-        LOG.warning("%s: logits depend on the batch on this machine, so texts may now and then differ", name)
+        LOG.warning("%s: logits depend on the batch on this machine, so a text may differ from the baseline", name)
     return TorchTarget(decoder, info, is_invariant)
-
-
-def choose_device(name: str) -> torch.device:
-    """Raises ConfigError if cuda is asked for and there is none."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', but torch finds no CUDA device here")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """bf16 where it is fast, if the name is "auto"."""
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" or has_native_bf16() else torch.float32
-    return DTYPES[name]

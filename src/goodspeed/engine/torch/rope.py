@@ -1,4 +1,4 @@
-"""Rotary position embedding (Su et al. 2021), in the layout of Hugging Face checkpoints: halves, not pairs."""
+"""Rotary position embedding (Su et al. 2021) in the Hugging Face layout: dimension i is paired with i + half."""
 
 import math
 
@@ -8,12 +8,12 @@ from goodspeed.models.model_config import LinearScaling, Llama3Scaling, ModelCon
 
 
 class Rope:
-    """Cosines and sines of every position that a model can be asked for."""
+    """Cosines and sines for every position up to max_context."""
 
     def __init__(self, config: ModelConfig, max_context: int, dtype: torch.dtype, device: torch.device) -> None:
         angles = torch.outer(torch.arange(max_context, dtype=torch.float32), _frequencies(config))
         cos, sin = angles.cos(), angles.sin()
-        # A rotation is x * cos + roll(x, half) * sin, the first half of sin negated.
+        # A rotation is x * cos + roll(x, half) * sin, with the first half of sin negated.
         self._cos = torch.cat((cos, cos), -1).to(device, dtype).unsqueeze(1)  # [max_context, 1, head_dim]
         self._sin = torch.cat((-sin, sin), -1).to(device, dtype).unsqueeze(1)
 
@@ -27,7 +27,7 @@ def rotate(
     cos: torch.Tensor,  # [tokens, 1, head_dim]
     sin: torch.Tensor,  # [tokens, 1, head_dim], signed
 ) -> None:
-    """Turn every head by its token's position, in place."""
+    """Rotate every head by the position of its token, in place."""
     rolled = heads.roll(heads.shape[-1] // 2, -1)
     heads.mul_(cos).addcmul_(rolled, sin)
 
@@ -46,9 +46,9 @@ def _frequencies(config: ModelConfig) -> torch.Tensor:
 
 
 def _llama3(frequencies: torch.Tensor, scaling: Llama3Scaling) -> torch.Tensor:
-    """Llama 3.1's: wavelengths beyond the original context are stretched, short ones kept, those between blended."""
+    """Llama 3.1: long wavelengths are scaled, short ones are unchanged, those in between are interpolated."""
     wavelengths = 2 * math.pi / frequencies
-    turns = scaling.original_max_context / wavelengths
-    kept = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
-    kept = kept.clamp(0.0, 1.0)
-    return kept * frequencies + (1 - kept) * frequencies / scaling.factor
+    rotations = scaling.original_max_context / wavelengths
+    unscaled = (rotations - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    unscaled = unscaled.clamp(0.0, 1.0)
+    return unscaled * frequencies + (1 - unscaled) * frequencies / scaling.factor

@@ -1,13 +1,13 @@
-"""A pair of any real shape, whose cost is real and whose acceptance rate is dialled: for performance without weights.
+"""A shaped pair: a target with the shape and cost of a real model, and a draft with a chosen acceptance rate.
 
-The target has the shape, and so the cost, of a real model, and random weights. What it computes is narrow: its first
-layer works on WIDTH of the hidden dimensions and one group of heads, and the other layers add nothing, since their
-output projections are zero. So a draft of one narrow layer computes the very same function; it agrees with the target
-but for rounding. The acceptance rate is dialled by giving, at places that a hash chooses, other tokens' logits.
+It measures performance without model weights. The target has random weights, and its function is narrow: the first
+layer uses WIDTH of the hidden dimensions and one group of heads, and the other layers add nothing, because their output
+projections are zero. So a draft with one narrow layer computes the same function, except for rounding. The acceptance
+rate is set by permuting the logits at positions that a hash chooses.
 
-Both halves are made from (shape, seed) alone, wherever they run. Answers keep to LIVE token ids, so the draft needs but
-a small vocabulary head, and costs less than a trained one would (docs/drafts.md says how much). A token is followed by
-its successor on one long cycle, but where attention makes it jump: no text ends in a short loop.
+Both models are made from (shape, seed) only, in any process. Answers consist of LIVE token ids, so the draft needs only
+a small vocabulary head and costs less than a trained draft (docs/drafts.md has the difference). A token is followed by
+its successor on one long cycle, except where attention changes it, so no text ends in a short loop.
 """
 
 import hashlib
@@ -26,30 +26,30 @@ from goodspeed.engine.draft_model import DraftModel, StreamInput
 from goodspeed.models.checkpoint import tensor_shapes
 from goodspeed.models.model_config import ModelConfig
 
-WIDTH = 128  # hidden dimensions that carry anything
-INNER = 256  # dimensions of the first layer's MLP that do
+WIDTH = 128  # hidden dimensions that are used
+INNER = 256  # MLP dimensions of the first layer that are used
 LIVE = range(256, 4096)
-"""Token ids that answers are made of: no special tokens, and within every tokenizer's vocabulary."""
+"""Token ids of answers: no special tokens, and within the vocabulary of every tokenizer."""
 BIAS = 0
-"""The hidden dimension that is the same for every token: the head uses it to keep to LIVE."""
+"""A hidden dimension that is equal for all tokens; the head uses it to exclude tokens outside LIVE."""
 LOGIT_DEVIATION = 3.0
 STRIDE = 1009
-"""From a live token to its successor; prime to their number, so that all lie on one cycle."""
+"""Distance from a live token to its successor; coprime to their number, so that all are on one cycle."""
 FILLER_DEVIATION = 0.02
 FILLER_PERIOD = 2**20 + 7
 FIRST = "model.layers.0."
-"""The layer that computes."""
+"""The only layer that changes the result."""
 EMBEDDING, HEAD, ATTENTION, MLP = "model.embed_tokens.weight", "lm_head.weight", FIRST + "self_attn.", FIRST + "mlp."
 OUTPUTS = ("o_proj.weight", "down_proj.weight")
 
 
 def target_config(shape: ModelConfig) -> ModelConfig:
-    """The shaped target's: the model's own, but for a head apart from the embedding (at no cost) and no end."""
+    """The config of the shaped target: that of the model, with a separate head (at no cost) and without end tokens."""
     return replace(shape, tie_word_embeddings=False, end_tokens=())
 
 
 def draft_config(shape: ModelConfig) -> ModelConfig:
-    """The draft's: one narrow layer with one group of heads."""
+    """The config of the draft: one narrow layer with one group of heads."""
     width = min(WIDTH, shape.hidden_size)
     return replace(
         target_config(shape),
@@ -63,7 +63,7 @@ def draft_config(shape: ModelConfig) -> ModelConfig:
 
 
 def draft_weights(shape: ModelConfig, seed: int) -> dict[str, torch.Tensor]:
-    """Of draft_config(shape), float32, but for a head of LIVE.stop rows."""
+    """The float32 weights of draft_config(shape), except that the head has LIVE.stop rows."""
     sizes = tensor_shapes(draft_config(shape))
     gain = math.sqrt(shape.hidden_size / draft_config(shape).hidden_size)  # a mean over fewer dimensions is larger
     weights = {
@@ -77,7 +77,7 @@ def draft_weights(shape: ModelConfig, seed: int) -> dict[str, torch.Tensor]:
 
 
 class TargetWeights(Mapping[str, torch.Tensor]):
-    """Of target_config(shape), float32, each made when it is asked for. The core of the first layer is the draft's."""
+    """The float32 weights of target_config(shape), each made on access. The core of the first layer is the draft's."""
 
     def __init__(self, shape: ModelConfig, seed: int) -> None:
         self._shape = shape
@@ -105,9 +105,9 @@ class TargetWeights(Mapping[str, torch.Tensor]):
 
 
 class DialledModel:
-    """A DraftModel that is wrong on purpose: with probability 1 - acceptance_rate it mixes up its tokens.
+    """A DraftModel with a chosen acceptance rate: with probability 1 - acceptance_rate it permutes its logits.
 
-    A hash of seed, position and the last token decides, so drafting again gives the same.
+    A hash of seed, position and last token decides, so drafting the same position again gives the same result.
     """
 
     def __init__(self, model: DraftModel, acceptance_rate: float, seed: int) -> None:
@@ -120,10 +120,10 @@ class DialledModel:
     def open(self, stream: StreamKey, capacity: int) -> None:
         self._model.open(stream, capacity)
 
-    def run(self, pieces: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
-        rows = self._model.run(pieces)
-        for row, piece in zip(rows, pieces, strict=True):
-            if self._is_wrong(piece.num_kept + len(piece.tokens), piece.tokens[-1]):
+    def run(self, inputs: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
+        rows = self._model.run(inputs)
+        for row, new in zip(rows, inputs, strict=True):
+            if self._is_wrong(new.num_cached + len(new.tokens), new.tokens[-1]):
                 row[LIVE.start : LIVE.stop] = np.roll(row[LIVE.start : LIVE.stop], 1)
         return rows
 
@@ -141,18 +141,18 @@ def _is_norm(name: str) -> bool:
 
 
 def _is_hidden_norm(name: str) -> bool:
-    """Over hidden dimensions, not over a head's."""
+    """Whether the norm is over the hidden dimensions, not over those of a head."""
     return "layernorm" in name or name == "model.norm.weight"
 
 
 def _core(name: str, size: tuple[int, ...], seed: int, shape: ModelConfig) -> torch.Tensor:
-    """What the draft computes with. Normalised inputs have length sqrt(hidden_size), and few dimensions."""
+    """A weight of the draft. Its normalised inputs have length sqrt(hidden_size) and few nonzero dimensions."""
     if name.endswith("bias"):
         return torch.zeros(size)
     unit = 1.0 / math.sqrt(shape.hidden_size)
     scale = {
         EMBEDDING: 1.0,
-        ATTENTION + "q_proj.weight": 2.5 * unit,  # scores deviate by 2.5: attention that picks
+        ATTENTION + "q_proj.weight": 2.5 * unit,  # standard deviation of scores 2.5: attention selects few positions
         ATTENTION + "o_proj.weight": 2.0 / math.sqrt(size[-1]),
         MLP + "down_proj.weight": 1.0 / math.sqrt(size[-1]),
     }.get(name, unit)
@@ -165,7 +165,7 @@ def _core(name: str, size: tuple[int, ...], seed: int, shape: ModelConfig) -> to
 
 
 def _head(embedding: torch.Tensor, shape: ModelConfig) -> torch.Tensor:
-    """[LIVE.stop, width]: the row of a live token is the embedding of the one that it succeeds."""
+    """[LIVE.stop, width]: the row of a live token is the embedding of its predecessor."""
     head = torch.zeros(LIVE.stop, embedding.shape[1])
     head[LIVE.start :] = embedding[LIVE.start : LIVE.stop].roll(STRIDE, 0) * (
         LOGIT_DEVIATION / math.sqrt(shape.hidden_size)
@@ -176,17 +176,17 @@ def _head(embedding: torch.Tensor, shape: ModelConfig) -> torch.Tensor:
 
 
 def _dead_weight(shape: ModelConfig) -> float:
-    """On BIAS, which holds a fraction of the length sqrt(hidden_size): logits of about -20, never chosen."""
+    """Weight of BIAS, which has a fraction of the length sqrt(hidden_size): logits of about -20, never chosen."""
     return 50.0 / math.sqrt(shape.hidden_size)
 
 
 def _normal(name: str, size: tuple[int, ...], seed: int) -> torch.Tensor:
-    """Standard normal numbers that depend on name, size and seed alone."""
+    """Standard normal numbers that depend on name, size and seed only."""
     rng = np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(name.encode())]))
     return torch.from_numpy(rng.standard_normal(size, dtype=np.float32))
 
 
 def _filler(size: tuple[int, ...]) -> torch.Tensor:
-    """Numbers that cost what weights cost and decide nothing: one short random sequence, repeated."""
+    """Weights that cost time and do not change the result: a short random sequence, repeated."""
     block = _normal("filler", (FILLER_PERIOD,), 0).numpy() * FILLER_DEVIATION
     return torch.from_numpy(np.resize(block, size))

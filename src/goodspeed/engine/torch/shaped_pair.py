@@ -1,4 +1,4 @@
-"""The two halves of a shaped pair as engines, each made in its own process from (shape, seed) alone."""
+"""The engines of a shaped pair, each made in its own process from (shape, seed) only."""
 
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_model import DraftModelRunner
@@ -53,14 +53,14 @@ SHAPES = {
         qk_norm=True,
     ),
 }
-"""Shapes whose checkpoints need not be here."""
+"""Shapes that need no checkpoint."""
 
 
 def shaped_target(config: TargetConfig, seed: int) -> TorchTarget:
-    """A target of the shape that config.model names, one of SHAPES or any model that is here; random weights.
+    """A target with random weights and the shape of config.model: one of SHAPES, or any model on this machine.
 
-    Its answers are in the first LIVE.stop tokens and never end by themselves. A shape of SHAPES speaks with the
-    tokenizer of DEFAULT_SHAPE. Raises CheckpointError.
+    Its answers consist of LIVE token ids and have no end token. A shape of SHAPES uses the tokenizer of DEFAULT_SHAPE.
+    Raises CheckpointError.
     """
     shape = _shape(config.model)
     decoder = make_decoder(TargetWeights(shape, seed), target_config(shape), config)
@@ -69,16 +69,16 @@ def shaped_target(config: TargetConfig, seed: int) -> TorchTarget:
 
 
 def shaped_draft(config: DraftConfig, vocab_size: int) -> NeuralDraft:
-    """The draft of shaped_target for the same shape (config.model, or DEFAULT_SHAPE) and seed.
+    """The draft for the shaped target of the same shape (config.model, or DEFAULT_SHAPE) and seed.
 
-    Raises CheckpointError, and ConfigError if the target's vocabulary cannot be that shape's.
+    Raises CheckpointError, or ConfigError if the vocabulary of the target is too small.
     """
     shape = _shape(config.model or DEFAULT_SHAPE)
     if vocab_size < LIVE.stop:
         raise ConfigError(f"a shaped draft needs a vocabulary of {LIVE.stop} or more, the target's has {vocab_size}")
     model = make_model(draft_weights(shape, config.seed), draft_config(shape), LIVE.stop, config)
-    dialled = DialledModel(model, config.acceptance_rate, config.seed)
-    return NeuralDraft(DraftModelRunner(dialled, vocab_size), Calibration())
+    draft_model = DialledModel(model, config.acceptance_rate, config.seed)
+    return NeuralDraft(DraftModelRunner(draft_model, vocab_size), Calibration())
 
 
 def _shape(model: str) -> ModelConfig:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import torch
 
-from goodspeed.engine.torch.loading import choose_device, choose_dtype
+from goodspeed.engine.torch.device import choose_device, choose_dtype
 from goodspeed.errors import DataError
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
