@@ -1,6 +1,7 @@
 """Device and dtype names of configs."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def test_a_missing_cuda_device_is_a_config_error() -> None:
     assert choose_device("auto") == CPU
 
 
-@pytest.mark.parametrize("config", [TargetConfig, DraftConfig, DistilConfig])
+@pytest.mark.parametrize("config", [TargetConfig, DraftConfig, partial(DistilConfig, data="data", out="out")])
 @pytest.mark.parametrize(("key", "value", "known"), [("dtype", "fp8", "bf16"), ("device", "cuad", "cuda")])
 def test_an_unknown_device_or_dtype_is_refused_with_the_known_ones(
     config: Callable[..., object], key: str, value: str, known: str
