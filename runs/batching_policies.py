@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 SECONDS = 20.0
@@ -56,11 +56,11 @@ def goodput(case: Case, policy: str, jitter: float, seed: int) -> float:
         barrier_timeout_s=timeout_s,
         budget=6 * len(case.gaps_ms),
     )
-    verifier = VirtualVerifier(config, roomy_info(), case.step_s)
+    verifier = VirtualVerifier(config, unlimited_info(), case.step_s)
     drafters = []
     for i, gap_ms in enumerate(case.gaps_ms):
         drafters.append(VirtualDrafter(verifier, f"drafter {i}", 0.7, jittered(gap_ms / 1e3, jitter, rng)))
-        drafters[-1].open(opening(1, prompt=(i, 1, 2), max_tokens=100_000))
+        drafters[-1].open(open_request(1, prompt=(i, 1, 2), max_tokens=100_000))
     verifier.run(SECONDS)
     return sum(drafter.num_committed for drafter in drafters) / SECONDS
 

@@ -34,7 +34,7 @@ from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.stats.intervals import interval
 from goodspeed.testing.varying_draft import VaryingDraft
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
@@ -70,7 +70,7 @@ class Figures:
 def run(setup: Setup, config: VerifierCoreConfig, seed: int, num_rounds: int) -> Figures:
     """Everybody has a stream at all times."""
     rng = np.random.default_rng(seed)
-    verifier = VirtualVerifier(config, roomy_info(), lambda _tokens: 0.02, engine=setup.engine())
+    verifier = VirtualVerifier(config, unlimited_info(), lambda _tokens: 0.02, engine=setup.engine())
     for i in range(len(RATES)):
         gap_s = float(rng.uniform(0.001, 0.002))
         drafter = VirtualDrafter(verifier, f"drafter {i}", setup.drafts(i, seed), partial(float, gap_s))
@@ -90,7 +90,7 @@ def run(setup: Setup, config: VerifierCoreConfig, seed: int, num_rounds: int) ->
 def _ask(
     drafter: VirtualDrafter, prompts: Iterator[tuple[tuple[int, ...], int]], streams: Iterator[int], _done: int
 ) -> None:
-    drafter.open(opening(next(streams), *next(prompts)))
+    drafter.open(open_request(next(streams), *next(prompts)))
 
 
 def _counts(clients: Sequence[Client]) -> Floats:

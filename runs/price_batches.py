@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goodspeed.engine.interface import Verify
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 WARM_UP_S, MEASURED_S = 10.0, 30.0
@@ -58,12 +58,12 @@ def measure(case: Case, scheduler: str, overcommit: float, seed: int) -> tuple[f
     config = VerifierCoreConfig(
         scheduler=scheduler, draft_selection="arrival", overcommit=overcommit, budget=case.budget, seed=seed
     )
-    verifier = VirtualVerifier(config, roomy_info(), case.step_s)
+    verifier = VirtualVerifier(config, unlimited_info(), case.step_s)
     drafters = []
     for i, gap_ms in enumerate(case.gaps_ms):
         rate = ACCEPTANCE_RATES[(i + i // 4 + seed) % 4]
         drafters.append(VirtualDrafter(verifier, f"drafter {i}", rate, jittered(gap_ms / 1e3, rng)))
-        drafters[-1].open(opening(1, prompt=(i, seed, 2), max_tokens=100_000))
+        drafters[-1].open(open_request(1, prompt=(i, seed, 2), max_tokens=100_000))
     verifier.run(WARM_UP_S)
     before, first = committed(drafters), len(verifier.batches)
     verifier.run(MEASURED_S)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from goodspeed.stats.intervals import interval
 from goodspeed.testing.varying_draft import VaryingDraft
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 
 RTTS_MS = (5.0, 20.0, 50.0, 80.0)
@@ -62,14 +62,14 @@ class Case:
     def verifier(self, config: VerifierCoreConfig, seed: int) -> tuple[VirtualVerifier, list[VirtualDrafter]]:
         """With endless streams."""
         rng = np.random.default_rng(seed)
-        verifier = VirtualVerifier(config, roomy_info(), self.engine.step_s)
+        verifier = VirtualVerifier(config, unlimited_info(), self.engine.step_s)
         drafters = []
         for i, rate in enumerate(self.acceptance_rates):
             gap_s = jittered(RTTS_MS[i % len(RTTS_MS)] / 1e3, rng)
             drafting_s = (self.slow_ms if i == self.slow else QUICK_MS) / 1e3
             drafts = VaryingDraft(rate, 100 * seed + i) if self.is_varying else rate
             drafters.append(VirtualDrafter(verifier, f"drafter {i}", drafts, gap_s, drafting_s))
-            drafters[-1].open(opening(1, prompt=(i, seed % 250, 2), max_tokens=500_000))
+            drafters[-1].open(open_request(1, prompt=(i, seed % 250, 2), max_tokens=500_000))
         return verifier, drafters
 
 

@@ -60,7 +60,7 @@ class LiveVerifier:
 
     def held(self) -> tuple[int, int]:
         """(open streams, KV tokens reserved), as /metrics tells it."""
-        values = {sample.name: sample.value for metric in self.server.look() for sample in metric.samples}
+        values = {sample.name: sample.value for metric in self.server.collect_metrics() for sample in metric.samples}
         return int(values["goodspeed_open_streams"]), int(values["goodspeed_kv_used_tokens"])
 
 

@@ -34,7 +34,7 @@ class Live:
 
     def value(self, name: str) -> float:
         """A metric without labels."""
-        return next(metric.samples[0].value for metric in self.server.look() if metric.name == name)
+        return next(metric.samples[0].value for metric in self.server.collect_metrics() if metric.name == name)
 
 
 @asynccontextmanager

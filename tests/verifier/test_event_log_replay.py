@@ -15,7 +15,7 @@ from goodspeed.errors import ConfigError, ErrorCode
 from goodspeed.protocol.message_json import message_from_json, message_to_json
 from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Verdict
 from goodspeed.scheduling.policies import SCHEDULERS
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 from goodspeed.verifier.event_log_replay import replay
 
@@ -42,10 +42,10 @@ def recorded_run(scheduler: str, config: VerifierCoreConfig | None = None) -> li
     for i, drafter in enumerate(drafters):
         rule = Rule.REJECTION if i == 0 else Rule.COUPLED
         for stream in range(4):
-            request = opening(stream, sampling=Sampling(0.7, seed=stream, rule=rule), max_tokens=40)
+            request = open_request(stream, sampling=Sampling(0.7, seed=stream, rule=rule), max_tokens=40)
             drafter.open(structs.replace(request, mode=Mode.TARGET_ONLY) if i == 3 else request)
     offender = verifier.welcome("offender")
-    verifier.tell(offender, Propose(1, 0, 1, 1, 1, ()))
+    verifier.deliver(offender, Propose(1, 0, 1, 1, 1, ()))
     verifier.run(0.5)
     drafters[1].reconnect("drafter 1")
     verifier.run(20.0)

@@ -7,15 +7,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.verifier.live import LiveDrafter, introduced, live_verifier
 
 from goodspeed.engine.toy_target import ToyTarget
-from goodspeed.testing.virtual_verifier import opening
-from goodspeed.verifier.metrics import LoopCollector, MetricsPort
+from goodspeed.testing.virtual_verifier import open_request
+from goodspeed.verifier.metrics import LoopCollector, MetricsServer
 
 PER_CLIENT = {
     "goodspeed_rounds_total",
     "goodspeed_proposed_tokens_total",
     "goodspeed_accepted_tokens_total",
     "goodspeed_committed_tokens_total",
-    "goodspeed_target_alone_seconds_total",
+    "goodspeed_baseline_seconds_total",
     "goodspeed_answer_seconds_total",
     "goodspeed_acceptance_rate",
     "goodspeed_grant",
@@ -50,11 +50,11 @@ def test_metrics_count_what_happened() -> None:
     async def run() -> dict[str, dict[str, float]]:
         async with live_verifier(ToyTarget()) as live:
             registry = live.server.metrics.registry
-            registry.register(LoopCollector(live.server.look, asyncio.get_running_loop()))
-            port = MetricsPort(registry, "127.0.0.1", 0)
+            registry.register(LoopCollector(live.server.collect_metrics, asyncio.get_running_loop()))
+            port = MetricsServer(registry, "127.0.0.1", 0)
             for name in ("a", "b"):
                 connection = await introduced(live.connect, name)
-                await LiveDrafter(connection, 0.7).write([opening(1, max_tokens=50)])
+                await LiveDrafter(connection, 0.7).write([open_request(1, max_tokens=50)])
                 if name == "a":
                     await connection.close()  # its bytes stay counted
             values = await asyncio.to_thread(scrape, port.port)

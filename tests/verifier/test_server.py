@@ -20,7 +20,7 @@ from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.messages import Cancel, Error, Mode, Open, Propose, Refused, Verdict, Welcome
 from goodspeed.protocol.transport import Connection
 from goodspeed.records.event_log import JsonlEventLog
-from goodspeed.testing.virtual_verifier import alone, hello, opening
+from goodspeed.testing.virtual_verifier import hello, open_request, target_only_text
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.event_log_replay import replay
 
@@ -28,12 +28,12 @@ COUPLED = Sampling(0.8, seed=3, rule=Rule.COUPLED)
 
 
 def requests(num_streams: int = 3, max_tokens: int = 60) -> list[Open]:
-    sampled = [opening(i, range(i, i + 8), max_tokens, COUPLED) for i in range(num_streams)]
-    return [*sampled[1:], replace(opening(0, range(8), max_tokens), mode=Mode.TARGET_ONLY)]
+    sampled = [open_request(i, range(i, i + 8), max_tokens, COUPLED) for i in range(num_streams)]
+    return [*sampled[1:], replace(open_request(0, range(8), max_tokens), mode=Mode.TARGET_ONLY)]
 
 
 def expected(asked: Sequence[Open]) -> dict[int, list[int]]:
-    return {request.stream: alone(request) for request in asked}
+    return {request.stream: target_only_text(request) for request in asked}
 
 
 def test_texts_are_the_targets_own_and_everything_is_freed() -> None:
@@ -78,7 +78,7 @@ def test_garbage_bytes_end_their_session_alone(frames: list[bytes]) -> None:
 
 
 async def offend(connection: Connection, wrong: Propose) -> Error:
-    await connection.send([opening(1, max_tokens=1000)])
+    await connection.send([open_request(1, max_tokens=1000)])
     await receive_one(connection, Verdict)
     await connection.send([wrong])
     error = await receive_one(connection, Error)
@@ -144,7 +144,7 @@ def test_ten_thousand_opens_of_one_client_harm_nobody(is_reading: bool) -> None:
     async def flood(connection: Connection) -> None:
         try:
             for first in range(0, 10_000, 500):
-                await connection.send([opening(stream) for stream in range(first, first + 500)])
+                await connection.send([open_request(stream) for stream in range(first, first + 500)])
             while is_reading:
                 await connection.receive()
         except LinkLostError:
@@ -175,7 +175,7 @@ def test_client_that_stops_reading_is_cut_off() -> None:
     async def run() -> None:
         async with live_verifier(ToyTarget(toy_info(max_context=100_000, kv_capacity=10**7))) as live:
             deaf = await introduced(live.connect, "deaf")
-            await deaf.send([replace(opening(i, max_tokens=50_000), mode=Mode.TARGET_ONLY) for i in range(60)])
+            await deaf.send([replace(open_request(i, max_tokens=50_000), mode=Mode.TARGET_ONLY) for i in range(60)])
             victim = LiveDrafter(await introduced(live.connect, "victim"), 0.6)
             assert await victim.write(requests()) == expected(requests())
             with pytest.raises(LinkLostError):
@@ -199,7 +199,7 @@ def test_failing_engine_ends_the_batchs_streams_and_the_server_lives() -> None:
         engine = FaultyTarget()
         async with live_verifier(engine) as live:
             drafter = LiveDrafter(await introduced(live.connect, "edge"), 0.6)
-            assert await drafter.write([opening(50, prompt=(1, 99))]) == {}
+            assert await drafter.write([open_request(50, prompt=(1, 99))]) == {}
             (error,) = drafter.errors
             assert error.code is ErrorCode.INTERNAL
             assert await drafter.write(requests()) == expected(requests())

@@ -15,7 +15,7 @@ from goodspeed.engine.torch_import import keep_cores
 from goodspeed.logs import set_up_logging
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.records.event_log import JsonlEventLog
-from goodspeed.verifier.metrics import LoopCollector, MetricsPort
+from goodspeed.verifier.metrics import LoopCollector, MetricsServer
 from goodspeed.verifier.server import VerifierServer, new_engine_thread
 from goodspeed.verifier.verifier_config import VerifierConfig
 
@@ -64,8 +64,8 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
         if events:
             stack.callback(events.close)
         server = VerifierServer(config.core, engine, events, engine_thread)
-        server.metrics.registry.register(LoopCollector(server.look, loop))
-        metrics = MetricsPort(server.metrics.registry, config.metrics_host, config.metrics_port)
+        server.metrics.registry.register(LoopCollector(server.collect_metrics, loop))
+        metrics = MetricsServer(server.metrics.registry, config.metrics_host, config.metrics_port)
         stack.push_async_callback(asyncio.to_thread, metrics.close)  # it may be asking the loop
         grpc_server = await serve_grpc(server.serve, config.grpc)
         stack.push_async_callback(grpc_server.stop, GRACE_S)

@@ -1,4 +1,4 @@
-"""Toy drafts whose confidences vary from token to token, as real ones do, and are true."""
+"""Toy drafts with calibrated confidences that vary from token to token, as those of real drafts do."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.toy_model import ToyModel
 
-SPREAD = 1.5  # a + b of the Beta distribution: small is bimodal, as a hybrid's confidences are
-NUM_PLACES = 4096
+SPREAD = 1.5  # a + b of the Beta distribution; a small value is bimodal, as the confidences of a hybrid are
+NUM_SLOTS = 4096
 
 
 class VaryingDraft:
-    """Drafts for ToyTarget: token t has confidence c_t ~ Beta of the given mean, and is right with chance c_t."""
+    """Drafts for ToyTarget. Token t has confidence c_t ~ Beta of mean `acceptance_rate`; it is right with chance c_t."""
 
     def __init__(self, acceptance_rate: float, seed: int) -> None:
         rng = np.random.default_rng(seed)
         shape = SPREAD * acceptance_rate, SPREAD * (1.0 - acceptance_rate)
-        self._confidences = rng.beta(*shape, NUM_PLACES)
-        self._is_right = rng.random(NUM_PLACES) < self._confidences
+        self._confidences = rng.beta(*shape, NUM_SLOTS)
+        self._is_right = rng.random(NUM_SLOTS) < self._confidences
         self._model = ToyModel()
         self._tokens: dict[StreamKey, list[int]] = {}
 
@@ -40,16 +40,16 @@ class VaryingDraft:
     def _draft(self, request: DraftRequest) -> Draft:
         tokens, confidences, survival = list(self._tokens[request.stream]), list[float](), 1.0
         while len(confidences) < request.max_tokens:
-            place = _place(tokens)
-            survival *= float(self._confidences[place])
+            slot = _slot(tokens)
+            survival *= float(self._confidences[slot])
             if survival < request.min_survival:
                 break
             top = self._model.top(tokens)
-            tokens.append(top if self._is_right[place] else (top + 1) % 256)
-            confidences.append(float(self._confidences[place]))
+            tokens.append(top if self._is_right[slot] else (top + 1) % 256)
+            confidences.append(float(self._confidences[slot]))
         return Draft(tuple(tokens[len(tokens) - len(confidences) :]), tuple(confidences))
 
 
-def _place(tokens: Sequence[int]) -> int:
+def _slot(tokens: Sequence[int]) -> int:
     text = ",".join(map(str, [len(tokens), *tokens[-4:]])).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=2).digest(), "little") % NUM_PLACES
+    return int.from_bytes(hashlib.blake2b(text, digest_size=2).digest(), "little") % NUM_SLOTS

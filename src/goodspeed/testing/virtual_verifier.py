@@ -1,4 +1,4 @@
-"""A verifier's core, a toy engine and toy drafters in virtual time: no clock, no sockets, no threads."""
+"""A verifier's core with a toy engine, and toy drafters, in virtual time: no clock, sockets or threads."""
 
 import heapq
 import itertools
@@ -24,12 +24,14 @@ def hello(name: str, tokenizer_fingerprint: str = "toy") -> Hello:
     return Hello(PROTOCOL_VERSION, name, tokenizer_fingerprint)
 
 
-def opening(stream: int, prompt: Sequence[int] = (5, 6, 7), max_tokens: int = 20, sampling: Sampling = GREEDY) -> Open:
+def open_request(
+    stream: int, prompt: Sequence[int] = (5, 6, 7), max_tokens: int = 20, sampling: Sampling = GREEDY
+) -> Open:
     return Open(stream, 0, tuple(prompt), len(prompt), max_tokens, sampling, end_tokens=())
 
 
-def alone(request: Open) -> list[int]:
-    """Prompt and answer as the toy target writes them by itself."""
+def target_only_text(request: Open) -> list[int]:
+    """Prompt and answer as the toy target generates them without drafts."""
     tokens = list(request.tokens[: request.num_prompt])
     for _ in range(request.max_tokens):
         tokens.append(ToyModel().choice(tokens, request.sampling))
@@ -38,13 +40,13 @@ def alone(request: Open) -> list[int]:
     return tokens
 
 
-def roomy_info() -> TargetInfo:
-    """Room for streams that never end."""
+def unlimited_info() -> TargetInfo:
+    """A target with KV memory for streams that never end."""
     return toy_info(max_context=10**6, kv_capacity=10**9)
 
 
 class VirtualVerifier:
-    """Core and engine; whoever is connected gets its replies in a list, or in its `on_message`."""
+    """Core and engine. Each link has a list of the messages that it received, or a handler that gets them."""
 
     def __init__(
         self,
@@ -77,15 +79,15 @@ class VirtualVerifier:
         return conn
 
     def welcome(self, name: str) -> int:
-        """A link whose Hello is answered (and the answer forgotten)."""
+        """A link whose Hello was accepted; the answer is discarded."""
         conn = self.connect()
-        self.tell(conn, hello(name))
+        self.deliver(conn, hello(name))
         self.received[conn].clear()
         return conn
 
-    def tell(self, conn: int, message: Message) -> list[Message]:
-        """Tell the core, and return what this link has received since the last call."""
-        self._deliver(self.core.on_message(conn, message, self.now))
+    def deliver(self, conn: int, message: Message) -> list[Message]:
+        """Deliver a message to the core. Returns what this link has received since the last call."""
+        self._send(self.core.on_message(conn, message, self.now))
         return self.take(conn)
 
     def take(self, conn: int) -> list[Message]:
@@ -94,13 +96,13 @@ class VirtualVerifier:
         return received
 
     def disconnect(self, conn: int) -> None:
-        self._deliver(self.core.on_disconnect(conn, self.now))
+        self._send(self.core.on_disconnect(conn, self.now))
 
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + delay_s, next(self._order), action))
 
     def run(self, until_s: float) -> None:
-        """Let this much time pass."""
+        """Let `until_s` seconds pass."""
         end = self.now + until_s
         self._poll()
         while self._events and self._events[0][0] <= end:
@@ -110,7 +112,7 @@ class VirtualVerifier:
         self.now = end
 
     def step(self) -> Batch | None:
-        """One batch, at once, if the core closes one now."""
+        """Run one batch in no time, if the core closes one now."""
         batch = self.core.next_batch(self.now)
         if batch is not None:
             outcomes = self._run_engine(batch)
@@ -123,7 +125,7 @@ class VirtualVerifier:
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        self._deliver(self.core.on_time(self.now))
+        self._send(self.core.on_time(self.now))
 
     def _poll(self) -> None:
         if self._is_stepping:
@@ -134,7 +136,7 @@ class VirtualVerifier:
             outcomes, started = self._run_engine(batch), self.now
             self.after(self._step_s(batch.num_tokens), lambda: self._finish(batch, outcomes, started))
         elif (wake_at := self.core.wake_at()) is not None and not any(time <= wake_at for time, _, _ in self._events):
-            self.after(wake_at - self.now, lambda: self._deliver(self.core.on_time(self.now)))
+            self.after(wake_at - self.now, lambda: self._send(self.core.on_time(self.now)))
 
     def _run_engine(self, batch: Batch) -> list[Outcome]:
         self.batches.append(batch)
@@ -146,17 +148,17 @@ class VirtualVerifier:
 
     def _finish(self, batch: Batch, outcomes: list[Outcome], started: float) -> None:
         self._is_stepping = False
-        self._deliver(self.core.on_verified(batch, outcomes, started, self.now))
+        self._send(self.core.on_verified(batch, outcomes, started, self.now))
 
-    def _deliver(self, replies: Sequence[tuple[int, Message]]) -> None:
+    def _send(self, replies: Sequence[tuple[int, Message]]) -> None:
         for conn, message in replies:
             self._handlers[conn](message)
 
 
 class VirtualDrafter:
-    """Opens streams, and proposes after a gap and drafting_s per token what its draft engine makes of the grant.
+    """Opens streams, and proposes what its engine drafts within the grant, after network_s and drafting_s per token.
 
-    `texts` has what is finished, by stream, and `ends` the last verdicts; on_text is told of each.
+    `texts` holds the tokens of finished streams by id and `last_verdicts` their last verdicts; then on_text is called.
     """
 
     def __init__(
@@ -170,7 +172,7 @@ class VirtualDrafter:
         self.min_survival = 0.0
         self.on_text: Callable[[int], None] = lambda _stream: None
         self.texts: dict[int, list[int]] = {}
-        self.ends: dict[int, Verdict] = {}
+        self.last_verdicts: dict[int, Verdict] = {}
         self.errors: list[Error] = []
         self.num_committed = 0
         self._verifier = verifier
@@ -180,25 +182,25 @@ class VirtualDrafter:
         self._streams: dict[int, DrafterStream] = {}
         self._drafted: set[int] = set()  # open in the draft engine
         self._conn = verifier.connect(self._on_message)
-        verifier.tell(self._conn, hello(name))
+        verifier.deliver(self._conn, hello(name))
 
     def open(self, request: Open) -> None:
         self._streams[request.stream] = DrafterStream(request)
-        self._verifier.tell(self._conn, request)
+        self._verifier.deliver(self._conn, request)
 
     def disconnect(self) -> None:
         """Lose the link."""
         self._verifier.disconnect(self._conn)
 
     def reconnect(self, name: str) -> None:
-        """Lose the link, dial again, and resume every stream."""
+        """Lose the link, connect again, and resume every stream."""
         self.disconnect()
         self._conn = self._verifier.connect(self._on_message)
-        self._verifier.tell(self._conn, hello(name))
+        self._verifier.deliver(self._conn, hello(name))
         for stream_id, stream in self._streams.items():
             if stream_id in self._drafted:
                 self._forget(stream_id)
-            self._verifier.tell(self._conn, stream.reopen())
+            self._verifier.deliver(self._conn, stream.reopen())
 
     def _forget(self, stream_id: int) -> None:
         self._drafts.close(stream_id)
@@ -220,7 +222,7 @@ class VirtualDrafter:
         self._drafts.commit(verdict.stream, committed)
         if verdict.finish:
             self.texts[verdict.stream] = list(stream.committed)
-            self.ends[verdict.stream] = verdict
+            self.last_verdicts[verdict.stream] = verdict
             self._forget(verdict.stream)
             del self._streams[verdict.stream]
             self.on_text(verdict.stream)
@@ -234,4 +236,4 @@ class VirtualDrafter:
         if stream is None or conn != self._conn or stream.opening.epoch != epoch:
             return
         draft = self._drafts.draft([DraftRequest(stream_id, stream.max_draft, self.min_survival)])[0]
-        self._verifier.tell(self._conn, stream.propose(draft, self._drafting_s * len(draft.tokens)))
+        self._verifier.deliver(self._conn, stream.propose(draft, self._drafting_s * len(draft.tokens)))

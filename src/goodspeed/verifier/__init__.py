@@ -1,1 +1,1 @@
-"""The verification server: a pure core and its asyncio host."""
+"""The verification server: a core without I/O, and its asyncio host."""

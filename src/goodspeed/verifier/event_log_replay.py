@@ -1,4 +1,4 @@
-"""A verifier's event log, replayed."""
+"""Replay of a verifier's event log."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,23 +12,23 @@ from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.outbox import Reply
-from goodspeed.verifier.event_logging import batch_to_plain
+from goodspeed.verifier.event_logging import batch_to_json
 
 
 def replay(lines: Iterable[str]) -> DecisionDifference | None:
-    """The first difference, or None. Raises ConfigError for a line that is no event."""
+    """The first difference, or None. Raises ConfigError for a line that is not an event."""
     return replay_log(lines, ReplayedVerifier)
 
 
 class ReplayedVerifier:
-    """A core, and the batch that its engine would be running."""
+    """A core, and the batch that its engine runs at the present point of the log."""
 
     def __init__(self, start: Event) -> None:
         config: VerifierCoreConfig = from_mapping(VerifierCoreConfig, start["config"])
         self._core = VerifierCore(config, from_json_value(start["info"], TargetInfo))
         self._batch: Batch | None = None
         core = self._core
-        self._tell: dict[str, Callable[[Event], list[Reply]]] = {
+        self._inputs: dict[str, Callable[[Event], list[Reply]]] = {
             "message": lambda e: core.on_message(e["conn"], message_from_json(e["message"]), e["now"]),
             "malformed": lambda e: core.on_malformed(e["conn"], _protocol_error(e), e["now"]),
             "disconnect": lambda e: core.on_disconnect(e["conn"], e["now"]),
@@ -42,14 +42,14 @@ class ReplayedVerifier:
         return event.get("batch", event.get("until", event.get("replies")))
 
     def replayed_decision(self, event: Event) -> object:
-        """What the core decides on the event's fact, in plain form."""
+        """What the core decides on the event's input now, as JSON values."""
         if event["event"] == "connect":
             self._core.on_connect(event["conn"], event["now"])
             return None
         if event["event"] in {"batch", "wait"}:
             self._batch = self._core.next_batch(event["now"])
-            return self._core.close_at if self._batch is None else batch_to_plain(self._batch)
-        return replies_to_json(self._tell[event["event"]](event))
+            return self._core.close_at if self._batch is None else batch_to_json(self._batch)
+        return replies_to_json(self._inputs[event["event"]](event))
 
     def _running(self) -> Batch:
         assert self._batch is not None, "an outcome without a batch"

@@ -1,4 +1,4 @@
-"""A core whose every fact and decision goes to the event log: a line each, enough to replay them all."""
+"""A core that writes every input and decision to the event log, one line each: enough to replay them."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ from goodspeed.verifier.core.outbox import Reply
 
 
 class LoggedVerifierCore:
-    """A VerifierCore for its host, with an event for each call: the fact's fields, and what was decided.
+    """A VerifierCore with one event per call: the fields of the input, and the decision.
 
-    next_batch leaves one when it closes a batch, and when it lets one wait: else there is nothing to decide.
+    next_batch writes an event when it closes a batch and when it postpones one; otherwise it decides nothing.
     """
 
     def __init__(self, config: VerifierCoreConfig, info: TargetInfo, events: EventSink, now: float) -> None:
@@ -32,26 +32,26 @@ class LoggedVerifierCore:
 
     def on_message(self, conn: ConnId, message: Message, now: float) -> list[Reply]:
         replies = self._core.on_message(conn, message, now)
-        return self._note("message", now, {"conn": conn, "message": message_to_json(message)}, replies)
+        return self._write("message", now, {"conn": conn, "message": message_to_json(message)}, replies)
 
     def on_malformed(self, conn: ConnId, error: ProtocolError, now: float) -> list[Reply]:
         replies = self._core.on_malformed(conn, error, now)
-        fact = {"conn": conn, "code": int(error.code), "reason": str(error), "stream": error.stream}
-        return self._note("malformed", now, fact, replies)
+        fields = {"conn": conn, "code": int(error.code), "reason": str(error), "stream": error.stream}
+        return self._write("malformed", now, fields, replies)
 
     def on_disconnect(self, conn: ConnId, now: float) -> list[Reply]:
-        return self._note("disconnect", now, {"conn": conn}, self._core.on_disconnect(conn, now))
+        return self._write("disconnect", now, {"conn": conn}, self._core.on_disconnect(conn, now))
 
     def on_time(self, now: float) -> list[Reply]:
-        return self._note("time", now, {}, self._core.on_time(now))
+        return self._write("time", now, {}, self._core.on_time(now))
 
     def on_shutdown(self, now: float) -> list[Reply]:
-        return self._note("shutdown", now, {}, self._core.on_shutdown(now))
+        return self._write("shutdown", now, {}, self._core.on_shutdown(now))
 
     def next_batch(self, now: float) -> Batch | None:
         batch = self._core.next_batch(now)
         if batch is not None:
-            self._events.write("batch", now, {"batch": batch_to_plain(batch)})
+            self._events.write("batch", now, {"batch": batch_to_json(batch)})
         elif self._core.close_at is not None:
             self._events.write("wait", now, {"until": self._core.close_at})
         return batch
@@ -61,20 +61,20 @@ class LoggedVerifierCore:
 
     def on_verified(self, batch: Batch, outcomes: Sequence[Outcome], started: float, now: float) -> list[Reply]:
         replies = self._core.on_verified(batch, outcomes, started, now)
-        return self._note("verified", now, {"started": started, "outcomes": to_json_value(outcomes)}, replies)
+        return self._write("verified", now, {"started": started, "outcomes": to_json_value(outcomes)}, replies)
 
     def on_failed(self, batch: Batch, reason: str, now: float) -> list[Reply]:
-        return self._note("failed", now, {"reason": reason}, self._core.on_failed(batch, reason, now))
+        return self._write("failed", now, {"reason": reason}, self._core.on_failed(batch, reason, now))
 
     def stats(self) -> CoreStats:
         return self._core.stats()
 
-    def _note(self, event: str, now: float, fact: dict[str, object], replies: list[Reply]) -> list[Reply]:
-        self._events.write(event, now, {**fact, "replies": replies_to_json(replies)})
+    def _write(self, event: str, now: float, fields: dict[str, object], replies: list[Reply]) -> list[Reply]:
+        self._events.write(event, now, {**fields, "replies": replies_to_json(replies)})
         return replies
 
 
-def batch_to_plain(batch: Batch) -> dict[str, object]:
-    """Each piece of work with its kind."""
+def batch_to_json(batch: Batch) -> dict[str, object]:
+    """The batch as JSON values; each piece of work names its kind."""
     work = [{"kind": type(item).__name__, **to_json_value(item)} for item in batch.work]
     return {"closed": batch.closed, "opened": [key for key, _ in batch.opened], "work": work}

@@ -1,4 +1,4 @@
-"""What the verifier shows to Prometheus: its own histograms, and a look at the core whenever somebody asks."""
+"""The verifier's Prometheus metrics: histograms of its steps, and the state of the core at each scrape."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,43 +18,55 @@ from goodspeed.verifier.core.outbox import Reply
 
 SECONDS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-COLLECT_S = 5.0
+COLLECT_TIMEOUT_S = 5.0
 NO_TRAFFIC = LinkTraffic()
 
 CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, LinkTraffic], float]]] = (
-    ("rounds", "verdicts", lambda client, _: client.num_rounds),
+    ("rounds", "verdicts sent", lambda client, _: client.num_rounds),
     ("proposed_tokens", "draft tokens verified", lambda client, _: client.num_proposed),
     ("accepted_tokens", "draft tokens accepted", lambda client, _: client.num_accepted),
-    ("committed_tokens", "tokens that are part of an answer", lambda client, _: client.num_committed),
+    ("committed_tokens", "tokens committed to answers", lambda client, _: client.num_committed),
     (
-        "target_alone_seconds",
-        "what the target alone would have taken for answers, as reckoned from step times",
+        "baseline_seconds",
+        "time that the target-only baseline would have taken for finished answers, estimated from step times",
         lambda client, _: client.baseline_s,
     ),
-    ("answer_seconds", "what the same answers took, from opening to last verdict", lambda client, _: client.elapsed_s),
+    (
+        "answer_seconds",
+        "time that these answers took, from opening to last verdict",
+        lambda client, _: client.elapsed_s,
+    ),
     ("received_bytes", "bytes from the drafter, frame headers included", lambda _, traffic: traffic.received_bytes),
     ("sent_bytes", "bytes to the drafter, frame headers included", lambda _, traffic: traffic.sent_bytes),
 )
 CLIENT_GAUGES: Sequence[tuple[str, str, Callable[[Client, LinkTraffic], float]]] = (
-    ("acceptance_rate", "estimate that the scheduler uses", lambda client, _: client.estimator.acceptance_rate),
-    ("grant", "draft tokens that the client may propose in a round", lambda client, _: client.grant),
+    (
+        "acceptance_rate",
+        "acceptance rate as the scheduler estimates it",
+        lambda client, _: client.estimator.acceptance_rate,
+    ),
+    (
+        "grant",
+        "draft tokens per round, over all streams of the client",
+        lambda client, _: client.grant,
+    ),
     (
         "bytes_per_committed_token",
-        "bytes in both directions / committed tokens",
+        "bytes in both directions per committed token",
         lambda client, traffic: (traffic.received_bytes + traffic.sent_bytes) / max(1, client.num_committed),
     ),
 )
 
 
 class VerifierMetrics:
-    """Histograms of the steps, in a registry of its own."""
+    """Histograms of the engine's steps, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._batch_streams = self._histogram("batch_streams", "streams in a verification batch", COUNTS)
         self._batch_tokens = self._histogram("batch_tokens", "new tokens in a verification batch", COUNTS)
-        self._verify = self._histogram("verify_seconds", "one step of the engine", SECONDS)
-        self._queue = self._histogram("queue_seconds", "a proposal's wait for its step", SECONDS)
+        self._verify = self._histogram("verify_seconds", "duration of a step of the engine", SECONDS)
+        self._queue = self._histogram("queue_seconds", "time that a proposal waited for its step", SECONDS)
 
     def on_step(self, batch: Batch, verify_s: float, replies: Iterable[Reply]) -> None:
         """The engine has run the batch."""
@@ -71,11 +83,11 @@ class VerifierMetrics:
         return Histogram(f"goodspeed_{name}", help_text, buckets=buckets, registry=self.registry)
 
 
-class MetricsPort:
+class MetricsServer:
     """Serves a registry over HTTP from a thread of its own."""
 
     def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
-        """Raises ConfigError if the port cannot be used."""
+        """Raises ConfigError if the server cannot listen on the port."""
         try:
             self._server: WSGIServer
             self._server, self._thread = start_http_server(port, host, registry)
@@ -93,30 +105,30 @@ class MetricsPort:
 
 
 class LoopCollector(Collector):
-    """Asks `look` in the event loop, from whatever thread wants to know."""
+    """Collects metrics by a function that must run in the event loop; may be called from any thread."""
 
-    def __init__(self, look: Callable[[], list[Metric]], loop: asyncio.AbstractEventLoop) -> None:
-        self._look = look
+    def __init__(self, collect_metrics: Callable[[], list[Metric]], loop: asyncio.AbstractEventLoop) -> None:
+        self._collect_metrics = collect_metrics
         self._loop = loop
 
     def describe(self) -> Iterable[Metric]:
         return []
 
     def collect(self) -> Iterable[Metric]:
-        return asyncio.run_coroutine_threadsafe(self._ask(), self._loop).result(COLLECT_S)
+        return asyncio.run_coroutine_threadsafe(self._collect_in_loop(), self._loop).result(COLLECT_TIMEOUT_S)
 
-    async def _ask(self) -> list[Metric]:
-        return self._look()
+    async def _collect_in_loop(self) -> list[Metric]:
+        return self._collect_metrics()
 
 
-def describe(stats: CoreStats, traffic: Mapping[str, LinkTraffic]) -> list[Metric]:
-    """The core's state as metrics; `traffic` is by client."""
+def core_metrics(stats: CoreStats, traffic: Mapping[str, LinkTraffic]) -> list[Metric]:
+    """The state of the core as metrics; `traffic` is by client."""
     load = stats.load
     metrics: list[Metric] = [
-        GaugeMetricFamily("goodspeed_open_streams", "streams with memory", load.open_streams),
-        GaugeMetricFamily("goodspeed_queued_streams", "streams that wait for memory", load.queued_streams),
+        GaugeMetricFamily("goodspeed_open_streams", "streams that hold KV memory", load.open_streams),
+        GaugeMetricFamily("goodspeed_queued_streams", "streams that wait for KV memory", load.queued_streams),
         GaugeMetricFamily("goodspeed_kv_used_tokens", "KV tokens reserved", load.kv_used),
-        GaugeMetricFamily("goodspeed_kv_capacity_tokens", "KV tokens there are", load.kv_capacity),
+        GaugeMetricFamily("goodspeed_kv_capacity_tokens", "KV tokens in all", load.kv_capacity),
     ]
     for name, help_text, value in CLIENT_COUNTERS:
         counter = CounterMetricFamily(f"goodspeed_{name}", help_text, labels=["client"])

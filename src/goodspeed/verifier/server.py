@@ -1,4 +1,4 @@
-"""The verification server: hosts the core on asyncio, and runs the engine in a thread of its own."""
+"""The verification server: runs the core in an asyncio event loop, and the engine in a thread of its own."""
 
 import asyncio
 import itertools
@@ -19,24 +19,27 @@ from goodspeed.verifier.core.client import MAX_ABSENT, ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.outbox import Reply
+from goodspeed.verifier.drafter_link import DrafterLink
 from goodspeed.verifier.event_logging import LoggedVerifierCore
-from goodspeed.verifier.link import DrafterLink
-from goodspeed.verifier.metrics import VerifierMetrics, describe
+from goodspeed.verifier.metrics import VerifierMetrics, core_metrics
 
 log = logging.getLogger(__name__)
 
+MESSAGES_PER_TURN = 64
+"""Messages of one frame that are handled before other links get a turn."""
 DRAIN_S = 2.0
-"""How long close() waits for drafters to read their last message."""
+"""How long close() waits for drafters to receive their last message."""
 
 
 class VerifierServer:
-    """`run` must be running; `serve` is the Accept of any transport. Use it within one event loop.
+    """`run` must be running; a transport calls `serve` for each connection. Use it within one event loop.
 
-    Everything that the core is told and decides goes to `events`, if given. An engine that raises fails the streams of
-    its batch; the server lives.
+    All inputs and decisions of the core go to `events`, if given. An engine that raises fails the streams of its batch;
+    the server continues.
 
-    `engine_thread` is the one that loaded the engine, if loading computed: OpenMP keeps a team of threads for each
-    thread that computes, and with two teams on all cores every parallel region waits for sleepers (docs/engine.md).
+    `engine_thread` is the thread that loaded the engine, if loading computed anything. OpenMP keeps a team of threads
+    per computing thread, and with two teams on all cores every parallel region waits for sleeping threads
+    (docs/engine.md).
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class VerifierServer:
         )
         self._engine_thread = engine_thread or new_engine_thread()
         self._links: dict[ConnId, DrafterLink] = {}
-        self._past_traffic: dict[str, LinkTraffic] = {}  # of links that are gone, by drafter, the longest gone first
+        self._past_traffic: dict[str, LinkTraffic] = {}  # of closed links, by drafter, the longest closed first
         self._conns = itertools.count(1)
         self._serving: set[asyncio.Task[object]] = set()
         self._wake = asyncio.Event()
@@ -81,13 +84,13 @@ class VerifierServer:
             reading.cancel()
             link.sending.cancel()
             self._serving.discard(task)
-            self._on_link_gone(conn, link)
+            self._on_link_closed(conn, link)
         for ended in await asyncio.gather(reading, link.sending, return_exceptions=True):
             if isinstance(ended, Exception):
-                raise ended  # whatever a drafter can cause is handled: this is ours
+                raise ended  # a drafter cannot cause it: it is a fault of the server
 
     async def run(self) -> None:
-        """Drive the engine until close(); by then it has finished its step and closed every stream."""
+        """Drive the engine until close(). At the end the engine has finished its step and closed every stream."""
         try:
             while True:
                 batch = self._core.next_batch(self._clock())
@@ -102,7 +105,7 @@ class VerifierServer:
             self._stopped.set()
 
     async def close(self) -> None:
-        """Part with every drafter, and wait until the engine is free. Idempotent; `run` returns."""
+        """End all sessions, and wait until the engine is idle; `run` then returns. Idempotent."""
         self._is_closing = True
         self._deliver(self._core.on_shutdown(self._clock()))
         self._wake.set()
@@ -111,15 +114,15 @@ class VerifierServer:
             await asyncio.wait(self._serving, timeout=DRAIN_S)
 
     def stats(self) -> CoreStats:
-        """How things stand; the clients are the core's own. Call it in the event loop."""
+        """The state of the core, with the core's own clients. Call it in the event loop."""
         return self._core.stats()
 
-    def look(self) -> list[Metric]:
-        """How things stand, as metrics. Call it in the event loop."""
+    def collect_metrics(self) -> list[Metric]:
+        """The state of the core as metrics. Call it in the event loop."""
         traffic = dict(self._past_traffic)
         for link in self._links.values():
             traffic[link.drafter] = traffic.get(link.drafter, LinkTraffic()) + link.connection.traffic
-        return describe(self._core.stats(), traffic)
+        return core_metrics(self._core.stats(), traffic)
 
     async def _read(self, conn: ConnId, link: DrafterLink) -> None:
         while True:
@@ -130,16 +133,16 @@ class VerifierServer:
             except ProtocolError as error:
                 self._deliver(self._core.on_malformed(conn, error, self._clock()))
             else:
-                await self._take(conn, link, messages)
+                await self._handle(conn, link, messages)
             self._wake.set()
-            await asyncio.sleep(0)  # who has much to say lets the others speak
+            await asyncio.sleep(0)  # a busy link lets the others in
 
-    async def _take(self, conn: ConnId, link: DrafterLink, messages: Sequence[Message]) -> None:
+    async def _handle(self, conn: ConnId, link: DrafterLink, messages: Sequence[Message]) -> None:
         for i, message in enumerate(messages):
             if isinstance(message, Hello) and not link.drafter:
                 link.drafter = message.drafter
             self._deliver(self._core.on_message(conn, message, self._clock()))
-            if i % 64 == 63:
+            if i % MESSAGES_PER_TURN == MESSAGES_PER_TURN - 1:
                 await asyncio.sleep(0)
 
     async def _step(self, batch: Batch) -> None:
@@ -148,7 +151,7 @@ class VerifierServer:
         try:
             outcomes = await loop.run_in_executor(self._engine_thread, run_batch, self._engine, batch)
         except Exception as error:
-            log.exception("step failed", extra={"ids": {"streams": len(batch.streams)}})
+            log.exception("engine step failed", extra={"ids": {"streams": len(batch.streams)}})
             self._deliver(self._core.on_failed(batch, f"the engine failed: {error}", self._clock()))
             return
         now = self._clock()
@@ -157,7 +160,7 @@ class VerifierServer:
         self.metrics.on_step(batch, now - started, replies)
 
     async def _wait(self) -> None:
-        """Until something has happened, or the core is due."""
+        """Wait until a message has arrived, or until the core's timer is due."""
         wake_at = self._core.wake_at()
         delay_s = None if wake_at is None else wake_at - self._clock()
         timer = None if delay_s is None else asyncio.get_running_loop().call_later(delay_s, self._wake.set)
@@ -174,9 +177,9 @@ class VerifierServer:
             link = self._links.get(conn)
             if link is not None:
                 link.post(message)
-                _log(conn, link.drafter, message)
+                _log_message(conn, link.drafter, message)
 
-    def _on_link_gone(self, conn: ConnId, link: DrafterLink) -> None:
+    def _on_link_closed(self, conn: ConnId, link: DrafterLink) -> None:
         del self._links[conn]
         past = self._past_traffic.pop(link.drafter, LinkTraffic())
         self._past_traffic[link.drafter] = past + link.connection.traffic
@@ -188,24 +191,24 @@ class VerifierServer:
 
 
 def new_engine_thread() -> ThreadPoolExecutor:
-    """The one thread in which everything happens that an engine computes."""
+    """The thread in which the engine computes everything."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
 
 
 def run_batch(engine: TargetEngine, batch: Batch) -> list[Outcome]:
-    """What the engine's thread does. A stream that cannot be closed concerns nobody else."""
+    """Run a batch in the engine's thread. A stream that cannot be closed does not fail the batch."""
     for key in batch.closed:
         try:
             engine.close(key)
         except Exception:
-            log.exception("closing failed", extra={"ids": {"key": key}})
+            log.exception("closing a stream failed", extra={"ids": {"key": key}})
     for key, spec in batch.opened:
         engine.open(key, spec)
     return engine.step(batch.work) if batch.work else []
 
 
-def _log(conn: ConnId, drafter: str, message: Message) -> None:
-    """A line for every change of a session's or a stream's state."""
+def _log_message(conn: ConnId, drafter: str, message: Message) -> None:
+    """Log one line per change of a session's or a stream's state."""
     ids: dict[str, object] = {"conn": conn, "drafter": drafter}
     if isinstance(message, Verdict):
         if message.finish is not FinishReason.NONE:
@@ -214,10 +217,10 @@ def _log(conn: ConnId, drafter: str, message: Message) -> None:
     elif isinstance(message, Opened):
         log.info("stream opened", extra={"ids": ids | {"stream": message.stream, "epoch": message.epoch}})
     elif isinstance(message, Welcome):
-        log.info("session begun", extra={"ids": ids})
+        log.info("session started", extra={"ids": ids})
     elif isinstance(message, Refused):
-        log.warning("session refused", extra={"ids": ids | {"code": message.code.name, "why": message.reason}})
+        log.warning("session refused", extra={"ids": ids | {"code": message.code.name, "reason": message.reason}})
     elif isinstance(message, Error):
         event = "session ended" if message.stream is None else "stream ended"
-        ids |= {"stream": message.stream, "code": message.code.name, "why": message.reason}
+        ids |= {"stream": message.stream, "code": message.code.name, "reason": message.reason}
         log.warning(event, extra={"ids": ids})

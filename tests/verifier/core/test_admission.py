@@ -8,10 +8,10 @@ from goodspeed.engine.interface import Prefill, Verify
 from goodspeed.engine.toy_target import toy_info
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol.messages import Cancel, Error, Message, Mode, Opened, Verdict
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, opening
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, target_only_text
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
-STREAM_TOKENS = 23  # of the streams that opening() makes
+STREAM_TOKENS = 23  # of the streams that open_request() makes
 
 
 def small(num_streams: int, config: VerifierCoreConfig | None = None) -> VirtualVerifier:
@@ -34,12 +34,12 @@ def test_streams_wait_for_memory_and_all_are_served() -> None:
     drafters = [VirtualDrafter(verifier, f"drafter {i}", 0.7) for i in range(4)]
     for drafter in drafters:
         for stream in range(5):
-            drafter.open(opening(stream))
+            drafter.open(open_request(stream))
     load = verifier.core.stats().load
     assert (load.open_streams, load.queued_streams, load.kv_used) == (3, 17, 3 * STREAM_TOKENS)
     verifier.run(60.0)
     for drafter in drafters:
-        assert drafter.texts == {stream: alone(opening(stream)) for stream in range(5)}
+        assert drafter.texts == {stream: target_only_text(open_request(stream)) for stream in range(5)}
     load = verifier.core.stats().load
     assert (load.open_streams, load.queued_streams, load.kv_used) == (0, 0, 0)
 
@@ -48,17 +48,17 @@ def test_clients_take_turns_in_the_queue() -> None:
     verifier = small(num_streams=1)
     flood, guest = verifier.welcome("flood"), verifier.welcome("guest")
     for stream in range(10):
-        verifier.tell(flood, opening(stream))
-    verifier.tell(guest, opening(1))
-    assert opened(verifier.tell(flood, Cancel(0, 0))) == [1]
-    verifier.tell(flood, Cancel(1, 0))
+        verifier.deliver(flood, open_request(stream))
+    verifier.deliver(guest, open_request(1))
+    assert opened(verifier.deliver(flood, Cancel(0, 0))) == [1]
+    verifier.deliver(flood, Cancel(1, 0))
     assert opened(verifier.take(guest)) == [1]
 
 
 def test_a_session_has_a_limit_of_streams() -> None:
     verifier = small(2, VerifierCoreConfig(max_streams=4))
     conn = verifier.welcome("edge")
-    replies = [message for stream in range(6) for message in verifier.tell(conn, opening(stream))]
+    replies = [message for stream in range(6) for message in verifier.deliver(conn, open_request(stream))]
     assert opened(replies) == [0, 1]
     assert refused(replies) == [4, 5]
 
@@ -67,9 +67,9 @@ def test_full_queue_turns_the_greediest_away() -> None:
     verifier = small(1, VerifierCoreConfig(max_queued=8, max_streams=1000))
     flood, guest = verifier.welcome("flood"), verifier.welcome("guest")
     for stream in range(50):
-        verifier.tell(flood, opening(stream))
+        verifier.deliver(flood, open_request(stream))
     assert verifier.core.stats().load.queued_streams == 8
-    assert refused(verifier.tell(guest, opening(1))) == []  # it waits
+    assert refused(verifier.deliver(guest, open_request(1))) == []  # it waits
     assert refused(verifier.take(flood)) == [8]  # the newest of the longest queue made room
 
 
@@ -77,8 +77,8 @@ def test_cancelled_and_lost_streams_leave_the_queue() -> None:
     verifier = small(num_streams=1)
     conn = verifier.welcome("edge")
     for stream in range(4):
-        verifier.tell(conn, opening(stream))
-    verifier.tell(conn, Cancel(2, 0))
+        verifier.deliver(conn, open_request(stream))
+    verifier.deliver(conn, Cancel(2, 0))
     assert verifier.core.stats().load.queued_streams == 2
     verifier.disconnect(conn)
     assert verifier.core.stats().load.queued_streams == 0
@@ -87,9 +87,9 @@ def test_cancelled_and_lost_streams_leave_the_queue() -> None:
 def test_lost_drafters_memory_yields_to_those_who_wait() -> None:
     verifier = small(num_streams=1)
     lost, guest = verifier.welcome("lost"), verifier.welcome("guest")
-    verifier.tell(lost, opening(1))
+    verifier.deliver(lost, open_request(1))
     verifier.step_until_idle()
-    verifier.tell(guest, opening(1))
+    verifier.deliver(guest, open_request(1))
     assert opened(verifier.take(guest)) == []
     verifier.disconnect(lost)
     assert opened(verifier.take(guest)) == [1]
@@ -100,12 +100,12 @@ def test_lost_drafters_memory_yields_to_those_who_wait() -> None:
 def test_long_prompt_is_prefilled_in_chunks_beside_the_proposals_of_others() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=64))
     drafter = VirtualDrafter(verifier, "chatty", 0.7)
-    drafter.open(opening(1, max_tokens=200))
+    drafter.open(open_request(1, max_tokens=200))
     verifier.run(0.2)
     first = len(verifier.batches)
     newcomer = verifier.welcome("newcomer")
     long_prompt = tuple(i % 250 for i in range(1000))
-    verifier.tell(newcomer, opening(1, prompt=long_prompt))
+    verifier.deliver(newcomer, open_request(1, prompt=long_prompt))
     verifier.run(2.0)
     works = [batch.work for batch in verifier.batches[first:]]
     chunks = [sum(item.num_tokens for item in work if isinstance(item, Prefill)) for work in works]
@@ -115,15 +115,15 @@ def test_long_prompt_is_prefilled_in_chunks_beside_the_proposals_of_others() -> 
     num_shared = sum(any(isinstance(item, Verify) for item in work) for work in prefilling)
     assert num_shared > len(prefilling) / 3  # the other stream went on meanwhile
     verifier.run(30.0)
-    assert drafter.texts[1] == alone(opening(1, max_tokens=200))
+    assert drafter.texts[1] == target_only_text(open_request(1, max_tokens=200))
 
 
 def test_short_prompt_overtakes_a_long_one() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=64))
     conn = verifier.welcome("edge")
-    verifier.tell(conn, opening(1, prompt=(1,) * 1000))
+    verifier.deliver(conn, open_request(1, prompt=(1,) * 1000))
     verifier.step()
-    verifier.tell(conn, opening(2, prompt=(1,) * 30))
+    verifier.deliver(conn, open_request(2, prompt=(1,) * 30))
     batch = verifier.step()
     assert batch is not None
     assert batch.work == (Prefill(1, 34), Prefill(2, 30))
@@ -131,7 +131,7 @@ def test_short_prompt_overtakes_a_long_one() -> None:
 
 def test_one_prompt_alone_gets_the_whole_chunk() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=100))
-    verifier.tell(verifier.welcome("edge"), opening(1, prompt=(1,) * 250))
+    verifier.deliver(verifier.welcome("edge"), open_request(1, prompt=(1,) * 250))
     verifier.step_until_idle()
     assert [batch.work for batch in verifier.batches] == [(Prefill(1, 100),), (Prefill(1, 100),), (Prefill(1, 50),)]
 
@@ -140,16 +140,16 @@ def test_prompts_get_what_proposals_leave_of_a_step() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=200, max_step_tokens=100))
     conn = verifier.welcome("edge")
     for stream in (1, 2, 3):
-        verifier.tell(conn, replace(opening(stream, prompt=(1, 2)), mode=Mode.TARGET_ONLY))
+        verifier.deliver(conn, replace(open_request(stream, prompt=(1, 2)), mode=Mode.TARGET_ONLY))
     verifier.step()
-    verifier.tell(conn, opening(4, prompt=(1,) * 250))
+    verifier.deliver(conn, open_request(4, prompt=(1,) * 250))
     chunks = [batch.work[-1] for batch in (verifier.step(), verifier.step()) if batch]
     assert chunks == [Prefill(4, 97), Prefill(4, 97)]
 
 
 def test_a_full_step_leaves_prompts_a_little() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(max_step_tokens=1))
-    verifier.tell(verifier.welcome("edge"), opening(1, prompt=(1,) * 70))
+    verifier.deliver(verifier.welcome("edge"), open_request(1, prompt=(1,) * 70))
     verifier.step_until_idle()
     assert [batch.work for batch in verifier.batches] == [(Prefill(1, 32),), (Prefill(1, 32),), (Prefill(1, 6),)]
 
@@ -158,7 +158,7 @@ def test_streams_beyond_the_most_that_may_be_open_wait_though_there_is_memory() 
     verifier = VirtualVerifier(VerifierCoreConfig(max_admitted=2))
     conn = verifier.welcome("edge")
     for stream in (1, 2, 3):
-        verifier.tell(conn, replace(opening(stream, max_tokens=3 * stream), mode=Mode.TARGET_ONLY))
+        verifier.deliver(conn, replace(open_request(stream, max_tokens=3 * stream), mode=Mode.TARGET_ONLY))
     while verifier.step():
         assert verifier.engine.num_open <= 2
     finished = [message.stream for message in verifier.take(conn) if isinstance(message, Verdict) and message.finish]

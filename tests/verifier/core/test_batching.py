@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
 from goodspeed.verifier.core.batching.batching_policy import BatchingView, ExpectedProposal
 from goodspeed.verifier.core.batching.deadline import DeadlineBatching
@@ -98,7 +98,7 @@ def goodput(batching: str, gaps_s: list[float], base_s: float, token_s: float, s
     rng = np.random.default_rng(0)
     verifier = VirtualVerifier(
         VerifierCoreConfig(batching=batching, scheduler=scheduler, budget=6 * len(gaps_s)),
-        roomy_info(),
+        unlimited_info(),
         step_s=lambda num_tokens: base_s + token_s * num_tokens,
     )
     drafters = []
@@ -108,7 +108,7 @@ def goodput(batching: str, gaps_s: list[float], base_s: float, token_s: float, s
             return delay_s * float(np.exp(0.2 * rng.standard_normal()))
 
         drafters.append(VirtualDrafter(verifier, f"drafter {i}", 0.7, jittered))
-        drafters[-1].open(opening(1, max_tokens=100_000))
+        drafters[-1].open(open_request(1, max_tokens=100_000))
     verifier.run(20.0)
     return sum(drafter.num_committed for drafter in drafters) / 20.0
 
@@ -141,9 +141,9 @@ def test_a_slow_drafter_goes_on_alone_so_that_not_even_a_barrier_waits_for_it() 
 def test_a_dead_drafter_costs_the_barrier_one_timeout() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(batching="barrier", barrier_timeout_s=1.0))
     dead = verifier.welcome("dead")
-    verifier.tell(dead, opening(1))
+    verifier.deliver(dead, open_request(1))
     alive = VirtualDrafter(verifier, "alive", 0.7)
-    alive.open(opening(1, max_tokens=400))
+    alive.open(open_request(1, max_tokens=400))
     verifier.run(10.0)
     assert len(alive.texts[1]) == 403  # at a timeout a round it would have 10 rounds
 

@@ -11,7 +11,7 @@ from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Verify
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_target import toy_info
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
@@ -60,9 +60,9 @@ LATE = VerifierCoreConfig(
 
 def num_verified(claimed: float) -> list[int]:
     """Draft tokens verified for an honest drafter of acceptance 0.7, and for one of 0.4 that claims what it claims."""
-    verifier = VirtualVerifier(LATE, roomy_info())
+    verifier = VirtualVerifier(LATE, unlimited_info())
     for name, drafts in (("honest", ToyDraft(0.7)), ("claims", ClaimingDraft(0.4, claimed))):
-        VirtualDrafter(verifier, name, drafts).open(opening(1, max_tokens=100_000))
+        VirtualDrafter(verifier, name, drafts).open(open_request(1, max_tokens=100_000))
     verifier.run(8.0)
     return [client.num_proposed for client in verifier.core.stats().clients]
 
@@ -74,9 +74,9 @@ def test_who_always_claims_to_be_certain_gains_nothing_by_it() -> None:
 
 
 def test_batches_hold_the_budget_and_the_rest_of_the_proposals_is_trimmed() -> None:
-    verifier = VirtualVerifier(LATE, roomy_info())
+    verifier = VirtualVerifier(LATE, unlimited_info())
     for name, rate in (("sure", 0.9), ("unsure", 0.3)):
-        VirtualDrafter(verifier, name, rate).open(opening(1, max_tokens=100_000))
+        VirtualDrafter(verifier, name, rate).open(open_request(1, max_tokens=100_000))
     verifier.run(3.0)
     drafted = [sum(len(w.draft_tokens) for w in batch.work if isinstance(w, Verify)) for batch in verifier.batches]
     assert max(drafted) == 6
@@ -85,9 +85,9 @@ def test_batches_hold_the_budget_and_the_rest_of_the_proposals_is_trimmed() -> N
 
 
 def test_the_estimator_is_told_of_the_judged_tokens_alone() -> None:
-    verifier = VirtualVerifier(replace(LATE, budget=2, overcommit=4.0), roomy_info())
+    verifier = VirtualVerifier(replace(LATE, budget=2, overcommit=4.0), unlimited_info())
     for name in ("first", "second"):
-        VirtualDrafter(verifier, name, 1.0).open(opening(1, max_tokens=100_000))
+        VirtualDrafter(verifier, name, 1.0).open(open_request(1, max_tokens=100_000))
     estimators = [Counting(), Counting()]
     for client, estimator in zip(verifier.core.stats().clients, estimators, strict=True):
         client.estimator = estimator
@@ -101,7 +101,7 @@ def test_the_estimator_is_told_of_the_judged_tokens_alone() -> None:
 @pytest.mark.parametrize("rule", [Rule.GREEDY, Rule.COUPLED])
 def test_texts_are_the_targets_own_whatever_is_trimmed(rule: Rule) -> None:
     sampling = Sampling() if rule is Rule.GREEDY else Sampling(0.8, seed=3, rule=rule)
-    request = opening(1, max_tokens=120, sampling=sampling)
+    request = open_request(1, max_tokens=120, sampling=sampling)
     texts = []
     for config in (replace(LATE, draft_selection="arrival"), LATE, replace(LATE, time_price=1.0)):
         verifier = VirtualVerifier(config, toy_info())
@@ -115,9 +115,9 @@ def test_texts_are_the_targets_own_whatever_is_trimmed(rule: Rule) -> None:
 
 
 def test_a_proposal_without_confidences_is_ranked_by_what_is_known_of_its_client() -> None:
-    verifier = VirtualVerifier(LATE, roomy_info())
+    verifier = VirtualVerifier(LATE, unlimited_info())
     for name, rate in (("silent", 0.9), ("modest", 0.5)):
-        VirtualDrafter(verifier, name, SilentAboutIt(rate)).open(opening(1, max_tokens=100_000))
+        VirtualDrafter(verifier, name, SilentAboutIt(rate)).open(open_request(1, max_tokens=100_000))
     verifier.run(5.0)
     silent, modest = verifier.core.stats().clients
     assert silent.num_proposed > 1.3 * modest.num_proposed

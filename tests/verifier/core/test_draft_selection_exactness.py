@@ -25,7 +25,7 @@ from goodspeed.protocol.messages import PROTOCOL_VERSION, Open, Welcome
 from goodspeed.protocol.session import DrafterStream, VerifierStream
 from goodspeed.scheduling.draft_selection import ProposalCandidate, select_by_value
 from goodspeed.scheduling.policies import ESTIMATORS
-from goodspeed.testing.virtual_verifier import opening
+from goodspeed.testing.virtual_verifier import open_request
 from goodspeed.verifier.core.batch import CandidateOf, make_verifications, value_candidate
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.served_streams import ServedStream
@@ -81,11 +81,11 @@ def texts(candidates: CandidateOf) -> Iterator[tuple[int, ...]]:
     engine = ToyTarget(toy_info(vocab_size=VOCAB_SIZE, max_context=10**6, kv_capacity=10**9))
     client, neighbour = (Client(name, ESTIMATORS["censored"](0.1, 0.05)) for name in ("sampled", "greedy"))
     keys = itertools.count(2)
-    other = Pair(engine, neighbour, 1, opening(1, PROMPT, max_tokens=10**5))
+    other = Pair(engine, neighbour, 1, open_request(1, PROMPT, max_tokens=10**5))
     other_drafts = ToyDraft(0.5, ToyModel(VOCAB_SIZE))
     other_drafts.open(1, other.drafter.committed, Sampling())
     for seed in range(NUM_TEXTS):
-        mine = Pair(engine, client, next(keys), opening(1, PROMPT, LENGTH, sampling(seed)))
+        mine = Pair(engine, client, next(keys), open_request(1, PROMPT, LENGTH, sampling(seed)))
         while not mine.stream.protocol.is_finished:
             mine.propose(drawn(mine.drafter.committed, mine.drafter.max_draft, seed))
             other.propose(other_drafts.draft([DraftRequest(1, WINDOW)])[0])

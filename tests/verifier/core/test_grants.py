@@ -11,7 +11,7 @@ from goodspeed.protocol.session import VerifierStream, tokens_crc32
 from goodspeed.scheduling.draft_selection import select_by_arrival
 from goodspeed.scheduling.exploration import EXPLORE_AFTER
 from goodspeed.scheduling.policies import ESTIMATORS
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request
 from goodspeed.verifier.core.batch import arrival_candidate, make_verifications
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -29,7 +29,7 @@ def client_with_streams(
     client = Client(name, ESTIMATORS["censored"](0.1, 0.05), conn=1)
     for _ in range(30):
         client.on_proposal_verified(4, 4, accepted)
-    end = VerifierStream(opening(1), WELCOME)
+    end = VerifierStream(open_request(1), WELCOME)
     return client, [ServedStream(first_key + i, client, 1, end, 23, 0, 0.0) for i in range(num_streams)]
 
 
@@ -72,10 +72,10 @@ def test_a_starved_client_is_granted_a_token_again() -> None:
 def test_proposals_beyond_the_budget_are_cut_in_order_of_arrival() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(budget=8, batching="barrier", barrier_timeout_s=0.05))
     drafters = [VirtualDrafter(verifier, f"drafter {i}", 0.9) for i in range(3)]
-    drafters[0].open(opening(1, max_tokens=100))
+    drafters[0].open(open_request(1, max_tokens=100))
     verifier.run(0.3)  # alone, it is granted all eight
     for drafter in drafters[1:]:
-        drafter.open(opening(1, max_tokens=100))
+        drafter.open(open_request(1, max_tokens=100))
     verifier.run(30.0)
     drafted = [
         sum(len(item.draft_tokens) for item in batch.work if isinstance(item, Verify)) for batch in verifier.batches

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from goodspeed.engine.interface import Verify
 from goodspeed.errors import ConfigError
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, alone, opening, roomy_info
+from goodspeed.testing.virtual_verifier import (
+    VirtualDrafter,
+    VirtualVerifier,
+    open_request,
+    target_only_text,
+    unlimited_info,
+)
 from goodspeed.verifier.core.batching.length_aware import LengthAware
 from goodspeed.verifier.core.batching.ordering import OrderingCandidate
 from goodspeed.verifier.core.batching.policies import ORDERINGS
@@ -39,10 +45,10 @@ def test_lab_keeps_the_order_of_arrival_within_a_bucket() -> None:
 
 
 def written(config: VerifierCoreConfig, num_streams: int = 7) -> tuple[VirtualVerifier, list[list[int]]]:
-    verifier = VirtualVerifier(config, roomy_info())
+    verifier = VirtualVerifier(config, unlimited_info())
     drafter = VirtualDrafter(verifier, "drafter", 0.7)
     for i in range(num_streams):
-        drafter.open(opening(i, range(1, 2 + 40 * i), max_tokens=30))
+        drafter.open(open_request(i, range(1, 2 + 40 * i), max_tokens=30))
     verifier.run(60)
     return verifier, [drafter.texts[i] for i in range(num_streams)]
 
@@ -56,7 +62,7 @@ def widest(verifier: VirtualVerifier) -> int:
 def test_no_step_verifies_more_streams_than_it_may_and_the_text_is_the_same(ordering: str, batching: str) -> None:
     config = VerifierCoreConfig(max_batch_streams=3, ordering=ordering, batching=batching, barrier_timeout_s=0.05)
     verifier, texts = written(config)
-    assert texts == [alone(opening(i, range(1, 2 + 40 * i), max_tokens=30)) for i in range(7)]
+    assert texts == [target_only_text(open_request(i, range(1, 2 + 40 * i), max_tokens=30)) for i in range(7)]
     assert widest(verifier) == 3
 
 

@@ -5,7 +5,7 @@ import pytest
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Welcome
 from goodspeed.protocol.session import VerifierStream
 from goodspeed.scheduling.policies import ESTIMATORS
-from goodspeed.testing.virtual_verifier import opening
+from goodspeed.testing.virtual_verifier import open_request
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
@@ -19,7 +19,7 @@ def clients_with_a_stream(num_clients: int) -> dict[Client, list[ServedStream]]:
     active = {}
     for key in range(num_clients):
         client = Client(f"client {key}", ESTIMATORS["censored"](0.1, 0.05), conn=1)
-        active[client] = [ServedStream(key, client, 1, VerifierStream(opening(1), WELCOME), 23, 0, 0.0)]
+        active[client] = [ServedStream(key, client, 1, VerifierStream(open_request(1), WELCOME), 23, 0, 0.0)]
     return active
 
 

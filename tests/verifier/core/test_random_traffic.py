@@ -17,7 +17,7 @@ from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Cancel, Error, Load, Message, Mode, Propose, Refused, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.scheduling.policies import SCHEDULERS
-from goodspeed.testing.virtual_verifier import alone, hello, opening
+from goodspeed.testing.virtual_verifier import hello, open_request, target_only_text
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.core import VerifierCore
@@ -67,17 +67,19 @@ class RandomTraffic(RuleBasedStateMachine):
     def open(self, drafter: int, stream: int, num_prompt: int, is_fused: bool) -> None:
         if (drafter, stream) not in self.streams:
             mode = Mode.TARGET_ONLY if is_fused else Mode.DISTRIBUTED
-            request = replace(opening(stream, prompt=range(num_prompt), max_tokens=15), mode=mode)
+            request = replace(open_request(stream, prompt=range(num_prompt), max_tokens=15), mode=mode)
             self.streams[drafter, stream] = DrafterStream(request)
-            self.tell(drafter, request)
+            self.deliver(drafter, request)
 
     @rule(num_right=st.integers(0, 8), num_wrong=st.integers(0, 8))
     def propose(self, num_right: int, num_wrong: int) -> None:
         for (drafter, _), known in list(self.streams.items()):
             if known.is_ready and known.opening.mode is Mode.DISTRIBUTED:
                 start = len(known.committed)
-                tokens = (*alone(known.opening)[start : start + num_right], *(3,) * num_wrong)[: known.max_draft]
-                self.tell(drafter, known.propose(Draft(tokens, ()), drafting_s=0.0))
+                tokens = (*target_only_text(known.opening)[start : start + num_right], *(3,) * num_wrong)[
+                    : known.max_draft
+                ]
+                self.deliver(drafter, known.propose(Draft(tokens, ()), drafting_s=0.0))
 
     @rule()
     def step(self) -> None:
@@ -100,14 +102,14 @@ class RandomTraffic(RuleBasedStateMachine):
             case "disconnect":
                 self.disconnect(drafter)
             case "reopen" if known:
-                self.tell(drafter, known.reopen())
+                self.deliver(drafter, known.reopen())
             case "repeat" if known and (proposal := known.pending_proposal):
-                self.tell(drafter, proposal)
+                self.deliver(drafter, proposal)
             case "cancel" if known:
                 del self.streams[drafter, stream]
-                self.tell(drafter, Cancel(stream, known.opening.epoch))
+                self.deliver(drafter, Cancel(stream, known.opening.epoch))
             case "wrong proposal":
-                self.tell(drafter, Propose(stream, 0, 1, 5, 77, (300,) * 20))
+                self.deliver(drafter, Propose(stream, 0, 1, 5, 77, (300,) * 20))
             case "garbage" if conn := self.conns.get(drafter):
                 error = ProtocolError(ErrorCode.MALFORMED, "garbage", stream)
                 self.take(self.core.on_malformed(conn, error, self.now))
@@ -125,9 +127,9 @@ class RandomTraffic(RuleBasedStateMachine):
         self.num_conns += 1
         self.core.on_connect(self.num_conns, self.now)
         self.conns[drafter] = self.num_conns
-        self.tell(drafter, hello(f"drafter {drafter}"))
+        self.deliver(drafter, hello(f"drafter {drafter}"))
         for known in [known for (whose, _), known in self.streams.items() if whose == drafter]:
-            self.tell(drafter, known.reopen())
+            self.deliver(drafter, known.reopen())
 
     def disconnect(self, drafter: int) -> None:
         if conn := self.conns.pop(drafter, None):
@@ -180,7 +182,7 @@ class RandomTraffic(RuleBasedStateMachine):
         assert self.engine.num_open == 0
         assert self.core.stats().load == Load(0, 0, 0, KV_CAPACITY)
 
-    def tell(self, drafter: int, message: Message) -> None:
+    def deliver(self, drafter: int, message: Message) -> None:
         if conn := self.conns.get(drafter):
             self.take(self.core.on_message(conn, message, self.now))
 
@@ -203,7 +205,7 @@ class RandomTraffic(RuleBasedStateMachine):
         if known is None:
             return
         known.on_verdict(verdict)
-        assert known.committed == alone(known.opening)[: len(known.committed)]
+        assert known.committed == target_only_text(known.opening)[: len(known.committed)]
         if known.finish:
             del self.streams[drafter, verdict.stream]
 

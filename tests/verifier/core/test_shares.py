@@ -10,7 +10,7 @@ from goodspeed.engine.interface import Verify
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import Mode
 from goodspeed.scheduling.scheduler import ClientView
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 from goodspeed.verifier.core.grants import view_client
@@ -55,9 +55,9 @@ def test_streams_take_turns_on_the_survival_curve() -> None:
 
 def run_pair(first: ClientConfig, second: ClientConfig, budget: int) -> list[int]:
     """Draft tokens verified for two like drafters."""
-    verifier = VirtualVerifier(VerifierCoreConfig(budget=budget, clients=(first, second)), roomy_info())
+    verifier = VirtualVerifier(VerifierCoreConfig(budget=budget, clients=(first, second)), unlimited_info())
     for name in ("first", "second"):
-        VirtualDrafter(verifier, name, 0.7).open(opening(1, max_tokens=100_000))
+        VirtualDrafter(verifier, name, 0.7).open(open_request(1, max_tokens=100_000))
     verifier.run(5.0)
     return [client.num_proposed for client in verifier.core.stats().clients]
 
@@ -96,7 +96,7 @@ def test_wrong_rights_are_errors_that_name_the_value(options: dict[str, object],
 def test_grants_promise_no_more_than_the_overcommitted_budget() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(budget=6, overcommit=2.0, batching="barrier", scheduler="fixed"))
     for i in range(3):
-        VirtualDrafter(verifier, f"drafter {i}", 0.7).open(opening(1, max_tokens=200))
+        VirtualDrafter(verifier, f"drafter {i}", 0.7).open(open_request(1, max_tokens=200))
     verifier.run(1.0)
     assert sum(client.grant for client in verifier.core.stats().clients) == 12
     drafted = [sum(len(w.draft_tokens) for w in batch.work if isinstance(w, Verify)) for batch in verifier.batches]
@@ -108,9 +108,9 @@ def test_a_new_prompt_is_told_to_the_estimator_and_a_resumed_text_is_not() -> No
     drafter = VirtualDrafter(verifier, "edge", 0.7)
     (client,) = verifier.core.stats().clients
     client.estimator = curve = Curve()
-    drafter.open(opening(1, max_tokens=500))
+    drafter.open(open_request(1, max_tokens=500))
     verifier.run(0.2)
-    drafter.open(opening(2, max_tokens=20))
+    drafter.open(open_request(2, max_tokens=20))
     verifier.run(0.1)
     assert curve.num_prompts == 2
     drafter.reconnect("edge")
@@ -123,5 +123,5 @@ def test_a_fused_stream_is_no_prompt_of_the_drafter() -> None:
     conn = verifier.welcome("edge")
     (client,) = verifier.core.stats().clients
     client.estimator = curve = Curve()
-    verifier.tell(conn, replace(opening(1), mode=Mode.TARGET_ONLY))
+    verifier.deliver(conn, replace(open_request(1), mode=Mode.TARGET_ONLY))
     assert curve.num_prompts == 0

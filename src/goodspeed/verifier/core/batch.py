@@ -13,7 +13,7 @@ from goodspeed.scheduling.marginals import log_survival
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.verifier.core.batching.ordering import OrderingCandidate, OrderingPolicy
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.core_config import SMALLEST_CHUNK
+from goodspeed.verifier.core.core_config import MIN_CHUNK
 from goodspeed.verifier.core.served_streams import ServedStream
 
 CandidateOf = Callable[[ServedStream], ProposalCandidate]
@@ -81,7 +81,7 @@ def make_prefills(
 
     So a short prompt behind a long one starts soon, and the long one still advances with every batch.
     """
-    share = max(SMALLEST_CHUNK, -(-num_tokens // max(1, len(prefilling))))
+    share = max(MIN_CHUNK, -(-num_tokens // max(1, len(prefilling))))
     chunks: dict[StreamKey, int] = {}
     for max_chunk in (share, num_tokens):  # the second pass distributes what short prompts left over
         for stream in prefilling.values():

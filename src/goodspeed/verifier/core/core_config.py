@@ -1,4 +1,4 @@
-"""What the verifier's core decides by."""
+"""The configuration of the verifier's core."""
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
@@ -6,8 +6,8 @@ from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 
-SMALLEST_CHUNK = 32
-"""Prompt tokens below which sharing a chunk between prompts costs more than it brings; a batch has room for these."""
+MIN_CHUNK = 32
+"""Prompt tokens that a batch always holds, and the smallest share of a prompt: less costs more than it gains."""
 
 
 @config_dataclass
@@ -85,10 +85,10 @@ class VerifierCoreConfig:
             raise ConfigError(f"client {duplicate!r} has several entries, expected one")
 
     def prefill_room(self, num_verified_tokens: int) -> int:
-        """Prompt tokens that a batch may hold beside so many of proposals and of the target's own."""
-        return min(self.prefill_chunk, max(SMALLEST_CHUNK, self.max_step_tokens - num_verified_tokens))
+        """Prompt tokens that a batch may hold beside `num_verified_tokens` of proposals and of the target's own."""
+        return min(self.prefill_chunk, max(MIN_CHUNK, self.max_step_tokens - num_verified_tokens))
 
     def client(self, name: str) -> ClientConfig:
-        """The drafter's own entry, else the one without a name, else equal rights."""
+        """The drafter's own entry, otherwise the one without a name, otherwise the defaults."""
         entries = {entry.name: entry for entry in self.clients}
         return entries.get(name) or entries.get("") or ClientConfig()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, opening, roomy_info
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.timing.round_timing import RoundTiming
 from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
@@ -41,9 +41,9 @@ def test_a_tokens_time_is_the_slope_of_unlike_steps() -> None:
 
 def test_the_core_measures_link_drafting_verifier_and_company() -> None:
     """Two drafters behind a barrier: the far one's step is waited for by the near one."""
-    verifier = VirtualVerifier(VerifierCoreConfig(batching="barrier", scheduler="fixed"), roomy_info())
-    VirtualDrafter(verifier, "near", 0.5, lambda: 0.01, 0.001).open(opening(1, max_tokens=100_000))
-    VirtualDrafter(verifier, "far", 0.5, lambda: 0.1, 0.002).open(opening(1, max_tokens=100_000))
+    verifier = VirtualVerifier(VerifierCoreConfig(batching="barrier", scheduler="fixed"), unlimited_info())
+    VirtualDrafter(verifier, "near", 0.5, lambda: 0.01, 0.001).open(open_request(1, max_tokens=100_000))
+    VirtualDrafter(verifier, "far", 0.5, lambda: 0.1, 0.002).open(open_request(1, max_tokens=100_000))
     verifier.run(30.0)
     near, far = (client.timing for client in verifier.core.stats().clients)
     assert (near.network_s, far.network_s) == pytest.approx((0.01, 0.1), abs=1e-3)

@@ -1,0 +1,1 @@
+"""Batching policies decide when a batch closes, ordering policies which streams it holds."""

@@ -1,12 +1,12 @@
-"""The paper's synchronous slots."""
+"""Barrier batching: the synchronous slots of the GoodSpeed paper."""
 
 from goodspeed.verifier.core.batching.batching_policy import BatchingView
 
 
 class BarrierBatching:
-    """Closes when every active stream has proposed, or `timeout_s` after the first did.
+    """Closes a batch when every active stream has proposed, or `timeout_s` after the first proposal.
 
-    A stream that missed a batch is waited for again once it proposes, so a dead drafter costs one timeout.
+    A stream that missed a batch is not waited for until it has proposed, so a dead drafter costs one timeout.
     """
 
     def __init__(self, timeout_s: float) -> None:

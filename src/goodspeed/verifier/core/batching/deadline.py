@@ -1,4 +1,4 @@
-"""Closes a batch when waiting longer costs more than it brings."""
+"""Deadline batching: closes a batch when waiting longer would cost more than it gains."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from goodspeed.verifier.core.batching.batching_policy import BatchingView
 
 
 class DeadlineBatching:
-    """Waits for the next k arrivals, where k makes the streams' total delay least; k = 0 closes now.
+    """Waits for the next k arrivals, where k minimises the total delay of all streams; k = 0 closes the batch now.
 
-    Who is waited for delays those who are ready. Who is not misses this step and must wait it out; and the step that
-    then serves the late ones is in the way of the others' next round, unless they go on alone: these are in it. An
-    arrival later than a whole step is never waited for: running the step meanwhile delays it by nothing. So one step is
-    about the longest wait.
+    A stream that the batch waits for delays the streams that are ready. A stream that it does not wait for misses this
+    step and waits until it ends. The step that then serves the late streams delays the next round of the others, except
+    for streams in target-only mode, which are in that step too. The batch never waits for an arrival later than a whole
+    step, since running the step meanwhile does not delay it. So the longest wait is about one step.
     """
 
     def close_at(self, view: BatchingView, now: float) -> float:
@@ -26,9 +26,9 @@ class DeadlineBatching:
 
 
 def _total_delay(view: BatchingView, num_joining: int, num_tokens: Sequence[int], now: float) -> float:
-    """Seconds from now, summed over streams, to the next verdict, if the batch waits for `num_joining` arrivals.
+    """Sum over streams of the seconds from now to the next verdict, if the batch waits for `num_joining` arrivals.
 
-    `num_tokens` of the first 0, 1, 2 ... arrivals together.
+    `num_tokens[k]` is the number of tokens of the first k arrivals together.
     """
     arrivals, step_time = view.arrivals, view.step_time
     num_late = len(arrivals) - num_joining

@@ -1,4 +1,4 @@
-"""Length-aware batching (LAB of DSD, arXiv 2511.21669): streams of like context go together."""
+"""Length-aware batching (LAB of DSD, arXiv 2511.21669): streams of similar context length share a batch."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from goodspeed.verifier.core.batching.ordering import OrderingCandidate
 
 
 class LengthAware:
-    """The oldest goes first, then those whose contexts are nearest to its own, by buckets of `bucket_tokens`.
+    """The oldest stream comes first, then those of the nearest context lengths, by buckets of `bucket_tokens`.
 
-    DSD sorts by bucket, shortest first, and a long context then waits for as long as short ones keep coming. Here the
-    oldest is in every step, so nobody waits for more steps than there are streams before it.
+    DSD sorts by bucket, shortest first, so that a long context waits as long as short ones keep arriving. Here the
+    oldest stream is in every step, so no stream waits for more steps than there are streams before it.
     """
 
     def __init__(self, bucket_tokens: int) -> None:

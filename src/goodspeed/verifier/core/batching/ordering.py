@@ -1,18 +1,18 @@
-"""The ordering seam: who goes first when not all fit into a step."""
+"""The interface of ordering policies: which streams come first when not all fit into a step."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
 class OrderingCandidate(NamedTuple):
-    """A stream that could be verified now."""
+    """A stream that is ready for verification."""
 
-    context: int  # its committed tokens
-    since: float  # when its proposal came
+    context: int  # committed tokens
+    ready_since: float
 
 
 class OrderingPolicy(Protocol):
-    """Asked when a batch closes and more streams are ready than a step may hold."""
+    """The core calls it when a batch closes and more streams are ready than a step may hold."""
 
     def order(self, candidates: Sequence[OrderingCandidate]) -> Sequence[int]:
-        """All positions of `candidates`, who goes first at the front; the candidates are in order of arrival."""
+        """All indices of `candidates`, the first in order at the front; the candidates are in order of arrival."""

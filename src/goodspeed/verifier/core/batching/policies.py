@@ -17,7 +17,7 @@ BATCHINGS: Registry[Callable[[float], BatchingPolicy]] = Registry(
         "barrier": BarrierBatching,
     },
 )
-"""Each takes the barrier's timeout in seconds."""
+"""Each takes the timeout of the barrier in seconds."""
 
 ORDERINGS: Registry[Callable[[int], OrderingPolicy]] = Registry(
     "ordering policy",
