@@ -14,7 +14,7 @@ NUM_SLOTS = 4096
 
 
 class VaryingDraft:
-    """Drafts for ToyTarget. Token t has confidence c_t ~ Beta of mean `acceptance_rate`; it is right with chance c_t."""
+    """Drafts for ToyTarget. Token t has confidence c_t ~ Beta of mean `acceptance_rate`; it is right with Pr c_t."""
 
     def __init__(self, acceptance_rate: float, seed: int) -> None:
         rng = np.random.default_rng(seed)
