@@ -25,7 +25,7 @@ def main() -> None:
     config = from_args(DraftConfig, args)
     data = Dataset.open(args.data)
     texts = list(_texts(data, args))
-    engine = draft_engine(config, data.facts.vocab_size, data.facts.tokenizer_fingerprint)
+    engine = draft_engine(config, data.info.vocab_size, data.info.tokenizer_fingerprint)
     with args.log.open("w", encoding="utf-8") as file:
         for number, judged in enumerate(teacher_forced_trace(engine, texts, config.engine, args.streams), start=1):
             write_acceptance_trace([judged], file)

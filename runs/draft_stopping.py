@@ -18,7 +18,7 @@ from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.drafts import NO_TABLE, DraftConfig, draft_engine
 from goodspeed.tuning.data.dataset import Dataset
 from goodspeed.tuning.data.scored_answer import scored_answers
-from goodspeed.tuning.evaluate.evaluation import chosen
+from goodspeed.tuning.evaluate.evaluation import sample_prompts
 from goodspeed.tuning.evaluate.round_replay import RoundReplay, RoundReplayer
 
 WINDOWS = (4, 6, 8, 12)
@@ -28,10 +28,10 @@ SURVIVALS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 def main() -> int:
     args = _parser().parse_args()
     dataset = Dataset.open(args.data)
-    answers = scored_answers(chosen(list(dataset.examples()), args.num_prompts, args.seed), 0.0, Rule.GREEDY)
+    answers = scored_answers(sample_prompts(list(dataset.examples()), args.num_prompts, args.seed), 0.0, Rule.GREEDY)
     print(f"{len(answers)} answers of {sum(len(answer.tokens) for answer in answers)} tokens")
     replays = {
-        window: [replayer(args, dataset.facts.vocab_size).replay(answers, window, least) for least in SURVIVALS]
+        window: [replayer(args, dataset.info.vocab_size).replay(answers, window, least) for least in SURVIVALS]
         for window in WINDOWS
     }
     for step_ms, token_ms in zip(args.step_ms, args.token_ms, strict=True):

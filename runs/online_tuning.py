@@ -93,7 +93,7 @@ def main() -> int:
     traffic = [*before[: args.num_before], *after[: args.num_after]]
     folder = locate(args.target)
     tokenizer = Tokenizer.load(folder)
-    policy = OnlinePolicy(min_answers=args.min_answers, judged_share=JUDGED_SHARE, window=WINDOW)
+    policy = OnlinePolicy(min_answers=args.min_answers, held_out_share=JUDGED_SHARE, window=WINDOW)
     num_before = args.num_before // CHUNK
     done: list[Drafter] = []
     with TemporaryDirectory() as scratch:
@@ -135,7 +135,7 @@ def arms_of(
     path, folder = scratch / "spare.jsonl", scratch / "begin"
     folder.mkdir()
     record(path, spare[: args.num_begin])
-    begun = maker.make(DraftConfig(engine="torch", table=NO_TABLE), path, folder)
+    begun = maker.train(DraftConfig(engine="torch", table=NO_TABLE), path, folder)
     yield Arm(drafter("net, as it began", engine="torch", model=begun.model))
     yield Arm(drafter("net, tuned", engine="torch", model=begun.model), maker)
     yield Arm(drafter("hybrid with net, tuned", engine="hybrid", model=begun.model), maker)
@@ -144,7 +144,7 @@ def arms_of(
 def net_maker(args: argparse.Namespace, scratch: Path) -> NetTrainer:
     target = TargetConfig(model=args.target, threads=args.threads)
     student = StudentConfig(layers=(0, 1), vocabulary=8192)
-    collect = CollectConfig(out=str(scratch), recorded=("traffic",), target=target, top_k=32)
+    collect = CollectConfig(out=str(scratch), traffic_logs=("traffic",), target=target, top_k=32)
     distil = DistilConfig(
         data="train",
         out="draft",
@@ -174,7 +174,7 @@ def run(arm: Arm, traffic: Sequence[ScoredAnswer], policy: OnlinePolicy, vocab_s
 
 def tell(drafter: Drafter, num_seen: int, done: OnlineRound) -> None:
     verdict = "swapped" if done.is_swapped else "kept"
-    judged = done.judgement
+    judged = done.comparison
     print(
         f"{drafter.name}, after {num_seen}: {judged.old:.3f} -> {judged.new:.3f}, "
         f"[{judged.gain.low:+.3f}, {judged.gain.high:+.3f}], {verdict}",

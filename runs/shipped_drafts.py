@@ -35,7 +35,7 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import load_prompts
 from goodspeed.tuning.data.collector import Collector, Progress, Report
 from goodspeed.tuning.data.generation import GenerationRequest
-from goodspeed.tuning.data.prompt_sources import requests_of, sampled
+from goodspeed.tuning.data.prompt_sources import greedy_requests, sampled_request
 from goodspeed.tuning.train.distiller import Distiller
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
 
@@ -89,7 +89,7 @@ class Run:
     def collect_config(self, split: str) -> CollectConfig:
         return CollectConfig(
             out=str(self.work / split),
-            write=NUM_WRITTEN,
+            generated_prompts=NUM_WRITTEN,
             max_tokens=MAX_TOKENS,
             seed=SEED,
             split=split,
@@ -136,7 +136,7 @@ def collect(run: Run) -> None:
     """Three data sets: test and validation first, since they are small, then train."""
     train = Collector(run.collect_config("train"))
     report = reporter()
-    written = train.written(report)
+    written = train.generated_prompt_requests(report)
     asks = {split: asked(split, run.prompts, train.tokenizer) for split in ("test", "validation", "train")}
     for ask in written:
         asks[_written_split(ask)].append(ask)
@@ -183,7 +183,7 @@ def judge(run: Run) -> None:
 def with_sampled(split: str, greedy: list[GenerationRequest], collector: Collector) -> list[GenerationRequest]:
     """In the order of asking: greedy, and at temperature 1 all of the test and some of the training prompts."""
     share = {"train": SAMPLED_SHARE, "validation": len(greedy), "test": 1}[split]
-    heated = [sampled(ask, 1.0, SEED << 32 | i) for i, ask in enumerate(greedy[::share])]
+    heated = [sampled_request(ask, 1.0, SEED << 32 | i) for i, ask in enumerate(greedy[::share])]
     return collector.shuffled([*greedy, *heated])
 
 
@@ -197,7 +197,7 @@ def asked(split: str, folder: Path, tokenizer: Tokenizer) -> list[GenerationRequ
     return [
         ask
         for name, split_of in files.items()
-        for ask in requests_of(load_prompts(str(folder / name)), tokenizer, name, MAX_TOKENS)
+        for ask in greedy_requests(load_prompts(str(folder / name)), tokenizer, name, MAX_TOKENS)
         if split_of(ask) == split
     ]
 
@@ -240,9 +240,9 @@ def reporter() -> Report:
 
     def report(now: Progress) -> None:
         nonlocal last
-        if time.monotonic() - last > 30 or now.num_done == now.num_asked:
+        if time.monotonic() - last > 30 or now.num_done == now.num_requests:
             last = time.monotonic()
-            done = f"{now.stage} {now.num_done}/{now.num_asked}, {now.num_tokens:,} tokens"
+            done = f"{now.stage} {now.num_done}/{now.num_requests}, {now.num_tokens:,} tokens"
             print(f"{last - began:6.0f} s  {done}", flush=True)
 
     return report

@@ -18,7 +18,7 @@ from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_model import TOY_VOCAB_SIZE
 from goodspeed.errors import ConfigError
 from goodspeed.testing.virtual_drafter import target_only_tokens
-from goodspeed.tuning.data.prompt_sources import read_recorded
+from goodspeed.tuning.data.prompt_sources import read_traffic_log
 
 REQUEST = GenerationRequest(tuple(b"the quick brown"), max_tokens=60)
 COUPLED = replace(REQUEST, sampling=Sampling(0.7, seed=11, rule=Rule.COUPLED))
@@ -29,12 +29,12 @@ async def test_what_users_asked_and_the_target_said_is_recorded(tmp_path: Path) 
     drafting = TrafficLoggingRunner(InlineDraftRunner(ToyDraft(0.6)), TrafficLog(path, "kitchen"))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
         await asyncio.gather(read(drafter, REQUEST), read(drafter, COUPLED))
-    greedy, coupled = sorted(read_recorded(path, TOY_VOCAB_SIZE), key=lambda said: said.origin.temperature)
+    greedy, coupled = sorted(read_traffic_log(path, TOY_VOCAB_SIZE), key=lambda said: said.origin.temperature)
     assert (greedy.prompt, list(greedy.answer)) == (REQUEST.tokens, target_only_tokens(REQUEST))
     assert list(coupled.answer) == target_only_tokens(COUPLED)
     assert (coupled.origin.source, coupled.origin.temperature, coupled.origin.seed) == ("kitchen", 0.7, 11)
     assert 5 < len(greedy.rejected) < 40
-    assert all(greedy.answer[one.place] != one.token for one in greedy.rejected)
+    assert all(greedy.answer[one.position] != one.token for one in greedy.rejected)
 
 
 def test_only_the_first_difference_of_a_round_was_rejected(tmp_path: Path) -> None:

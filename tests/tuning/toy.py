@@ -1,4 +1,4 @@
-"""Answers of the toy target, as a collection of them would be."""
+"""Examples of the toy target, as a collection would store them."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ TOP_K = 64
 
 
 def toy_example(number: int, num_tokens: int = 60, temperature: float = 0.0, category: str = "letters") -> Example:
-    """One answer to a prompt of its own; coupled to the seed `number` where it is sampled."""
+    """An answer to a prompt that `number` determines; if it is sampled, it is coupled to the seed `number`."""
     model, rng = ToyModel(), np.random.default_rng(number)
     prompt = [int(token) for token in rng.integers(97, 123, 12)]
     sampling = Sampling(temperature, seed=number, rule=Rule.COUPLED if temperature else Rule.GREEDY)

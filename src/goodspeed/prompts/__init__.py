@@ -1,1 +1,1 @@
-"""Prompts: four built-in domains, and JSONL files of known forms."""
+"""Prompts for benchmarks and tuning: four built-in domains, and JSONL files."""

@@ -1,10 +1,10 @@
-"""Prompts: the project's own four domains, and any JSONL file of a known form.
+"""Prompts of four built-in domains, or of a JSONL file.
 
-A line of a file is one prompt, in one of these forms (a file named *.gz is decompressed):
+Each line of a file is one prompt in one of these forms. Files named *.gz are decompressed.
 
-    {"prompt": "..."}                        our own; HumanEval
-    {"messages": [{"role", "content"}, ..]}  our own
-    {"category": "...", "turns": ["...", ..]}  Spec-Bench: the first turn is asked
+    {"prompt": "..."}                        GoodSpeed; HumanEval
+    {"messages": [{"role", "content"}, ..]}  GoodSpeed
+    {"category": "...", "turns": ["...", ..]}  Spec-Bench: the first turn is used
     {"question": "...", ..}                  GSM8K
 """
 
@@ -19,7 +19,7 @@ from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
 
 DOMAINS = ("maths", "rewriting", "coding", "travel")
-"""In each, at least 26 prompts. The prompts of `rewriting` carry the text that the answer repeats."""
+"""Each has 26 prompts or more. The prompts of `rewriting` contain the text that the answer repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,21 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a user asks."""
+    """A user's prompt: the messages of a chat."""
 
     messages: tuple[ChatMessage, ...]
     category: str = ""
 
 
 def load_prompts(source: str) -> list[Prompt]:
-    """The prompts of a domain or of a file. Raises ConfigError that names the file and the line."""
+    """Read the prompts of a domain or a file. Raises ConfigError that names the file and the line."""
     if source in DOMAINS:
         text = resources.files("goodspeed.prompts").joinpath("domains", f"{source}.jsonl").read_text(encoding="utf-8")
         return _parse(text, source)
     path = Path(source)
     if not path.exists():
         hint = nearest_name(source, list(DOMAINS))
-        raise ConfigError(f"no prompts {source!r}: neither a file nor a domain; {hint}")
+        raise ConfigError(f"no prompts {source!r}, expected a file or a domain; {hint}")
     return _parse(_read(path), source)
 
 
@@ -69,7 +69,7 @@ def _prompt(line: str, where: str) -> Prompt:
     try:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{where}: no JSON: {error}") from error
+        raise ConfigError(f"{where}: not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise ConfigError(f"{where}: {type(fields).__name__}, expected an object")
     category = str(fields.get("category", ""))
@@ -87,7 +87,7 @@ def _question(fields: Mapping[str, object], where: str) -> str:
             if not isinstance(value, str) or not value.strip():
                 raise ConfigError(f"{where}: {key!r} is {value!r}, expected text")
             return value
-    raise ConfigError(f"{where}: has {sorted(fields)}, expected 'prompt', 'messages', 'question' or 'turns'")
+    raise ConfigError(f"{where}: has keys {sorted(fields)}, expected 'prompt', 'messages', 'question' or 'turns'")
 
 
 def _messages(value: object, where: str) -> tuple[ChatMessage, ...]:

@@ -14,8 +14,10 @@ class CollectConfig:
 
     out: str = option("", "folder of the data set; an interrupted run continues there", is_required=True)
     prompts: tuple[str, ...] = option((), "JSONL files of prompts, or domains of `goodspeed bench`")
-    recorded: tuple[str, ...] = option((), "traffic logs of drafters, whose answers are scored")
-    write: int = option(0, "prompts that the target writes itself, by sampling the user's turn", ge=0)
+    traffic_logs: tuple[str, ...] = option((), "traffic logs of drafters, whose answers are scored", was=("recorded",))
+    generated_prompts: int = option(
+        0, "prompts that the target generates itself, by sampling the user's turn", ge=0, was=("write",)
+    )
     temperatures: tuple[float, ...] = option(
         (), "temperatures at which an answer is sampled, in addition to the greedy one", gt=0.0, le=100.0
     )
@@ -23,14 +25,14 @@ class CollectConfig:
     max_prompt: int = option(1024, "longer prompts, in tokens, are left out", ge=1)
     top_k: int = option(64, "log-probabilities stored at every position", ge=1)
     seed: int = option(0, "seed of the sampling and of the order of prompts", ge=0)
-    split: str = option("train", "purpose of the data set", choices=("train", "validation", "test"))
+    split: str = option("train", "purpose of the data set: train, validation, test or another name")
     streams: int = option(64, "answers that are generated at once", ge=1)
     shard_answers: int = option(32, "answers that are written together; an interruption loses fewer", ge=1)
     target: TargetConfig = table(TargetConfig)
 
     def __post_init__(self) -> None:
-        if not (self.prompts or self.recorded or self.write):
-            raise ConfigError("prompts, recorded and write are empty, expected at least one of them")
+        if not (self.prompts or self.traffic_logs or self.generated_prompts):
+            raise ConfigError("prompts, traffic_logs and generated_prompts are empty, expected at least one of them")
 
 
 @config_dataclass
@@ -71,14 +73,14 @@ class DistilConfig:
         0.0, "share of the loss that is the cross-entropy of the target's most likely token", ge=0.0, le=1.0
     )
     on_policy: float = option(
-        0.0, "share of updates on answers that the student wrote and the target scored", ge=0.0, lt=1.0
+        0.0, "share of updates on answers that the student generated and the target scored", ge=0.0, lt=1.0
     )
     on_policy_every: int = option(200, "updates between generations of on-policy answers", ge=1)
     on_policy_answers: int = option(64, "on-policy answers per generation", ge=1)
     on_policy_tokens: int = option(64, "maximum length of an on-policy answer, in tokens", ge=1)
     weights: str = option(
         "uniform",
-        "weight of each position: uniform, or stored: as in the data set (`goodspeed tune weigh`)",
+        "weight of each position: uniform, or stored: as in the data set (`goodspeed tune weight`)",
         choices=("uniform", "stored"),
     )
     temperature: float = option(1.0, "temperature of the target's distribution; below 1: sharper", gt=0.0)

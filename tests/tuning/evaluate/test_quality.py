@@ -1,4 +1,4 @@
-"""What is said of a draft's quality is what drafting with it would bring."""
+"""The reported quality of a draft equals what drafting with it gives."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ SAMPLED = [toy_example(i, temperature=1.0) for i in range(24)]
 
 
 @pytest.mark.parametrize("answers", [GREEDY, scored_answers(SAMPLED[:6], 1.0, Rule.COUPLED)], ids=["greedy", "coupled"])
-def test_every_window_brings_what_is_foretold_from_one_pass(answers: list[ScoredAnswer]) -> None:
+def test_one_pass_predicts_the_acceptance_of_every_window(answers: list[ScoredAnswer]) -> None:
     found = quality(ToyDraft(0.7), answers, num_streams=4)
     for window in WINDOWS:
         replayed = RoundReplayer(ToyDraft(0.7), num_streams=3).replay(answers, window)
@@ -35,7 +35,7 @@ def test_every_window_brings_what_is_foretold_from_one_pass(answers: list[Scored
         )
 
 
-def test_lookup_brings_what_is_foretold_too() -> None:
+def test_one_pass_predicts_the_acceptance_of_lookup() -> None:
     found = quality(_lookup(), GREEDY, num_streams=2)
     replayed = RoundReplayer(_lookup(), num_streams=2).replay(GREEDY, 4)
     assert found.accepted_per_round[4].value == pytest.approx(replayed.accepted_per_round.value)
@@ -46,7 +46,7 @@ def _lookup() -> HybridDraft:
     return HybridDraft([LookupSource()], Calibration())
 
 
-def test_rejection_accepts_one_less_the_distance_of_the_distributions() -> None:
+def test_rejection_accepts_one_minus_the_total_variation() -> None:
     """The toy draft's distribution is at total variation 0.4 from the target's, at every position."""
     answers = scored_answers(SAMPLED, 1.0, Rule.REJECTION)
     found = quality(ToyDraft(0.6), answers, num_streams=4)
@@ -54,79 +54,81 @@ def test_rejection_accepts_one_less_the_distance_of_the_distributions() -> None:
     assert found.rule == "rejection"
 
 
-def test_rejection_on_recorded_answers_is_rejection_as_it_would_be_drawn() -> None:
-    """Window 3: against rounds of a pair that judges its own draws; 4 standard errors of both."""
+def test_rejection_on_recorded_answers_agrees_with_sampled_rejection() -> None:
+    """Window 3, compared with rounds of an engine pair that samples; within 4 standard errors of both."""
     found = quality(ToyDraft(0.6), scored_answers(SAMPLED, 1.0, Rule.REJECTION), num_streams=4).accepted_per_round[3]
     sampling = [Sampling(1.0, seed=100 + i, rule=Rule.REJECTION) for i in range(24)]
-    requests = [ReferenceRequest((97, 98, 99 + i), 60, one) for i, one in enumerate(sampling)]
+    requests = [ReferenceRequest((97, 98, 99 + i), 60, each) for i, each in enumerate(sampling)]
     texts = EnginePair(ToyTarget(), ToyDraft(0.6)).write(requests, DraftSchedule((3,), 4))
     drawn = ratio_of_sums((i, text.num_accepted, text.num_rounds - 1) for i, text in enumerate(texts))
     assert abs(found.value - drawn.value) < 4 * np.hypot(found.standard_error, drawn.standard_error)
 
 
-def test_places_multiply_to_the_accepted_tokens() -> None:
+def test_survival_sums_to_the_accepted_tokens() -> None:
     found = quality(ToyDraft(0.7), GREEDY, num_streams=4)
     assert found.survival[0] == found.acceptance[0].value
-    assert all(one >= other for one, other in zip(found.survival, found.survival[1:], strict=False))
-    assert sum(found.survival) == pytest.approx(found.accepted_per_round[8].value, abs=0.15)  # but for answers' ends
+    assert all(earlier >= later for earlier, later in zip(found.survival, found.survival[1:], strict=False))
+    assert sum(found.survival) == pytest.approx(
+        found.accepted_per_round[8].value, abs=0.15
+    )  # rounds at the end of an answer are shorter
 
 
-def test_categories_are_told_apart() -> None:
+def test_categories_are_reported_separately() -> None:
     good = [toy_example(i, category="good") for i in range(3)]
     bad = [toy_example(i, category="bad") for i in range(3, 6)]
-    judged = teacher_force_all(ToyDraft(1.0), scored_answers(good, 0.0, Rule.GREEDY), 3)
-    judged += teacher_force_all(ToyDraft(0.0), scored_answers(bad, 0.0, Rule.GREEDY), 3)
-    found = quality_of(judged)
+    forced = teacher_force_all(ToyDraft(1.0), scored_answers(good, 0.0, Rule.GREEDY), 3)
+    forced += teacher_force_all(ToyDraft(0.0), scored_answers(bad, 0.0, Rule.GREEDY), 3)
+    found = quality_of(forced)
     assert {name: part.agreement.value for name, part in found.categories.items()} == {"good": 1.0, "bad": 0.0}
     assert found.agreement.value == 0.5
 
 
-def test_categories_that_it_never_learned_from_are_judged_together() -> None:
+def test_unseen_categories_are_reported_together() -> None:
     known = [toy_example(i, category="known") for i in range(2)]
-    strange = [toy_example(i, category=f"strange-{i % 2}") for i in range(2, 6)]
-    judged = teacher_force_all(ToyDraft(0.0), scored_answers(known, 0.0, Rule.GREEDY), 3)
-    judged += teacher_force_all(ToyDraft(1.0), scored_answers(strange, 0.0, Rule.GREEDY), 3)
-    unseen = quality_of(judged, {"strange-0", "strange-1", "absent"}).unseen
+    other = [toy_example(i, category=f"unseen-{i % 2}") for i in range(2, 6)]
+    forced = teacher_force_all(ToyDraft(0.0), scored_answers(known, 0.0, Rule.GREEDY), 3)
+    forced += teacher_force_all(ToyDraft(1.0), scored_answers(other, 0.0, Rule.GREEDY), 3)
+    unseen = quality_of(forced, {"unseen-0", "unseen-1", "absent"}).unseen
     assert unseen is not None
     assert unseen.num_answers == 4
     assert unseen.agreement.value == 1.0
-    assert quality_of(judged).unseen is None
+    assert quality_of(forced).unseen is None
 
 
-def test_rounds_of_known_chances() -> None:
-    """Two rounds at window 2 on (1, 0, 1, 1, 1): 1 accepted and a recovered one, 2 accepted and the target's own."""
+def test_expected_rounds_of_certain_outcomes() -> None:
+    """Window 2 on (1, 0, 1, 1, 1) takes two rounds: 1 accepted and a recovered token, 2 accepted and a bonus token."""
     rounds = expected_rounds([1, 0, 1, 1, 1], window=2)
     assert rounds.num_rounds == 2.0
-    assert rounds.judged.tolist() == [2.0, 2.0]
+    assert rounds.reached.tolist() == [2.0, 2.0]
     assert rounds.accepted.tolist() == [2.0, 1.0]
 
 
-def test_rounds_of_uncertain_chances_are_the_mean_of_all_that_may_happen() -> None:
-    chances = [0.5, 0.25, 0.75, 0.5, 0.5]
+def test_expected_rounds_are_the_mean_over_all_outcomes() -> None:
+    acceptance_probs = [0.5, 0.25, 0.75, 0.5, 0.5]
     mean = np.zeros(2)
-    for bits in range(2 ** len(chances)):
-        drawn = [float(bits >> i & 1) for i in range(len(chances))]
-        weight = np.prod([c if d else 1 - c for c, d in zip(chances, drawn, strict=True)])
+    for bits in range(2 ** len(acceptance_probs)):
+        drawn = [float(bits >> i & 1) for i in range(len(acceptance_probs))]
+        weight = np.prod([c if d else 1 - c for c, d in zip(acceptance_probs, drawn, strict=True)])
         rounds = expected_rounds(drawn, window=3)
         mean += weight * np.array([rounds.num_rounds, rounds.num_accepted])
-    rounds = expected_rounds(chances, window=3)
+    rounds = expected_rounds(acceptance_probs, window=3)
     assert [rounds.num_rounds, rounds.num_accepted] == pytest.approx(mean.tolist())
 
 
-def test_error_counts_prompts_not_tokens() -> None:
+def test_standard_error_is_over_prompts_not_tokens() -> None:
     once = ratio_of_sums([(i, float(i % 2), 1.0) for i in range(20)])
     tenfold = ratio_of_sums([(i, float(i % 2), 1.0) for i in range(20) for _ in range(10)])
     assert once.standard_error == pytest.approx(tenfold.standard_error) == pytest.approx(np.sqrt(0.25 / 19))
     assert np.isnan(ratio_of_sums([]).value)
 
 
-def test_reliability_sees_a_bias() -> None:
+def test_reliability_diagram_shows_overconfidence() -> None:
     rng = np.random.default_rng(0)
     confidences = rng.random(4000)
-    honest = reliability_diagram(zip(confidences, rng.random(4000) < confidences, strict=True))
-    boastful = reliability_diagram(zip(confidences, rng.random(4000) < confidences**2, strict=True))
-    assert honest.error < 0.03
-    assert abs(honest.bias) < 0.03
-    assert boastful.bias == pytest.approx(1 / 2 - 1 / 3, abs=0.03)
-    assert boastful.error > 0.1
-    assert sum(one.num_tokens for one in boastful.bins) == 4000
+    calibrated = reliability_diagram(zip(confidences, rng.random(4000) < confidences, strict=True))
+    overconfident = reliability_diagram(zip(confidences, rng.random(4000) < confidences**2, strict=True))
+    assert calibrated.error < 0.03
+    assert abs(calibrated.bias) < 0.03
+    assert overconfident.bias == pytest.approx(1 / 2 - 1 / 3, abs=0.03)
+    assert overconfident.error > 0.1
+    assert sum(each.num_tokens for each in overconfident.bins) == 4000

@@ -1,4 +1,4 @@
-"""A net learns from recorded traffic: scored, distilled, exported, and ready to draft."""
+"""A net is trained from a traffic log: answers are scored, the student distilled and exported, and it drafts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +23,9 @@ def target(random_checkpoint: Callable[..., Path]) -> Path:
     return random_checkpoint("llama")
 
 
-def maker_of(target: Path, folder: Path) -> NetTrainer:
+def trainer_of(target: Path, folder: Path) -> NetTrainer:
     engine = TargetConfig(model=str(target), dtype="fp32", device="cpu", threads=1)
-    collect = CollectConfig(out=str(folder), recorded=("x",), target=engine, streams=2, top_k=16)
+    collect = CollectConfig(out=str(folder), traffic_logs=("x",), target=engine, streams=2, top_k=16)
     distil = DistilConfig(
         data="x", out="x", target=str(target), student=STUDENT, steps=2, validate_every=1, threads=1, dtype="fp32",
         device="cpu", top_k=8, rows=1, length=128, max_prompt=32,
@@ -33,32 +33,32 @@ def maker_of(target: Path, folder: Path) -> NetTrainer:
     return NetTrainer(collect, distil)
 
 
-def test_net_of_the_traffic_drafts_and_the_next_one_begins_from_it(target: Path, tmp_path: Path) -> None:
+def test_trained_net_drafts_and_the_next_round_starts_from_it(target: Path, tmp_path: Path) -> None:
     record(tmp_path / "traffic.jsonl", range(16))
     current = DraftConfig(engine="lookup", table="none", dtype="fp32")
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        current = maker_of(target, tmp_path).make(current, tmp_path / "traffic.jsonl", tmp_path / name)
+        current = trainer_of(target, tmp_path).train(current, tmp_path / "traffic.jsonl", tmp_path / name)
         assert (current.engine, current.model) == ("hybrid", str(tmp_path / name / "draft"))
         engine = draft_engine(current, 320)
         engine.open(1, [97, 98, 99], Sampling())
         assert len(engine.draft([DraftRequest(1, 3)])[0].tokens) == 3
 
 
-def test_answers_are_scored_once_and_each_line_of_traffic_counts(target: Path, tmp_path: Path) -> None:
-    """The traffic of `record` comes to the same 6 answers again and again."""
-    maker = maker_of(target, tmp_path)
+def test_answers_are_scored_once_but_every_line_is_trained_on(target: Path, tmp_path: Path) -> None:
+    """The traffic of `record` repeats 6 answers."""
+    trainer = trainer_of(target, tmp_path)
     for name, lines in (("round-0000", range(16)), ("round-0001", range(3, 27))):
         folder = tmp_path / name
         folder.mkdir()
-        record(folder / "learned.jsonl", lines)
-        maker.make(DraftConfig(engine="lookup", table="none"), folder / "learned.jsonl", folder)
+        record(folder / "train.jsonl", lines)
+        trainer.train(DraftConfig(engine="lookup", table="none"), folder / "train.jsonl", folder)
         parts = [Dataset.open(folder / part).num_answers for part in ("train", "validation")]
         assert parts == [len(lines) - len(lines) // 8, len(lines) // 8]
     assert Dataset.open(tmp_path / "scored").num_answers == 6
 
 
-def test_too_little_traffic_is_named(target: Path, tmp_path: Path) -> None:
+def test_too_little_traffic_is_refused(target: Path, tmp_path: Path) -> None:
     record(tmp_path / "traffic.jsonl", range(4))
     with pytest.raises(DataError, match="has 4 answers, a student needs 16"):
-        maker_of(target, tmp_path).make(DraftConfig(), tmp_path / "traffic.jsonl", tmp_path)
+        trainer_of(target, tmp_path).train(DraftConfig(), tmp_path / "traffic.jsonl", tmp_path)

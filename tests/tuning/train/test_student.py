@@ -1,4 +1,4 @@
-"""A student computes what the embedded engine and transformers compute, and its checkpoint keeps its choices."""
+"""A student computes the logits of the embedded engine and of transformers, and so does its checkpoint."""
 
 import importlib
 from collections.abc import Callable
@@ -34,9 +34,7 @@ def started(folder: Path, kept: torch.Tensor | None) -> StudentInit:
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
-def test_packed_documents_get_the_logits_that_the_engine_gives_each(
-    random_checkpoint: Checkpoints, family: str
-) -> None:
+def test_packed_documents_get_the_logits_of_the_engine(random_checkpoint: Checkpoints, family: str) -> None:
     folder = random_checkpoint(family)
     student = Student(started(folder, None), ["model.layers."], torch.float32)
     examples = [answered(5, 9, 1), answered(3, 20, 2), answered(11, 4, 3)]
@@ -50,12 +48,12 @@ def test_packed_documents_get_the_logits_that_the_engine_gives_each(
 
 
 def _exported(start: Path, kept: torch.Tensor, dtype: torch.dtype, folder: Path) -> None:
-    """A student of all layers of `start` with these rows of its head, as it begins."""
+    """Export an untrained student of all layers of `start` with these rows of its head."""
     student = Student(started(start, kept), ["model.layers."], dtype)
     export(folder, student.config, student.export(), kept, start)
 
 
-def test_checkpoint_loads_in_transformers_and_says_what_the_small_head_says(
+def test_checkpoint_loads_in_transformers_and_keeps_the_argmax_of_the_small_head(
     random_checkpoint: Checkpoints, tmp_path: Path
 ) -> None:
     kept = torch.arange(3, 320, 4)
@@ -75,7 +73,7 @@ def test_checkpoint_loads_in_transformers_and_says_what_the_small_head_says(
     torch.testing.assert_close(logits[:, dropped], small.mean(-1, keepdim=True).expand(-1, 240), atol=0.05, rtol=0.05)
 
 
-def test_transformers_takes_the_checkpoint_as_its_assistant_with_nothing_set(
+def test_transformers_takes_the_checkpoint_as_an_assistant_without_settings(
     random_checkpoint: Checkpoints, tmp_path: Path
 ) -> None:
     folder = random_checkpoint("llama")
@@ -83,19 +81,19 @@ def test_transformers_takes_the_checkpoint_as_its_assistant_with_nothing_set(
     load = importlib.import_module("transformers").AutoModelForCausalLM.from_pretrained
     target, draft = load(folder, dtype=torch.float32), load(tmp_path, dtype=torch.float32)
     assert {name: getattr(draft.generation_config, name) for name in ASSISTANT} == ASSISTANT
-    asked = {"inputs": torch.tensor([[7, 8, 9]]), "max_new_tokens": 20, "do_sample": False}
-    alone = target.generate(**asked)
-    assert target.generate(**asked, assistant_model=draft).tolist() == alone.tolist()
+    arguments = {"inputs": torch.tensor([[7, 8, 9]]), "max_new_tokens": 20, "do_sample": False}
+    without_assistant = target.generate(**arguments)
+    assert target.generate(**arguments, assistant_model=draft).tolist() == without_assistant.tolist()
 
 
-def test_only_what_is_named_learns(random_checkpoint: Checkpoints) -> None:
+def test_only_named_parameters_are_trained(random_checkpoint: Checkpoints) -> None:
     student = Student(started(random_checkpoint("llama"), None), ["model.layers.1."], torch.float32)
     learning = {name.replace("/", ".") for name, one in student.named_parameters() if one.requires_grad}
     assert learning
     assert all(name.startswith("model.layers.1.") for name in learning)
 
 
-def test_thin_additions_learn_in_place_of_matrices_and_are_merged(random_checkpoint: Checkpoints) -> None:
+def test_lora_adapters_are_trained_instead_of_matrices_and_merged(random_checkpoint: Checkpoints) -> None:
     start = started(random_checkpoint("llama"), None)
     student = Student(start, ["model.layers."], torch.float32, rank=2)
     for name, weight in student.export().items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-VERBS: tuple[str, ...] = ("collect", "distil", "table", "evaluate", "weigh", "online")
+VERBS: tuple[str, ...] = ("collect", "distil", "table", "evaluate", "weight", "online")
 
 
 def add_parser(subparsers: "Subparsers") -> None:

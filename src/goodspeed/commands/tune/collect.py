@@ -25,7 +25,7 @@ def add_parser(verbs: "Subparsers") -> None:
         "collect",
         help="the target's answers to prompts, as a data set",
         description="Let the target answer prompts, greedy and sampled, and keep what it thought at every position.",
-        epilog="example: goodspeed tune collect --prompts gsm8k.jsonl --write 500 --temperatures 1 --out answers",
+        epilog="example: goodspeed tune collect --prompts gsm8k.jsonl --temperatures 1 --out answers",
     )
     add_flags(parser, CollectConfig)
     parser.add_argument("--json", action="store_true", help="print the manifest's counts as JSON")
@@ -41,12 +41,12 @@ def _run(args: argparse.Namespace) -> int:
 
         def report(now: "Progress") -> None:
             bar.update(
-                tasks[now.stage], completed=now.num_done, total=now.num_asked, tokens=now.num_tokens, visible=True
+                tasks[now.stage], completed=now.num_done, total=now.num_requests, tokens=now.num_tokens, visible=True
             )
 
         dataset = collector.run(report)
     if args.json:
-        found = {"facts": asdict(dataset.facts), "answers": dataset.num_answers, "tokens": dataset.num_tokens}
+        found = {"facts": asdict(dataset.info), "answers": dataset.num_answers, "tokens": dataset.num_tokens}
         print(json.dumps({**found, "counts": dataset.counts}, indent=2))
     else:
         print(f"{dataset.folder}: {dataset.num_answers:,} answers, {dataset.num_tokens:,} tokens")

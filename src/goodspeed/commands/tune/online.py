@@ -31,8 +31,8 @@ KINDS = ("table", "net")
 class OnlineConfig:
     """The traffic to learn from, the draft that learns, and the condition for a swap."""
 
-    recorded: str = option(
-        "", "traffic log that the drafter writes (`goodspeed drafter --traffic-log`)", is_required=True
+    traffic_log: str = option(
+        "", "traffic log that the drafter writes (`goodspeed drafter --traffic-log`)", is_required=True, was=("recorded",)
     )
     work: str = option("", "folder for checkpoints; an interrupted run continues there", is_required=True)
     drafter: str = option("http://127.0.0.1:8000", "URL of the drafter")
@@ -43,10 +43,14 @@ class OnlineConfig:
     rounds: int = option(0, "rounds to run; 0: until interrupted", ge=0)
     poll_s: float = option(10.0, "pause between reads of the traffic log", ge=0.0)
     min_answers: int = option(64, "new answers that start a round", ge=4)
-    judged_share: float = option(
-        0.25, "share of the new answers, the latest ones, on which old and new draft are compared", gt=0.0, lt=1.0
+    held_out_share: float = option(
+        0.25,
+        "share of the new answers, the latest ones, on which old and new draft are compared",
+        gt=0.0,
+        lt=1.0,
+        was=("judged_share",),
     )
-    max_learned: int = option(4000, "latest answers that are learned from", ge=1)
+    max_train_answers: int = option(4000, "latest answers that are learned from", ge=1, was=("max_learned",))
     window: int = option(4, "draft tokens per round in that comparison", ge=1)
     margin: float = option(0.0, "accepted tokens per round that a new draft must gain to be swapped in", ge=0.0)
     target: TargetConfig = table(TargetConfig)
@@ -63,7 +67,7 @@ def add_parser(verbs: "Subparsers") -> None:
         help="rounds of learning from live traffic, and swapping in what is better",
         description="Learn a draft from what a drafter has recorded, judge it beside the one in use on the newest "
         "answers, and swap it in if it is better (docs/drafter.md). A line of JSON for every round.",
-        epilog="example: goodspeed tune online --recorded traffic.jsonl --work online --drafter http://127.0.0.1:8000",
+        epilog="example: goodspeed tune online --traffic-log traffic.jsonl --work online --drafter http://127.0.0.1:8000",
     )
     add_flags(parser, OnlineConfig)
     parser.set_defaults(run=_run)
@@ -91,7 +95,7 @@ def _run(args: argparse.Namespace) -> int:
 def _tuner(config: OnlineConfig, tokenizer: Tokenizer) -> "OnlineTuner":
     online = import_torch_module("goodspeed.tuning.online.online_tuner")
     policy = online.OnlinePolicy(
-        config.min_answers, config.max_learned, config.judged_share, config.window, config.margin
+        config.min_answers, config.max_train_answers, config.held_out_share, config.window, config.margin
     )
     maker = (
         online.NGramTableTrainer(tokenizer.vocab_size, tokenizer.fingerprint)
@@ -99,12 +103,12 @@ def _tuner(config: OnlineConfig, tokenizer: Tokenizer) -> "OnlineTuner":
         else _net_maker(config)
     )
     admin = HttpDrafterAdmin(config.drafter, config.api_key)
-    tuner: OnlineTuner = online.OnlineTuner(Path(config.recorded), Path(config.work), admin, maker, policy)
+    tuner: OnlineTuner = online.OnlineTuner(Path(config.traffic_log), Path(config.work), admin, maker, policy)
     return tuner
 
 
 def _net_maker(config: OnlineConfig) -> "DraftTrainer":
-    collect = CollectConfig(out=config.work, recorded=(config.recorded,), target=config.target)
+    collect = CollectConfig(out=config.work, traffic_logs=(config.traffic_log,), target=config.target)
     distil = DistilConfig(
         data=config.work,
         out=config.work,

@@ -47,7 +47,7 @@ def add_parser(verbs: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(TableConfig, args)
     datasets = [import_torch_module("goodspeed.tuning.data.dataset").Dataset.open(folder) for folder in args.data]
-    facts = datasets[0].facts
+    facts = datasets[0].info
     for dataset in datasets:
         dataset.check_tokenizer(facts.tokenizer_fingerprint, str(args.data[0]))
     examples = [example for dataset in datasets for example in dataset.examples()]

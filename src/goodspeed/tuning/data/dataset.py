@@ -1,7 +1,7 @@
-"""A data set on disk: a folder of safetensors shards and a manifest, which lists the shards that are whole.
+"""A data set on disk: a folder of safetensors shards and a manifest that lists the complete shards.
 
-A shard is written under another name, then renamed, then listed. So whatever kills a run, what the manifest lists is
-there and complete; a shard that it does not list is overwritten by the run that goes on.
+A shard is written under a temporary name, then renamed, then listed. Whenever a run is killed, every listed shard is
+complete. A shard that is not listed is overwritten by the resumed run.
 """
 
 import json
@@ -27,7 +27,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What must be equal for two runs to write into one data set."""
+    """The properties that two runs must share to write into one data set."""
 
     model: str
     model_fingerprint: str
@@ -38,89 +38,92 @@ class DatasetInfo:
     """Longest answer."""
     seed: int
     split: str
-    """What the data set is for: train, validation, test."""
+    """The purpose of the data set: train, validation or test."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
-    """One shard that is whole."""
+    """One complete shard."""
 
     file: str
     num_bytes: int
     num_answers: int
-    num_tokens: int
-    """Of answers."""
+    num_tokens: int  # of answers
 
 
 @dataclass(slots=True)
 class Dataset:
-    """A data set that is being read or written; one writer at a time."""
+    """A data set that is read or written, by one writer at a time."""
 
     folder: Path
-    facts: DatasetInfo
+    info: DatasetInfo
     shards: list[ShardEntry] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    """Answers by source and category, "source/category"."""
+    """Number of answers by "source/category"."""
 
     @classmethod
     def open(cls, folder: Path) -> "Dataset":
-        """A data set that is there. Raises DataError if it is none, or of another format."""
+        """An existing data set. Raises DataError if there is none, or if it has another format."""
         values = _read_manifest(folder / MANIFEST)
         try:
-            facts = DatasetInfo(**values["facts"])
+            info = DatasetInfo(**values["facts"])
             shards = [ShardEntry(**shard) for shard in values["shards"]]
-            return cls(folder, facts, shards, dict(values["counts"]))
+            return cls(folder, info, shards, dict(values["counts"]))
         except (KeyError, TypeError) as error:
-            raise DataError(f"{folder / MANIFEST} is no manifest of a data set: {error}") from error
+            raise DataError(f"{folder / MANIFEST} is not the manifest of a data set: {error}") from error
 
     @classmethod
-    def begin(cls, folder: Path, facts: DatasetInfo) -> "Dataset":
-        """A new data set, or the one that is there, to go on with. Raises DataError if that is a different one."""
+    def open_or_create(cls, folder: Path, info: DatasetInfo) -> "Dataset":
+        """The data set of this folder, or a new one. Raises DataError if the folder has one with other properties."""
         if not (folder / MANIFEST).exists():
-            return cls(folder, facts)
+            return cls(folder, info)
         found = cls.open(folder)
-        for name, wanted in asdict(facts).items():
-            if (there := asdict(found.facts)[name]) != wanted:
-                raise DataError(f"{folder} was collected with {name} {there!r}, this run has {wanted!r}; name another")
+        for name, value in asdict(info).items():
+            if (stored := asdict(found.info)[name]) != value:
+                raise DataError(
+                    f"{folder} was collected with {name} {stored!r}, this run has {value!r}; choose another folder"
+                )
         return found
 
     @property
     def num_answers(self) -> int:
-        """Answers in all shards."""
+        """Number of answers in all shards."""
         return sum(shard.num_answers for shard in self.shards)
 
     @property
     def num_tokens(self) -> int:
-        """ScoredAnswer tokens in all shards."""
+        """Number of answer tokens in all shards."""
         return sum(shard.num_tokens for shard in self.shards)
 
     @property
     def categories(self) -> frozenset[str]:
-        """Of the answers; the source stands for the category of those that have none."""
+        """The categories of the answers; answers without a category count under their source."""
         kinds = (kind.partition("/") for kind in self.counts)
         return frozenset(category or source for source, _, category in kinds)
 
     def check_tokenizer(self, fingerprint: str, model: str) -> None:
-        """Raises DataError unless the answers are in that tokenizer's tokens."""
-        if fingerprint != self.facts.tokenizer_fingerprint:
+        """Raises DataError unless the answers were tokenised by the tokenizer with this fingerprint."""
+        if fingerprint != self.info.tokenizer_fingerprint:
             raise DataError(
-                f"{self.folder} has tokens of tokenizer {self.facts.tokenizer_fingerprint} ({self.facts.model}), "
+                f"{self.folder} has tokens of tokenizer {self.info.tokenizer_fingerprint} ({self.info.model}), "
                 f"{model} has {fingerprint}"
             )
 
     def append(self, examples: Sequence[Example]) -> None:
-        """One more shard. Raises DataError if the disk does not let us; what was there before stays."""
+        """Write one more shard. Raises DataError if the disk is full or read-only; earlier shards remain."""
         name = f"shard-{len(self.shards):05d}.safetensors"
-        content = save(_arrays(examples), metadata={"origins": json.dumps([asdict(one.origin) for one in examples])})
-        num_tokens = sum(len(one.answer) for one in examples)
+        content = save(
+            _arrays(examples), metadata={"origins": json.dumps([asdict(example.origin) for example in examples])}
+        )
+        num_tokens = sum(len(example.answer) for example in examples)
         _write(self.folder / name, content)
         self.shards.append(ShardEntry(name, len(content), len(examples), num_tokens))
-        for one in examples:
-            kind = f"{one.origin.source}/{one.origin.category}"
+        for example in examples:
+            kind = f"{example.origin.source}/{example.origin.category}"
             self.counts[kind] = self.counts.get(kind, 0) + 1
         manifest = {
             "format": FORMAT,
-            "facts": asdict(self.facts),
+            "facts": asdict(self.info),
             "num_answers": self.num_answers,
             "num_tokens": self.num_tokens,
             "counts": self.counts,
@@ -129,7 +132,7 @@ class Dataset:
         _write(self.folder / MANIFEST, json.dumps(manifest, indent=1).encode())
 
     def keys(self) -> set[str]:
-        """Of all answers that are here. Raises DataError for a damaged shard."""
+        """The origin keys of all answers. Raises DataError for a damaged shard."""
         return {origin.key for shard in self.shards for origin in _read_shard(self.folder, shard)[0]}
 
     def examples(self) -> Iterator[Example]:
@@ -141,18 +144,21 @@ class Dataset:
 
 def _arrays(examples: Sequence[Example]) -> dict[str, npt.NDArray[Any]]:
     arrays: dict[str, npt.NDArray[Any]] = {
-        "tokens": np.concatenate([part for one in examples for part in (one.prompt, one.answer)]),
-        "prompt_lengths": np.array([len(one.prompt) for one in examples], dtype=np.int32),
-        "answer_lengths": np.array([len(one.answer) for one in examples], dtype=np.int32),
-        "top_tokens": np.concatenate([one.top_tokens for one in examples]),
-        "top_logprobs": np.concatenate([one.top_logprobs for one in examples]),
+        "tokens": np.concatenate([part for example in examples for part in (example.prompt, example.answer)]),
+        "prompt_lengths": np.array([len(example.prompt) for example in examples], dtype=np.int32),
+        "answer_lengths": np.array([len(example.answer) for example in examples], dtype=np.int32),
+        "top_tokens": np.concatenate([example.top_tokens for example in examples]),
+        "top_logprobs": np.concatenate([example.top_logprobs for example in examples]),
     }
-    if any(one.weights is not None for one in examples):
-        weights = [np.ones(len(one.answer), np.float32) if one.weights is None else one.weights for one in examples]
+    if any(example.weights is not None for example in examples):
+        weights = [
+            np.ones(len(example.answer), np.float32) if example.weights is None else example.weights
+            for example in examples
+        ]
         arrays["weights"] = np.concatenate(weights)
-    rejected = [(i, each.place, each.token) for i, one in enumerate(examples) for each in one.rejected]
+    rejected = [(i, draft.position, draft.token) for i, example in enumerate(examples) for draft in example.rejected]
     if rejected:
-        arrays["rejected"] = np.array(rejected, dtype=np.int32)  # [m, 3]: answer, place, token
+        arrays["rejected"] = np.array(rejected, dtype=np.int32)  # [m, 3]: answer, position, token
     return arrays
 
 
@@ -169,7 +175,7 @@ def _split(origins: Sequence[Origin], arrays: Arrays) -> Iterator[Example]:
             arrays["top_tokens"][rows],
             arrays["top_logprobs"][rows],
             arrays["weights"][rows] if "weights" in arrays else None,
-            tuple(Rejected(place, token) for answer, place, token in rejected.tolist() if answer == i),
+            tuple(Rejected(position, token) for answer, position, token in rejected.tolist() if answer == i),
         )
         first_token, first_row = middle + num_answer, first_row + num_answer
 
@@ -178,7 +184,9 @@ def _read_shard(folder: Path, shard: ShardEntry) -> tuple[list[Origin], Arrays]:
     path = folder / shard.file
     try:
         if (size := path.stat().st_size) != shard.num_bytes:
-            raise DataError(f"{path} has {size} bytes, the manifest says {shard.num_bytes}: it is truncated or foreign")
+            raise DataError(
+                f"{path} has {size} bytes, the manifest says {shard.num_bytes}: it is truncated or not the listed shard"
+            )
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.offset_keys()}
             origins = [Origin(**origin) for origin in json.loads((file.metadata() or {})["origins"])]
@@ -186,7 +194,9 @@ def _read_shard(folder: Path, shard: ShardEntry) -> tuple[list[Origin], Arrays]:
         raise DataError(f"cannot read {path}: {error}") from error
     num_tokens = arrays["answer_lengths"].sum() if set(RAGGED) <= set(arrays) else -1
     if len(origins) != shard.num_answers or num_tokens != shard.num_tokens:
-        raise DataError(f"{path} has {len(origins)} answers, the manifest says {shard.num_answers}: it is foreign")
+        raise DataError(
+            f"{path} has {len(origins)} answers, the manifest says {shard.num_answers}: it belongs to another data set"
+        )
     return origins, arrays
 
 
@@ -194,7 +204,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path.parent} holds no data set: {path.name} is missing") from None
+        raise DataError(f"{path.parent} has no data set: {path.name} is missing") from None
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -203,7 +213,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Wholly or not at all."""
+    """Write the whole file or nothing."""
     unfinished = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,4 +224,4 @@ def _write(path: Path, content: bytes) -> None:
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise DataError(f"cannot write {path}: {error}; what was finished before is kept") from error
+        raise DataError(f"cannot write {path}: {error}; earlier shards remain") from error

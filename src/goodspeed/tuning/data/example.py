@@ -1,4 +1,4 @@
-"""One answer of the target with what it thought at every position: what drafts are trained on."""
+"""One answer of the target with its top-k log-probabilities at every position: the training data of drafts."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an answer is from. `key` is its name in the data set: one for each thing that is asked."""
+    """The source of an answer. `key` identifies it in the data set: one key for each request."""
 
     key: str
     source: str
-    """File or client that the prompt is from; "written" if the target wrote it."""
+    """File or client of the prompt; "written" if the target generated it."""
     category: str
     temperature: float = 0.0
     seed: int = 0
@@ -20,20 +20,20 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """What a draft proposed and the target did not say."""
+    """A draft token that the target rejected."""
 
-    place: int  # in the answer
+    position: int  # in the answer
     token: int
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt, the target's answer (its end token included, where it came to an end), and the target's top k."""
+    """A prompt, the target's answer with its end token if it ended, and the target's top k."""
 
     origin: Origin
     prompt: npt.NDArray[np.int32]  # [p], p >= 1
     answer: npt.NDArray[np.int32]  # [n], n >= 1
     top_tokens: npt.NDArray[np.int32]  # [n, k], likeliest first
     top_logprobs: npt.NDArray[np.float16]  # [n, k], natural log at temperature 1, before top-k and top-p
-    weights: npt.NDArray[np.float32] | None = None  # [n], what each position counts in the loss; None: 1
+    weights: npt.NDArray[np.float32] | None = None  # [n], weight of each position in the loss; None: 1
     rejected: tuple[Rejected, ...] = ()

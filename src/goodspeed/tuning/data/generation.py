@@ -1,4 +1,4 @@
-"""Answers of a model, many streams at once, with its top k at every position: one loop over the embedded decoder."""
+"""Batched generation with the top k of every position, and scoring of given answers, on the embedded decoder."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool, Region
 from goodspeed.tuning.data.example import Example, Origin, Rejected
 
-MAX_PREFILL = 1024  # prompt tokens that join a step
-MAX_SCORED = 1024  # answer tokens whose logits are held at once: 200 MB of float32 at 49,152 tokens
+MAX_PREFILL = 1024  # prompt tokens of one step
+MAX_SCORED = 1024  # answer tokens with logits in memory at once: 200 MB of float32 at a vocabulary of 49,152
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class GenerationRequest:
 
     @property
     def sampling(self) -> Sampling:
-        """Greedy, or coupled to the seed's noise: the same answer in every batch."""
+        """Greedy, or coupled to the seed's noise: the answer does not depend on the batch."""
         origin = self.origin
         rule = Rule.COUPLED if origin.temperature else Rule.GREEDY
         return Sampling(temperature=origin.temperature, seed=origin.seed, rule=rule)
@@ -36,7 +36,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """An answer that somebody else recorded, to be scored."""
+    """A given answer, to be scored."""
 
     origin: Origin
     prompt: tuple[int, ...]
@@ -46,7 +46,7 @@ class RecordedAnswer:
 
 @dataclass(slots=True)
 class _Stream:
-    ask: GenerationRequest
+    request: GenerationRequest
     sampling: Sampling
     region: Region
     answer: list[int] = field(default_factory=list)
@@ -54,15 +54,15 @@ class _Stream:
     top_logprobs: list[npt.NDArray[np.float16]] = field(default_factory=list)
 
     def segment(self) -> Segment:
-        prompt = self.ask.prompt
+        prompt = self.request.prompt
         if not self.answer:
             return Segment(prompt, self.region, 0, 1)
         return Segment(self.answer[-1:], self.region, len(prompt) + len(self.answer) - 1, 1)
 
     def example(self) -> Example:
         return Example(
-            self.ask.origin,
-            np.array(self.ask.prompt, dtype=np.int32),
+            self.request.origin,
+            np.array(self.request.prompt, dtype=np.int32),
             np.array(self.answer, dtype=np.int32),
             np.stack(self.top_tokens),
             np.stack(self.top_logprobs),
@@ -70,25 +70,25 @@ class _Stream:
 
 
 class Generator:
-    """Answers asks with up to `num_streams` of them in a batch, and scores answers that are there already.
+    """Answers requests in batches of up to `num_streams`, and scores given answers.
 
-    The answer to an ask does not depend on what else is in the batch, as far as the decoder is batch-invariant.
+    An answer does not depend on the rest of the batch, as far as the decoder is batch-invariant.
     """
 
     def __init__(self, decoder: Decoder, num_streams: int, top_k: int, kv_capacity: int) -> None:
-        """`kv_capacity`: tokens of all streams together, prompts and answers; one ask must fit."""
+        """`kv_capacity`: tokens of all streams together, prompts and answers; every request must fit."""
         self._decoder = decoder
         self._num_streams = num_streams
         self._top_k = top_k
         self._pool = KvPool(decoder.config, kv_capacity, decoder.dtype, decoder.device)
         self._active: list[_Stream] = []
 
-    def answers(self, asks: Iterable[GenerationRequest]) -> Iterator[Example]:
-        """One answer an ask, in the order in which they end."""
-        waiting = iter(asks)
-        asked = next(waiting, None)
-        while asked or self._active:
-            asked = self._admit(asked, waiting)
+    def answers(self, requests: Iterable[GenerationRequest]) -> Iterator[Example]:
+        """One answer for each request, in the order in which they end."""
+        waiting = iter(requests)
+        next_request = next(waiting, None)
+        while next_request or self._active:
+            next_request = self._admit(next_request, waiting)
             self._step()
             for stream in [stream for stream in self._active if self._is_over(stream)]:
                 self._active.remove(stream)
@@ -96,9 +96,9 @@ class Generator:
                 yield stream.example()
 
     @torch.inference_mode()
-    def score(self, said: RecordedAnswer) -> Example:
-        """The model's top k at every token of an answer, in one pass over it."""
-        tokens, first = said.prompt + said.answer[:-1], len(said.prompt) - 1
+    def score(self, recorded: RecordedAnswer) -> Example:
+        """The given answer with the model's top k at every token, in one forward pass."""
+        tokens, first = recorded.prompt + recorded.answer[:-1], len(recorded.prompt) - 1
         region = self._pool.reserve(len(tokens))
         try:
             if first:
@@ -107,8 +107,8 @@ class Generator:
         finally:
             self._pool.free(region)
         top_tokens, top_logprobs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        prompt, answer = (np.array(part, dtype=np.int32) for part in (said.prompt, said.answer))
-        return Example(said.origin, prompt, answer, top_tokens, top_logprobs, rejected=said.rejected)
+        prompt, answer = (np.array(part, dtype=np.int32) for part in (recorded.prompt, recorded.answer))
+        return Example(recorded.origin, prompt, answer, top_tokens, top_logprobs, rejected=recorded.rejected)
 
     def _scored(
         self, tokens: Sequence[int], region: Region, start: int
@@ -116,17 +116,19 @@ class Generator:
         new = tokens[start : start + MAX_SCORED]
         return self._top(self._decoder.forward([Segment(new, region, start, len(new))], self._pool).float())
 
-    def _admit(self, asked: GenerationRequest | None, waiting: Iterator[GenerationRequest]) -> GenerationRequest | None:
-        """Open streams while there is room; the ask that found none."""
+    def _admit(
+        self, next_request: GenerationRequest | None, waiting: Iterator[GenerationRequest]
+    ) -> GenerationRequest | None:
+        """Open streams while the batch and the KV pool have room. Returns the first request without room."""
         num_prefilled = 0
-        while asked and len(self._active) < self._num_streams and num_prefilled < MAX_PREFILL:
-            length = len(asked.prompt) + asked.max_tokens
+        while next_request and len(self._active) < self._num_streams and num_prefilled < MAX_PREFILL:
+            length = len(next_request.prompt) + next_request.max_tokens
             if self._active and length > self._pool.capacity - self._pool.num_reserved:
                 break
-            self._active.append(_Stream(asked, asked.sampling, self._pool.reserve(length)))
-            num_prefilled += len(asked.prompt)
-            asked = next(waiting, None)
-        return asked
+            self._active.append(_Stream(next_request, next_request.sampling, self._pool.reserve(length)))
+            num_prefilled += len(next_request.prompt)
+            next_request = next(waiting, None)
+        return next_request
 
     @torch.inference_mode()
     def _step(self) -> None:
@@ -135,7 +137,7 @@ class Generator:
         for stream, likeliest, row, tokens, logprobs in zip(
             self._active, greedy, logits, *self._top(logits), strict=True
         ):
-            position = len(stream.ask.prompt) + len(stream.answer)
+            position = len(stream.request.prompt) + len(stream.answer)
             is_greedy = stream.sampling.rule is Rule.GREEDY
             chosen = likeliest if is_greedy else int(choose(row[None].cpu().numpy(), stream.sampling, position)[0])
             stream.answer.append(chosen)
@@ -143,10 +145,10 @@ class Generator:
             stream.top_logprobs.append(logprobs)
 
     def _top(self, logits: torch.Tensor) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float16]]:
-        """[rows, k] each, likeliest first, of [rows, vocab] float32 logits."""
+        """(tokens, log-probabilities), [rows, k] each, likeliest first, from [rows, vocab] float32 logits."""
         values, tokens = logits.topk(self._top_k)
         logprobs = values - logits.logsumexp(-1, keepdim=True)
         return tokens.to(torch.int32).cpu().numpy(), logprobs.to(torch.float16).cpu().numpy()
 
     def _is_over(self, stream: _Stream) -> bool:
-        return stream.answer[-1] in self._decoder.config.end_tokens or len(stream.answer) == stream.ask.max_tokens
+        return stream.answer[-1] in self._decoder.config.end_tokens or len(stream.answer) == stream.request.max_tokens

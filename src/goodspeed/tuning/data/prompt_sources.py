@@ -1,4 +1,4 @@
-"""What the target is asked: prompts of files, prompts that it writes itself, and rounds that live traffic recorded."""
+"""Generation requests from prompts of files and from prompts that the target generates; answers of traffic logs."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,57 +10,67 @@ from goodspeed.prompts.prompts import Prompt
 from goodspeed.tuning.data.example import Example, Origin, Rejected
 from goodspeed.tuning.data.generation import GenerationRequest, RecordedAnswer
 
-WRITTEN = "written"
-SHORTEST_WRITTEN = 12  # characters
+GENERATED = "written"
+"""The source of prompts that the target generates, as data sets name it."""
+MIN_GENERATED_CHARACTERS = 12
 
 
-def requests_of(
+def greedy_requests(
     prompts: Sequence[Prompt], tokenizer: Tokenizer, source: str, max_tokens: int
 ) -> list[GenerationRequest]:
-    """One greedy ask a prompt, its category the prompt's. Raises RequestError where the chat template refuses one."""
+    """One greedy request for each prompt, with the prompt's category.
+
+    Raises RequestError if the chat template refuses a prompt.
+    """
     return [
         GenerationRequest(
             Origin(f"{source}#{i}", source, prompt.category),
-            tuple(tokenizer.encode_chat([{"role": one.role, "content": one.content} for one in prompt.messages])),
+            tuple(
+                tokenizer.encode_chat(
+                    [{"role": message.role, "content": message.content} for message in prompt.messages]
+                )
+            ),
             max_tokens,
         )
         for i, prompt in enumerate(prompts)
     ]
 
 
-def sampled(ask: GenerationRequest, temperature: float, seed: int) -> GenerationRequest:
-    """The same ask at a temperature."""
-    origin = ask.origin
+def sampled_request(request: GenerationRequest, temperature: float, seed: int) -> GenerationRequest:
+    """The same prompt at a temperature."""
+    origin = request.origin
     key = f"{origin.key}@{temperature:g}/{seed}"
-    return GenerationRequest(Origin(key, origin.source, origin.category, temperature, seed), ask.prompt, ask.max_tokens)
+    return GenerationRequest(
+        Origin(key, origin.source, origin.category, temperature, seed), request.prompt, request.max_tokens
+    )
 
 
 def user_turn_requests(tokenizer: Tokenizer, num_prompts: int, seed: int, max_tokens: int) -> list[GenerationRequest]:
-    """Asks whose answers are user turns: the chat template up to where the user speaks (Magpie, Xu et al. 2024).
+    """Requests whose answers are user turns: the chat template up to the user's text (Magpie, Xu et al. 2024).
 
-    Sampled at temperature 1, so that they are spread as the target believes its users' to be.
+    They are sampled at temperature 1, so that their variety is that of the target's own distribution of users.
     """
     prefix = tuple(tokenizer.encode_user_turn())
     return [
-        GenerationRequest(Origin(f"{WRITTEN}#{i}", WRITTEN, "", 1.0, seed + i), prefix, max_tokens)
+        GenerationRequest(Origin(f"{GENERATED}#{i}", GENERATED, "", 1.0, seed + i), prefix, max_tokens)
         for i in range(num_prompts)
     ]
 
 
-def answer_request(turn: Example, tokenizer: Tokenizer, max_tokens: int) -> GenerationRequest | None:
-    """The greedy ask of a user turn that the target wrote; None if it came to no end, or says next to nothing."""
+def request_of_user_turn(turn: Example, tokenizer: Tokenizer, max_tokens: int) -> GenerationRequest | None:
+    """The greedy request for a user turn that the target generated; None if the turn is unfinished or too short."""
     text = tokenizer.decode(turn.answer.tolist()).strip()
-    if turn.answer[-1] not in tokenizer.end_tokens or len(text) < SHORTEST_WRITTEN:
+    if turn.answer[-1] not in tokenizer.end_tokens or len(text) < MIN_GENERATED_CHARACTERS:
         return None
     prompt = tuple(tokenizer.encode_chat([{"role": "user", "content": text}]))
-    return GenerationRequest(Origin(turn.origin.key, WRITTEN, ""), prompt, max_tokens)
+    return GenerationRequest(Origin(turn.origin.key, GENERATED, ""), prompt, max_tokens)
 
 
-def read_recorded(path: Path, vocab_size: int) -> Iterator[RecordedAnswer]:
-    """Answers that live rounds recorded, one JSON object a line.
+def read_traffic_log(path: Path, vocab_size: int) -> Iterator[RecordedAnswer]:
+    """The answers of a traffic log, one JSON object a line.
 
-    {"prompt": [tokens], "answer": [tokens], "rejected": [[place in the answer, token], ..], "client": "...",
-    "temperature": 0.0, "seed": 0}; all but prompt and answer may be missing. Raises DataError that names the line.
+    {"prompt": [tokens], "answer": [tokens], "rejected": [[position in the answer, token], ..], "client": "...",
+    "temperature": 0.0, "seed": 0}; all keys but prompt and answer are optional. Raises DataError that names the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -68,21 +78,21 @@ def read_recorded(path: Path, vocab_size: int) -> Iterator[RecordedAnswer]:
         raise DataError(f"cannot read {path}: {error}") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
-            yield _said(line, f"{path}, line {number}", f"{path.name}#{number}", vocab_size)
+            yield _recorded_answer(line, f"{path}, line {number}", f"{path.name}#{number}", vocab_size)
 
 
-def _said(line: str, where: str, key: str, vocab_size: int) -> RecordedAnswer:
+def _recorded_answer(line: str, where: str, key: str, vocab_size: int) -> RecordedAnswer:
     try:
         fields = json.loads(line)
         prompt, answer = (tuple(int(token) for token in fields[name]) for name in ("prompt", "answer"))
-        rejected = tuple(Rejected(int(place), int(token)) for place, token in fields.get("rejected", ()))
-        heat, seed = float(fields.get("temperature", 0.0)), int(fields.get("seed", 0))
-        origin = Origin(key, str(fields.get("client", "live")), "live", heat, seed)
+        rejected = tuple(Rejected(int(position), int(token)) for position, token in fields.get("rejected", ()))
+        temperature, seed = float(fields.get("temperature", 0.0)), int(fields.get("seed", 0))
+        origin = Origin(key, str(fields.get("client", "live")), "live", temperature, seed)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{where}: expected 'prompt' and 'answer' in tokens ({error!r})") from error
-    tokens = [*prompt, *answer, *(one.token for one in rejected)]
+    tokens = [*prompt, *answer, *(draft.token for draft in rejected)]
     if not prompt or not answer or min(tokens) < 0 or max(tokens) >= vocab_size:
         raise DataError(f"{where}: expected tokens from 0 to {vocab_size - 1} in a prompt and an answer")
-    if any(not 0 <= one.place < len(answer) for one in rejected):
-        raise DataError(f"{where}: a rejected token stands beyond the answer of {len(answer)} tokens")
+    if any(not 0 <= draft.position < len(answer) for draft in rejected):
+        raise DataError(f"{where}: a rejected token lies beyond the answer of {len(answer)} tokens")
     return RecordedAnswer(origin, prompt, answer, rejected)

@@ -1,9 +1,9 @@
-"""A recorded answer of the target, as drafts are judged by it: what was said, under which rule, and how likely it was.
+"""An answer of the target with the probability of every token: what drafts are evaluated on.
 
-On a path that the target drew from its own distribution, the draft token at a position is accepted with probability
-min(1, q / p) under the rejection rule, p and q what target and draft gave to the token that was said: of speculative
-sampling's two ways to say token x (accepted: min(p, q); recovered: p - min(p, q)) that is the share of the first. So
-recorded answers suffice, and nothing has to be drawn.
+On a text that the target sampled from its own distribution, the rejection rule accepts the draft token at a position
+with probability min(1, q / p). Here p and q are the probabilities that target and draft give to the answer's token.
+Speculative sampling emits token x in two ways (accepted: min(p, q); recovered: p - min(p, q)), and this is the share of
+the first. Stored answers therefore suffice, and evaluation samples nothing.
 """
 
 from collections.abc import Iterable
@@ -20,25 +20,27 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ScoredAnswer:
-    """What the target said to a prompt."""
+    """The target's answer to a prompt."""
 
     prompt: tuple[int, ...]
     tokens: tuple[int, ...]
     sampling: Sampling
     category: str = ""
     target_probs: tuple[float, ...] = ()
-    """Of each token; where it was not among the target's top k, the least that was. Only rejection needs them."""
+    """[tokens], for the rejection rule only. A token outside the target's top k gets the smallest of the top k."""
 
 
 def scored_answers(examples: Iterable[Example], temperature: float, rule: Rule) -> list[ScoredAnswer]:
-    """Those of the examples that were said at this temperature, and are long enough to be drafted for."""
+    """The examples sampled at this temperature whose answers have two or more tokens."""
     return [
-        scored_answer(one, rule) for one in examples if one.origin.temperature == temperature and len(one.answer) > 1
+        scored_answer(example, rule)
+        for example in examples
+        if example.origin.temperature == temperature and len(example.answer) > 1
     ]
 
 
 def scored_answer(example: Example, rule: Rule) -> ScoredAnswer:
-    """One of them."""
+    """The example's answer under a rule."""
     origin = example.origin
     return ScoredAnswer(
         tuple(example.prompt.tolist()),
@@ -50,11 +52,11 @@ def scored_answer(example: Example, rule: Rule) -> ScoredAnswer:
 
 
 def _target_probs(example: Example) -> list[float]:
-    """At another temperature than 1, of the top k alone: what they leave is not known."""
+    """[tokens]. At other temperatures than 1 the top k is normalised by itself: the mass beyond it is unknown."""
     logprobs = example.top_logprobs.astype(np.float64) / example.origin.temperature
     if example.origin.temperature != 1.0:
         logprobs -= np.log(np.exp(logprobs).sum(axis=1, keepdims=True))
-    is_said = example.top_tokens == example.answer[:, np.newaxis]
-    places = np.where(is_said.any(axis=1), is_said.argmax(axis=1), logprobs.shape[1] - 1)
-    probs: list[float] = np.exp(logprobs[np.arange(len(places)), places]).tolist()
+    is_answer = example.top_tokens == example.answer[:, np.newaxis]
+    columns = np.where(is_answer.any(axis=1), is_answer.argmax(axis=1), logprobs.shape[1] - 1)
+    probs: list[float] = np.exp(logprobs[np.arange(len(columns)), columns]).tolist()
     return probs

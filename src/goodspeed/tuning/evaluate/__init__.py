@@ -1,1 +1,1 @@
-"""EvaluationReport of draft engines on recorded answers."""
+"""Evaluation of draft engines on recorded answers."""

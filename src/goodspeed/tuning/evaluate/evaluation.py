@@ -1,4 +1,4 @@
-"""One draft before one data set: everything that `goodspeed tune evaluate` says of it."""
+"""Evaluation of one draft on one data set: everything that `goodspeed tune evaluate` reports."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,62 +21,63 @@ from goodspeed.tuning.evaluate.round_replay import RoundReplayer
 
 @dataclass(frozen=True, slots=True)
 class EvaluationPlan:
-    """How drafts are judged."""
+    """How drafts are evaluated."""
 
     num_prompts: int = 100
-    """Whose answers are used; 0: all."""
+    """Prompts whose answers are used; 0: all."""
     seed: int = 0
-    """Which prompts, and in which order."""
+    """Selects and orders the prompts."""
     streams: int = 4
     window: int = 8
-    """Longest draft where drafting goes round by round, and the survival at which it stops."""
+    """Longest draft of the replay round by round."""
     min_survival: float = 0.12
+    """Survival below which a draft of this replay ends."""
     goodput_answers: int = 8
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Recorded answers that drafts are judged by."""
+    """Recorded answers that drafts are evaluated on."""
 
-    facts: DatasetInfo
+    info: DatasetInfo
     examples: Sequence[Example]
     unseen: frozenset[str] = frozenset()
-    """Categories of these answers that the drafts never learned from, where that is known."""
+    """Categories that the drafts were not trained on; empty if that is unknown."""
 
     @classmethod
     def read(cls, folder: Path, plan: EvaluationPlan, trained_on: Path | None = None) -> "HeldOut":
-        """`trained_on`: the data set that the drafts learned from, if it is known. Raises DataError."""
+        """`trained_on`: the training data set of the drafts, if it is known. Raises DataError."""
         dataset = Dataset.open(folder)
         unseen = dataset.categories - Dataset.open(trained_on).categories if trained_on else frozenset()
-        return cls(dataset.facts, chosen(list(dataset.examples()), plan.num_prompts, plan.seed), unseen)
+        return cls(dataset.info, sample_prompts(list(dataset.examples()), plan.num_prompts, plan.seed), unseen)
 
     @property
     def greedy(self) -> list[ScoredAnswer]:
         return scored_answers(self.examples, 0.0, Rule.GREEDY)
 
     def passes(self) -> list[list[ScoredAnswer]]:
-        """The greedy answers; those of each other temperature, under both rules."""
-        temperatures = sorted({one.origin.temperature for one in self.examples})
-        rules = [(heat, rule) for heat in temperatures for rule in Rule if (heat == 0.0) == (rule is Rule.GREEDY)]
-        found = [scored_answers(self.examples, heat, rule) for heat, rule in rules]
-        return [answers for answers in found if answers]
+        """The greedy answers, and those of each other temperature under both rules."""
+        temperatures = sorted({example.origin.temperature for example in self.examples})
+        rules = [(value, rule) for value in temperatures for rule in Rule if (value == 0.0) == (rule is Rule.GREEDY)]
+        passes = [scored_answers(self.examples, temperature, rule) for temperature, rule in rules]
+        return [answers for answers in passes if answers]
 
     def bench(self, target: TargetEngine, plan: EvaluationPlan) -> GoodputBench:
-        """For the goodput of drafts on these answers."""
+        """A bench for the goodput of drafts on the first greedy answers."""
         return GoodputBench(target, GoodputLoad(self.greedy[: plan.goodput_answers], plan.streams, WINDOW))
 
 
-def chosen(examples: Sequence[Example], num_prompts: int, seed: int) -> list[Example]:
-    """All answers to so many of the prompts, in an order that the seed fixes."""
-    prompts = list({tuple(one.prompt.tolist()): None for one in examples})
+def sample_prompts(examples: Sequence[Example], num_prompts: int, seed: int) -> list[Example]:
+    """All answers to `num_prompts` of the prompts (0: all), in an order that the seed determines."""
+    prompts = list({tuple(example.prompt.tolist()): None for example in examples})
     order = np.random.default_rng(seed).permutation(len(prompts))[: num_prompts or None]
-    places = {prompts[number]: place for place, number in enumerate(order)}
-    kept = [one for one in examples if tuple(one.prompt.tolist()) in places]
-    return sorted(kept, key=lambda one: places[tuple(one.prompt.tolist())])
+    ranks = {prompts[number]: rank for rank, number in enumerate(order)}
+    sampled = [example for example in examples if tuple(example.prompt.tolist()) in ranks]
+    return sorted(sampled, key=lambda example: ranks[tuple(example.prompt.tolist())])
 
 
 class DraftEvaluation:
-    """Its engine is made anew for every pass: it learns while it drafts."""
+    """Evaluates one draft. It makes a new engine for every pass, because engines learn while they draft."""
 
     def __init__(self, config: DraftConfig, held_out: HeldOut, plan: EvaluationPlan) -> None:
         self._config = config
@@ -84,25 +85,25 @@ class DraftEvaluation:
         self._plan = plan
 
     def report(self, bench: GoodputBench | None, on_answer: Callable[[str], object]) -> DraftReport:
-        """Everything; goodput where there is a bench for it. Raises CheckpointError, ConfigError."""
-        facts, examples = self._held_out.facts, self._held_out.examples
+        """Evaluate; goodput only if there is a bench. Raises CheckpointError, ConfigError."""
+        info, examples = self._held_out.info, self._held_out.examples
         qualities = [self._quality(answers, on_answer) for answers in self._held_out.passes()]
         greedy = self._held_out.greedy
-        num_tokens = sum(len(one.answer) for one in examples)
+        num_tokens = sum(len(example.answer) for example in examples)
         return DraftReport(
             draft=self._config.name,
             config=self._config,
-            target=facts.model,
-            target_fingerprint=facts.model_fingerprint,
-            data=f"{len(examples)} answers of {num_tokens} tokens ({facts.split})",
+            target=info.model,
+            target_fingerprint=info.model_fingerprint,
+            data=f"{len(examples)} answers of {num_tokens} tokens ({info.split})",
             qualities=qualities,
-            live=self._live(greedy) if greedy else None,
+            replay=self._replay(greedy) if greedy else None,
             goodput=bench.goodput(self._make, _greedy_acceptance(qualities)) if bench and greedy else None,
         )
 
     def _make(self) -> DraftEngine:
-        facts = self._held_out.facts
-        return draft_engine(self._config, facts.vocab_size, facts.tokenizer_fingerprint)
+        info = self._held_out.info
+        return draft_engine(self._config, info.vocab_size, info.tokenizer_fingerprint)
 
     def _quality(self, answers: Sequence[ScoredAnswer], on_answer: Callable[[str], object]) -> Quality:
         sampling = answers[0].sampling
@@ -110,7 +111,7 @@ class DraftEvaluation:
         unseen = self._held_out.unseen
         return quality(self._make(), answers, self._plan.streams, lambda: on_answer(title), unseen)
 
-    def _live(self, answers: Sequence[ScoredAnswer]) -> ReplayMetrics:
+    def _replay(self, answers: Sequence[ScoredAnswer]) -> ReplayMetrics:
         plan = self._plan
         replay = RoundReplayer(self._make(), plan.streams).replay(answers, plan.window, plan.min_survival)
         return ReplayMetrics(
@@ -119,10 +120,10 @@ class DraftEvaluation:
             replay.accepted_per_round,
             replay.proposed_per_round,
             1e3 * replay.drafting_s_per_token,
-            reliability_diagram(replay.judged),
+            reliability_diagram(replay.outcomes),
         )
 
 
 def _greedy_acceptance(qualities: Sequence[Quality]) -> float:
-    (greedy,) = (one for one in qualities if one.temperature == 0.0)
+    (greedy,) = (quality for quality in qualities if quality.temperature == 0.0)
     return greedy.accepted_per_round[WINDOW].value

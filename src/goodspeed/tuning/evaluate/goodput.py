@@ -1,6 +1,6 @@
-"""What a draft costs and brings on this machine: times of both engines, goodput predicted from them and measured.
+"""Cost and goodput of a draft on this machine: times of both engines, predicted and measured goodput.
 
-Both engines run in turns in one process, without servers and links; measured and predicted goodput are of the same.
+Both engines run alternately in one process, without servers and links. Predicted and measured goodput are of this loop.
 """
 
 import itertools
@@ -16,25 +16,25 @@ from goodspeed.lossless.pair import DraftSchedule, EnginePair
 from goodspeed.profiling.profile import ProfileGrid, TargetProfiler, profile_draft
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
 
-CONTEXT = 256  # tokens, at which costs are measured; half of the target's, if that is less
+CONTEXT = 256  # tokens of context of the timed steps, or half of the target's limit if that is less
 REPEATS = 7
-FIRST_KEY = 2**20  # of streams, beyond those of the measured steps
+FIRST_KEY = 2**20  # stream keys, above those of the timed steps
 
 
 @dataclass(frozen=True, slots=True)
 class Goodput:
-    """Of so many streams that draft in lockstep; tokens per second of all together."""
+    """Times, and goodput in tokens per second of all streams together; the streams draft in lockstep."""
 
     streams: int
     window: int
     draft_ms_per_token: float
-    """Of one stream, in a draft of `window` tokens."""
+    """One stream, in a draft of `window` tokens."""
     target_ms_per_token: float
-    """Of one stream, alone."""
+    """One stream in target-only mode, in a batch of its own."""
     step_ms: float
-    """Of the target with the streams' full proposals."""
+    """A target step with the full proposals of all streams."""
     drafting_ms: float
-    """Of the draft engine for a round of all streams."""
+    """A round of the draft engine for all streams."""
     predicted: float
     measured: float
     baseline_predicted: float
@@ -42,87 +42,93 @@ class Goodput:
 
     @property
     def cost_share(self) -> float:
-        """A draft token's cost, in tokens of the target."""
+        """The cost of a draft token relative to a token of the target."""
         return self.draft_ms_per_token / self.target_ms_per_token
 
     @property
     def predicted_speedup(self) -> float:
+        """Relative to the target-only baseline."""
         return self.predicted / self.baseline_predicted
 
     @property
     def speedup(self) -> float:
+        """Relative to the target-only baseline."""
         return self.measured / self.baseline_measured
 
 
 @dataclass(frozen=True, slots=True)
 class GoodputLoad:
-    """What is run: greedy answers to these prompts, so many at a time, with this window."""
+    """Greedy answers to generate again, `streams` at a time, with drafts of `window` tokens."""
 
     answers: Sequence[ScoredAnswer]
     streams: int
     window: int
 
-    def requests(self, ends: tuple[int, ...]) -> list[ReferenceRequest]:
-        return [ReferenceRequest(one.prompt, len(one.tokens), one.sampling, ends) for one in self.answers]
+    def requests(self, end_tokens: tuple[int, ...]) -> list[ReferenceRequest]:
+        return [
+            ReferenceRequest(answer.prompt, len(answer.tokens), answer.sampling, end_tokens) for answer in self.answers
+        ]
 
 
 class GoodputBench:
-    """One target under one load. It measures the target alone when it is made, then one draft after the other."""
+    """One target under one load. The constructor measures the target-only baseline, `goodput` one draft at a time."""
 
     def __init__(self, target: TargetEngine, load: GoodputLoad) -> None:
-        """The target has no stream yet, and no other user meanwhile. Raises ConfigError if it has no room for these."""
+        """The target must have no streams and no other user. Raises ConfigError if the load does not fit into it."""
         self._target = target
         self._load = load
-        self._text = [token for one in load.answers for token in (*one.prompt, *one.tokens)]
+        self._text = [token for answer in load.answers for token in (*answer.prompt, *answer.tokens)]
         self._keys = itertools.count(FIRST_KEY)
         self._context = min(CONTEXT, target.info.max_context // 2)
-        bench = TargetProfiler(target, self._text, REPEATS)
-        self._step_s, self._alone_s, self._single_s = (
-            self._took_s(bench, streams, tokens)
-            for streams, tokens in ((load.streams, load.window + 1), (load.streams, 1), (1, 1))
-        )
-        self._alone = self._measured(NullDraft(), 0)
+        profiler = TargetProfiler(target, self._text, REPEATS)
+        self._step_s = self._timed_step_s(profiler, load.streams, load.window + 1)
+        self._baseline_step_s = self._timed_step_s(profiler, load.streams, 1)
+        self._single_stream_s = self._timed_step_s(profiler, 1, 1)
+        self._baseline = self._measured(NullDraft(), 0)
 
-    def _took_s(self, bench: TargetProfiler, streams: int, tokens: int) -> float:
-        cells = bench.verify(ProfileGrid((streams,), (tokens,), (self._context,)), _nothing)
+    def _timed_step_s(self, profiler: TargetProfiler, streams: int, tokens: int) -> float:
+        cells = profiler.verify(ProfileGrid((streams,), (tokens,), (self._context,)), _no_progress)
         if not cells:
             raise ConfigError(f"the target has no room for {streams} streams of {self._context} tokens of context")
         return cells[0].median_s
 
     def goodput(self, make_draft: Callable[[], DraftEngine], accepted_per_round: float) -> Goodput:
-        """Of a draft engine that has so many tokens accepted a round.
+        """The goodput of a draft engine with this acceptance.
 
-        It is made anew for each measurement: what it learns in one must not help it in the next.
+        `make_draft` is called for each measurement, so that no measurement profits from what another one learned.
         """
-        load, grids = (
-            self._load,
-            [ProfileGrid((n,), (self._load.window,), (self._context,)) for n in (self._load.streams, 1)],
-        )
+        load = self._load
         drafting_s, draft_s = (
-            profile_draft(make_draft(), self._text, grid, REPEATS, _nothing)[0].median_s for grid in grids
+            profile_draft(
+                make_draft(),
+                self._text,
+                ProfileGrid((num_streams,), (load.window,), (self._context,)),
+                REPEATS,
+                _no_progress,
+            )[0].median_s
+            for num_streams in (load.streams, 1)
         )
         return Goodput(
             streams=load.streams,
             window=load.window,
             draft_ms_per_token=1e3 * draft_s / load.window,
-            target_ms_per_token=1e3 * self._single_s,
+            target_ms_per_token=1e3 * self._single_stream_s,
             step_ms=1e3 * self._step_s,
             drafting_ms=1e3 * drafting_s,
             predicted=load.streams * (1.0 + accepted_per_round) / (self._step_s + drafting_s),
             measured=self._measured(make_draft(), load.window),
-            baseline_predicted=load.streams / self._alone_s,
-            baseline_measured=self._alone,
+            baseline_predicted=load.streams / self._baseline_step_s,
+            baseline_measured=self._baseline,
         )
 
     def _measured(self, draft: DraftEngine, window: int) -> float:
         """Tokens per second, prefills included."""
         requests = self._load.requests(self._target.info.end_tokens)
-        began = time.perf_counter()
-        texts = EnginePair(self._target, draft, self._keys).write(
-            requests, DraftSchedule((window,), self._load.streams)
-        )
-        return sum(len(text.tokens) for text in texts) / (time.perf_counter() - began)
+        schedule = DraftSchedule((window,), self._load.streams)
+        start_s = time.perf_counter()
+        texts = EnginePair(self._target, draft, self._keys).write(requests, schedule)
+        return sum(len(text.tokens) for text in texts) / (time.perf_counter() - start_s)
 
 
-def _nothing() -> None:
-    """No progress to show."""
+def _no_progress() -> None:
+    """The profiler's progress callback."""

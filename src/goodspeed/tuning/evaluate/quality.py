@@ -1,5 +1,8 @@
-"""How well a draft engine drafts for recorded answers: agreement, acceptance by place and window, by category."""
+"""Acceptance of a draft engine on recorded answers: agreement, and acceptance by position, window and category."""
 
+import itertools
+import math
+import operator
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -11,13 +14,14 @@ from goodspeed.tuning.evaluate.reliability import ReliabilityDiagram, reliabilit
 from goodspeed.tuning.evaluate.renewal import ExpectedRounds, expected_rounds
 
 WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8)
-WINDOW = 4  # where one must stand for all
-LONGEST = max(WINDOWS)
+WINDOW = 4  # for results at one window
+MAX_WINDOW = max(WINDOWS)
+ForcedAnswer = TeacherForced[ScoredAnswer]
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryQuality:
-    """Of the answers of some categories."""
+    """Acceptance on the answers of some categories."""
 
     num_answers: int
     agreement: RatioEstimate
@@ -26,25 +30,25 @@ class CategoryQuality:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Of one draft engine under one rule."""
+    """Acceptance of one draft engine under one rule and temperature."""
 
     rule: str
     temperature: float
     num_answers: int
     num_tokens: int
     agreement: RatioEstimate
-    """AllocationProblem of tokens that it would have drafted, all before them being known (rejection: mean chance)."""
+    """Share of tokens that the engine drafts given the answer before them (rejection: mean probability)."""
     drafted: float
-    """AllocationProblem of tokens for which it drafts at all."""
+    """Share of tokens for which the engine drafts at all."""
     accepted_per_round: dict[int, RatioEstimate]
-    """By window; without the target's own token."""
+    """Accepted draft tokens, by window; the target's own token does not count."""
     acceptance: tuple[RatioEstimate, ...]
-    """By place in a draft of LONGEST tokens: Pr(accepted | all before it are)."""
+    """By position in a draft of MAX_WINDOW tokens: Pr(accepted | all before it are)."""
     survival: tuple[float, ...]
-    """Pr(the first j tokens are accepted), the product of `acceptance`."""
+    """Pr(the first j tokens are accepted): the cumulative product of `acceptance`."""
     categories: dict[str, CategoryQuality]
     unseen: CategoryQuality | None
-    """Of all categories together that the draft never learned from; None where that is not known, or none are."""
+    """All categories that the draft was not trained on; None if there are none, or if that is unknown."""
     reliability: ReliabilityDiagram
 
 
@@ -55,73 +59,73 @@ def quality(
     on_answer: Callable[[], object] = lambda: None,
     unseen: Collection[str] = (),
 ) -> Quality:
-    """Of an engine, which learns meanwhile as it would live. All answers are of one rule; at least one.
+    """Evaluate an engine on answers of one rule and temperature, at least one. It learns from them, as in service.
 
-    `unseen`: categories that the draft never learned from.
+    `unseen`: categories that the draft was not trained on.
     """
     return quality_of(teacher_force_all(engine, answers, num_streams, on_answer), unseen)
 
 
-def quality_of(judged: Sequence[TeacherForced[ScoredAnswer]], unseen: Collection[str] = ()) -> Quality:
-    """What every position's chance of acceptance says."""
-    sampling = judged[0].answer.sampling
-    longest = [expected_rounds(one.acceptance_probs, LONGEST) for one in judged]
-    acceptance = tuple(_at_place(judged, longest, place) for place in range(LONGEST))
-    said = [(one, chance, confidence) for one in judged for chance, confidence in zip(*_columns(one), strict=True)]
-    num_tokens = sum(len(one.acceptance_probs) for one in judged)
-    strange = [one for one in judged if one.answer.category in unseen]
+def quality_of(forced_answers: Sequence[ForcedAnswer], unseen: Collection[str] = ()) -> Quality:
+    """Summarise teacher-forced answers, at least one."""
+    sampling = forced_answers[0].answer.sampling
+    longest = [expected_rounds(forced.acceptance_probs, MAX_WINDOW) for forced in forced_answers]
+    acceptance = tuple(_at_position(forced_answers, longest, position) for position in range(MAX_WINDOW))
+    drafted = [
+        (confidence, prob)
+        for forced in forced_answers
+        for confidence, prob in zip(forced.confidences, forced.acceptance_probs, strict=True)
+        if confidence is not None
+    ]
+    num_tokens = sum(len(forced.acceptance_probs) for forced in forced_answers)
+    unseen_answers = [forced for forced in forced_answers if forced.answer.category in unseen]
     return Quality(
         rule=sampling.rule.name.lower(),
         temperature=sampling.temperature,
-        num_answers=len(judged),
+        num_answers=len(forced_answers),
         num_tokens=num_tokens,
-        agreement=_agreement(judged),
-        drafted=sum(confidence is not None for _, _, confidence in said) / num_tokens,
-        accepted_per_round={window: _accepted(judged, window) for window in WINDOWS},
+        agreement=_agreement(forced_answers),
+        drafted=len(drafted) / num_tokens,
+        accepted_per_round={window: _accepted(forced_answers, window) for window in WINDOWS},
         acceptance=acceptance,
-        survival=_product(acceptance),
-        categories={name: _part(part) for name, part in sorted(_by_category(judged).items())},
-        unseen=_part(strange) if strange else None,
-        reliability=reliability_diagram(
-            (confidence, chance) for _, chance, confidence in said if confidence is not None
-        ),
+        survival=_cumulative_product(acceptance),
+        categories={name: _category_quality(part) for name, part in sorted(_by_category(forced_answers).items())},
+        unseen=_category_quality(unseen_answers) if unseen_answers else None,
+        reliability=reliability_diagram(drafted),
     )
 
 
-def _columns(one: TeacherForced[ScoredAnswer]) -> tuple[list[float], list[float | None]]:
-    return one.acceptance_probs, one.confidences
-
-
-def _by_category(judged: Sequence[TeacherForced[ScoredAnswer]]) -> dict[str, list[TeacherForced[ScoredAnswer]]]:
-    parts: dict[str, list[TeacherForced[ScoredAnswer]]] = {}
-    for one in judged:
-        parts.setdefault(one.answer.category, []).append(one)
+def _by_category(forced_answers: Sequence[ForcedAnswer]) -> dict[str, list[ForcedAnswer]]:
+    parts: dict[str, list[ForcedAnswer]] = {}
+    for forced in forced_answers:
+        parts.setdefault(forced.answer.category, []).append(forced)
     return parts
 
 
-def _part(judged: Sequence[TeacherForced[ScoredAnswer]]) -> CategoryQuality:
-    return CategoryQuality(len(judged), _agreement(judged), _accepted(judged, WINDOW))
+def _category_quality(forced_answers: Sequence[ForcedAnswer]) -> CategoryQuality:
+    return CategoryQuality(len(forced_answers), _agreement(forced_answers), _accepted(forced_answers, WINDOW))
 
 
-def _agreement(judged: Sequence[TeacherForced[ScoredAnswer]]) -> RatioEstimate:
-    return ratio_of_sums((one.answer.prompt, sum(one.acceptance_probs), len(one.acceptance_probs)) for one in judged)
+def _agreement(forced_answers: Sequence[ForcedAnswer]) -> RatioEstimate:
+    return ratio_of_sums(
+        (forced.answer.prompt, sum(forced.acceptance_probs), len(forced.acceptance_probs)) for forced in forced_answers
+    )
 
 
-def _accepted(judged: Sequence[TeacherForced[ScoredAnswer]], window: int) -> RatioEstimate:
-    rounds = [(one.answer.prompt, expected_rounds(one.acceptance_probs, window)) for one in judged]
-    return ratio_of_sums((prompt, one.num_accepted, one.num_rounds) for prompt, one in rounds)
+def _accepted(forced_answers: Sequence[ForcedAnswer], window: int) -> RatioEstimate:
+    rounds = [(forced.answer.prompt, expected_rounds(forced.acceptance_probs, window)) for forced in forced_answers]
+    return ratio_of_sums((prompt, expected.num_accepted, expected.num_rounds) for prompt, expected in rounds)
 
 
-def _at_place(
-    judged: Sequence[TeacherForced[ScoredAnswer]], rounds: Sequence[ExpectedRounds], place: int
+def _at_position(
+    forced_answers: Sequence[ForcedAnswer], rounds: Sequence[ExpectedRounds], position: int
 ) -> RatioEstimate:
-    pairs = zip(judged, rounds, strict=True)
-    return ratio_of_sums((one.answer.prompt, its.accepted[place], its.judged[place]) for one, its in pairs)
+    pairs = zip(forced_answers, rounds, strict=True)
+    return ratio_of_sums(
+        (forced.answer.prompt, expected.accepted[position], expected.reached[position]) for forced, expected in pairs
+    )
 
 
-def _product(acceptance: Sequence[RatioEstimate]) -> tuple[float, ...]:
-    survival, alive = [], 1.0
-    for one in acceptance:
-        alive *= one.value if one.value == one.value else 0.0  # NaN: no draft came so far
-        survival.append(alive)
-    return tuple(survival)
+def _cumulative_product(acceptance: Sequence[RatioEstimate]) -> tuple[float, ...]:
+    rates = [0.0 if math.isnan(rate.value) else rate.value for rate in acceptance]  # NaN: no draft reached it
+    return tuple(itertools.accumulate(rates, operator.mul))

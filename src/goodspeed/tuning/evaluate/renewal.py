@@ -1,8 +1,8 @@
-"""From the chance of acceptance at every token to what rounds bring: exact sums, nothing drawn.
+"""Expected rounds of an answer from the acceptance probability of every token: exact sums, without sampling.
 
-A round that begins at token t drafts the next ones; the first m are accepted, the target adds one, and the next round
-begins at t + m + 1. So the probability that a round begins at a token follows from those before it, and the number of
-rounds that are still to come from those after it.
+A round that starts at token t drafts the next tokens. If the first m are accepted, the target adds one, and the next
+round starts at t + m + 1. So the probability that a round starts at a token follows from the earlier tokens, and the
+expected number of remaining rounds from the later ones.
 """
 
 import math
@@ -19,10 +19,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ExpectedRounds:
-    """Expected sums over the rounds of one answer, by place in the draft."""
+    """Expected sums over the rounds of one answer, by position in the draft."""
 
     num_rounds: float
-    judged: Floats  # [window]: draft tokens all before which were accepted
+    reached: Floats  # [window]: draft tokens whose predecessors were all accepted
     accepted: Floats  # [window]: those of them that were accepted too
 
     @property
@@ -30,89 +30,97 @@ class ExpectedRounds:
         return float(self.accepted.sum())
 
 
-def expected_rounds(chances: Sequence[float], window: int) -> ExpectedRounds:
-    """Of an answer whose token i + 1 a draft would meet with probability chances[i], i = 0 .. n - 1.
+def expected_rounds(acceptance_probs: Sequence[float], window: int) -> ExpectedRounds:
+    """Expected rounds of an answer whose token i + 1 is accepted with probability acceptance_probs[i], i = 0 .. n - 1.
 
-    As a drafter does, no round proposes beyond the answer's last token but one: the last is the target's own.
+    As in a drafter, no round proposes the answer's last token: the target adds it.
     """
-    begins = round_start_probs(chances, window)
-    judged, accepted = np.zeros(window), np.zeros(window)
-    for start in np.flatnonzero(begins).tolist():
-        alive = begins[start]
-        for place, chance in enumerate(chances[start : _last(start, window, chances)]):
-            judged[place] += alive
-            alive *= chance
-            accepted[place] += alive
-            if alive == 0.0:
+    start_probs = round_start_probs(acceptance_probs, window)
+    reached, accepted = np.zeros(window), np.zeros(window)
+    for start in np.flatnonzero(start_probs).tolist():
+        survival = start_probs[start]
+        for position, acceptance_prob in enumerate(
+            acceptance_probs[start : _end_of_draft(start, window, acceptance_probs)]
+        ):
+            reached[position] += survival
+            survival *= acceptance_prob
+            accepted[position] += survival
+            if survival == 0.0:
                 break
-    return ExpectedRounds(float(begins.sum()), judged, accepted)
+    return ExpectedRounds(float(start_probs.sum()), reached, accepted)
 
 
 def accepted_per_round(answers: Iterable[Sequence[float]], window: int) -> float:
-    """Mean over the rounds of all answers, each given as to expected_rounds. NaN of none."""
-    rounds = [expected_rounds(chances, window) for chances in answers]
-    return ratio(sum(one.num_accepted for one in rounds), sum(one.num_rounds for one in rounds))
+    """Mean accepted draft tokens per round over all answers' acceptance probabilities; NaN without answers."""
+    rounds = [expected_rounds(acceptance_probs, window) for acceptance_probs in answers]
+    return ratio(sum(expected.num_accepted for expected in rounds), sum(expected.num_rounds for expected in rounds))
 
 
 def round_start_probs(
-    chances: Sequence[float],  # n
+    acceptance_probs: Sequence[float],  # n
     grant: float,
 ) -> Floats:
-    """[n]: the probability that a round begins before each token.
+    """[n]: the probability that a round starts before each token.
 
-    A grant between integers is the one below or the one above, drawn for each round so that the mean is met.
+    A grant between two integers is one of them in each round, at random, with this mean.
     """
-    begins = np.zeros(len(chances) + 1)
-    begins[0] = 1.0
-    for start in range(len(chances)):
+    start_probs = np.zeros(len(acceptance_probs) + 1)
+    start_probs[0] = 1.0
+    for start in range(len(acceptance_probs)):
         for window, share in _windows(grant):
-            alive, last = share * begins[start], _last(start, window, chances)
-            for place in range(start, last):
-                if alive == 0.0:
+            survival, end = share * start_probs[start], _end_of_draft(start, window, acceptance_probs)
+            for position in range(start, end):
+                if survival == 0.0:
                     break
-                begins[place + 1] += alive * (1.0 - chances[place])
-                alive *= chances[place]
-            begins[last + 1] += alive
-    return begins[:-1]
+                start_probs[position + 1] += survival * (1.0 - acceptance_probs[position])
+                survival *= acceptance_probs[position]
+            start_probs[end + 1] += survival
+    return start_probs[:-1]
 
 
 def rounds_saved(
-    chances: Sequence[float],  # n
+    acceptance_probs: Sequence[float],  # n
     grant: float,
 ) -> Floats:
-    """[n]: by how much the number of rounds falls with the chance of each token, -dR/da: exact, and never negative.
+    """[n]: -dR/da, the exact decrease of the number of rounds R with each acceptance probability a; never negative.
 
-    R is linear in each chance. If the draft token at p is accepted, the rest of its round is still to come; if not, a
-    new round begins after p. The difference between the two is counted for every round that may reach p.
+    R is linear in each probability. If the draft token at a position is accepted, the rest of its round follows; if
+    not, a new round starts after it. The difference between the two is summed over the rounds that may reach it.
     """
-    begins, to_come = round_start_probs(chances, grant), _rounds_to_come(chances, grant)
-    saved = np.zeros(len(chances))
-    for start in np.flatnonzero(begins).tolist():
+    start_probs, remaining = round_start_probs(acceptance_probs, grant), _remaining_rounds(acceptance_probs, grant)
+    saved = np.zeros(len(acceptance_probs))
+    for start in np.flatnonzero(start_probs).tolist():
         for window, share in _windows(grant):
-            rest = _rest_of_round(start, window, chances, to_come)
-            alive = share * begins[start]
-            for place, after in enumerate(rest[1:], start):
-                saved[place] += alive * (to_come[place + 1] - after)
-                alive *= chances[place]
+            after_prefix = _remaining_after_prefix(start, window, acceptance_probs, remaining)
+            survival = share * start_probs[start]
+            for position, after in enumerate(after_prefix[1:], start):
+                saved[position] += survival * (remaining[position + 1] - after)
+                survival *= acceptance_probs[position]
     return saved
 
 
-def _rounds_to_come(chances: Sequence[float], grant: float) -> Floats:
-    """[n + 1]: expected rounds from a beginning before each token to the answer's end."""
-    to_come = np.zeros(len(chances) + 1)
-    for start in range(len(chances) - 1, -1, -1):
-        rests = [(share, _rest_of_round(start, window, chances, to_come)) for window, share in _windows(grant)]
-        to_come[start] = 1.0 + sum(share * rest[0] for share, rest in rests)
-    return to_come
+def _remaining_rounds(acceptance_probs: Sequence[float], grant: float) -> Floats:
+    """[n + 1]: expected rounds to the answer's end if a round starts before each token."""
+    remaining = np.zeros(len(acceptance_probs) + 1)
+    for start in range(len(acceptance_probs) - 1, -1, -1):
+        branches = [
+            (share, _remaining_after_prefix(start, window, acceptance_probs, remaining)[0])
+            for window, share in _windows(grant)
+        ]
+        remaining[start] = 1.0 + sum(share * rounds for share, rounds in branches)
+    return remaining
 
 
-def _rest_of_round(start: int, window: int, chances: Sequence[float], to_come: Floats) -> list[float]:
-    """Expected rounds after this one, given that the draft tokens before each place of it are accepted."""
-    last = _last(start, window, chances)
-    rest = [float(to_come[last + 1])]
-    for place in range(last - 1, start - 1, -1):
-        rest.append(chances[place] * rest[-1] + (1.0 - chances[place]) * float(to_come[place + 1]))
-    return rest[::-1]
+def _remaining_after_prefix(
+    start: int, window: int, acceptance_probs: Sequence[float], remaining: Floats
+) -> list[float]:
+    """Expected rounds after this one, given that the first 0, 1, .. of its draft tokens are accepted."""
+    end = _end_of_draft(start, window, acceptance_probs)
+    backwards = [float(remaining[end + 1])]
+    for position in range(end - 1, start - 1, -1):
+        rejected = (1.0 - acceptance_probs[position]) * float(remaining[position + 1])
+        backwards.append(acceptance_probs[position] * backwards[-1] + rejected)
+    return backwards[::-1]
 
 
 def _windows(grant: float) -> list[tuple[int, float]]:
@@ -121,6 +129,6 @@ def _windows(grant: float) -> list[tuple[int, float]]:
     return [(below, 1.0)] if above == 0.0 else [(below, 1.0 - above), (below + 1, above)]
 
 
-def _last(start: int, window: int, chances: Sequence[float]) -> int:
-    """The place after the last draft token of a round."""
-    return min(start + window, len(chances) - 1)
+def _end_of_draft(start: int, window: int, acceptance_probs: Sequence[float]) -> int:
+    """The position after the last draft token of a round."""
+    return min(start + window, len(acceptance_probs) - 1)

@@ -1,4 +1,4 @@
-"""What `goodspeed tune evaluate` finds of a draft: for JSON, and as a model card for people."""
+"""The results of `goodspeed tune evaluate`: their JSON form, and a model card in Markdown."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from goodspeed.tuning.evaluate.goodput import Goodput
 from goodspeed.tuning.evaluate.quality import WINDOW, WINDOWS, Quality
 from goodspeed.tuning.evaluate.reliability import ReliabilityDiagram
 
-UNSEEN = "all that it never learned from"
+UNSEEN = "categories outside the training data"
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayMetrics:
-    """Drafting round by round, stopping where confidence ends a draft, as a drafter does."""
+    """Results of a replay round by round, in which low confidence ends a draft, as in a drafter."""
 
     window: int
     min_survival: float
@@ -26,22 +26,22 @@ class ReplayMetrics:
 
 @dataclass(frozen=True, slots=True)
 class DraftReport:
-    """One draft on one data set."""
+    """The results of one draft on one data set."""
 
     draft: str
     config: DraftConfig
     target: str
     target_fingerprint: str
     data: str
-    """The data set's purpose and size."""
+    """Split and size of the data set."""
     qualities: list[Quality]
-    live: ReplayMetrics | None
+    replay: ReplayMetrics | None
     goodput: Goodput | None
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """What the JSON holds; see docs/evaluate.md."""
+    """The JSON document; see docs/evaluate.md."""
 
     schema: int
     command: list[str]
@@ -50,41 +50,41 @@ class EvaluationReport:
 
 
 def model_card(report: DraftReport, machine: MachineInfo) -> str:
-    """In Markdown."""
+    """The model card of a draft, in Markdown."""
     parts = [
         f"# Draft `{report.draft}` for {report.target}\n",
-        f"Target fingerprint `{report.target_fingerprint}`. Judged on {report.data}. ± is one standard error over "
+        f"Target fingerprint `{report.target_fingerprint}`. Evaluated on {report.data}. ± is one standard error over "
         "prompts. Accepted per round does not count the target's own token.\n",
-        *(_quality(one) for one in report.qualities),
+        *(_quality(quality) for quality in report.qualities),
     ]
-    if report.live:
-        parts.append(_live(report.live))
+    if report.replay:
+        parts.append(_replay(report.replay))
     if report.goodput:
         parts.append(_goodput(report.goodput, machine))
     parts.append(
-        "The text is the target's own, whatever this draft proposes; what it decides is speed. It was judged on "
-        "the target's answers to the prompts of this data set, and says nothing of other targets.\n"
+        "The generated text is the target's own, whatever this draft proposes: the draft affects speed only. These "
+        "results hold for this target and the prompts of this data set.\n"
     )
     return "\n".join(parts)
 
 
-def _quality(one: Quality) -> str:
-    accepted = [str(one.accepted_per_round[window]) for window in WINDOWS]
-    acceptance = [f"{place.value:.2f}" for place in one.acceptance]
+def _quality(quality: Quality) -> str:
+    accepted = [str(quality.accepted_per_round[window]) for window in WINDOWS]
+    acceptance = [f"{rate.value:.2f}" for rate in quality.acceptance]
     categories = [
         f"| {name} | {part.num_answers} | {part.agreement} | {part.accepted_per_round} |"
-        for name, part in [*one.categories.items(), *([(UNSEEN, one.unseen)] if one.unseen else [])]
+        for name, part in [*quality.categories.items(), *([(UNSEEN, quality.unseen)] if quality.unseen else [])]
     ]
     return "\n".join(
         [
-            f"## Temperature {one.temperature:g}, {one.rule}\n",
-            f"{one.num_answers} answers, {one.num_tokens} tokens. Agreement {one.agreement}; it drafts for "
-            f"{one.drafted:.0%} of tokens; calibration error {one.reliability.error:.3f} "
-            f"(bias {one.reliability.bias:+.3f}).\n",
+            f"## Temperature {quality.temperature:g}, {quality.rule}\n",
+            f"{quality.num_answers} answers, {quality.num_tokens} tokens. Agreement {quality.agreement}; drafted "
+            f"{quality.drafted:.0%} of tokens; calibration error {quality.reliability.error:.3f} "
+            f"(bias {quality.reliability.bias:+.3f}).\n",
             "| window | " + " | ".join(map(str, WINDOWS)) + " |",
             "|---" * (1 + len(WINDOWS)) + "|",
             "| accepted per round | " + " | ".join(accepted) + " |",
-            "| accepted at this place | " + " | ".join(acceptance) + " |",
+            "| acceptance at this position | " + " | ".join(acceptance) + " |",
             "",
             f"| category | answers | agreement | accepted per round, window {WINDOW} |",
             "|---|---|---|---|",
@@ -94,24 +94,25 @@ def _quality(one: Quality) -> str:
     )
 
 
-def _live(live: ReplayMetrics) -> str:
+def _replay(replay: ReplayMetrics) -> str:
     return (
         "## ReplayedRound by round\n\n"
-        f"Window {live.window}, stopped where survival falls below {live.min_survival:g}: "
-        f"{live.proposed_per_round} proposed and {live.accepted_per_round} accepted per round, "
-        f"{live.drafting_ms_per_token:.3f} ms a draft token, "
-        f"calibration error {live.reliability.error:.3f} (bias {live.reliability.bias:+.3f}).\n"
+        f"Window {replay.window}, drafts end where survival falls below {replay.min_survival:g}: "
+        f"{replay.proposed_per_round} proposed and {replay.accepted_per_round} accepted per round, "
+        f"{replay.drafting_ms_per_token:.3f} ms a draft token, "
+        f"calibration error {replay.reliability.error:.3f} (bias {replay.reliability.bias:+.3f}).\n"
     )
 
 
-def _goodput(one: Goodput, machine: MachineInfo) -> str:
+def _goodput(goodput: Goodput, machine: MachineInfo) -> str:
     return (
         "## Cost and goodput\n\n"
-        f"{machine.cpu}, {machine.num_cores} cores; {one.streams} streams in lockstep, window {one.window}, one "
-        "process.\n\n"
-        f"- A draft token takes {one.draft_ms_per_token:.3f} ms, the target's {one.target_ms_per_token:.2f} ms: "
-        f"{one.cost_share:.3f} of it.\n"
-        f"- Goodput predicted from step times and acceptance: {one.predicted:.1f} tokens/s, "
-        f"{one.predicted_speedup:.2f} times the target alone; measured: {one.measured:.1f} tokens/s, "
-        f"{one.speedup:.2f} times.\n"
+        f"{machine.cpu}, {machine.num_cores} cores; {goodput.streams} streams in lockstep, window {goodput.window}, "
+        "one process.\n\n"
+        f"- A draft token takes {goodput.draft_ms_per_token:.3f} ms, a token of the target "
+        f"{goodput.target_ms_per_token:.2f} ms: "
+        f"{goodput.cost_share:.3f} of it.\n"
+        f"- Goodput predicted from step times and acceptance: {goodput.predicted:.1f} tokens/s, "
+        f"{goodput.predicted_speedup:.2f} times the target-only baseline; measured: {goodput.measured:.1f} tokens/s, "
+        f"{goodput.speedup:.2f} times.\n"
     )

@@ -1,1 +1,1 @@
-"""Tuning of drafts from live traffic."""
+"""Training of drafts from the traffic of a running drafter."""

@@ -1,4 +1,4 @@
-"""A running drafter's draft, asked for and exchanged over HTTP."""
+"""The admin API of a running drafter: reading and replacing its draft over HTTP."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,31 +9,31 @@ from goodspeed.config import from_mapping
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import ConfigError, LinkLostError
 
-TIMEOUT_S = 300.0  # the drafter loads the draft, and reads its streams, before it answers
+TIMEOUT_S = 300.0  # the drafter loads the draft and feeds it the active streams before it answers
 
 
 class HttpDrafterAdmin:
-    """/admin/draft of one drafter."""
+    """The endpoint /admin/draft of one drafter."""
 
     def __init__(self, url: str, api_key: str = "", transport: httpx.BaseTransport | None = None) -> None:
-        """`url` without path, for instance http://127.0.0.1:8000."""
+        """`url` has no path, for instance http://127.0.0.1:8000."""
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, transport=transport)
 
     def current(self) -> DraftConfig:
-        """What drafts now. Raises LinkLostError, or ConfigError if the drafter refuses to tell."""
-        return from_mapping(DraftConfig, self._ask("GET", None)["config"])
+        """The drafter's current draft. Raises LinkLostError, or ConfigError if the drafter refuses the request."""
+        return from_mapping(DraftConfig, self._request("GET", None)["config"])
 
     def swap(self, config: DraftConfig) -> None:
-        """Have this draft. Raises LinkLostError, or ConfigError if the drafter refuses it."""
-        self._ask("POST", asdict(config))
+        """Replace the drafter's draft. Raises LinkLostError, or ConfigError if the drafter refuses it."""
+        self._request("POST", asdict(config))
 
-    def _ask(self, method: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    def _request(self, method: str, body: dict[str, Any] | None) -> dict[str, Any]:
         try:
             reply = self._client.request(method, "/admin/draft", json=body)
         except httpx.HTTPError as error:
             raise LinkLostError(f"the drafter at {self._client.base_url} does not answer: {error}") from error
         if reply.status_code != httpx.codes.OK:
-            raise ConfigError(f"the drafter at {self._client.base_url} says {reply.status_code}: {reply.text}")
-        answer: dict[str, Any] = reply.json()
-        return answer
+            raise ConfigError(f"the drafter at {self._client.base_url} answers {reply.status_code}: {reply.text}")
+        content: dict[str, Any] = reply.json()
+        return content

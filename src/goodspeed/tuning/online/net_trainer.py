@@ -1,4 +1,4 @@
-"""A net that goes on learning from live traffic: the target scores what was recorded, and teaches the student by it."""
+"""Training of a draft model from a traffic log: the target scores its answers, and the student learns from them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,26 +15,27 @@ from goodspeed.tuning.data.generation import RecordedAnswer
 from goodspeed.tuning.train.distiller import Distiller
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig
 
-VALIDATED = 8  # every so manieth answer stops the training
+VALIDATE_EVERY_NTH = 8  # every eighth answer is for validation
 SCORED = "scored"
-"""Beside the rounds' folders: the data set of all answers that the target has scored, each of them once."""
+"""Folder beside those of the rounds: the data set of all scored answers, each of them once."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetTrainer:
-    """Distils from the draft model that drafts now, or from where `distil.student` says if there is none.
+    """Distils from the current draft model, or from the start that `distil.student` names if there is none.
 
-    The folder of `distil` is each round's own; that of `collect` is SCORED.
+    The folder of `distil` is replaced by each round's own, that of `collect` by SCORED.
     """
 
     collect: CollectConfig
     distil: DistilConfig
 
-    def make(self, current: DraftConfig, recorded: Path, folder: Path) -> DraftConfig:
+    def train(self, current: DraftConfig, traffic_log: Path, folder: Path) -> DraftConfig:
         """Raises DataError, CheckpointError."""
-        examples, facts = self._scored(recorded, folder.parent / SCORED)
-        self._write(folder / "validation", facts, examples[::VALIDATED])
-        self._write(folder / "train", facts, [one for place, one in enumerate(examples) if place % VALIDATED])
+        examples, info = self._scored(traffic_log, folder.parent / SCORED)
+        self._write(folder / "validation", info, examples[::VALIDATE_EVERY_NTH])
+        training = [example for index, example in enumerate(examples) if index % VALIDATE_EVERY_NTH]
+        self._write(folder / "train", info, training)
         student = self.distil.student
         if current.model:
             student = replace(student, init=str(locate(current.model)))
@@ -45,23 +46,24 @@ class NetTrainer:
         engine = current.engine if current.engine in ("hybrid", "torch") else "hybrid"
         return replace(current, engine=engine, model=out)
 
-    def _scored(self, recorded: Path, scored: Path) -> tuple[list[Example], DatasetInfo]:
-        """An example of every recorded answer, in their order. What was scored in another round is not scored again."""
-        collector = Collector(replace(self.collect, out=str(scored), recorded=(str(recorded),), split=SCORED))
-        said = [_named(one) for one in collector.recorded()]
-        if len(said) < 2 * VALIDATED:
-            raise DataError(f"{recorded} has {len(said)} answers, a student needs {2 * VALIDATED}")
-        wanted = {one.origin.key: one for one in said}
-        data = collector.collect([], list(wanted.values()), lambda _: None)
-        known = {one.origin.key: one for one in data.examples() if one.origin.key in wanted}
-        return [known[one.origin.key] for one in said], data.facts
+    def _scored(self, traffic_log: Path, scored: Path) -> tuple[list[Example], DatasetInfo]:
+        """An example for every recorded answer, in their order. No answer is scored twice."""
+        config = replace(self.collect, out=str(scored), traffic_logs=(str(traffic_log),), split=SCORED)
+        collector = Collector(config)
+        recorded = [_keyed_by_content(answer) for answer in collector.recorded_answers()]
+        if len(recorded) < 2 * VALIDATE_EVERY_NTH:
+            raise DataError(f"{traffic_log} has {len(recorded)} answers, a student needs {2 * VALIDATE_EVERY_NTH}")
+        distinct = {answer.origin.key: answer for answer in recorded}
+        data = collector.collect([], list(distinct.values()), lambda _: None)
+        examples = {example.origin.key: example for example in data.examples() if example.origin.key in distinct}
+        return [examples[answer.origin.key] for answer in recorded], data.info
 
-    def _write(self, folder: Path, facts: DatasetInfo, examples: Sequence[Example]) -> None:
-        """Anew, since a round that was killed begins again."""
-        store(Dataset(folder, replace(facts, split=folder.name)), examples, self.collect)
+    def _write(self, folder: Path, info: DatasetInfo, examples: Sequence[Example]) -> None:
+        """Write a new data set over the one that an interrupted round may have left."""
+        store(Dataset(folder, replace(info, split=folder.name)), examples, self.collect)
 
 
-def _named(said: RecordedAnswer) -> RecordedAnswer:
-    """By what it says, since its line moves as traffic grows old."""
-    what = repr((said.prompt, said.answer, said.rejected, said.origin.temperature))
-    return replace(said, origin=replace(said.origin, key=hashlib.sha256(what.encode()).hexdigest()[:16]))
+def _keyed_by_content(answer: RecordedAnswer) -> RecordedAnswer:
+    """The answer with a key that does not depend on its line, which changes as the log is trimmed."""
+    content = repr((answer.prompt, answer.answer, answer.rejected, answer.origin.temperature))
+    return replace(answer, origin=replace(answer.origin, key=hashlib.sha256(content.encode()).hexdigest()[:16]))

@@ -1,4 +1,4 @@
-"""Drafts that follow the traffic: learn from what was recorded, judge on the newest of it, swap only what is better."""
+"""Online tuning: train a draft on recent traffic, compare it on the latest answers, swap it in if it is better."""
 
 import json
 import math
@@ -14,39 +14,39 @@ from goodspeed.engine.teacher_forcing import teacher_force_all
 from goodspeed.errors import DataError
 from goodspeed.stats.intervals import ConfidenceInterval, paired_difference
 from goodspeed.tuning.data.generation import RecordedAnswer
-from goodspeed.tuning.data.prompt_sources import read_recorded
+from goodspeed.tuning.data.prompt_sources import read_traffic_log
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
 from goodspeed.tuning.evaluate.renewal import expected_rounds
 from goodspeed.tuning.evaluate.round_replay import RoundReplayer
 from goodspeed.tuning.train.ngram_training import learn_table
 
 NUM_STREAMS = 4
-LIVE_WINDOW, LIVE_SURVIVAL = 8, 0.1
-"""How the drafts see the traffic before it is their turn to be judged."""
+WARM_UP_WINDOW, WARM_UP_SURVIVAL = 8, 0.1
+"""Window and minimum survival of the replay that shows a draft the recent traffic before it is compared."""
 STATE = "state.json"
 JOURNAL = "rounds.jsonl"
 
 
 class DrafterAdmin(Protocol):
-    """A drafter, from outside."""
+    """The admin interface of a drafter."""
 
     def current(self) -> DraftConfig:
-        """What drafts now. Raises LinkLostError."""
+        """The drafter's current draft. Raises LinkLostError."""
 
     def swap(self, config: DraftConfig) -> None:
-        """Have this draft. Raises LinkLostError, or ConfigError if the drafter refuses it."""
+        """Replace the drafter's draft. Raises LinkLostError, or ConfigError if the drafter refuses it."""
 
 
 class DraftTrainer(Protocol):
-    """Makes a new draft from recorded traffic."""
+    """Makes a new draft from a traffic log."""
 
-    def make(self, current: DraftConfig, recorded: Path, folder: Path) -> DraftConfig:
-        """A draft that has learned from the lines of `recorded`; what it needs is written into `folder`."""
+    def train(self, current: DraftConfig, traffic_log: Path, folder: Path) -> DraftConfig:
+        """A draft trained on the lines of `traffic_log`; its files are written into `folder`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DraftComparison:
-    """An old and a new draft on the same answers: mean accepted tokens per round of an answer."""
+    """The current and a new draft on the same answers: mean accepted tokens per round of an answer."""
 
     num_answers: int
     old: float
@@ -57,11 +57,11 @@ class DraftComparison:
 
 @dataclass(frozen=True, slots=True)
 class OnlineRound:
-    """What became of one round."""
+    """The result of one round."""
 
     number: int
-    num_learned: int
-    judgement: DraftComparison
+    num_trained: int
+    comparison: DraftComparison
     old: str
     new: str
     is_swapped: bool
@@ -69,69 +69,71 @@ class OnlineRound:
 
 @dataclass(frozen=True, slots=True)
 class OnlinePolicy:
-    """When a round begins, and when its draft is good enough."""
+    """When a round starts, and when its draft is swapped in."""
 
     min_answers: int = 64
-    """New ones."""
-    max_learned: int = 4000
-    """The newest; of older traffic nothing is learned any more."""
-    judged_share: float = 0.25
-    """Of the new answers, the newest: judged by, and learned from in the next round only."""
+    """New answers that start a round."""
+    max_train_answers: int = 4000
+    """The latest answers are trained on; older ones are ignored."""
+    held_out_share: float = 0.25
+    """Share of the new answers, the latest, for the comparison. They are trained on in the next round."""
     window: int = 4
     margin: float = 0.0
-    """Accepted tokens per round that a new draft must gain at least; and the low end of its 95% interval be above 0."""
+    """Minimum gain in accepted tokens per round. The lower end of its 95% interval must be above 0 as well."""
 
 
 class OnlineTuner:
-    """One drafter's traffic file, and a folder for what is made of it; a run that was killed goes on there."""
+    """Tunes one drafter from its traffic log. An interrupted run resumes in its folder."""
 
     def __init__(
-        self, recorded: Path, folder: Path, admin: DrafterAdmin, maker: DraftTrainer, policy: OnlinePolicy
+        self, traffic_log: Path, folder: Path, admin: DrafterAdmin, trainer: DraftTrainer, policy: OnlinePolicy
     ) -> None:
-        self._recorded = recorded
+        self._traffic_log = traffic_log
         self._folder = folder
         self._admin = admin
-        self._maker = maker
+        self._trainer = trainer
         self._policy = policy
 
     def next_round(self, make_engine: Callable[[DraftConfig], DraftEngine], vocab_size: int) -> OnlineRound | None:
-        """One round if there is traffic for it, else None. Raises DataError, and what admin and maker raise."""
+        """Run one round; None without enough new traffic. Raises DataError, and the errors of admin and trainer."""
         lines = self._lines()
         number, num_seen = self._state()
         num_new = len(lines) - num_seen
         if num_new < self._policy.min_answers:
             return None
         folder = self._folder / f"round-{number:04d}"
-        learned, judged = (_write(folder / name, part) for name, part in self._parts(lines, num_new))
+        paths = [_write(folder / name, part) for name, part in self._split(lines, num_new)]
         current = self._admin.current()
-        new = self._maker.make(current, learned, folder)
-        seen, answers = (answers_said(read_recorded(path, vocab_size)) for path in (learned, judged))
-        lately = seen[-num_new:]
-        old_one = ComparedDraft(make_engine(current), lately if learns_from_traffic(current) else ())
-        has_learned = new.table != current.table
-        new_one = ComparedDraft(make_engine(new), lately if learns_from_traffic(new) and not has_learned else ())
-        judgement = judge(old_one, new_one, answers, self._policy)
-        if judgement.is_better:
+        new = self._trainer.train(current, paths[0], folder)
+        trained, held_out = (sampled_answers(read_traffic_log(path, vocab_size)) for path in paths)
+        recent = trained[-num_new:]
+        comparison = compare_drafts(
+            ComparedDraft(make_engine(current), recent if learns_from_traffic(current) else ()),
+            ComparedDraft(make_engine(new), recent if _has_yet_to_learn(new, current) else ()),
+            held_out,
+            self._policy,
+        )
+        if comparison.is_better:
             self._admin.swap(new)
-        done = OnlineRound(number, len(seen), judgement, current.name, new.name, judgement.is_better)
-        self._finish(done, len(lines))
-        return done
+        result = OnlineRound(number, len(trained), comparison, current.name, new.name, comparison.is_better)
+        self._finish(result, len(lines))
+        return result
 
-    def _parts(self, lines: Sequence[str], num_new: int) -> list[tuple[str, Sequence[str]]]:
-        num_judged = max(2, math.ceil(self._policy.judged_share * num_new))
-        learned = lines[:-num_judged][-self._policy.max_learned :]
-        return [("learned.jsonl", learned), ("judged.jsonl", lines[-num_judged:])]
+    def _split(self, lines: Sequence[str], num_new: int) -> list[tuple[str, Sequence[str]]]:
+        num_held_out = max(2, math.ceil(self._policy.held_out_share * num_new))
+        train = lines[:-num_held_out][-self._policy.max_train_answers :]
+        return [("train.jsonl", train), ("held_out.jsonl", lines[-num_held_out:])]
 
     def _lines(self) -> list[str]:
-        """Streams under the rejection rule are left out: their drafts cannot be judged without the target."""
+        """The log without streams under the rejection rule: their drafts cannot be compared without the target."""
         try:
-            lines = self._recorded.read_text(encoding="utf-8").splitlines() if self._recorded.exists() else []
+            lines = self._traffic_log.read_text(encoding="utf-8").splitlines() if self._traffic_log.exists() else []
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read {self._recorded}: {error}") from error
+            raise DataError(f"cannot read {self._traffic_log}: {error}") from error
         return [line for line in lines if '"rule":"rejection"' not in line]
 
     def _state(self) -> tuple[int, int]:
-        """(number of the next round, answers that were there at the end of the last)"""
+        """(number of the next round, number of answers at the end of the last one)."""
         path = self._folder / STATE
         if not path.exists():
             return 0, 0
@@ -141,12 +143,12 @@ class OnlineTuner:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is not the state of an online run: {error}") from error
 
-    def _finish(self, done: OnlineRound, num_answers: int) -> None:
-        state = json.dumps({"rounds": done.number + 1, "answers": num_answers})
+    def _finish(self, result: OnlineRound, num_answers: int) -> None:
+        state = json.dumps({"rounds": result.number + 1, "answers": num_answers})
         unfinished = self._folder / f"{STATE}.part"
         try:
             with (self._folder / JOURNAL).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(done)) + "\n")
+                file.write(json.dumps(asdict(result)) + "\n")
             unfinished.write_text(state, encoding="utf-8")
             unfinished.replace(self._folder / STATE)
         except OSError as error:
@@ -155,44 +157,54 @@ class OnlineTuner:
 
 @dataclass(frozen=True, slots=True)
 class ComparedDraft:
-    """A draft, and the traffic that it has yet to see, as a live one would have."""
+    """A draft, and the traffic to show it first, as a draft in service would have seen it."""
 
     engine: DraftEngine
-    seen: Sequence[ScoredAnswer]
+    recent: Sequence[ScoredAnswer]
 
-    def accepted(self, judged: Sequence[ScoredAnswer], window: int) -> list[float]:
-        """Tokens per round, by answer."""
-        RoundReplayer(self.engine, NUM_STREAMS).replay(self.seen, LIVE_WINDOW, LIVE_SURVIVAL)
-        judged_positions = teacher_force_all(self.engine, judged, NUM_STREAMS)
-        rounds = [expected_rounds(forced.acceptance_probs, window) for forced in judged_positions]
-        return [one.num_accepted / one.num_rounds for one in rounds]
+    def accepted_per_round(self, answers: Sequence[ScoredAnswer], window: int) -> list[float]:
+        """Accepted draft tokens per round, by answer."""
+        RoundReplayer(self.engine, NUM_STREAMS).replay(self.recent, WARM_UP_WINDOW, WARM_UP_SURVIVAL)
+        forced_answers = teacher_force_all(self.engine, answers, NUM_STREAMS)
+        rounds = [expected_rounds(forced.acceptance_probs, window) for forced in forced_answers]
+        return [expected.num_accepted / expected.num_rounds for expected in rounds]
 
 
-def judge(
-    old: ComparedDraft, new: ComparedDraft, judged: Sequence[ScoredAnswer], policy: OnlinePolicy
+def compare_drafts(
+    old: ComparedDraft, new: ComparedDraft, held_out: Sequence[ScoredAnswer], policy: OnlinePolicy
 ) -> DraftComparison:
-    """Both drafts on held-out answers."""
-    before, after = (one.accepted(judged, policy.window) for one in (old, new))
-    gain = paired_difference(after, before)
+    """Compare both drafts on held-out answers, at least two."""
+    accepted_old, accepted_new = (draft.accepted_per_round(held_out, policy.window) for draft in (old, new))
+    gain = paired_difference(accepted_new, accepted_old)
     is_better = gain.low > 0.0 and gain.mean >= policy.margin
-    return DraftComparison(len(judged), math.fsum(before) / len(before), math.fsum(after) / len(after), gain, is_better)
+    num_answers = len(held_out)
+    return DraftComparison(
+        num_answers, math.fsum(accepted_old) / num_answers, math.fsum(accepted_new) / num_answers, gain, is_better
+    )
 
 
 def learns_from_traffic(draft: DraftConfig) -> bool:
-    """Whether its drafts change with what it sees. Of others only confidences do, which no comparison here asks for."""
+    """True if drafts change with the traffic. In other engines only confidences do, which no comparison reads."""
     return draft.engine in ("hybrid", "table")
 
 
-def answers_said(said: Iterable[RecordedAnswer]) -> list[ScoredAnswer]:
-    """Recorded answers as drafts are judged by; greedy, or coupled to their seed."""
+def _has_yet_to_learn(new: DraftConfig, current: DraftConfig) -> bool:
+    """True for a draft that learns from traffic and whose table is not a new one, trained on it."""
+    return learns_from_traffic(new) and new.table == current.table
+
+
+def sampled_answers(recorded: Iterable[RecordedAnswer]) -> list[ScoredAnswer]:
+    """Recorded answers of two or more tokens in the form for evaluation: greedy, or coupled to their seed."""
     return [
-        ScoredAnswer(one.prompt, one.answer, _sampling(one), one.origin.category) for one in said if len(one.answer) > 1
+        ScoredAnswer(answer.prompt, answer.answer, _sampling(answer), answer.origin.category)
+        for answer in recorded
+        if len(answer.answer) > 1
     ]
 
 
-def _sampling(said: RecordedAnswer) -> Sampling:
-    heat, seed = said.origin.temperature, said.origin.seed
-    return Sampling(heat, seed=seed, rule=Rule.COUPLED) if heat else Sampling(seed=seed)
+def _sampling(answer: RecordedAnswer) -> Sampling:
+    temperature, seed = answer.origin.temperature, answer.origin.seed
+    return Sampling(temperature, seed=seed, rule=Rule.COUPLED) if temperature else Sampling(seed=seed)
 
 
 def _write(path: Path, lines: Sequence[str]) -> Path:
@@ -206,15 +218,16 @@ def _write(path: Path, lines: Sequence[str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class NGramTableTrainer:
-    """A table of all the traffic that there was, for the draft that is there."""
+    """Trains an n-gram table on the whole traffic log, for the current draft."""
 
     vocab_size: int
     tokenizer: str
+    """Fingerprint of the tokenizer."""
 
-    def make(self, current: DraftConfig, recorded: Path, folder: Path) -> DraftConfig:
+    def train(self, current: DraftConfig, traffic_log: Path, folder: Path) -> DraftConfig:
         """Raises DataError, CheckpointError."""
         engine = current.engine if current.engine in ("hybrid", "table") else "hybrid"
         config = replace(current, engine=engine, table=str(folder / "table.npz"), memory="")
-        answers = answers_said(read_recorded(recorded, self.vocab_size))
+        answers = sampled_answers(read_traffic_log(traffic_log, self.vocab_size))
         learn_table([config], answers, (self.vocab_size, self.tokenizer)).save(Path(config.table))
         return config

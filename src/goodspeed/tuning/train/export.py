@@ -1,4 +1,4 @@
-"""A student as a model folder that transformers, vLLM and our own engine load."""
+"""Export of a student to a model folder that transformers, vLLM and the embedded engine load."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +16,9 @@ from goodspeed.models.model_config import ModelConfig
 def export(
     folder: Path, config: ModelConfig, weights: Mapping[str, torch.Tensor], kept: torch.Tensor | None, tokenizer: Path
 ) -> None:
-    """Weights in bfloat16, the tokenizer of the folder `tokenizer`, and the reduced vocabulary, if it is one.
+    """Write weights in bfloat16, the tokenizer of the folder `tokenizer`, and the reduced vocabulary, if there is one.
 
-    Raises CheckpointError if the disk does not let us.
+    Raises CheckpointError if the disk is full or read-only.
     """
     try:
         rounded = {name: weight.to(torch.bfloat16) for name, weight in weights.items()}

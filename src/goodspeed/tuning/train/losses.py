@@ -1,11 +1,11 @@
-"""What a student minimises, from its log-probabilities at the target's top k tokens.
+"""Distillation losses, computed from the student's log-probabilities at the target's top k tokens.
 
-Each loss is [n], one number a position. The target's mass beyond its top k, and on tokens that the student's head has
-no row for, is nobody's: no loss asks for it.
+Each loss is [n], one value per position. No loss includes the target's mass beyond its top k or on tokens that the
+student's head has no row for.
 
-Forward KL is distillation (Hinton et al. 2015), reverse KL seeks modes (Gu et al. 2024, MiniLLM); under the rejection
+Forward KL is distillation (Hinton et al. 2015); reverse KL seeks modes (Gu et al. 2024, MiniLLM). Under the rejection
 rule a position is accepted with one minus the total variation (Leviathan et al. 2023), which DistillSpec (Zhou et al.
-2024) found a good loss for drafts.
+2024) found to be a good loss for drafts.
 """
 
 from collections.abc import Callable
@@ -14,21 +14,21 @@ import torch
 
 from goodspeed.registry import Registry
 
-FEW_ROWS = 128  # positions whose float32 logits are held at once: they stay in the cache
-LEAST = 1e-9
+CHUNK_ROWS = 128  # positions with float32 logits in memory at once: they fit into the cache
+MIN_PROB = 1e-9
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(log-probabilities [n, k] of the student, probabilities [n, k] of the target, 0 where it has no row) -> [n]."""
+"""(student log-probabilities [n, k], target probabilities [n, k], 0 where the head has no row) -> [n]."""
 
 
 class TopLogprobs(torch.autograd.Function):
-    """log softmax(hidden @ head.T) at a few columns, without keeping float32 logits; see top_logprobs."""
+    """log softmax(hidden @ head.T) at some columns, without float32 logits in memory; see top_logprobs."""
 
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx, hidden: torch.Tensor, head: torch.Tensor, columns: torch.Tensor
     ) -> torch.Tensor:
         logits = hidden @ head.T
-        normaliser = torch.cat([part.float().logsumexp(-1, keepdim=True) for part in logits.split(FEW_ROWS)])
+        normaliser = torch.cat([part.float().logsumexp(-1, keepdim=True) for part in logits.split(CHUNK_ROWS)])
         ctx.save_for_backward(hidden, head, columns, logits, normaliser)
         return logits.gather(1, columns).float() - normaliser
 
@@ -38,8 +38,8 @@ class TopLogprobs(torch.autograd.Function):
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
         hidden, head, columns, logits, normaliser = ctx.saved_tensors  # type: ignore[attr-defined]
         total = grad.sum(1, keepdim=True)
-        for start in range(0, len(logits), FEW_ROWS):  # in place: nobody reads the logits after this
-            rows = slice(start, start + FEW_ROWS)
+        for start in range(0, len(logits), CHUNK_ROWS):  # in place: the logits are not read again
+            rows = slice(start, start + CHUNK_ROWS)
             part = (logits[rows].float() - normaliser[rows]).exp_().mul_(-total[rows])
             logits[rows] = part.scatter_add_(1, columns[rows], grad[rows])
         needs_hidden, needs_head, _ = ctx.needs_input_grad  # type: ignore[attr-defined]
@@ -49,33 +49,33 @@ class TopLogprobs(torch.autograd.Function):
 def top_logprobs(
     hidden: torch.Tensor,  # [n, hidden]
     head: torch.Tensor,  # [rows of the head, hidden]
-    places: torch.Tensor,  # [n, k] int64; -1: the head has no such row
+    top_rows: torch.Tensor,  # [n, k] int64: rows of the head; -1: none
 ) -> torch.Tensor:
-    """[n, k] float32: the student's log-probabilities there (of row 0 where it has none). Backward works once."""
-    found: torch.Tensor = TopLogprobs.apply(hidden, head, places.clamp_min(0))  # type: ignore[no-untyped-call]
+    """[n, k] float32: the student's log-probabilities at these rows (row 0 for -1). Backward may run only once."""
+    found: torch.Tensor = TopLogprobs.apply(hidden, head, top_rows.clamp_min(0))  # type: ignore[no-untyped-call]
     return found
 
 
 def forward_kl(logprobs: torch.Tensor, target_probs: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy under the target: forward KL but for the target's entropy, which no student changes."""
+    """Cross-entropy under the target: forward KL without the target's entropy, which is constant."""
     return -(target_probs * logprobs).sum(-1)
 
 
 def reverse_kl(logprobs: torch.Tensor, target_probs: torch.Tensor) -> torch.Tensor:
-    """KL(student || target), what is beyond the top k being one token."""
+    """KL(student || target), with everything beyond the top k as one token."""
     probs = logprobs.exp() * (target_probs > 0)
-    inside = (probs * (logprobs - target_probs.clamp_min(LEAST).log())).sum(-1)
-    rest, target_rest = ((1.0 - part.sum(-1)).clamp_min(LEAST) for part in (probs, target_probs))
+    inside = (probs * (logprobs - target_probs.clamp_min(MIN_PROB).log())).sum(-1)
+    rest, target_rest = ((1.0 - part.sum(-1)).clamp_min(MIN_PROB) for part in (probs, target_probs))
     return inside + rest * (rest.log() - target_rest.log())
 
 
 def total_variation(logprobs: torch.Tensor, target_probs: torch.Tensor) -> torch.Tensor:
-    """One minus the chance that the rejection rule accepts, of which the mass beyond the top k is left out."""
+    """One minus the acceptance rate of the rejection rule, without the mass beyond the top k."""
     return 1.0 - torch.minimum(logprobs.exp(), target_probs).sum(-1)
 
 
 def likeliest(logprobs: torch.Tensor, target_probs: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the target's likeliest token: what a greedy target says."""
+    """Cross-entropy of the target's likeliest token, which a greedy target generates."""
     return -(logprobs[:, 0] * (target_probs[:, 0] > 0))
 
 

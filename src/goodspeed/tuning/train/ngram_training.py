@@ -1,7 +1,7 @@
-"""An n-gram table learned from a data set, with calibrations that were learned as they are used: before the fact.
+"""Training of an n-gram table and of its confidence calibrations from a data set, by replay.
 
-The answers are replayed as a drafter would see them, so every token is guessed before it is learned, and the evidence
-that calibrates a guess is what it would have been live. Nothing is held back, and nothing is judged by what it knows.
+The answers are replayed as a drafter would see them: every token is drafted before it is learned. The calibrations
+therefore see the same evidence as in service, and no answers need to be held out for them.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,9 +30,9 @@ def learn_table(
     vocabulary: tuple[int, str],  # its size, the tokenizer's fingerprint
     on_draft: Callable[[str], object] = lambda _: None,
 ) -> DraftMemory:
-    """The table of the answers, and a calibration for each of these drafts.
+    """The table of the answers, and a calibration for each draft.
 
-    Raises ConfigError for a draft that has no table, and what draft_engine raises.
+    Raises ConfigError for a draft without a table, and the errors of draft_engine.
     """
     calibrations = dict[str, Calibration]()
     for config in drafts:
@@ -48,8 +48,11 @@ def learn_table(
 
 
 def shuffled(examples: Sequence[Example]) -> list[ScoredAnswer]:
-    """The examples' answers in an order in which sources and temperatures are mixed, always the same."""
-    heats = sorted({one.origin.temperature for one in examples})
-    rules = {heat: Rule.COUPLED if heat else Rule.GREEDY for heat in heats}
-    answers = [answer for heat in heats for answer in scored_answers(examples, heat, rules[heat])]
-    return [answers[place] for place in np.random.default_rng(0).permutation(len(answers))]
+    """The examples' answers in a fixed order that mixes sources and temperatures."""
+    temperatures = sorted({example.origin.temperature for example in examples})
+    answers = [
+        answer
+        for temperature in temperatures
+        for answer in scored_answers(examples, temperature, Rule.COUPLED if temperature else Rule.GREEDY)
+    ]
+    return [answers[index] for index in np.random.default_rng(0).permutation(len(answers))]

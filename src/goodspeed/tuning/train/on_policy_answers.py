@@ -1,7 +1,7 @@
-"""Answers that the student writes and the target scores: what it is taught where its own words have led it.
+"""On-policy data: answers that the student generates and the target scores.
 
 The mixing of on-policy and given answers is that of GKD (Agarwal et al. 2024) and DistillSpec (Zhou et al. 2024). Every
-batch of answers is a data set in the run's folder, so that a run which goes on learns from the same ones.
+set of answers is stored as a data set in the run's folder, so that a resumed run trains on the same answers.
 """
 
 from dataclasses import replace
@@ -22,35 +22,35 @@ TEMPERATURE = 1.0
 
 
 class OnPolicyAnswers:
-    """The target, and the prompts of a data set."""
+    """Generates sets of on-policy answers to the prompts of a data set."""
 
     def __init__(
         self, config: DistilConfig, target: Path, data: Dataset, placement: tuple[torch.dtype, torch.device]
     ) -> None:
         self._config, self._placement = config, placement
-        self._prompts = [tuple(one.prompt[-config.max_prompt :].tolist()) for one in data.examples()]
-        self._facts = replace(data.facts, split="on-policy", max_tokens=config.on_policy_tokens)
+        self._prompts = [tuple(answer.prompt[-config.max_prompt :].tolist()) for answer in data.examples()]
+        self._info = replace(data.info, split="on-policy", max_tokens=config.on_policy_tokens)
         decoder = Decoder(read_weights(target), read_config(target), *placement)
-        self._scorer = self._generator(decoder, 1, data.facts.top_k)
+        self._scorer = self._generator(decoder, 1, data.info.top_k)
 
     def examples(self, student: Student, step: int) -> list[Example]:
-        """What was written at or after the last multiple of on_policy_every updates; written now, if nothing was."""
-        made_at = step - step % self._config.on_policy_every
-        folder = Path(self._config.out) / "on_policy" / str(made_at)
+        """The set of the last multiple of on_policy_every updates; generated now if it does not exist."""
+        generated_at = step - step % self._config.on_policy_every
+        folder = Path(self._config.out) / "on_policy" / str(generated_at)
         if not (folder / MANIFEST).exists():
-            Dataset(folder, self._facts).append(self._write(student, made_at))
+            Dataset(folder, self._info).append(self._generate(student, generated_at))
         return list(Dataset.open(folder).examples())
 
-    def _write(self, student: Student, step: int) -> list[Example]:
+    def _generate(self, student: Student, step: int) -> list[Example]:
         decoder = Decoder(student.export(), student.config, *self._placement)
-        writer = self._generator(decoder, self._config.on_policy_answers, 1)
-        said = [
-            RecordedAnswer(one.origin, tuple(one.prompt.tolist()), tuple(one.answer.tolist()))
-            for one in writer.answers(self._asks(step))
+        generator = self._generator(decoder, self._config.on_policy_answers, 1)
+        answers = [
+            RecordedAnswer(answer.origin, tuple(answer.prompt.tolist()), tuple(answer.answer.tolist()))
+            for answer in generator.answers(self._requests(step))
         ]
-        return [self._scorer.score(one) for one in sorted(said, key=lambda one: one.origin.seed)]
+        return [self._scorer.score(answer) for answer in sorted(answers, key=lambda answer: answer.origin.seed)]
 
-    def _asks(self, step: int) -> list[GenerationRequest]:
+    def _requests(self, step: int) -> list[GenerationRequest]:
         config = self._config
         chosen = np.random.default_rng((config.seed, step)).integers(0, len(self._prompts), config.on_policy_answers)
         return [

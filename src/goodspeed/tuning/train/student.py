@@ -1,7 +1,7 @@
-"""The model that learns: the Llama family in plain torch, with float32 masters and products in bfloat16.
+"""The student: a trainable model of the Llama family in plain torch, with float32 weights and products in bfloat16.
 
-Leaner than transformers' modules: several documents lie in one row, the head runs where there is a loss only, and every
-product is in the low precision, backward too.
+It does less work than transformers' modules: a row packs several documents, the head runs only at positions with a
+loss, and all products are in the low precision, in the backward pass too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,34 +18,33 @@ from goodspeed.tuning.data.packed_rows import PackedRows
 
 NORM = "model.norm.weight"
 INNER, OUTER = ":inner", ":outer"
-"""Ends of the names of two thin matrices whose product is added to a frozen one."""
+"""Name suffixes of the two LoRA matrices whose product is added to a frozen matrix."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudentInit:
-    """Where a student begins: its shape, full-size weights by their Hugging Face names, and its vocabulary."""
+    """The start of a student: its shape, weights by their Hugging Face names, and its vocabulary."""
 
     config: ModelConfig
     weights: Mapping[str, torch.Tensor]
     kept: torch.Tensor | None
-    """[n] int64, ascending: token ids that its head has rows for; None: all of them."""
+    """[n] int64, ascending: the token ids that the head has rows for; None: all."""
 
 
 class Student(nn.Module):
-    """A decoder whose parameters have their checkpoint's names, dots written as '/'."""
+    """A decoder whose parameters have the names of the checkpoint, with '/' for the dots."""
 
-    def __init__(self, start: StudentInit, trained: Sequence[str], dtype: torch.dtype, rank: int = 0) -> None:
-        """`trained`: beginnings of the names of what learns, for instance "model.layers."; the rest is frozen.
+    def __init__(self, init: StudentInit, trained: Sequence[str], dtype: torch.dtype, rank: int = 0) -> None:
+        """`trained`: name prefixes of the trained parameters, for instance "model.layers."; the rest is frozen.
 
-        With a rank the layers' matrices are frozen too, and a product of two thin ones that is added to each learns
-        (LoRA, Hu et al. 2022; it starts as zero).
+        With a rank, the layers' matrices are frozen too, and LoRA adapters on them are trained (Hu et al. 2022).
         """
         super().__init__()
-        self.config, self.kept = start.config, start.kept
+        self.config, self.kept = init.config, init.kept
         self._dtype = dtype
-        self._rope = Rope(start.config, start.config.max_context, dtype, torch.device("cpu"))
+        self._rope = Rope(init.config, init.config.max_context, dtype, torch.device("cpu"))
         generator = torch.Generator().manual_seed(0)
-        for name, weight in _with_head(start).items():
+        for name, weight in _with_head(init).items():
             is_trained = name.startswith(tuple(trained))
             if is_trained and rank and weight.dim() == 2 and name.startswith("model.layers."):
                 is_trained = False
@@ -56,22 +55,22 @@ class Student(nn.Module):
             self.register_parameter(_key(name), nn.Parameter(value, requires_grad=is_trained))
 
     def forward(self, rows: PackedRows) -> torch.Tensor:
-        """[documents' positions with a loss, hidden]: what the head reads there, in the order of rows.places."""
+        """[positions with a loss, hidden]: the head's input, in the order of rows.loss_positions."""
         x = F.embedding(rows.tokens, self._weight(EMBEDDING))
         cos, sin = self._rope.at(rows.positions)  # [rows, length, 1, head_dim]
         mask = rows.mask(self._dtype)
         for i in range(self.config.num_layers):
             x = self._layer(f"model.layers.{i}.", x, (cos, sin), mask)
-        return self._norm(NORM, x.flatten(0, 1)[rows.places])
+        return self._norm(NORM, x.flatten(0, 1)[rows.loss_positions])
 
     def head(self) -> torch.Tensor:
-        """[kept tokens, hidden]: the rows of the head, in the precision of the products."""
+        """[kept tokens, hidden]: the head, in the precision of the products."""
         return self._weight(HEAD)
 
     def export(self) -> dict[str, torch.Tensor]:
-        """Full-size float32 weights by name, the head's as packing.spread_head makes them."""
+        """float32 weights by name; the head has all rows of the vocabulary, see packing.spread_head."""
         names = [_name(key) for key, _ in self.named_parameters() if not key.endswith((INNER, OUTER))]
-        weights = {name: self._sum(name).detach().float() for name in names}
+        weights = {name: self._merged(name).detach().float() for name in names}
         if self.kept is not None:
             weights[HEAD] = spread_head(weights[HEAD], self.kept, self.config.vocab_size)
         return weights
@@ -94,11 +93,11 @@ class Student(nn.Module):
         if config.qk_norm:
             queries = self._norm(prefix + "q_norm.weight", queries)
             keys = self._norm(prefix + "k_norm.weight", keys)
-        heads = (_turned(queries, *rotation), _turned(keys, *rotation), values)
+        heads = (_rotated(queries, *rotation), _rotated(keys, *rotation), values)
         group = config.num_heads // config.num_kv_heads
         q, k, v = (part.transpose(1, 2) for part in heads)
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-        # Forward and backward in half the time of torch's scaled_dot_product_attention on a CPU, masked rows of 512.
+        # Twice as fast as torch's scaled_dot_product_attention, forward and backward, on a CPU with masked rows of 512.
         scores = (q * config.head_dim**-0.5) @ k.transpose(2, 3) + mask
         return self._linear(prefix + "o_proj", (scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
 
@@ -111,30 +110,30 @@ class Student(nn.Module):
         return F.rms_norm(x, weight.shape, weight, self.config.rms_norm_eps)
 
     def _weight(self, name: str) -> torch.Tensor:
-        return self._sum(name).to(self._dtype)
+        return self._merged(name).to(self._dtype)
 
-    def _sum(self, name: str) -> torch.Tensor:
-        """The parameter, and what is added to it."""
+    def _merged(self, name: str) -> torch.Tensor:
+        """The parameter plus its LoRA product, if there is one."""
         key = _key(name)
-        whole: torch.Tensor = self.get_parameter(key)
+        weight: torch.Tensor = self.get_parameter(key)
         if key + INNER not in self._parameters:
-            return whole
-        return whole.float() + self.get_parameter(key + OUTER) @ self.get_parameter(key + INNER)
+            return weight
+        return weight.float() + self.get_parameter(key + OUTER) @ self.get_parameter(key + INNER)
 
     def place(self, device: torch.device) -> "Student":
-        """Moved to the device, its rotations too."""
+        """Move parameters and rotations to the device."""
         self._rope = Rope(self.config, self.config.max_context, self._dtype, device)
         return self.to(device)
 
 
-def _with_head(start: StudentInit) -> dict[str, torch.Tensor]:
-    """A head of its own, of the kept rows, in place of one that is tied to the embedding."""
-    weights = dict(start.weights)
+def _with_head(init: StudentInit) -> dict[str, torch.Tensor]:
+    """The weights with a separate head of the kept rows, where the head was tied to the embedding."""
+    weights = dict(init.weights)
     head = weights.get(HEAD, weights[EMBEDDING])
-    return weights | {HEAD: head if start.kept is None else head[start.kept]}
+    return weights | {HEAD: head if init.kept is None else head[init.kept]}
 
 
-def _turned(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+def _rotated(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     return heads * cos + heads.roll(heads.shape[-1] // 2, -1) * sin
 
 

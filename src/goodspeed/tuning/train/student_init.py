@@ -1,4 +1,4 @@
-"""Where students begin: some of the target's layers, a checkpoint of the same vocabulary, or random weights."""
+"""Initial students: some layers of the target, a checkpoint with the same vocabulary, or random weights."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,9 +23,9 @@ OUTPUTS = ("o_proj.weight", "down_proj.weight")
 
 
 def initial_student(config: StudentConfig, target: Path, examples: Iterable[Example], seed: int) -> StudentInit:
-    """The student that the config describes. Raises CheckpointError, ConfigError.
+    """The initial student that the config describes. Raises CheckpointError, ConfigError.
 
-    A checkpoint's own reduced vocabulary is kept; a size that the config names is of the most used tokens among it.
+    A checkpoint's reduced vocabulary is kept. If the config sets a size, its most used tokens remain.
     """
     if config.init == "layers":
         shape, weights, kept = *_from_layers(config, target), None
@@ -39,10 +39,7 @@ def initial_student(config: StudentConfig, target: Path, examples: Iterable[Exam
 
 
 def most_used(examples: Iterable[Example], num_tokens: int, known: torch.Tensor) -> torch.Tensor:
-    """[num_tokens] int64, ascending: of the `known` tokens [n] those that answers use most.
-
-    Among equals, and beyond what they use, the lower ids.
-    """
+    """[num_tokens] int64, ascending: the most used of the `known` tokens [n] in answers; ties go to lower ids."""
     if num_tokens > len(known):
         raise ConfigError(f"vocabulary is {num_tokens}, the target or checkpoint has {len(known)} tokens")
     counts = Counter[int]()
@@ -56,12 +53,12 @@ def _from_layers(config: StudentConfig, target: Path) -> tuple[ModelConfig, dict
     shape, weights = read_config(target), read_weights(target)
     if max(config.layers) >= shape.num_layers:
         raise ConfigError(f"layers are {config.layers}, the target has {shape.num_layers}")
-    taken = {name: weights[name] for name in (EMBEDDING, NORM, HEAD) if name in weights}
+    copied = {name: weights[name] for name in (EMBEDDING, NORM, HEAD) if name in weights}
     for new, old in enumerate(config.layers):
         prefix = f"model.layers.{old}."
-        found = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
-        taken |= {f"model.layers.{new}.{name}": weight for name, weight in found.items()}
-    return replace(shape, num_layers=len(config.layers)), taken
+        layer = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
+        copied |= {f"model.layers.{new}.{name}": weight for name, weight in layer.items()}
+    return replace(shape, num_layers=len(config.layers)), copied
 
 
 def _from_checkpoint(

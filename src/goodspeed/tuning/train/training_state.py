@@ -1,4 +1,4 @@
-"""A training run on disk: what is needed to go on to the same end, written whole or not at all."""
+"""The state of a training run on disk: everything that a resumed run needs to reach the same result."""
 
 import os
 from dataclasses import dataclass
@@ -12,44 +12,45 @@ from goodspeed.errors import DataError
 
 STATE = "state.safetensors"
 BEST = "best.safetensors"
+PREFIX = "standing."  # of the fields' names in the file
 FIELDS = ("step", "num_tokens", "best", "num_worse")
 Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(slots=True)
 class TrainingProgress:
-    """Where a run is."""
+    """The progress of a run."""
 
     step: int = 0
     num_tokens: int = 0
-    """ScoredAnswer tokens that had a loss so far."""
+    """Answer tokens trained on so far."""
     best: float = -1.0
-    """The largest acceptance on the validation set."""
+    """The highest accepted_per_round of a validation."""
     num_worse: int = 0
-    """Looks at it since."""
+    """Validations since the best one."""
 
 
-def save_state(folder: Path, standing: TrainingProgress, tensors: Tensors) -> None:
-    """Raises DataError if the disk does not let us; the state before it is kept."""
-    numbers = {f"standing.{name}": torch.tensor(float(getattr(standing, name)), dtype=torch.float64) for name in FIELDS}
+def save_state(folder: Path, progress: TrainingProgress, tensors: Tensors) -> None:
+    """Write the state. Raises DataError if the disk is full or read-only; the previous state remains."""
+    numbers = {f"{PREFIX}{name}": torch.tensor(float(getattr(progress, name)), dtype=torch.float64) for name in FIELDS}
     write_tensors(folder / STATE, {**numbers, **tensors})
 
 
 def load_state(folder: Path) -> tuple[TrainingProgress, Tensors] | None:
-    """None if there is no run yet. Raises DataError for a damaged one."""
+    """Read the state; None if there is none. Raises DataError for a damaged one."""
     if not (folder / STATE).exists():
         return None
     tensors = read_tensors(folder / STATE)
     try:
-        numbers = {name: tensors.pop(f"standing.{name}").item() for name in FIELDS}
+        numbers = {name: tensors.pop(PREFIX + name).item() for name in FIELDS}
     except KeyError as error:
-        raise DataError(f"{folder / STATE} is no state of a training run: {error} is missing") from error
-    whole = {name: int(value) for name, value in numbers.items()}
-    return TrainingProgress(whole["step"], whole["num_tokens"], numbers["best"], whole["num_worse"]), tensors
+        raise DataError(f"{folder / STATE} is not the state of a training run: {error} is missing") from error
+    counts = {name: int(value) for name, value in numbers.items()}
+    return TrainingProgress(counts["step"], counts["num_tokens"], numbers["best"], counts["num_worse"]), tensors
 
 
 def write_tensors(path: Path, tensors: Tensors) -> None:
-    """Wholly or not at all. Raises DataError."""
+    """Write the whole file or nothing. Raises DataError."""
     unfinished = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,7 @@ def write_tensors(path: Path, tensors: Tensors) -> None:
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise DataError(f"cannot write {path}: {error}; what was finished before is kept") from error
+        raise DataError(f"cannot write {path}: {error}; the previous file remains") from error
 
 
 def read_tensors(path: Path) -> Tensors:

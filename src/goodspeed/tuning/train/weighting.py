@@ -1,4 +1,4 @@
-"""A data set with the scheduler's weights: what each position of each client's answers counts in distillation."""
+"""A data set with utility weights: the weight of each position of each client's answers in distillation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ class ClientAnswers:
         (), "source/category of its answers, * allowed; none: all answers that no other client has"
     )
 
-    def owns(self, example: Example) -> bool:
+    def matches(self, example: Example) -> bool:
         kind = f"{example.origin.source}/{example.origin.category}"
         return not self.kinds or any(fnmatch(kind, pattern) for pattern in self.kinds)
 
@@ -39,47 +39,53 @@ class ClientAnswers:
 def weighted_examples(
     examples: Sequence[Example],
     clients: Sequence[ClientAnswers],
-    share: AllocationProblem,
+    problem: AllocationProblem,
     make_draft: Callable[[], DraftEngine],
 ) -> list[Example]:
-    """The clients' examples with weights, by what this draft is accepted for there; those of no client are left out.
+    """The clients' examples with utility weights for this draft; examples of no client are left out.
 
-    The first token of an answer counts nothing: it is the prefill's. Raises ConfigError for a client without answers.
+    The first token of an answer has weight 0, as the prefill generates it. Raises ConfigError for a client without
+    answers.
     """
-    owned = [[one for one in examples if _owner(one, clients) is client] for client in clients]
-    owned = [[one for one in each if len(one.answer) > 1] for each in owned]
-    for client, each in zip(clients, owned, strict=True):
-        if not each:
+    by_client = [_examples_of(client, clients, examples) for client in clients]
+    for client, examples_of_client in zip(clients, by_client, strict=True):
+        if not examples_of_client:
             raise ConfigError(f"client {client.name!r} has no answers of {list(client.kinds)}")
     traffic = [
-        ClientAcceptance(client.name, client.weight, _chances(each, make_draft))
-        for client, each in zip(clients, owned, strict=True)
+        ClientAcceptance(client.name, client.weight, _acceptance_probs(examples_of_client, make_draft))
+        for client, examples_of_client in zip(clients, by_client, strict=True)
     ]
-    weights = token_weights(traffic, share)
+    weights = token_weights(traffic, problem)
     return [
-        replace(example, weights=np.concatenate(([0.0], its)).astype(np.float32))
-        for each, its_client in zip(owned, weights, strict=True)
-        for example, its in zip(each, its_client, strict=True)
+        replace(example, weights=np.concatenate(([0.0], weights_of_example)).astype(np.float32))
+        for examples_of_client, weights_of_client in zip(by_client, weights, strict=True)
+        for example, weights_of_example in zip(examples_of_client, weights_of_client, strict=True)
     ]
 
 
 def write_weighted(dataset: Dataset, examples: Sequence[Example], folder: Path) -> Dataset:
-    """The examples as a data set of its own, in an order that mixes the clients. Raises DataError."""
+    """Write the examples as a new data set, in an order that mixes the clients. Raises DataError."""
     order = np.random.default_rng(0).permutation(len(examples)).tolist()
-    written = Dataset.begin(folder, dataset.facts)
-    done = written.keys()
-    rest = [examples[place] for place in order if examples[place].origin.key not in done]
-    for start in range(0, len(rest), SHARD_ANSWERS):
-        written.append(rest[start : start + SHARD_ANSWERS])
-    return written
+    weighted = Dataset.open_or_create(folder, dataset.info)
+    done = weighted.keys()
+    missing = [examples[index] for index in order if examples[index].origin.key not in done]
+    for start in range(0, len(missing), SHARD_ANSWERS):
+        weighted.append(missing[start : start + SHARD_ANSWERS])
+    return weighted
 
 
-def _owner(example: Example, clients: Sequence[ClientAnswers]) -> ClientAnswers | None:
-    """Who names its kind, before who takes the rest."""
-    by_name = sorted(clients, key=lambda client: not client.kinds)
-    return next((client for client in by_name if client.owns(example)), None)
+def _examples_of(client: ClientAnswers, clients: Sequence[ClientAnswers], examples: Sequence[Example]) -> list[Example]:
+    return [example for example in examples if len(example.answer) > 1 and _client_of(example, clients) is client]
 
 
-def _chances(examples: Sequence[Example], make_draft: Callable[[], DraftEngine]) -> list[list[float]]:
-    answers = [scored_answer(one, Rule.COUPLED if one.origin.temperature else Rule.GREEDY) for one in examples]
+def _client_of(example: Example, clients: Sequence[ClientAnswers]) -> ClientAnswers | None:
+    """A client that names the example's kind, else one that names none."""
+    named_first = sorted(clients, key=lambda client: not client.kinds)
+    return next((client for client in named_first if client.matches(example)), None)
+
+
+def _acceptance_probs(examples: Sequence[Example], make_draft: Callable[[], DraftEngine]) -> list[list[float]]:
+    answers = [
+        scored_answer(example, Rule.COUPLED if example.origin.temperature else Rule.GREEDY) for example in examples
+    ]
     return [forced.acceptance_probs for forced in teacher_force_all(make_draft(), answers, NUM_STREAMS)]

@@ -1,4 +1,4 @@
-"""`goodspeed tune weigh`: a data set whose positions count what they bring to the scheduler's utility."""
+"""`goodspeed tune weight`: a data set whose positions count what they bring to the scheduler's utility."""
 
 import argparse
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @config_dataclass
-class WeighConfig:
+class WeightConfig:
     """The data set to weight and the clients whose utility counts."""
 
     data: str = option("", "folder of a data set from `goodspeed tune collect`", is_required=True)
@@ -35,36 +35,43 @@ class WeighConfig:
 
 
 def add_parser(verbs: "Subparsers") -> None:
-    """Add `weigh`."""
+    """Add `weight`. The former name `weigh` is refused."""
     parser = verbs.add_parser(
-        "weigh",
-        help="weigh a data set by the scheduler's utility",
+        "weight",
+        help="weight a data set by the scheduler's utility",
         description="Give every position of a data set's answers the weight that its acceptance has for the sum of the "
         "clients' utilities, with this draft and the scheduler's best grants (docs/utility_tuning.md).",
-        epilog="example: goodspeed tune weigh --data train --out weighted --clients clients.toml --draft.engine torch "
+        epilog="example: goodspeed tune weight --data train --out weighted --clients clients.toml --draft.engine torch "
         "--draft.model my-draft",
     )
-    add_flags(parser, WeighConfig)
+    add_flags(parser, WeightConfig)
     parser.set_defaults(run=_run)
+    former = verbs.add_parser("weigh", add_help=False)
+    former.add_argument("arguments", nargs=argparse.REMAINDER)
+    former.set_defaults(run=_refuse_former_name)
+
+
+def _refuse_former_name(_args: argparse.Namespace) -> int:
+    raise ConfigError("`goodspeed tune weigh` is called `goodspeed tune weight` now")
 
 
 def _run(args: argparse.Namespace) -> int:
-    config = from_args(WeighConfig, args)
-    weighing = import_torch_module("goodspeed.tuning.train.weighting")
+    config = from_args(WeightConfig, args)
+    weighting = import_torch_module("goodspeed.tuning.train.weighting")
     entries = read_toml(Path(config.clients)).get("clients", [])
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{config.clients} has no [[clients]], expected a name, a weight and kinds for each")
-    clients = [from_mapping(weighing.ClientAnswers, entry, "clients.") for entry in entries]
+    clients = [from_mapping(weighting.ClientAnswers, entry, "clients.") for entry in entries]
     dataset = import_torch_module("goodspeed.tuning.data.dataset").Dataset.open(Path(config.data))
-    facts = dataset.facts
+    facts = dataset.info
     share = AllocationProblem(config.budget, config.fairness, config.max_grant)
-    with Console(stderr=True).status("weighing ..."):
-        examples = weighing.weighted_examples(
+    with Console(stderr=True).status("weighting ..."):
+        examples = weighting.weighted_examples(
             list(dataset.examples()),
             clients,
             share,
             lambda: draft_engine(config.draft, facts.vocab_size, facts.tokenizer_fingerprint),
         )
-        written = weighing.write_weighted(dataset, examples, Path(config.out))
+        written = weighting.write_weighted(dataset, examples, Path(config.out))
     print(f"{config.out}: {written.num_answers} answers of {len(clients)} clients")
     return 0
