@@ -1,8 +1,9 @@
-"""How far a live recording's replay is from the truth: answers judged at every place, recorded as a live drafter would.
+"""Error of replaying a live acceptance trace, which does not know the outcome of every position.
 
-LOG is an acceptance log without unknown places (runs/acceptance_record.py). Half a minute for 200 answers.
+TRACE is an acceptance trace with the outcome at every position (runs/teacher_forced_trace.py). The run censors it as a
+live drafter would, replays it, and prints the error of the tokens per round. Half a minute for 200 answers; no model.
 
-    .venv/bin/python -m runs.acceptance_censoring acceptance.jsonl
+    python -m runs.acceptance_censoring acceptance.jsonl
 """
 
 import argparse
@@ -16,33 +17,35 @@ from goodspeed.simulator.acceptance.observed_answers import observed_answers
 from goodspeed.simulator.acceptance.replayed_trace import replayed_traces
 from goodspeed.testing.live_answer import live_answer
 
-RECORDED_AT = ((3, 0.0), (8, 0.0), (16, 0.2), (16, 0.1))  # window, min_survival
+LIVE_SETTINGS = ((3, 0.0), (8, 0.0), (16, 0.2), (16, 0.1))  # window, min_survival
 WINDOWS = (1, 3, 5, 8)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("log", type=Path, metavar="LOG")
-    answers = read_acceptance_trace(parser.parse_args().log)
+    parser.add_argument("trace", type=Path, metavar="TRACE")
+    answers = read_acceptance_trace(parser.parse_args().trace)
     lengths = [answer.num_answer for answer in answers]
     (truth,) = replayed_traces(answers)
-    print("| recorded at window, survival | unknown | right of the judged |", " | ".join(map(str, WINDOWS)), "|")
+    print("| recorded with window, survival | unknown | accepted of the known |", " | ".join(map(str, WINDOWS)), "|")
     print("|---" * (3 + len(WINDOWS)) + "|")
-    for window, min_survival in RECORDED_AT:
+    for window, min_survival in LIVE_SETTINGS:
         live = [
             live_answer(trace, length, window, request, min_survival)
             for request, (trace, length) in enumerate(zip(truth, lengths, strict=True))
         ]
-        judged = observed_answers(live)
-        known = judged.is_known
-        replayed = [pair for filling in replayed_traces(live) for pair in zip(filling, lengths, strict=True)]
+        observed = observed_answers(live)
+        known = observed.is_known
+        replayed = [pair for completed in replayed_traces(live) for pair in zip(completed, lengths, strict=True)]
         errors = [
-            tokens_per_round(replayed, at) / tokens_per_round(zip(truth, lengths, strict=True), at) - 1.0
-            for at in WINDOWS
+            tokens_per_round(replayed, window_replayed)
+            / tokens_per_round(zip(truth, lengths, strict=True), window_replayed)
+            - 1.0
+            for window_replayed in WINDOWS
         ]
         print(
-            f"| {window}, {min_survival} | {1.0 - known.sum() / judged.lengths.sum():.1%} "
-            f"| {(judged.bits[known] == 1).mean():.1%} |",
+            f"| {window}, {min_survival} | {1.0 - known.sum() / observed.lengths.sum():.1%} "
+            f"| {(observed.bits[known] == 1).mean():.1%} |",
             " | ".join(f"{error:+.1%}" for error in errors),
             "|",
         )

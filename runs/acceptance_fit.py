@@ -1,10 +1,10 @@
-"""Acceptance generators fitted to a recording, and how well each tells what it was not fitted to.
+"""Acceptance models fitted to a trace, and their goodness of fit on held-out answers.
 
-LOG is an acceptance log (`goodspeed drafter --acceptance-trace`, runs/acceptance_record.py) or a drafter's event log.
-Every family is fitted by maximum likelihood to either half of the answers and held to the other. --toml shows a
-family's config, fitted to all answers, as a scenario takes it. 10 s for 200 answers.
+LOG is an acceptance trace (`goodspeed drafter --acceptance-trace`, runs/teacher_forced_trace.py) or a drafter's event
+log. Every family is fitted by maximum likelihood to each half of the answers and evaluated on the other half. --toml
+prints a family's config for a scenario, fitted to all answers. 10 s for 200 answers; no model.
 
-    .venv/bin/python -m runs.acceptance_fit results/acceptance.jsonl --toml markov
+    python -m runs.acceptance_fit results/acceptance.jsonl --toml markov
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def read(path: Path) -> list[TracedAnswer]:
-    """From either kind of log. Raises ConfigError if it has fewer than four answers, or is neither."""
+    """Read either kind of log. Raises ConfigError for other files and for fewer than four answers."""
     try:
         with path.open(encoding="utf-8") as file:
             is_event_log = '"event"' in file.readline()
@@ -49,35 +49,38 @@ def read(path: Path) -> list[TracedAnswer]:
 
 
 def table(found: GoodnessOfFit) -> str:
-    """For people, in Markdown."""
+    """The fits as a Markdown table."""
     rows = [
-        f"{found.num_answers} answers, {found.num_known} tokens judged, {found.num_unknown} unknown, "
-        f"{found.rate:.3f} right, calibration error {found.calibration_error:.3f}",
+        f"{found.num_answers} answers, {found.num_known} tokens known, {found.num_unknown} unknown, "
+        f"{found.rate:.3f} accepted, calibration error {found.calibration_error:.3f}",
         "",
-        "| tokens a round at window | "
+        "| tokens per round at window | "
         + " | ".join(map(str, WINDOWS))
-        + " | answers' spread | worst | AIC | log-likelihood of a "
+        + " | spread over answers | largest error | AIC | log-likelihood of a "
         "held-out token | run lengths, p |",
         "|---" * (len(WINDOWS) + 6) + "|",
         "| replayed | "
-        + " | ".join(f"{true.mean:.3f} ± {true.standard_error:.3f}" for true in found.replayed)
+        + " | ".join(f"{replayed.mean:.3f} ± {replayed.standard_error:.3f}" for replayed in found.replayed)
         + f" | {found.replayed[-1].spread:.2f} | | | | |",
     ]
     return "\n".join(rows + [_row(fit, found) for fit in found.fits])
 
 
 def _row(fit: FamilyFit, found: GoodnessOfFit) -> str:
-    errors = [said.mean / true.mean - 1.0 for said, true in zip(fit.tokens_per_round, found.replayed, strict=True)]
-    cells = " | ".join(f"{said.mean:.3f}" for said in fit.tokens_per_round)
-    worst = max(errors, key=abs)
+    errors = [
+        predicted.mean / replayed.mean - 1.0
+        for predicted, replayed in zip(fit.tokens_per_round, found.replayed, strict=True)
+    ]
+    cells = " | ".join(f"{predicted.mean:.3f}" for predicted in fit.tokens_per_round)
+    largest = max(errors, key=abs)
     return (
-        f"| {fit.name} | {cells} | {fit.tokens_per_round[-1].spread:.2f} | {worst:+.1%} | {fit.aic:.0f} "
+        f"| {fit.name} | {cells} | {fit.tokens_per_round[-1].spread:.2f} | {largest:+.1%} | {fit.aic:.0f} "
         f"| {fit.held_out_log_likelihood:.4f} | {fit.run_lengths_p_value:.2g} |"
     )
 
 
 def toml(fit: FamilyFit) -> str:
-    """The config's table, for a scenario file."""
+    """The config as a table of a scenario file."""
     numbers = dataclasses.asdict(fit.config)
     model = fit.config.model
     tables = {f"acceptance.{model}": numbers[model], "acceptance.confidence": numbers["confidence"]}
@@ -98,8 +101,8 @@ def _value(value: object) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", type=Path, metavar="LOG")
-    parser.add_argument("--toml", choices=list(FAMILIES), help="show this family's config")
-    parser.add_argument("--json", action="store_true", help="everything, for a script")
+    parser.add_argument("--toml", choices=list(FAMILIES), help="print the config of this family")
+    parser.add_argument("--json", action="store_true", help="print all results as JSON")
     parser.add_argument("--seed", type=int, default=0)
     return parser
 

@@ -1,17 +1,16 @@
-"""Do the drafts speed up transformers' own assisted generation of the same target?
+"""Speed-up of transformers' assisted generation by the shipped draft models.
 
-Greedy answers to the project's own prompts (four domains), by transformers alone and with each draft as its
-`assistant_model`, one after the other for every prompt, in an order that turns; all of it several times. Nothing is set
-but `assistant_model` and the length: precision and the draft's window are those of the checkpoints, unless --dtype and
---settings name others. Prints tokens per second, the speed-up with its 95% interval over repetitions and over prompts,
-the share of texts that are equal to the target's alone, and writes JSON.
+transformers answers the built-in prompts greedily, without a draft and with each draft as its `assistant_model`. All
+modes answer a prompt one after the other, in rotating order. Precision and draft length are those of the checkpoints,
+unless --dtype and --settings set others. The run prints tokens per second, the speed-up with its 95% interval over
+repetitions and over prompts, and the share of texts equal to the baseline's, and writes JSON.
 
     python -m runs.assisted_generation --out assisted.json
     python -m runs.assisted_generation --settings 1:0 2:0.4 4:0.4 8:0.5 --repetitions 1
     python -m runs.assisted_generation --parts
 
-On one quiet core 12 prompts of 64 tokens, two drafts and five repetitions take about eight minutes. `--parts` tells
-what a pass of each model costs, and a call of `generate` besides, in one.
+Eight minutes on one quiet core for 12 prompts of 64 tokens, two drafts and five repetitions. Needs transformers.
+`--parts` times a forward pass of each model and the overhead of a call of `generate`, in a minute.
 """
 
 import argparse
@@ -33,14 +32,14 @@ from goodspeed.models.catalog import locate
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
 from goodspeed.stats.intervals import ConfidenceInterval, paired_ratio
 
-ALONE = "alone"
-CONTEXT = 128  # tokens before a pass that is timed
+BASELINE = "target-only"
+CONTEXT = 128  # tokens before a timed pass
 NUM_TIMED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How long a round's draft may be, and the probability of a draft token below which it ends."""
+    """Longest draft of a round, and the probability of a draft token below which the draft ends."""
 
     window: int
     confidence: float
@@ -52,8 +51,8 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Of answering: alone, or with a draft, as its checkpoint says or as the setting does."""
+class GenerationMode:
+    """Generation without a draft, or with one, under its checkpoint's settings or other ones."""
 
     draft: Any = None
     setting: Setting | None = None
@@ -70,8 +69,8 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One prompt, answered one way."""
+class TimedAnswer:
+    """One answer of one mode."""
 
     tokens: tuple[int, ...]
     elapsed_s: float
@@ -82,7 +81,7 @@ def main() -> int:
     parser.add_argument("--target", default="smollm2-135m-instruct")
     parser.add_argument("--drafts", nargs="+", default=["smollm2-draft-12m", "smollm2-draft-21m"])
     parser.add_argument("--settings", nargs="+", type=Setting.read, default=[None], help="window:confidence")
-    parser.add_argument("--prompts", type=int, default=3, help="of each domain")
+    parser.add_argument("--prompts", type=int, default=3, help="prompts of each domain")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--dtype", default="auto", help="auto: as stored, which is bfloat16; bfloat16, float32")
@@ -97,8 +96,8 @@ def main() -> int:
     for name, values in report.items():
         print(name, json.dumps(values), flush=True)
     if args.out:
-        whole = {"command": sys.argv, "machine": msgspec.to_builtins(this_machine()), "ways": report}
-        args.out.write_text(json.dumps(whole, indent=1) + "\n")
+        document = {"command": sys.argv, "machine": msgspec.to_builtins(this_machine()), "modes": report}
+        args.out.write_text(json.dumps(document, indent=1) + "\n")
     return 0
 
 
@@ -107,23 +106,23 @@ def _model(name: str, args: argparse.Namespace) -> Any:
 
 
 def _speedups(target: Any, drafts: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
-    ways = {ALONE: Way()}
+    modes = {BASELINE: GenerationMode()}
     for name, draft in drafts.items():
         for setting in args.settings:
             label = f"{name} {setting.window}:{setting.confidence:g}" if setting else name
-            ways[label] = Way(draft, setting)
+            modes[label] = GenerationMode(draft, setting)
     prompts = _prompts(args)
-    for way in ways.values():  # what is done for the first time only is not timed
-        _answer(target, way, prompts[0], 8)
-    repetitions = [_answers(target, ways, prompts, args.tokens) for _ in range(args.repetitions)]
-    return {name: _summary([(one[ALONE], one[name]) for one in repetitions]) for name in ways}
+    for mode in modes.values():  # warm-up
+        _answer(target, mode, prompts[0], 8)
+    repetitions = [_answers(target, modes, prompts, args.tokens) for _ in range(args.repetitions)]
+    return {name: _summary([(answers[BASELINE], answers[name]) for answers in repetitions]) for name in modes}
 
 
 def _prompts(args: argparse.Namespace) -> list[Any]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(locate(args.target))
     return [
         tokenizer.apply_chat_template(
-            [{"role": one.role, "content": one.content} for one in prompt.messages],
+            [{"role": message.role, "content": message.content} for message in prompt.messages],
             add_generation_prompt=True,
             return_tensors="pt",
             return_dict=True,
@@ -133,42 +132,53 @@ def _prompts(args: argparse.Namespace) -> list[Any]:
     ]
 
 
-def _answers(target: Any, ways: dict[str, Way], prompts: Sequence[Any], max_tokens: int) -> dict[str, list[Answer]]:
-    """Every prompt in every way, the first way another for each prompt."""
-    names = list(ways)
-    answers: dict[str, list[Answer]] = {name: [] for name in names}
+def _answers(
+    target: Any, modes: dict[str, GenerationMode], prompts: Sequence[Any], max_tokens: int
+) -> dict[str, list[TimedAnswer]]:
+    """Every prompt in every mode; the first mode rotates from prompt to prompt."""
+    names = list(modes)
+    answers: dict[str, list[TimedAnswer]] = {name: [] for name in names}
     for i, prompt in enumerate(prompts):
         for turn in range(len(names)):
             name = names[(i + turn) % len(names)]
-            answers[name].append(_answer(target, ways[name], prompt, max_tokens))
+            answers[name].append(_answer(target, modes[name], prompt, max_tokens))
     return answers
 
 
-def _answer(target: Any, way: Way, prompt: Any, max_tokens: int) -> Answer:
-    arguments = way.arguments()
-    began = time.perf_counter()
-    found = target.generate(**prompt, **arguments, do_sample=False, max_new_tokens=max_tokens)
-    elapsed_s = time.perf_counter() - began
-    return Answer(tuple(found[0, prompt["input_ids"].shape[1] :].tolist()), elapsed_s)
+def _answer(target: Any, mode: GenerationMode, prompt: Any, max_tokens: int) -> TimedAnswer:
+    arguments = mode.arguments()
+    start_s = time.perf_counter()
+    output = target.generate(**prompt, **arguments, do_sample=False, max_new_tokens=max_tokens)
+    elapsed_s = time.perf_counter() - start_s
+    return TimedAnswer(tuple(output[0, prompt["input_ids"].shape[1] :].tolist()), elapsed_s)
 
 
-def _summary(repetitions: Sequence[tuple[Sequence[Answer], Sequence[Answer]]]) -> dict[str, Any]:
-    """Of (alone, found) of every repetition. The mean is geometric; of a prompt, all its repetitions are one."""
-    alone, found = zip(*repetitions, strict=True)
-    pairs = [(base.tokens, one.tokens) for bases, ones in repetitions for base, one in zip(bases, ones, strict=True)]
-    by_repetition = paired_ratio([_rate(one) for one in found], [_rate(one) for one in alone])
-    by_prompt = paired_ratio(*([_rate(one) for one in zip(*way, strict=True)] for way in (found, alone)))
+def _summary(repetitions: Sequence[tuple[Sequence[TimedAnswer], Sequence[TimedAnswer]]]) -> dict[str, Any]:
+    """Summary of (baseline, assisted) answers of every repetition.
+
+    Means are geometric. The interval over prompts takes all repetitions of a prompt together.
+    """
+    baseline, assisted = zip(*repetitions, strict=True)
+    pairs = [
+        (before.tokens, after.tokens)
+        for without, with_draft in repetitions
+        for before, after in zip(without, with_draft, strict=True)
+    ]
+    by_repetition = paired_ratio([_rate(answers) for answers in assisted], [_rate(answers) for answers in baseline])
+    by_prompt = paired_ratio(
+        *([_rate(answers) for answers in zip(*mode, strict=True)] for mode in (assisted, baseline))
+    )
     return {
-        "tokens_per_s": _rate([answer for one in found for answer in one]),
+        "tokens_per_s": _rate([answer for answers in assisted for answer in answers]),
         "speedup": by_repetition.mean,
         "over_repetitions": _ends(by_repetition),
         "over_prompts": [by_prompt.mean, *_ends(by_prompt)],
-        "equal_texts": sum(base == one for base, one in pairs) / len(pairs),
+        "equal_texts": sum(before == after for before, after in pairs) / len(pairs),
     }
 
 
-def _rate(answers: Sequence[Answer]) -> float:
-    return sum(len(one.tokens) for one in answers) / sum(one.elapsed_s for one in answers)
+def _rate(answers: Sequence[TimedAnswer]) -> float:
+    return sum(len(answer.tokens) for answer in answers) / sum(answer.elapsed_s for answer in answers)
 
 
 def _ends(interval: ConfidenceInterval) -> list[float]:
@@ -176,7 +186,7 @@ def _ends(interval: ConfidenceInterval) -> list[float]:
 
 
 def _parts(models: dict[str, Any]) -> dict[str, Any]:
-    """Milliseconds, medians: a pass over some tokens, its head alone, and what a call of `generate` adds to passes."""
+    """Median milliseconds of a pass over some tokens, of the head, and of the overhead of a call of `generate`."""
     return {
         name: {
             "pass_ms": {num: _pass_ms(model, num) for num in (1, 2, 3, 5, 9)},
@@ -206,10 +216,10 @@ def _head_ms(model: Any) -> float:
 
 
 def _call_ms(model: Any) -> float:
-    """What `generate` takes for one token after the context, less the pass."""
+    """Time of `generate` for one token after the context, minus the time of the pass."""
     tokens = _tokens(CONTEXT)
-    asked = {"attention_mask": torch.ones_like(tokens), "do_sample": False, "max_new_tokens": 1}
-    return _median_ms(lambda: model.generate(tokens, **asked)) - _median_ms(lambda: model(tokens, logits_to_keep=1))
+    arguments = {"attention_mask": torch.ones_like(tokens), "do_sample": False, "max_new_tokens": 1}
+    return _median_ms(lambda: model.generate(tokens, **arguments)) - _median_ms(lambda: model(tokens, logits_to_keep=1))
 
 
 def _tokens(num: int) -> torch.Tensor:
@@ -219,9 +229,9 @@ def _tokens(num: int) -> torch.Tensor:
 def _median_ms(run: Callable[[], object]) -> float:
     times = []
     for _ in range(NUM_TIMED):
-        began = time.perf_counter()
+        start_s = time.perf_counter()
         run()
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start_s)
     return 1e3 * statistics.median(times)
 
 

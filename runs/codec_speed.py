@@ -1,6 +1,8 @@
 """Time to encode and decode one frame of 64 proposals and one of 64 verdicts: the protocol's share of a round.
 
-.venv/bin/python runs/codec_speed.py [--repetitions 50]
+A few seconds; needs nothing else.
+
+    python -m runs.codec_speed
 """
 
 import argparse
@@ -13,7 +15,7 @@ from goodspeed.protocol.codec import decode_drafter_frame, decode_verifier_frame
 from goodspeed.protocol.messages import Propose, Verdict
 
 NUM_STREAMS = 64
-NUM_CALLS = 50  # timed together
+NUM_CALLS = 50  # calls of one timing
 
 
 def proposals(rng: np.random.Generator) -> list[Propose]:
@@ -34,7 +36,7 @@ def proposals(rng: np.random.Generator) -> list[Propose]:
 
 
 def verdicts(rng: np.random.Generator) -> list[Verdict]:
-    """Verdicts on them."""
+    """Verdicts on these proposals."""
     return [
         Verdict(stream, 0, 100, 3, int(rng.integers(49152)), 304, 5, queue_us=8_000, verify_us=85_000)
         for stream in range(NUM_STREAMS)
@@ -42,33 +44,32 @@ def verdicts(rng: np.random.Generator) -> list[Verdict]:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=50)
     args = parser.parse_args()
     rng = np.random.default_rng(0)
-    proposed, judged = proposals(rng), verdicts(rng)
-    up, down = encode_frame(proposed), encode_frame(judged)
+    proposal_messages, verdict_messages = proposals(rng), verdicts(rng)
+    up, down = encode_frame(proposal_messages), encode_frame(verdict_messages)
     steps: dict[str, Callable[[], object]] = {
-        "encode 64 proposals": lambda: encode_frame(proposed),
+        "encode 64 proposals": lambda: encode_frame(proposal_messages),
         "decode 64 proposals": lambda: decode_drafter_frame(up),
-        "encode 64 verdicts": lambda: encode_frame(judged),
+        "encode 64 verdicts": lambda: encode_frame(verdict_messages),
         "decode 64 verdicts": lambda: decode_verifier_frame(down),
     }
     print("| step | median, ms | p95, ms |")
     print("|---|---|---|")
     samples = {name: np.array([timed(step) for _ in range(args.repetitions)]) for name, step in steps.items()}
-    samples["together"] = np.sum(list(samples.values()), axis=0)
+    samples["total"] = np.sum(list(samples.values()), axis=0)
     for name, times_ms in samples.items():
         print(f"| {name} | {np.median(times_ms):.3f} | {np.quantile(times_ms, 0.95):.3f} |")
 
 
 def timed(step: Callable[[], object]) -> float:
-    """Milliseconds of one call, averaged over NUM_CALLS."""
-    begin = time.perf_counter()
+    """Milliseconds per call, averaged over NUM_CALLS."""
+    start_s = time.perf_counter()
     for _ in range(NUM_CALLS):
         step()
-    return (time.perf_counter() - begin) * 1000 / NUM_CALLS
+    return (time.perf_counter() - start_s) * 1000 / NUM_CALLS
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Are the decisions of a live run those of the cores alone? Event logs of real servers, replayed.
+"""Decision parity: event logs of real servers, replayed to fresh cores, must give the same decisions.
 
-Four drafters in one process write real prompts through real verification servers, over links with jitter; one of them
-is lost for a second in mid-stream, and back. Every core's log is then told to a fresh core: all decisions must be the
-same. At last one line of a policy is changed (each of PLANTED in turn), and the replay must find it.
+Four drafters in one process answer real prompts through real verifiers, over links with jitter. One drafter loses its
+links for a second in mid-stream. Then every core's event log is replayed to a fresh core. Finally one line of a policy
+is changed (each of PLANTED in turn), and the replay must detect it. Exit code 1: a decision differs, or a change is not
+detected. A minute and a half on two cores; needs the target model.
 
     python -m runs.decision_parity --verifiers 2 --routing jsq --json results/decision_parity.json
-
-A minute and a half on 2 cores.
 """
 
 import argparse
@@ -61,20 +60,20 @@ STREAMS_PER_DRAFTER = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """What is run live."""
+class LiveScene:
+    """A live run."""
 
-    targets: Sequence[TargetEngine]  # one a verifier
-    threads: Sequence[ThreadPoolExecutor]  # that loaded them
+    targets: Sequence[TargetEngine]  # one for each verifier
+    threads: Sequence[ThreadPoolExecutor]  # that loaded the targets
     requests: Sequence[GenerationRequest]
     verifier: VerifierCoreConfig
     drafter: DrafterConfig
     lost_s: float = 1.0
-    """How long drafter 0 is without its links, once a third of the requests are answered."""
+    """How long drafter 0 has no links, once a third of the requests are answered."""
 
 
-class Wire:
-    """One drafter's way to one verifier, which can be broken for a while."""
+class BreakableLink:
+    """The link of one drafter to one verifier, which can be broken for some time."""
 
     def __init__(self, server: VerifierServer, seed: int) -> None:
         self.network = InProcessTransport(server.serve)
@@ -83,7 +82,7 @@ class Wire:
 
     async def connect(self) -> Connection:
         if self.is_broken:
-            raise LinkLostError("the wire is broken")
+            raise LinkLostError("the link is broken")
         return await self._connect()
 
     def break_(self) -> None:
@@ -91,8 +90,8 @@ class Wire:
         self.network.cut()
 
 
-async def record(scene: Scene, folder: Path) -> list[Path]:
-    """Run the scene; the event logs of all cores."""
+async def record(scene: LiveScene, folder: Path) -> list[Path]:
+    """Run the scene. Returns the event logs of all cores."""
     logs = [folder / f"verifier{i}.jsonl" for i in range(len(scene.targets))]
     logs += [folder / f"drafter{i}.jsonl" for i in range(NUM_DRAFTERS)]
     async with contextlib.AsyncExitStack() as stack:
@@ -100,19 +99,19 @@ async def record(scene: Scene, folder: Path) -> list[Path]:
         for log_events in events:
             stack.callback(log_events.close)
         servers = [await stack.enter_async_context(_verifier(scene, i, events[i])) for i in range(len(scene.targets))]
-        wires = [[Wire(server, 8 * i + j) for j, server in enumerate(servers)] for i in range(NUM_DRAFTERS)]
-        for wire in itertools.chain.from_iterable(wires):
-            stack.push_async_callback(wire.network.close)
+        links = [[BreakableLink(server, 8 * i + j) for j, server in enumerate(servers)] for i in range(NUM_DRAFTERS)]
+        for link in itertools.chain.from_iterable(links):
+            stack.push_async_callback(link.network.close)
         drafters = [
-            await stack.enter_async_context(_drafter(scene, i, wires[i], events[len(servers) + i]))
+            await stack.enter_async_context(_drafter(scene, i, links[i], events[len(servers) + i]))
             for i in range(NUM_DRAFTERS)
         ]
-        await _ask_all(scene, drafters, wires[0])
+        await _answer_all(scene, drafters, links[0])
     return logs
 
 
 @contextlib.asynccontextmanager
-async def _verifier(scene: Scene, number: int, events: JsonlEventLog) -> AsyncIterator[VerifierServer]:
+async def _verifier(scene: LiveScene, number: int, events: JsonlEventLog) -> AsyncIterator[VerifierServer]:
     server = VerifierServer(scene.verifier, scene.targets[number], events, scene.threads[number])
     running = asyncio.create_task(server.run())
     try:
@@ -124,14 +123,14 @@ async def _verifier(scene: Scene, number: int, events: JsonlEventLog) -> AsyncIt
 
 @contextlib.asynccontextmanager
 async def _drafter(
-    scene: Scene, number: int, wires: Sequence[Wire], events: JsonlEventLog
+    scene: LiveScene, number: int, links: Sequence[BreakableLink], events: JsonlEventLog
 ) -> AsyncIterator[DrafterServer]:
     info = scene.targets[0].info
     core = LoggedDrafterCore(scene.drafter, number, events, time.monotonic())
     hello = Hello(PROTOCOL_VERSION, f"drafter{number}", info.tokenizer_fingerprint)
     drafting = InlineDraftRunner(draft_engine(DraftConfig(engine="hybrid"), info.vocab_size))
     server = DrafterServer(
-        core, drafting, hello, [VerifierEndpoint(f"v{i}", wire.connect) for i, wire in enumerate(wires)]
+        core, drafting, hello, [VerifierEndpoint(f"v{i}", link.connect) for i, link in enumerate(links)]
     )
     running = asyncio.create_task(server.run())
     try:
@@ -142,80 +141,82 @@ async def _drafter(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def _ask_all(scene: Scene, drafters: Sequence[DrafterServer], lost: Sequence[Wire]) -> None:
-    """All requests, by whoever is free; the lost drafter's answers go on when it is back."""
+async def _answer_all(scene: LiveScene, drafters: Sequence[DrafterServer], lost: Sequence[BreakableLink]) -> None:
+    """Answer all requests, each by the next free drafter. Drafter 0 resumes its answers when its links are back."""
     waiting = deque(scene.requests)
-    is_under_way = asyncio.Event()
+    is_third_done = asyncio.Event()
 
-    async def ask(drafter: DrafterServer) -> None:
+    async def answer_requests(drafter: DrafterServer) -> None:
         while waiting:
             request = waiting.popleft()
             if 3 * len(waiting) <= 2 * len(scene.requests):
-                is_under_way.set()
+                is_third_done.set()
             with drafter.generate(request) as answer:
                 async for _ in answer:
                     pass
 
-    async def lose() -> None:
-        await is_under_way.wait()
-        for wire in lost:
-            wire.break_()
+    async def break_links() -> None:
+        await is_third_done.wait()
+        for link in lost:
+            link.break_()
         await asyncio.sleep(scene.lost_s)
-        for wire in lost:
-            wire.is_broken = False
+        for link in lost:
+            link.is_broken = False
 
-    await asyncio.gather(lose(), *(ask(drafter) for drafter in drafters for _ in range(STREAMS_PER_DRAFTER)))
+    await asyncio.gather(
+        break_links(), *(answer_requests(drafter) for drafter in drafters for _ in range(STREAMS_PER_DRAFTER))
+    )
 
 
 def replay_all(logs: Sequence[Path]) -> list[Replayed]:
-    """What replaying each log brings."""
+    """Replay each log."""
     with Progress(transient=True) as progress:
         return [replay_file(log, progress) for log in logs]
 
 
 def longer_barrier() -> contextlib.AbstractContextManager[object]:
-    """The barrier waits a microsecond longer."""
-    honest = BarrierBatching.close_at
+    """Plants a barrier that waits a microsecond longer."""
+    unchanged = BarrierBatching.close_at
     return mock.patch.object(
-        BarrierBatching, "close_at", lambda *args: honest(*args) + 1e-6 * (honest(*args) > args[2])
+        BarrierBatching, "close_at", lambda *args: unchanged(*args) + 1e-6 * (unchanged(*args) > args[2])
     )
 
 
-def hasty_deadline() -> contextlib.AbstractContextManager[object]:
-    """The deadline policy never waits."""
+def eager_deadline() -> contextlib.AbstractContextManager[object]:
+    """Plants a deadline policy that never waits."""
     return mock.patch.object(DeadlineBatching, "close_at", lambda _self, _waiting, now: now)
 
 
 def shorter_window() -> contextlib.AbstractContextManager[object]:
-    """The confidence window is a token shorter where it is longer than 3."""
-    honest = ConfidenceWindow.next_window
+    """Plants a confidence window that is one token shorter above 3."""
+    unchanged = ConfidenceWindow.next_window
 
     def next_window(*args: object) -> Window:
-        window = honest(*args)  # type: ignore[arg-type]
+        window = unchanged(*args)  # type: ignore[arg-type]
         return Window(window.max_tokens - (window.max_tokens > 3), window.min_survival)
 
     return mock.patch.object(ConfidenceWindow, "next_window", next_window)
 
 
 def always_last(routing: str) -> contextlib.AbstractContextManager[object]:
-    """The routing policy picks the last verifier that it may."""
+    """Plants a routing policy that picks the last candidate."""
     kind = type(ROUTINGS[routing]())
     return mock.patch.object(kind, "pick", lambda _self, candidates, _rng: candidates[-1].index)
 
 
 PLANTED: dict[str, Callable[[], contextlib.AbstractContextManager[object]]] = {
     "barrier": longer_barrier,
-    "deadline": hasty_deadline,
+    "deadline": eager_deadline,
     "confidence": shorter_window,
     **{routing: partial(always_last, routing) for routing in ROUTINGS if routing not in ONE_AT_A_TIME},
 }
-"""A changed line, by the policy that it is in."""
+"""Changes to plant, by the policy that they change."""
 
 
 def make_requests(
     model: str, end_tokens: tuple[int, ...], num_requests: int, max_tokens: int
 ) -> list[GenerationRequest]:
-    """Prompts of all domains in turn: greedy, sampled, and every fifth fused."""
+    """Prompts of all domains in turn: greedy and sampled; every fifth in target-only mode."""
     tokenizer = Tokenizer.load(locate(model))
     by_domain = zip(*(load_prompts(domain) for domain in DOMAINS), strict=False)
     prompts = itertools.islice(itertools.cycle(itertools.chain.from_iterable(by_domain)), num_requests)
@@ -232,15 +233,15 @@ def make_requests(
     ]
 
 
-def make_scene(args: argparse.Namespace) -> Scene:
-    """Real models."""
+def make_scene(args: argparse.Namespace) -> LiveScene:
+    """A scene with real models."""
     from goodspeed.engine.torch.loading import load_target  # noqa: PLC0415
 
     threads = [new_engine_thread() for _ in range(args.verifiers)]
     config = TargetConfig(model=args.model, threads=max(1, 2 // args.verifiers))
     targets = [thread.submit(load_target, config).result() for thread in threads]
     requests = make_requests(args.model, targets[0].info.end_tokens, args.requests, args.max_tokens)
-    return Scene(
+    return LiveScene(
         targets,
         threads,
         requests,
@@ -250,7 +251,7 @@ def make_scene(args: argparse.Namespace) -> Scene:
 
 
 def main() -> int:
-    """Record, replay, plant; exit code 1 if a decision differs, or a planted difference is not found."""
+    """Record, replay, plant. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--requests", type=int, default=32)
@@ -262,19 +263,19 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         logs = asyncio.run(record(make_scene(args), Path(folder)))
-        honest = replay_all(logs)
+        unchanged = replay_all(logs)
         planted = {}
         for name in (args.batching, "confidence", *([args.routing] if args.verifiers > 1 else [])):
             with PLANTED[name]():
-                planted[name] = [one.decisions for one in replay_all(logs) if one.difference]
-    for one in honest:
-        print(f"{Path(one.log).name}: {one.decisions} decisions, {one.difference or 'same'}")
-    for name, found in planted.items():
-        print(f"planted in {name}: found in {len(found)} logs, at decision {found}")
+                planted[name] = [log.decisions for log in replay_all(logs) if log.difference]
+    for log in unchanged:
+        print(f"{Path(log.log).name}: {log.decisions} decisions, {log.difference or 'same'}")
+    for name, decisions in planted.items():
+        print(f"planted in {name}: detected in {len(decisions)} logs, at decision {decisions}")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"honest": [asdict(one) for one in honest], "planted": planted}))
-    return 1 if any(one.difference for one in honest) or not all(planted.values()) else 0
+        args.json.write_text(json.dumps({"unchanged": [asdict(log) for log in unchanged], "planted": planted}))
+    return 1 if any(log.difference for log in unchanged) or not all(planted.values()) else 0
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What the decoding rules cost on a CPU, per row of logits: beside a forward pass of tens of milliseconds.
+"""CPU time of the decoding rules per row of logits; a forward pass takes tens of milliseconds.
 
-Logits: normal with deviation 3, twenty tokens raised by 12 (a language model's at temperature 1 looks like this: most
-of the mass on few tokens); "flat" has deviation 0.1, top-p's worst case.
+Logits are normal with deviation 3, and twenty tokens are raised by 12: as in a language model at temperature 1, few
+tokens have most of the mass. "flat" has deviation 0.1, the worst case of top-p. Half a minute; needs nothing else.
 
-    .venv/bin/python runs/decoding_cost.py [--repetitions 300] [--json]
+    python -m runs.decoding_cost
 """
 
 import argparse
@@ -58,7 +58,7 @@ def operations(vocab_size: int) -> dict[str, Callable[[], object]]:
         "coupled choice, top-p 0.95": lambda: choose(row, top_p, POSITION),
         "coupled choice, top-k 50 and top-p 0.9 at 0.7": lambda: choose(row, both, POSITION),
         "coupled choice, top-p 0.95, flat": lambda: choose(flat, top_p, POSITION),
-        "of which noise": lambda: gumbel_row(1, POSITION, vocab_size),
+        "of which Gumbel noise": lambda: gumbel_row(1, POSITION, vocab_size),
         "draw (rejection, no draft)": lambda: choose(row, REJECTION, POSITION),
         "reject one draft token, q of 64": lambda: reject(two_rows, (token,), (probs,), REJECTION, POSITION),
         "drafter: quantise to 64": lambda: draft_probs_of(row[0], REJECTION, 64),
@@ -78,7 +78,7 @@ def measure(operation: Callable[[], object], repetitions: int) -> tuple[float, f
 
 
 def _raise_malloc_threshold() -> None:
-    """Free a large array: glibc then keeps memory of that size, as it does in any process that runs a model."""
+    """Free a large array, after which glibc keeps memory of that size, as in any process that runs a model."""
     np.zeros(4_000_000)
 
 
@@ -98,8 +98,8 @@ def main() -> None:
         return
     print(f"{'operation':48} {'vocabulary':>10} {'p10 ms':>8} {'median':>8} {'p90':>8}")
     for cost in costs:
-        figures = f"{cost.p10_ms:8.3f} {cost.median_ms:8.3f} {cost.p90_ms:8.3f}"
-        print(f"{cost.operation:48} {cost.vocab_size:10,} {figures}")
+        times_text = f"{cost.p10_ms:8.3f} {cost.median_ms:8.3f} {cost.p90_ms:8.3f}"
+        print(f"{cost.operation:48} {cost.vocab_size:10,} {times_text}")
 
 
 if __name__ == "__main__":

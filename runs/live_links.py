@@ -1,9 +1,9 @@
-"""Live over unlike emulated links: RTT 5, 20, 50 and 80 ms, jitter 20%, one slow drafter, deadline batching.
+"""Live runs over different emulated links: RTT 5, 20, 50 and 80 ms, jitter 20%, one slow drafter, deadline batching.
 
-What counts is goodput per second. Records every round; `runs/live_report.py --per-second` makes the table and figure.
-What is recorded already is not run again.
+The metric is goodput per second. The run logs every round; `runs/live_report.py --per-second` makes table and figure.
+Runs that have a log are not repeated. 15 minutes on two cores for five seeds; needs the target model.
 
-    python -m runs.live_links --output results/live-links            (from the repository's root)
+    python -m runs.live_links --output results/live-links
     python -m runs.live_links --output /tmp/quick --quick
 """
 
@@ -27,7 +27,7 @@ def main() -> None:
         help="SCHEDULER[,option=value..]",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--seconds", type=float, default=45.0, help="of every run")
+    parser.add_argument("--seconds", type=float, default=45.0, help="seconds of every run")
     parser.add_argument("--quick", action="store_true", help="one seed, 8 s")
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))

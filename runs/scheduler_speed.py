@@ -1,9 +1,9 @@
-"""How long a scheduler's decision takes: for a few clients, and for thousands, on one core.
+"""Time of a scheduler's decision on one core, for eight clients and for thousands.
 
-    .venv/bin/python runs/scheduler_speed.py
+Microseconds per decision, median and 90th percentile of n calls with different goodputs. "views" includes the
+conversion of the verifier's client views, "arrays" starts from numpy arrays. Two minutes; no model.
 
-Microseconds for one decision, median and 90th percentile of n calls, each with other goodputs. "views" starts at what
-the verifier hands to a scheduler, "arrays" at numpy arrays; both end at the grants.
+    python -m runs.scheduler_speed
 """
 
 import os
@@ -29,7 +29,7 @@ def survival(num_clients: int) -> NDArray[np.float64]:
 
 
 def views(num_clients: int, has_curves: bool) -> list[ClientView]:
-    """Clients of unlike acceptance and goodput, with a cap of 16."""
+    """Clients with different acceptance and goodput, and a cap of 16."""
     curves = survival(num_clients).tolist() if has_curves else [()] * num_clients
     rates, goodputs = RNG.uniform(0.3, 0.95, num_clients).tolist(), RNG.uniform(1.0, 6.0, num_clients).tolist()
     return [
@@ -38,8 +38,8 @@ def views(num_clients: int, has_curves: bool) -> list[ClientView]:
     ]
 
 
-def show(what: str, decide: Callable[[int], object], num_calls: int) -> None:
-    """A row; `decide` is told the number of the call."""
+def show(name: str, decide: Callable[[int], object], num_calls: int) -> None:
+    """Print a row; `decide` gets the number of the call."""
     for i in range(max(3, num_calls // 20)):
         decide(i)
     times = []
@@ -47,10 +47,10 @@ def show(what: str, decide: Callable[[int], object], num_calls: int) -> None:
         start = time.perf_counter()
         decide(i)
         times.append(1e6 * (time.perf_counter() - start))
-    print(f"| {what} | {np.median(times):,.1f} | {np.quantile(times, 0.9):,.1f} | {num_calls:,} |", flush=True)
+    print(f"| {name} | {np.median(times):,.1f} | {np.quantile(times, 0.9):,.1f} | {num_calls:,} |", flush=True)
 
 
-def few() -> None:
+def few_clients() -> None:
     """Every scheduler for 8 clients and 24 tokens."""
     for has_curves in (False, True):
         kind = "curves" if has_curves else "geometric"
@@ -64,7 +64,7 @@ def _decide(scheduler: Scheduler, cases: Sequence[Sequence[ClientView]], budget:
     return scheduler.grants(cases[i % len(cases)], budget, RNG)
 
 
-def many() -> None:
+def many_clients() -> None:
     """The price search for 10,000 clients and 80,000 tokens."""
     num_clients, num_tokens = 10_000, 80_000
     log_weights = [-np.log(RNG.uniform(1.0, 6.0, num_clients)) for _ in range(8)]
@@ -79,16 +79,20 @@ def many() -> None:
         show(f"price search: 10,000 clients, 80,000 tokens, {kind}, arrays", decide, 300)
     clients = views(num_clients, has_curves=False)
     gradient = SCHEDULERS["gradient"]()
-    show("`gradient`: the same, geometric, views", lambda _: gradient.grants(clients, Budget(num_tokens), RNG), 30)
-    show("token by token: the same", lambda _: greedy_grants(clients, num_tokens, 1.0), 10)
+    show(
+        "`gradient`: the same clients, geometric, views",
+        lambda _: gradient.grants(clients, Budget(num_tokens), RNG),
+        30,
+    )
+    show("token by token: the same clients", lambda _: greedy_grants(clients, num_tokens, 1.0), 10)
 
 
-def crossing() -> None:
-    """Token by token against the price search around MANY_TOKENS."""
+def threshold() -> None:
+    """Token-by-token allocation and price search around the threshold MANY_TOKENS."""
     for num_tokens in (MANY_TOKENS // 2, MANY_TOKENS, 2 * MANY_TOKENS):
         for has_curves in (False, True):
             clients = views(num_tokens // 4, has_curves)
-            what = f"{len(clients)} clients, {num_tokens} tokens, {'curves' if has_curves else 'geometric'}, views"
+            name = f"{len(clients)} clients, {num_tokens} tokens, {'curves' if has_curves else 'geometric'}, views"
 
             def by_token(_: int, clients: Sequence[ClientView] = clients, num_tokens: int = num_tokens) -> object:
                 return greedy_grants(clients, num_tokens, 1.0)
@@ -96,16 +100,16 @@ def crossing() -> None:
             def by_price(_: int, clients: Sequence[ClientView] = clients, num_tokens: int = num_tokens) -> object:
                 return grants_by_price(demand_of_views(clients, 1.0), num_tokens)
 
-            show(f"token by token: {what}", by_token, 500)
-            show(f"price search: {what}", by_price, 500)
+            show(f"token by token: {name}", by_token, 500)
+            show(f"price search: {name}", by_price, 500)
 
 
 def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print("| decision | median, us | 90% | n |\n|---|---|---|---|")
-    few()
-    many()
-    crossing()
+    few_clients()
+    many_clients()
+    threshold()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All runs of an experiment: set-ups by seeds by arms, from one loaded target; what is recorded is not run again."""
+"""A campaign of live runs: set-ups x seeds x arms on one loaded target. Runs that have a log are not repeated."""
 
 import asyncio
 import logging
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from runs.live.lessons import asked, lessons, teach
-from runs.live.live_run import LastingThread, LiveClient, LivePlan, LiveTarget, run_live
-from runs.live.measures import time_split
-from runs.live.recording import Recording
-from runs.live.setups import SETUPS, Device, Setup
-from runs.live.written import Texts, WrittenTarget
+from runs.live.draft_warm_up import user_prompts, warm_up, warm_up_answers
+from runs.live.live_run import LiveClient, LivePlan, LiveTarget, PersistentThread, run_live
+from runs.live.pregenerated_target import PregeneratedAnswers, PregeneratedTarget
+from runs.live.run_log import RunLog
+from runs.live.run_metrics import time_split
+from runs.live.setups import SETUPS, DraftDevice, LiveSetup
 
 from goodspeed.cluster.machine import this_machine
 from goodspeed.engine.drafts import DraftConfig, draft_engine
@@ -22,119 +22,129 @@ from goodspeed.engine.torch.loading import load_target
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 
-MOST_PER_ROUND = 8
-"""Tokens per round for which a user's prompts are known ahead, so that answers are written many at a time."""
+MAX_TOKENS_PER_ROUND = 8
+"""Bound on tokens per round, from which the number of prompts to generate together is computed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One of them."""
+class CampaignRun:
+    """One run of a campaign."""
 
     setup: str
     arm: str
     seed: int
 
     def path(self, folder: Path) -> Path:
-        """Where its recording is."""
+        """The file of its log."""
         return folder / self.setup / self.arm / f"seed{self.seed}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What is to be run, and for how long."""
+    """The runs of a campaign and their length."""
 
     setups: Sequence[str]
     arms: Sequence[str]
     seeds: Sequence[int]
-    rounds: int  # per client; 0: only time counts
-    seconds: float  # per run, at most
-    is_written: bool = False
-    """Verdicts come from texts that the target wrote before (runs/live/written.py)."""
+    rounds: int  # per client; 0: limited by time only
+    seconds: float  # longest run
+    is_pregenerated: bool = False
+    """The target replays answers that it generated before (runs/live/pregenerated_target.py)."""
 
-    def runs(self) -> Iterator[Run]:
-        """Seed by seed, so that an unfinished campaign has whole comparisons; each seed begins with the next arm."""
+    def runs(self) -> Iterator[CampaignRun]:
+        """Seed by seed, so that an interrupted campaign has complete comparisons. The first arm rotates."""
         for seed in self.seeds:
             first = seed % len(self.arms)
             for setup in self.setups:
                 for arm in (*self.arms[first:], *self.arms[:first]):
-                    yield Run(setup, arm, seed)
+                    yield CampaignRun(setup, arm, seed)
 
 
-def carry_out(campaign: Campaign, target: TargetConfig, folder: Path, say: Callable[[str], None]) -> None:
-    """Make the recordings that are not there yet. Raises ConfigError for unknown names before anything is run."""
+def carry_out(campaign: Campaign, target: TargetConfig, folder: Path, report: Callable[[str], None]) -> None:
+    """Run everything that has no log yet. Raises ConfigError for unknown names before the first run."""
     for run in campaign.runs():
         SETUPS[run.setup].core(run.arm, run.seed)
     missing = [run for run in campaign.runs() if not run.path(folder).exists()]
-    say(f"{len(missing)} runs to make, {len(list(campaign.runs())) - len(missing)} are there")
+    report(f"{len(missing)} runs to do, {len(list(campaign.runs())) - len(missing)} are complete")
     if not missing:
         return
-    logging.getLogger("goodspeed").setLevel(logging.ERROR)  # sessions that end with their run are no news
-    thread = LastingThread()
+    logging.getLogger("goodspeed").setLevel(logging.ERROR)  # sessions end with every run
+    thread = PersistentThread()
     try:
-        stage = Stage(LiveTarget(thread.submit(load_target, target).result(), thread), target.model, folder)
+        runner = CampaignRunner(LiveTarget(thread.submit(load_target, target).result(), thread), target.model, folder)
         for run in missing:
-            started = time.monotonic()
-            recording = stage.play(run, campaign)
-            recording.save(run.path(folder))
-            say(_line(run, recording, time.monotonic() - started))
+            start_s = time.monotonic()
+            run_log = runner.run_once(run, campaign)
+            run_log.save(run.path(folder))
+            report(_line(run, run_log, time.monotonic() - start_s))
     finally:
         thread.end()
 
 
-class Stage:
-    """A loaded target, and everything that a run needs beside it."""
+class CampaignRunner:
+    """A loaded target and everything else that a run needs."""
 
     def __init__(self, target: LiveTarget, model: str, folder: Path) -> None:
         self._target = target
         self._folder = folder
         self._tokenizer = Tokenizer.load(locate(model))
-        self._lessons = folder / "lessons"
+        self._warm_up_folder = folder / "warm_up"
 
-    def play(self, run: Run, campaign: Campaign) -> Recording:
-        """All drafts begin as untaught, or as taught, as in any other run."""
+    def run_once(self, run: CampaignRun, campaign: Campaign) -> RunLog:
+        """Run once. All drafts start cold or warmed up, the same in every run."""
         setup = SETUPS[run.setup]
         clients = [self._client(device, run.seed) for device in setup.devices]
         plan = LivePlan(setup.max_tokens, campaign.rounds, campaign.seconds, run.seed)
-        target = self._written(run, campaign.rounds) if campaign.is_written else self._target
-        recording = asyncio.run(run_live(target, setup.core(run.arm, run.seed), clients, plan))
-        recording.setup |= {"setup": run.setup, "arm": run.arm, "seed": run.seed, "is_written": campaign.is_written}
-        recording.setup |= {**_where(), **_what(setup)}
-        return recording
+        target = self._pregenerated(run, campaign.rounds) if campaign.is_pregenerated else self._target
+        run_log = asyncio.run(run_live(target, setup.core(run.arm, run.seed), clients, plan))
+        run_log.setup |= {
+            "setup": run.setup,
+            "arm": run.arm,
+            "seed": run.seed,
+            "is_pregenerated": campaign.is_pregenerated,
+        }
+        run_log.setup |= {**_machine(), **_setup_fields(setup)}
+        return run_log
 
-    def _written(self, run: Run, num_rounds: int) -> LiveTarget:
+    def _pregenerated(self, run: CampaignRun, num_rounds: int) -> LiveTarget:
         setup = SETUPS[run.setup]
-        texts = Texts(self._target.engine, setup.max_tokens, self._folder / "texts")
-        num_prompts = MOST_PER_ROUND * num_rounds // setup.max_tokens
+        texts = PregeneratedAnswers(self._target.engine, setup.max_tokens, self._folder / "texts")
+        num_prompts = MAX_TOKENS_PER_ROUND * num_rounds // setup.max_tokens
         for device in setup.devices:
-            texts.expect(list(islice(asked(self._tokenizer, device.domain, run.seed, device.num_lessons), num_prompts)))
-        return LiveTarget(WrittenTarget(texts, self._target.engine.info), self._target.thread)
+            texts.expect(
+                list(islice(user_prompts(self._tokenizer, device.domain, run.seed, device.num_warm_up), num_prompts))
+            )
+        return LiveTarget(PregeneratedTarget(texts, self._target.engine.info), self._target.thread)
 
-    def _client(self, device: Device, seed: int) -> LiveClient:
+    def _client(self, device: DraftDevice, seed: int) -> LiveClient:
         engine = draft_engine(DraftConfig(engine=device.draft), self._target.engine.info.vocab_size)
-        if device.num_lessons:
-            teach(engine, lessons(self._target, self._tokenizer, device.domain, device.num_lessons, self._lessons))
-        prompts = asked(self._tokenizer, device.domain, seed, device.num_lessons)
+        if device.num_warm_up:
+            warm_up(
+                engine,
+                warm_up_answers(self._target, self._tokenizer, device.domain, device.num_warm_up, self._warm_up_folder),
+            )
+        prompts = user_prompts(self._tokenizer, device.domain, seed, device.num_warm_up)
         return LiveClient(device.domain, engine, prompts, device.link, device.pace_ms / 1e3)
 
 
-def _where() -> dict[str, str | int | float | bool]:
+def _machine() -> dict[str, str | int | float | bool]:
     machine = this_machine()
     return {"cpu": machine.cpu, "num_cores": machine.num_cores, "commit": machine.git_commit}
 
 
-def _what(setup: Setup) -> dict[str, str | int | float | bool]:
-    drafts = {device.domain: f"{device.draft}, {device.num_lessons} lessons" for device in setup.devices}
+def _setup_fields(setup: LiveSetup) -> dict[str, str | int | float | bool]:
+    drafts = {device.domain: f"{device.draft}, {device.num_warm_up} warm-up answers" for device in setup.devices}
     return {"budget": setup.budget, "batching": setup.batching, **drafts}
 
 
-def _line(run: Run, recording: Recording, took_s: float) -> str:
-    split = time_split(recording.steps)
-    tokens = sum(sum(client.committed) for client in recording.clients)
+def _line(run: CampaignRun, run_log: RunLog, elapsed_s: float) -> str:
+    split = time_split(run_log.steps)
+    tokens = sum(sum(client.committed) for client in run_log.clients)
     per_client = " ".join(
-        f"{client.name} {sum(client.committed) / len(client.committed):.2f}" for client in recording.clients
+        f"{client.name} {sum(client.committed) / len(client.committed):.2f}" for client in run_log.clients
     )
     return (
-        f"{run.setup} {run.arm} seed {run.seed}: {took_s:.1f} s, {len(recording.steps.closed_s)} steps of "
-        f"{1e3 * split.verification / len(recording.steps.closed_s):.1f} ms, {tokens / split.total:.1f} tokens/s; "
+        f"{run.setup} {run.arm} seed {run.seed}: {elapsed_s:.1f} s, {len(run_log.steps.closed_s)} steps of "
+        f"{1e3 * split.verification / len(run_log.steps.closed_s):.1f} ms, {tokens / split.total:.1f} tokens/s; "
         f"tokens per verdict: {per_client}"
     )

@@ -1,23 +1,23 @@
-"""The arms of one set-up compared over seeds: utilities, wall time per token, fairness, goodput per second."""
+"""Comparison of the arms of one set-up over seeds: utility, wall time per token, fairness, goodput per second."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from runs.live import measures
-from runs.live.recording import Recording
+from runs.live import run_metrics
+from runs.live.run_log import RunLog
 
 from goodspeed.errors import ConfigError
 from goodspeed.stats.intervals import ConfidenceInterval, interval, paired_difference, paired_ratio
 from goodspeed.stats.summary import jain_index
 
-Recordings = Mapping[str, Mapping[int, Recording]]
-"""Of one set-up, by arm and seed."""
+RunLogs = Mapping[str, Mapping[int, RunLog]]
+"""Run logs of one set-up, by arm and seed."""
 
 
 @dataclass(frozen=True, slots=True)
-class ArmFigures:
-    """One arm beside the baseline; every interval is over seeds, and `gain` and the ratios are paired by seed."""
+class ArmRoundMetrics:
+    """One arm relative to the baseline. Intervals are over seeds; `gain` and the ratios are paired by seed."""
 
     arm: str
     num_seeds: int
@@ -26,12 +26,12 @@ class ArmFigures:
     wall_ms_per_token: ConfidenceInterval
     wall_ratio: ConfidenceInterval  # geometric mean
     jain_index: ConfidenceInterval
-    efficiency: ConfidenceInterval  # committed tokens per verified draft token and target's own token
+    efficiency: ConfidenceInterval  # committed tokens / (verified draft tokens + one per round)
 
 
 @dataclass(frozen=True, slots=True)
-class RateFigures:
-    """One arm's goodput per second beside the baseline's."""
+class ArmRateMetrics:
+    """One arm's goodput per second relative to the baseline."""
 
     arm: str
     num_seeds: int
@@ -41,66 +41,71 @@ class RateFigures:
     jain_index: ConfidenceInterval
 
 
-def compare_rounds(recordings: Recordings, baseline: str, num_rounds: int) -> list[ArmFigures]:
-    """Every arm over the seeds that it shares with the baseline."""
-    return [_rounds(arm, recordings, baseline, num_rounds) for arm in recordings]
+def compare_rounds(run_logs: RunLogs, baseline: str, num_rounds: int) -> list[ArmRoundMetrics]:
+    """Metrics of every arm over the seeds that it shares with the baseline. Raises ConfigError if there are none."""
+    return [_rounds(arm, run_logs, baseline, num_rounds) for arm in run_logs]
 
 
-def compare_rates(recordings: Recordings, baseline: str, from_s: float, until_s: float) -> list[RateFigures]:
-    """Goodput between two times of the runs, every arm over the seeds that it shares with the baseline."""
-    return [_rates(arm, recordings, baseline, from_s, until_s) for arm in recordings]
+def compare_rates(run_logs: RunLogs, baseline: str, from_s: float, until_s: float) -> list[ArmRateMetrics]:
+    """Goodput between two times of the runs, for every arm over the seeds that it shares with the baseline."""
+    return [_rates(arm, run_logs, baseline, from_s, until_s) for arm in run_logs]
 
 
-def shared_seeds(recordings: Recordings, arm: str, baseline: str) -> list[int]:
-    """Raises ConfigError if there are none."""
-    seeds = sorted(set(recordings[arm]) & set(recordings.get(baseline, {})))
+def shared_seeds(run_logs: RunLogs, arm: str, baseline: str) -> list[int]:
+    """The seeds that both arms have. Raises ConfigError if there are none."""
+    seeds = sorted(set(run_logs[arm]) & set(run_logs.get(baseline, {})))
     if not seeds:
         raise ConfigError(f"{arm} and {baseline} have no seed in common")
     return seeds
 
 
-def _rounds(arm: str, recordings: Recordings, baseline: str, num_rounds: int) -> ArmFigures:
-    seeds = shared_seeds(recordings, arm, baseline)
+def _rounds(arm: str, run_logs: RunLogs, baseline: str, num_rounds: int) -> ArmRoundMetrics:
+    seeds = shared_seeds(run_logs, arm, baseline)
 
-    def values(of: str, figure: Callable[[Recording], float]) -> list[float]:
-        return [figure(recordings[of][seed]) for seed in seeds]
+    def values(of_arm: str, metric: Callable[[RunLog], float]) -> list[float]:
+        return [metric(run_logs[of_arm][seed]) for seed in seeds]
 
-    def utility(recording: Recording) -> float:
-        return measures.utility(recording, num_rounds)
+    def utility(run_log: RunLog) -> float:
+        return run_metrics.utility(run_log, num_rounds)
 
-    def wall_ms(recording: Recording) -> float:
-        return 1e3 * measures.wall_s_per_token(recording)
+    def wall_ms(run_log: RunLog) -> float:
+        return 1e3 * run_metrics.wall_s_per_token(run_log)
 
-    return ArmFigures(
+    return ArmRoundMetrics(
         arm=arm,
         num_seeds=len(seeds),
         utility=interval(values(arm, utility)),
         gain=paired_difference(values(arm, utility), values(baseline, utility)),
         wall_ms_per_token=interval(values(arm, wall_ms)),
         wall_ratio=paired_ratio(values(arm, wall_ms), values(baseline, wall_ms)),
-        jain_index=interval(values(arm, lambda recording: measures.fairness(recording, num_rounds))),
-        efficiency=interval(values(arm, measures.efficiency)),
+        jain_index=interval(values(arm, lambda run_log: run_metrics.fairness(run_log, num_rounds))),
+        efficiency=interval(values(arm, run_metrics.efficiency)),
     )
 
 
-def _rates(arm: str, recordings: Recordings, baseline: str, from_s: float, until_s: float) -> RateFigures:
-    seeds = shared_seeds(recordings, arm, baseline)
-    mine, theirs = ([_rates_of(recordings[of][seed], from_s, until_s) for seed in seeds] for of in (arm, baseline))
-    means, their_means = ([_geometric_mean(list(rates.values())) for rates in of] for of in (mine, theirs))
-    return RateFigures(
+def _rates(arm: str, run_logs: RunLogs, baseline: str, from_s: float, until_s: float) -> ArmRateMetrics:
+    seeds = shared_seeds(run_logs, arm, baseline)
+    arm_rates, baseline_rates = (
+        [_rates_of(run_logs[of_arm][seed], from_s, until_s) for seed in seeds] for of_arm in (arm, baseline)
+    )
+    means, baseline_means = (
+        [_geometric_mean(list(rates.values())) for rates in of_arm] for of_arm in (arm_rates, baseline_rates)
+    )
+    return ArmRateMetrics(
         arm=arm,
         num_seeds=len(seeds),
         geometric_mean=interval(means),
-        ratio=paired_ratio(means, their_means),
+        ratio=paired_ratio(means, baseline_means),
         clients={
-            name: paired_ratio([rates[name] for rates in mine], [rates[name] for rates in theirs]) for name in mine[0]
+            name: paired_ratio([rates[name] for rates in arm_rates], [rates[name] for rates in baseline_rates])
+            for name in arm_rates[0]
         },
-        jain_index=interval([jain_index(list(rates.values())) for rates in mine]),
+        jain_index=interval([jain_index(list(rates.values())) for rates in arm_rates]),
     )
 
 
-def _rates_of(recording: Recording, from_s: float, until_s: float) -> dict[str, float]:
-    return {client.name: measures.per_second(client, from_s, until_s) for client in recording.clients}
+def _rates_of(run_log: RunLog, from_s: float, until_s: float) -> dict[str, float]:
+    return {client.name: run_metrics.per_second(client, from_s, until_s) for client in run_log.clients}
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

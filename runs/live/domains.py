@@ -1,7 +1,7 @@
-"""Eight prompt domains with as many prompts as one likes, none twice: what the users of the live experiments ask.
+"""Eight domains of synthetic prompts for the users of the live experiments, hundreds of distinct prompts each.
 
-The paper gives each draft server a data set of its own. Here each has templates of its own, filled by a seed; the
-texts are those of the built-in domains, cut into sentences and shuffled.
+The paper gives each draft server its own data set. Here each domain has its own templates, filled at random from a
+seed; passages are shuffled sentences of the built-in domain `rewriting`.
 """
 
 import re
@@ -52,7 +52,7 @@ SENTENCES = tuple(
 
 
 def prompts(domain: str, seed: int) -> Iterator[str]:
-    """The domain's prompts in the seed's order: hundreds at least. Raises KeyError."""
+    """Distinct prompts of the domain in an order that the seed determines. Raises KeyError for an unknown domain."""
     rng = np.random.default_rng([seed, *domain.encode()])
     seen: set[str] = set()
     while True:
@@ -62,8 +62,8 @@ def prompts(domain: str, seed: int) -> Iterator[str]:
             yield prompt
 
 
-def _one(rng: np.random.Generator, among: tuple[str, ...]) -> str:
-    return among[int(rng.integers(len(among)))]
+def _pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
+    return choices[int(rng.integers(len(choices)))]
 
 
 def _passage(rng: np.random.Generator, length: int) -> str:
@@ -75,20 +75,20 @@ def _copying(rng: np.random.Generator) -> str:
 
 
 def _correcting(rng: np.random.Generator) -> str:
-    style = _one(rng, ("in capital letters", "one sentence per line", "as a numbered list", "in quotation marks"))
+    style = _pick(rng, ("in capital letters", "one sentence per line", "as a numbered list", "in quotation marks"))
     return f"Write the following text {style}. Keep all its words.\n\n{_passage(rng, 3)}"
 
 
 def _records(rng: np.random.Generator) -> str:
     people = ", ".join(
-        f"{name} from {_one(rng, CITIES)} is a {_one(rng, JOBS)} and {int(rng.integers(20, 80))} years old"
+        f"{name} from {_pick(rng, CITIES)} is a {_pick(rng, JOBS)} and {int(rng.integers(20, 80))} years old"
         for name in (NAMES[i] for i in rng.choice(len(NAMES), size=3, replace=False))
     )
     return f"Make a table with the columns name, city, job and age: {people}."
 
 
 def _maths(rng: np.random.Generator) -> str:
-    name, goods, (a, b, c) = _one(rng, NAMES), _one(rng, GOODS), rng.integers(3, 60, size=3)
+    name, goods, (a, b, c) = _pick(rng, NAMES), _pick(rng, GOODS), rng.integers(3, 60, size=3)
     return (
         f"{name} has {a} boxes with {b} {goods} each and gives away {c} {goods}. "
         f"How many {goods} are left? Explain step by step."
@@ -96,22 +96,22 @@ def _maths(rng: np.random.Generator) -> str:
 
 
 def _coding(rng: np.random.Generator) -> str:
-    language = _one(rng, ("Python", "JavaScript", "Java"))
-    return f"Write a function in {language} that {_one(rng, TASKS)}. {_one(rng, EXTRAS)}"
+    language = _pick(rng, ("Python", "JavaScript", "Java"))
+    return f"Write a function in {language} that {_pick(rng, TASKS)}. {_pick(rng, EXTRAS)}"
 
 
 def _travel(rng: np.random.Generator) -> str:
-    days, city, interest = int(rng.integers(2, 8)), _one(rng, CITIES), _one(rng, INTERESTS)
-    return f"Plan {days} days in {city} for {_one(rng, LISTENERS)} who likes {interest}."
+    days, city, interest = int(rng.integers(2, 8)), _pick(rng, CITIES), _pick(rng, INTERESTS)
+    return f"Plan {days} days in {city} for {_pick(rng, LISTENERS)} who likes {interest}."
 
 
 def _explaining(rng: np.random.Generator) -> str:
-    return f"Explain {_one(rng, TOPICS)} to {_one(rng, LISTENERS)} who comes from {_one(rng, CITIES)}."
+    return f"Explain {_pick(rng, TOPICS)} to {_pick(rng, LISTENERS)} who comes from {_pick(rng, CITIES)}."
 
 
 def _stories(rng: np.random.Generator) -> str:
-    hero = f"a {_one(rng, MOODS)} {_one(rng, ANIMALS)} called {_one(rng, NAMES)}"
-    return f"Tell a story about {hero} who finds {_one(rng, GOODS)} in {_one(rng, PLACES)}."
+    hero = f"a {_pick(rng, MOODS)} {_pick(rng, ANIMALS)} called {_pick(rng, NAMES)}"
+    return f"Tell a story about {hero} who finds {_pick(rng, GOODS)} in {_pick(rng, PLACES)}."
 
 
 DOMAINS: dict[str, Callable[[np.random.Generator], str]] = {

@@ -1,4 +1,4 @@
-"""One live run: a verification server and its draft servers in one process, each with a user who always asks."""
+"""One live run: a verifier and its drafters in one process, each with a user who sends one request after another."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from runs.live.paced_draft import PacedDraft
-from runs.live.recorder import Recorder
-from runs.live.recording import Recording
+from runs.live.run_log import RunLog
+from runs.live.run_log_sink import RunLogSink
 
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
@@ -27,43 +27,43 @@ from goodspeed.windows.policies import WindowConfig
 
 MEET_S = 30.0
 WHOLE_GRANT = DrafterConfig(window=WindowConfig("fixed", max_tokens=1024))
-"""Every drafter proposes all that it is granted: who gets how much is the scheduler's choice alone."""
+"""Every drafter proposes its whole grant, so that the scheduler alone determines the shares."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveClient:
-    """One drafter and its user. Engine and prompts are used up by a run."""
+    """One drafter and its user. A run consumes the engine and the prompts."""
 
     name: str
     engine: DraftEngine
     prompts: Iterator[tuple[int, ...]]
-    """Tokens; endless."""
+    """Prompts in tokens; endless."""
     link: LinkConfig | None = None
     pace_s: float = 0.0
-    """Drafting time per token of the device that it stands for; 0: as fast as this machine."""
+    """Drafting time per token of the device that is emulated; 0: as fast as this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """How long, and how much. The run ends when every client has its rounds, or the seconds are over."""
+    """Limits of a run, which ends when every client has its rounds, or after `seconds`."""
 
     max_tokens: int  # of an answer
-    rounds: int  # 0: only time counts
+    rounds: int  # 0: limited by time only
     seconds: float = 600.0
     seed: int = 0  # of the links
 
 
-class LastingThread(ThreadPoolExecutor):
-    """An engine thread that the next verifier goes on with: a server parts with its thread when it closes."""
+class PersistentThread(ThreadPoolExecutor):
+    """An engine thread that several verifiers use in turn: a server shuts its thread down when it closes."""
 
     def __init__(self) -> None:
         super().__init__(max_workers=1, thread_name_prefix="engine")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing: see end()."""
+        """Do nothing; see `end`."""
 
     def end(self) -> None:
-        """Shut down for good."""
+        """Shut the thread down."""
         super().shutdown()
 
 
@@ -72,41 +72,41 @@ class LiveTarget:
     """A target engine and the thread that loaded it."""
 
     engine: TargetEngine
-    thread: LastingThread
+    thread: PersistentThread
 
 
 async def run_live(
     target: LiveTarget, config: VerifierCoreConfig, clients: Sequence[LiveClient], plan: LivePlan
-) -> Recording:
-    """Serve the clients until the plan is fulfilled; what the users were still waiting for is dropped."""
-    enough = asyncio.Event()
-    recorder = Recorder([client.name for client in clients], lambda: _see(recorder, plan, enough))
-    async with _verifier(target, config, recorder) as network, contextlib.AsyncExitStack() as stack:
+) -> RunLog:
+    """Serve the clients up to the limits of the plan. Unfinished answers are dropped."""
+    is_done = asyncio.Event()
+    sink = RunLogSink([client.name for client in clients], lambda: _check_rounds(sink, plan, is_done))
+    async with _verifier(target, config, sink) as network, contextlib.AsyncExitStack() as stack:
         drafters = [
             await stack.enter_async_context(_drafter(network, target, client, plan.seed + number))
             for number, client in enumerate(clients)
         ]
         users = [
-            asyncio.create_task(_ask(drafter, client.prompts, plan.max_tokens, target.engine.info.end_tokens))
+            asyncio.create_task(_send_requests(drafter, client.prompts, plan.max_tokens, target.engine.info.end_tokens))
             for drafter, client in zip(drafters, clients, strict=True)
         ]
-        is_complete = await _enough(users, enough, plan)
-        recorder.stop()
+        is_complete = await _wait(users, is_done, plan)
+        sink.stop()
         await _end(users)
     setup: dict[str, str | int | float | bool] = {"max_tokens": plan.max_tokens, "rounds": plan.rounds}
-    return Recording(setup, list(recorder.rounds.values()), recorder.steps, is_complete)
+    return RunLog(setup, list(sink.rounds.values()), sink.steps, is_complete)
 
 
-async def _enough(users: Sequence[asyncio.Task[None]], enough: asyncio.Event, plan: LivePlan) -> bool:
-    """Wait until it is enough; False if the seconds were over before the rounds were."""
-    watching = asyncio.create_task(enough.wait())
-    done, _ = await asyncio.wait({watching, *users}, timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
-    watching.cancel()
-    return watching in done or plan.rounds == 0
+async def _wait(users: Sequence[asyncio.Task[None]], is_done: asyncio.Event, plan: LivePlan) -> bool:
+    """Wait for the end of the run. False if the time ended before every client had its rounds."""
+    waiting = asyncio.create_task(is_done.wait())
+    done, _ = await asyncio.wait({waiting, *users}, timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    return waiting in done or plan.rounds == 0
 
 
 async def _end(users: Sequence[asyncio.Task[None]]) -> None:
-    """Raises what a user raised."""
+    """Cancel the users. Raises the exception of a user."""
     for user in users:
         user.cancel()
     for outcome in await asyncio.gather(*users, return_exceptions=True):
@@ -114,18 +114,18 @@ async def _end(users: Sequence[asyncio.Task[None]]) -> None:
             raise outcome
 
 
-def _see(recorder: Recorder, plan: LivePlan, enough: asyncio.Event) -> None:
-    if 0 < plan.rounds <= recorder.num_rounds():
-        enough.set()
+def _check_rounds(sink: RunLogSink, plan: LivePlan, is_done: asyncio.Event) -> None:
+    if 0 < plan.rounds <= sink.num_rounds():
+        is_done.set()
 
 
 @contextlib.asynccontextmanager
 async def _verifier(
-    target: LiveTarget, config: VerifierCoreConfig, recorder: Recorder
+    target: LiveTarget, config: VerifierCoreConfig, sink: RunLogSink
 ) -> AsyncIterator[InProcessTransport]:
-    server = VerifierServer(config, target.engine, recorder, target.thread)
-    recorder.clients = lambda: server.stats().clients
-    network = InProcessTransport(recorder.timed(server.serve))
+    server = VerifierServer(config, target.engine, sink, target.thread)
+    sink.clients = lambda: server.stats().clients
+    network = InProcessTransport(sink.timed(server.serve))
     running = asyncio.create_task(server.run())
     try:
         yield network
@@ -158,10 +158,10 @@ def _drafting(client: LiveClient) -> DraftRunner:
     return InlineDraftRunner(client.engine)
 
 
-async def _ask(
+async def _send_requests(
     drafter: DrafterServer, prompts: Iterator[tuple[int, ...]], max_tokens: int, end_tokens: tuple[int, ...]
 ) -> None:
-    """One answer after the other, greedy."""
+    """Send one greedy request after another."""
     for prompt in prompts:
         with drafter.generate(GenerationRequest(prompt, max_tokens, end_tokens=end_tokens)) as answer:
             async for _ in answer:

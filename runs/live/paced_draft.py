@@ -1,4 +1,4 @@
-"""A drafter as slow as the device that it stands for."""
+"""A draft engine slowed down to the speed of an emulated device."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from goodspeed.engine.interface import DraftEngine
 
 
 class PacedDraft:
-    """The same drafts, after `pace_s` for each token of the longest: it sleeps, so run it in a thread of its own."""
+    """Delays the inner engine's drafts by `pace_s` per token of the longest. It sleeps: run it in its own thread."""
 
     def __init__(self, inner: DraftEngine, pace_s: float) -> None:
         self._inner = inner

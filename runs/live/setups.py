@@ -1,4 +1,4 @@
-"""The set-ups of the live experiments: who drafts with what, for which users, over which links, under which budget."""
+"""Set-ups of the live experiments: draft engines, prompt domains, links and budgets."""
 
 from dataclasses import dataclass
 
@@ -10,76 +10,76 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """One draft server and what its user asks."""
+class DraftDevice:
+    """One drafter and the prompt domain of its user."""
 
     domain: str
     draft: str  # engine
-    num_lessons: int = 0
-    """Answers of the target to other prompts of the domain that the draft has learned from before a run."""
+    num_warm_up: int = 0
+    """Answers to other prompts of the domain that warm up the draft before a run."""
     link: LinkConfig | None = None
     pace_ms: float = 0.0
-    """Drafting time per token of the device that it stands for."""
+    """Drafting time per token of the device that is emulated."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """A row of the paper's table of set-ups, or one of ours."""
+class LiveSetup:
+    """A set-up of the paper's table, or an additional one."""
 
-    devices: tuple[Device, ...]
+    devices: tuple[DraftDevice, ...]
     budget: int
     max_tokens: int
     batching: str = "barrier"
 
     def core(self, arm: str, seed: int) -> VerifierCoreConfig:
-        """The verifier's, for an arm (bench.arms). Raises ConfigError for an unknown scheduler or option."""
-        ours: dict[str, object] = {
+        """The verifier's config for an arm (cluster.arms). Raises ConfigError for an unknown scheduler or option."""
+        options: dict[str, object] = {
             "budget": self.budget,
             "max_proposal": self.budget,
             "batching": self.batching,
             "seed": seed,
         }
-        config: VerifierCoreConfig = from_mapping(VerifierCoreConfig, ours | core_options(arm))
+        config: VerifierCoreConfig = from_mapping(VerifierCoreConfig, options | core_options(arm))
         return config
 
 
 FOUR = (
-    Device("copying", "lookup"),
-    Device("maths", "hybrid", num_lessons=24),
-    Device("coding", "hybrid"),
-    Device("stories", "table"),
+    DraftDevice("copying", "lookup"),
+    DraftDevice("maths", "hybrid", num_warm_up=24),
+    DraftDevice("coding", "hybrid"),
+    DraftDevice("stories", "table"),
 )
 EIGHT = (
     *FOUR,
-    Device("correcting", "hybrid"),
-    Device("records", "lookup"),
-    Device("travel", "table", num_lessons=24),
-    Device("explaining", "hybrid"),
+    DraftDevice("correcting", "hybrid"),
+    DraftDevice("records", "lookup"),
+    DraftDevice("travel", "table", num_warm_up=24),
+    DraftDevice("explaining", "hybrid"),
 )
 
 
-def _far(rtt_ms: float) -> LinkConfig:
+def _link(rtt_ms: float) -> LinkConfig:
     return LinkConfig(rtt_ms=rtt_ms, jitter=0.2)
 
 
 FAR_FOUR = (
-    Device("copying", "lookup", link=_far(20.0)),
-    Device("maths", "hybrid", num_lessons=24, link=_far(5.0), pace_ms=12.0),
-    Device("coding", "hybrid", link=_far(80.0)),
-    Device("stories", "table", link=_far(50.0)),
+    DraftDevice("copying", "lookup", link=_link(20.0)),
+    DraftDevice("maths", "hybrid", num_warm_up=24, link=_link(5.0), pace_ms=12.0),
+    DraftDevice("coding", "hybrid", link=_link(80.0)),
+    DraftDevice("stories", "table", link=_link(50.0)),
 )
 
-SETUPS: Registry[Setup] = Registry(
+SETUPS: Registry[LiveSetup] = Registry(
     "set-up",
     {
-        "n4-c24": Setup(FOUR, budget=24, max_tokens=50),
-        "n4-c28": Setup(FOUR, budget=28, max_tokens=50),
-        "n8-c16": Setup(EIGHT, budget=16, max_tokens=150),
-        "n8-c20": Setup(EIGHT, budget=20, max_tokens=150),
-        "links-n4-c24": Setup(FAR_FOUR, budget=24, max_tokens=150, batching="deadline"),
+        "n4-c24": LiveSetup(FOUR, budget=24, max_tokens=50),
+        "n4-c28": LiveSetup(FOUR, budget=28, max_tokens=50),
+        "n8-c16": LiveSetup(EIGHT, budget=16, max_tokens=150),
+        "n8-c20": LiveSetup(EIGHT, budget=20, max_tokens=150),
+        "links-n4-c24": LiveSetup(FAR_FOUR, budget=24, max_tokens=150, batching="deadline"),
     },
 )
 PAPER = ("n4-c24", "n4-c28", "n8-c16", "n8-c20")
 LINKS = ("links-n4-c24",)
 PER_ROUND = "gradient,draft_selection=value,overcommit=1.5,time_price=0.25"
-"""GoodSpeed where rounds count and the budget binds: more is drafted than verified, and time counts a little."""
+"""GoodSpeed for goodput per round with a binding budget: drafts exceed the budget, and time has a small price."""

@@ -1,10 +1,9 @@
-"""What hosts take on this machine, from set-ups that are not predicted: most of it measured, two numbers fitted.
+"""Calibration of host times on this machine, from set-ups that are not predicted.
 
-Measured, as CPU time: of the verifier's process without its engine, per step and per round (two numbers from set-ups
-that differ in rounds a step); of the drafters, per round, on loopback and more on an emulated link; of the load
-generator. Fitted, so that the simulated calibration runs have the live ones' means: how long it takes to wake a
-process, from the time between verdict and proposal, and what a request costs before its first token. Nothing is fitted
-to the time of steps.
+Measured as CPU time: the verifier's process without its engine, per step and per round (two numbers from set-ups with
+different numbers of rounds per step); the drafters per round, on loopback and on an emulated link; the load generator.
+Two numbers are fitted so that the simulated means equal the live ones: the wake-up time of a process, to the time from
+verdict to proposal, and the time of a request before its first token. Nothing is fitted to step times.
 """
 
 import math
@@ -13,71 +12,71 @@ from dataclasses import astuple, dataclass, replace
 
 import msgspec
 import numpy as np
-from runs.prediction.live import LiveRun
-from runs.prediction.served import Repetition, figures
-from runs.prediction.setups import Setup
-from runs.prediction.simulated import OWN, Models, simulated_repetition
-from runs.prediction.watch import Watch
+from runs.prediction.live_setup import LiveRun
+from runs.prediction.served_answer import Repetition, served_metrics
+from runs.prediction.setups import PredictionSetup
+from runs.prediction.simulated_setup import OWN, Models, simulated_repetition
+from runs.prediction.step_statistics import StepStatistics
 
 from goodspeed.simulator.machine import MachineConfig
 from goodspeed.stats.summary import ratio
 
 TIMER_S = 0.001
-"""asyncio waits for whole milliseconds, rounded up."""
-CHILL = 0.12
-"""Measured beside neighbours that take turns with a step (`python -m runs.step_neighbours`)."""
-WAKINGS = 3
-"""From verdict to proposal: the verifier to send, the drafter, the verifier to receive."""
+"""asyncio rounds waits up to whole milliseconds."""
+COLD_CACHE_PENALTY = 0.12
+"""Measured with neighbours that take turns with a step (`python -m runs.noisy_neighbours`)."""
+NUM_WAKE_UPS = 3
+"""From verdict to proposal: the verifier sends, the drafter wakes, the verifier receives."""
 NUM_ROUNDS = 10
-STEP = 0.6
-"""Of what is missing, in each round: what one number takes from the cores the others feel."""
+DAMPING = 0.6
+"""Share of the difference that is corrected in each round; the numbers influence each other."""
 
-Calibrating = Sequence[tuple[Setup, LiveRun]]
+CalibrationRuns = Sequence[tuple[PredictionSetup, LiveRun]]
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """Of the calibration runs together: what is fitted to."""
+class CalibrationMeans:
+    """Means over the calibration runs, to which the machine is fitted."""
 
-    gap_s: float  # from a verdict to the next proposal, drafting left out
+    mean_network_s: float  # from a verdict to the next proposal, without drafting
     ttft_s: float
 
 
-class Fit(msgspec.Struct):
-    """The machine as it came out, and how well the fitted means agree."""
+class CalibrationFit(msgspec.Struct):
+    """The fitted machine, and the live and simulated means."""
 
     machine: MachineConfig
-    live: Means
-    simulated: Means
+    live: CalibrationMeans
+    simulated: CalibrationMeans
 
 
-def calibrate(runs: Calibrating, unfitted: Models) -> Fit:
-    """Damped fixed-point iteration, each of the two numbers mainly moves its own mean; the best of all rounds."""
-    live = _means([(run.watch, run.repetitions) for _, run in runs])
+def calibrate(runs: CalibrationRuns, unfitted: Models) -> CalibrationFit:
+    """Fit by damped fixed-point iteration: each number mainly moves its own mean. Returns the best round."""
+    live = _means([(run.statistics, run.repetitions) for _, run in runs])
     machine = _measured(runs)
     fits = []
     for _ in range(NUM_ROUNDS):
         simulated = _simulated(runs, replace(unfitted, machine=machine))
-        fits.append(Fit(machine, live, simulated))
-        machine = _moved(machine, live, simulated)
+        fits.append(CalibrationFit(machine, live, simulated))
+        machine = _corrected(machine, live, simulated)
     return min(fits, key=_distance)
 
 
-def _distance(fit: Fit) -> float:
+def _distance(fit: CalibrationFit) -> float:
     pairs = zip(astuple(fit.live), astuple(fit.simulated), strict=True)
     return max(abs(math.log(simulated / live)) for live, simulated in pairs)
 
 
-def _measured(calibrating: Calibrating) -> MachineConfig:
-    """What is known without fitting. Half of a drafter's time is spent when it has answered (docs/prediction.md)."""
-    runs = [run for _, run in calibrating]
-    linked = [run for setup, run in calibrating if any(setup.link.rtts_ms)]
+def _measured(runs_measured: CalibrationRuns) -> MachineConfig:
+    """The measured times. Half of a drafter's time falls after its proposal (docs/measurements/prediction.md)."""
+    runs = [run for _, run in runs_measured]
+    linked = [run for setup, run in runs_measured if any(setup.link.rtts_ms)]
     frame_s, batch_s = _verifier_s(runs)
     drafter_s = _drafter_s([run for run in runs if run not in linked])
     return MachineConfig(
         cores=runs[0].num_cores,
         engine_threads=runs[0].num_cores,
-        cold_cache_penalty=CHILL,
+        cold_cache_penalty=COLD_CACHE_PENALTY,
         batch_s=batch_s / 2,
         receive_s=frame_s / 2,
         send_s=frame_s / 2,
@@ -90,43 +89,45 @@ def _measured(calibrating: Calibrating) -> MachineConfig:
 
 
 def _verifier_s(runs: Sequence[LiveRun]) -> tuple[float, float]:
-    """CPU time of the verifier's host per round, and per step: least squares."""
+    """CPU time of the verifier's host per round and per step, by least squares."""
     counts = np.array([[run.num_rounds, len(run.steps)] for run in runs])
     (frame_s, batch_s), *_ = np.linalg.lstsq(counts, np.array([run.host.verifier for run in runs]))
     return max(0.0, float(frame_s)), max(0.0, float(batch_s))
 
 
 def _drafter_s(runs: Sequence[LiveRun]) -> float:
-    """CPU time of drafters per round, drafting left out."""
+    """CPU time of drafters per round, without drafting."""
     host_s = sum(run.host.drafters - sum(run.drafting_s) for run in runs)
     return max(0.0, ratio(host_s, sum(run.num_rounds for run in runs)))
 
 
-def _moved(machine: MachineConfig, live: Means, simulated: Means) -> MachineConfig:
+def _corrected(machine: MachineConfig, live: CalibrationMeans, simulated: CalibrationMeans) -> MachineConfig:
     return replace(
         machine,
-        idle_penalty_s=max(0.0, machine.idle_penalty_s + STEP * (live.gap_s - simulated.gap_s) / WAKINGS),
-        request_s=max(0.0, machine.request_s + STEP * (live.ttft_s - simulated.ttft_s)),
+        idle_penalty_s=max(
+            0.0, machine.idle_penalty_s + DAMPING * (live.mean_network_s - simulated.mean_network_s) / NUM_WAKE_UPS
+        ),
+        request_s=max(0.0, machine.request_s + DAMPING * (live.ttft_s - simulated.ttft_s)),
     )
 
 
-def _simulated(runs: Calibrating, models: Models) -> Means:
-    """With their own acceptance: it is not what is fitted."""
-    seen = []
+def _simulated(runs: CalibrationRuns, models: Models) -> CalibrationMeans:
+    """Simulate the calibration runs with their own acceptance."""
+    runs_seen = []
     for setup, live in runs:
-        watch = Watch()
+        statistics = StepStatistics()
         repetitions = [
-            simulated_repetition(setup, live, models, (number, OWN, number), watch)
+            simulated_repetition(setup, live, models, (number, OWN, number), statistics)
             for number in range(setup.repetitions)
         ]
-        seen.append((watch, repetitions))
-    return _means(seen)
+        runs_seen.append((statistics, repetitions))
+    return _means(runs_seen)
 
 
-def _means(seen: Sequence[tuple[Watch, Sequence[Repetition]]]) -> Means:
-    """Every run counts alike."""
-    num = len(seen)
-    return Means(
-        gap_s=sum(watch.gap_s for watch, _ in seen) / num,
-        ttft_s=sum(figures(repetitions).ttft_mean_s for _, repetitions in seen) / num,
+def _means(runs_seen: Sequence[tuple[StepStatistics, Sequence[Repetition]]]) -> CalibrationMeans:
+    """The mean over runs with equal weights."""
+    num = len(runs_seen)
+    return CalibrationMeans(
+        mean_network_s=sum(statistics.mean_network_s for statistics, _ in runs_seen) / num,
+        ttft_s=sum(served_metrics(repetitions).ttft_mean_s for _, repetitions in runs_seen) / num,
     )

@@ -1,8 +1,7 @@
-"""Latency tables of both engines, by `goodspeed profile`, in a process of its own as the servers are.
+"""Latency tables of both engines from `goodspeed profile`, which runs in its own process, as the servers do.
 
-A machine's speed drifts, by 5 to 20% within a quarter of an hour where it is a guest among others, and for a second it
-may be half of what it was. So there are several profiles, between the live runs, and the tables of a live run are
-between those of the profile before and of the one after it.
+The speed of a virtual machine drifts by 5 to 20% within a quarter of an hour, and may halve for a second. So there are
+several profiles between the live runs, and the table of a live run is the mean of the profiles before and after it.
 """
 
 import json
@@ -22,14 +21,14 @@ GRID = (
     *("--context", "32", "128", "512"),
     *("--prefill", "32", "64", "128", "512"),
 )
-"""Where the set-ups go: 8 streams, proposals of up to 16, prompts and answers of 30 to 500 tokens."""
+"""The range of the set-ups: 8 streams, proposals of up to 16 tokens, prompts and answers of 30 to 500 tokens."""
 
-BAD_MOMENT = 1.5
-"""No drift makes a step so many times as long."""
+OUTLIER_RATIO = 1.5
+"""A step that is longer by this factor is an outlier, not drift."""
 
 
 def profile(pair: str, path: Path, repeats: int) -> None:
-    """Write the tables. Raises CalledProcessError."""
+    """Profile both engines and write the tables. Raises CalledProcessError."""
     flags = PAIRS[pair](0.8)
     command = ("-m", "goodspeed", "profile", *flags.verifier, *flags.drafter, *GRID, "--repeats", str(repeats))
     threads = {name: str(num_cores()) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
@@ -44,23 +43,23 @@ def profile(pair: str, path: Path, repeats: int) -> None:
 
 
 def merge(before: Path, after: Path, path: Path) -> None:
-    """Write the tables between two profiles of the same grid: the first one's, each cell's time as of both."""
+    """Write the mean of two profiles of the same grid."""
     first, second = (json.loads(profile.read_bytes()) for profile in (before, after))
     between = {name: _between(values, second[name]) for name, values in first.items()}
     path.write_text(json.dumps(between, indent=1), encoding="utf-8")
 
 
 def _between(first: Any, second: Any) -> Any:
-    """Of lists of cells; whatever else a profile says is the first one's."""
+    """The mean of two lists of cells; for other values, the first one."""
     if not isinstance(first, list) or not all(isinstance(cell, Mapping) for cell in first):
         return first
     return [
-        {**cell, "median_s": _time_s(cell["median_s"], same["median_s"])}
-        for cell, same in zip(first, second, strict=True)
+        {**cell, "median_s": _time_s(cell["median_s"], second_cell["median_s"])}
+        for cell, second_cell in zip(first, second, strict=True)
     ]
 
 
-def _time_s(one_s: float, other_s: float) -> float:
-    """The mean; the shorter one where the other was met by a bad moment."""
-    shorter, longer = sorted((one_s, other_s))
-    return shorter if longer > BAD_MOMENT * shorter else (shorter + longer) / 2.0
+def _time_s(first_s: float, second_s: float) -> float:
+    """The mean, or the shorter time if the other one is an outlier."""
+    shorter, longer = sorted((first_s, second_s))
+    return shorter if longer > OUTLIER_RATIO * shorter else (shorter + longer) / 2.0

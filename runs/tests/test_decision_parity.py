@@ -1,10 +1,10 @@
-"""A live run's decisions are those of the cores alone; a changed line of a policy is found. Toy models."""
+"""Replay gives the decisions of a live run, and detects a changed line of a policy. Toy models."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
-from runs.decision_parity import PLANTED, Scene, record, replay_all
+from runs.decision_parity import PLANTED, LiveScene, record, replay_all
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
@@ -20,9 +20,9 @@ SAMPLINGS = (Sampling(), Sampling(0.7, rule=Rule.COUPLED), Sampling(1.0, top_k=9
 
 @pytest.fixture(scope="module", params=[(1, "failover"), (2, "round_robin")], ids=["one", "two verifiers"])
 def logs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Of four drafters over links with jitter, one lost and back."""
+    """Event logs of four drafters over links with jitter; one loses its links and reconnects."""
     num_verifiers, routing = request.param
-    scene = Scene(
+    scene = LiveScene(
         [ToyTarget(toy_info()) for _ in range(num_verifiers)],
         [new_engine_thread() for _ in range(num_verifiers)],
         [
@@ -40,16 +40,16 @@ def logs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_replayed_decisions_are_those_of_the_live_run(logs: list[Path]) -> None:
     replayed = replay_all(logs)
-    assert [one.difference for one in replayed] == [None] * len(logs)
-    assert all(one.decisions > 40 for one in replayed)
-    assert '"link_lost"' in Path(logs[-4]).read_text()  # drafter 0 was lost, and its streams went on
+    assert [log.difference for log in replayed] == [None] * len(logs)
+    assert all(log.decisions > 40 for log in replayed)
+    assert '"link_lost"' in Path(logs[-4]).read_text()  # drafter 0 lost its links and resumed its streams
 
 
 @pytest.mark.parametrize(
     ("policy", "core"), [("barrier", "verifier"), ("confidence", "drafter"), ("round_robin", "drafter")]
 )
-def test_changed_line_of_a_policy_is_found(logs: list[Path], policy: str, core: str) -> None:
+def test_changed_line_of_a_policy_is_detected(logs: list[Path], policy: str, core: str) -> None:
     with PLANTED[policy]():
-        found = [one for one in replay_all(logs) if one.difference]
+        found = [log for log in replay_all(logs) if log.difference]
     has_choice = policy not in ROUTINGS or len(logs) > 5  # with one verifier there is nothing to route
-    assert {one.core for one in found} == ({core} if has_choice else set())
+    assert {log.core for log in found} == ({core} if has_choice else set())

@@ -63,9 +63,9 @@ def test_a_gzipped_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("second_line", "complaint"),
     [
-        ("{", "line 2: no JSON"),
+        ("{", "line 2: not JSON"),
         ("[1]", "line 2: list, expected an object"),
-        ('{"text": "x"}', r"line 2: has \['text'\], expected 'prompt'"),
+        ('{"text": "x"}', r"line 2: has keys \['text'\], expected 'prompt'"),
         ('{"prompt": 3}', "line 2: 'prompt' is 3, expected text"),
         ('{"prompt": " "}', "line 2: 'prompt' is ' ', expected text"),
         ('{"turns": []}', r"line 2: 'turns' is \[\], expected text"),

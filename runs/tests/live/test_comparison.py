@@ -1,13 +1,13 @@
-"""Arms are compared seed by seed."""
+"""Arms are compared by seed."""
 
 import pytest
 from runs.live.comparison import compare_rates, compare_rounds
-from runs.live.recording import ClientRounds, Recording, StepTimes
+from runs.live.run_log import ClientRounds, RunLog, StepTimes
 
 from goodspeed.errors import ConfigError
 
 
-def run(committed: tuple[int, int]) -> Recording:
+def run(committed: tuple[int, int]) -> RunLog:
     """Two clients with ten equal rounds, one a second."""
     times = [float(i) for i in range(10)]
     steps = StepTimes(times, times, times, times, [2] * 10, [0] * 10)
@@ -15,10 +15,10 @@ def run(committed: tuple[int, int]) -> Recording:
         ClientRounds(name, is_opening=[False] * 10, committed=[n] * 10, verified=[1] * 10, at_s=times)
         for name, n in zip("ab", committed, strict=True)
     ]
-    return Recording({}, clients, steps)
+    return RunLog({}, clients, steps)
 
 
-def test_the_gain_is_paired_by_seed_and_other_seeds_are_left_out() -> None:
+def test_gain_is_paired_by_seed_and_ignores_other_seeds() -> None:
     runs = {"fixed": {1: run((1, 1)), 2: run((4, 4))}, "ours": {1: run((2, 1)), 2: run((8, 4)), 3: run((9, 9))}}
     (fixed, ours) = compare_rounds(runs, "fixed", 10)
     assert (fixed.gain.low, fixed.gain.high) == (0.0, 0.0)
@@ -27,13 +27,13 @@ def test_the_gain_is_paired_by_seed_and_other_seeds_are_left_out() -> None:
     assert ours.wall_ratio.mean == pytest.approx((2 / 3 * 8 / 12) ** 0.5)
 
 
-def test_each_client_is_held_to_its_own_baseline() -> None:
+def test_each_client_is_compared_with_its_own_baseline() -> None:
     runs = {"fixed": {1: run((2, 4)), 2: run((2, 4))}, "ours": {1: run((4, 3)), 2: run((4, 3))}}
     (_, ours) = compare_rates(runs, "fixed", 0.0, 9.0)
     assert {name: ratio.mean for name, ratio in ours.clients.items()} == pytest.approx({"a": 2.0, "b": 0.75})
     assert ours.ratio.mean == pytest.approx(1.5**0.5)
 
 
-def test_an_arm_without_the_baselines_seeds_is_an_error() -> None:
+def test_arm_without_a_seed_of_the_baseline_is_an_error() -> None:
     with pytest.raises(ConfigError, match="no seed in common"):
         compare_rounds({"fixed": {1: run((1, 1))}, "ours": {2: run((1, 1))}}, "fixed", 10)

@@ -1,4 +1,4 @@
-"""A whole live run with toy engines: what is recorded is what happened."""
+"""A whole live run with toy engines: the run log is consistent."""
 
 import asyncio
 import itertools
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runs.live.live_run import LastingThread, LiveClient, LivePlan, LiveTarget, run_live
-from runs.live.measures import time_split
-from runs.live.recording import Recording
+from runs.live.live_run import LiveClient, LivePlan, LiveTarget, PersistentThread, run_live
+from runs.live.run_log import RunLog
+from runs.live.run_metrics import time_split
 
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_target import ToyTarget, toy_info
@@ -25,7 +25,7 @@ PROMPT_TOKENS, MAX_TOKENS = 5, 12
 
 @pytest.fixture
 def target() -> Iterator[LiveTarget]:
-    thread = LastingThread()
+    thread = PersistentThread()
     yield LiveTarget(ToyTarget(toy_info()), thread)
     thread.end()
 
@@ -35,16 +35,16 @@ def client(name: str, acceptance_rate: float, link: LinkConfig | None = None, pa
     return LiveClient(name, ToyDraft(acceptance_rate), prompts, link, pace_s)
 
 
-def played(target: LiveTarget, config: VerifierCoreConfig, clients: list[LiveClient], plan: LivePlan) -> Recording:
+def played(target: LiveTarget, config: VerifierCoreConfig, clients: list[LiveClient], plan: LivePlan) -> RunLog:
     return asyncio.run(run_live(target, config, clients, plan))
 
 
-def test_every_client_has_its_rounds_and_every_number_of_a_round_agrees_with_the_others(target: LiveTarget) -> None:
+def test_every_client_has_its_rounds_and_their_numbers_are_consistent(target: LiveTarget) -> None:
     plan = LivePlan(MAX_TOKENS, rounds=60)
-    recording = played(target, CONFIG, [client("good", 0.9), client("poor", 0.3)], plan)
-    assert recording.is_complete
-    assert [rounds.name for rounds in recording.clients] == ["good", "poor"]
-    for rounds in recording.clients:
+    run_log = played(target, CONFIG, [client("good", 0.9), client("poor", 0.3)], plan)
+    assert run_log.is_complete
+    assert [rounds.name for rounds in run_log.clients] == ["good", "poor"]
+    for rounds in run_log.clients:
         assert len(rounds.rounds) >= 60
         for i in rounds.rounds:
             assert rounds.verified[i] <= rounds.proposed[i] <= rounds.granted[i] <= BUDGET
@@ -58,11 +58,11 @@ def test_every_client_has_its_rounds_and_every_number_of_a_round_agrees_with_the
         )
 
 
-def test_steps_hold_what_the_clients_proposed_and_their_times_are_in_order(target: LiveTarget) -> None:
-    recording = played(target, CONFIG, [client("a", 0.8), client("b", 0.5)], LivePlan(MAX_TOKENS, rounds=30))
-    steps = recording.steps
+def test_steps_have_the_proposed_tokens_and_ordered_times(target: LiveTarget) -> None:
+    run_log = played(target, CONFIG, [client("a", 0.8), client("b", 0.5)], LivePlan(MAX_TOKENS, rounds=30))
+    steps = run_log.steps
     in_clients = [0] * len(steps.closed_s)
-    for rounds in recording.clients:
+    for rounds in run_log.clients:
         for step, verified in zip(rounds.step, rounds.verified, strict=True):
             in_clients[step] += verified
     assert in_clients == steps.num_draft_tokens
@@ -72,13 +72,13 @@ def test_steps_hold_what_the_clients_proposed_and_their_times_are_in_order(targe
     assert time_split(steps).sending > 0.0
 
 
-def test_the_better_client_is_expected_to_do_better_once_it_is_known(target: LiveTarget) -> None:
-    recording = played(target, CONFIG, [client("good", 0.9), client("poor", 0.2)], LivePlan(MAX_TOKENS, rounds=60))
-    good, poor = (rounds.acceptance_rate[-1] for rounds in recording.clients)
+def test_client_with_higher_acceptance_gets_a_higher_estimate(target: LiveTarget) -> None:
+    run_log = played(target, CONFIG, [client("good", 0.9), client("poor", 0.2)], LivePlan(MAX_TOKENS, rounds=60))
+    good, poor = (rounds.acceptance_rate[-1] for rounds in run_log.clients)
     assert good > poor + 0.2
 
 
-def test_the_next_run_goes_on_with_the_same_target_and_thread(target: LiveTarget) -> None:
+def test_next_run_uses_the_same_target_and_thread(target: LiveTarget) -> None:
     plan = LivePlan(MAX_TOKENS, rounds=5)
     first, second = (played(target, CONFIG, [client("a", 0.5)], plan) for _ in range(2))
     assert first.clients[0].committed[:5] == second.clients[0].committed[:5]
@@ -86,26 +86,26 @@ def test_the_next_run_goes_on_with_the_same_target_and_thread(target: LiveTarget
     assert target.engine.num_open == 0
 
 
-def test_a_run_by_time_ends_in_time_and_knows_slow_devices_and_far_links(target: LiveTarget) -> None:
+def test_run_limited_by_time_ends_in_time_and_emulates_devices_and_links(target: LiveTarget) -> None:
     clients = [client("near", 0.6), client("far", 0.6, LinkConfig(rtt_ms=40.0)), client("slow", 0.6, pace_s=0.02)]
     config = VerifierCoreConfig(budget=12, max_proposal=12, scheduler="fixed", batching="deadline")
-    recording = played(target, config, clients, LivePlan(200, rounds=0, seconds=1.0))
-    assert recording.is_complete
-    near, far, slow = (len(rounds.at_s) for rounds in recording.clients)
+    run_log = played(target, config, clients, LivePlan(200, rounds=0, seconds=1.0))
+    assert run_log.is_complete
+    near, far, slow = (len(rounds.at_s) for rounds in run_log.clients)
     assert far <= 1.0 / 0.04 + 1  # a round takes its round trip
     assert slow <= 1.0 / 0.02
     assert min(near, far, slow) > 0
 
 
-def test_a_run_that_has_no_time_for_its_rounds_is_not_complete(target: LiveTarget) -> None:
+def test_run_without_time_for_its_rounds_is_not_complete(target: LiveTarget) -> None:
     plan = LivePlan(MAX_TOKENS, rounds=10_000_000, seconds=0.1)
     assert not played(target, CONFIG, [client("a", 0.5)], plan).is_complete
 
 
-def test_a_recording_outlives_its_run(target: LiveTarget, tmp_path: Path) -> None:
-    recording = played(target, CONFIG, [client("a", 0.5)], LivePlan(MAX_TOKENS, rounds=5))
-    recording.save(tmp_path / "deep" / "run.json")
-    assert Recording.load(tmp_path / "deep" / "run.json") == recording
+def test_run_log_is_saved_and_loaded(target: LiveTarget, tmp_path: Path) -> None:
+    run_log = played(target, CONFIG, [client("a", 0.5)], LivePlan(MAX_TOKENS, rounds=5))
+    run_log.save(tmp_path / "deep" / "run.json")
+    assert RunLog.load(tmp_path / "deep" / "run.json") == run_log
     (tmp_path / "other.json").write_text('{"rounds": 3}')
     with pytest.raises(ConfigError, match=r"other\.json"):
-        Recording.load(tmp_path / "other.json")
+        RunLog.load(tmp_path / "other.json")

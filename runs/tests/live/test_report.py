@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from runs import live_report
-from runs.live.recording import ClientRounds, Recording, StepTimes
+from runs.live.run_log import ClientRounds, RunLog, StepTimes
 
 NUM_ROUNDS = 40
 
@@ -27,7 +27,7 @@ def record(folder: Path, arm: str, seed: int, committed: tuple[int, int]) -> Non
         )
         for name, n in zip(("near", "far"), committed, strict=True)
     ]
-    Recording({}, clients, steps).save(folder / "pair" / arm / f"seed{seed}.json")
+    RunLog({}, clients, steps).save(folder / "pair" / arm / f"seed{seed}.json")
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from goodspeed.errors import ConfigError
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_no_prompt_is_asked_twice_and_a_seed_gives_the_same_ones_again(domain: str) -> None:
-    asked = list(itertools.islice(prompts(domain, 1), 200))
-    assert len(set(asked)) == 200
-    assert asked == list(itertools.islice(prompts(domain, 1), 200))
-    assert asked != list(itertools.islice(prompts(domain, 2), 200))
+    user_prompts = list(itertools.islice(prompts(domain, 1), 200))
+    assert len(set(user_prompts)) == 200
+    assert user_prompts == list(itertools.islice(prompts(domain, 1), 200))
+    assert user_prompts != list(itertools.islice(prompts(domain, 2), 200))
 
 
 @pytest.mark.parametrize("setup", [*PAPER, *LINKS])

@@ -26,7 +26,7 @@ def model(random_checkpoint: Checkpoints) -> Path:
 def config(model: Path, tmp_path: Path) -> CollectConfig:
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("\n".join(map(json.dumps, PROMPTS)))
-    target = TargetConfig(str(model), dtype="fp32", device="cpu", threads=2)
+    target = TargetConfig(str(model), dtype="fp32", device="cpu", threads=1)
     return CollectConfig(
         out=str(tmp_path / "data"),
         prompts=(str(prompts),),

@@ -55,7 +55,7 @@ def test_batch_does_not_change_answers(decoder: Decoder) -> None:
 
 
 def test_greedy_answer_equals_that_of_the_target_engine(folder: Path, decoder: Decoder) -> None:
-    target = load_target(TargetConfig(str(folder), dtype="fp32", device="cpu", threads=2, kv_memory_mb=8))
+    target = load_target(TargetConfig(str(folder), dtype="fp32", device="cpu", threads=1, kv_memory_mb=8))
     ended = 0
     for example in Generator(decoder, 4, 8, kv_capacity=400).answers(
         [request for request in requests() if not request.origin.temperature]

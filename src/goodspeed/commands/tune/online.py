@@ -32,7 +32,10 @@ class OnlineConfig:
     """The traffic to learn from, the draft that learns, and the condition for a swap."""
 
     traffic_log: str = option(
-        "", "traffic log that the drafter writes (`goodspeed drafter --traffic-log`)", is_required=True, was=("recorded",)
+        "",
+        "traffic log that the drafter writes (`goodspeed drafter --traffic-log`)",
+        is_required=True,
+        was=("recorded",),
     )
     work: str = option("", "folder for checkpoints; an interrupted run continues there", is_required=True)
     drafter: str = option("http://127.0.0.1:8000", "URL of the drafter")

@@ -35,7 +35,7 @@ class WeightConfig:
 
 
 def add_parser(verbs: "Subparsers") -> None:
-    """Add `weight`. The former name `weigh` is refused."""
+    """Add `weight`."""
     parser = verbs.add_parser(
         "weight",
         help="weight a data set by the scheduler's utility",
@@ -46,13 +46,6 @@ def add_parser(verbs: "Subparsers") -> None:
     )
     add_flags(parser, WeightConfig)
     parser.set_defaults(run=_run)
-    former = verbs.add_parser("weigh", add_help=False)
-    former.add_argument("arguments", nargs=argparse.REMAINDER)
-    former.set_defaults(run=_refuse_former_name)
-
-
-def _refuse_former_name(_args: argparse.Namespace) -> int:
-    raise ConfigError("`goodspeed tune weigh` is called `goodspeed tune weight` now")
 
 
 def _run(args: argparse.Namespace) -> int:

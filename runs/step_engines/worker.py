@@ -1,4 +1,4 @@
-"""An engine's side of runs/engine_step.py: a case a line comes in, the seconds of its steps go out.
+"""The worker side of runs/engine_step.py: reads one case per line and answers with the seconds of its steps.
 
 This file and its neighbours run in the interpreter that has the engine installed, which need not have goodspeed.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 
-class Case(TypedDict):
+class StepCase(TypedDict):
     """Steps over `streams` streams of `context` tokens, with `tokens` new tokens each."""
 
     streams: int
@@ -20,16 +20,16 @@ class Case(TypedDict):
 
 
 ANSWERS = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # from here on, since what a library prints is no answer
+os.dup2(2, 1)  # so that output of libraries does not mix with the answers
 
 
-def serve(measure: Callable[[Case], Sequence[float]]) -> None:
-    """Answer until the input ends."""
+def serve(measure: Callable[[StepCase], Sequence[float]]) -> None:
+    """Answer cases until the input ends."""
     print("ready", file=ANSWERS, flush=True)
     for line in sys.stdin:
         print(json.dumps(list(measure(json.loads(line)))), file=ANSWERS, flush=True)
 
 
-def prompt(case: Case, stream: int) -> list[int]:
-    """Ordinary tokens, other ones for every stream."""
+def prompt(case: StepCase, stream: int) -> list[int]:
+    """Ordinary tokens, different for every stream."""
     return [1000 + (7919 * i + 104729 * stream) % 40000 for i in range(case["context"])]

@@ -1,4 +1,4 @@
-"""The paper's figures 2, 3 and 4 from recordings, as SVG with the numbers beside them as CSV."""
+"""Plots of the paper's figures 2, 3 and 4 from run logs: SVG, with the values as CSV."""
 
 import csv
 import importlib
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from runs.live.comparison import RateFigures, Recordings
-from runs.live.measures import TimeSplit, moving_average, running_utility, time_split
-from runs.live.recording import Recording
+from runs.live.comparison import ArmRateMetrics, RunLogs
+from runs.live.run_log import RunLog
+from runs.live.run_metrics import TimeSplit, moving_average, running_utility, time_split
 
 from goodspeed.errors import ConfigError
 from goodspeed.extras import missing_extra
@@ -26,10 +26,10 @@ COLOURS = ("#4d4d4d", "#d98c21", "#1f6fb4", "#2a9d5c", "#a23b72", "#7a5195")
 PARTS = ("receiving", "verification", "deciding", "sending")
 
 
-def estimated_and_real(recording: Recording, num_rounds: int, stem: Path) -> None:
-    """Figure 2: what the scheduler expected of each round that it granted, and what came, per client."""
+def estimated_and_real(run_log: RunLog, num_rounds: int, stem: Path) -> None:
+    """Figure 2: the goodput that the scheduler expected of each round, and the measured one, by client."""
     series = {}
-    for client in recording.clients:
+    for client in run_log.clients:
         rounds = client.rounds[:num_rounds]
         series[client.name] = (
             moving_average([client.expected[i] for i in rounds], WIDTH),
@@ -53,11 +53,11 @@ def estimated_and_real(recording: Recording, num_rounds: int, stem: Path) -> Non
     _write(stem, ("client", "round", "estimated", "real"), rows)
 
 
-def wall_times(recordings: Mapping[str, Recordings], stem: Path) -> None:
-    """Figure 3: seconds of wall time per 1000 committed tokens, by what they went into; means over seeds."""
-    figure, panels = _panels(len(recordings))
+def wall_times(run_logs: Mapping[str, RunLogs], stem: Path) -> None:
+    """Figure 3: seconds of wall time per 1000 committed tokens, by phase; means over seeds."""
+    figure, panels = _panels(len(run_logs))
     rows = []
-    for panel, (setup, arms) in zip(panels, recordings.items(), strict=True):
+    for panel, (setup, arms) in zip(panels, run_logs.items(), strict=True):
         splits = {arm: _mean_split(list(runs.values())) for arm, runs in arms.items()}
         bottom = np.zeros(len(splits))
         for part, colour in zip(PARTS, COLOURS[2:], strict=False):
@@ -76,12 +76,12 @@ def wall_times(recordings: Mapping[str, Recordings], stem: Path) -> None:
     _write(stem, ("setup", "arm", *PARTS, "total"), rows)
 
 
-def utilities(recordings: Mapping[str, Recordings], num_rounds: int, stem: Path) -> None:
+def utilities(run_logs: Mapping[str, RunLogs], num_rounds: int, stem: Path) -> None:
     """Figure 4: utility of the running mean over rounds, mean over seeds with its 95% confidence interval."""
-    figure, panels = _panels(len(recordings))
+    figure, panels = _panels(len(run_logs))
     numbers = np.arange(1, num_rounds + 1)
     rows = []
-    for panel, (setup, arms) in zip(panels, recordings.items(), strict=True):
+    for panel, (setup, arms) in zip(panels, run_logs.items(), strict=True):
         for colour, (arm, runs) in zip(COLOURS, arms.items(), strict=False):
             curves = np.array([running_utility(run, num_rounds) for run in runs.values()])
             mean = curves.mean(axis=0)
@@ -100,18 +100,18 @@ def utilities(recordings: Mapping[str, Recordings], num_rounds: int, stem: Path)
     _write(stem, ("setup", "arm", "seeds", "round", "utility", "low", "high"), rows)
 
 
-def rates(figures: Mapping[str, Sequence[RateFigures]], stem: Path) -> None:
-    """Each client's goodput per second beside the baseline's, and the geometric mean, with 95% intervals."""
-    figure, panels = _panels(len(figures))
+def rates(metrics: Mapping[str, Sequence[ArmRateMetrics]], stem: Path) -> None:
+    """Goodput per second relative to the baseline, by client and as geometric mean, with 95% intervals."""
+    figure, panels = _panels(len(metrics))
     rows = []
-    for panel, (setup, arms) in zip(panels, figures.items(), strict=True):
+    for panel, (setup, arms) in zip(panels, metrics.items(), strict=True):
         for number, arm in enumerate(arms):
             ratios = {**arm.clients, "geometric mean": arm.ratio}
-            places = np.arange(len(ratios)) + 0.2 * number / max(1, len(arms) - 1) - 0.1
+            positions = np.arange(len(ratios)) + 0.2 * number / max(1, len(arms) - 1) - 0.1
             means = np.array([ratio.mean for ratio in ratios.values()])
             halves = np.array([[ratio.mean - ratio.low, ratio.high - ratio.mean] for ratio in ratios.values()]).T
             bars = halves if np.isfinite(halves).all() else None
-            panel.errorbar(places, means, bars, fmt="o", markersize=3, color=COLOURS[number], label=arm.arm)
+            panel.errorbar(positions, means, bars, fmt="o", markersize=3, color=COLOURS[number], label=arm.arm)
             panel.set_xticks(range(len(ratios)), list(ratios), rotation=30, ha="right")
             rows += [(setup, arm.arm, arm.num_seeds, name, *_rounded(ratio)) for name, ratio in ratios.items()]
         panel.set_title(setup, fontsize=9)
@@ -128,14 +128,14 @@ def _rounded(interval: ConfidenceInterval) -> tuple[str, str, str]:
 def _half_widths(
     curves: npt.NDArray[np.float64],  # [seeds, rounds]
 ) -> npt.NDArray[np.float64]:
-    """[rounds]; nothing from a single seed."""
+    """[rounds]: half of the 95% interval; 0 for a single seed."""
     n = len(curves)
     if n == 1:
         return np.zeros(curves.shape[1])
     return np.asarray(t_quantile(n - 1) * curves.std(axis=0, ddof=1) / np.sqrt(n))
 
 
-def _mean_split(runs: Sequence[Recording]) -> TimeSplit:
+def _mean_split(runs: Sequence[RunLog]) -> TimeSplit:
     """Per 1000 committed tokens."""
     sums = []
     for run in runs:

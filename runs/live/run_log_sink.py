@@ -1,11 +1,11 @@
-"""Listens to a verifier's events and keeps a Recording of its rounds and steps."""
+"""An event sink that turns a verifier's events into the rounds and steps of a run log."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runs.live.recording import ClientRounds, StepTimes
+from runs.live.run_log import ClientRounds, StepTimes
 
 from goodspeed.protocol.messages import Message, Verdict
 from goodspeed.protocol.transport import Accept, Connection, LinkTraffic
@@ -15,8 +15,8 @@ from goodspeed.verifier.core.client import Client
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
-    """What the verifier decided and believed of a client when it last told it a grant."""
+class ClientEstimate:
+    """The verifier's estimates of a client at its last grant."""
 
     granted: int = 0
     acceptance_rate: float = 0.0
@@ -25,19 +25,19 @@ class Belief:
 
 
 @dataclass(slots=True)
-class _Listened:
-    """One link."""
+class _Link:
+    """The state of one link."""
 
     rounds: ClientRounds
-    belief: Belief = field(default_factory=Belief)
+    estimate: ClientEstimate = field(default_factory=ClientEstimate)
     num_proposed: int = 0  # in this round, which may have no proposal
     lengths: dict[int, int] = field(default_factory=dict)  # committed tokens of its streams, prompt included
 
 
-class Recorder:
-    """The event sink of a VerifierServer. Each drafter has one stream at a time.
+class RunLogSink:
+    """The event sink of a VerifierServer whose drafters have one stream at a time.
 
-    `clients` tells the core's clients; `on_step` is called after each step.
+    `clients` must return the core's clients; `on_step` is called after each step.
     """
 
     def __init__(self, names: Sequence[str], on_step: Callable[[], None]) -> None:
@@ -46,10 +46,10 @@ class Recorder:
         self.steps = StepTimes()
         self.start_s = 0.0  # on the host's clock; set by the first event
         self._on_step = on_step
-        self._is_listening = True
-        self._links: dict[int, _Listened] = {}
+        self._is_active = True
+        self._links: dict[int, _Link] = {}
         self._work: list[Mapping[str, Any]] = []
-        self._hears: dict[str, Callable[[float, Mapping[str, Any]], None]] = {
+        self._handlers: dict[str, Callable[[float, Mapping[str, Any]], None]] = {
             "start": self._on_start,
             "message": self._on_message,
             "batch": self._on_batch,
@@ -57,19 +57,19 @@ class Recorder:
         }
 
     def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:
-        """As EventSink."""
-        if self._is_listening and event in self._hears:
-            self._hears[event](now, fields)
+        """See EventSink."""
+        if self._is_active and event in self._handlers:
+            self._handlers[event](now, fields)
 
     def stop(self) -> None:
-        """Hear no more: what follows is not the run's."""
-        self._is_listening = False
+        """Ignore further events, and drop a step that has not finished."""
+        self._is_active = False
         steps = self.steps
-        for begun in (steps.closed_s, steps.num_draft_tokens, steps.num_prefill_tokens):
-            del begun[len(steps.verified_s) :]
+        for started in (steps.closed_s, steps.num_draft_tokens, steps.num_prefill_tokens):
+            del started[len(steps.verified_s) :]
 
     def timed(self, accept: Accept) -> Accept:
-        """The same verifier, which is watched sending its verdicts."""
+        """Wrap the verifier's accept function to time the sending of verdicts."""
 
         async def serve(connection: Connection) -> None:
             await accept(_TimedConnection(connection, self._on_sent))
@@ -77,7 +77,7 @@ class Recorder:
         return serve
 
     def num_rounds(self) -> int:
-        """Of the client that has fewest."""
+        """The minimum over clients."""
         return min(len(rounds.at_s) - sum(rounds.is_opening) for rounds in self.rounds.values())
 
     def _on_start(self, now: float, fields: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ class Recorder:
         del now
         conn, message = fields["conn"], fields["message"]
         if message["kind"] == "Hello":
-            self._links[conn] = _Listened(self.rounds[message["drafter"]])
+            self._links[conn] = _Link(self.rounds[message["drafter"]])
         elif message["kind"] == "Open":
             self._links[conn].lengths[message["stream"]] = len(message["tokens"])
         elif message["kind"] == "Propose":
@@ -109,50 +109,50 @@ class Recorder:
         steps = self.steps
         for times in (steps.verified_s, steps.sending_s, steps.sent_s):
             times.append(now - self.start_s)
-        judged = [
+        with_token = [
             (work, outcome)
             for work, outcome in zip(self._work, fields["outcomes"], strict=True)
             if outcome["next_token"] is not None
         ]
         verdicts = [reply for reply in fields["replies"] if reply["kind"] == "Verdict"]
-        for (work, outcome), verdict in zip(judged, verdicts, strict=True):
+        for (work, outcome), verdict in zip(with_token, verdicts, strict=True):
             self._on_verdict(now, work, outcome["num_accepted"], verdict)
         self._on_step()
 
     def _on_verdict(self, now: float, work: Mapping[str, Any], num_accepted: int, verdict: Mapping[str, Any]) -> None:
         link = self._links[verdict["conn"]]
         is_opening = work["kind"] == "Prefill"
-        rounds, belief = link.rounds, link.belief
+        rounds, estimate = link.rounds, link.estimate
         rounds.step.append(len(self.steps.closed_s) - 1)
         rounds.at_s.append(now - self.start_s)
         rounds.is_opening.append(is_opening)
-        rounds.granted.append(0 if is_opening else belief.granted)
+        rounds.granted.append(0 if is_opening else estimate.granted)
         rounds.proposed.append(0 if is_opening else link.num_proposed)
         rounds.verified.append(len(work.get("draft_tokens", ())))
         rounds.accepted.append(num_accepted)
         rounds.committed.append(verdict["committed_length"] - link.lengths[verdict["stream"]])
-        rounds.acceptance_rate.append(belief.acceptance_rate)
-        rounds.goodput.append(belief.goodput)
-        rounds.expected.append(1.0 if is_opening else belief.expected)
+        rounds.acceptance_rate.append(estimate.acceptance_rate)
+        rounds.goodput.append(estimate.goodput)
+        rounds.expected.append(1.0 if is_opening else estimate.expected)
         link.lengths[verdict["stream"]] = verdict["committed_length"]
         link.num_proposed = 0
-        link.belief = self._belief(rounds.name, verdict["grant"])
+        link.estimate = self._estimate(rounds.name, verdict["grant"])
 
-    def _belief(self, name: str, grant: int) -> Belief:
+    def _estimate(self, name: str, grant: int) -> ClientEstimate:
         (estimator,) = [client.estimator for client in self.clients() if client.name == name]
         view = ClientView(estimator.acceptance_rate, estimator.goodput, survival=estimator.survival)
-        return Belief(grant, view.acceptance_rate, view.goodput, expected_tokens(view, grant))
+        return ClientEstimate(grant, view.acceptance_rate, view.goodput, expected_tokens(view, grant))
 
-    def _on_sent(self, began: float, ended: float) -> None:
+    def _on_sent(self, start_s: float, ended: float) -> None:
         steps = self.steps
-        if self._is_listening and steps.verified_s and len(steps.verified_s) == len(steps.closed_s):
+        if self._is_active and steps.verified_s and len(steps.verified_s) == len(steps.closed_s):
             if steps.sending_s[-1] == steps.verified_s[-1]:
-                steps.sending_s[-1] = began - self.start_s
+                steps.sending_s[-1] = start_s - self.start_s
             steps.sent_s[-1] = ended - self.start_s
 
 
 class _TimedConnection:
-    """A connection whose sending of verdicts is timed."""
+    """A connection that reports when verdicts were sent."""
 
     def __init__(self, inner: Connection, on_sent: Callable[[float, float], None]) -> None:
         self._inner = inner
@@ -167,10 +167,10 @@ class _TimedConnection:
         return self._inner.traffic
 
     async def send(self, messages: Sequence[Message]) -> None:
-        began = time.monotonic()
+        start_s = time.monotonic()
         await self._inner.send(messages)
         if any(isinstance(message, Verdict) for message in messages):
-            self._on_sent(began, time.monotonic())
+            self._on_sent(start_s, time.monotonic())
 
     async def receive(self) -> Sequence[Message]:
         return await self._inner.receive()

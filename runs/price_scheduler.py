@@ -1,10 +1,10 @@
-"""What one price brings where batches wait for nobody: goodput, utility and fill of batches, in virtual time.
+"""Price scheduler under deadline batching: goodput, utility and batch fill in virtual time.
 
-    python -m runs.price_batches          (from the repository's root)
+The verifier's core serves toy drafters with acceptance .9 .75 .6 .5 in several orders and 20% jitter. Goodput is
+committed tokens per second, utility the sum of log goodput, fill the draft tokens of a batch relative to the budget.
+Mean ± standard deviation over the seeds. Ten minutes; no model.
 
-The verifier's core with toy drafters of acceptance .9 .75 .6 .5 in unlike orders, deadline batching, 20% jitter.
-Goodput is committed tokens per second; utility the sum of log goodput per second; fill the draft tokens of a batch, in
-budgets. Mean ± standard deviation over the seeds.
+    python -m runs.price_scheduler
 """
 
 import math
@@ -22,7 +22,7 @@ WARM_UP_S, MEASURED_S = 10.0, 30.0
 SEEDS = range(6)
 JITTER = 0.2
 ACCEPTANCE_RATES = (0.9, 0.75, 0.6, 0.5)
-CHOICES = {  # scheduler, and how many budgets its grants may promise
+SCHEDULERS = {  # scheduler, overcommit
     "fixed": ("fixed", 1.0),
     "gradient": ("gradient", 1.0),
     "gradient, overcommit 2": ("gradient", 2.0),
@@ -31,11 +31,11 @@ CHOICES = {  # scheduler, and how many budgets its grants may promise
 
 
 @dataclass(frozen=True)
-class Case:
-    """Drafters by their gap from verdict to proposal, and an engine."""
+class PriceCase:
+    """The turnarounds of the drafters (verdict sent to proposal received), and an engine."""
 
     name: str
-    gaps_ms: tuple[float, ...]
+    turnarounds_ms: tuple[float, ...]
     base_ms: float
     token_ms: float
     budget: int
@@ -45,14 +45,14 @@ class Case:
 
 
 CASES = (
-    Case("equal gaps: 4 x 30 ms; 50 + 1", (30,) * 4, 50, 1, 16),
-    Case("unlike links, CPU: 5 20 50 80; 14 + 0.85", (5, 20, 50, 80), 14, 0.85, 16),
-    Case("unlike links, GPU: 2 x (5 20 50 80); 20 + 0.2", (5, 20, 50, 80) * 2, 20, 0.2, 16),
-    Case("32 drafters, GPU: 8 x (20 40 60 100); 20 + 0.2", (20, 40, 60, 100) * 8, 20, 0.2, 64),
+    PriceCase("equal turnarounds: 4 x 30 ms; 50 + 1", (30,) * 4, 50, 1, 16),
+    PriceCase("unlike links, CPU: 5 20 50 80; 14 + 0.85", (5, 20, 50, 80), 14, 0.85, 16),
+    PriceCase("unlike links, GPU: 2 x (5 20 50 80); 20 + 0.2", (5, 20, 50, 80) * 2, 20, 0.2, 16),
+    PriceCase("32 drafters, GPU: 8 x (20 40 60 100); 20 + 0.2", (20, 40, 60, 100) * 8, 20, 0.2, 64),
 )
 
 
-def measure(case: Case, scheduler: str, overcommit: float, seed: int) -> tuple[float, float, float]:
+def measure(case: PriceCase, scheduler: str, overcommit: float, seed: int) -> tuple[float, float, float]:
     """Goodput, utility, fill."""
     rng = np.random.default_rng(seed)
     config = VerifierCoreConfig(
@@ -60,34 +60,34 @@ def measure(case: Case, scheduler: str, overcommit: float, seed: int) -> tuple[f
     )
     verifier = VirtualVerifier(config, unlimited_info(), case.step_s)
     drafters = []
-    for i, gap_ms in enumerate(case.gaps_ms):
+    for i, turnaround_ms in enumerate(case.turnarounds_ms):
         rate = ACCEPTANCE_RATES[(i + i // 4 + seed) % 4]
-        drafters.append(VirtualDrafter(verifier, f"drafter {i}", rate, jittered(gap_ms / 1e3, rng)))
+        drafters.append(VirtualDrafter(verifier, f"drafter {i}", rate, jittered(turnaround_ms / 1e3, rng)))
         drafters[-1].open(open_request(1, prompt=(i, seed, 2), max_tokens=100_000))
     verifier.run(WARM_UP_S)
-    before, first = committed(drafters), len(verifier.batches)
+    before, first_batch = committed(drafters), len(verifier.batches)
     verifier.run(MEASURED_S)
     goodputs = (committed(drafters) - before) / MEASURED_S
-    drafted = [
+    num_drafted = [
         sum(len(item.draft_tokens) for item in batch.work if isinstance(item, Verify))
-        for batch in verifier.batches[first:]
+        for batch in verifier.batches[first_batch:]
     ]
-    return float(goodputs.sum()), float(np.log(goodputs).sum()), float(np.mean(drafted)) / case.budget
+    return float(goodputs.sum()), float(np.log(goodputs).sum()), float(np.mean(num_drafted)) / case.budget
 
 
 def committed(drafters: list[VirtualDrafter]) -> NDArray[np.float64]:
     return np.array([drafter.num_committed for drafter in drafters], dtype=np.float64)
 
 
-def jittered(gap_s: float, rng: np.random.Generator) -> Callable[[], float]:
-    return lambda: gap_s * math.exp(JITTER * float(rng.standard_normal()))
+def jittered(turnaround_s: float, rng: np.random.Generator) -> Callable[[], float]:
+    return lambda: turnaround_s * math.exp(JITTER * float(rng.standard_normal()))
 
 
 def main() -> None:
-    print("| case (gaps; step in ms) | scheduler | goodput, tokens/s | utility | fill |")
+    print("| case (turnarounds; step in ms) | scheduler | goodput, tokens/s | utility | fill |")
     print("|---|---|---|---|---|")
     for case in CASES:
-        for name, (scheduler, overcommit) in CHOICES.items():
+        for name, (scheduler, overcommit) in SCHEDULERS.items():
             values = np.array([measure(case, scheduler, overcommit, seed) for seed in SEEDS])
             mean, spread = values.mean(axis=0), values.std(axis=0)
             goodput, utility = f"{mean[0]:.0f} ± {spread[0]:.0f}", f"{mean[1]:.2f} ± {spread[1]:.2f}"

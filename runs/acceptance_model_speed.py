@@ -1,8 +1,8 @@
-"""What a simulator pays for acceptance: CPU time of a look-up, of a bit with its share of its trace, and of a report.
+"""CPU time of the simulator's acceptance models: look-up, outcome with its share of the trace, and confidence.
 
-The least of five passes over 500 answers of 150 tokens. A minute.
+Minimum of five passes over 500 answers of 150 tokens, in microseconds per token. A minute; needs nothing else.
 
-    .venv/bin/python -m runs.acceptance_speed --log results/acceptance.jsonl
+    python -m runs.acceptance_model_speed --log results/acceptance.jsonl
 """
 
 import argparse
@@ -22,16 +22,20 @@ PASSES = 5
 
 def main() -> None:
     args = _parser().parse_args()
-    print("| model | look-up, us | bit and trace, us | bit, report and trace, us |\n|---|---|---|---|")
+    print("| model | look-up, us | outcome and trace, us | outcome, confidence and trace, us |\n|---|---|---|---|")
     for name in ACCEPTANCES:
         if name != "trace" or args.log:
             print(row(name, acceptance_model(AcceptanceConfig(name, trace=ReplayedTraceConfig(args.log)))))
 
 
 def row(name: str, model: AcceptanceModel) -> str:
-    known = traces(model)
-    bits(known)
-    cells = (least(lambda: bits(known)), least(lambda: bits(traces(model))), least(lambda: reports(traces(model))))
+    ready = traces(model)
+    outcomes(ready)
+    cells = (
+        min_token_s(lambda: outcomes(ready)),
+        min_token_s(lambda: outcomes(traces(model))),
+        min_token_s(lambda: confidences(traces(model))),
+    )
     return f"| {name} | " + " | ".join(f"{1e6 * seconds:.2f}" for seconds in cells) + " |"
 
 
@@ -40,32 +44,32 @@ def traces(model: AcceptanceModel) -> list[AcceptanceTrace]:
     return [model.new_trace(0, request, rng) for request in range(NUM_ANSWERS)]
 
 
-def bits(asked: list[AcceptanceTrace]) -> None:
-    for trace in asked:
+def outcomes(traces_read: list[AcceptanceTrace]) -> None:
+    for trace in traces_read:
         for position in range(NUM_TOKENS):
             trace.is_right(position, 0)
 
 
-def reports(asked: list[AcceptanceTrace]) -> None:
-    for trace in asked:
+def confidences(traces_read: list[AcceptanceTrace]) -> None:
+    for trace in traces_read:
         for position in range(NUM_TOKENS):
             trace.is_right(position, 0)
             trace.confidence(position, 0)
 
 
-def least(work: Callable[[], None]) -> float:
-    """CPU seconds of a token."""
-    taken = []
+def min_token_s(work: Callable[[], None]) -> float:
+    """CPU seconds per token: the minimum over the passes."""
+    passes_s = []
     for _ in range(PASSES):
-        begin = time.process_time()
+        start_s = time.process_time()
         work()
-        taken.append(time.process_time() - begin)
-    return min(taken) / (NUM_ANSWERS * NUM_TOKENS)
+        passes_s.append(time.process_time() - start_s)
+    return min(passes_s) / (NUM_ANSWERS * NUM_TOKENS)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--log", default="", help="acceptance log, for `recorded`")
+    parser.add_argument("--log", default="", help="acceptance trace, for the model `trace`")
     return parser
 
 

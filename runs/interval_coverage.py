@@ -1,6 +1,6 @@
 """Do the intervals of simulated figures hold what they say? An M/M/1 queue, whose mean sojourn is known.
 
-    python -m runs.simulated_intervals          (from the repository's root; two minutes of a core)
+    python -m runs.interval_coverage          (from the repository's root; two minutes of a core)
 
 Experiments of five replications each; the warm-up is given (100 s), found by MSER-5 in each replication itself, or
 found in a pilot. Shown: how often the 95% interval of the mean holds the truth, and how far the mean of all runs is

@@ -1,4 +1,4 @@
-"""What was seen in one live run: every round of every client, every step of the verifier, as columns."""
+"""The log of one live run: all rounds of all clients and all steps of the verifier, as columns."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from goodspeed.errors import ConfigError
 
 
 class ClientRounds(msgspec.Struct):
-    """One client's verdicts in order, one list entry each; seconds are the run's.
+    """One client's verdicts in order, one list entry each; times are in seconds since the run's start.
 
     The first verdict of a stream is its opening: one token of the target's own, after the prefill, without a draft.
-    `granted`, `acceptance_rate`, `goodput` and `expected` are what the verifier had decided or believed when it
-    granted this round: expected = mu(survival or acceptance_rate, granted), tokens.
+    `granted`, `acceptance_rate`, `goodput` and `expected` are the verifier's decision and estimates when it granted the
+    round: expected = mu(survival or acceptance_rate, granted), in tokens.
     """
 
     name: str
@@ -20,8 +20,8 @@ class ClientRounds(msgspec.Struct):
     at_s: list[float] = []  # when the verdict was ready
     is_opening: list[bool] = []
     granted: list[int] = []
-    proposed: list[int] = []  # draft tokens that the drafter sent
-    verified: list[int] = []  # of them, those that the batch held
+    proposed: list[int] = []  # draft tokens sent by the drafter
+    verified: list[int] = []  # of them, those in the batch
     accepted: list[int] = []
     committed: list[int] = []
     acceptance_rate: list[float] = []
@@ -35,36 +35,36 @@ class ClientRounds(msgspec.Struct):
 
 
 class StepTimes(msgspec.Struct):
-    """The verifier's steps in order; seconds are the run's."""
+    """The verifier's steps in order; times are in seconds since the run's start."""
 
-    closed_s: list[float] = []  # the batch was closed
-    verified_s: list[float] = []  # the engine was done
-    sending_s: list[float] = []  # the first verdict began to be sent
-    sent_s: list[float] = []  # the last verdict was sent
+    closed_s: list[float] = []  # when the batch was closed
+    verified_s: list[float] = []  # when the engine finished
+    sending_s: list[float] = []  # when sending of the first verdict started
+    sent_s: list[float] = []  # when the last verdict was sent
     num_draft_tokens: list[int] = []
     num_prefill_tokens: list[int] = []
 
 
-class Recording(msgspec.Struct):
-    """One run. `setup` says what it was, for whoever reads the file."""
+class RunLog(msgspec.Struct):
+    """One run. `setup` describes it for readers of the file."""
 
     setup: dict[str, str | int | float | bool]
     clients: list[ClientRounds]
     steps: StepTimes
     is_complete: bool = True
-    """False: it was stopped before its end."""
+    """False if the run ended before every client had its rounds."""
 
     def save(self, path: Path) -> None:
-        """Write it, wholly or not at all."""
+        """Write the whole file or nothing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
         unfinished.write_bytes(msgspec.json.encode(self))
         unfinished.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> "Recording":
-        """What save() wrote. Raises ConfigError for anything else."""
+    def load(cls, path: Path) -> "RunLog":
+        """Read a file of `save`. Raises ConfigError for other files."""
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)
         except (OSError, msgspec.DecodeError) as error:
-            raise ConfigError(f"{path} is no recording of a live run: {error}") from error
+            raise ConfigError(f"{path} is not the log of a live run: {error}") from error

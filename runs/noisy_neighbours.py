@@ -4,7 +4,7 @@ The engine's threads keep their cores, and each arm's steps lie between steps wi
 set against what the neighbours computed during it; beyond 1.0 it is caches gone cold, `cold_cache_penalty` of a
 simulated machine (docs/prediction.md). Nothing else should run meanwhile.
 
-    python -m runs.step_neighbours            (a minute)
+    python -m runs.noisy_neighbours            (a minute)
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""Figures of merit, on recordings made by hand."""
+"""Metrics of hand-made run logs."""
 
 import math
 
 import numpy as np
 import pytest
-from runs.live.measures import (
+from runs.live.run_log import ClientRounds, RunLog, StepTimes
+from runs.live.run_metrics import (
     efficiency,
     fairness,
     goodputs,
@@ -15,7 +16,6 @@ from runs.live.measures import (
     utility,
     wall_s_per_token,
 )
-from runs.live.recording import ClientRounds, Recording, StepTimes
 
 STEPS = StepTimes(
     closed_s=[1.0, 2.0, 3.5],
@@ -41,11 +41,11 @@ def client(name: str, committed: list[int], openings: tuple[int, ...] = ()) -> C
     )
 
 
-def recording(*clients: ClientRounds) -> Recording:
-    return Recording({}, list(clients), STEPS)
+def run_log(*clients: ClientRounds) -> RunLog:
+    return RunLog({}, list(clients), STEPS)
 
 
-def test_every_moment_of_the_run_is_in_one_part_of_the_split() -> None:
+def test_phases_cover_the_run_without_overlap() -> None:
     split = time_split(STEPS)
     assert split.verification == pytest.approx(0.5 + 0.6 + 0.5)
     assert split.deciding == pytest.approx(0.1 + 0.1 + 0.0)
@@ -54,36 +54,36 @@ def test_every_moment_of_the_run_is_in_one_part_of_the_split() -> None:
     assert split.total == pytest.approx(4.2 - 1.0)
 
 
-def test_a_verdict_that_is_sent_during_the_next_step_takes_no_time_twice() -> None:
+def test_verdict_sent_during_the_next_step_is_not_counted_twice() -> None:
     steps = StepTimes([0.0, 1.0], [0.5, 1.5], [0.5, 1.5], [1.3, 1.5], [1, 1], [0, 0])
     split = time_split(steps)
     assert split.total == pytest.approx(1.5)
     assert split.sending == pytest.approx(0.5)
 
 
-def test_a_run_without_steps_took_no_time() -> None:
+def test_run_without_steps_has_no_time() -> None:
     assert time_split(StepTimes()).total == 0.0
 
 
-def test_openings_are_no_rounds_of_the_paper_but_count_in_time() -> None:
+def test_openings_are_not_rounds_but_count_in_time() -> None:
     one = client("a", [1, 3, 5], openings=(0,))
     assert goodputs(one, 2).tolist() == [3.0, 5.0]
     assert per_second(one, 0.0, 4.0) == pytest.approx(9 / 4)
-    assert wall_s_per_token(recording(one)) == pytest.approx(3.2 / 9)
-    assert efficiency(recording(one)) == pytest.approx(8 / (2 * 4))
+    assert wall_s_per_token(run_log(one)) == pytest.approx(3.2 / 9)
+    assert efficiency(run_log(one)) == pytest.approx(8 / (2 * 4))
 
 
-def test_goodput_per_second_counts_what_came_within_the_times() -> None:
+def test_goodput_per_second_counts_tokens_between_the_times() -> None:
     assert per_second(client("a", [1, 3, 5]), 1.5, 3.5) == pytest.approx(3 / 2)
 
 
-def test_utility_is_of_the_mean_over_rounds_not_the_mean_of_logs() -> None:
-    run = recording(client("a", [1, 5, 3]), client("b", [1, 1, 4]))
+def test_utility_is_the_log_of_the_mean_not_the_mean_of_logs() -> None:
+    run = run_log(client("a", [1, 5, 3]), client("b", [1, 1, 4]))
     assert utility(run, 2) == pytest.approx(math.log(3.0) + math.log(1.0))
     expected = [0.0, math.log(3.0), math.log(3.0) + math.log(2.0)]
     np.testing.assert_allclose(running_utility(run, 3), expected)
     assert fairness(run, 2) == pytest.approx(16 / (2 * 10))
 
 
-def test_the_moving_average_begins_with_what_there_is() -> None:
+def test_moving_average_starts_with_fewer_values() -> None:
     assert moving_average([2, 4, 6, 8], 2) == pytest.approx([2, 3, 5, 7])

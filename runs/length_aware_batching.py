@@ -1,11 +1,10 @@
-"""Does it pay to verify streams of like context together? Real steps of the real engine.
+"""Length-aware batching: step time of the real engine with streams of similar context in one batch.
 
-Twice as many streams as a step may hold, contexts drawn evenly from a range. fifo: two steps in order of arrival.
-lab: two steps as the policy orders them. Both verify everybody once; they take turns, and take turns at going first.
+There are twice as many streams as a step holds, with contexts drawn uniformly from a range. fifo verifies them in two
+steps in order of arrival, length_aware in two steps in the policy's order. They alternate, and so does the one that
+goes first. A minute on two cores; needs the target model.
 
-    python -m runs.lab_steps --json results/lab_steps.json
-
-A minute on 2 cores.
+    python -m runs.length_aware_batching --json results/length_aware_batching.json
 """
 
 import argparse
@@ -28,27 +27,26 @@ CHUNK = 256
 DRAFT = (200, 201, 202, 203)
 
 
-def open_stream(target: TargetEngine, key: int, num_prompt: int, room: int) -> None:
-    """With random text; nothing here depends on what it says."""
+def open_stream(target: TargetEngine, key: int, num_prompt: int, max_new_tokens: int) -> None:
+    """Open and prefill a stream with random text."""
     rng = np.random.default_rng(key)
     tokens = tuple(int(token) for token in rng.integers(100, 1000, num_prompt))
-    target.open(key, StreamSpec(tokens, Sampling(), num_prompt + room))
-    for begin in range(0, num_prompt, CHUNK):
-        target.step([Prefill(key, min(CHUNK, num_prompt - begin))])
+    target.open(key, StreamSpec(tokens, Sampling(), num_prompt + max_new_tokens))
+    for start in range(0, num_prompt, CHUNK):
+        target.step([Prefill(key, min(CHUNK, num_prompt - start))])
 
 
 def step_s(target: TargetEngine, keys: Sequence[int]) -> float:
-    """Seconds."""
-    started = time.perf_counter()
+    """Seconds of a verification step of these streams."""
+    start_s = time.perf_counter()
     target.step([Verify(key, DRAFT) for key in keys])
-    return time.perf_counter() - started
+    return time.perf_counter() - start_s
 
 
 def main() -> None:
-    """Print and write the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--streams", type=int, default=8, help="a step")
+    parser.add_argument("--streams", type=int, default=8, help="streams per step")
     parser.add_argument("--contexts", type=int, nargs=2, default=[32, 900])
     parser.add_argument("--bucket", type=int, default=128)
     parser.add_argument("--pairs", type=int, default=20)
@@ -60,15 +58,15 @@ def main() -> None:
     for key, context in enumerate(contexts):
         open_stream(target, key, context, (len(DRAFT) + 1) * (2 * args.pairs + 1))
     order = LengthAware(args.bucket).order([OrderingCandidate(context, 0.0) for context in contexts])
-    orders = {"fifo": range(2 * args.streams), "lab": order}
+    orders = {"fifo": range(2 * args.streams), "length_aware": order}
     times: dict[str, list[float]] = {name: [] for name in orders}
     for i in range(args.pairs):
         for name in sorted(orders, reverse=i % 2 == 1):
             halves = orders[name][: args.streams], orders[name][args.streams :]
             times[name].append(sum(step_s(target, keys) for keys in halves))
-    ratios = [lab / fifo for lab, fifo in zip(times["lab"], times["fifo"], strict=True)]
+    ratios = [length_aware / fifo for length_aware, fifo in zip(times["length_aware"], times["fifo"], strict=True)]
     result = {f"{name}_ms": 1e3 * quantile(seconds, 0.5) for name, seconds in times.items()}
-    result |= {f"lab_over_fifo_{share}": quantile(ratios, share) for share in (0.25, 0.5, 0.75)}
+    result |= {f"length_aware_over_fifo_{share}": quantile(ratios, share) for share in (0.25, 0.5, 0.75)}
     print(json.dumps({key: round(value, 3) for key, value in result.items()}))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""The project's torch engine: python ours.py MODEL THREADS NUM_DRAFT DEVICE."""
+"""Worker with GoodSpeed's torch engine: python goodspeed_torch.py MODEL THREADS NUM_DRAFT DEVICE."""
 
 import sys
 import time
 
 import torch
-from served import Case, prompt, serve
+from worker import StepCase, prompt, serve
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import Prefill, StreamSpec, Verify
@@ -13,7 +13,7 @@ from goodspeed.engine.torch.loading import load_target
 from goodspeed.engine.torch.shaped_pair import SHAPES, shaped_target
 
 WRONG = 17
-"""A draft token that is practically never the target's: every step commits one token, as plain decoding does."""
+"""A draft token that is practically never accepted, so that every step commits one token, as in plain decoding."""
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     config = TargetConfig(model=model, dtype="bf16", device=device, threads=threads, kv_memory_mb=2048)
     engine = shaped_target(config, 0) if model in SHAPES else load_target(config)
 
-    def measure(case: Case) -> list[float]:
+    def measure(case: StepCase) -> list[float]:
         streams = range(case["streams"])
         for stream in streams:
             tokens = tuple(prompt(case, stream))
@@ -29,11 +29,11 @@ def main() -> None:
             engine.step([Prefill(stream, len(tokens))])
         steps_s = []
         for _ in range(case["steps"]):
-            began = time.perf_counter()
+            start_s = time.perf_counter()
             engine.step([Verify(stream, (WRONG,) * num_draft) for stream in streams])
             if device == "cuda":
                 torch.cuda.synchronize()
-            steps_s.append(time.perf_counter() - began)
+            steps_s.append(time.perf_counter() - start_s)
         for stream in streams:
             engine.close(stream)
         return steps_s

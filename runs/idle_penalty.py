@@ -3,7 +3,7 @@
 `goodspeed profile` with threads that keep their cores and with threads that the system places, alone and beside a
 process that works for 2 ms of every 10 (as a drafter does), each arm in turns. Nothing else should run meanwhile.
 
-    python -m runs.step_pauses            (2 minutes)
+    python -m runs.idle_penalty            (2 minutes)
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The estimators on a synthetic problem whose optimum is known.
 
-    python -m runs.synthetic_reference [table] [steady] [goodput] [change] [shapes] [prompts]
+    python -m runs.estimator_reference [table] [steady] [goodput] [change] [shapes] [prompts]
 
 Eight clients with acceptance .9 .8 .7 .6 .5 .85 .4 .75 share 20 draft tokens a round; utility is the sum of log mean
 committed tokens per round. Six tables:
@@ -26,8 +26,8 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from runs.synthetic.policy import ExpectedGoodput, FromRatios, FromVerdicts, Policy, Trace, play
-from runs.synthetic.tape import ACCEPTANCE_RATES, BUDGET, Floats, Tape, curve_tape, ratio_tape
+from runs.synthetic.acceptance_trace import ACCEPTANCE_RATES, BUDGET, Floats, Tape, curve_tape, ratio_tape
+from runs.synthetic.play import ExpectedGoodput, FromRatios, FromVerdicts, Policy, Trace, play
 
 from goodspeed.scheduling.optimum import Optimum, long_run_optimum
 from goodspeed.scheduling.scheduler import ClientView

@@ -1,4 +1,4 @@
-"""What a verifier's events say of its steps, and of the time from a verdict to a proposal: live or simulated."""
+"""Statistics of a verifier's events, live or simulated: step times, and times from verdict to next proposal."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,20 +9,20 @@ from goodspeed.stats.summary import ratio
 
 
 @dataclass(slots=True)
-class Watch:
-    """An EventSink of a verifier."""
+class StepStatistics:
+    """An event sink for a verifier."""
 
-    shapes: list[tuple[int, int, int, int]] = field(default_factory=list)  # as StepShape, of each step
+    shapes: list[tuple[int, int, int, int]] = field(default_factory=list)  # the StepShape of each step
     steps_s: list[float] = field(default_factory=list)
-    gaps_s: list[float] = field(default_factory=list)  # from verdict to proposal, drafting left out
+    network_s: list[float] = field(default_factory=list)  # from verdict to proposal, without drafting
     drafting_s: list[float] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)  # the target's TargetInfo
     _lengths: dict[int, int] = field(default_factory=dict)  # by stream of the engine
-    _verdicts: dict[tuple[int, int], float] = field(default_factory=dict)  # when each stream had its last one
+    _verdicts: dict[tuple[int, int], float] = field(default_factory=dict)  # time of each stream's last verdict
     _work: list[Any] = field(default_factory=list)
 
     def write(self, event: str, now: float, fields: Mapping[str, Any]) -> None:
-        """As EventSink."""
+        """See EventSink."""
         match event:
             case "start":
                 self.info = dict(fields["info"])
@@ -34,24 +34,24 @@ class Watch:
                 self._on_verified(now, fields)
 
     def read(self, lines: Iterable[str]) -> None:
-        """A log's events."""
+        """Read the lines of an event log."""
         for line in lines:
             event = json.loads(line)
             self.write(event["event"], event["now"], event)
 
     @property
-    def gap_s(self) -> float:
-        """Mean."""
-        return ratio(sum(self.gaps_s), len(self.gaps_s))
+    def mean_network_s(self) -> float:
+        """Mean time from a verdict to the next proposal, without drafting."""
+        return ratio(sum(self.network_s), len(self.network_s))
 
     @property
     def streams_per_step(self) -> float:
-        """Mean."""
+        """Mean number of streams in a step."""
         return ratio(sum(shape[0] for shape in self.shapes), len(self.shapes))
 
     @property
     def step_s(self) -> float:
-        """Mean."""
+        """Mean step time."""
         return ratio(sum(self.steps_s), len(self.steps_s))
 
     def _on_message(self, now: float, conn: int, message: Mapping[str, Any]) -> None:
@@ -60,7 +60,7 @@ class Watch:
         verdict_at = self._verdicts.pop((conn, message["stream"]), None)
         if verdict_at is not None:
             drafting_s = message["drafting_us"] / 1e6
-            self.gaps_s.append(now - verdict_at - drafting_s)
+            self.network_s.append(now - verdict_at - drafting_s)
             self.drafting_s.append(drafting_s)
 
     def _on_verified(self, now: float, fields: Mapping[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Watch:
                 self._verdicts[reply["conn"], reply["stream"]] = now
 
     def _shape(self) -> tuple[int, int, int, int]:
-        """As the simulated target reckons it: the last committed token is new to the cache."""
+        """The StepShape as the simulated target computes it: the last committed token is not in the KV cache yet."""
         num_tokens = num_prefill = num_context = 0
         for work in self._work:
             length = self._lengths.get(work["stream"], 0)

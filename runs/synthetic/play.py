@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from runs.synthetic.tape import BUDGET, Floats, Tape
+from runs.synthetic.acceptance_trace import BUDGET, Floats, Tape
 
 from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITIAL_GOODPUT, within_bounds
 from goodspeed.scheduling.exploration import EXPLORE_AFTER, clients_to_explore

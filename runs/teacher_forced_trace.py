@@ -1,9 +1,9 @@
-"""Which draft tokens are right at every place of answers that a target wrote: an acceptance log of full knowledge.
+"""Writes an acceptance trace of a target's answers with the outcome at every position, by teacher forcing.
 
-DATA is a folder of `goodspeed tune collect`. The draft engine begins as a drafter's does, with the shipped table unless
-told otherwise, and learns from answer to answer. Ten seconds for 200 answers, if no net drafts.
+DATA is a data set of `goodspeed tune collect`. The draft engine starts as in a drafter, with the shipped table unless
+a flag says otherwise, and learns from answer to answer. 10 s for 200 answers without a draft model; no target model.
 
-    .venv/bin/python -m runs.acceptance_record DATA acceptance.jsonl --engine hybrid --table none
+    python -m runs.teacher_forced_trace DATA acceptance.jsonl --engine hybrid --table none
 """
 
 import argparse
@@ -24,16 +24,16 @@ def main() -> None:
     args = _parser().parse_args()
     config = from_args(DraftConfig, args)
     data = Dataset.open(args.data)
-    texts = list(_texts(data, args))
+    answers = list(_answers(data, args))
     engine = draft_engine(config, data.info.vocab_size, data.info.tokenizer_fingerprint)
     with args.log.open("w", encoding="utf-8") as file:
-        for number, judged in enumerate(teacher_forced_trace(engine, texts, config.engine, args.streams), start=1):
-            write_acceptance_trace([judged], file)
-            print(f"\ranswer {number} of {len(texts)}", end="", file=sys.stderr)
+        for number, traced in enumerate(teacher_forced_trace(engine, answers, config.engine, args.streams), start=1):
+            write_acceptance_trace([traced], file)
+            print(f"\ranswer {number} of {len(answers)}", end="", file=sys.stderr)
     print(file=sys.stderr)
 
 
-def _texts(data: Dataset, args: argparse.Namespace) -> Iterator[ScoredAnswer]:
+def _answers(data: Dataset, args: argparse.Namespace) -> Iterator[ScoredAnswer]:
     for example in data.examples():
         origin = example.origin
         if origin.temperature == args.temperature and (not args.categories or origin.category in args.categories):
@@ -43,11 +43,13 @@ def _texts(data: Dataset, args: argparse.Namespace) -> Iterator[ScoredAnswer]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of collected answers")
-    parser.add_argument("log", type=Path, help="acceptance log to write")
-    parser.add_argument("--categories", nargs="*", default=[], help="answers to prompts of these only; default: all")
+    parser.add_argument("data", type=Path, help="folder of a data set")
+    parser.add_argument("log", type=Path, help="acceptance trace to write")
+    parser.add_argument(
+        "--categories", nargs="*", default=[], help="only answers to prompts of these categories; default: all"
+    )
     parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--streams", type=int, default=4, help="answers at a time")
+    parser.add_argument("--streams", type=int, default=4, help="answers processed together")
     add_flags(parser, DraftConfig)
     return parser
 
