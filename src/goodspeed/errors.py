@@ -1,13 +1,13 @@
 """Every error that a user, a file or a peer can cause.
 
 GoodSpeedError
-├── ConfigError          a configuration file or flag
+├── ConfigError          a configuration file or a flag
 ├── CheckpointError      model files: missing, truncated, of an unknown kind
-├── DataError            a data set: missing, damaged, of another tokenizer, or there is no room to write it
+├── DataError            a data file (data set, event log): missing, damaged, foreign, or it cannot be written
 ├── RequestError         a user's request (a field, a length, a model name)
-├── CapacityError        no room now: memory, streams, queue
+├── CapacityError        no capacity at present: memory, streams, queue
 ├── ProtocolError        a peer broke the protocol; closes one stream or one session
-├── StartError           a server that we started did not come up, or went down
+├── StartError           a server that this process started did not come up, or stopped
 └── LinkLostError        the connection to a peer ended
 """
 
@@ -15,7 +15,7 @@ from enum import IntEnum
 
 
 class GoodSpeedError(Exception):
-    """Base of all errors that are somebody else's doing; the message names the value and what was expected."""
+    """Base of all errors with a cause outside this program; the message names the value and what was expected."""
 
 
 class ConfigError(GoodSpeedError):
@@ -27,11 +27,11 @@ class CheckpointError(GoodSpeedError):
 
 
 class DataError(GoodSpeedError):
-    """A data set is missing, damaged or another's, or cannot be written."""
+    """A data set or an event log is missing, damaged, of another format or tokenizer, or cannot be written."""
 
 
 class RequestError(GoodSpeedError):
-    """A user's request is wrong: `field` names the offending field, if one does."""
+    """A user's request is wrong. `field` is the name of the wrong field; None: no single field is wrong."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -39,11 +39,11 @@ class RequestError(GoodSpeedError):
 
 
 class CapacityError(GoodSpeedError):
-    """There is no room now; the same request may succeed later."""
+    """There is no capacity at present; the same request may succeed later."""
 
 
 class ErrorCode(IntEnum):
-    """Reasons that travel in an Error or Refused message (numbers are part of the wire contract)."""
+    """Reasons that travel in an Error or Refused message (goodspeed.proto describes each; the numbers never change)."""
 
     INTERNAL = 0
     MALFORMED = 1
@@ -65,7 +65,7 @@ class ErrorCode(IntEnum):
 
 
 class ProtocolError(GoodSpeedError):
-    """A peer broke the protocol. `stream` names the stream that it concerns; None closes the session."""
+    """A peer broke the protocol. `stream` is the id of the stream to close; None: the session is closed."""
 
     def __init__(self, code: ErrorCode, message: str, stream: int | None = None) -> None:
         super().__init__(message)
@@ -74,7 +74,7 @@ class ProtocolError(GoodSpeedError):
 
 
 class StartError(GoodSpeedError):
-    """A server that we started did not come up, or went down; the message ends with the tail of its log."""
+    """A server that this process started did not come up, or stopped; the message ends with the tail of its log."""
 
 
 class LinkLostError(GoodSpeedError):

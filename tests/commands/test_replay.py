@@ -46,7 +46,13 @@ def test_difference_is_shown_with_its_line(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "the event log is empty"), ("hello\n", "line 1 of the event log"), ("[1]\n", "line 1 of the event log")],
+    [
+        ("", "the event log is empty"),
+        ("hello\n", "line 1 of the event log"),
+        ("[1]\n", "line 1 of the event log"),
+        ('{"event":"start","now":0.0,"config":{},"seed":1}\n', "line 1 of the event log: the log has format 1"),
+        ('{"event":"start","now":0.0,"form', "line 1 of the event log: no complete JSON"),
+    ],
 )
 def test_file_that_is_no_event_log_is_named(
     text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_log_replay import replay
 from goodspeed.drafter.event_logging import LoggedDrafterCore
-from goodspeed.errors import ConfigError, ErrorCode
+from goodspeed.errors import DataError, ErrorCode
 from goodspeed.protocol.messages import Error, Mode
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter
 
@@ -81,5 +81,5 @@ def test_first_difference_is_found(event: str) -> None:
 
 @pytest.mark.parametrize("line", ["{", "{}", '{"event": "time", "now": 1}', '{"event": "start", "config": {}}'])
 def test_line_that_is_no_event_is_named(line: str) -> None:
-    with pytest.raises(ConfigError, match="event log"):
+    with pytest.raises(DataError, match="event log"):
         replay([line])

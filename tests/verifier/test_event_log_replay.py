@@ -11,7 +11,7 @@ from msgspec import structs
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.toy_target import toy_info
-from goodspeed.errors import ConfigError, ErrorCode
+from goodspeed.errors import DataError, ErrorCode
 from goodspeed.protocol.message_json import message_from_json, message_to_json
 from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Verdict
 from goodspeed.scheduling.policies import SCHEDULERS
@@ -92,7 +92,7 @@ def test_other_seed_of_the_random_scheduler_is_a_difference() -> None:
 
 
 def test_line_that_is_no_event_is_named() -> None:
-    with pytest.raises(ConfigError, match="line 2"):
+    with pytest.raises(DataError, match="line 2"):
         replay([recorded_run("fixed")[0], "not json"])
 
 

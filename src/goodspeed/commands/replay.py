@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from goodspeed.drafter.event_log_replay import ReplayedDrafter
-from goodspeed.errors import ConfigError
-from goodspeed.records.replay import DecisionDifference, Event, ReplayableCore, compare_decisions
+from goodspeed.errors import DataError
+from goodspeed.records.event_log import Event
+from goodspeed.records.replay import DecisionDifference, ReplayableCore, compare_decisions
 from goodspeed.verifier.event_log_replay import ReplayedVerifier
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 
 def replay_file(log: Path, progress: Progress) -> Replayed:
-    """Raises ConfigError if the file cannot be read, or is no event log."""
+    """Raises DataError, which names the file, if it cannot be read or replayed."""
     core, num_decisions = "", 0
     difference: DecisionDifference | None = None
 
@@ -62,11 +63,9 @@ def replay_file(log: Path, progress: Progress) -> Replayed:
                 num_decisions += 1
                 difference = found
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {log}: {error}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{log}: {error}") from error
-    if not core:
-        raise ConfigError(f"{log}: the event log is empty, expected a start event")
+        raise DataError(f"cannot read {log}: {error}") from error
+    except DataError as error:
+        raise DataError(f"{log}: {error}") from error
     return Replayed(str(log), core, num_decisions, difference)
 
 

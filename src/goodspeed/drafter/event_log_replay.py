@@ -9,14 +9,16 @@ from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_logging import decision_to_json, work_to_json
+from goodspeed.errors import DataError
 from goodspeed.protocol.message_json import message_from_json
 from goodspeed.protocol.messages import FromVerifier, Welcome
+from goodspeed.records.event_log import Event
 from goodspeed.records.json_values import from_json_value, to_json_value
-from goodspeed.records.replay import DecisionDifference, Event, replay_log
+from goodspeed.records.replay import DecisionDifference, replay_log
 
 
 def replay(lines: Iterable[str]) -> DecisionDifference | None:
-    """The first decision that differs, or None. Raises ConfigError for a line that is not an event."""
+    """The first decision that differs, or None. Raises DataError if the log cannot be replayed."""
     return replay_log(lines, ReplayedDrafter)
 
 
@@ -62,7 +64,8 @@ class ReplayedDrafter:
 
 def _message(event: Event) -> FromVerifier:
     message = message_from_json(event["message"])
-    assert isinstance(message, FromVerifier), "a message that a verifier does not send"
+    if not isinstance(message, FromVerifier):
+        raise DataError(f"{type(message).__name__} is no message of a verifier")
     return message
 
 

@@ -12,7 +12,7 @@ from goodspeed.drafter.core.outbox import Outbox, StreamEvent, StreamFailed
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.protocol.message_json import message_to_json
 from goodspeed.protocol.messages import FromVerifier, Welcome
-from goodspeed.records.event_log import EventSink
+from goodspeed.records.event_log import EventSink, write_start
 from goodspeed.records.json_values import to_json_value
 
 
@@ -27,7 +27,7 @@ class LoggedDrafterCore(DrafterCore):
         super().__init__(config, np.random.default_rng(seed))
         self._events = events
         self._now = now  # of the latest input
-        events.write("start", now, {"config": to_json_value(config), "seed": seed})
+        write_start(events, now, {"config": to_json_value(config), "seed": seed})
 
     def open(self, request: GenerationRequest, now: float) -> StreamKey:
         mark = self.outbox.mark()

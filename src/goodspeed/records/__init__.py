@@ -1,1 +1,1 @@
-"""What is written down: event logs, acceptance traces, and the replay of event logs."""
+"""Files that a run leaves: event logs and their replay, and acceptance traces."""

@@ -1,65 +1,66 @@
-"""Replay: a recorded event log is told to a fresh core, which must decide the same."""
+"""Replay: a new core gets the inputs of an event log, and must make the decisions of the log."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
-
-from goodspeed.errors import ConfigError
-
-Event = Mapping[str, Any]
-"""A line of the log, parsed."""
+from goodspeed.errors import DataError, GoodSpeedError
+from goodspeed.records.event_log import Event, check_start, read_events
 
 
 class ReplayableCore(Protocol):
-    """A core that lives through its log again."""
+    """A core that takes its inputs from an event log."""
 
     def logged_decision(self, event: Event) -> object:
-        """What was decided on the event's fact when it was recorded, in plain form."""
+        """The decision that the event holds, as JSON values."""
 
     def replayed_decision(self, event: Event) -> object:
-        """What is decided on it now."""
+        """Give the event's input to the core, and return what the core decides, in the same form."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionDifference:
-    """The first decision that came out otherwise."""
+    """The first decision of a replay that differs from the log's."""
 
     line: int  # of the log, from 1
     logged: object
     replayed: object
 
 
-def replay_log(lines: Iterable[str], begin: Callable[[Event], ReplayableCore]) -> DecisionDifference | None:
-    """The first difference between the log's decisions and those of a fresh core told the same facts, or None.
+def replay_log(lines: Iterable[str], make_core: Callable[[Event], ReplayableCore]) -> DecisionDifference | None:
+    """The first difference between the decisions of the log and those of a new core; None: there is none.
 
-    Raises as `decisions` does.
+    Raises DataError as compare_decisions does.
     """
-    return next((difference for difference in compare_decisions(lines, begin) if difference), None)
+    return next((difference for difference in compare_decisions(lines, make_core) if difference), None)
 
 
 def compare_decisions(
-    lines: Iterable[str], begin: Callable[[Event], ReplayableCore]
+    lines: Iterable[str], make_core: Callable[[Event], ReplayableCore]
 ) -> Iterator[DecisionDifference | None]:
-    """For each event in turn, whether what is decided on it differs from the log; the first difference is the last.
+    """For each decision in turn: None, or how the core's differs from the log's. Ends after the first difference.
 
-    `begin` makes the core from a start event; a log may hold several runs, each of which begins with one. Raises
-    ConfigError for a line that is no event.
+    `make_core` makes the core from a start event. Raises DataError, which names the line, for a log that is empty, has
+    another format, has a line that is no event, or holds an input that its core cannot take.
     """
     core: ReplayableCore | None = None
-    for number, line in enumerate(lines, start=1):
+    for number, event in read_events(lines):
         try:
-            event = json.loads(line)
             if event["event"] == "start":
-                core = begin(event)
+                check_start(event)
+                core = make_core(event)
                 continue
-            assert core is not None, "the log does not begin with a start event"
+            if core is None:
+                raise DataError("expected a start event first")
             logged, replayed = core.logged_decision(event), core.replayed_decision(event)
-        except (ValueError, KeyError, AssertionError, TypeError, msgspec.ValidationError) as error:
-            raise ConfigError(f"line {number} of the event log: {error!r}") from error
+        except GoodSpeedError as error:
+            raise DataError(f"line {number} of the event log: {error}") from error
+        except Exception as error:  # a foreign log gives the core inputs that no host would; any error may come of it
+            raise DataError(f"line {number} of the event log: the core cannot take it: {error!r}") from error
         if json.dumps(logged) != json.dumps(replayed):
             yield DecisionDifference(number, logged, replayed)
             return
         yield None
+    if core is None:
+        raise DataError("the event log is empty, expected a start event")

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 
 from goodspeed.config import from_mapping
 from goodspeed.engine.interface import Outcome, TargetInfo
-from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.errors import DataError, ErrorCode, ProtocolError
 from goodspeed.protocol.message_json import message_from_json, replies_to_json
+from goodspeed.records.event_log import Event
 from goodspeed.records.json_values import from_json_value
-from goodspeed.records.replay import DecisionDifference, Event, replay_log
+from goodspeed.records.replay import DecisionDifference, replay_log
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -16,7 +17,7 @@ from goodspeed.verifier.event_logging import batch_to_json
 
 
 def replay(lines: Iterable[str]) -> DecisionDifference | None:
-    """The first difference, or None. Raises ConfigError for a line that is not an event."""
+    """The first difference, or None. Raises DataError if the log cannot be replayed."""
     return replay_log(lines, ReplayedVerifier)
 
 
@@ -52,7 +53,8 @@ class ReplayedVerifier:
         return replies_to_json(self._inputs[event["event"]](event))
 
     def _running(self) -> Batch:
-        assert self._batch is not None, "an outcome without a batch"
+        if self._batch is None:
+            raise DataError("an outcome without a batch")
         return self._batch
 
 

@@ -6,7 +6,7 @@ from goodspeed.engine.interface import Outcome, TargetInfo
 from goodspeed.errors import ProtocolError
 from goodspeed.protocol.message_json import message_to_json, replies_to_json
 from goodspeed.protocol.messages import Message
-from goodspeed.records.event_log import EventSink
+from goodspeed.records.event_log import EventSink, write_start
 from goodspeed.records.json_values import to_json_value
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.client import ConnId
@@ -24,7 +24,7 @@ class LoggedVerifierCore:
     def __init__(self, config: VerifierCoreConfig, info: TargetInfo, events: EventSink, now: float) -> None:
         self._core = VerifierCore(config, info)
         self._events = events
-        events.write("start", now, {"config": to_json_value(config), "info": to_json_value(info)})
+        write_start(events, now, {"config": to_json_value(config), "info": to_json_value(info)})
 
     def on_connect(self, conn: ConnId, now: float) -> None:
         self._events.write("connect", now, {"conn": conn})
