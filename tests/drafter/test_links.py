@@ -171,7 +171,7 @@ def test_verifier_of_another_model_is_left_though_no_stream_is_unfinished() -> N
     )
     clock.run(1)
     assert [link.is_up for link in drafter.core.links] == [True, False]
-    assert "another" in drafter.core.lost_reason
+    assert "another" in drafter.core.links.lost_reason
     keys = [drafter.open(REQUEST) for _ in range(4)]
     clock.run(60)
     assert [drafter.received[key].tokens for key in keys] == [target_only_tokens(REQUEST)] * 4

@@ -57,12 +57,12 @@ class DrafterServer:
     @property
     def is_up(self) -> bool:
         """True if there is a session with a verifier."""
-        return self._core.is_up
+        return self._core.links.is_up
 
     @property
     def lost_reason(self) -> str:
         """Why the last link was lost."""
-        return self._core.lost_reason
+        return self._core.links.lost_reason
 
     @property
     def welcome(self) -> Welcome | None:
@@ -80,7 +80,7 @@ class DrafterServer:
             async with asyncio.timeout(timeout_s):
                 await self._has_met.wait()
         except TimeoutError:
-            raise LinkLostError(f"no verifier could be reached: {self._core.lost_reason}") from None
+            raise LinkLostError(f"no verifier could be reached: {self._core.links.lost_reason}") from None
         assert self._core.welcome is not None
         return self._core.welcome
 

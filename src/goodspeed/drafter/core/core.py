@@ -64,16 +64,6 @@ class DrafterCore:
         return len(self._streams)
 
     @property
-    def is_up(self) -> bool:
-        """True if there is a link to some verifier."""
-        return self.links.is_up
-
-    @property
-    def lost_reason(self) -> str:
-        """Why the last link was lost."""
-        return self.links.lost_reason
-
-    @property
     def welcome(self) -> Welcome | None:
         """The tightest limits of the verifiers that are up or, while none is, of the last; None before the first."""
         return self.links.welcome
@@ -107,7 +97,7 @@ class DrafterCore:
     def on_link_up(self, verifier: int, welcome: Welcome, now: float) -> None:
         """A verifier has sent its Welcome: waiting streams are opened there, with the tokens committed so far."""
         ours = self.welcome
-        if ours and (self._streams or self.is_up) and welcome.model_fingerprint != ours.model_fingerprint:
+        if ours and (self._streams or self.links.is_up) and welcome.model_fingerprint != ours.model_fingerprint:
             theirs, expected = (f"{one.model} ({one.model_fingerprint})" for one in (welcome, ours))
             self._disconnect(verifier, f"verifier {welcome.verifier} serves {theirs}, expected {expected}")
         else:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from goodspeed.drafter.core.acceptance import StreamAcceptance
+from goodspeed.drafter.core.user_streams import StreamAcceptance
 
 
 @pytest.mark.parametrize("window", [1, 4, 12])
