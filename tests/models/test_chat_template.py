@@ -109,5 +109,5 @@ def test_template_is_found_wherever_it_is_kept(tmp_path: Path, files: dict[str, 
 
 def test_template_of_a_wrong_type_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text('{"chat_template": 5}')
-    with pytest.raises(CheckpointError, match="chat_template is a int, expected a text"):
+    with pytest.raises(CheckpointError, match="chat_template is a int, expected a string"):
         read_chat_template(tmp_path)

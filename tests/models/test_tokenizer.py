@@ -260,7 +260,7 @@ def test_model_without_a_chat_template_refuses_chats(folders: dict[str, Path]) -
 
 def test_half_a_surrogate_pair_is_the_requests_fault(folders: dict[str, Path]) -> None:
     tokenizer = Tokenizer.load(folders["smollm"])
-    with pytest.raises(RequestError, match=r"prompt holds '\\ud83e', which is no character"):
+    with pytest.raises(RequestError, match=r"prompt holds '\\ud83e', which is not a character"):
         tokenizer.encode("fox \ud83e!")
     with pytest.raises(RequestError, match="messages holds") as caught:
         tokenizer.encode_chat([{"role": "user", "content": "\ud83e"}])

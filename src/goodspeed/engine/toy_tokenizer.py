@@ -6,7 +6,7 @@ from pathlib import Path
 import tokenizers
 
 from goodspeed.engine.toy_model import SPECIAL_TOKENS
-from goodspeed.models.spelling import BYTE_OF
+from goodspeed.models.detokenizer import BYTE_BY_CHARACTER
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -16,7 +16,7 @@ CHAT_TEMPLATE = (
 
 def toy_tokenizer(folder: Path) -> None:
     """Write a byte-level tokenizer with a chat template into the folder, in the files of a checkpoint."""
-    char_of = {byte: char for char, byte in BYTE_OF.items()}
+    char_of = {byte: char for char, byte in BYTE_BY_CHARACTER.items()}
     vocab = {char_of[byte]: byte for byte in range(256)}
     backend = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[]))
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

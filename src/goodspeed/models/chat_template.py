@@ -1,4 +1,4 @@
-"""Chat templates: from messages to the text that a chat model reads, as transformers renders it."""
+"""Chat templates: from messages to the prompt of a chat model, rendered as in transformers."""
 
 import datetime
 import json
@@ -17,7 +17,7 @@ from goodspeed.models.folder import JsonObject, read_json
 
 
 class ChatTemplate:
-    """One model's chat template, with the special tokens that it may name."""
+    """A model's chat template, with the special tokens that it may use."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         """Raises CheckpointError if the template does not parse."""
@@ -28,7 +28,7 @@ class ChatTemplate:
         self._special_tokens = dict(special_tokens)
 
     def render(self, messages: Sequence[Mapping[str, object]]) -> str:
-        """The prompt that asks for the assistant's next message. Raises RequestError (field "messages")."""
+        """The prompt, up to the start of the assistant's next message. Raises RequestError (field "messages")."""
         checked = [_checked(message, i) for i, message in enumerate(messages)]
         if not checked:
             raise RequestError("messages is empty, expected at least one", "messages")
@@ -41,9 +41,9 @@ class ChatTemplate:
 
 
 def read_chat_template(folder: Path) -> ChatTemplate | None:
-    """The folder's chat template from chat_template.jinja, chat_template.json or tokenizer_config.json, in this order.
+    """The folder's chat template: from chat_template.jinja, chat_template.json or tokenizer_config.json, in this order.
 
-    None if the model has none. Raises CheckpointError for a broken one.
+    None if there is none. Raises CheckpointError if it is broken.
     """
     path = folder / "tokenizer_config.json"
     values = read_json(path) if path.exists() else {}
@@ -52,7 +52,7 @@ def read_chat_template(folder: Path) -> ChatTemplate | None:
 
 
 def special_tokens(folder: Path) -> dict[str, str]:
-    """Named special tokens, for instance {"bos_token": "<s>"}. Raises CheckpointError for broken files."""
+    """Special tokens by name, for example {"bos_token": "<s>"}. Raises CheckpointError for broken files."""
     found: dict[str, str] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         path = folder / name
@@ -73,11 +73,11 @@ def _read_source(folder: Path, values: JsonObject) -> str | None:
     if (folder / "chat_template.json").exists():
         values = read_json(folder / "chat_template.json")
     source = values.get("chat_template")
-    if isinstance(source, list):  # several by name
+    if isinstance(source, list):  # several templates with names
         named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
         source = named.get("default")
     if source is not None and not isinstance(source, str):
-        raise CheckpointError(f"{folder}: chat_template is a {type(source).__name__}, expected a text")
+        raise CheckpointError(f"{folder}: chat_template is a {type(source).__name__}, expected a string")
     return source
 
 
@@ -86,12 +86,12 @@ def _checked(message: object, index: int) -> dict[str, object]:
         raise RequestError(f"messages[{index}] is a {type(message).__name__}, expected an object", "messages")
     role = message.get("role")
     if not isinstance(role, str):
-        raise RequestError(f"messages[{index}].role is {role!r}, expected a text", "messages")
+        raise RequestError(f"messages[{index}].role is {role!r}, expected a string", "messages")
     return {**message, "content": _content(message.get("content"), index)}
 
 
 def _content(content: object, index: int) -> str | None:
-    """Text, or the texts of OpenAI's content parts joined; None is for an assistant's bare tool calls."""
+    """The text, or the texts of OpenAI's content parts, joined; None for an assistant message of tool calls only."""
     if content is None or isinstance(content, str):
         return content
     parts = content if isinstance(content, Sequence) else [content]
@@ -102,7 +102,7 @@ def _content(content: object, index: int) -> str | None:
 
 
 class _GenerationTag(jinja2.ext.Extension):
-    """`{% generation %}` marks the assistant's text for training; a prompt takes what is inside as it is."""
+    """`{% generation %}` marks the assistant's text for training; in a prompt it has no effect."""
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)
@@ -113,7 +113,7 @@ _GenerationTag.tags = {"generation"}
 
 
 def _environment() -> jinja2.Environment:
-    """What transformers offers to templates, in a sandbox: a template is somebody else's program."""
+    """The functions that transformers offers to templates, in a sandbox: templates are code from third parties."""
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _GenerationTag]
     )

@@ -1,4 +1,4 @@
-"""Text to tokens and back, from a checkpoint's tokenizer files. Needs no machine-learning runtime."""
+"""Tokenization and chat templates from a checkpoint's tokenizer files, without a machine-learning runtime."""
 
 import hashlib
 import json
@@ -11,32 +11,30 @@ import tokenizers
 
 from goodspeed.errors import CheckpointError, RequestError
 from goodspeed.models.chat_template import ChatTemplate, read_chat_template, special_tokens
+from goodspeed.models.detokenizer import IncrementalDetokenizer, TokenBytesTable
 from goodspeed.models.folder import read_end_tokens
-from goodspeed.models.spelling import Spelling, TextStream
 
-__all__ = ["TextStream", "Tokenizer"]
-
-MARK = "<<what the user says>>"
+USER_PLACEHOLDER = "<<what the user says>>"
 
 
 class Tokenizer:
-    """A model's tokenizer and chat template. Safe to share between threads and streams."""
+    """A model's tokenizer and chat template. Threads and streams may share it."""
 
     def __init__(
         self, backend: tokenizers.Tokenizer, end_tokens: tuple[int, ...], chat_template: ChatTemplate | None
     ) -> None:
-        """Raises CheckpointError for a decoder whose text cannot be streamed."""
+        """Raises CheckpointError if the decoder does not support streaming."""
         self.end_tokens = end_tokens
         """Tokens that end an answer."""
         self.vocab_size: int = backend.get_vocab_size(with_added_tokens=True)
-        """Tokens that it knows; a model's own vocabulary may be padded beyond it."""
+        """Number of tokens; the vocabulary of the model may be larger because of padding."""
         self._backend = backend
         self._chat_template = chat_template
-        self._spelling = Spelling(backend)
+        self._token_bytes = TokenBytesTable(backend)
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
-        """From tokenizer.json and the small files beside it. Raises CheckpointError."""
+        """Read tokenizer.json and the small files beside it. Raises CheckpointError."""
         path = folder / "tokenizer.json"
         if not path.exists():
             raise CheckpointError(f"tokenizer.json is missing in {folder}")
@@ -49,17 +47,17 @@ class Tokenizer:
         return cls(backend, _end_tokens(folder, backend), read_chat_template(folder))
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a plain text, with what the model wants around it (a begin token, say).
+        """Tokens of a plain text, with the special tokens that the model expects around it, such as <s>.
 
-        Raises RequestError (field "prompt") for a text that is no valid Unicode.
+        Raises RequestError (field "prompt") if the text is not valid Unicode.
         """
         _check_unicode(text, "prompt")
         return list(self._backend.encode(text).ids)
 
     def encode_chat(self, messages: Sequence[Mapping[str, object]]) -> list[int]:
-        """Tokens of a chat (OpenAI's messages) that ask for the assistant's next message.
+        """Tokens of a chat (OpenAI's messages) up to the start of the assistant's next message.
 
-        Raises RequestError (field "messages") for messages that the model's chat template cannot take.
+        Raises RequestError (field "messages") if the model's chat template refuses the messages.
         """
         if self._chat_template is None:
             raise RequestError("this model has no chat template; send a plain prompt to /v1/completions", "messages")
@@ -68,29 +66,30 @@ class Tokenizer:
         return list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def encode_user_turn(self) -> list[int]:
-        """Tokens of a chat up to the place where the user begins to speak.
+        """Tokens of a chat before the content of its first user message.
 
-        Raises RequestError (field "messages") if the model's chat template shows no such place.
+        Raises RequestError (field "messages") if the model has no chat template with a user message.
         """
-        text = self._chat_template.render([{"role": "user", "content": MARK}]) if self._chat_template else ""
-        if MARK not in text:
-            raise RequestError("this model's chat template shows no place for a user's turn", "messages")
-        return list(self._backend.encode(text[: text.index(MARK)], add_special_tokens=False).ids)
+        text = (
+            self._chat_template.render([{"role": "user", "content": USER_PLACEHOLDER}]) if self._chat_template else ""
+        )
+        if USER_PLACEHOLDER not in text:
+            raise RequestError("this model's chat template has no place for a user's message", "messages")
+        return list(self._backend.encode(text[: text.index(USER_PLACEHOLDER)], add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of the tokens; special tokens have none."""
+        """The text of the tokens, without special tokens."""
         return str(self._backend.decode(list(tokens), skip_special_tokens=True))
 
-    def stream(self) -> TextStream:
-        """A decoder for tokens that come bit by bit."""
-        return TextStream(self._spelling)
+    def stream(self) -> IncrementalDetokenizer:
+        """A detokenizer for one answer."""
+        return IncrementalDetokenizer(self._token_bytes)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of the vocabulary, the merges and the special tokens: equal for tokenizers that agree on text.
+        """Hash (16 hex digits) of the vocabulary, the merges and the special tokens.
 
-        What surrounds them (pre-tokenizer patterns, chat template) has many spellings for one behaviour, and is left
-        out.
+        Pre-tokenizer patterns and the chat template are left out: files state the same behaviour in different ways.
         """
         model: Mapping[str, Any] = json.loads(self._backend.to_str())["model"]
         added = self._backend.get_added_tokens_decoder()
@@ -104,20 +103,20 @@ class Tokenizer:
 
 
 def _check_unicode(text: str, field: str) -> None:
-    """JSON can write half of a surrogate pair, which is no character."""
+    """Raises RequestError for half of a surrogate pair: JSON allows it, but it is not a character."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise RequestError(f"{field} holds {text[error.start]!a}, which is no character", field) from error
+        raise RequestError(f"{field} holds {text[error.start]!a}, which is not a character", field) from error
 
 
 def _merge(merge: str | Sequence[str]) -> list[str]:
-    """One merge as a pair; older files join it by a space."""
+    """One merge as a pair; older files have it as one string."""
     return merge.split(" ", 1) if isinstance(merge, str) else list(merge)
 
 
 def _end_tokens(folder: Path, backend: tokenizers.Tokenizer) -> tuple[int, ...]:
-    """What the model says, else the tokenizer's own end token, for a folder without the model."""
+    """End tokens of the model or, in a folder without a model, the tokenizer's own."""
     found = read_end_tokens(folder)
     if not found and "eos_token" in (named := special_tokens(folder)):
         token = backend.token_to_id(named["eos_token"])

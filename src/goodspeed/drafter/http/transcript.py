@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from goodspeed.drafter.answer_stream import AnswerStream
 from goodspeed.drafter.core.outbox import TokensCommitted
-from goodspeed.models.tokenizer import TextStream, Tokenizer
+from goodspeed.models.detokenizer import IncrementalDetokenizer
+from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import FinishReason
 
 
@@ -59,11 +60,11 @@ class Transcript:
     Tokens are processed one by one, so neither the text nor the number of tokens depends on the rounds.
     """
 
-    def __init__(self, text: TextStream, stops: Sequence[str]) -> None:
+    def __init__(self, detokenizer: IncrementalDetokenizer, stops: Sequence[str]) -> None:
         self.num_tokens = 0
         """Committed tokens up to the one that completes a stop string; an end token counts."""
         self.finish: str | None = None
-        self._text = text
+        self._detokenizer = detokenizer
         self._cut = StopCut(stops)
         self._num_decoded = 0  # characters
         self._num_shown = 0
@@ -79,7 +80,7 @@ class Transcript:
                 break  # the end token has no text
             if committed.logprobs:
                 self._hidden.append(TokenLogprob(token, committed.logprobs[i], self._num_decoded))
-            shown += self._show(self._text.push((token,)))
+            shown += self._show(self._detokenizer.push((token,)))
             if self.finish:
                 return self._piece(shown)
         if committed.finish is not FinishReason.NONE:
@@ -95,7 +96,7 @@ class Transcript:
 
     def _end(self, finish: FinishReason) -> str:
         """The text that was held back, at the end of the answer."""
-        shown = self._show(self._text.flush())
+        shown = self._show(self._detokenizer.flush())
         if self.finish is None:
             shown += self._cut.flush()
             self.finish = "length" if finish is FinishReason.LENGTH else "stop"

@@ -1,0 +1,140 @@
+"""Incremental detokenisation: the text of an answer as its tokens come.
+
+The decoders of the supported model families are local: a token stands for bytes, a special token for none, and the
+bytes together are UTF-8. So a stream only has to remember incomplete characters.
+
+`tokenizers.decoders.DecodeStream` is not used because it has no flush, and because its text differs from
+Tokenizer.decode for byte-fallback tokens that are not valid UTF-8: it has emitted the valid start of such a run where
+decode replaces every byte (test_stream_equals_decode_for_any_tokens).
+"""
+
+import codecs
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tokenizers
+
+from goodspeed.errors import CheckpointError
+
+REPLACEMENT = "\ufffd"
+"""Stands for a byte that is not valid UTF-8."""
+BYTE_LEVEL = ("ByteLevel",)
+SENTENCEPIECE = ("Replace", "ByteFallback", "Fuse")
+"""Optionally followed by Strip."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBytes:
+    """The bytes that one token contributes to the text."""
+
+    data: bytes
+    is_byte: bool = False
+    """A byte-fallback token such as <0xE2>. A run of these is replaced byte by byte unless it is valid UTF-8."""
+
+
+class TokenBytesTable:
+    """The bytes of every token of a tokenizer, looked up when first needed."""
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        """Raises CheckpointError unless the decoder is byte-level or SentencePiece's with byte fallback."""
+        steps = _decoder_steps(backend)
+        kinds = tuple(step["type"] for step in steps)
+        if kinds not in {BYTE_LEVEL, SENTENCEPIECE, (*SENTENCEPIECE, "Strip")}:
+            raise CheckpointError(
+                f"tokenizer decoder is {' + '.join(kinds) or None}, supported are ByteLevel and "
+                f"{' + '.join(SENTENCEPIECE)} (+ Strip)"
+            )
+        self.num_strip = sum(int(step["start"]) for step in steps if step["type"] == "Strip")
+        """Number of leading spaces that are removed from the text."""
+        self._space = next((str(step["pattern"]["String"]) for step in steps if step["type"] == "Replace"), None)
+        self._backend = backend
+        self._special = {token.content for token in backend.get_added_tokens_decoder().values() if token.special}
+        self._known: dict[int, TokenBytes] = {}
+
+    def get(self, token: int) -> TokenBytes:
+        """Empty for special and unknown tokens."""
+        known = self._known.get(token)
+        if known is None:
+            known = self._known[token] = self._look_up(token)
+        return known
+
+    def _look_up(self, token: int) -> TokenBytes:
+        name = self._backend.id_to_token(token)
+        if name is None or name in self._special:
+            return TokenBytes(b"")
+        if self._space is None:
+            return TokenBytes(_bytes_of(name))
+        if len(name) == 6 and name.startswith("<0x") and name.endswith(">"):
+            return TokenBytes(bytes.fromhex(name[3:5]), is_byte=True)
+        return TokenBytes(name.replace(self._space, " ").encode())
+
+
+class IncrementalDetokenizer:
+    """Decodes the tokens of one answer as they come.
+
+    The texts that push and flush return, joined, equal Tokenizer.decode of all tokens. The cost per token does not
+    depend on the number of tokens before it.
+    """
+
+    def __init__(self, table: TokenBytesTable) -> None:
+        self._table = table
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._run = bytearray()  # of byte-fallback tokens, decoded when it ends
+        self._num_strip = table.num_strip
+
+    def push(self, tokens: Sequence[int]) -> str:
+        """The text that these tokens complete; incomplete characters are held back."""
+        return self._strip("".join(self._text(self._table.get(token)) for token in tokens))
+
+    def flush(self) -> str:
+        """The text that was held back. Call it once, at the end."""
+        return self._strip(self._end_run() + self._utf8.decode(b"", final=True))
+
+    def _text(self, token: TokenBytes) -> str:
+        if token.is_byte:
+            self._run += token.data
+            return ""
+        if not token.data:
+            return ""
+        return self._end_run() + self._utf8.decode(token.data)
+
+    def _end_run(self) -> str:
+        run, self._run = self._run, bytearray()
+        try:
+            return run.decode()
+        except UnicodeDecodeError:
+            return REPLACEMENT * len(run)
+
+    def _strip(self, text: str) -> str:
+        while text and self._num_strip:
+            self._num_strip -= 1
+            if text[0] != " ":
+                self._num_strip = 0
+            else:
+                text = text[1:]
+        return text
+
+
+def _decoder_steps(backend: tokenizers.Tokenizer) -> list[Mapping[str, Any]]:
+    decoder = json.loads(backend.decoder.__getstate__()) if backend.decoder else {"decoders": []}
+    return list(decoder.get("decoders", [decoder]))
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Bytes by the character that stands for them in GPT-2's byte-level vocabulary; a printable one is its own."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+BYTE_BY_CHARACTER = _byte_alphabet()
+
+
+def _bytes_of(name: str) -> bytes:
+    """Bytes of a byte-level token. An added token with characters outside the alphabet is taken as UTF-8 text."""
+    try:
+        return bytes(BYTE_BY_CHARACTER[char] for char in name)
+    except KeyError:
+        return name.encode()
