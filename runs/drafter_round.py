@@ -23,6 +23,7 @@ from goodspeed.drafter.drafter_config import DEFAULT_MODEL
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.library_environment import set_library_environment
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
 from goodspeed.protocol.messages import (
@@ -124,6 +125,7 @@ def real_text(tokenizer: Tokenizer, num_tokens: int) -> list[int]:
 
 
 def main() -> None:
+    set_library_environment()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=4000)
     text = real_text(load_tokenizer(DEFAULT_MODEL), parser.parse_args().tokens)

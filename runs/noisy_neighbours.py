@@ -22,6 +22,7 @@ from goodspeed.engine.interface import Prefill, StreamSpec, TargetEngine, Verify
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.targets import target_engine
 from goodspeed.engine.torch_import import keep_cores
+from goodspeed.library_environment import set_library_environment
 
 NEIGHBOUR = """
 import random, sys, time
@@ -57,6 +58,7 @@ def main() -> None:
         "--steps", type=int, default=120, help="beside neighbours; a third of it without, before and after"
     )
     args = parser.parse_args()
+    set_library_environment()
     keep_cores(TargetConfig())
     engine = target_engine("torch", TargetConfig())
     print("| neighbours | each, ms | sleeps, ms | step alone, ms | beside them | they computed | lost / computed |")

@@ -10,6 +10,9 @@ import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from goodspeed.library_environment import set_library_environment
+
+set_library_environment()
 hypothesis.settings.register_profile("goodspeed", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("goodspeed")
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import goodspeed
 from goodspeed.errors import GoodSpeedError
+from goodspeed.library_environment import set_library_environment
 from goodspeed.registry import did_you_mean
 
 COMMANDS = (
@@ -39,6 +40,7 @@ EXIT_CODES = """exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
+    set_library_environment()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         args = command_parser(arguments).parse_args(arguments)

@@ -9,20 +9,8 @@ import pytest
 
 from goodspeed.cluster.machine import num_cores
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.torch_import import SPIN_COUNT, import_torch_module, keep_cores
+from goodspeed.engine.torch_import import import_torch_module, keep_cores
 from goodspeed.errors import ConfigError
-
-
-def test_waiting_threads_soon_leave_their_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    import_torch_module("goodspeed.engine.interface")
-    assert os.environ["GOMP_SPINCOUNT"] == SPIN_COUNT
-
-
-def test_a_users_own_setting_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    import_torch_module("goodspeed.engine.interface")
-    assert os.environ["GOMP_SPINCOUNT"] == "7"
 
 
 def test_with_a_thread_for_every_core_each_keeps_its_own() -> None:

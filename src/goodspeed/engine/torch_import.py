@@ -8,13 +8,6 @@ from goodspeed.engine.target_config import TargetConfig
 from goodspeed.errors import ConfigError
 from goodspeed.extras import missing_extra
 
-SPIN_COUNT = "5000"
-"""GOMP_SPINCOUNT: loop iterations for which an idle OpenMP thread spins before it sleeps (about 0.1 ms).
-
-The default of libgomp, 300,000, keeps the cores busy for milliseconds after every forward pass, while drafters on the
-same machine need them. 5,000 iterations last longer than the pauses within a pass (docs/engine.md).
-"""
-
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 """Device files of the drivers that torch supports: NVIDIA and AMD."""
 
@@ -34,7 +27,6 @@ def keep_cores(config: TargetConfig) -> None:
 
 def import_torch_module(module: str) -> Any:
     """The module of that name. Raises ConfigError if PyTorch is not installed."""
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # OpenMP reads it once, when torch is imported
     try:
         return importlib.import_module(module)
     except ImportError as error:

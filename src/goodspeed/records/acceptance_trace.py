@@ -1,7 +1,7 @@
-"""The acceptance log: one JSON object per answer, with what became of the draft token at each of its places.
+"""The acceptance trace: one JSON object per answer, which says of each position whether the draft token was right.
 
-A draft token that follows a right beginning is a function of the text so far, so right and wrong belong to places of
-the answer, not to rounds: such a log can be replayed at any window.
+A draft token on a correct prefix is a function of that prefix. So its outcome belongs to a position of the answer and
+not to a round, and a trace can be replayed with any window.
 """
 
 from collections.abc import Iterable
@@ -18,52 +18,52 @@ RIGHT, WRONG, UNKNOWN, STOPPED = "1", "0", "?", "<"
 
 @dataclass(frozen=True, slots=True)
 class TracedAnswer:
-    """An answer as it was served; each sequence has one item per token of it. Raises ValueError otherwise."""
+    """An answer as it was served. Each sequence has one item per token; raises ValueError if their lengths differ."""
 
     client: str
-    request: int  # of its client, from 0
+    request: int  # number among the client's requests, from 0
     temperature: float
     num_prompt: int
-    finish: str  # STOP or LENGTH; FAILED, CANCELLED: the rest of the answer was not made
+    finish: str  # STOP or LENGTH; FAILED or CANCELLED: the answer is incomplete
     draft_outcomes: str
-    """RIGHT, WRONG; UNKNOWN: nothing was drafted there (the target's bonus token, a grant of 0, the first token);
-    STOPPED: nothing, because the draft engine was less sure than the place's confidence says."""
+    """One character per token. RIGHT, WRONG: the draft token there. UNKNOWN: nothing was drafted there (a bonus token,
+    a grant of 0, the first token). STOPPED: nothing either, because the draft engine's confidence was too low."""
     confidences: tuple[float, ...]
-    """What the drafter reported (STOPPED: what it was below; UNKNOWN: 0)."""
+    """As the drafter reported it; where the outcome is STOPPED an upper bound, where it is UNKNOWN 0."""
     depths: tuple[int, ...]
-    """Draft tokens before it in its round."""
+    """How many draft tokens precede the token in its round."""
     drafting_s: tuple[float, ...]
-    """The round's drafting time / its draft tokens; 0 where nothing was drafted."""
+    """The round's drafting time divided by its draft tokens; 0 where nothing was drafted."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.draft_outcomes), len(self.confidences), len(self.depths), len(self.drafting_s)}
         if len(lengths) > 1:
             raise ValueError(f"sequences of {sorted(lengths)} tokens in one answer")
-        if strange := set(self.draft_outcomes) - {RIGHT, WRONG, UNKNOWN, STOPPED}:
+        if unknown := set(self.draft_outcomes) - {RIGHT, WRONG, UNKNOWN, STOPPED}:
             raise ValueError(
-                f"draft_outcomes has {sorted(strange)}, expected {RIGHT}, {WRONG}, {UNKNOWN} and {STOPPED}"
+                f"draft_outcomes has {sorted(unknown)}, expected {RIGHT}, {WRONG}, {UNKNOWN} and {STOPPED}"
             )
 
     @property
     def num_answer(self) -> int:
-        """Tokens."""
+        """Length of the answer in tokens."""
         return len(self.draft_outcomes)
 
 
 def read_acceptance_trace(path: Path) -> list[TracedAnswer]:
-    """Those with at least one token. Raises ConfigError if there is none, or the file is no acceptance log."""
+    """The answers with at least one token. Raises ConfigError if there is none, or the file is no acceptance trace."""
     try:
         with path.open(encoding="utf-8") as file:
             answers = [answer for answer in map(_answer, file) if answer.draft_outcomes]
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
-        raise ConfigError(f"cannot read the acceptance log {str(path)!r}: {error}") from error
+        raise ConfigError(f"cannot read the acceptance trace {str(path)!r}: {error}") from error
     if not answers:
-        raise ConfigError(f"the acceptance log {path} has no answer")
+        raise ConfigError(f"the acceptance trace {path} has no answer")
     return answers
 
 
 def write_acceptance_trace(answers: Iterable[TracedAnswer], file: IO[str]) -> None:
-    """A line each, written out at once: a drafter may be killed."""
+    """Append one line per answer, and flush: a drafter may be killed at any time."""
     for answer in answers:
         fields = msgspec.to_builtins(answer) | {"num_answer": answer.num_answer}
         file.write(msgspec.json.encode(fields).decode() + "\n")
