@@ -1,6 +1,7 @@
 """Commands on the pages are commands that exist, with flags that exist."""
 
 import argparse
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -52,6 +53,31 @@ def test_a_run_exists_and_has_the_flags(where: str, line: str) -> None:
 def test_a_script_exists(where: str, line: str) -> None:
     script = shlex.split(line, comments=True)[0]
     assert (ROOT / script).exists(), f"{where}: there is no {script}"
+
+
+@pytest.mark.parametrize(("where", "line"), lines_that_start_with("--"))
+def test_a_flag_that_prose_names_exists(where: str, line: str) -> None:
+    flags = re.findall(r"(?<!\S)--[a-z][\w.-]*", line)
+    assert [flag for flag in flags if flag not in known_flags()] == [], f"{where}: {line}"
+
+
+@functools.cache
+def known_flags() -> set[str]:
+    """Of all commands and runs, and the few of other programs."""
+    found = {"--build", "--no-deps", "--quick"}
+    for parser in parsers(GOODSPEED):
+        found |= {flag for action in parser._actions for flag in action.option_strings}
+    for run in (ROOT / "runs").rglob("*.py"):
+        found |= set(re.findall(r'"(--[\w-]+)"', run.read_text(encoding="utf-8")))
+    return found
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from parsers(command)
 
 
 def problem_of(line: str) -> str | None:
