@@ -33,7 +33,13 @@ def test_figures_with_intervals_are_shown(scenario: str, capsys: pytest.CaptureF
     assert main(["simulate", scenario, "--seeds", "3", "--jobs", "1"]) == 0
     shown = capsys.readouterr().out
     assert "two tiers: 3 replications" in shown
-    for name in ("goodput, all clients", "Jain's index", "time per token after the first, p99", "near-1", "far-0"):
+    for name in (
+        "goodput, all clients",
+        "Jain's fairness index",
+        "time per token after the first, p99",
+        "near-1",
+        "far-0",
+    ):
         assert name in shown
     assert "too few answers for MSER-5" in shown
 

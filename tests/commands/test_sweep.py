@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from goodspeed.cli import main
-from goodspeed.experiment.tables import HEADLINES
+from goodspeed.experiment.tables import HEADLINE_METRICS
 
 SCENARIO = """
 name = "swept"
@@ -58,7 +58,7 @@ def test_the_report_has_a_section_for_every_swept_key(scenario: Path, tmp_path: 
     assert main(_sweep(scenario, folder, "--seeds", "2")) == 0
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert re.findall(r"<h2>By (.*?)</h2>", report) == ["verifiers.0.core.budget", "drafters.*.link.rtt_ms"]
-    assert report.count("<svg") == 2 * len(HEADLINES)
+    assert report.count("<svg") == 2 * len(HEADLINE_METRICS)
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|https?://|<script""", report)
 
 
@@ -68,7 +68,7 @@ def test_a_sweep_that_is_there_is_resumed_or_refused(
     folder = tmp_path / "out"
     assert main(_sweep(scenario, folder, "--seeds", "1")) == 0
     assert main(_sweep(scenario, folder, "--seeds", "1")) == 2
-    assert "--resume goes on with it" in capsys.readouterr().err
+    assert "--resume continues it" in capsys.readouterr().err
     assert main(_sweep(scenario, folder, "--seeds", "2", "--resume")) == 0
     assert len(list((folder / "cells").iterdir())) == 12, "two seeds and a pilot"
     scenario.write_text(scenario.read_text(encoding="utf-8").replace("count = 3", "count = 4"), encoding="utf-8")

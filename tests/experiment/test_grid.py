@@ -14,7 +14,7 @@ SCENARIO: dict[str, Any] = {
 
 
 def _with(path: str, value: Any) -> dict[str, Any]:
-    return GridCell(((path, value),)).of(SCENARIO)
+    return GridCell(((path, value),)).applied_to(SCENARIO)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_scenario_itself_stays_as_it_was() -> None:
         ("drafters.phon.link.rtt_ms", "no entry 'phon'; did you mean 'phone'"),
         ("drafters.2.link.rtt_ms", "no entry '2'"),
         ("drafters.0", "ends at an entry of a list"),
-        ("duration_s.x", "goes on below 60.0"),
+        ("duration_s.x", "continues below 60.0"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_named(path: str, message: str) -> None:

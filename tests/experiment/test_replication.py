@@ -27,7 +27,7 @@ def test_the_seeds_asked_for_are_run() -> None:
 
 def test_replications_go_on_until_the_figure_is_precise() -> None:
     precision = Precision("latency_mean_s", 0.05)
-    done = _replicate(Seeds(first=0, num=3, num_at_most=200), precision)
+    done = _replicate(Seeds(first=0, num=3, max_num=200), precision)
     assert [one.run.seed for one in done] == list(range(len(done)))
     assert 3 < len(done) < 200
     found = summarise([one.metrics for one in done]).metrics["latency_mean_s"]
@@ -35,7 +35,7 @@ def test_replications_go_on_until_the_figure_is_precise() -> None:
 
 
 def test_replications_stop_at_the_most() -> None:
-    assert len(_replicate(Seeds(first=0, num=3, num_at_most=7), Precision("latency_mean_s", 0.0001))) == 7
+    assert len(_replicate(Seeds(first=0, num=3, max_num=7), Precision("latency_mean_s", 0.0001))) == 7
 
 
 def test_wrong_seeds_are_named() -> None:

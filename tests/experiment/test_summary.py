@@ -7,7 +7,7 @@ import pytest
 
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.metrics import RunMetrics, compute_metrics
-from goodspeed.experiment.summary import Precision, compare, is_clear, summarise
+from goodspeed.experiment.summary import Precision, compare, is_significant, summarise
 from goodspeed.experiment.warm_up import WarmUp, WarmUpSource
 from goodspeed.testing.single_server import Queue, simulate
 
@@ -36,9 +36,9 @@ def test_common_random_numbers_show_what_independent_ones_hide() -> None:
     paired = compare(arm, base).differences["latency_mean_s"]
     moved = [replace(one, seed=(one.seed + 1) % 6) for one in arm]
     unpaired = compare(moved, base).differences["latency_mean_s"]
-    assert is_clear(paired)
+    assert is_significant(paired)
     assert paired.low > 0.0
-    assert not is_clear(unpaired)
+    assert not is_significant(unpaired)
     assert paired.mean == pytest.approx(unpaired.mean)
 
 
@@ -78,7 +78,7 @@ def test_precision_is_understood_or_explained() -> None:
     assert Precision.parse("goodput=2%") == Precision("goodput", 0.02)
     with pytest.raises(ConfigError, match="did you mean 'goodput'"):
         Precision.parse("godput=2%")
-    with pytest.raises(ConfigError, match="FIGURE=X%"):
+    with pytest.raises(ConfigError, match="METRIC=X%"):
         Precision.parse("goodput")
     with pytest.raises(ConfigError, match="more than 0%"):
         Precision.parse("goodput=0%")

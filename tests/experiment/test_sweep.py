@@ -91,7 +91,7 @@ def test_axes_may_change_places(folder: CellFolder) -> None:
 def test_a_folder_in_use_is_only_resumed(folder: CellFolder) -> None:
     folder.open(MANIFEST, is_resumed=False)  # nothing is done in it
     folder.save(GRID[0], compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
-    with pytest.raises(ConfigError, match="--resume goes on with it"):
+    with pytest.raises(ConfigError, match="--resume continues it"):
         folder.open(MANIFEST, is_resumed=False)
     folder.open(MANIFEST, is_resumed=True)
 
@@ -109,7 +109,7 @@ def test_a_broken_file_is_named(folder: CellFolder) -> None:
     folder.save(GRID[0], compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
     (file,) = (folder.path / "cells").iterdir()
     file.write_text("{", encoding="utf-8")
-    with pytest.raises(ConfigError, match="is no part of a sweep"):
+    with pytest.raises(ConfigError, match="is not part of a sweep"):
         folder.find(GRID[0], 0)
 
 

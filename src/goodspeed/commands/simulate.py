@@ -35,7 +35,7 @@ from goodspeed.simulator.scenario import Scenario, scenario_of
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-SCHEMA = 1
+SCHEMA = 2
 MOST_CLIENTS = 16
 """Shown one by one on a terminal."""
 

@@ -115,7 +115,7 @@ def _plan(config: SweepConfig, path: Path, axes: tuple[Axis, ...]) -> Plan:
         raise ConfigError("set is seed=..., expected another key: --seeds and --first-seed say which seeds are run")
     values = scenario_values(path, config.until_s)
     grid = tuple(cells(axes))
-    scenarios = {cell: scenario_of(cell.of(values)) for cell in grid}
+    scenarios = {cell: scenario_of(cell.applied_to(values)) for cell in grid}
     seeds = Seeds(config.first_seed, config.seeds).batch(0)
     return Plan(
         header=ReportHeader(name_of(values, path), f"goodspeed {shlex.join(sys.argv[1:])}", values),

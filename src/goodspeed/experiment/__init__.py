@@ -1,1 +1,1 @@
-"""Experiments on the simulator: replications, sweeps, metrics, reports."""
+"""Experiments with the simulator: replications, sweeps, metrics and reports."""

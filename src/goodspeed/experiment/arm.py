@@ -1,4 +1,4 @@
-"""What the experiments run: the simulator's own scenarios."""
+"""The scenarios that experiments run."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -13,16 +13,16 @@ from goodspeed.simulator.world import simulate
 
 
 def scenario_values(path: Path, until_s: float) -> dict[str, Any]:
-    """A file's values, cut or stretched to `until_s` if that is not 0. Raises ConfigError."""
+    """A scenario file's values, with a duration of `until_s` unless that is 0. Raises ConfigError."""
     values = read_toml(path)
     return values | {"duration_s": until_s} if until_s else values
 
 
 def measure(num_traced: int = 0) -> Measure[Scenario]:
-    """Of scenarios."""
+    """Makes replications of scenarios; `num_traced`: requests whose spans are recorded."""
     return Measure(partial(simulate, num_traced=num_traced), attrgetter("clients"))
 
 
 def name_of(values: Mapping[str, Any], path: Path) -> str:
-    """For reports."""
+    """The scenario's name in reports."""
     return str(values.get("name") or path.stem)

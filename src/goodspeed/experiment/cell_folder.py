@@ -1,4 +1,4 @@
-"""A sweep's folder: one file for each replication that is done, written wholly or not at all."""
+"""The folder of a sweep: one file per finished replication, written atomically."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,53 +12,53 @@ from goodspeed.errors import ConfigError
 from goodspeed.experiment.grid import GridCell
 from goodspeed.experiment.metrics import RunMetrics
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "sweep.json"
-DONE = "cells"
+CELLS = "cells"
 Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, slots=True)
 class SweepManifest:
-    """What every cell of the folder shares."""
+    """What all cells in the folder have in common."""
 
     schema: int
-    scenario: dict[str, Any]  # the file's values
+    scenario: dict[str, Any]  # the values of the scenario file
     warm_up: str
 
 
 @dataclass(frozen=True, slots=True)
 class CellFolder:
-    """Where a sweep keeps what it has."""
+    """Stores the replications of a sweep."""
 
     path: Path
 
     def open(self, manifest: SweepManifest, is_resumed: bool) -> None:
-        """Raises ConfigError for a folder that is in use and not to be resumed, or that is of another scenario."""
-        file, done = self.path / MANIFEST, self.path / DONE
-        done.mkdir(parents=True, exist_ok=True)
-        if not any(done.iterdir()):
+        """Raises ConfigError for a folder that holds another sweep, or this one without `is_resumed`."""
+        file, cells = self.path / MANIFEST, self.path / CELLS
+        cells.mkdir(parents=True, exist_ok=True)
+        if not any(cells.iterdir()):
             _write(file, msgspec.json.format(msgspec.json.encode(manifest)))
             return
         if not is_resumed:
-            raise ConfigError(f"{self.path} holds a sweep already: --resume goes on with it")
+            raise ConfigError(f"{self.path} already holds a sweep: --resume continues it")
         _check_same(_read(file, SweepManifest), manifest, self.path)
 
     def find(self, cell: GridCell, seed: int) -> RunMetrics | None:
-        """What save() wrote; None if there is nothing. Raises ConfigError for a file of another kind."""
+        """The stored metrics; None if there are none. Raises ConfigError for an invalid file."""
         file = self._file(cell, seed)
         return _read(file, RunMetrics) if file.exists() else None
 
     def save(self, cell: GridCell, metrics: RunMetrics) -> None:
-        """Keep a replication's metrics."""
+        """Store a replication's metrics."""
         _write(self._file(cell, metrics.seed), msgspec.json.encode(metrics))
 
     def _file(self, cell: GridCell, seed: int) -> Path:
-        return self.path / DONE / f"{_digest(cell)}-{seed}.json"
+        return self.path / CELLS / f"{_digest(cell)}-{seed}.json"
 
 
 def _digest(cell: GridCell) -> str:
-    """Of the settings whatever their order, so that axes may change places."""
+    """A digest of the settings that does not depend on the order of the axes."""
     settings = msgspec.json.encode(sorted(cell.settings, key=lambda setting: setting[0]))
     return hashlib.sha256(settings).hexdigest()[:16]
 
@@ -73,28 +73,28 @@ def _read(file: Path, kind: type[Kind]) -> Kind:
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(f"{file} is no part of a sweep: {error}") from error
+        raise ConfigError(f"{file} is not part of a sweep: {error}") from error
 
 
 def _check_same(old: SweepManifest, new: SweepManifest, folder: Path) -> None:
     if old.schema != new.schema:
-        raise ConfigError(f"{folder} is of schema {old.schema}, expected {new.schema}: choose another --output")
-    before, after = ({"warm_up": one.warm_up, **dict(leaves(one.scenario))} for one in (old, new))
+        raise ConfigError(f"{folder} has schema {old.schema}, expected {new.schema}: choose another --output")
+    before, after = ({"warm_up": each.warm_up, **dict(leaves(each.scenario))} for each in (old, new))
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             raise ConfigError(
-                f"{folder} is of another scenario: {key} was {before.get(key)!r} and is {after.get(key)!r}; "
+                f"{folder} belongs to another scenario: {key} was {before.get(key)!r} and is {after.get(key)!r}; "
                 "choose another --output, or undo the change"
             )
 
 
 def leaves(values: Mapping[str, Any] | list[Any], above: str = "") -> list[tuple[str, Any]]:
-    """(key path, value) of nested tables, lists of tables included."""
+    """The (key path, value) pairs of nested tables and lists of tables."""
     entries = values.items() if isinstance(values, Mapping) else enumerate(values)
-    found: list[tuple[str, Any]] = []
+    pairs: list[tuple[str, Any]] = []
     for key, value in entries:
         is_table = isinstance(value, Mapping) or (
-            isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
+            isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value)
         )
-        found += leaves(value, f"{above}{key}.") if is_table else [(f"{above}{key}", value)]
-    return found
+        pairs += leaves(value, f"{above}{key}.") if is_table else [(f"{above}{key}", value)]
+    return pairs

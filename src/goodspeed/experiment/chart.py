@@ -1,4 +1,4 @@
-"""Charts of lines or bars as SVG text: no library, no script; colours are the page's, so they follow its theme."""
+"""Line and bar charts as SVG text, without libraries or scripts. Colours are CSS variables of the page."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,15 @@ from html import escape
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 12, 46
 COLOURS = 8
-"""--c0 ... --c7 of the page."""
+"""Number of the page's colour variables, --c0 ... --c7."""
 NUM_TICKS = 6
-BAR, BARS = 0.5, 0.8
-"""Of a category's width: one bar at most, and all of them."""
+MAX_BAR_SHARE, ALL_BARS_SHARE = 0.5, 0.8
+"""Shares of a category's width: maximum of one bar, and of all bars together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of a line, or bars if x counts categories; `low` and `high`, if there, are the ends of their bars."""
+    """The points of a line, or bars if x counts categories. `low` and `high`, if given, are the ends of error bars."""
 
     name: str
     x: Sequence[float]
@@ -27,7 +27,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What is drawn. With `categories` x counts them from 0."""
+    """A chart. With `categories`, x is the index of a category."""
 
     title: str
     x_label: str
@@ -37,11 +37,11 @@ class Chart:
     has_points: bool = True
     categories: tuple[str, ...] = ()
     mark_x: float | None = None
-    """A vertical line."""
+    """Position of a dashed vertical line."""
 
 
 def svg(chart: Chart) -> str:
-    """The drawing; what is not finite is left out."""
+    """The chart as SVG. Points that are not finite are left out."""
     x_scale, y_scale = _x_scale(chart), _y_scale(chart)
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
@@ -52,18 +52,18 @@ def svg(chart: Chart) -> str:
     for number, series in enumerate(chart.series):
         colour, scales = f"var(--c{number % COLOURS})", (x_scale, y_scale)
         if chart.categories:
-            width = min(BAR, BARS / len(chart.series))
-            aside = width * (number - (len(chart.series) - 1) / 2)
-            placed = replace(series, x=[x + aside for x in series.x])
-            parts += [*_bars(placed, width, colour, scales), *_ends(placed, "var(--text)", scales)]
+            width = min(MAX_BAR_SHARE, ALL_BARS_SHARE / len(chart.series))
+            offset = width * (number - (len(chart.series) - 1) / 2)
+            placed = replace(series, x=[x + offset for x in series.x])
+            parts += [*_bars(placed, width, colour, scales), *_error_bars(placed, "var(--text)", scales)]
         else:
-            parts += [*_line(chart, series, colour, scales), *_ends(series, colour, scales)]
+            parts += [*_line(chart, series, colour, scales), *_error_bars(series, colour, scales)]
     return "\n".join([*parts, "</svg>"])
 
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """From values to pixels."""
+    """A mapping from values to pixels."""
 
     low: float
     high: float
@@ -88,7 +88,7 @@ class _Scale:
 
 
 def _round_step(rough: float) -> float:
-    """The next of 1, 2, 5 times a power of ten."""
+    """The next larger of 1, 2, 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= rough * (1 - 1e-9))
 
@@ -105,7 +105,7 @@ def _x_scale(chart: Chart) -> _Scale:
 
 
 def _y_scale(chart: Chart) -> _Scale:
-    """From 0 or below; heights are compared, so the axis must not cheat."""
+    """The y axis always includes 0, so that heights can be compared."""
     values = [y for series in chart.series for part in (series.y, series.low, series.high) for y in part]
     values = [y for y in values if math.isfinite(y)]
     low, high = min([0.0, *values]), max([0.0, *values])
@@ -162,8 +162,8 @@ def _line(chart: Chart, series: Series, colour: str, scales: tuple[_Scale, _Scal
         yield from (f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in points)
 
 
-def _ends(series: Series, colour: str, scales: tuple[_Scale, _Scale]) -> Iterator[str]:
-    """Intervals. Those of a single replication are infinite, and not drawn."""
+def _error_bars(series: Series, colour: str, scales: tuple[_Scale, _Scale]) -> Iterator[str]:
+    """Error bars. Those of a single replication are infinite and not drawn."""
     x_scale, y_scale = scales
     for x, low, high in zip(series.x, series.low, series.high, strict=False):
         if math.isfinite(low) and math.isfinite(high):

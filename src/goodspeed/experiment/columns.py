@@ -1,4 +1,4 @@
-"""Tables as files: columns of equal length as CSV, and as Parquet where pyarrow is installed."""
+"""Tables as files: columns of equal length, as CSV and, with pyarrow, as Parquet."""
 
 import csv
 import importlib.util
@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from goodspeed.experiment.grid import GridCell, shown
+from goodspeed.experiment.grid import GridCell, display_value
 from goodspeed.experiment.metrics import METRICS
 from goodspeed.experiment.replication import Replication
 from goodspeed.experiment.sweep import MetricsByCell
@@ -20,24 +20,26 @@ WITHOUT_PARQUET = "no Parquet file was written: " + missing_extra("it", "simulat
 
 
 def answer_columns(replications: Sequence[Replication]) -> Columns:
-    """A row for each answer: its replication's seed, whether it counts or belongs to the warm-up, and its record."""
-    answers = [answer for one in replications for answer in one.run.answers]
+    """One row per answer: the seed, whether the answer counts (finished after the warm-up), and its record."""
+    answers = [answer for replication in replications for answer in replication.run.answers]
     return {
-        "seed": [one.run.seed for one in replications for _ in one.run.answers],
+        "seed": [replication.run.seed for replication in replications for _ in replication.run.answers],
         "is_counted": [
-            answer.finished_s > one.metrics.warm_up.cut_s for one in replications for answer in one.run.answers
+            answer.finished_s > replication.metrics.warm_up.cut_s
+            for replication in replications
+            for answer in replication.run.answers
         ],
         **{field.name: list(map(attrgetter(field.name), answers)) for field in fields(AnswerRecord)},
     }
 
 
-def cell_columns(cells: Sequence[GridCell], found: MetricsByCell) -> Columns:
-    """A row for each (cell, seed): the cell's settings, the warm-up, and every metric, None where it does not exist."""
-    rows = [(cell, metrics) for cell in cells for metrics in found[cell].values()]
+def cell_columns(cells: Sequence[GridCell], metrics_by_cell: MetricsByCell) -> Columns:
+    """One row per cell and seed: the cell's settings, the warm-up, and all metrics; undefined ones are None."""
+    rows = [(cell, metrics) for cell in cells for metrics in metrics_by_cell[cell].values()]
     paths = [path for path, _ in cells[0].settings]
     return {
         "cell": [cells.index(cell) for cell, _ in rows],
-        **{path: _of_one_type([cell.settings[i][1] for cell, _ in rows]) for i, path in enumerate(paths)},
+        **{path: _with_one_type([cell.settings[i][1] for cell, _ in rows]) for i, path in enumerate(paths)},
         "seed": [metrics.seed for _, metrics in rows],
         "warm_up_s": [metrics.warm_up.cut_s for _, metrics in rows],
         "warm_up_source": [str(metrics.warm_up.source) for _, metrics in rows],
@@ -47,7 +49,7 @@ def cell_columns(cells: Sequence[GridCell], found: MetricsByCell) -> Columns:
 
 
 def write_columns(columns: Columns, path: Path) -> list[str]:
-    """Beside each other: PATH.csv and PATH.parquet. What could not be written, in words."""
+    """Write PATH.csv and PATH.parquet. Returns messages about files that could not be written."""
     with path.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -60,7 +62,9 @@ def write_columns(columns: Columns, path: Path) -> list[str]:
     return []
 
 
-def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
-    """As they are, or all as text: a column of Parquet has one type."""
-    kinds = {type(value) for value in values}
-    return values if len(kinds) == 1 and kinds <= {bool, int, float, str} else [shown(value) for value in values]
+def _with_one_type(values: Sequence[Any]) -> Sequence[Any]:
+    """The values unchanged, or all as text if their types differ: a Parquet column has one type."""
+    types = {type(value) for value in values}
+    return (
+        values if len(types) == 1 and types <= {bool, int, float, str} else [display_value(value) for value in values]
+    )

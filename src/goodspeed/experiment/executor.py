@@ -1,6 +1,6 @@
-"""Who computes replications: this process, other processes of this machine, or a Ray cluster.
+"""Executors of replications: this process, worker processes on this machine, or a Ray cluster.
 
-Each is a context manager. What it is given travels to other processes, so functions are those of modules.
+An executor is a context manager. Jobs are pickled for other processes, so functions must be module-level.
 """
 
 import multiprocessing
@@ -21,7 +21,7 @@ class Executor(Protocol):
     """Runs a function on jobs."""
 
     def results(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
-        """Each job with its result, in the order in which they end. Raises what the function raises."""
+        """Each job with its result, in order of completion. Raises what the function raises."""
 
     def __enter__(self) -> Self: ...
 
@@ -31,15 +31,15 @@ class Executor(Protocol):
 
 
 def local_executor(num_jobs: int) -> Executor:
-    """`num_jobs` at a time; 0: one for each core."""
+    """An executor of `num_jobs` jobs at a time; 0: one per core."""
     if num_jobs < 0:
         raise ConfigError(f"jobs is {num_jobs}, expected 0 (one for each core) or more")
-    wanted = num_jobs or num_cores()
-    return WorkerProcesses(wanted) if wanted > 1 else SerialExecutor()
+    num_processes = num_jobs or num_cores()
+    return WorkerProcesses(num_processes) if num_processes > 1 else SerialExecutor()
 
 
 class SerialExecutor:
-    """One job after the other."""
+    """Runs one job after the other in this process."""
 
     def results(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
         for job in jobs:
@@ -55,7 +55,7 @@ class SerialExecutor:
 
 
 class WorkerProcesses:
-    """Fresh processes, that share nothing with this one. Left by an error or Ctrl-C, it ends them at once."""
+    """Runs jobs in fresh processes. An error or Ctrl-C terminates them at once."""
 
     def __init__(self, num_jobs: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -83,9 +83,9 @@ def _result(future: "Future[Result]") -> Result:
     try:
         return future.result()
     except BrokenExecutor as error:
-        raise StartError(f"a worker process died, perhaps for want of memory; fewer jobs need less: {error}") from error
+        raise StartError(f"a worker process died, possibly out of memory; try fewer jobs: {error}") from error
 
 
 def _ignore_interrupt() -> None:
-    """Ctrl-C goes to the whole group; the parent alone answers it."""
+    """Ctrl-C is sent to the whole process group; only the parent handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Grids over a scenario's keys: `--set key.path=v1,v2` for each axis, a cell for each combination."""
+"""Grids over a scenario's keys: `--set key.path=v1,v2` defines an axis, and each combination of values is a cell."""
 
 import copy
 import itertools
@@ -16,14 +16,14 @@ EVERY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A key and the values that it takes."""
+    """A key of the scenario and its values."""
 
     path: str
     values: tuple[Any, ...]
 
     @classmethod
     def parse(cls, text: str) -> "Axis":
-        """Of 'verifiers.core.budget=16,24'. Values are TOML's; a bare word is a string. Raises ConfigError."""
+        """Parse text such as 'verifiers.core.budget=16,24': TOML values or bare words. Raises ConfigError."""
         path, equals, listed = text.partition("=")
         values = _values(listed)
         if not equals or not path.strip() or not values:
@@ -35,21 +35,21 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class GridCell:
-    """A point of the grid: a value for each axis."""
+    """A point of the grid: one value per axis."""
 
     settings: tuple[tuple[str, Any], ...]  # (path, value), in the order of the axes
 
     @property
     def name(self) -> str:
-        """For tables: the paths' last words, or whole paths if two end alike."""
+        """Name for tables: the last parts of the paths, or full_path paths if two last parts are equal."""
         words = [path.rpartition(".")[2] for path, _ in self.settings]
         if len(set(words)) < len(words):
             words = [path for path, _ in self.settings]
-        values = [shown(value) for _, value in self.settings]
+        values = [display_value(value) for _, value in self.settings]
         return ", ".join(f"{word}={value}" for word, value in zip(words, values, strict=True)) or "as written"
 
-    def of(self, scenario: Mapping[str, Any]) -> dict[str, Any]:
-        """The scenario's values with the cell's in their place. Raises ConfigError for a path that leads nowhere."""
+    def applied_to(self, scenario: Mapping[str, Any]) -> dict[str, Any]:
+        """The scenario's values with those of the cell. Raises ConfigError for a path that does not exist."""
         values = copy.deepcopy(dict(scenario))
         for path, value in self.settings:
             _assign(values, path.split("."), value, path)
@@ -57,19 +57,19 @@ class GridCell:
 
 
 def cells(axes: Sequence[Axis]) -> list[GridCell]:
-    """The first is the one that the others are compared with. Raises ConfigError for a path given twice."""
+    """All cells; the first one is the baseline of comparisons. Raises ConfigError for a path that occurs twice."""
     paths = [axis.path for axis in axes]
     if len(set(paths)) < len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
-        raise ConfigError(f"{twice} is set twice, expected one --set with all its values")
+        duplicate = next(path for path in paths if paths.count(path) > 1)
+        raise ConfigError(f"{duplicate} is set twice, expected one --set with all its values")
     return [
         GridCell(tuple(zip(paths, values, strict=True)))
         for values in itertools.product(*(axis.values for axis in axes))
     ]
 
 
-def shown(value: Any) -> str:
-    """A value as it is written in tables."""
+def display_value(value: Any) -> str:
+    """A value as text for tables."""
     return f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
@@ -87,24 +87,24 @@ def _value(text: str) -> Any:
         return text
 
 
-def _assign(values: Any, path: Sequence[str], value: Any, whole: str) -> None:
-    """A table's missing key is made (whoever reads the scenario knows the keys); a list's entry must be there."""
+def _assign(values: Any, path: Sequence[str], value: Any, full_path: str) -> None:
+    """Set a value. A missing key of a table is created, and checked with the scenario; a list entry must exist."""
     first, *rest = path
     if isinstance(values, list):
-        for entry in _entries(values, first, whole):
+        for entry in _entries(values, first, full_path):
             if not rest:
-                raise ConfigError(f"{whole!r} ends at an entry of a list, expected a key of it")
-            _assign(entry, rest, value, whole)
+                raise ConfigError(f"{full_path!r} ends at an entry of a list, expected a key of it")
+            _assign(entry, rest, value, full_path)
     elif not isinstance(values, dict):
-        raise ConfigError(f"{whole!r} goes on below {values!r}, expected a table there")
+        raise ConfigError(f"{full_path!r} continues below {values!r}, expected a table there")
     elif rest:
-        _assign(values.setdefault(first, {}), rest, value, whole)
+        _assign(values.setdefault(first, {}), rest, value, full_path)
     else:
         values[first] = value
 
 
-def _entries(entries: Sequence[Any], which: str, whole: str) -> Iterator[Any]:
-    """By place from 0, by the entry's name, or all."""
+def _entries(entries: Sequence[Any], which: str, full_path: str) -> Iterator[Any]:
+    """The entries selected by index from 0, by name, or by EVERY."""
     names = [entry.get("name", "") if isinstance(entry, dict) else "" for entry in entries]
     if which == EVERY:
         yield from entries
@@ -114,4 +114,4 @@ def _entries(entries: Sequence[Any], which: str, whole: str) -> Iterator[Any]:
         yield entries[names.index(which)]
     else:
         known = [*filter(None, names), *map(str, range(len(entries))), EVERY]
-        raise ConfigError(f"{whole!r}: no entry {which!r}; {nearest_name(which, known)}")
+        raise ConfigError(f"{full_path!r}: no entry {which!r}; {nearest_name(which, known)}")

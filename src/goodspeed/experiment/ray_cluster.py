@@ -1,4 +1,4 @@
-"""Replications as tasks of a Ray cluster. Needs goodspeed[ray], here and on every node."""
+"""Replications as tasks of a Ray cluster. Needs goodspeed[ray] on every node."""
 
 import logging
 import socket
@@ -15,16 +15,16 @@ log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
 NUM_TRIES = 2
-"""To start a cluster: Ray gives its own processes 30 s, and now and then one of them never comes up."""
-AHEAD = 2
-"""Tasks submitted for each core of the cluster: one that runs, one that waits."""
+"""Attempts to start a cluster: Ray gives its own processes 30 s, and sometimes one of them never starts."""
+TASKS_PER_CORE = 2
+"""Tasks submitted per core of the cluster: one runs, one waits."""
 
 
 class RayCluster:
-    """An Executor. An empty address is a cluster of this machine's cores, started here and ended with it."""
+    """An Executor. With an empty address it starts a cluster on this machine, and stops it at the end."""
 
     def __init__(self, address: str, num_jobs: int = 0) -> None:
-        """`num_jobs`: cores of a cluster that is started here; 0: all. Raises StartError."""
+        """`num_jobs`: cores of a cluster that is started on this machine; 0: all. Raises StartError."""
         if address:
             _connect(address)
         else:
@@ -33,10 +33,10 @@ class RayCluster:
     def results(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
         task = ray.remote(_call)
         todo = list(reversed(jobs))
-        running: dict[Any, Job] = {}  # by the task's future result
-        most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        running: dict[Any, Job] = {}  # by the task's future
+        max_running = TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while todo or running:
-            while todo and len(running) < most:
+            while todo and len(running) < max_running:
                 job = todo.pop()
                 running[task.remote(function, job)] = job
             (ready, *_), _ = ray.wait(list(running))
@@ -60,17 +60,17 @@ def _connect(address: str) -> None:
 
 
 def _start(num_cores: int) -> None:
-    """Without what can be left out: dashboard, logs of the workers."""
+    """Start a cluster without the dashboard and the workers' logs."""
     if ray.is_initialized():
-        raise StartError("no Ray cluster can be started here: this process is part of one already")
+        raise StartError("cannot start a Ray cluster: this process is already part of one")
     reason: Exception | None = None
     for _ in range(NUM_TRIES):
         try:
             ray.init(num_cpus=num_cores or None, include_dashboard=False, log_to_driver=False)
-        except Exception as error:  # noqa: BLE001 - that very class, if a process of Ray's is not up in time
+        except Exception as error:  # noqa: BLE001 - Ray raises Exception itself if one of its processes does not start in time
             log.warning("Ray did not start", extra={"ids": {"why": str(error)}})
             reason = error
-            ray.shutdown()  # Ray forgets what it had started of a cluster; that ends with this process
+            ray.shutdown()  # Ray loses track of processes that it has started; they end with this process
         else:
             return
     raise StartError(
@@ -80,7 +80,7 @@ def _start(num_cores: int) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Of HOST:PORT or ray://HOST:PORT. Ray itself would try for minutes and then end this process. Raises OSError."""
+    """Raises OSError if HOST:PORT does not answer. Ray itself would try for minutes and then end this process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), CONNECT_S).close()

@@ -1,4 +1,4 @@
-"""One arm, over and over with other seeds, until it is known well enough."""
+"""Replications of one arm under different seeds, until a precision is reached."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ PILOT_SEED = 2**31 - 1
 
 @config_dataclass
 class Seeds:
-    """The seeds of the replications. All arms use the same seeds: common random numbers."""
+    """The seeds of the replications. All arms use the same ones (common random numbers)."""
 
     first: int = required(help_text="first seed", ge=0)
     num: int = required(help_text="number of replications", ge=1)
-    num_at_most: int = option(0, "maximum number of replications with a precision", ge=0)
+    max_num: int = option(0, "maximum number of replications with a precision", ge=0)
 
     def batch(self, num_done: int) -> range:
-        """The next ones to make: the number asked for, and then half as many again."""
-        wanted = self.num if not num_done else min(num_done + max(1, num_done // 2), self.num_at_most)
+        """The seeds of the next batch: `num` at first, then half as many as are done."""
+        wanted = self.num if not num_done else min(num_done + max(1, num_done // 2), self.max_num)
         return range(self.first + num_done, self.first + wanted)
 
 
@@ -39,18 +39,18 @@ class Replication:
 
 @dataclass(frozen=True, slots=True)
 class Measure(Generic[Scenario]):
-    """Makes replications; it travels to other processes, so its functions are those of modules."""
+    """Makes replications. It is pickled for other processes, so its functions must be module-level."""
 
     simulate: Callable[[Scenario, int], RunResult]
     clients_of: Callable[[Scenario], Sequence[str]]
 
     def pilot(self, scenario: Scenario) -> Replication:
-        """A run that is not counted: its metrics tell where the warm-up of the others ends."""
+        """A run that does not count; it determines the warm-up of the others."""
         run = self.simulate(scenario, PILOT_SEED)
         return Replication(run, compute_metrics(run, find_warm_up(run.answers), self.clients_of(scenario)))
 
     def replication(self, scenario: Scenario, start: WarmUp, seed: int) -> Replication:
-        """With everything that the run left behind."""
+        """A replication under this seed."""
         run = self.simulate(scenario, seed)
         return Replication(run, compute_metrics(run, start, self.clients_of(scenario)))
 
@@ -58,9 +58,9 @@ class Measure(Generic[Scenario]):
 def replicate(
     make: Callable[[int], Replication], seeds: Seeds, precision: Precision | None, executor: Executor
 ) -> Iterator[Replication]:
-    """Each as it ends; `make` makes that of a seed.
+    """Make replications with `make`, by seed, and yield each when it is done.
 
-    With a precision, more than asked for until it is reached, or until there are too many.
+    With a precision, further ones follow until it is reached or `max_num` are done.
     """
     done: list[RunMetrics] = []
     batch = seeds.batch(0)

@@ -1,8 +1,8 @@
-"""RunMetrics over replications: confidence intervals, and arms compared seed by seed.
+"""Metrics over replications: confidence intervals, and comparisons of arms by seed.
 
-Replications of one arm differ by seed alone and are independent, so Student's t applies to their metrics. The same seed
-gives every arm the same questions, luck and links (common random numbers), so arms are compared by paired differences:
-what the seed brought drops out.
+Replications of one arm differ only in their seed and are independent, so Student's t applies to their metrics. Under
+the same seed all arms see the same requests, acceptance traces and link delays (common random numbers). Arms are
+therefore compared by paired differences, in which the influence of the seed cancels.
 """
 
 import math
@@ -16,25 +16,25 @@ from goodspeed.stats.intervals import ConfidenceInterval, interval, paired_diffe
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One arm: 95% confidence intervals of means over replications; infinite from a single one."""
+    """One arm: 95% confidence intervals of means over replications; infinite for a single replication."""
 
     num_replications: int
-    metrics: dict[str, ConfidenceInterval]  # those that every replication has
+    metrics: dict[str, ConfidenceInterval]  # metrics that every replication has
     goodputs: dict[str, ConfidenceInterval]  # by client
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One arm beside the first, over the seeds that both have."""
+    """One arm compared with the first, over their common seeds."""
 
     num_pairs: int
     differences: dict[str, ConfidenceInterval]
-    ratios: dict[str, ConfidenceInterval]  # geometric means; only of metrics that are always positive
+    ratios: dict[str, ConfidenceInterval]  # geometric means; only for metrics that are always positive
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """A wish: the interval of a metric is within so much of its mean, to either side. Raises ConfigError."""
+    """The required half-width of a metric's interval, relative to its mean. Raises ConfigError."""
 
     metric: str
     within: float  # 0.02: 2%
@@ -48,52 +48,54 @@ class Precision:
 
     @classmethod
     def parse(cls, text: str) -> "Precision":
-        """Of 'goodput=2%'. Raises ConfigError."""
+        """Parse text such as 'goodput=2%'. Raises ConfigError."""
         metric, _, share = text.partition("=")
         try:
             within = float(share.removesuffix("%")) / 100
         except ValueError:
-            raise ConfigError(f"precision is {text!r}, expected FIGURE=X% such as goodput=2%") from None
+            raise ConfigError(f"precision is {text!r}, expected METRIC=X% such as goodput=2%") from None
         return cls(metric.strip(), within)
 
     def is_reached(self, replications: Sequence[RunMetrics]) -> bool:
-        """False too if a replication does not have the metric."""
-        found = summarise(replications).metrics.get(self.metric)
-        return found is not None and found.high - found.mean <= self.within * abs(found.mean)
+        """Whether the interval is narrow enough; False if a replication lacks the metric."""
+        estimate = summarise(replications).metrics.get(self.metric)
+        return estimate is not None and estimate.high - estimate.mean <= self.within * abs(estimate.mean)
 
 
 def summarise(replications: Sequence[RunMetrics]) -> Summary:
-    """At least one replication."""
+    """The summary of at least one replication."""
     return Summary(
         num_replications=len(replications),
-        metrics=_intervals([one.values for one in replications], METRICS),
-        goodputs=_intervals([one.goodputs for one in replications], replications[0].goodputs),
+        metrics=_intervals([run.values for run in replications], METRICS),
+        goodputs=_intervals([run.goodputs for run in replications], replications[0].goodputs),
     )
 
 
 def compare(arm: Sequence[RunMetrics], baseline: Sequence[RunMetrics]) -> Comparison:
-    """Raises ConfigError if they share no seed."""
-    theirs = {one.seed: one.values for one in baseline}
-    pairs = [(one.values, theirs[one.seed]) for one in arm if one.seed in theirs]
+    """Compare two arms. Raises ConfigError if they share no seed."""
+    base_values = {run.seed: run.values for run in baseline}
+    pairs = [(run.values, base_values[run.seed]) for run in arm if run.seed in base_values]
     if not pairs:
         raise ConfigError("two arms have no seed in common: there is nothing to pair")
     columns = {name: _columns(pairs, name) for name in METRICS if all(name in a and name in b for a, b in pairs)}
     return Comparison(
         num_pairs=len(pairs),
-        differences={name: paired_difference(mine, base) for name, (mine, base) in columns.items()},
-        ratios={name: paired_ratio(mine, base) for name, (mine, base) in columns.items() if min(*mine, *base) > 0.0},
+        differences={name: paired_difference(values, base) for name, (values, base) in columns.items()},
+        ratios={
+            name: paired_ratio(values, base) for name, (values, base) in columns.items() if min(*values, *base) > 0.0
+        },
     )
 
 
-def is_clear(difference: ConfidenceInterval) -> bool:
-    """The interval does not hold 0."""
+def is_significant(difference: ConfidenceInterval) -> bool:
+    """Whether the interval excludes 0."""
     return math.isfinite(difference.low) and (difference.low > 0.0 or difference.high < 0.0)
 
 
 def _columns(
     pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]], name: str
 ) -> tuple[list[float], list[float]]:
-    return [mine[name] for mine, _ in pairs], [theirs[name] for _, theirs in pairs]
+    return [values[name] for values, _ in pairs], [base[name] for _, base in pairs]
 
 
 def _intervals(rows: Sequence[Mapping[str, float]], names: Mapping[str, object]) -> dict[str, ConfidenceInterval]:

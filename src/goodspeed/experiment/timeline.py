@@ -1,7 +1,7 @@
-"""Traced requests as a timeline for ui.perfetto.dev: Chrome's trace event format, JSON.
+"""Traced requests as a timeline for ui.perfetto.dev, in Chrome's trace event format (JSON).
 
-A process for each client and a track for each actor; where spans of an actor overlap (streams side by side), the
-actor gets further tracks, because a track can only nest.
+Each client is a process and each actor a track. If spans of an actor overlap (concurrent streams), the actor gets
+further tracks, because spans on one track must nest.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,29 +14,29 @@ from goodspeed.simulator.result import Span
 
 
 def write_timeline(spans: Sequence[Span], path: Path) -> None:
-    """One file."""
+    """Write the timeline file."""
     path.write_bytes(msgspec.json.encode({"displayTimeUnit": "ms", "traceEvents": events(spans)}))
 
 
 def events(spans: Sequence[Span]) -> list[dict[str, Any]]:
-    """Names of processes and tracks, then the spans in order of their start."""
+    """The names of processes and tracks, then the spans in order of their start."""
     tracks = _Tracks()
-    shown = [_event(span, tracks.place(span)) for span in sorted(spans, key=lambda span: (span.start_s, span.end_s))]
-    return [*tracks.names(), *shown]
+    span_events = [
+        _event(span, tracks.place(span)) for span in sorted(spans, key=lambda span: (span.start_s, span.end_s))
+    ]
+    return [*tracks.names(), *span_events]
 
 
 class _Tracks:
-    """Numbers for clients and actors, in order of appearance."""
+    """Assigns numbers to clients and actors, in order of appearance."""
 
     def __init__(self) -> None:
         self._clients: dict[str, int] = {}
-        self._free_at: dict[
-            tuple[str, str], list[float]
-        ] = {}  # (client, actor): of each track, when its last span ends
-        self._numbers: dict[tuple[str, str, int], int] = {}  # (client, actor, which of its tracks): thread
+        self._free_at: dict[tuple[str, str], list[float]] = {}  # by (client, actor): the end of each track's last span
+        self._numbers: dict[tuple[str, str, int], int] = {}  # by (client, actor, track index): thread
 
     def place(self, span: Span) -> tuple[int, int]:
-        """(process, thread) on which the span overlaps nothing; spans come in order of their start."""
+        """A (process, thread) on which the span overlaps no other. Spans must come in order of their start."""
         process = self._clients.setdefault(span.client, len(self._clients) + 1)
         tracks = self._free_at.setdefault((span.client, span.actor), [])
         track = next((i for i, free_at in enumerate(tracks) if free_at <= span.start_s), len(tracks))

@@ -27,7 +27,7 @@ class AnswerInProgress:
     queue_s: float = 0.0
     verify_s: float = 0.0
     baseline_s: float = 0.0
-    took_s: float = 0.0
+    elapsed_s: float = 0.0
     is_over: bool = False
 
     def add(self, committed: TokensCommitted, now_s: float) -> None:
@@ -44,7 +44,7 @@ class AnswerInProgress:
         self.queue_s += measured.queue_s
         self.verify_s += measured.verify_s
         if committed.finish:  # only the last round carries these two
-            self.baseline_s, self.took_s = measured.baseline_s, measured.elapsed_s
+            self.baseline_s, self.elapsed_s = measured.baseline_s, measured.elapsed_s
 
     def end(self) -> None:
         """Mark the answer as finished or failed, and wake the user."""
@@ -72,7 +72,7 @@ class AnswerInProgress:
             queue_s=self.queue_s,
             verify_s=self.verify_s,
             baseline_s=self.baseline_s,
-            took_s=self.took_s,
+            elapsed_s=self.elapsed_s,
         )
 
 

@@ -24,7 +24,7 @@ class AnswerRecord:
     queue_s: float
     verify_s: float
     baseline_s: float = 0.0  # the verifier's estimate of the target-only baseline; 0: not known
-    took_s: float = 0.0  # the time that the answer took by the verifier's clock
+    elapsed_s: float = 0.0  # the time that the answer took, by the verifier's clock
 
 
 @dataclass(frozen=True, slots=True)
