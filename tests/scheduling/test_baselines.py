@@ -1,4 +1,4 @@
-"""What the simple splits do: fixed, proportional, tiers, random."""
+"""The simple policies: fixed, proportional, tiers, random."""
 
 from collections import Counter
 
@@ -21,7 +21,7 @@ def clients_at(*acceptance_rates: float) -> list[ClientView]:
     return [ClientView(acceptance_rate=rate, goodput=2.0) for rate in acceptance_rates]
 
 
-def test_fixed_gives_the_remainder_to_everybody_in_turn() -> None:
+def test_fixed_gives_the_remainder_to_all_clients_in_turn() -> None:
     scheduler = FixedScheduler()
     assert [scheduler.grants(clients_at(0.1, 0.5, 0.9), Budget(7), RNG) for _ in range(3)] == [
         [3, 2, 2],
@@ -30,7 +30,7 @@ def test_fixed_gives_the_remainder_to_everybody_in_turn() -> None:
     ]
 
 
-def test_fixed_shares_what_caps_leave_and_pays_for_floors_equally() -> None:
+def test_fixed_shares_equally_what_floors_and_caps_leave() -> None:
     clients = [ClientView(0.5, 1.0, max_grant=1), ClientView(0.5, 1.0, min_grant=7), *clients_at(0.5, 0.5)]
     assert FixedScheduler().grants(clients, Budget(16), RNG) == [1, 7, 4, 4]
 
@@ -55,29 +55,29 @@ def test_proportional_follows_weights() -> None:
     ),
     num_beyond=st.integers(0, 60),
 )
-def test_filling_is_in_proportion_but_for_limits_and_less_than_a_token(
+def test_shares_are_proportional_within_their_limits_to_less_than_a_token(
     shares: list[ProportionalShare], num_beyond: int
 ) -> None:
     num_tokens = sum(share.floor for share in shares) + num_beyond
     grants = fill(shares, num_tokens)
     assert all(share.floor <= grant <= share.cap for share, grant in zip(shares, grants, strict=True))
-    willing = [share.rate > 1e-9 for share in shares]
-    most = sum(share.cap if is_willing else share.floor for share, is_willing in zip(shares, willing, strict=True))
-    assert sum(grants) == min(num_tokens, most)
-    # Some level is near everybody's: whoever could take a token more is not a token below anybody above its floor.
-    takers = [(g + 1) / s.rate for s, g, w in zip(shares, grants, willing, strict=True) if w and g < s.cap]
-    givers = [(g - 1) / s.rate for s, g, w in zip(shares, grants, willing, strict=True) if w and g > s.floor]
+    is_open = [share.rate > 1e-9 for share in shares]
+    limit = sum(share.cap if takes_more else share.floor for share, takes_more in zip(shares, is_open, strict=True))
+    assert sum(grants) == min(num_tokens, limit)
+    # All shares are near one level: no share below its cap is a token lower than a share above its floor.
+    takers = [(g + 1) / s.rate for s, g, w in zip(shares, grants, is_open, strict=True) if w and g < s.cap]
+    givers = [(g - 1) / s.rate for s, g, w in zip(shares, grants, is_open, strict=True) if w and g > s.floor]
     assert not takers or not givers or min(takers) >= max(givers) * (1.0 - 1e-6) - 1e-6
 
 
 @pytest.mark.parametrize(
     ("accepted_length", "length"), [(0.0, 1), (0.5, 1), (0.6, 3), (2.4, 3), (2.6, 7), (6.6, 15), (1000.0, 63)]
 )
-def test_a_tier_that_is_filled_makes_way_for_the_next(accepted_length: float, length: int) -> None:
+def test_a_filled_tier_is_followed_by_the_next(accepted_length: float, length: int) -> None:
     assert tier(accepted_length) == length
 
 
-def test_tiers_are_left_alone_within_the_budget_and_the_longest_cut_beyond_it() -> None:
+def test_tiers_beyond_the_budget_are_cut_the_longest_first() -> None:
     clients = [ClientView(0.5, goodput) for goodput in (1.3, 2.5, 5.0)]
     assert TiersScheduler().grants(clients, Budget(64), RNG) == [1, 3, 7]
     assert TiersScheduler().grants(clients, Budget(8), RNG) == [1, 3, 4]

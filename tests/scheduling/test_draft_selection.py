@@ -1,4 +1,4 @@
-"""How a closing batch divides its budget among proposals."""
+"""Draft selection: which proposed tokens a closing batch verifies."""
 
 import itertools
 
@@ -10,32 +10,32 @@ from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS, ProposalCandi
 SURE, UNSURE = ProposalCandidate(1.0, (0.9, 0.8, 0.7)), ProposalCandidate(1.0, (0.5, 0.2, 0.1))
 
 
-def test_on_arrival_the_first_comer_takes_what_it_asks() -> None:
+def test_by_arrival_the_first_proposal_is_verified_whole() -> None:
     assert select_by_arrival([UNSURE, SURE], 4) == [3, 1]
 
 
-def test_late_the_tokens_likeliest_to_survive_are_verified() -> None:
+def test_by_value_the_tokens_most_likely_to_survive_are_verified() -> None:
     assert select_by_value([UNSURE, SURE], 4) == [1, 3]
 
 
-def test_late_a_poor_clients_tokens_are_worth_more() -> None:
+def test_by_value_a_client_of_low_goodput_has_more_valuable_tokens() -> None:
     assert select_by_value([ProposalCandidate(5.0, UNSURE.survival), SURE], 4) == [2, 2]
 
 
-def test_within_the_budget_nothing_is_cut_unless_it_costs_more_than_it_brings() -> None:
+def test_within_the_budget_only_tokens_without_value_are_cut() -> None:
     assert select_by_value([UNSURE, SURE], 6) == [3, 3]
     assert select_by_value([ProposalCandidate(1.0, UNSURE.survival, price=0.3), SURE], 6) == [1, 3]
 
 
-def test_a_floor_is_kept_whatever_its_tokens_are_worth() -> None:
+def test_a_floor_is_met_whatever_the_value_of_its_tokens() -> None:
     assert select_by_value([ProposalCandidate(1.0, UNSURE.survival, price=2.0, floor=2), SURE], 3) == [2, 1]
     assert select_by_value(
         [ProposalCandidate(1.0, UNSURE.survival, floor=3), ProposalCandidate(1.0, SURE.survival, floor=3)], 4
     ) == [2, 2]
 
 
-@pytest.mark.parametrize("dearest", [0.0, 0.5])
-def test_no_other_lengths_have_more_value(dearest: float) -> None:
+@pytest.mark.parametrize("max_price", [0.0, 0.5])
+def test_no_other_lengths_have_more_value(max_price: float) -> None:
     """Brute force over 200 random cases."""
     rng = np.random.default_rng(1)
     for _ in range(200):
@@ -43,7 +43,7 @@ def test_no_other_lengths_have_more_value(dearest: float) -> None:
             ProposalCandidate(
                 float(rng.uniform(0.1, 2.0)),
                 tuple(np.cumprod(rng.uniform(0.3, 1.0, int(rng.integers(0, 5)))).tolist()),
-                float(rng.uniform(0.0, dearest)),
+                float(rng.uniform(0.0, max_price)),
             )
             for _ in range(3)
         ]
@@ -65,7 +65,7 @@ def test_no_other_lengths_have_more_value(dearest: float) -> None:
 
 
 @pytest.mark.parametrize("name", DRAFT_SELECTIONS)
-def test_every_binding_keeps_to_proposals_and_budget(name: str) -> None:
+def test_every_draft_selection_stays_within_proposals_and_budget(name: str) -> None:
     rng = np.random.default_rng(2)
     for _ in range(50):
         candidates = [

@@ -1,4 +1,4 @@
-"""The contract of every registered estimator, and what sets them apart.
+"""The contract of every registered estimator, and the differences between them.
 
 Statistical tests have fixed seeds. Where a bound is on an estimate it is at least 4 standard errors wide (two-sided
 error below 1e-4 for one seed drawn at random).
@@ -25,7 +25,7 @@ rounds_strategy = st.lists(st.integers(0, 16).flatmap(lambda n: st.tuples(st.jus
 
 
 def accepted(rng: np.random.Generator, rates: list[float], num_proposed: int) -> int:
-    """How many of `num_proposed` tokens are kept, the j-th with rates[j] given those before it."""
+    """How many of `num_proposed` tokens are accepted: token j with rates[j] if all before it are."""
     rejected = np.flatnonzero(rng.random(num_proposed) >= rates[:num_proposed])
     return int(rejected[0]) if len(rejected) else num_proposed
 
@@ -39,7 +39,7 @@ def feed(estimator: Estimator, rates: list[float], num_rounds: int, seed: int = 
 
 
 def curve(estimator: Estimator, num_positions: int) -> list[float]:
-    """The survival curve as a scheduler reads it: past its end geometric."""
+    """The survival curve as a scheduler reads it: geometric past its end."""
     values = list(estimator.survival[:num_positions])
     while len(values) < num_positions:
         values.append((values[-1] if values else 1.0) * estimator.acceptance_rate)
@@ -93,14 +93,14 @@ def test_goodput_follows_equation_4(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
-def test_adaptive_goodput_is_the_expected_one_whatever_the_luck(name: str) -> None:
+def test_adaptive_goodput_is_the_expected_one_without_the_noise_of_rounds(name: str) -> None:
     estimator = ESTIMATORS[name](0.0, 0.0)
     feed(estimator, [0.7] * 6, 3000)
-    for _ in range(60):  # a fair run of rounds of 4: one in four sees nothing kept, the others all
+    for _ in range(60):  # typical rounds of 4 tokens
         estimator.on_verdict(4, 4)
         estimator.on_verdict(4, 1)
     settled = estimator.goodput
-    estimator.on_verdict(4, 0)  # the worst luck moves eq. 4 by beta times 2 tokens, and the expectation by little
+    estimator.on_verdict(4, 0)  # would move eq. 4 by beta times 2 tokens, but hardly moves the expectation
     assert estimator.goodput == pytest.approx(settled, abs=0.1)
     assert estimator.goodput == pytest.approx(1.0 + sum(curve(estimator, 4)), abs=0.1)
 
@@ -112,7 +112,7 @@ def test_paper_estimator_follows_equation_3_over_drafted_positions() -> None:
 
 
 def mean_estimate(name: str, acceptance_rate: float, grant: int) -> float:
-    """Mean of the estimate over 2000 rounds after 200 of warming up."""
+    """Mean of the estimate over 2000 rounds after 200 rounds of warm-up."""
     rng = np.random.default_rng(3)
     estimator = ESTIMATORS[name](0.1, 0.02)
     estimates = []
@@ -125,12 +125,12 @@ def mean_estimate(name: str, acceptance_rate: float, grant: int) -> float:
 @pytest.mark.parametrize("name", CENSORED)
 @pytest.mark.parametrize("grant", [1, 12])
 @pytest.mark.parametrize("acceptance_rate", [0.3, 0.6, 0.9])
-def test_censored_evidence_is_read_right_at_any_grant(name: str, acceptance_rate: float, grant: int) -> None:
-    # At least 2000 tokens judged: 4 standard errors are 4 sqrt(.25 / 2000) = .045.
+def test_estimates_from_censored_evidence_are_unbiased(name: str, acceptance_rate: float, grant: int) -> None:
+    # At least 2000 tokens verified: 4 standard errors are 4 sqrt(.25 / 2000) = .045.
     assert mean_estimate(name, acceptance_rate, grant) == pytest.approx(acceptance_rate, abs=0.045)
 
 
-def test_paper_estimate_reads_low_on_long_proposals() -> None:
+def test_paper_estimate_is_too_low_for_long_proposals() -> None:
     assert mean_estimate("paper", 0.6, 8) < 0.25
 
 
@@ -141,13 +141,13 @@ def test_survival_converges_to_a_curve_that_is_not_geometric() -> None:
     rates = [rate**0.3 for rate in MEASURED_RATES]
     estimator = ESTIMATORS["survival"](0.1, 0.0005)
     feed(estimator, rates, 4000)
-    # The first position is judged 4000 times, the sixth about 200 times: 4 standard errors of its survival are .045.
+    # The first position is verified 4000 times, the sixth about 200 times: 4 standard errors of its survival are .045.
     np.testing.assert_allclose(estimator.survival, np.cumprod(rates), atol=0.045)
 
 
 @pytest.mark.parametrize("name", BY_POSITION)
-def test_survival_is_nearer_to_the_truth_than_a_geometric_one(name: str) -> None:
-    """With the adaptive one's memory of a hundred rounds, the mean of what it says; its positions shrink together."""
+def test_survival_by_position_is_nearer_to_the_truth_than_geometric_survival(name: str) -> None:
+    """The mean over estimates, since the adaptive estimator remembers only a hundred rounds."""
     rates = [rate**0.3 for rate in MEASURED_RATES]
     estimator = ESTIMATORS[name](0.1, 0.01)
     curves, geometric = [], []
@@ -162,11 +162,11 @@ def test_survival_is_nearer_to_the_truth_than_a_geometric_one(name: str) -> None
 
 
 @pytest.mark.parametrize("name", BY_POSITION)
-def test_positions_never_seen_go_on_with_the_pooled_rate(name: str) -> None:
+def test_positions_never_verified_continue_with_the_pooled_rate(name: str) -> None:
     estimator = ESTIMATORS[name](0.1, 0.05)
     for _ in range(50):
         estimator.on_verdict(2, 2)
-    estimator.on_verdict(8, 2)  # the third position was judged once; what is behind it, never
+    estimator.on_verdict(8, 2)  # the third position was verified once, later ones never
     values = curve(estimator, 8)
     assert len(estimator.survival) == 8
     assert values[5] / values[4] == pytest.approx(estimator.acceptance_rate, rel=0.05)
@@ -176,7 +176,7 @@ def test_positions_never_seen_go_on_with_the_pooled_rate(name: str) -> None:
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_steps_shrink_while_the_load_is_steady(name: str) -> None:
     def step_after(num_rounds: int) -> float:
-        """How far one rejection moves the estimate, the median of 15 runs."""
+        """How far one rejection moves the estimate: the median of 15 runs."""
         steps = []
         for seed in range(15):
             estimator = ESTIMATORS[name](0.0, 0.0)
@@ -192,7 +192,7 @@ def test_steps_shrink_while_the_load_is_steady(name: str) -> None:
 @pytest.mark.parametrize("name", ADAPTIVE)
 @pytest.mark.parametrize(("before", "after"), [(0.8, 0.4), (0.4, 0.8)])
 def test_a_change_of_load_is_followed_within_forty_rounds(name: str, before: float, after: float) -> None:
-    # Forty rounds of 1 to 6 tokens judge about 60 to 110: 4 standard errors of a fresh estimate are below .26.
+    # Forty rounds of 1 to 6 tokens verify about 60 to 110: 4 standard errors of a fresh estimate are below .26.
     errors = []
     for seed in range(10):
         estimator = ESTIMATORS[name](0.0, 0.0)
@@ -204,7 +204,7 @@ def test_a_change_of_load_is_followed_within_forty_rounds(name: str, before: flo
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
-def test_steady_load_is_known_better_than_by_a_fixed_pace(name: str) -> None:
+def test_a_steady_load_is_estimated_better_than_with_a_fixed_step_size(name: str) -> None:
     def rms_error(name: str) -> float:
         errors = []
         for seed in range(20):
@@ -215,20 +215,20 @@ def test_steady_load_is_known_better_than_by_a_fixed_pace(name: str) -> None:
                 errors.append(estimator.acceptance_rate - 0.6)
         return float(np.sqrt(np.mean(np.square(errors))))
 
-    # 0.036 against 0.078 of the fixed pace; a ratio of two errors from 20 runs has a standard error of about 0.1.
+    # 0.036 against 0.078 with a fixed step size; a ratio of two errors from 20 runs has a standard error of about 0.1.
     assert rms_error(name) < 0.75 * rms_error("censored")
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
-def test_a_new_prompt_begins_between_the_last_one_and_the_client_and_is_learned_fast(name: str) -> None:
-    def after_prompt(is_told: bool, num_kept: int) -> float:
+def test_a_new_prompt_starts_between_the_last_rate_and_the_clients_and_is_learned_fast(name: str) -> None:
+    def after_prompt(is_reported: bool, num_accepted: int) -> float:
         estimator = ESTIMATORS[name](0.0, 0.0)
         for seed in range(20):
             feed(estimator, [0.7 if seed % 2 else 0.5] * 6, 20, seed)  # prompts of .5 and .7, the last one .7
-        if is_told:
+        if is_reported:
             estimator.on_stream()
         for _ in range(3):
-            estimator.on_verdict(4, num_kept)
+            estimator.on_verdict(4, num_accepted)
         return estimator.acceptance_rate
 
     assert after_prompt(True, 0) < after_prompt(False, 0) - 0.05
@@ -236,7 +236,7 @@ def test_a_new_prompt_begins_between_the_last_one_and_the_client_and_is_learned_
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
-def test_prompts_alike_lose_little_of_what_is_known(name: str) -> None:
+def test_similar_prompts_lose_little_of_the_evidence(name: str) -> None:
     estimator = ESTIMATORS[name](0.0, 0.0)
     for seed in range(20):
         estimator.on_stream()

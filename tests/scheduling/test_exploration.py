@@ -1,4 +1,4 @@
-"""Nobody sits at grant 0 forever, and nobody pays much for being asked."""
+"""No client stays at grant 0 forever, and exploration costs little time."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,11 @@ def test_the_longest_starved_come_first_when_the_budget_is_short() -> None:
     assert clients_to_explore([1.0, 0.0, 1.5, 1.1], budget=2) == [False, False, True, True]
 
 
-def test_recently_granted_clients_are_left_to_the_scheduler() -> None:
+def test_recently_granted_clients_do_not_explore() -> None:
     assert clients_to_explore([0.0, 0.9], budget=10) == [False, False]
 
 
-def test_every_client_is_granted_something_again_and_again() -> None:
+def test_every_client_is_granted_a_token_again_and_again() -> None:
     clients = [ClientView(acceptance_rate=0.9, goodput=1.0, weight=100.0), *[ClientView(0.01, 5.0)] * 3]
     starved_rounds = [0] * 4
     num_granted = [0] * 4
@@ -32,12 +32,12 @@ def test_every_client_is_granted_something_again_and_again() -> None:
 
 
 @pytest.mark.parametrize("round_s", [0.02, 0.1, 0.5])
-def test_exploring_takes_a_twentieth_of_the_time_at_most(round_s: float) -> None:
-    alone_s = 0.02
-    rounds = exploration_interval(round_s, alone_s)
-    assert (round_s - alone_s) <= 0.0501 * rounds * alone_s
-    assert rounds == pytest.approx(max(EXPLORE_AFTER, 20 * (round_s / alone_s - 1)))
+def test_exploration_takes_at_most_a_twentieth_of_the_time(round_s: float) -> None:
+    target_only_token_s = 0.02
+    rounds = exploration_interval(round_s, target_only_token_s)
+    assert (round_s - target_only_token_s) <= 0.0501 * rounds * target_only_token_s
+    assert rounds == pytest.approx(max(EXPLORE_AFTER, 20 * (round_s / target_only_token_s - 1)))
 
 
-def test_while_no_time_is_known_exploring_is_frequent() -> None:
+def test_exploration_is_frequent_while_no_time_is_known() -> None:
     assert exploration_interval(0.0, 0.0) == exploration_interval(0.0, 0.02) == EXPLORE_AFTER

@@ -1,4 +1,4 @@
-"""The gradient scheduler: exact each round, fair in the long run."""
+"""The gradient scheduler: exact in each round, fair in the long run."""
 
 import itertools
 import math
@@ -40,7 +40,7 @@ def best_by_brute_force(clients: Sequence[ClientView], budget: int, fairness: fl
 
 
 def random_client(rng: np.random.Generator) -> ClientView:
-    """Any weight, floor and cap; every other with a survival curve, some of which end in certain rejection."""
+    """Any weight, floor and cap; half of the clients have survival curves, some of which end in certain rejection."""
     cap = int(rng.integers(0, 7))
     curve = np.cumprod(rng.beta(3.0, 1.5, size=rng.integers(1, 9))) * rng.choice([1.0, 1.0, 1.0, 0.0], size=1)
     return ClientView(
@@ -54,7 +54,7 @@ def random_client(rng: np.random.Generator) -> ClientView:
 
 
 def random_cases() -> list[tuple[list[ClientView], int, float]]:
-    """Clients, a budget that at least covers their floors, and a fairness."""
+    """Clients, a budget that covers their floors, and a fairness."""
     rng = np.random.default_rng(7)
     cases = []
     for _ in range(NUM_CASES):
@@ -65,10 +65,10 @@ def random_cases() -> list[tuple[list[ClientView], int, float]]:
 
 
 def num_below_the_optimum(variant: float = 0.0) -> int:
-    """Of the random cases, how many the greedy misses; it is told each client's acceptance raised by `variant`."""
+    """How many random cases the greedy allocation misses if every acceptance is raised by `variant`."""
     count = 0
     for clients, budget, fairness in random_cases():
-        told = [
+        changed = [
             replace(
                 client,
                 acceptance_rate=min(0.9999, client.acceptance_rate + variant),
@@ -76,16 +76,16 @@ def num_below_the_optimum(variant: float = 0.0) -> int:
             )
             for client in clients
         ]
-        value = objective(clients, greedy_grants(told, budget, fairness), fairness)
+        value = objective(clients, greedy_grants(changed, budget, fairness), fairness)
         count += best_by_brute_force(clients, budget, fairness) > value * (1.0 + 1e-12)
     return count
 
 
-def test_greedy_is_the_optimum_of_a_thousand_random_cases() -> None:
+def test_the_greedy_allocation_is_optimal_in_a_thousand_random_cases() -> None:
     assert num_below_the_optimum() == 0
 
 
-def test_the_comparison_with_brute_force_finds_a_slightly_wrong_greedy() -> None:
+def test_brute_force_detects_a_slightly_wrong_allocation() -> None:
     assert num_below_the_optimum(variant=0.05) > NUM_CASES // 100
 
 
@@ -107,7 +107,7 @@ def test_equal_clients_get_equal_grants_and_the_first_ones_the_remainder() -> No
 
 
 @pytest.mark.parametrize("budget", [10, 1000])
-def test_no_budget_is_spent_where_it_brings_nothing(budget: int) -> None:
+def test_no_budget_is_spent_on_tokens_without_value(budget: int) -> None:
     clients = [
         ClientView(acceptance_rate=0.0, goodput=1.0),
         ClientView(acceptance_rate=0.9, goodput=1.0, max_grant=2),
@@ -118,25 +118,25 @@ def test_no_budget_is_spent_where_it_brings_nothing(budget: int) -> None:
     assert GradientScheduler().grants(clients, Budget(budget), RNG) == [0, 2, 2, 1, 0]
 
 
-def test_survival_decides_where_it_differs_from_the_rate() -> None:
+def test_the_survival_curve_overrides_the_acceptance_rate() -> None:
     # Both are accepted at a rate of 0.6, but the second is rejected early or not at all, as real drafts are.
     geometric = ClientView(acceptance_rate=0.6, goodput=2.0)
     early_or_never = ClientView(acceptance_rate=0.6, goodput=2.0, survival=(0.4, 0.36, 0.33, 0.3, 0.28, 0.26))
     assert GradientScheduler().grants([geometric, early_or_never], Budget(6), RNG) == [2, 4]
 
 
-def test_floors_come_first_and_bend_the_rest() -> None:
+def test_floors_come_first() -> None:
     clients = [ClientView(0.9, 1.0), ClientView(0.1, 1.0, min_grant=3), ClientView(0.9, 1.0)]
     assert GradientScheduler().grants(clients, Budget(7), RNG) == [2, 3, 2]
 
 
-def test_max_min_gives_to_the_poorest_whatever_the_scale() -> None:
+def test_max_min_grants_to_the_lowest_goodput_at_any_scale() -> None:
     for scale in (1e-6, 1.0, 1e6):
         clients = [ClientView(0.9, 2.0 * scale), ClientView(0.3, 1.0 * scale), ClientView(0.9, 3.0 * scale)]
         assert GradientScheduler(fairness=1e4).grants(clients, Budget(5), RNG) == [0, 5, 0]
 
 
-def test_max_min_goes_on_with_the_next_poorest_at_the_cap() -> None:
+def test_max_min_continues_with_the_next_lowest_goodput_at_the_cap() -> None:
     clients = [ClientView(0.9, 2.0), ClientView(0.3, 1.0, max_grant=2), ClientView(0.9, 3.0)]
     assert GradientScheduler(fairness=1e4).grants(clients, Budget(5), RNG) == [3, 2, 0]
 
@@ -145,7 +145,7 @@ ACCEPTANCE_RATES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.85, 0.4, 0.75)
 
 
 def long_run_goodput(scheduler: Scheduler, num_rounds: int = 1500) -> np.ndarray:
-    """Mean goodput of eight geometric clients who share 20 tokens, acceptance estimated online."""  # [8] float64
+    """Mean goodput of eight geometric clients that share 20 tokens, with acceptance estimated online."""  # [8] float64
     rng = np.random.default_rng(11)
     estimators = [censored_estimator(beta=0.1, eta=0.05) for _ in ACCEPTANCE_RATES]
     committed = np.zeros(len(ACCEPTANCE_RATES))
@@ -169,7 +169,7 @@ def test_gradient_is_fairer_in_the_long_run_than_fixed_and_random() -> None:
     assert gradient > random + 0.3
 
 
-def test_more_fairness_raises_the_poorest_and_costs_throughput() -> None:
+def test_more_fairness_raises_the_lowest_goodput_and_costs_throughput() -> None:
     goodputs = [long_run_goodput(GradientScheduler(fairness)) for fairness in (0.0, 1.0, 2.0, 8.0)]
     poorest = [float(goodput.min()) for goodput in goodputs]
     throughput = [float(goodput.sum()) for goodput in goodputs]

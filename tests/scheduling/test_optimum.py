@@ -33,7 +33,7 @@ def test_reference_problem() -> None:
 
 
 @pytest.mark.parametrize("fairness", [0.0, 0.5, 1.0, 2.0, 8.0])
-def test_gap_is_certified_for_a_thousand_unlike_clients(fairness: float) -> None:
+def test_gap_is_certified_for_a_thousand_different_clients(fairness: float) -> None:
     rng = np.random.default_rng(1)
     clients = [
         ClientView(
@@ -53,7 +53,7 @@ def test_gap_is_certified_for_a_thousand_unlike_clients(fairness: float) -> None
 
 
 @pytest.mark.parametrize("fairness", [0.0, 1.0, 2.0])
-def test_no_mixture_is_better_and_the_gap_never_promises_too_little(fairness: float) -> None:
+def test_no_mixture_is_better_and_the_gap_is_never_too_small(fairness: float) -> None:
     rng = np.random.default_rng(2)
     best = long_run_optimum(CLIENTS, 20, fairness)
     for _ in range(200):
@@ -68,8 +68,8 @@ def test_a_split_that_is_not_optimal_has_a_gap() -> None:
     assert duality_gap(CLIENTS, 16, goodputs) > 0.3
 
 
-def test_a_survival_curve_counts_for_more_than_the_rate() -> None:
-    """Of two clients with one rate the one whose second token never survives needs no second token."""
+def test_the_survival_curve_overrides_the_acceptance_rate() -> None:
+    """A client whose second token never survives gets no second token, whatever its acceptance rate."""
     steep = ClientView(0.8, 1.0, survival=(0.8, 0.0, 0.0))
     best = long_run_optimum([steep, ClientView(0.8, 1.0)], 4)
     assert best.grants == pytest.approx((1.0, 3.0))
@@ -85,7 +85,7 @@ def test_weights_floors_and_caps() -> None:
     assert plain.grants[0] < 2.0
 
 
-def test_what_is_worth_nothing_is_not_granted() -> None:
+def test_tokens_without_value_are_not_granted() -> None:
     best = long_run_optimum([ClientView(0.5, 1.0, max_grant=2), ClientView(0.9, 1.0, weight=0.0)], 20)
     assert best.grants == pytest.approx((2.0, 0.0))
     assert best.gap < 1e-9

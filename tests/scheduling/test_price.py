@@ -1,4 +1,4 @@
-"""One price: what it sells, how it is steered, and that batches fill whoever is in them."""
+"""The price scheduler: grants at a price, how the price moves, and that batches of any clients fill the budget."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ ACCEPTANCE_RATES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.85, 0.4, 0.75)
     steps=st.lists(st.floats(0.0, 1.0), max_size=6),
     log_chance=st.floats(-40.0, 0.5),
 )
-def test_closed_form_counts_the_tokens_that_survive_often_enough(
+def test_the_closed_form_counts_the_tokens_above_a_survival(
     acceptance_rate: float, steps: list[float], log_chance: float
 ) -> None:
     client = ClientView(acceptance_rate, 1.0, survival=np.cumprod(steps).tolist())
@@ -28,7 +28,7 @@ def test_closed_form_counts_the_tokens_that_survive_often_enough(
     assert count == 200 or log_survival(client, count + 1) < log_chance + 1e-9
 
 
-def test_a_full_call_has_the_gradient_schedulers_answer() -> None:
+def test_a_call_that_fills_the_budget_has_the_gradient_schedulers_grants() -> None:
     rng = np.random.default_rng(2)
     price, gradient = PriceScheduler(), GradientScheduler()
     num_full = 0
@@ -52,7 +52,7 @@ def test_price_rises_after_the_budget_is_cut_and_falls_after_it_grows() -> None:
         assert spent[-1] == tokens
 
 
-def test_a_time_without_demand_does_not_spoil_the_price() -> None:
+def test_calls_without_demand_leave_the_price_as_it_is() -> None:
     busy = [ClientView(a, 2.0) for a in ACCEPTANCE_RATES]
     idle = [ClientView(0.0, 2.0), ClientView(0.9, 2.0, max_grant=0), ClientView(0.9, 2.0, weight=0.0)]
     scheduler = PriceScheduler()
@@ -64,7 +64,7 @@ def test_a_time_without_demand_does_not_spoil_the_price() -> None:
 
 
 @pytest.mark.parametrize("group_size", [2, 4, 8])
-def test_batches_fill_in_the_mean_whoever_is_in_them(group_size: int) -> None:
+def test_batches_of_any_clients_fill_the_budget_in_the_mean(group_size: int) -> None:
     rng = np.random.default_rng(6)
     scheduler = PriceScheduler()
     fill = []
@@ -75,12 +75,14 @@ def test_batches_fill_in_the_mean_whoever_is_in_them(group_size: int) -> None:
     assert np.mean(fill[100:]) > 0.8 * 20
 
 
-def test_nobody_elses_view_is_needed() -> None:
-    """A client's grant depends on its own view and the price, so it is the same alone and in company."""
+def test_a_grant_does_not_depend_on_the_other_clients() -> None:
+    """A client's grant depends on its own view and the price, so it is the same with and without other clients."""
     clients = [ClientView(a, 2.0) for a in ACCEPTANCE_RATES]
-    together = PriceScheduler()
-    together.grants(clients, Budget(20), RNG)
-    alone = PriceScheduler()
-    alone.grants(clients, Budget(20), RNG)
-    in_company = together.grants(clients[:4], Budget(20), RNG)
-    assert alone.grants(clients[3:4], Budget(20), RNG) == in_company[3:4]
+    schedulers = PriceScheduler(), PriceScheduler()
+    for scheduler in schedulers:
+        scheduler.grants(clients, Budget(20), RNG)
+    together, single = (
+        scheduler.grants(group, Budget(20), RNG)
+        for scheduler, group in zip(schedulers, (clients[:4], clients[3:4]), strict=True)
+    )
+    assert single == together[3:4]

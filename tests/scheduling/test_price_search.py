@@ -1,4 +1,4 @@
-"""The price search gives what the greedy gives, and takes arrays."""
+"""The price search yields the grants of the greedy allocation, and takes arrays."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ NUM_CASES = 200
 
 
 def random_client(rng: np.random.Generator, has_curves: bool) -> ClientView:
-    """Geometric or with a curve of any length, a floor, a cap; often equal to others in acceptance or goodput."""
+    """Geometric or with a curve of any length, with floor and cap; some equal in acceptance or goodput."""
     steps = rng.choice(
         [1.0, 0.9, 0.6, 0.3, 0.0], rng.integers(0, 12) if has_curves else 0, p=[0.2, 0.4, 0.2, 0.15, 0.05]
     )
@@ -28,7 +28,7 @@ def random_client(rng: np.random.Generator, has_curves: bool) -> ClientView:
     )
 
 
-def worth(clients: list[ClientView], grants: list[int], fairness: float) -> float:
+def total_value(clients: list[ClientView], grants: list[int], fairness: float) -> float:
     """The objective (eq. 5) less what the rounds commit without draft tokens."""
     total = 0.0
     for client, grant in zip(clients, grants, strict=True):
@@ -39,8 +39,8 @@ def worth(clients: list[ClientView], grants: list[int], fairness: float) -> floa
     return total
 
 
-def num_worth_less() -> int:
-    """Of 200 large cases, how many the search answers with less than the greedy's value."""
+def num_below_greedy() -> int:
+    """In how many of 200 large cases the search finds less value than the greedy allocation."""
     rng = np.random.default_rng(3)
     count = 0
     for _ in range(NUM_CASES):
@@ -51,20 +51,20 @@ def num_worth_less() -> int:
         grants = grants_by_price(demand_of_views(clients, fairness), num_tokens).tolist()
         greedy = greedy_grants(clients, num_tokens, fairness)
         assert sum(grants) == sum(greedy) <= num_tokens
-        count += worth(clients, grants, fairness) < worth(clients, greedy, fairness) * (1.0 - 1e-12)
+        count += total_value(clients, grants, fairness) < total_value(clients, greedy, fairness) * (1.0 - 1e-12)
     return count
 
 
-def test_search_is_worth_what_the_greedy_is_in_two_hundred_large_cases() -> None:
-    assert num_worth_less() == 0
+def test_the_search_finds_the_value_of_the_greedy_allocation_in_two_hundred_large_cases() -> None:
+    assert num_below_greedy() == 0
 
 
-def test_the_comparison_finds_a_search_that_takes_any_of_the_last_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    def any_of_them(_values: Floats, _tokens: Ints, _clients: Ints, num_chosen: int) -> Ints:
+def test_the_comparison_detects_a_search_that_takes_arbitrary_last_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def arbitrary(_values: Floats, _tokens: Ints, _clients: Ints, num_chosen: int) -> Ints:
         return np.arange(num_chosen)
 
-    monkeypatch.setattr(price_search, "_highest", any_of_them)
-    assert num_worth_less() > NUM_CASES // 2
+    monkeypatch.setattr(price_search, "_highest", arbitrary)
+    assert num_below_greedy() > NUM_CASES // 2
 
 
 def test_ties_go_to_the_smaller_grant_then_to_the_earlier_client() -> None:
@@ -93,11 +93,11 @@ def demand_of_many(num_clients: int) -> Demand:
     )
 
 
-def test_the_price_at_which_ten_thousand_clients_buy_the_budget_separates_all_their_tokens() -> None:
+def test_one_price_separates_the_tokens_of_ten_thousand_clients() -> None:
     demand = demand_of_many(10_000)
     grants = grants_by_price(demand, 80_000)
-    everyone = np.arange(10_000)
+    all_clients = np.arange(10_000)
     assert grants.sum() == 80_000
     granted = grants > 0
-    least_bought = demand.log_values(everyone[granted], grants[granted]).min()
-    assert demand.log_values(everyone, grants + 1).max() <= least_bought
+    lowest_granted = demand.log_values(all_clients[granted], grants[granted]).min()
+    assert demand.log_values(all_clients, grants + 1).max() <= lowest_granted

@@ -1,4 +1,4 @@
-"""Whose confidences are believed."""
+"""How far reported confidences are trusted."""
 
 import numpy as np
 import pytest
@@ -16,24 +16,24 @@ def after_rounds(confidence: int, acceptance_rate: float, num_rounds: int = 300)
     return reliability
 
 
-def test_a_newcomer_is_taken_at_its_word() -> None:
+def test_the_confidences_of_a_new_client_are_trusted() -> None:
     assert ReliabilityCurve().survival((204, 102)) == pytest.approx([0.8, 0.32])
 
 
-def test_who_always_says_certain_is_believed_at_its_acceptance_rate() -> None:
+def test_a_client_that_always_reports_certainty_gets_its_acceptance_rate() -> None:
     survival = after_rounds(255, 0.4).survival((255, 255, 255))
     assert survival == pytest.approx([0.4, 0.16, 0.064], abs=0.1)
 
 
-def test_who_is_too_modest_is_believed_more() -> None:
+def test_confidences_that_are_too_low_are_raised() -> None:
     assert after_rounds(50, 0.8).survival((50,))[0] > 0.65
 
 
-def test_an_honest_client_stays_believed() -> None:
+def test_calibrated_confidences_stay_trusted() -> None:
     assert after_rounds(178, 0.7).survival((178,))[0] == pytest.approx(0.7, abs=0.1)
 
 
-def test_one_kind_of_confidence_says_nothing_of_another() -> None:
+def test_outcomes_at_one_confidence_are_no_evidence_for_another() -> None:
     assert after_rounds(255, 0.2).survival((100,)) == pytest.approx([100 / 255])
 
 

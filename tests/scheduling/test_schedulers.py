@@ -18,7 +18,7 @@ curve_strategy = st.lists(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 
 
 @st.composite
 def client_strategy(draw: st.DrawFn) -> ClientView:
-    """Any client that a verifier may describe, extremes included."""
+    """Any client that a verifier may have, extremes included."""
     max_grant = draw(st.integers(0, 20))
     return ClientView(
         acceptance_rate=draw(st.one_of(st.sampled_from([0.0, 0.999999, 1.0 - 2**-53]), st.floats(0.0, 0.999))),
@@ -40,12 +40,12 @@ budget_strategy = st.builds(
 )
 every_scheduler = pytest.mark.parametrize("name", SCHEDULERS)
 spending = pytest.mark.parametrize("name", sorted(set(SCHEDULERS) - {"random", "tiers", "time_aware", "price"}))
-"""Those that spend every token that somebody takes. Tiers have lengths of their own, time-aware leaves tokens that cost
-more time than they bring, and price spends the budget in the mean."""
+"""The schedulers that grant every token that a client can use. Tiers have fixed lengths, time-aware leaves tokens that
+cost more time than they gain, and price spends the budget in the mean."""
 
 
 def grants_of(name: str, clients: Sequence[ClientView], tokens: int) -> list[int]:
-    """A fresh scheduler's first answer."""
+    """The first grants of a new scheduler."""
     return SCHEDULERS[name]().grants(clients, Budget(tokens), np.random.default_rng(0))
 
 
@@ -98,7 +98,7 @@ def test_clients_and_budgets_may_come_and_go(name: str, sizes: list[tuple[int, i
 @every_scheduler
 @pytest.mark.parametrize("num_clients", [0, 1, 5])
 @pytest.mark.parametrize("budget", [0, 3])
-def test_empty_and_short_budgets_are_answered(name: str, num_clients: int, budget: int) -> None:
+def test_budgets_and_client_lists_may_be_empty(name: str, num_clients: int, budget: int) -> None:
     clients = [ClientView(acceptance_rate=0.8, goodput=2.0)] * num_clients
     grants = grants_of(name, clients, budget)
     assert len(grants) == num_clients
@@ -114,7 +114,7 @@ def test_floors_beyond_the_budget_are_met_in_order(name: str) -> None:
 @spending
 @settings(max_examples=40)
 @given(caps=st.lists(st.integers(0, 12), min_size=1, max_size=8), tokens=st.integers(0, 60))
-def test_the_whole_budget_goes_to_willing_clients(name: str, caps: list[int], tokens: int) -> None:
+def test_the_whole_budget_is_granted_up_to_the_caps(name: str, caps: list[int], tokens: int) -> None:
     clients = [ClientView(0.7, 1.0 + i, max_grant=cap, min_grant=cap // 4) for i, cap in enumerate(caps)]
     assert sum(grants_of(name, clients, tokens)) == min(tokens, sum(caps))
 

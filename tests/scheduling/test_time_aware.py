@@ -1,4 +1,4 @@
-"""The time-aware scheduler against brute force of what it says to maximise, and in the cases that make its point."""
+"""The time-aware scheduler: its objective against brute force, and its decisions in typical cases."""
 
 import itertools
 import math
@@ -75,13 +75,13 @@ def random_case(rng: np.random.Generator, is_barrier: bool) -> tuple[list[Client
             )
         )
     token_s = float(rng.choice([0.0, 0.00005, 0.0009, 0.006]))
-    alone_s = float(rng.choice([0.0, 0.02 + 4 * token_s]))
-    return clients, Budget(int(rng.integers(3, 15)), 0.02, token_s, alone_s, is_barrier)
+    target_only_token_s = float(rng.choice([0.0, 0.02 + 4 * token_s]))
+    return clients, Budget(int(rng.integers(3, 15)), 0.02, token_s, target_only_token_s, is_barrier)
 
 
 @pytest.mark.parametrize(("is_barrier", "largest_gap", "share_exact"), [(False, 0.25, 0.98), (True, 1e-9, 1.0)])
 def test_utility_is_that_of_brute_force(is_barrier: bool, largest_gap: float, share_exact: float) -> None:
-    """Exact behind a barrier. Apart, who goes alone is chosen one by one: 98% exact, else within a quarter of a log."""
+    """Exact behind a barrier. Otherwise clients leave for target-only mode one by one: 98% exact, the rest near it."""
     rng = np.random.default_rng(3)
     gaps = []
     for _ in range(300):
@@ -109,37 +109,37 @@ def test_a_slow_drafter_is_granted_less() -> None:
     assert slow < quick
 
 
-def test_tokens_that_cost_more_than_they_bring_are_not_granted_though_there_is_room() -> None:
+def test_tokens_that_cost_more_time_than_they_gain_are_not_granted() -> None:
     assert sum(grants_of([NEAR, NEAR], Budget(32, 0.02, 0.002))) < 16
     slow = replace(NEAR, verify_s=0.2)
     assert grants_of([slow, slow], Budget(32, 0.02, 0.1)) == [0, 0]
 
 
-def test_who_is_faster_alone_is_granted_nothing_and_the_others_have_its_share() -> None:
+def test_a_client_that_is_faster_in_target_only_mode_is_granted_nothing() -> None:
     budget = Budget(8, 0.02, 0.0005, target_only_token_s=0.022)
-    assert grants_of([FAR], budget) == [0]  # 3.3 tokens in 0.23 s, alone 10
+    assert grants_of([FAR], budget) == [0]  # 3.3 tokens in 0.23 s, 10 in target-only mode
     near, far = grants_of([NEAR, FAR], budget)
     assert (near, far) == (grants_of([NEAR], budget)[0], 0)
     assert near > 0
 
 
-def test_a_floor_is_kept_though_its_client_would_be_faster_alone() -> None:
+def test_a_floor_is_met_though_target_only_mode_would_be_faster() -> None:
     assert grants_of([replace(FAR, min_grant=1)], Budget(8, 0.02, 0.0005, target_only_token_s=0.022))[0] >= 1
 
 
-def test_what_is_not_used_costs_nothing() -> None:
+def test_granted_tokens_that_are_not_used_cost_nothing() -> None:
     budget = Budget(64, 0.02, 0.002)
     assert grants_of([replace(NEAR, grant_utilisation=0.3)], budget)[0] > grants_of([NEAR], budget)[0]
 
 
-def test_the_more_wait_for_a_step_the_less_is_granted() -> None:
-    alone, crowded = grants_of(
+def test_grants_fall_with_the_weight_that_waits_for_the_step() -> None:
+    single, crowded = grants_of(
         [replace(NEAR, co_batched_weight=1.0), replace(NEAR, co_batched_weight=8.0)], Budget(64, 0.02, 0.001)
     )
-    assert crowded < alone
+    assert crowded < single
 
 
-def test_without_any_time_known_the_budget_goes_where_most_survives() -> None:
+def test_while_no_time_is_known_the_budget_follows_survival() -> None:
     sure, unsure = replace(NEAR, network_s=0.0, verify_s=0.0), ClientView(acceptance_rate=0.3, goodput=2.0)
     grants = grants_of([sure, unsure], Budget(8))
     assert sum(grants) == 8
@@ -155,6 +155,6 @@ def test_behind_a_barrier_drafting_is_free_while_others_are_further_away() -> No
     assert near.network_s + near.drafting_s * together[0] <= far.network_s + near.drafting_s
 
 
-def test_behind_a_barrier_nobody_waits_for_who_is_too_far_away() -> None:
+def test_behind_a_barrier_a_client_that_is_too_far_away_is_granted_nothing() -> None:
     near, far = grants_of([NEAR, replace(FAR, network_s=1.0)], Budget(32, 0.02, 0.0001, is_barrier=True))
     assert (near > 0, far) == (True, 0)

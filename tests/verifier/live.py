@@ -1,4 +1,4 @@
-"""A live verifier on the toy engine, and drafters that talk to it over a real connection."""
+"""A live verifier with the toy engine, and drafters that reach it over a real connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -22,8 +22,8 @@ LIMITS = QueueLimits(max_bytes=1 << 14, stall_s=0.5, close_s=1.0)
 
 
 @dataclass(frozen=True)
-class Live:
-    """A verifier that serves."""
+class LiveVerifierServer:
+    """A running verifier server."""
 
     server: VerifierServer
     transport: InProcessTransport
@@ -40,12 +40,12 @@ class Live:
 @asynccontextmanager
 async def live_verifier(
     engine: TargetEngine, config: VerifierCoreConfig | None = None, events: EventSink | None = None
-) -> AsyncIterator[Live]:
-    """Serves for as long as the context lasts, at most 60 s."""
+) -> AsyncIterator[LiveVerifierServer]:
+    """A server that runs while the context lasts, at most 60 s."""
     async with asyncio.timeout(60.0):
         server = VerifierServer(config or VerifierCoreConfig(), engine, events)
         running = asyncio.create_task(server.run())
-        live = Live(server, InProcessTransport(server.serve, LIMITS))
+        live = LiveVerifierServer(server, InProcessTransport(server.serve, LIMITS))
         try:
             yield live
         finally:
@@ -54,8 +54,8 @@ async def live_verifier(
             await running
 
 
-async def introduced(connect: Connect, name: str) -> Connection:
-    """A link whose Hello is answered."""
+async def connect_drafter(connect: Connect, name: str) -> Connection:
+    """A link whose Hello was accepted."""
     connection = await connect()
     await connection.send([hello(name)])
     await connection.receive()
@@ -63,7 +63,7 @@ async def introduced(connect: Connect, name: str) -> Connection:
 
 
 async def receive_one(connection: Connection, kind: type[Message]) -> Message:
-    """The next message of this kind; what comes before it is dropped."""
+    """The next message of this kind; earlier messages are discarded."""
     while True:
         for message in await connection.receive():
             if isinstance(message, kind):
@@ -71,7 +71,7 @@ async def receive_one(connection: Connection, kind: type[Message]) -> Message:
 
 
 class LiveDrafter:
-    """Serves its requests by the toy draft; `texts` has what is finished."""
+    """Serves its requests with the toy draft engine; `texts` holds the tokens of finished streams."""
 
     def __init__(self, connection: Connection, acceptance_rate: float) -> None:
         self.texts: dict[int, list[int]] = {}
@@ -80,8 +80,8 @@ class LiveDrafter:
         self._drafts = ToyDraft(acceptance_rate)
         self._streams: dict[int, DrafterStream] = {}
 
-    async def write(self, requests: Sequence[Open]) -> dict[int, list[int]]:
-        """Open them all at once, and go on until all are finished or failed."""
+    async def generate(self, requests: Sequence[Open]) -> dict[int, list[int]]:
+        """Open all streams at once, and serve them until all are finished or failed."""
         self._streams = {request.stream: DrafterStream(request) for request in requests}
         await self._connection.send(requests)
         while self._streams:

@@ -1,4 +1,4 @@
-"""A recorded log replays to the same decisions, and a planted difference is found."""
+"""A log replays to the same decisions, and a planted difference is found."""
 
 import json
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 from goodspeed.verifier.event_log_replay import replay
 
 
-class Lines:
-    """An EventSink that keeps the log's lines."""
+class MemoryEventSink:
+    """Keeps the lines of the log."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -30,11 +30,11 @@ class Lines:
         self.lines.append(json.dumps({"event": event, "now": now, **fields}))
 
 
-def recorded_run(scheduler: str, config: VerifierCoreConfig | None = None) -> list[str]:
-    """Jittery drafters of all rules, a reconnect, a flood, an offender, and a shutdown."""
+def logged_run(scheduler: str, config: VerifierCoreConfig | None = None) -> list[str]:
+    """Drafters with jitter and all rules, a reconnect, a wrong message, and a shutdown."""
     config = config or VerifierCoreConfig(scheduler=scheduler, seed=3)
     rng = np.random.default_rng(1)
-    log = Lines()
+    log = MemoryEventSink()
     verifier = VirtualVerifier(config, toy_info(kv_capacity=500), events=log)
     drafters = [
         VirtualDrafter(verifier, f"drafter {i}", 0.5 + i / 10, lambda: float(rng.exponential(0.02))) for i in range(4)
@@ -54,28 +54,28 @@ def recorded_run(scheduler: str, config: VerifierCoreConfig | None = None) -> li
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_recorded_run_replays_identically(scheduler: str) -> None:
-    lines = recorded_run(scheduler)
+def test_logged_run_replays_identically(scheduler: str) -> None:
+    lines = logged_run(scheduler)
     assert sum('"Verdict"' in line for line in lines) > 50
     assert sum(line.count('"elapsed_us"') - line.count('"elapsed_us": 0') for line in lines) > 5
     assert replay(lines) is None
 
 
 @pytest.mark.parametrize("time_price", [0.0, 1.0])
-def test_late_binding_and_rights_replay_identically(time_price: float) -> None:
+def test_selection_by_value_and_client_entries_replay_identically(time_price: float) -> None:
     clients = (ClientConfig("drafter 1", weight=3.0, floor=2), ClientConfig("", cap=9))
-    rights = VerifierCoreConfig(scheduler="time_aware", budget=6, overcommit=3.0, clients=clients)
-    config = replace(rights, draft_selection="value", time_price=time_price)
-    assert replay(recorded_run("time_aware", config)) is None
+    base = VerifierCoreConfig(scheduler="time_aware", budget=6, overcommit=3.0, clients=clients)
+    config = replace(base, draft_selection="value", time_price=time_price)
+    assert replay(logged_run("time_aware", config)) is None
 
 
 def test_two_runs_in_one_log_replay_identically() -> None:
-    lines = recorded_run("gradient")
+    lines = logged_run("gradient")
     assert replay([*lines, *lines]) is None
 
 
 def test_planted_difference_is_found_at_its_line() -> None:
-    lines = recorded_run("gradient")
+    lines = logged_run("gradient")
     number = next(i for i, line in enumerate(lines) if i > 60 and '"grant": 5' in line)
     lines[number] = lines[number].replace('"grant": 5', '"grant": 4', 1)
     difference = replay(lines)
@@ -85,15 +85,15 @@ def test_planted_difference_is_found_at_its_line() -> None:
 
 
 def test_other_seed_of_the_random_scheduler_is_a_difference() -> None:
-    lines = recorded_run("random")
+    lines = logged_run("random")
     start = json.loads(lines[0])
     start["config"]["seed"] += 1
     assert replay([json.dumps(start), *lines[1:]]) is not None
 
 
-def test_line_that_is_no_event_is_named() -> None:
+def test_the_error_names_a_line_that_is_not_an_event() -> None:
     with pytest.raises(DataError, match="line 2"):
-        replay([recorded_run("fixed")[0], "not json"])
+        replay([logged_run("fixed")[0], "not json"])
 
 
 @pytest.mark.parametrize(

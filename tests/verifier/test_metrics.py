@@ -1,10 +1,10 @@
-"""What Prometheus sees."""
+"""The metrics that Prometheus scrapes."""
 
 import asyncio
 import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
-from tests.verifier.live import LiveDrafter, introduced, live_verifier
+from tests.verifier.live import LiveDrafter, connect_drafter, live_verifier
 
 from goodspeed.engine.toy_target import ToyTarget
 from goodspeed.testing.virtual_verifier import open_request
@@ -36,7 +36,7 @@ OTHERS = {
 
 
 def scrape(port: int) -> dict[str, dict[str, float]]:
-    """Values by metric and client ("" for metrics without)."""
+    """Values by metric and client ("" for metrics without clients)."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
         text = response.read().decode()
     values: dict[str, dict[str, float]] = {}
@@ -51,14 +51,14 @@ def test_metrics_count_what_happened() -> None:
         async with live_verifier(ToyTarget()) as live:
             registry = live.server.metrics.registry
             registry.register(LoopCollector(live.server.collect_metrics, asyncio.get_running_loop()))
-            port = MetricsServer(registry, "127.0.0.1", 0)
+            metrics_server = MetricsServer(registry, "127.0.0.1", 0)
             for name in ("a", "b"):
-                connection = await introduced(live.connect, name)
-                await LiveDrafter(connection, 0.7).write([open_request(1, max_tokens=50)])
+                connection = await connect_drafter(live.connect, name)
+                await LiveDrafter(connection, 0.7).generate([open_request(1, max_tokens=50)])
                 if name == "a":
-                    await connection.close()  # its bytes stay counted
-            values = await asyncio.to_thread(scrape, port.port)
-            await asyncio.to_thread(port.close)
+                    await connection.close()  # its bytes remain counted
+            values = await asyncio.to_thread(scrape, metrics_server.port)
+            await asyncio.to_thread(metrics_server.close)
             return values
 
     values = asyncio.run(run())

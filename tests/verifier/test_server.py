@@ -1,4 +1,4 @@
-"""The live server: exact texts, isolation of faults, a loop that never waits for the engine, clean ends."""
+"""The live server: exact texts, isolation of faults, an event loop that never waits for the engine, clean shutdown."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from msgspec.structs import replace
-from tests.verifier.live import LiveDrafter, introduced, live_verifier, receive_one
+from tests.verifier.live import LiveDrafter, connect_drafter, live_verifier, receive_one
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Work
@@ -32,16 +32,16 @@ def requests(num_streams: int = 3, max_tokens: int = 60) -> list[Open]:
     return [*sampled[1:], replace(open_request(0, range(8), max_tokens), mode=Mode.TARGET_ONLY)]
 
 
-def expected(asked: Sequence[Open]) -> dict[int, list[int]]:
-    return {request.stream: target_only_text(request) for request in asked}
+def expected(opened: Sequence[Open]) -> dict[int, list[int]]:
+    return {request.stream: target_only_text(request) for request in opened}
 
 
 def test_texts_are_the_targets_own_and_everything_is_freed() -> None:
     async def run() -> None:
         engine = ToyTarget()
         async with live_verifier(engine) as live:
-            drafters = [LiveDrafter(await introduced(live.connect, f"drafter {i}"), i / 3) for i in range(4)]
-            texts = await asyncio.gather(*(drafter.write(requests()) for drafter in drafters))
+            drafters = [LiveDrafter(await connect_drafter(live.connect, f"drafter {i}"), i / 3) for i in range(4)]
+            texts = await asyncio.gather(*(drafter.generate(requests()) for drafter in drafters))
             assert all(text == expected(requests()) for text in texts)
             assert live.value("goodspeed_kv_used_tokens") == 0
         assert engine.num_open == 0
@@ -63,13 +63,13 @@ async def garbage_over_grpc(address: str, frames: Sequence[bytes]) -> None:
 @pytest.mark.parametrize(
     "frames", [[b"\xff" * 100], [b""], [b"\x0a\x05\x0a"], [b"\x00" * 5000]], ids=["ones", "empty", "truncated", "zeros"]
 )
-def test_garbage_bytes_end_their_session_alone(frames: list[bytes]) -> None:
+def test_garbage_bytes_end_only_their_session(frames: list[bytes]) -> None:
     async def run() -> None:
         async with live_verifier(ToyTarget()) as live:
             server = await serve_grpc(live.server.serve, GrpcServerConfig(port=0))
-            victim = LiveDrafter(await introduced(live.connect, "victim"), 0.6)
+            victim = LiveDrafter(await connect_drafter(live.connect, "victim"), 0.6)
             text, _ = await asyncio.gather(
-                victim.write(requests()), garbage_over_grpc(f"127.0.0.1:{server.port}", frames)
+                victim.generate(requests()), garbage_over_grpc(f"127.0.0.1:{server.port}", frames)
             )
             assert text == expected(requests())
             await server.stop(0.5)
@@ -97,13 +97,13 @@ async def offend(connection: Connection, wrong: Propose) -> Error:
     ],
     ids=["checksum", "epoch", "round", "stream", "checksum and length"],
 )
-def test_wrong_proposals_are_errors_to_the_offender_alone(wrong: Propose, code: ErrorCode) -> None:
+def test_a_wrong_proposal_is_an_error_for_its_sender_only(wrong: Propose, code: ErrorCode) -> None:
     async def run() -> None:
         engine = ToyTarget()
         async with live_verifier(engine) as live:
-            victim = LiveDrafter(await introduced(live.connect, "victim"), 0.6)
-            offender = await introduced(live.connect, "offender")
-            text, error = await asyncio.gather(victim.write(requests()), offend(offender, wrong))
+            victim = LiveDrafter(await connect_drafter(live.connect, "victim"), 0.6)
+            offender = await connect_drafter(live.connect, "offender")
+            text, error = await asyncio.gather(victim.generate(requests()), offend(offender, wrong))
             assert text == expected(requests())
             assert error.code is code
         assert engine.num_open == 0
@@ -125,11 +125,11 @@ def test_wrong_fingerprint_is_refused_and_the_link_closed() -> None:
     asyncio.run(run())
 
 
-def test_superseded_session_is_told_and_closed() -> None:
+def test_a_superseded_session_gets_an_error_and_is_closed() -> None:
     async def run() -> None:
         async with live_verifier(ToyTarget()) as live:
-            first = await introduced(live.connect, "edge")
-            await introduced(live.connect, "edge")
+            first = await connect_drafter(live.connect, "edge")
+            await connect_drafter(live.connect, "edge")
             error = await receive_one(first, Error)
             assert isinstance(error, Error)
             assert (error.code, error.stream) == (ErrorCode.SUPERSEDED, None)
@@ -140,7 +140,7 @@ def test_superseded_session_is_told_and_closed() -> None:
 
 
 @pytest.mark.parametrize("is_reading", [True, False], ids=["reading", "not reading"])
-def test_ten_thousand_opens_of_one_client_harm_nobody(is_reading: bool) -> None:
+def test_ten_thousand_opens_of_one_client_do_not_delay_others(is_reading: bool) -> None:
     async def flood(connection: Connection) -> None:
         try:
             for first in range(0, 10_000, 500):
@@ -153,11 +153,11 @@ def test_ten_thousand_opens_of_one_client_harm_nobody(is_reading: bool) -> None:
     async def run() -> None:
         engine = ToyTarget(toy_info(kv_capacity=3000))
         async with live_verifier(engine, VerifierCoreConfig(max_queued=100)) as live:
-            victim = LiveDrafter(await introduced(live.connect, "victim"), 0.6)
-            flooding = asyncio.create_task(flood(await introduced(live.connect, "flood")))
-            assert await victim.write(requests()) == expected(requests())
-            late = LiveDrafter(await introduced(live.connect, "late"), 0.6)
-            assert await late.write(requests()) == expected(requests())
+            victim = LiveDrafter(await connect_drafter(live.connect, "victim"), 0.6)
+            flooding = asyncio.create_task(flood(await connect_drafter(live.connect, "flood")))
+            assert await victim.generate(requests()) == expected(requests())
+            late = LiveDrafter(await connect_drafter(live.connect, "late"), 0.6)
+            assert await late.generate(requests()) == expected(requests())
             flooding.cancel()
             await asyncio.wait([flooding])
         assert engine.num_open == 0
@@ -171,22 +171,22 @@ async def talk_until_cut_off(connection: Connection) -> None:
         await asyncio.sleep(0.05)
 
 
-def test_client_that_stops_reading_is_cut_off() -> None:
+def test_a_client_that_stops_reading_is_disconnected() -> None:
     async def run() -> None:
         async with live_verifier(ToyTarget(toy_info(max_context=100_000, kv_capacity=10**7))) as live:
-            deaf = await introduced(live.connect, "deaf")
+            deaf = await connect_drafter(live.connect, "deaf")
             await deaf.send([replace(open_request(i, max_tokens=50_000), mode=Mode.TARGET_ONLY) for i in range(60)])
-            victim = LiveDrafter(await introduced(live.connect, "victim"), 0.6)
-            assert await victim.write(requests()) == expected(requests())
+            victim = LiveDrafter(await connect_drafter(live.connect, "victim"), 0.6)
+            assert await victim.generate(requests()) == expected(requests())
             with pytest.raises(LinkLostError):
                 await talk_until_cut_off(deaf)
-            assert await victim.write(requests()) == expected(requests())
+            assert await victim.generate(requests()) == expected(requests())
 
     asyncio.run(run())
 
 
 class FaultyTarget(ToyTarget):
-    """Fails on any step that works on a prompt which holds the token 99."""
+    """Fails in every step that works on a prompt with the token 99."""
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         if any(99 in self._stream(work.stream).spec.tokens for work in batch):
@@ -194,22 +194,22 @@ class FaultyTarget(ToyTarget):
         return super().step(batch)
 
 
-def test_failing_engine_ends_the_batchs_streams_and_the_server_lives() -> None:
+def test_a_failing_engine_ends_the_streams_of_its_batch_and_the_server_continues() -> None:
     async def run() -> None:
         engine = FaultyTarget()
         async with live_verifier(engine) as live:
-            drafter = LiveDrafter(await introduced(live.connect, "edge"), 0.6)
-            assert await drafter.write([open_request(50, prompt=(1, 99))]) == {}
+            drafter = LiveDrafter(await connect_drafter(live.connect, "edge"), 0.6)
+            assert await drafter.generate([open_request(50, prompt=(1, 99))]) == {}
             (error,) = drafter.errors
             assert error.code is ErrorCode.INTERNAL
-            assert await drafter.write(requests()) == expected(requests())
+            assert await drafter.generate(requests()) == expected(requests())
         assert engine.num_open == 0
 
     asyncio.run(run())
 
 
 class SlowTarget(ToyTarget):
-    """Steps when it is told to."""
+    """Each step waits until the test releases it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,12 +222,12 @@ class SlowTarget(ToyTarget):
         return super().step(batch)
 
 
-def test_loop_serves_others_while_the_engine_is_at_work() -> None:
+def test_the_loop_serves_links_while_the_engine_runs() -> None:
     async def run() -> None:
         engine = SlowTarget()
         async with live_verifier(engine) as live:
-            drafter = LiveDrafter(await introduced(live.connect, "edge"), 0.6)
-            writing = asyncio.create_task(drafter.write(requests()))
+            drafter = LiveDrafter(await connect_drafter(live.connect, "edge"), 0.6)
+            writing = asyncio.create_task(drafter.generate(requests()))
             await asyncio.to_thread(engine.is_stepping.wait)
             other = await live.connect()
             await other.send([hello("other")])
@@ -238,11 +238,11 @@ def test_loop_serves_others_while_the_engine_is_at_work() -> None:
     asyncio.run(run())
 
 
-def test_shutdown_tells_drafters_at_once_and_finishes_the_running_step() -> None:
+def test_shutdown_reaches_drafters_at_once_and_finishes_the_running_step() -> None:
     async def run() -> None:
         engine = SlowTarget()
         async with live_verifier(engine) as live:
-            connection = await introduced(live.connect, "edge")
+            connection = await connect_drafter(live.connect, "edge")
             await connection.send(requests())
             await asyncio.to_thread(engine.is_stepping.wait)
             closing = asyncio.create_task(live.server.close())
@@ -263,8 +263,8 @@ def test_live_run_replays_identically_and_a_planted_difference_is_found(tmp_path
     async def run() -> None:
         events = JsonlEventLog(tmp_path / "verifier.jsonl")
         async with live_verifier(ToyTarget(), events=events) as live:
-            drafters = [LiveDrafter(await introduced(live.connect, f"drafter {i}"), 0.6) for i in range(3)]
-            await asyncio.gather(*(drafter.write(requests()) for drafter in drafters))
+            drafters = [LiveDrafter(await connect_drafter(live.connect, f"drafter {i}"), 0.6) for i in range(3)]
+            await asyncio.gather(*(drafter.generate(requests()) for drafter in drafters))
         events.close()
 
     asyncio.run(run())

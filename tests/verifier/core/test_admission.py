@@ -1,4 +1,4 @@
-"""Memory, the queue, and prompts in chunks."""
+"""KV memory, the admission queue, and prefill in chunks."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ STREAM_TOKENS = 23  # of the streams that open_request() makes
 
 
 def small(num_streams: int, config: VerifierCoreConfig | None = None) -> VirtualVerifier:
-    """A verifier with memory for so many streams."""
+    """A verifier with KV memory for `num_streams` streams."""
     return VirtualVerifier(config, toy_info(kv_capacity=num_streams * STREAM_TOKENS))
 
 
@@ -63,14 +63,14 @@ def test_a_session_has_a_limit_of_streams() -> None:
     assert refused(replies) == [4, 5]
 
 
-def test_full_queue_turns_the_greediest_away() -> None:
+def test_a_full_queue_turns_away_the_client_with_most_streams() -> None:
     verifier = small(1, VerifierCoreConfig(max_queued=8, max_streams=1000))
     flood, guest = verifier.welcome("flood"), verifier.welcome("guest")
     for stream in range(50):
         verifier.deliver(flood, open_request(stream))
     assert verifier.core.stats().load.queued_streams == 8
     assert refused(verifier.deliver(guest, open_request(1))) == []  # it waits
-    assert refused(verifier.take(flood)) == [8]  # the newest of the longest queue made room
+    assert refused(verifier.take(flood)) == [8]  # the latest stream of the longest queue was turned away
 
 
 def test_cancelled_and_lost_streams_leave_the_queue() -> None:
@@ -84,7 +84,7 @@ def test_cancelled_and_lost_streams_leave_the_queue() -> None:
     assert verifier.core.stats().load.queued_streams == 0
 
 
-def test_lost_drafters_memory_yields_to_those_who_wait() -> None:
+def test_memory_of_disconnected_drafters_is_given_to_waiting_streams() -> None:
     verifier = small(num_streams=1)
     lost, guest = verifier.welcome("lost"), verifier.welcome("guest")
     verifier.deliver(lost, open_request(1))
@@ -99,7 +99,7 @@ def test_lost_drafters_memory_yields_to_those_who_wait() -> None:
 
 def test_long_prompt_is_prefilled_in_chunks_beside_the_proposals_of_others() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=64))
-    drafter = VirtualDrafter(verifier, "chatty", 0.7)
+    drafter = VirtualDrafter(verifier, "busy", 0.7)
     drafter.open(open_request(1, max_tokens=200))
     verifier.run(0.2)
     first = len(verifier.batches)
@@ -113,7 +113,7 @@ def test_long_prompt_is_prefilled_in_chunks_beside_the_proposals_of_others() -> 
     assert max(chunks) == 64
     prefilling = [work for work, chunk in zip(works, chunks, strict=True) if chunk]
     num_shared = sum(any(isinstance(item, Verify) for item in work) for work in prefilling)
-    assert num_shared > len(prefilling) / 3  # the other stream went on meanwhile
+    assert num_shared > len(prefilling) / 3  # the other stream continued meanwhile
     verifier.run(30.0)
     assert drafter.texts[1] == target_only_text(open_request(1, max_tokens=200))
 
@@ -129,14 +129,14 @@ def test_short_prompt_overtakes_a_long_one() -> None:
     assert batch.work == (Prefill(1, 34), Prefill(2, 30))
 
 
-def test_one_prompt_alone_gets_the_whole_chunk() -> None:
+def test_a_single_prompt_gets_the_whole_chunk() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=100))
     verifier.deliver(verifier.welcome("edge"), open_request(1, prompt=(1,) * 250))
     verifier.step_until_idle()
     assert [batch.work for batch in verifier.batches] == [(Prefill(1, 100),), (Prefill(1, 100),), (Prefill(1, 50),)]
 
 
-def test_prompts_get_what_proposals_leave_of_a_step() -> None:
+def test_prompts_get_the_tokens_that_proposals_leave_of_a_step() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=200, max_step_tokens=100))
     conn = verifier.welcome("edge")
     for stream in (1, 2, 3):
@@ -147,14 +147,14 @@ def test_prompts_get_what_proposals_leave_of_a_step() -> None:
     assert chunks == [Prefill(4, 97), Prefill(4, 97)]
 
 
-def test_a_full_step_leaves_prompts_a_little() -> None:
+def test_a_full_step_still_holds_some_prompt_tokens() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(max_step_tokens=1))
     verifier.deliver(verifier.welcome("edge"), open_request(1, prompt=(1,) * 70))
     verifier.step_until_idle()
     assert [batch.work for batch in verifier.batches] == [(Prefill(1, 32),), (Prefill(1, 32),), (Prefill(1, 6),)]
 
 
-def test_streams_beyond_the_most_that_may_be_open_wait_though_there_is_memory() -> None:
+def test_streams_beyond_max_admitted_wait_though_there_is_memory() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(max_admitted=2))
     conn = verifier.welcome("edge")
     for stream in (1, 2, 3):

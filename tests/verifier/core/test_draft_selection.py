@@ -1,4 +1,4 @@
-"""Late binding through the whole core: who gains by it, who does not by lying, and what the estimators are told."""
+"""Draft selection by value in the whole core: which drafters gain by it, and what estimators learn."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 class ClaimingDraft(ToyDraft):
-    """A toy draft that claims a confidence of its own choice; its drafts are what they are."""
+    """A toy draft that reports one confidence for all tokens."""
 
     def __init__(self, acceptance_rate: float, claimed: float) -> None:
         super().__init__(acceptance_rate)
@@ -29,15 +29,15 @@ class ClaimingDraft(ToyDraft):
         ]
 
 
-class SilentAboutIt(ToyDraft):
+class WithoutConfidences(ToyDraft):
     """A toy draft that reports no confidences."""
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         return [structs.replace(draft, confidences=()) for draft in super().draft(requests)]
 
 
-class Counting:
-    """An estimator that remembers the rounds that it was told of."""
+class RecordingEstimator:
+    """Remembers the rounds that it observed."""
 
     acceptance_rate = 0.5
     goodput = 2.0
@@ -47,34 +47,34 @@ class Counting:
         self.rounds: list[tuple[int, int]] = []
 
     def on_stream(self) -> None:
-        """Does not matter."""
+        """Prompts do not matter here."""
 
     def on_verdict(self, num_proposed: int, num_accepted: int) -> None:
         self.rounds.append((num_proposed, num_accepted))
 
 
-LATE = VerifierCoreConfig(
+BY_VALUE = VerifierCoreConfig(
     budget=6, overcommit=2.0, draft_selection="value", time_price=0.0, batching="barrier", scheduler="fixed"
 )
 
 
 def num_verified(claimed: float) -> list[int]:
-    """Draft tokens verified for an honest drafter of acceptance 0.7, and for one of 0.4 that claims what it claims."""
-    verifier = VirtualVerifier(LATE, unlimited_info())
+    """Draft tokens verified for a drafter with acceptance 0.7, and for one with 0.4 that reports `claimed`."""
+    verifier = VirtualVerifier(BY_VALUE, unlimited_info())
     for name, drafts in (("honest", ToyDraft(0.7)), ("claims", ClaimingDraft(0.4, claimed))):
         VirtualDrafter(verifier, name, drafts).open(open_request(1, max_tokens=100_000))
     verifier.run(8.0)
     return [client.num_proposed for client in verifier.core.stats().clients]
 
 
-def test_who_always_claims_to_be_certain_gains_nothing_by_it() -> None:
-    as_it_is, lied = num_verified(0.4), num_verified(1.0)
-    assert lied[1] < 1.15 * as_it_is[1]
-    assert lied[0] > 0.9 * as_it_is[0]
+def test_a_drafter_that_always_reports_certainty_gains_nothing() -> None:
+    honest, overstated = num_verified(0.4), num_verified(1.0)
+    assert overstated[1] < 1.15 * honest[1]
+    assert overstated[0] > 0.9 * honest[0]
 
 
 def test_batches_hold_the_budget_and_the_rest_of_the_proposals_is_trimmed() -> None:
-    verifier = VirtualVerifier(LATE, unlimited_info())
+    verifier = VirtualVerifier(BY_VALUE, unlimited_info())
     for name, rate in (("sure", 0.9), ("unsure", 0.3)):
         VirtualDrafter(verifier, name, rate).open(open_request(1, max_tokens=100_000))
     verifier.run(3.0)
@@ -84,11 +84,11 @@ def test_batches_hold_the_budget_and_the_rest_of_the_proposals_is_trimmed() -> N
     assert sure.num_proposed > 1.5 * unsure.num_proposed
 
 
-def test_the_estimator_is_told_of_the_judged_tokens_alone() -> None:
-    verifier = VirtualVerifier(replace(LATE, budget=2, overcommit=4.0), unlimited_info())
+def test_the_estimator_learns_only_from_verified_tokens() -> None:
+    verifier = VirtualVerifier(replace(BY_VALUE, budget=2, overcommit=4.0), unlimited_info())
     for name in ("first", "second"):
         VirtualDrafter(verifier, name, 1.0).open(open_request(1, max_tokens=100_000))
-    estimators = [Counting(), Counting()]
+    estimators = [RecordingEstimator(), RecordingEstimator()]
     for client, estimator in zip(verifier.core.stats().clients, estimators, strict=True):
         client.estimator = estimator
     verifier.run(1.0)
@@ -103,7 +103,7 @@ def test_texts_are_the_targets_own_whatever_is_trimmed(rule: Rule) -> None:
     sampling = Sampling() if rule is Rule.GREEDY else Sampling(0.8, seed=3, rule=rule)
     request = open_request(1, max_tokens=120, sampling=sampling)
     texts = []
-    for config in (replace(LATE, draft_selection="arrival"), LATE, replace(LATE, time_price=1.0)):
+    for config in (replace(BY_VALUE, draft_selection="arrival"), BY_VALUE, replace(BY_VALUE, time_price=1.0)):
         verifier = VirtualVerifier(config, toy_info())
         drafters = [VirtualDrafter(verifier, f"drafter {i}", ClaimingDraft(0.6, 0.2 + 0.3 * i)) for i in range(3)]
         for drafter in drafters:
@@ -114,10 +114,10 @@ def test_texts_are_the_targets_own_whatever_is_trimmed(rule: Rule) -> None:
     assert len(texts[0]) == 123
 
 
-def test_a_proposal_without_confidences_is_ranked_by_what_is_known_of_its_client() -> None:
-    verifier = VirtualVerifier(LATE, unlimited_info())
-    for name, rate in (("silent", 0.9), ("modest", 0.5)):
-        VirtualDrafter(verifier, name, SilentAboutIt(rate)).open(open_request(1, max_tokens=100_000))
+def test_a_proposal_without_confidences_is_ranked_by_its_clients_survival_curve() -> None:
+    verifier = VirtualVerifier(BY_VALUE, unlimited_info())
+    for name, rate in (("sure", 0.9), ("unsure", 0.5)):
+        VirtualDrafter(verifier, name, WithoutConfidences(rate)).open(open_request(1, max_tokens=100_000))
     verifier.run(5.0)
-    silent, modest = verifier.core.stats().clients
-    assert silent.num_proposed > 1.3 * modest.num_proposed
+    sure, unsure = verifier.core.stats().clients
+    assert sure.num_proposed > 1.3 * unsure.num_proposed

@@ -1,7 +1,7 @@
-"""Late binding keeps sampled texts exact: as statistics, and with the trap planted beside it.
+"""Draft selection by value keeps sampled texts exact: a statistical test, which also detects a planted bug.
 
-A drafter samples from its own distribution under the rejection rule, and its confidences tell which token was drawn.
-A greedy neighbour competes for a budget that holds half of what both propose. Texts of 3 tokens over a vocabulary of 4.
+A drafter samples from its own distribution under the rejection rule, and its confidences reveal which token was drawn.
+A greedy neighbour competes for a budget of half of what both propose. Texts have 3 tokens of a vocabulary of 4.
 """
 
 import itertools
@@ -35,7 +35,7 @@ WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", VOCAB_SIZE, 10**6,
 PROMPT, LENGTH, WINDOW = (1, 2, 3), 3, 2
 NUM_TEXTS = 2500
 TEMPERATURE = 4.0
-SOUND, BROKEN = 1e-3, 1e-6  # a p-value of a sound rule is above, one of a planted bug below; seeds are fixed
+SOUND, BROKEN = 1e-3, 1e-6  # the p-value of a sound rule is above, that of a planted bug below; seeds are fixed
 DRAFT = ToyModel(VOCAB_SIZE, seed=2)
 
 
@@ -44,40 +44,40 @@ def sampling(seed: int) -> Sampling:
 
 
 class Pair:
-    """Both ends of one stream, and the engine's."""
+    """Both ends of one stream, and its state in the engine."""
 
     def __init__(self, engine: ToyTarget, client: Client, key: int, request: Open) -> None:
         self.drafter = DrafterStream(request)
-        end = VerifierStream(request, WELCOME)
-        self.stream = ServedStream(key, client, 1, end, 10**6, 0, 0.0)
+        protocol = VerifierStream(request, WELCOME)
+        self.stream = ServedStream(key, client, 1, protocol, 10**6, 0, 0.0)
         self._engine = engine
-        engine.open(key, end.spec())
-        self.judge(engine.step([Prefill(key, len(request.tokens))])[0])
+        engine.open(key, protocol.spec())
+        self.conclude(engine.step([Prefill(key, len(request.tokens))])[0])
 
     def propose(self, draft: Draft) -> None:
         self.stream.proposal = None
-        if self.drafter.is_ready:  # else the verifier goes on alone: one token is wanted
+        if self.drafter.is_ready:  # otherwise the stream is in target-only mode
             self.stream.proposal = self.drafter.propose(draft, 0.0)
             self.stream.protocol.on_propose(self.stream.proposal)
 
-    def judge(self, outcome: Outcome) -> None:
+    def conclude(self, outcome: Outcome) -> None:
         self.drafter.on_verdict(verdict_on(self.stream.protocol, outcome, WINDOW))
 
 
 def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:
-    """Sampled from the draft model; surest of the tokens that are its likeliest."""
+    """A draft sampled from the draft model, with high confidence where the most likely token was drawn."""
     more: list[int] = []
     probs, confidences = [], []
     for _ in range(num_tokens):
         probs.append(draft_probs_of(DRAFT.row([*tokens, *more]), sampling(seed), VOCAB_SIZE))
         more.append(draw(probs[-1], sampling(seed), len(tokens) + len(more)))
-        is_likeliest = more[-1] == int(probs[-1].token_ids[np.argmax(probs[-1].weights)])
-        confidences.append(0.98 if is_likeliest else 0.02)
+        is_most_likely = more[-1] == int(probs[-1].token_ids[np.argmax(probs[-1].weights)])
+        confidences.append(0.98 if is_most_likely else 0.02)
     return Draft(tuple(more), tuple(confidences), tuple(probs))
 
 
 def texts(candidates: CandidateOf) -> Iterator[tuple[int, ...]]:
-    """Of seeds 0, 1, ..., each beside the neighbour's endless stream."""
+    """The texts of seeds 0, 1, ..., each beside the endless stream of the neighbour."""
     engine = ToyTarget(toy_info(vocab_size=VOCAB_SIZE, max_context=10**6, kv_capacity=10**9))
     client, neighbour = (Client(name, ESTIMATORS["censored"](0.1, 0.05)) for name in ("sampled", "greedy"))
     keys = itertools.count(2)
@@ -97,7 +97,7 @@ def texts(candidates: CandidateOf) -> Iterator[tuple[int, ...]]:
                     pair.stream.client.on_proposal_verified(num_tokens, num_tokens, outcome.num_accepted)
                     pair.stream.client.reliability.on_verdict(proposal.confidences, outcome.num_accepted)
                 begin = len(pair.drafter.committed)
-                pair.judge(outcome)
+                pair.conclude(outcome)
                 if pair is other:
                     other_drafts.commit(1, pair.drafter.committed[begin:])
         engine.close(mine.stream.key)
@@ -126,15 +126,15 @@ def text_prob(text: Sequence[int]) -> float:
 
 
 def by_confidence(stream: ServedStream) -> ProposalCandidate:
-    """The trap: every proposal is ranked by its confidences."""
+    """The planted bug: every proposal is ranked by its confidences."""
     assert stream.proposal is not None
     survival = stream.client.reliability.survival(stream.proposal.confidences)
     return replace(value_candidate(stream, 1, 0.0), survival=survival)
 
 
-def test_late_binding_keeps_sampled_texts_exact() -> None:
+def test_selection_by_value_keeps_sampled_texts_exact() -> None:
     assert p_value(lambda stream: value_candidate(stream, 1, 0.0)) > SOUND
 
 
-def test_ranking_drawn_tokens_by_their_confidence_is_the_trap_and_is_seen() -> None:
+def test_ranking_drawn_tokens_by_their_confidence_is_detected() -> None:
     assert p_value(by_confidence) < BROKEN

@@ -1,4 +1,4 @@
-"""How the budget reaches clients and their streams."""
+"""How the budget is allocated to clients and their streams."""
 
 import pytest
 from tests.protocol.verdicts import verdict_on
@@ -25,20 +25,20 @@ WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16,
 def client_with_streams(
     name: str, num_streams: int, first_key: int, accepted: int = 2
 ) -> tuple[Client, list[ServedStream]]:
-    """A client whose proposals of four had `accepted` accepted so far, and its open streams."""
+    """A client with `accepted` of four tokens accepted in every round so far, and its open streams."""
     client = Client(name, ESTIMATORS["censored"](0.1, 0.05), conn=1)
     for _ in range(30):
         client.on_proposal_verified(4, 4, accepted)
-    end = VerifierStream(open_request(1), WELCOME)
-    return client, [ServedStream(first_key + i, client, 1, end, 23, 0, 0.0) for i in range(num_streams)]
+    protocol = VerifierStream(open_request(1), WELCOME)
+    return client, [ServedStream(first_key + i, client, 1, protocol, 23, 0, 0.0) for i in range(num_streams)]
 
 
-def test_streams_of_a_client_share_its_grant_evenly_and_take_turns_with_the_rest() -> None:
+def test_streams_share_the_grant_of_their_client_and_take_turns_with_the_remainder() -> None:
     client, streams = client_with_streams("edge", 3, first_key=1)
-    sharing = GrantAllocator(VerifierCoreConfig(budget=7, scheduler="fixed"))
+    allocator = GrantAllocator(VerifierCoreConfig(budget=7, scheduler="fixed"))
     seen = []
     for _ in range(3):
-        grants = sharing.allocate({client: streams}, recipients={client}, step_time=LeastSquaresStepTime())
+        grants = allocator.allocate({client: streams}, recipients={client}, step_time=LeastSquaresStepTime())
         client.num_rounds += 1
         assert sorted(grants.values()) == [2, 2, 3]
         seen.append(grants)
@@ -60,10 +60,10 @@ def test_a_starved_client_is_granted_a_token_again() -> None:
     good, good_streams = client_with_streams("good", 1, first_key=1, accepted=4)
     bad, bad_streams = client_with_streams("bad", 1, first_key=2, accepted=0)
     for _ in range(50):
-        good.estimator.on_verdict(0, 0)  # it is poor, so the scheduler prefers it
-    sharing = GrantAllocator(VerifierCoreConfig(budget=1))
+        good.estimator.on_verdict(0, 0)  # its goodput is low, so the scheduler prefers it
+    allocator = GrantAllocator(VerifierCoreConfig(budget=1))
     grants = [
-        sharing.allocate({good: good_streams, bad: bad_streams}, {good, bad}, LeastSquaresStepTime())[2]
+        allocator.allocate({good: good_streams, bad: bad_streams}, {good, bad}, LeastSquaresStepTime())[2]
         for _ in range(3 * EXPLORE_AFTER)
     ]
     assert sum(grants) >= 2
@@ -73,7 +73,7 @@ def test_proposals_beyond_the_budget_are_cut_in_order_of_arrival() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(budget=8, batching="barrier", barrier_timeout_s=0.05))
     drafters = [VirtualDrafter(verifier, f"drafter {i}", 0.9) for i in range(3)]
     drafters[0].open(open_request(1, max_tokens=100))
-    verifier.run(0.3)  # alone, it is granted all eight
+    verifier.run(0.3)  # without the other, it is granted all eight
     for drafter in drafters[1:]:
         drafter.open(open_request(1, max_tokens=100))
     verifier.run(30.0)
@@ -84,7 +84,7 @@ def test_proposals_beyond_the_budget_are_cut_in_order_of_arrival() -> None:
     assert all(len(drafter.texts[1]) == 103 for drafter in drafters)
 
 
-def test_nobody_is_granted_what_the_rest_of_the_answer_cannot_use() -> None:
+def test_no_stream_is_granted_more_than_the_rest_of_its_answer_can_use() -> None:
     ending, (stream,) = client_with_streams("ending", 1, first_key=1)
     other, other_streams = client_with_streams("other", 1, first_key=2)
     for _ in range(20 - 3):  # three tokens of twenty are left, the last one the target's own
@@ -95,16 +95,16 @@ def test_nobody_is_granted_what_the_rest_of_the_answer_cannot_use() -> None:
     assert (ending.grant, other.grant) == (2, 10)
 
 
-def test_what_a_drafter_leaves_of_its_grant_speaks_against_granting_it() -> None:
+def test_unused_grants_count_as_rejected_unless_the_batch_trimmed_the_proposal() -> None:
     stream = proposed(1, num_tokens=3)
     stream.grant = 8
     assert stream.num_granted == 8
     make_verifications([stream], 2, select_by_arrival, arrival_candidate)
-    assert stream.num_granted == 2  # of a proposal that the batch has cut nobody knows the rest
+    assert stream.num_granted == 2  # the rest of a trimmed proposal is unknown
 
 
 def proposed(key: int, num_tokens: int) -> ServedStream:
-    """A stream whose proposal of so many tokens is to be verified."""
+    """A stream with a proposal of `num_tokens` tokens to be verified."""
     _, (stream,) = client_with_streams(f"client {key}", 1, first_key=key)
     verdict_on(stream.protocol, Outcome(key, 0, 8), num_tokens)
     tokens = tuple(range(num_tokens))
@@ -113,7 +113,7 @@ def proposed(key: int, num_tokens: int) -> ServedStream:
     return stream
 
 
-def test_later_arrivals_get_what_the_earlier_ones_left_and_always_a_token_of_the_target() -> None:
+def test_later_proposals_get_the_rest_of_the_budget_and_always_a_token_of_the_target() -> None:
     streams = {key: proposed(key, num_tokens=5) for key in (7, 3, 9)}
     work = make_verifications(list(streams.values()), 8, select_by_arrival, arrival_candidate)
     assert work == [Verify(7, (0, 1, 2, 3, 4)), Verify(3, (0, 1, 2)), Verify(9, ())]

@@ -1,4 +1,4 @@
-"""Who is in a step when not all fit."""
+"""Which streams a step verifies when not all fit."""
 
 import pytest
 from hypothesis import given
@@ -25,26 +25,26 @@ candidates = st.lists(st.integers(0, 4000), min_size=1, max_size=20).map(
 
 @pytest.mark.parametrize("name", ORDERINGS)
 @given(candidates=candidates, bucket=st.integers(1, 500))
-def test_order_has_everybody_once_and_the_oldest_first(
+def test_an_order_has_every_stream_once_and_the_oldest_first(
     name: str, candidates: list[OrderingCandidate], bucket: int
 ) -> None:
     order = list(ORDERINGS[name](bucket).order(candidates))
     assert sorted(order) == list(range(len(candidates)))
-    assert order[0] == 0  # so that nobody starves
+    assert order[0] == 0  # so that no stream starves
 
 
-def test_lab_takes_who_is_nearest_to_the_oldest_in_length() -> None:
+def test_length_aware_takes_the_streams_nearest_to_the_oldest_in_length() -> None:
     contexts = [200, 1000, 70, 220, 190, 400]
     order = LengthAware(64).order([OrderingCandidate(context, float(i)) for i, context in enumerate(contexts)])
     assert list(order) == [0, 3, 4, 2, 5, 1]
 
 
-def test_lab_keeps_the_order_of_arrival_within_a_bucket() -> None:
+def test_length_aware_keeps_the_order_of_arrival_within_a_bucket() -> None:
     order = LengthAware(4096).order([OrderingCandidate(context, float(i)) for i, context in enumerate((9, 3000, 5, 1))])
     assert list(order) == [0, 1, 2, 3]
 
 
-def written(config: VerifierCoreConfig, num_streams: int = 7) -> tuple[VirtualVerifier, list[list[int]]]:
+def generated(config: VerifierCoreConfig, num_streams: int = 7) -> tuple[VirtualVerifier, list[list[int]]]:
     verifier = VirtualVerifier(config, unlimited_info())
     drafter = VirtualDrafter(verifier, "drafter", 0.7)
     for i in range(num_streams):
@@ -59,15 +59,15 @@ def widest(verifier: VirtualVerifier) -> int:
 
 @pytest.mark.parametrize("ordering", ORDERINGS)
 @pytest.mark.parametrize("batching", ["deadline", "barrier"])
-def test_no_step_verifies_more_streams_than_it_may_and_the_text_is_the_same(ordering: str, batching: str) -> None:
+def test_no_step_verifies_more_streams_than_allowed_and_texts_are_the_same(ordering: str, batching: str) -> None:
     config = VerifierCoreConfig(max_batch_streams=3, ordering=ordering, batching=batching, barrier_timeout_s=0.05)
-    verifier, texts = written(config)
+    verifier, texts = generated(config)
     assert texts == [target_only_text(open_request(i, range(1, 2 + 40 * i), max_tokens=30)) for i in range(7)]
     assert widest(verifier) == 3
 
 
-def test_without_a_limit_all_who_are_ready_are_in_the_step() -> None:
-    verifier, _ = written(VerifierCoreConfig())
+def test_without_a_limit_all_ready_streams_are_in_the_step() -> None:
+    verifier, _ = generated(VerifierCoreConfig())
     assert widest(verifier) == 7
 
 

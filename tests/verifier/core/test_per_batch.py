@@ -1,4 +1,4 @@
-"""Schedulers of one batch are asked for those who hear their grant, and share the whole budget among them."""
+"""Per-batch schedulers allocate the whole budget to the recipients of the present verdicts."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def clients_with_a_stream(num_clients: int) -> dict[Client, list[ServedStream]]:
 
 
 @pytest.mark.parametrize(("scheduler", "for_each"), [("gradient", 2), ("price", 8)])
-def test_two_of_eight_get_a_batch_of_their_own_at_one_price_and_a_part_of_all_grants_otherwise(
+def test_two_recipients_of_eight_clients_get_the_whole_budget_of_a_per_batch_scheduler(
     scheduler: str, for_each: int
 ) -> None:
     active = clients_with_a_stream(8)
@@ -35,12 +35,12 @@ def test_two_of_eight_get_a_batch_of_their_own_at_one_price_and_a_part_of_all_gr
     assert [grants[active[client][0].key] for client in recipients] == [for_each] * 2
 
 
-def test_a_client_keeps_its_grant_until_it_hears_another() -> None:
+def test_a_client_keeps_its_grant_until_it_receives_another() -> None:
     active = clients_with_a_stream(4)
     first, second = list(active)[:2], list(active)[2:]
-    sharing = GrantAllocator(VerifierCoreConfig(budget=16, scheduler="price"))
-    sharing.allocate(active, first, LeastSquaresStepTime())
-    told = [client.grant for client in first]
-    sharing.allocate(active, second, LeastSquaresStepTime())
-    assert [client.grant for client in first] == told
-    assert all(told)
+    allocator = GrantAllocator(VerifierCoreConfig(budget=16, scheduler="price"))
+    allocator.allocate(active, first, LeastSquaresStepTime())
+    grants = [client.grant for client in first]
+    allocator.allocate(active, second, LeastSquaresStepTime())
+    assert [client.grant for client in first] == grants
+    assert all(grants)

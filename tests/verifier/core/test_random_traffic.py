@@ -1,4 +1,4 @@
-"""Whatever drafters do, in whatever order: the core never raises, and its promises hold.
+"""Whatever drafters do, in any order: the core never raises, and its guarantees hold.
 
 The toy engine asserts the rest: memory within its capacity, one piece of work per stream, prefixes before proposals.
 """
@@ -32,20 +32,20 @@ MISHAPS = ("reconnect", "disconnect", "reopen", "repeat", "cancel", "wrong propo
 
 
 class RandomTraffic(RuleBasedStateMachine):
-    """Three drafters who know the protocol, and do what they like."""
+    """Three drafters that follow the protocol and act at random."""
 
     @initialize(
         scheduler=st.sampled_from(list(SCHEDULERS)),
         batching=st.sampled_from(list(BATCHINGS)),
         ordering=st.sampled_from(list(ORDERINGS)),
-        most=st.integers(0, 2),
+        max_streams=st.integers(0, 2),
     )
-    def start(self, scheduler: str, batching: str, ordering: str, most: int) -> None:
+    def start(self, scheduler: str, batching: str, ordering: str, max_streams: int) -> None:
         config = VerifierCoreConfig(
             scheduler=scheduler,
             batching=batching,
             ordering=ordering,
-            max_batch_streams=most,
+            max_batch_streams=max_streams,
             budget=BUDGET,
             prefill_chunk=PREFILL_CHUNK,
             max_streams=3,
@@ -63,10 +63,10 @@ class RandomTraffic(RuleBasedStateMachine):
         for drafter in range(3):
             self.reconnect(drafter)
 
-    @rule(drafter=drafters, stream=stream_ids, num_prompt=st.integers(1, 40), is_fused=st.booleans())
-    def open(self, drafter: int, stream: int, num_prompt: int, is_fused: bool) -> None:
+    @rule(drafter=drafters, stream=stream_ids, num_prompt=st.integers(1, 40), is_target_only=st.booleans())
+    def open(self, drafter: int, stream: int, num_prompt: int, is_target_only: bool) -> None:
         if (drafter, stream) not in self.streams:
-            mode = Mode.TARGET_ONLY if is_fused else Mode.DISTRIBUTED
+            mode = Mode.TARGET_ONLY if is_target_only else Mode.DISTRIBUTED
             request = replace(open_request(stream, prompt=range(num_prompt), max_tokens=15), mode=mode)
             self.streams[drafter, stream] = DrafterStream(request)
             self.deliver(drafter, request)
@@ -93,10 +93,10 @@ class RandomTraffic(RuleBasedStateMachine):
         self.step()
         self.step()
 
-    @rule(mishap=st.sampled_from(MISHAPS), drafter=drafters, stream=stream_ids)
-    def something_happens(self, mishap: str, drafter: int, stream: int) -> None:
+    @rule(event=st.sampled_from(MISHAPS), drafter=drafters, stream=stream_ids)
+    def disturb(self, event: str, drafter: int, stream: int) -> None:
         known = self.streams.get((drafter, stream))
-        match mishap:
+        match event:
             case "reconnect":
                 self.reconnect(drafter)
             case "disconnect":
@@ -123,7 +123,7 @@ class RandomTraffic(RuleBasedStateMachine):
         self.take(self.core.on_time(self.now))
 
     def reconnect(self, drafter: int) -> None:
-        """A new link, over which every stream is resumed."""
+        """Open a new link, and resume every stream over it."""
         self.num_conns += 1
         self.core.on_connect(self.num_conns, self.now)
         self.conns[drafter] = self.num_conns
@@ -166,7 +166,7 @@ class RandomTraffic(RuleBasedStateMachine):
         assert all(0 <= client.grant <= BUDGET for client in self.core.stats().clients)
 
     def teardown(self) -> None:
-        """After everybody has left, nothing is held."""
+        """When all drafters have disconnected, the core holds nothing."""
         if self.batch is not None:
             self.finish_step()
         for drafter in list(self.conns):
@@ -200,7 +200,7 @@ class RandomTraffic(RuleBasedStateMachine):
                 self.conns.pop(drafter, None)
 
     def take_verdict(self, drafter: int, verdict: Verdict) -> None:
-        """Committed text is the target's own, whatever happens."""
+        """Committed text is always the target's own."""
         known = self.streams.get((drafter, verdict.stream))
         if known is None:
             return

@@ -1,4 +1,4 @@
-"""What the scheduler sees of clients, and what configuration entitles them to."""
+"""The scheduler's view of clients, and their weights, floors and caps."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 from goodspeed.verifier.core.grants import view_client
 
 
-class Curve:
-    """An estimator that says what it is told; counts prompts."""
+class FixedEstimator:
+    """An estimator with fixed estimates, which counts prompts."""
 
     acceptance_rate = 0.49
     goodput = 2.0
@@ -30,17 +30,17 @@ class Curve:
         self.num_prompts += 1
 
     def on_verdict(self, num_granted: int, num_accepted: int) -> None:
-        """Nothing changes."""
+        """The estimates are fixed."""
 
 
 def view(num_streams: int, survival: Sequence[float] = (), config: ClientConfig | None = None) -> ClientView:
-    client = Client("edge", Curve(survival), config=config or ClientConfig())
+    client = Client("edge", FixedEstimator(survival), config=config or ClientConfig())
     client.timing.on_proposal(0.13, 0.03, 3)
     client.timing.on_verdict(0.02, 3.0)
     return view_client(client, num_streams, cap=min(num_streams * 4, client.config.cap))
 
 
-def test_a_view_carries_times_and_rights() -> None:
+def test_a_view_holds_times_weight_and_limits() -> None:
     seen = view(1, config=ClientConfig("edge", 2.0, 1, 3))
     assert (seen.weight, seen.min_grant, seen.max_grant, seen.co_batched_weight) == (2.0, 1, 3, 3.0)
     assert (seen.network_s, seen.drafting_s, seen.verify_s) == pytest.approx((0.1, 0.01, 0.02))
@@ -54,7 +54,7 @@ def test_streams_take_turns_on_the_survival_curve() -> None:
 
 
 def run_pair(first: ClientConfig, second: ClientConfig, budget: int) -> list[int]:
-    """Draft tokens verified for two like drafters."""
+    """Draft tokens verified for two equal drafters."""
     verifier = VirtualVerifier(VerifierCoreConfig(budget=budget, clients=(first, second)), unlimited_info())
     for name in ("first", "second"):
         VirtualDrafter(verifier, name, 0.7).open(open_request(1, max_tokens=100_000))
@@ -62,17 +62,17 @@ def run_pair(first: ClientConfig, second: ClientConfig, budget: int) -> list[int
     return [client.num_proposed for client in verifier.core.stats().clients]
 
 
-def test_a_client_of_more_weight_is_granted_more() -> None:
+def test_a_client_with_more_weight_is_granted_more() -> None:
     heavy, light = run_pair(ClientConfig("first", 4.0), ClientConfig("second"), budget=6)
     assert heavy > 1.3 * light
 
 
 def test_floor_and_cap_hold_in_every_round() -> None:
-    capped, kept = run_pair(ClientConfig("first", cap=1), ClientConfig("second", floor=6), budget=7)
-    assert kept > 5 * capped > 0
+    capped, with_floor = run_pair(ClientConfig("first", cap=1), ClientConfig("second", floor=6), budget=7)
+    assert with_floor > 5 * capped > 0
 
 
-def test_an_entry_without_a_name_is_for_everybody_else() -> None:
+def test_an_entry_without_a_name_holds_for_all_other_drafters() -> None:
     config = VerifierCoreConfig(clients=(ClientConfig("", 0.5), ClientConfig("edge", 2.0)))
     assert [config.client(name).weight for name in ("edge", "another")] == [2.0, 0.5]
 
@@ -88,12 +88,12 @@ def test_an_entry_without_a_name_is_for_everybody_else() -> None:
         ({"overcommit": 0.5}, "overcommit is 0.5, expected 1 or more"),
     ],
 )
-def test_wrong_rights_are_errors_that_name_the_value(options: dict[str, object], message: str) -> None:
+def test_wrong_entries_are_errors_that_name_the_value(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_mapping(VerifierCoreConfig, options)
 
 
-def test_grants_promise_no_more_than_the_overcommitted_budget() -> None:
+def test_grants_sum_to_at_most_the_overcommitted_budget() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(budget=6, overcommit=2.0, batching="barrier", scheduler="fixed"))
     for i in range(3):
         VirtualDrafter(verifier, f"drafter {i}", 0.7).open(open_request(1, max_tokens=200))
@@ -103,11 +103,11 @@ def test_grants_promise_no_more_than_the_overcommitted_budget() -> None:
     assert max(drafted) == 6
 
 
-def test_a_new_prompt_is_told_to_the_estimator_and_a_resumed_text_is_not() -> None:
+def test_the_estimator_is_notified_of_a_new_prompt_but_not_of_a_resumed_answer() -> None:
     verifier = VirtualVerifier()
     drafter = VirtualDrafter(verifier, "edge", 0.7)
     (client,) = verifier.core.stats().clients
-    client.estimator = curve = Curve()
+    client.estimator = curve = FixedEstimator()
     drafter.open(open_request(1, max_tokens=500))
     verifier.run(0.2)
     drafter.open(open_request(2, max_tokens=20))
@@ -118,10 +118,10 @@ def test_a_new_prompt_is_told_to_the_estimator_and_a_resumed_text_is_not() -> No
     assert curve.num_prompts == 2
 
 
-def test_a_fused_stream_is_no_prompt_of_the_drafter() -> None:
+def test_a_target_only_stream_is_no_prompt_for_the_estimator() -> None:
     verifier = VirtualVerifier()
     conn = verifier.welcome("edge")
     (client,) = verifier.core.stats().clients
-    client.estimator = curve = Curve()
+    client.estimator = curve = FixedEstimator()
     verifier.deliver(conn, replace(open_request(1), mode=Mode.TARGET_ONLY))
     assert curve.num_prompts == 0

@@ -51,7 +51,7 @@ def started(verifier: VirtualVerifier, conn: int, request: Open) -> Verdict:
 
 
 def proposal(request: Open, verdict: Verdict, tokens: tuple[int, ...]) -> Propose:
-    """The next round's, for a stream whose text so far is the target's own."""
+    """The next round's proposal, for a stream whose text so far is the target's own."""
     committed = target_only_text(request)[: verdict.committed_length]
     return Propose(
         request.stream, request.epoch, verdict.round + 1, verdict.committed_length, tokens_crc32(committed), tokens
@@ -59,7 +59,7 @@ def proposal(request: Open, verdict: Verdict, tokens: tuple[int, ...]) -> Propos
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), COUPLED], ids=["greedy", "coupled"])
-def test_every_text_is_the_targets_own_whoever_drafts(sampling: Sampling) -> None:
+def test_every_text_is_the_targets_own_at_any_acceptance_rate(sampling: Sampling) -> None:
     verifier = VirtualVerifier()
     drafters = [VirtualDrafter(verifier, f"drafter {i}", i / 4) for i in range(5)]
     requests = [open_request(stream, prompt=range(stream, stream + 5), sampling=sampling) for stream in (1, 2, 3)]
@@ -72,7 +72,7 @@ def test_every_text_is_the_targets_own_whoever_drafts(sampling: Sampling) -> Non
     assert load(verifier).kv_used == verifier.engine.num_open == 0
 
 
-def test_fused_stream_needs_no_proposals_and_teaches_no_estimator() -> None:
+def test_target_only_stream_needs_no_proposals_and_is_no_evidence_for_the_estimator() -> None:
     verifier = VirtualVerifier()
     drafter = VirtualDrafter(verifier, "edge", 0.9)
     request = replace(open_request(1), mode=Mode.TARGET_ONLY)
@@ -119,7 +119,7 @@ def test_anything_before_hello_is_refused_and_then_ignored() -> None:
     assert verifier.deliver(conn, hello("edge")) == []
 
 
-def test_silent_link_is_shown_out() -> None:
+def test_a_link_without_hello_is_refused_after_the_timeout() -> None:
     verifier = VirtualVerifier()
     conn = verifier.connect()
     verifier.pass_time(10.0)
@@ -138,7 +138,7 @@ def test_second_session_of_a_drafter_supersedes_the_first() -> None:
     assert load(verifier).open_streams == 1
 
 
-def test_killed_drafter_resumes_where_the_text_was() -> None:
+def test_a_reconnected_drafter_resumes_at_the_committed_text() -> None:
     verifier = VirtualVerifier()
     drafter = VirtualDrafter(verifier, "edge", 0.6)
     other = VirtualDrafter(verifier, "other", 0.6)
@@ -179,7 +179,7 @@ def test_reopening_elsewhere_in_the_text_frees_the_old_stream_at_once() -> None:
     assert verifier.engine.num_open == 1
 
 
-def test_expired_lease_frees_a_lost_stream() -> None:
+def test_expired_lease_frees_a_disconnected_stream() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(lease_s=30.0))
     conn = verifier.welcome("edge")
     started(verifier, conn, open_request(1))
@@ -191,7 +191,7 @@ def test_expired_lease_frees_a_lost_stream() -> None:
     assert load(verifier).kv_used == verifier.engine.num_open == 0
 
 
-def test_expired_lease_of_a_silent_drafter_is_told() -> None:
+def test_expired_lease_of_an_inactive_drafter_is_reported() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(lease_s=30.0))
     conn = verifier.welcome("edge")
     started(verifier, conn, open_request(1))
@@ -200,7 +200,7 @@ def test_expired_lease_of_a_silent_drafter_is_told() -> None:
     assert load(verifier).kv_used == 0
 
 
-def test_drafter_lost_in_mid_step_loses_nothing_else() -> None:
+def test_a_drafter_lost_in_mid_step_keeps_its_stream_for_the_lease() -> None:
     verifier = VirtualVerifier()
     conn = verifier.welcome("edge")
     verifier.deliver(conn, open_request(1))
@@ -259,7 +259,7 @@ def test_repeated_last_proposal_gets_the_finishing_verdict() -> None:
         (lambda propose: replace(propose, confidences=(3,)), ErrorCode.MALFORMED),
     ],
 )
-def test_wrong_proposal_ends_its_stream_alone(change: Callable[[Propose], Propose], code: ErrorCode) -> None:
+def test_a_wrong_proposal_ends_only_its_stream(change: Callable[[Propose], Propose], code: ErrorCode) -> None:
     verifier = VirtualVerifier()
     victim = VirtualDrafter(verifier, "victim", 0.7)
     victim.open(open_request(1))
@@ -318,7 +318,7 @@ def test_failed_step_ends_its_streams_and_no_others() -> None:
     assert closing.closed == (2,)
 
 
-def test_shutdown_tells_everybody_and_closes_every_stream() -> None:
+def test_shutdown_notifies_every_drafter_and_closes_every_stream() -> None:
     verifier = VirtualVerifier()
     conns = [verifier.welcome("a"), verifier.welcome("b")]
     started(verifier, conns[0], open_request(1))
@@ -330,7 +330,7 @@ def test_shutdown_tells_everybody_and_closes_every_stream() -> None:
     assert verifier.engine.num_open == 0
 
 
-def test_load_is_told_on_change_at_most_once_a_second() -> None:
+def test_load_is_reported_on_change_at_most_once_per_second() -> None:
     verifier = VirtualVerifier()
     conn = verifier.welcome("edge")
     loads = []
@@ -358,7 +358,7 @@ def test_too_long_a_request_is_a_bad_request_and_too_big_for_memory_is_capacity(
         (lambda propose: replace(propose, epoch=propose.epoch + 1), ErrorCode.STALE_EPOCH),
     ],
 )
-def test_a_finished_stream_takes_nothing_new(change: Callable[[Propose], Propose], code: ErrorCode) -> None:
+def test_a_finished_stream_accepts_no_new_proposal(change: Callable[[Propose], Propose], code: ErrorCode) -> None:
     verifier = VirtualVerifier()
     conn = verifier.welcome("edge")
     request = open_request(1, max_tokens=3)

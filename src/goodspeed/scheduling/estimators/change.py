@@ -68,8 +68,8 @@ class RunLengths:
         ratios = [older / younger for older, younger in pairwise(ages)]
         younger = 1 + ratios.index(min(ratios))
         pair = self._hypotheses[younger - 1 : younger + 1]
-        kept = max(pair, key=lambda hypothesis: hypothesis.probability)
-        kept.probability = pair[0].probability + pair[1].probability
+        merged = max(pair, key=lambda hypothesis: hypothesis.probability)
+        merged.probability = pair[0].probability + pair[1].probability
         if younger == 1:
-            kept.num_rounds = pair[0].num_rounds  # the oldest stays the oldest: ages keep spanning all rounds
-        self._hypotheses[younger - 1 : younger + 1] = [kept]
+            merged.num_rounds = pair[0].num_rounds  # the oldest stays the oldest, so that ages span all rounds
+        self._hypotheses[younger - 1 : younger + 1] = [merged]

@@ -1,4 +1,4 @@
-"""Where a client's round goes."""
+"""Where the time of a client's round goes."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from goodspeed.verifier.core.timing.round_timing import RoundTiming
 from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 
-def test_the_gap_is_split_into_drafting_and_the_rest() -> None:
+def test_the_turnaround_is_divided_into_drafting_and_network() -> None:
     timing = RoundTiming()
     for num_tokens in (2, 8, 5) * 30:
         timing.on_proposal(0.05 + 0.004 * num_tokens, 0.004 * num_tokens, num_tokens)
@@ -16,13 +16,13 @@ def test_the_gap_is_split_into_drafting_and_the_rest() -> None:
     assert timing.drafting_s == pytest.approx(0.004)
 
 
-def test_a_drafter_that_claims_more_drafting_than_there_was_time_gains_no_negative_link() -> None:
+def test_reported_drafting_is_cut_to_the_turnaround() -> None:
     timing = RoundTiming()
     timing.on_proposal(0.05, 10.0, 5)
     assert (timing.network_s, timing.drafting_s) == pytest.approx((0.0, 0.01))
 
 
-def test_empty_proposals_leave_the_cost_of_a_token_as_it_was() -> None:
+def test_empty_proposals_do_not_change_the_drafting_time_of_a_token() -> None:
     timing = RoundTiming()
     timing.on_proposal(0.1, 0.04, 4)
     for _ in range(50):
@@ -30,7 +30,7 @@ def test_empty_proposals_leave_the_cost_of_a_token_as_it_was() -> None:
     assert timing.drafting_s == pytest.approx(0.01)
 
 
-def test_a_tokens_time_is_the_slope_of_unlike_steps() -> None:
+def test_the_time_of_a_token_is_the_slope_over_steps_of_different_sizes() -> None:
     step_time = LeastSquaresStepTime()
     step_time.observe(4, 1, 0.024)
     assert step_time.token_s == 0.0
@@ -39,8 +39,8 @@ def test_a_tokens_time_is_the_slope_of_unlike_steps() -> None:
     assert step_time.token_s == pytest.approx(0.001)
 
 
-def test_the_core_measures_link_drafting_verifier_and_company() -> None:
-    """Two drafters behind a barrier: the far one's step is waited for by the near one."""
+def test_the_core_measures_network_drafting_verification_and_co_batched_weight() -> None:
+    """Two drafters behind a barrier, where the near one waits for the far one."""
     verifier = VirtualVerifier(VerifierCoreConfig(batching="barrier", scheduler="fixed"), unlimited_info())
     VirtualDrafter(verifier, "near", 0.5, lambda: 0.01, 0.001).open(open_request(1, max_tokens=100_000))
     VirtualDrafter(verifier, "far", 0.5, lambda: 0.1, 0.002).open(open_request(1, max_tokens=100_000))

@@ -1,4 +1,4 @@
-"""What a step takes now, by its tokens."""
+"""The present time of a step, by its tokens and streams."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from goodspeed.verifier.core.timing.step_time import DifferenceStepTime
 
 
-def test_a_step_of_other_sizes_is_known_from_unlike_steps_alone() -> None:
+def test_other_sizes_are_predicted_only_after_steps_of_different_sizes() -> None:
     step = DifferenceStepTime()
     for _ in range(20):
         step.observe(7, 1, 0.010)
@@ -17,7 +17,7 @@ def test_a_step_of_other_sizes_is_known_from_unlike_steps_alone() -> None:
     assert step.predict(1, 1) == pytest.approx(0.007)
 
 
-def test_steps_that_take_no_time_tell_nothing() -> None:
+def test_steps_without_a_measurable_time_are_no_evidence() -> None:
     step = DifferenceStepTime()
     for num_tokens in (3, 4) * 20:
         step.observe(num_tokens, 1, 0.0)
@@ -25,8 +25,8 @@ def test_steps_that_take_no_time_tell_nothing() -> None:
 
 
 @pytest.mark.parametrize("slowness", [5.0, 0.2])
-def test_a_change_of_speed_is_followed_and_not_taken_for_the_doing_of_the_tokens(slowness: float) -> None:
-    """Before it there were other numbers of tokens than after it."""
+def test_a_change_of_speed_is_followed_and_not_attributed_to_the_tokens(slowness: float) -> None:
+    """Steps before the change have other numbers of tokens than steps after it."""
     rng = np.random.default_rng(0)
     step = DifferenceStepTime()
     for num_tokens in rng.integers(6, 16, 150):
@@ -37,14 +37,14 @@ def test_a_change_of_speed_is_followed_and_not_taken_for_the_doing_of_the_tokens
         assert step.predict(num_tokens, 1) == pytest.approx(slowness * (0.013 + 0.0005 * num_tokens), rel=0.08)
 
 
-def test_a_step_without_tokens_takes_no_less_than_nothing() -> None:
+def test_no_prediction_is_negative() -> None:
     step = DifferenceStepTime()
     for num_tokens, seconds in ((10, 0.1), (1, 0.0001)) * 20:
         step.observe(num_tokens, 1, seconds)
     assert step.predict(0, 0) >= 0.0
 
 
-def test_what_a_stream_costs_is_not_laid_on_its_draft_tokens() -> None:
+def test_the_cost_of_a_stream_is_not_attributed_to_its_draft_tokens() -> None:
     rng = np.random.default_rng(0)
     step = DifferenceStepTime()
     for _ in range(200):
