@@ -36,7 +36,7 @@ def test_figures_with_intervals_are_shown(scenario: str, capsys: pytest.CaptureF
     for name in (
         "goodput, all clients",
         "Jain's fairness index",
-        "time per token after the first, p99",
+        "time per output token, p99",
         "near-1",
         "far-0",
     ):
