@@ -26,7 +26,7 @@ from unittest import mock
 
 from rich.progress import Progress
 
-from goodspeed.commands.replay import Replayed, replay_file
+from goodspeed.commands.replay import ReplayResult, replay_file
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
 from goodspeed.drafter.core.request import GenerationRequest
@@ -168,7 +168,7 @@ async def _answer_all(scene: LiveScene, drafters: Sequence[DrafterServer], lost:
     )
 
 
-def replay_all(logs: Sequence[Path]) -> list[Replayed]:
+def replay_all(logs: Sequence[Path]) -> list[ReplayResult]:
     """Replay each log."""
     with Progress(transient=True) as progress:
         return [replay_file(log, progress) for log in logs]

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from goodspeed.library_environment import set_library_environment
 set_library_environment()
 hypothesis.settings.register_profile("goodspeed", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("goodspeed")
+
+# A background job of a shell ignores SIGINT, and so would the processes that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"

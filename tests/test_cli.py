@@ -2,7 +2,8 @@
 
 import pytest
 
-from goodspeed.cli import COMMANDS, main
+from goodspeed.cli import main
+from goodspeed.commands.parser import COMMANDS
 
 
 @pytest.mark.parametrize(

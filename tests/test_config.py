@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from goodspeed.config import config_dataclass, config_keys, from_mapping, option, read_toml, required, table
+from goodspeed.config import (
+    config_dataclass,
+    config_fields,
+    config_keys,
+    from_mapping,
+    option,
+    read_toml,
+    required,
+    table,
+)
 from goodspeed.errors import ConfigError, RequestError
 from goodspeed.registry import Registry
 
@@ -90,4 +99,12 @@ def test_keys_list_tables_and_former_paths() -> None:
     assert list(keys)[:6] == ["name", "port", "is_quiet", "peers", "log", "link.rtt_ms"]
     assert keys["link.rtt_ms"].table is Link
     assert keys["link.rtt_ms"].former_paths == (("link", "delay_ms"), ("wire", "rtt_ms"), ("wire", "delay_ms"))
-    assert keys["cuts"].is_table_list
+    assert keys["cuts"].field.table is Cut
+
+
+def test_fields_tell_values_from_tables() -> None:
+    fields = {field.name: field for field in config_fields(Server)}
+    assert (fields["port"].kind, fields["port"].default, fields["port"].table) == (int, 7700, None)
+    assert (fields["link"].table, fields["link"].is_list) == (Link, False)
+    assert (fields["cuts"].table, fields["cuts"].is_list) == (Cut, True)
+    assert fields["log"].kind is Path

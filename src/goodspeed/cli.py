@@ -1,41 +1,11 @@
-"""The `goodspeed` command.
+"""The `goodspeed` command."""
 
-Every subcommand is a module of `goodspeed.commands` with
-`add_parser(subparsers) -> None`, which sets `run: Callable[[argparse.Namespace], int]` as the parser's default.
-"""
-
-import argparse
-import importlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-import goodspeed
+from goodspeed.commands.parser import command_parser
 from goodspeed.errors import GoodSpeedError
 from goodspeed.library_environment import set_library_environment
-from goodspeed.registry import did_you_mean
-
-COMMANDS = (
-    "demo",
-    "up",
-    "verifier",
-    "drafter",
-    "bench",
-    "profile",
-    "models",
-    "fluid",
-    "verify_lossless",
-    "simulate",
-    "sweep",
-    "replay",
-    "tune",
-)
-EXIT_CODES = """exit codes:
-  0    success; a server (up, verifier, drafter) was stopped by SIGINT or SIGTERM
-  1    a check failed: texts differ, a replay differs, a bound is broken, a precision is not reached
-  2    wrong usage, or an error that the message explains
-  130  interrupted (Ctrl-C)
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,41 +20,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-
-
-class CommandParser(argparse.ArgumentParser):
-    """A parser whose errors are short and suggest the nearest flag."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
-
-    def parse_known_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """As the base class; exits with code 2 on an unknown flag."""
-        parsed, unknown = super().parse_known_args(args, namespace)
-        for flag in (argument.partition("=")[0] for argument in unknown if argument.startswith("--")):
-            hint = did_you_mean(flag, self._option_string_actions)
-            self.error(f"unknown flag {flag}{'; ' if hint else ''}{hint}")
-        return parsed, unknown
-
-
-def command_parser(arguments: Sequence[str]) -> CommandParser:
-    """A parser of the command that the arguments name, which alone is imported; without one, of all commands."""
-    parser = CommandParser(
-        prog="goodspeed",
-        usage="%(prog)s COMMAND [FLAG ...]",
-        description=goodspeed.__doc__,
-        epilog=f"{EXIT_CODES}\n'goodspeed COMMAND --help' lists the flags of a command, with ranges and defaults.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"goodspeed {goodspeed.__version__}")
-    command = arguments[0] if arguments else ""
-    names = {name.replace("_", "-"): name for name in COMMANDS}
-    if command not in names and command and not command.startswith("-"):
-        hint = did_you_mean(command, names)
-        parser.error(f"unknown command {command!r}; {hint or 'known: ' + ', '.join(names)}")
-    subparsers = parser.add_subparsers(prog="goodspeed", title="commands", metavar="COMMAND", required=True)
-    for name in [names[command]] if command in names else COMMANDS:
-        importlib.import_module(f"goodspeed.commands.{name}").add_parser(subparsers)
-    return parser

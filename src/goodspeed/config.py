@@ -166,25 +166,48 @@ def config_dataclass(cls: type[T]) -> type[T]:
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigKey:
-    """One key of a component's configuration, for flags and for the reference."""
+class ConfigField:
+    """One field of a config dataclass: a key with a value, a table or a list of tables."""
 
-    path: tuple[str, ...]
-    table: type["DataclassInstance"]  # the dataclass that declares the key
+    name: str
     kind: Any  # the field's type, without None
     default: Any  # dataclasses.MISSING if there is none
     option: Option
-    former_paths: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def is_list(self) -> bool:
+        """True for a list of values or of tables."""
+        return typing.get_origin(self.kind) is tuple
+
+    @property
+    def table(self) -> type["DataclassInstance"] | None:
+        """The config dataclass of a table, or of each entry of a list of tables."""
+        kind = typing.get_args(self.kind)[0] if self.is_list else self.kind
+        return kind if isinstance(kind, type) and dataclasses.is_dataclass(kind) else None
+
+
+def config_fields(config: type["DataclassInstance"]) -> list[ConfigField]:
+    """The fields of the config dataclass, in the order of declaration."""
+    kinds = typing.get_type_hints(config)
+    return [
+        ConfigField(field.name, _unwrap_optional(kinds[field.name]), field.default, declared)
+        for field, declared in zip(dataclasses.fields(config), _declarations(config).values(), strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigKey:
+    """One key of a component or of one of its tables: a value, or a list of tables."""
+
+    path: tuple[str, ...]
+    table: type["DataclassInstance"]  # the dataclass that declares the key
+    field: ConfigField
+    former_paths: tuple[tuple[str, ...], ...]
 
     @property
     def name(self) -> str:
         """The dotted TOML key."""
         return ".".join(self.path)
-
-    @property
-    def is_table_list(self) -> bool:
-        """True if the key is a list of TOML tables, which has no flag."""
-        return typing.get_origin(self.kind) is tuple and dataclasses.is_dataclass(typing.get_args(self.kind)[0])
 
 
 def config_keys(
@@ -194,16 +217,13 @@ def config_keys(
 
     `above` is the path of the table that `config` describes, `former` lists the paths that this table had before.
     """
-    kinds = typing.get_type_hints(config)
-    for field in dataclasses.fields(config):
-        kind = _unwrap_optional(kinds[field.name])
-        declared: Option = field.metadata.get("option", Option(""))
-        names = (field.name, *declared.was)
+    for field in config_fields(config):
+        names = (field.name, *field.option.was)
         former_paths = tuple((*path, name) for path in (above, *former) for name in names)[1:]
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            yield from config_keys(kind, (*above, field.name), former_paths)
+        if field.table and not field.is_list:
+            yield from config_keys(field.table, (*above, field.name), former_paths)
         else:
-            yield ConfigKey((*above, field.name), config, kind, field.default, declared, former_paths)
+            yield ConfigKey((*above, field.name), config, field, former_paths)
 
 
 def first_line(config: type["DataclassInstance"]) -> str:

@@ -98,13 +98,16 @@ def test_an_error_that_a_dead_server_caused_shows_that_servers_log(tmp_path: Pat
 def test_no_server_outlives_its_parent(tmp_path: Path, how: signal.Signals) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
-    pids = [int(pid) for pid in parent.stdout.readline().split()]
-    assert len(pids) == 1
-    assert all(_lives(pid) for pid in pids)
-    parent.send_signal(how)
-    assert parent.wait(PATIENCE_S) != 0
-    assert _eventually(lambda: not any(_lives(pid) for pid in pids))
-    parent.stdout.close()
+    try:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 1
+        assert all(_lives(pid) for pid in pids)
+        parent.send_signal(how)
+        assert parent.wait(PATIENCE_S) != 0
+        assert _eventually(lambda: not any(_lives(pid) for pid in pids))
+    finally:
+        parent.kill()
+        parent.stdout.close()
 
 
 @pytest.mark.parametrize(

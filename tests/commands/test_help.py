@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from goodspeed.cli import command_parser
+from goodspeed.commands.parser import command_parser
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -88,7 +88,7 @@ def test_ctrl_c_ends_it_cleanly_and_what_was_done_stays(scenario: Path, tmp_path
     finally:
         running.kill()
     assert running.returncode == 130
-    assert re.search(r"goodspeed: \d+ of 8004 are done; --resume goes on", told)
+    assert re.search(r"goodspeed: \d+ of 8004 are done; --resume continues", told)
     assert "Traceback" not in told
     kept = list((folder / "cells").iterdir())
     assert kept
@@ -108,7 +108,7 @@ def _wait_for_a_cell(folder: Path) -> None:
         (["--set", "drafters.0.lnk.rtt_ms=5"], "did you mean 'link'"),
         (["--set", "drafters.5.count=5"], "no entry '5'"),
         (["--set", "mode=distributed,target_onyl"], "did you mean 'target_only'"),
-        (["--set", "seed=1,2"], "--first-seed say which seeds"),
+        (["--set", "seed=1,2"], "--first-seed set the seeds"),
         (["--until-s", "-1"], "until_s is -1.0"),
         (["--ray", "localhost:1"], "no Ray cluster at localhost:1"),
     ],

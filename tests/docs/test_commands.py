@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from tests.docs.pages import ROOT, blocks, inline_code, name_of, pages
 
-from goodspeed.cli import command_parser
+from goodspeed.commands.parser import command_parser
 
 GOODSPEED = command_parser([])
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.docs.pages import ROOT, inline_code, name_of, pages
 
-from goodspeed.cli import COMMANDS
+from goodspeed.commands.parser import COMMANDS
 from goodspeed.config import config_keys
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.metrics import DrafterMetrics

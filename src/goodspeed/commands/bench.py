@@ -1,4 +1,4 @@
-"""`goodspeed bench`: load and comparison, on endpoints that serve or on clusters that it starts."""
+"""`goodspeed bench`: load on running endpoints, or a comparison of clusters that it starts."""
 
 import argparse
 import asyncio
@@ -101,9 +101,9 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `bench`."""
     parser = subparsers.add_parser(
         "bench",
-        help="load and comparison",
-        description="Measure goodput, latency, acceptance and fairness against the target alone, in one run on the "
-        "same engine. Exit code 1 if a text differs from the target alone's.",
+        help="measure and compare schedulers, drafts or endpoints under load",
+        description="Measure goodput, latency, acceptance and fairness, and compare them with the target-only baseline "
+        "in one run on the same engine. Exit code 1 if a text differs from the baseline's.",
         epilog="example: goodspeed bench --clients 4 --pair smollm2 --scheduler all --repetitions 5 --json out.json",
     )
     add_flags(parser, BenchConfig)
@@ -121,9 +121,9 @@ def _bench_endpoints(config: BenchConfig) -> Report:
     sources = [config.prompts[number % len(config.prompts)] for number in range(len(config.endpoint))]
     experiment = _experiment(config, dict(zip(config.endpoint, sources, strict=True)))
     is_ours = asyncio.run(is_drafter(config.endpoint))
-    alone = (Arm(BASELINE, config.endpoint, TARGET_ONLY),) if config.baseline and is_ours else ()
+    baseline = (Arm(BASELINE, config.endpoint, TARGET_ONLY),) if config.baseline and is_ours else ()
     served = Arm(AS_SERVED, config.endpoint, DISTRIBUTED if is_ours else "")
-    return _measure(experiment, (*alone, served))
+    return _measure(experiment, (*baseline, served))
 
 
 def _bench_clusters(config: BenchConfig) -> Report:
@@ -132,7 +132,7 @@ def _bench_clusters(config: BenchConfig) -> Report:
     with run_folder(config.event_log) as folder:
         logged = with_event_logs if config.event_log else with_verifier_log
         with Processes(folder) as processes:
-            with Console(stderr=True).status("starting servers ..."):
+            with Console(stderr=True).status("starting servers"):
                 clusters = start_clusters(processes, [logged(spec, folder) for spec in specs])
             report = _measure(experiment, cluster_arms(clusters, config.baseline))
         has_single_streams = config.concurrency == 1 and not config.rate
@@ -153,7 +153,7 @@ def _cluster_specs(config: BenchConfig) -> list[ClusterSpec]:
 
 
 def _experiment(config: BenchConfig, sources: Mapping[str, str]) -> Experiment:
-    """`sources`: what each client asks."""
+    """`sources`: the prompt source of each client."""
     settings = RequestSettings(config.max_tokens, config.temperature, config.seed, rule=config.rule)
     shape = LoadShape(config.concurrency, config.rate)
     return Experiment(

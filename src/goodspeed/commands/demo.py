@@ -1,4 +1,4 @@
-"""`goodspeed demo`: one verifier, four unlike drafters, real prompts, and a comparison."""
+"""`goodspeed demo`: one verifier, four different drafters, real prompts, and a comparison."""
 
 import argparse
 from dataclasses import asdict, dataclass, replace
@@ -52,17 +52,17 @@ class DemoConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Unlike:
-    """What makes a drafter of the demo its own."""
+class DemoDrafter:
+    """One drafter of the demo: its draft engine, domain and link."""
 
     name: str
     engine: str
     domain: str
     rtt_ms: float
-    toy_acceptance: float  # under --quick, where the engine is the toy one
+    toy_acceptance: float  # with --quick, which uses the toy engine
 
-    def drafter(self, is_quick: bool) -> DrafterSpec:
-        """As the cluster starts it."""
+    def spec(self, is_quick: bool) -> DrafterSpec:
+        """The drafter as the cluster starts it."""
         if is_quick:
             flags = PAIRS["toy"](self.toy_acceptance).drafter
             return DrafterSpec(self.name, self.domain, flags, self.rtt_ms / 10, jitter=0.1)
@@ -70,16 +70,16 @@ class Unlike:
         return DrafterSpec(self.name, self.domain, flags, self.rtt_ms, jitter=0.1)
 
     def caption(self, is_quick: bool) -> str:
-        """For people."""
+        """A description for the terminal."""
         engine, rtt_ms = ("toy", self.rtt_ms / 10) if is_quick else (self.engine, self.rtt_ms)
-        return f"{self.name}: asks for {self.domain}, drafts with {engine}, link of {rtt_ms:g} ms"
+        return f"{self.name}: {self.domain} prompts, draft engine {engine}, round trip {rtt_ms:g} ms"
 
 
 DRAFTERS = (
-    Unlike("laptop", "hybrid", "coding", rtt_ms=4.0, toy_acceptance=0.9),
-    Unlike("phone", "lookup", "rewriting", rtt_ms=12.0, toy_acceptance=0.5),
-    Unlike("router", "table", "maths", rtt_ms=2.0, toy_acceptance=0.7),
-    Unlike("desktop", "hybrid", "travel", rtt_ms=0.5, toy_acceptance=0.8),
+    DemoDrafter("laptop", "hybrid", "coding", rtt_ms=4.0, toy_acceptance=0.9),
+    DemoDrafter("phone", "lookup", "rewriting", rtt_ms=12.0, toy_acceptance=0.5),
+    DemoDrafter("router", "table", "maths", rtt_ms=2.0, toy_acceptance=0.7),
+    DemoDrafter("desktop", "hybrid", "travel", rtt_ms=0.5, toy_acceptance=0.8),
 )
 
 
@@ -87,9 +87,9 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `demo`."""
     parser = subparsers.add_parser(
         "demo",
-        help="one verifier, four unlike drafters, a comparison",
-        description="Start one verifier and four unlike drafters, ask them real prompts of four domains, stream the "
-        "texts, and compare the target alone with three schedulers. Exit code 1 if a text differs.",
+        help="compare schedulers with one verifier and four different drafters",
+        description="Start one verifier and four different drafters, send them prompts of four domains, stream the "
+        "texts, and compare three schedulers with the target-only baseline. Exit code 1 if a text differs.",
         epilog="example: goodspeed demo --repetitions 1 --json demo.json",
     )
     add_flags(parser, DemoConfig)
@@ -99,31 +99,31 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(DemoConfig, args)
     console = wide_console()
-    console.print("One verifier with the target model, and four drafters that are unlike:")
-    for unlike in DRAFTERS:
-        console.print(f"  {unlike.caption(config.quick)}", highlight=False)
+    console.print("One verifier with the target model, and four different drafters:")
+    for drafter in DRAFTERS:
+        console.print(f"  {drafter.caption(config.quick)}", highlight=False)
     report = _measure(config, console)
     if config.json:
         write_json(report, Path(config.json))
     console.print(comparison_table(report.arms))
-    _conclude(report, console)
+    _print_conclusion(report, console)
     return 1 if report.num_differing_texts else 0
 
 
 def _measure(config: DemoConfig, console: Console) -> Report:
     experiment = Experiment(
-        clients=tuple(client_of(unlike.name, unlike.domain, config.seed) for unlike in DRAFTERS),
+        clients=tuple(client_of(drafter.name, drafter.domain, config.seed) for drafter in DRAFTERS),
         plan=_plan(config),
-        setup={**asdict(config), "drafters": [asdict(unlike) for unlike in DRAFTERS]},
+        setup={**asdict(config), "drafters": [asdict(drafter) for drafter in DRAFTERS]},
     )
     specs = [_spec(config, scheduler, scheduler) for scheduler in SCHEDULERS]
     if config.untrained:
         specs.append(_spec(config, UNTRAINED, SCHEDULERS[-1], ("--draft.table", NO_TABLE)))
-    captions = {unlike.name: unlike.caption(config.quick) for unlike in DRAFTERS}
+    captions = {drafter.name: drafter.caption(config.quick) for drafter in DRAFTERS}
     with run_folder(config.event_log) as folder:
         logged = with_event_logs if config.event_log else with_verifier_log
         with Processes(folder) as processes:
-            with console.status("starting a verifier and four drafters for each scheduler ..."):
+            with console.status("starting a verifier and four drafters for each scheduler"):
                 clusters = start_clusters(processes, [logged(spec, folder) for spec in specs])
             arms = cluster_arms(clusters, has_baseline=True)
             with LiveTexts(captions, experiment.num_answers * len(arms), console) as texts:
@@ -133,7 +133,7 @@ def _measure(config: DemoConfig, console: Console) -> Report:
 
 def _spec(config: DemoConfig, arm: str, scheduler: str, draft_flags: tuple[str, ...] = ()) -> ClusterSpec:
     servers = ServerOptions("toy" if config.quick else "smollm2", acceptance_rate=1.0)
-    drafters = tuple(unlike.drafter(config.quick) for unlike in DRAFTERS)
+    drafters = tuple(drafter.spec(config.quick) for drafter in DRAFTERS)
     drafters = tuple(replace(drafter, flags=(*drafter.flags, *draft_flags)) for drafter in drafters)
     return ClusterSpec(arm, servers.verifier_flags(scheduler), drafters)
 
@@ -146,9 +146,9 @@ def _plan(config: DemoConfig) -> ComparisonPlan:
     )
 
 
-def _conclude(report: Report, console: Console) -> None:
+def _print_conclusion(report: Report, console: Console) -> None:
     num_texts = sum(arm.total.num_answers for arm in report.arms if arm.num_differing_texts is not None)
     if report.num_differing_texts:
-        console.print(f"[red]{report.num_differing_texts} of {num_texts} texts differ from the target alone's.[/red]")
+        console.print(f"[red]{report.num_differing_texts} of {num_texts} texts differ from the baseline's.[/red]")
     else:
-        console.print(f"[green]All {num_texts} drafted texts are identical to the target alone's.[/green]")
+        console.print(f"[green]All {num_texts} drafted texts are identical to the baseline's.[/green]")

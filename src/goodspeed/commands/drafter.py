@@ -1,4 +1,4 @@
-"""`goodspeed drafter`: one draft server with its OpenAI-compatible API, until SIGTERM or Ctrl-C."""
+"""`goodspeed drafter`: one draft server with an OpenAI-compatible API, until SIGINT or SIGTERM."""
 
 import argparse
 import asyncio
@@ -34,12 +34,15 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `drafter`."""
     parser = subparsers.add_parser(
         "drafter",
-        help="one draft server with an OpenAI-compatible API",
-        description="Answer OpenAI requests by drafting for a verification server, until SIGTERM or Ctrl-C.",
+        help="run one draft server with an OpenAI-compatible API",
+        description="Answer OpenAI requests: draft tokens and have a verification server verify them. It runs until "
+        "SIGINT (Ctrl-C) or SIGTERM.",
         epilog="example: goodspeed drafter --verifiers 10.0.0.5:7700 10.0.0.6:7700 --routing jsq --draft.engine hybrid",
     )
     add_flags(parser, DrafterConfig)
-    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the port there, as JSON, once it serves")
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="file to write the port to, as JSON, once the server is ready"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -54,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
         listener = stack.enter_context(listen(config.host, config.port))
 
         async def serve() -> None:
-            server = draft_server(config, tokenizer, _recorded(config, draft.runner), events)
+            server = draft_server(config, tokenizer, _with_traffic_log(config, draft.runner), events)
             server.metrics.watch_draft(lambda: (draft.config.name, draft.num_swaps))
             service = ApiService(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, draft)
             await _serve(
@@ -65,17 +68,15 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _recorded(config: DrafterConfig, drafting: DraftRunner) -> DraftRunner:
-    """Raises ConfigError if traffic is to be recorded and cannot be."""
-    return (
-        TrafficLoggingRunner(drafting, TrafficLog(Path(config.traffic_log), config.drafter))
-        if config.traffic_log
-        else drafting
-    )
+def _with_traffic_log(config: DrafterConfig, drafting: DraftRunner) -> DraftRunner:
+    """The draft runner, with a traffic log if the config names one. Raises ConfigError if it cannot be written."""
+    if not config.traffic_log:
+        return drafting
+    return TrafficLoggingRunner(drafting, TrafficLog(Path(config.traffic_log), config.drafter))
 
 
 def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:
-    """Whatever logs the config asks for; the stack closes them."""
+    """The event log and the acceptance trace that the config names; the stack closes them."""
     sinks: list[JsonlEventLog | AcceptanceTraceWriter] = []
     if config.event_log:
         sinks.append(JsonlEventLog(Path(config.event_log)))
@@ -87,14 +88,14 @@ def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:
 
 
 async def _serve(server: DrafterServer, web: WebServer, grace_s: float, ready_file: Path | None) -> None:
-    """Until a signal, or until either server fails. Then nothing new is accepted, and what there is has its grace."""
+    """Serve until a signal arrives or a server fails. Running answers then have `grace_s` to finish."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = asyncio.create_task(server.run())
     serving = asyncio.create_task(web.run())
     await web.started()
-    _tell_ready(web.port, ready_file)
+    _report_ready(web.port, ready_file)
     await asyncio.wait({running, serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping", extra={"ids": {"streams": server.num_streams}})
     web.stop()
@@ -106,7 +107,7 @@ async def _serve(server: DrafterServer, web: WebServer, grace_s: float, ready_fi
         running.result()
 
 
-def _tell_ready(port: int, ready_file: Path | None) -> None:
+def _report_ready(port: int, ready_file: Path | None) -> None:
     log.info("serving", extra={"ids": {"port": port}})
     if ready_file:
         unfinished = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.part")

@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from goodspeed.config import ConfigKey, config_keys, first_line, from_mapping, read_toml
+from goodspeed.config import ConfigField, ConfigKey, config_keys, first_line, from_mapping, read_toml
 from goodspeed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_flags(parser: argparse.ArgumentParser, config: type["DataclassInstance"]
     parser.usage = parser.usage or "%(prog)s [FLAG ...]"
     groups: dict[tuple[str, ...], argparse._ActionsContainer] = {(): parser}
     for key in config_keys(config):
-        if key.is_table_list:
+        if key.field.table:  # a list of tables has no flag
             continue
         table_path = key.path[:-1]
         if table_path not in groups:
@@ -35,14 +35,14 @@ def add_flags(parser: argparse.ArgumentParser, config: type["DataclassInstance"]
 
 
 def _add_flag(group: "argparse._ActionsContainer", key: ConfigKey) -> None:
-    flag, help_text = flag_of(key.path), _flag_help(key)
-    if key.kind is bool:
+    flag, help_text, kind = flag_of(key.path), _flag_help(key.field), key.field.kind
+    if kind is bool:
         group.add_argument(flag, dest=key.name, action=argparse.BooleanOptionalAction, help=help_text)
-    elif typing.get_origin(key.kind) is tuple:
-        kind = typing.get_args(key.kind)[0]
-        group.add_argument(flag, dest=key.name, nargs="*", type=kind, metavar=kind.__name__.upper(), help=help_text)
+    elif key.field.is_list:
+        item = typing.get_args(kind)[0]
+        group.add_argument(flag, dest=key.name, nargs="*", type=item, metavar=item.__name__.upper(), help=help_text)
     else:
-        group.add_argument(flag, dest=key.name, type=key.kind, metavar=key.kind.__name__.upper(), help=help_text)
+        group.add_argument(flag, dest=key.name, type=kind, metavar=kind.__name__.upper(), help=help_text)
     for path in key.former_paths:
         group.add_argument(flag_of(path), action=_FormerFlag, const=flag, nargs="*", help=argparse.SUPPRESS)
 
@@ -77,9 +77,9 @@ class _FormerFlag(argparse.Action):
         parser.error(f"unknown flag {args[2]}; it is called {self.const} now")
 
 
-def _flag_help(key: ConfigKey) -> str:
-    facts = [key.option.expected, f"default: {_shown(key.default)}"]
-    return f"{key.option.help} ({'; '.join(filter(None, facts))})".replace("%", "%%")
+def _flag_help(field: ConfigField) -> str:
+    facts = [field.option.expected, f"default: {_shown(field.default)}"]
+    return f"{field.option.help} ({'; '.join(filter(None, facts))})".replace("%", "%%")
 
 
 def _shown(default: Any) -> str:

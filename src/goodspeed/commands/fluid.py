@@ -1,4 +1,4 @@
-"""`goodspeed fluid`: the theory, checked numerically."""
+"""`goodspeed fluid`: numerical checks of the theory."""
 
 import argparse
 import importlib
@@ -50,9 +50,10 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `fluid`."""
     parser = subparsers.add_parser(
         "fluid",
-        help="the theory, checked numerically",
-        description="Solve the long-run problem, integrate the fluid limit, run the recursion with smaller and smaller "
-        "steps, and hold drifting runs against the derived bounds (docs/theory.md). Exit code 1 if a bound is broken.",
+        help="check the theory numerically",
+        description="Solve the long-run problem, integrate the fluid limit, run the recursion with decreasing step "
+        "sizes, and compare runs with drifting acceptance with the derived bounds (docs/theory.md). Exit code 1 if a "
+        "bound is broken.",
         epilog="example: goodspeed fluid --plot fluid.svg --json fluid.json",
     )
     add_flags(parser, FluidConfig)
@@ -64,28 +65,28 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def run(config: FluidConfig, update: Update = towards) -> int:
-    """Check, show, write; `update` is the recursion's step. The exit code."""
+    """Run the checks, write and print the results. Returns the exit code. `update` is the step of the recursion."""
     console = Console(stderr=config.json == "-")
     wide = console if console.is_terminal else Console(stderr=config.json == "-", width=WIDTH)
     plot_study = _plotter() if config.plot else None
-    began = time.perf_counter()
-    with Console(stderr=True).status("checking ..."):
-        found = study(QUICK if config.quick else Plan(), np.random.default_rng(config.seed), update)
-    took_s = time.perf_counter() - began
+    start_s = time.perf_counter()
+    with Console(stderr=True).status("checking"):
+        result = study(QUICK if config.quick else Plan(), np.random.default_rng(config.seed), update)
+    took_s = time.perf_counter() - start_s
     if config.json:
-        _write_json(found, config.json, took_s)
+        _write_json(result, config.json, took_s)
     if plot_study:
-        plot_study(found, Path(config.plot))
-    for table in (_optimum_table(found), _fluid_table(found), _sweep_table(found), _tracking_table(found)):
+        plot_study(result, Path(config.plot))
+    for table in (_optimum_table(result), _fluid_table(result), _sweep_table(result), _tracking_table(result)):
         wide.print(table)
-    wide.print(_checks_table(found.checks))
-    num_broken = sum(not check.holds for check in found.checks)
-    wide.print(f"{len(found.checks) - num_broken} of {len(found.checks)} checks hold; {took_s:.1f} s.")
+    wide.print(_checks_table(result.checks))
+    num_broken = sum(not check.holds for check in result.checks)
+    wide.print(f"{len(result.checks) - num_broken} of {len(result.checks)} checks hold; {took_s:.1f} s.")
     return 1 if num_broken else 0
 
 
 def _plotter() -> Callable[[Study, Path], None]:
-    """Raises ConfigError without matplotlib, before anything is computed."""
+    """Raises ConfigError if matplotlib is missing, before anything is computed."""
     try:
         plotter: Callable[[Study, Path], None] = importlib.import_module("goodspeed.fluid.plot").plot_study
     except ImportError as error:
@@ -93,21 +94,22 @@ def _plotter() -> Callable[[Study, Path], None]:
     return plotter
 
 
-def _write_json(found: Study, file: str, took_s: float) -> None:
+def _write_json(result: Study, file: str, took_s: float) -> None:
     report = {
         "schema": SCHEMA,
         "command": sys.argv,
         "machine": to_json_value(this_machine()),
         "took_s": took_s,
-        "problem": to_json_value(found.problem),
-        "optimum": to_json_value(found.optimum),
+        "problem": to_json_value(result.problem),
+        "optimum": to_json_value(result.optimum),
         "fluid": [
-            {"start": start.name, "times": SHOWN_TIMES, "distances": start.distances.tolist()} for start in found.starts
+            {"start": start.name, "times": SHOWN_TIMES, "distances": start.distances.tolist()}
+            for start in result.starts
         ],
-        "known_acceptance": to_json_value(found.known),
-        "estimated_acceptance": to_json_value(found.estimated),
-        "tracking": to_json_value(found.tracking),
-        "checks": [{**to_json_value(check), "holds": bool(check.holds)} for check in found.checks],
+        "known_acceptance": to_json_value(result.known),
+        "estimated_acceptance": to_json_value(result.estimated),
+        "tracking": to_json_value(result.tracking),
+        "checks": [{**to_json_value(check), "holds": bool(check.holds)} for check in result.checks],
     }
     text = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
     if file == "-":
@@ -117,27 +119,27 @@ def _write_json(found: Study, file: str, took_s: float) -> None:
     Path(file).write_bytes(text)
 
 
-def _optimum_table(found: Study) -> Table:
-    best = found.optimum
-    table = Table("client", title=f"The optimum: U* = {best.utility:.4f}, certified gap {best.gap:.1e}")
-    for rate in found.problem.acceptance_rates:
+def _optimum_table(result: Study) -> Table:
+    best = result.optimum
+    table = Table("client", title=f"Optimum: U* = {best.utility:.4f}, certified gap {best.gap:.1e}")
+    for rate in result.problem.acceptance_rates:
         table.add_column(f"a = {rate:g}", justify="right")
-    table.add_row("x*, tokens a round", *(f"{goodput:.3f}" for goodput in best.goodputs))
+    table.add_row("x*, tokens per round", *(f"{goodput:.3f}" for goodput in best.goodputs))
     table.add_row("mean grant", *(f"{grant:.3f}" for grant in best.grants))
     return table
 
 
-def _fluid_table(found: Study) -> Table:
-    table = Table("|x(t) - x*| from", *(f"t = {time:g}" for time in SHOWN_TIMES), title="The fluid path")
-    for start in found.starts:
+def _fluid_table(result: Study) -> Table:
+    table = Table("|x(t) - x*| from", *(f"t = {time:g}" for time in SHOWN_TIMES), title="Fluid path")
+    for start in result.starts:
         table.add_row(start.name, *(f"{distance:.4f}" for distance in start.distances))
     return table
 
 
-def _sweep_table(found: Study) -> Table:
+def _sweep_table(result: Study) -> Table:
     columns = ("acceptance", "beta", "eta", "Pr(X far)", "Pr(window far)", "mean |X - x*|", "U(window's mean)")
-    table = Table(*columns, title="Theorems 1 and 4: smaller steps")
-    for name, spots in (("known", found.known), ("estimated", found.estimated)):
+    table = Table(*columns, title="Theorems 1 and 4: decreasing step sizes")
+    for name, spots in (("known", result.known), ("estimated", result.estimated)):
         for spot in spots:
             table.add_row(name, *_sweep_row(spot))
     return table
@@ -149,14 +151,14 @@ def _sweep_row(spot: Spot) -> list[str]:
     return [f"{spot.beta:g}", eta, *chances, f"{spot.mean_distance:.3f}", f"{spot.window_utility:.3f}"]
 
 
-def _tracking_table(found: Study) -> Table:
+def _tracking_table(result: Study) -> Table:
     columns = ("beta", "drift", "error", "runs", "largest gap", "certificate", "mean gap", "certificate", "in advance")
     caption = (
-        "Gaps U*(t) - U(X(t)) of settled rounds: the largest of any run beside the mean certificate of a run; "
-        "the largest mean over runs beside its certificate, and beside the bound that knows nothing of the runs."
+        "Gaps U*(t) - U(X(t)) after the warm-up: the largest of any run with the mean certificate of a run; the "
+        "largest mean over runs with its certificate and with the bound that is known in advance."
     )
     table = Table(*columns, title="Drift: gaps and their bounds", caption=caption, caption_justify="left")
-    for tracking in found.tracking:
+    for tracking in result.tracking:
         table.add_row(*_tracking_row(tracking))
     return table
 

@@ -1,4 +1,4 @@
-"""`goodspeed models`: what is here, fetch one, its fingerprints."""
+"""`goodspeed models`: list, pull and fingerprint models."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ PRECISIONS = ("fp32", "bf16")
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a verifier and a drafter compare, and what a user wants to know beside it."""
+    """The identity of a model and its tokenizer, as verifier and drafter compare it, and its size."""
 
     model: str
     folder: str
@@ -37,30 +37,32 @@ class Fingerprint:
 
 
 def add_parser(subparsers: "Subparsers") -> None:
-    """Add `models` with its three verbs."""
+    """Add `models` and its verbs."""
     parser = subparsers.add_parser(
         "models",
-        help="what is here, pull, fingerprint",
-        description="What models are here; fetch one; show what identifies it.",
+        help="list, pull and fingerprint models",
+        description="List the known models, download one, or show its fingerprints.",
         epilog="example: goodspeed models fingerprint smollm2-135m-instruct --json",
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    listing = verbs.add_parser("list", help="known models, and which are here", epilog="example: goodspeed models list")
+    listing = verbs.add_parser(
+        "list", help="list the known models and those on this machine", epilog="example: goodspeed models list"
+    )
     listing.set_defaults(run=_list)
     pulling = verbs.add_parser(
-        "pull", help="fetch and convert a model", epilog="example: goodspeed models pull smollm2-135m-instruct"
+        "pull", help="download and convert a model", epilog="example: goodspeed models pull smollm2-135m-instruct"
     )
     pulling.set_defaults(run=_pull)
     fingerprint = verbs.add_parser(
         "fingerprint",
-        help="what identifies a model and its tokenizer",
+        help="show the fingerprints of a model and its tokenizer",
         epilog="example: goodspeed models fingerprint smollm2-135m-instruct --json",
     )
     fingerprint.set_defaults(run=_fingerprint)
     for verb in (pulling, fingerprint):
         verb.add_argument("name", metavar="NAME", help=NAME_HELP)
     for verb in (listing, pulling, fingerprint):
-        verb.add_argument("--json", action="store_true", help="print JSON for scripts")
+        verb.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -68,7 +70,7 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         _print_json([_listing_json(model) for model in models])
         return 0
-    table = Table("model", "here", "source")
+    table = Table("model", "on this machine", "source")
     for model in models:
         table.add_row(model.name, "yes" if model.folder else "no", model.summary)
     Console().print(table)
@@ -77,7 +79,7 @@ def _list(args: argparse.Namespace) -> int:
 
 def _pull(args: argparse.Namespace) -> int:
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"getting {args.name}", total=None)
+        task = progress.add_task(f"downloading {args.name}", total=None)
         folder = pull(args.name, lambda done, total: progress.update(task, completed=done, total=total))
     if args.json:
         _print_json({"model": args.name, "folder": str(folder)})
@@ -106,7 +108,7 @@ def _fingerprint(args: argparse.Namespace) -> int:
 
 
 def fingerprint_of(model: str) -> Fingerprint:
-    """Everything that identifies a model by any of its names. Raises CheckpointError."""
+    """The fingerprints of a model by any of its names. Raises CheckpointError."""
     folder = locate(model)
     config = read_config(folder)
     return Fingerprint(

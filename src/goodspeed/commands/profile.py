@@ -69,7 +69,7 @@ class ProfileConfig:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What the JSON holds; see docs/bench.md."""
+    """The JSON file; see docs/bench.md."""
 
     schema: int
     command: list[str]
@@ -89,9 +89,9 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `profile`."""
     parser = subparsers.add_parser(
         "profile",
-        help="latency tables of engines",
-        description="Measure what a step of the target engine costs by streams, tokens and context, what a prefill "
-        "step costs, and what a round of the draft engine and a prompt cost. Nothing else should run meanwhile.",
+        help="measure latency tables of engines",
+        description="Measure the time of verification steps of the target engine by streams, tokens and context, of "
+        "prefill steps, and of drafts and prompts of the draft engine. The machine should be idle otherwise.",
         epilog="example: goodspeed profile --streams 1 4 8 --tokens 1 8 --context 256 --json steps.json",
     )
     add_flags(parser, ProfileConfig)
@@ -148,7 +148,7 @@ def _measure(config: ProfileConfig, target: TargetEngine) -> Profile:
 
 
 def _text() -> list[int]:
-    """Tokens of some text in any vocabulary: its bytes, which are printable ASCII."""
+    """Tokens that every vocabulary has: the printable ASCII bytes of the built-in prompts."""
     prompts = [message.content for domain in DOMAINS for prompt in load_prompts(domain) for message in prompt.messages]
     return [byte for byte in " ".join(prompts).encode("ascii", "ignore") if byte >= 32]
 
@@ -157,19 +157,19 @@ def _show(profile: Profile, console: Console) -> None:
     for title, cells in (
         (f"verification step of {profile.model}", profile.verify),
         (f"prefill step of {profile.model}", profile.prefill),
-        (f"round of the draft engine {profile.draft.engine}", profile.drafting),
-        (f"a prompt read by the draft engine {profile.draft.engine}", profile.opening),
+        (f"draft of the draft engine {profile.draft.engine}", profile.drafting),
+        (f"prompt of the draft engine {profile.draft.engine}", profile.opening),
     ):
         console.print(_table(title, cells))
     for title, cells in (
         (f"verification step of {profile.model} after a pause", profile.waking),
-        (f"round of the draft engine {profile.draft.engine} after a pause", profile.draft_waking),
+        (f"draft of the draft engine {profile.draft.engine} after a pause", profile.draft_waking),
     ):
         console.print(_waking_table(title, cells))
 
 
 def _table(title: str, cells: Sequence[ProfileCell]) -> Table:
-    shown = Table("streams", "tokens", "context", "ms, median", "least", "90%", "drafted", title=title)
+    shown = Table("streams", "tokens", "context", "median, ms", "min", "p90", "drafted", title=title)
     for cell in cells:
         times = [f"{1e3 * seconds:.3f}" for seconds in (cell.median_s, cell.min_s, cell.p90_s)]
         drafted = "" if cell.num_drafted is None else f"{cell.num_drafted:.1f}"
@@ -178,7 +178,7 @@ def _table(title: str, cells: Sequence[ProfileCell]) -> Table:
 
 
 def _waking_table(title: str, cells: Sequence[ProfileCell]) -> Table:
-    shown = Table("streams", "pause, ms", "ms, median", "least", "90%", title=title)
+    shown = Table("streams", "pause, ms", "median, ms", "min", "p90", title=title)
     for cell in cells:
         times = [f"{1e3 * seconds:.3f}" for seconds in (cell.median_s, cell.min_s, cell.p90_s)]
         shown.add_row(str(cell.streams), f"{1e3 * cell.pause_s:g}", *times)

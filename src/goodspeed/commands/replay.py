@@ -1,4 +1,4 @@
-"""`goodspeed replay`: event logs told to fresh cores, which must decide the same."""
+"""`goodspeed replay`: event logs replayed by new cores, which must decide the same."""
 
 import argparse
 import json
@@ -23,14 +23,14 @@ CORES: dict[str, Callable[[Event], ReplayableCore]] = {"verifier": ReplayedVerif
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """One log, and what came of it."""
+class ReplayResult:
+    """The result of replaying one log."""
 
     log: str
     core: str
-    """Whose log it is: verifier or drafter."""
+    """verifier or drafter"""
     decisions: int
-    """How many were compared, up to the first difference."""
+    """Number of decisions compared, up to the first difference."""
     difference: DecisionDifference | None
 
 
@@ -38,58 +38,58 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `replay`."""
     parser = subparsers.add_parser(
         "replay",
-        help="tell event logs to fresh cores, and compare what they decide",
-        description="Replay event logs of verifiers and drafters. Exit code 1: some decision came out otherwise.",
+        help="replay event logs and compare every decision",
+        description="Replay event logs of verifiers and drafters with new cores and compare every decision. Exit "
+        "code 1 if one differs.",
         epilog="example: goodspeed replay results/verifier.jsonl results/drafter.jsonl --json",
     )
-    parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="what --event-log has written")
-    parser.add_argument("--json", action="store_true", help="a JSON object a line for each log")
+    parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="event log written by --event-log")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per log")
     parser.set_defaults(run=_run)
 
 
-def replay_file(log: Path, progress: Progress) -> Replayed:
+def replay_file(log: Path, progress: Progress) -> ReplayResult:
     """Raises DataError, which names the file, if it cannot be read or replayed."""
     core, num_decisions = "", 0
     difference: DecisionDifference | None = None
 
-    def begin(start: Event) -> ReplayableCore:
+    def new_core(start: Event) -> ReplayableCore:
         nonlocal core
         core = "verifier" if "info" in start else "drafter"
         return CORES[core](start)
 
     try:
         with progress.open(log, "r", encoding="utf-8", description=log.name) as file:
-            for found in compare_decisions(file, begin):
+            for difference in compare_decisions(file, new_core):  # noqa: B007 - the last one is returned
                 num_decisions += 1
-                difference = found
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {log}: {error}") from error
     except DataError as error:
         raise DataError(f"{log}: {error}") from error
-    return Replayed(str(log), core, num_decisions, difference)
+    return ReplayResult(str(log), core, num_decisions, difference)
 
 
 def _run(args: argparse.Namespace) -> int:
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        replayed = [replay_file(log, progress) for log in args.logs]
-    for one in replayed:
-        print(json.dumps(asdict(one)) if args.json else _told(one))
-    return 1 if any(one.difference for one in replayed) else 0
+        results = [replay_file(log, progress) for log in args.logs]
+    for result in results:
+        print(json.dumps(asdict(result)) if args.json else _summary(result))
+    return 1 if any(result.difference for result in results) else 0
 
 
-def _told(one: Replayed) -> str:
-    summary = f"{one.log}: {one.core}, {one.decisions} decisions, "
-    if one.difference is None:
+def _summary(result: ReplayResult) -> str:
+    summary = f"{result.log}: {result.core}, {result.decisions} decisions, "
+    if result.difference is None:
         return summary + "same"
-    recorded, replayed = (json.dumps(value) for value in (one.difference.logged, one.difference.replayed))
-    at = next((i for i, (a, b) in enumerate(zip(recorded, replayed, strict=False)) if a != b), 0)
+    logged, replayed = (json.dumps(value) for value in (result.difference.logged, result.difference.replayed))
+    index = next((i for i, (a, b) in enumerate(zip(logged, replayed, strict=False)) if a != b), 0)
     return (
-        f"{summary}first difference in line {one.difference.line}, character {at} of the decision\n"
-        f"  recorded: {_near(recorded, at)}\n  replayed: {_near(replayed, at)}"
+        f"{summary}first difference in line {result.difference.line}, character {index} of the decision\n"
+        f"  logged:   {_excerpt(logged, index)}\n  replayed: {_excerpt(replayed, index)}"
     )
 
 
-def _near(text: str, at: int) -> str:
-    """A line's worth of the text around a place."""
-    begin, end = max(0, at - 60), at + 60
-    return f"{'...' if begin else ''}{text[begin:end]}{'...' if end < len(text) else ''}"
+def _excerpt(text: str, index: int) -> str:
+    """The text around a position, at most a line long."""
+    start, end = max(0, index - 60), index + 60
+    return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"

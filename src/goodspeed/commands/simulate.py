@@ -1,4 +1,4 @@
-"""`goodspeed simulate`: a scenario, replicated, with intervals."""
+"""`goodspeed simulate`: replications of a scenario, with confidence intervals."""
 
 import argparse
 import shlex
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 MOST_CLIENTS = 16
-"""Shown one by one on a terminal."""
+"""Maximum number of clients that the terminal shows one by one."""
 
 
 @config_dataclass
@@ -67,8 +67,8 @@ class SimulateConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command has found."""
+class SimulationOutcome:
+    """The results of the command."""
 
     header: ReportHeader
     summary: Summary
@@ -95,83 +95,85 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `simulate`."""
     parser = subparsers.add_parser(
         "simulate",
-        help="a scenario, simulated",
+        help="simulate a scenario",
         description="Simulate drafters, links and verifiers that decide with the live servers' own objects, several "
-        "times, and tell metrics with their 95% confidence intervals (docs/simulate.md). Exit code 1 if a precision "
+        "times, and report metrics with their 95% confidence intervals (docs/simulate.md). Exit code 1 if a precision "
         "was asked for and not reached.",
         epilog="example: goodspeed simulate configs/scenarios/home_lab.toml --seeds 10 --output results/home_lab",
     )
-    parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="what is simulated")
+    parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="scenario file")
     add_flags(parser, SimulateConfig)
-    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(SimulateConfig, args)
-    found = _simulate(config, args.scenario)
+    outcome = _simulate(config, args.scenario)
     if config.output:
-        for problem in write_outcome(found, Path(config.output)):
+        for problem in write_outcome(outcome, Path(config.output)):
             print(f"goodspeed: {problem}", file=sys.stderr)
     if args.json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found.plain())) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(outcome.plain())) + b"\n")
     else:
-        _show(found)
-    return 0 if found.is_precise else 1
+        _show(outcome)
+    return 0 if outcome.is_precise else 1
 
 
-def _simulate(config: SimulateConfig, path: Path) -> Outcome:
+def _simulate(config: SimulateConfig, path: Path) -> SimulationOutcome:
     values = scenario_values(path, config.until_s)
     scenario = scenario_of(values)
     precision = Precision.parse(config.precision) if config.precision else None
     seeds = Seeds(config.first_seed, config.seeds, config.max_seeds)
-    began = time.perf_counter()
+    start_s = time.perf_counter()
     with local_executor(config.jobs) as executor:
         start = given_warm_up(config.warm_up) or _pilot(scenario)
         make = partial(measure(config.trace).replication, scenario, start)
         running = replicate(make, seeds, precision, executor)
         total = None if precision else config.seeds
         console = Console(stderr=True)
-        found = list(track(running, "simulating", total, console=console, transient=True))
-    found.sort(key=lambda one: one.run.seed)
-    metrics = [one.metrics for one in found]
-    return Outcome(
+        replications = list(track(running, "simulating", total, console=console, transient=True))
+    replications.sort(key=lambda replication: replication.run.seed)
+    metrics = [replication.metrics for replication in replications]
+    return SimulationOutcome(
         header=ReportHeader(name_of(values, path), f"goodspeed {shlex.join(sys.argv[1:])}", values),
         summary=summarise(metrics),
-        replications=found,
+        replications=replications,
         is_precise=precision is None or precision.is_reached(metrics),
-        took_s=time.perf_counter() - began,
+        took_s=time.perf_counter() - start_s,
     )
 
 
 def _pilot(scenario: Scenario) -> WarmUp:
-    with Console(stderr=True).status("a pilot finds the warm-up ..."):
+    with Console(stderr=True).status("running a pilot to find the warm-up"):
         return measure().pilot(scenario).metrics.warm_up
 
 
-def write_outcome(found: Outcome, folder: Path) -> list[str]:
-    """All files. What could not be written, in words."""
+def write_outcome(outcome: SimulationOutcome, folder: Path) -> list[str]:
+    """Write all files. Returns a message for each one that could not be written."""
     folder.mkdir(parents=True, exist_ok=True)
-    problems = write_columns(answer_columns(found.replications), folder / "answers")
-    (folder / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(found.plain()), indent=1) + b"\n")
-    report = run_report(found.header, found.summary, found.replications)
+    problems = write_columns(answer_columns(outcome.replications), folder / "answers")
+    (folder / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(outcome.plain()), indent=1) + b"\n")
+    report = run_report(outcome.header, outcome.summary, outcome.replications)
     (folder / "report.html").write_text(report, encoding="utf-8")
-    if spans := found.replications[0].run.spans:
+    if spans := outcome.replications[0].run.spans:
         write_timeline(spans, folder / "trace.json")
     return problems
 
 
-def _show(found: Outcome) -> None:
+def _show(outcome: SimulationOutcome) -> None:
     console = wide_console()
-    summary, metrics = found.summary, [one.metrics for one in found.replications]
-    title = f"{found.header.name}: {summary.num_replications} replications, {found.took_s:.1f} s"
+    summary, metrics = outcome.summary, [replication.metrics for replication in outcome.replications]
+    title = f"{outcome.header.name}: {summary.num_replications} replications, {outcome.took_s:.1f} s"
     console.print(_table(["metric", "unit", "mean", "95%"], metric_rows(summary), title))
     if len(summary.goodputs) <= MOST_CLIENTS:
         console.print(_table(["client", "goodput, tokens/s", "95%"], goodput_rows(summary.goodputs)))
     headers = ["seed", "warm-up, s", "found by", "answers", "goodput, tokens/s"]
     console.print(_table(headers, replication_rows(metrics)))
-    if not found.is_precise:
-        console.print("[red]The precision that was asked for is not reached:[/red] more --max-seeds, or longer runs.")
+    if not outcome.is_precise:
+        console.print(
+            "[red]The requested precision is not reached:[/red] increase --max-seeds or the length of the runs."
+        )
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:

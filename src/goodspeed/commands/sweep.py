@@ -1,4 +1,4 @@
-"""`goodspeed sweep`: a grid of scenarios and seeds, over all cores or a Ray cluster."""
+"""`goodspeed sweep`: a grid of scenarios and seeds, on all cores or a Ray cluster."""
 
 import argparse
 import importlib
@@ -59,8 +59,8 @@ class SweepConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A sweep, understood and checked."""
+class SweepPlan:
+    """A validated sweep."""
 
     header: ReportHeader
     axes: tuple[Axis, ...]
@@ -73,24 +73,30 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `sweep`."""
     parser = subparsers.add_parser(
         "sweep",
-        help="a grid of scenarios and seeds",
-        description="Simulate a scenario with every combination of the values that --set gives to its keys, each under "
-        "the same seeds, and compare the cells with the first one by paired differences (docs/simulate.md).",
+        help="simulate a grid of scenarios",
+        description="Simulate a scenario with every combination of the values that --set gives to its keys, with the "
+        "same seeds, and compare the cells with the first one by paired differences (docs/simulate.md).",
         epilog="example: goodspeed sweep configs/scenarios/home_lab.toml "
         "--set verifiers.0.core.scheduler=fixed,gradient drafters.*.link.rtt_ms=5,20 --seeds 10",
     )
-    parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="what is varied")
+    parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="scenario file")
     parser.add_argument(
         "--set",
         nargs="+",
         action="extend",
         default=[],
         metavar="KEY.PATH=VALUE,VALUE",
-        help="a key and its values; in lists of tables a place from 0, a name, or * for all",
+        help="key and values; an entry of a list of tables is an index from 0, a name, or * for all",
     )
     add_flags(parser, SweepConfig)
-    parser.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="on a Ray cluster; one of this machine")
-    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run on a Ray cluster; without ADDRESS, on one of this machine",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
@@ -98,9 +104,9 @@ def _run(args: argparse.Namespace) -> int:
     config = from_args(SweepConfig, args)
     plan = _plan(config, args.scenario, tuple(map(Axis.parse, args.set)))
     plan.folder.open(SweepManifest(SCHEMA, dict(plan.header.settings), config.warm_up), config.resume)
-    found = _sweep(plan, given_warm_up(config.warm_up), config.jobs, args.ray)
-    results = cell_results(plan.cells, found)
-    for problem in _write(plan, found, results):
+    metrics_by_cell = _sweep(plan, given_warm_up(config.warm_up), config.jobs, args.ray)
+    results = cell_results(plan.cells, metrics_by_cell)
+    for problem in _write(plan, metrics_by_cell, results):
         print(f"goodspeed: {problem}", file=sys.stderr)
     if args.json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_plain(plan, results))) + b"\n")
@@ -109,15 +115,15 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(config: SweepConfig, path: Path, axes: tuple[Axis, ...]) -> Plan:
-    """Every cell is checked before the first one is run."""
+def _plan(config: SweepConfig, path: Path, axes: tuple[Axis, ...]) -> SweepPlan:
+    """Validates every cell before the first one runs."""
     if any(axis.path == "seed" for axis in axes):
-        raise ConfigError("set is seed=..., expected another key: --seeds and --first-seed say which seeds are run")
+        raise ConfigError("set is seed=..., expected another key; --seeds and --first-seed set the seeds")
     values = scenario_values(path, config.until_s)
     grid = tuple(cells(axes))
     scenarios = {cell: scenario_of(cell.applied_to(values)) for cell in grid}
     seeds = Seeds(config.first_seed, config.seeds).batch(0)
-    return Plan(
+    return SweepPlan(
         header=ReportHeader(name_of(values, path), f"goodspeed {shlex.join(sys.argv[1:])}", values),
         axes=axes,
         cells=grid,
@@ -126,7 +132,7 @@ def _plan(config: SweepConfig, path: Path, axes: tuple[Axis, ...]) -> Plan:
     )
 
 
-def _sweep(plan: Plan, given: WarmUp | None, num_jobs: int, ray_address: str | None) -> MetricsByCell:
+def _sweep(plan: SweepPlan, given: WarmUp | None, num_jobs: int, ray_address: str | None) -> MetricsByCell:
     sweep = ScenarioSweep(measure(), plan.tasks, plan.folder, given)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -136,7 +142,7 @@ def _sweep(plan: Plan, given: WarmUp | None, num_jobs: int, ray_address: str | N
                 return sweep.run(executor, partial(progress.advance, bar))
         except KeyboardInterrupt:
             num_done = int(progress.tasks[bar].completed)
-            print(f"goodspeed: {num_done} of {sweep.num_runs} are done; --resume goes on", file=sys.stderr)
+            print(f"goodspeed: {num_done} of {sweep.num_runs} are done; --resume continues", file=sys.stderr)
             raise
 
 
@@ -151,9 +157,9 @@ def _executor(num_jobs: int, ray_address: str | None) -> Executor:
     return cluster
 
 
-def _write(plan: Plan, found: MetricsByCell, results: Sequence[CellResult]) -> list[str]:
+def _write(plan: SweepPlan, metrics_by_cell: MetricsByCell, results: Sequence[CellResult]) -> list[str]:
     folder = plan.folder.path
-    problems = write_columns(cell_columns(plan.cells, found), folder / "sweep")
+    problems = write_columns(cell_columns(plan.cells, metrics_by_cell), folder / "sweep")
     summary = msgspec.json.format(msgspec.json.encode(_plain(plan, results)), indent=1)
     (folder / "summary.json").write_bytes(summary + b"\n")
     report = sweep_report(plan.header, plan.axes, plan.cells, results)
@@ -161,7 +167,7 @@ def _write(plan: Plan, found: MetricsByCell, results: Sequence[CellResult]) -> l
     return problems
 
 
-def _plain(plan: Plan, results: Sequence[CellResult]) -> dict[str, Any]:
+def _plain(plan: SweepPlan, results: Sequence[CellResult]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "command": plan.header.command,
@@ -171,18 +177,18 @@ def _plain(plan: Plan, results: Sequence[CellResult]) -> dict[str, Any]:
     }
 
 
-def _show(plan: Plan, results: Sequence[CellResult]) -> None:
+def _show(plan: SweepPlan, results: Sequence[CellResult]) -> None:
     console = wide_console()
     names = [cell.name for cell in plan.cells]
     console.print(_table(cell_rows(names, results), plan.header.name))
     if len(names) > 1:
-        title = f"differences from {names[0]}, paired by seed; * its 95% interval does not hold 0"
+        title = f"differences from {names[0]}, paired by seed; *: the 95% interval excludes 0"
         console.print(_table(difference_rows(names, results), title))
     console.print(f"{plan.folder.path / 'report.html'}", highlight=False)
 
 
 def _table(rows: Sequence[Sequence[str]], title: str) -> Table:
-    """A row for each cell."""
+    """One row per cell."""
     table = Table(title=title)
     for i, header in enumerate(headers()):
         table.add_column(header, justify="right" if i else "left")

@@ -1,4 +1,4 @@
-"""`goodspeed up`: a verifier and its drafters on this machine, until Ctrl-C."""
+"""`goodspeed up`: a verifier and its drafters on this machine, until SIGINT or SIGTERM."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ from goodspeed.scheduling.policies import SCHEDULERS
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-CHECK_S = 0.5  # between looks at whether every server lives
+CHECK_S = 0.5  # pause between checks that every server is alive
 
 
 @config_dataclass
@@ -55,18 +55,22 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `up`."""
     parser = subparsers.add_parser(
         "up",
-        help="verifier and drafters on this machine, until Ctrl-C",
-        description="Start one verifier and its drafters, each a process of its own, and show where to ask them.",
+        help="run a verifier and drafters on this machine",
+        description="Start one verifier and its drafters, each in its own process, and print their addresses. They run "
+        "until SIGINT (Ctrl-C) or SIGTERM, and all stop if one of them fails.",
         epilog="example: goodspeed up --clients 2 --pair smollm2 --rtt-ms 5 40",
     )
     add_flags(parser, UpConfig)
-    parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON when all serve")
+    parser.add_argument(
+        "--json", action="store_true", help="print the addresses as one line of JSON once all servers are ready"
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(UpConfig, args)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's stop is a Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell starts with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         _serve(config, args.json)
     except KeyboardInterrupt:
@@ -75,12 +79,12 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _serve(config: UpConfig, is_json: bool) -> None:
-    """Until interrupted. Raises StartError if a server ends."""
+    """Run until interrupted. Raises StartError if a server ends."""
     with ExitStack() as stack:
         folder = stack.enter_context(run_folder(config.event_log))
         processes = stack.enter_context(Processes(folder))
         spec = _spec(config)
-        with Console(stderr=True).status("starting servers ..."):
+        with Console(stderr=True).status("starting servers"):
             ports = Ports(config.verifier_port, config.metrics_port, config.port)
             (cluster,) = start_clusters(processes, [with_event_logs(spec, folder) if config.event_log else spec], ports)
         _print_json(cluster) if is_json else _print(cluster, spec)
@@ -98,7 +102,7 @@ def _spec(config: UpConfig) -> ClusterSpec:
 def _print_json(cluster: Cluster) -> None:
     print(
         json.dumps({"endpoints": cluster.urls, "verifier": cluster.verifier_address, "metrics": cluster.metrics_urls}),
-        flush=True,  # whoever reads a pipe waits for it
+        flush=True,  # a reader of the pipe waits for this line
     )
 
 
@@ -109,7 +113,7 @@ def _print(cluster: Cluster, spec: ClusterSpec) -> None:
         link = f"  (link of {drafter.rtt_ms:g} ms)" if drafter.rtt_ms else ""
         console.print(f"{drafter.name:<10} {url}/v1{link}")
     console.print("metrics    " + "  ".join(cluster.metrics_urls))
-    console.print(f"\ntry:\n{_curl(cluster.urls[0])}\n\nCtrl-C ends it all.", markup=False)
+    console.print(f"\ntry:\n{_curl(cluster.urls[0])}\n\nCtrl-C stops all servers.", markup=False)
 
 
 def _curl(url: str) -> str:

@@ -1,4 +1,4 @@
-"""`goodspeed verifier`: one verification server, until SIGTERM or Ctrl-C."""
+"""`goodspeed verifier`: one verification server, until SIGINT or SIGTERM."""
 
 import argparse
 import asyncio
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_S = 1.0
-"""For links that have read their last message to end by themselves."""
+"""Time for connections to close by themselves after their last message."""
 
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add `verifier`."""
     parser = subparsers.add_parser(
         "verifier",
-        help="one verification server",
-        description="Serve a target model to drafters, until SIGTERM or Ctrl-C.",
+        help="run one verification server",
+        description="Serve a target model to drafters, until SIGINT (Ctrl-C) or SIGTERM.",
         epilog="example: goodspeed verifier --core.budget 16 --grpc.port 7700 --event-log verifier.jsonl",
     )
     add_flags(parser, VerifierConfig)
     parser.add_argument(
-        "--ready-file", type=Path, metavar="FILE", help="write the ports there, as JSON, once it serves"
+        "--ready-file", type=Path, metavar="FILE", help="file to write the ports to, as JSON, once the server is ready"
     )
     parser.set_defaults(run=_run)
 
@@ -52,7 +52,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
-    """Until a signal, or until the server fails."""
+    """Serve until a signal arrives or the server fails."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,18 +66,18 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
         server = VerifierServer(config.core, engine, events, engine_thread)
         server.metrics.registry.register(LoopCollector(server.collect_metrics, loop))
         metrics = MetricsServer(server.metrics.registry, config.metrics_host, config.metrics_port)
-        stack.push_async_callback(asyncio.to_thread, metrics.close)  # it may be asking the loop
+        stack.push_async_callback(asyncio.to_thread, metrics.close)  # a scrape in progress needs the event loop
         grpc_server = await serve_grpc(server.serve, config.grpc)
         stack.push_async_callback(grpc_server.stop, GRACE_S)
         running = asyncio.create_task(server.run())
         stack.push_async_callback(server.close)
-        _tell_ready(grpc_server.port, metrics.port, engine.info.model, ready_file)
+        _report_ready(grpc_server.port, metrics.port, engine.info.model, ready_file)
         await asyncio.wait({running, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
     await running
 
 
-def _tell_ready(port: int, metrics_port: int, model: str, ready_file: Path | None) -> None:
+def _report_ready(port: int, metrics_port: int, model: str, ready_file: Path | None) -> None:
     log.info("serving", extra={"ids": {"port": port, "metrics_port": metrics_port, "model": model}})
     if ready_file:
         ready_file.write_text(json.dumps({"port": port, "metrics_port": metrics_port}), encoding="utf-8")

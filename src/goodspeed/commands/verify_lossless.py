@@ -1,4 +1,4 @@
-"""`goodspeed verify-lossless`: does my pair keep the target's text?"""
+"""`goodspeed verify-lossless`: check that a pair of engines keeps the target's text."""
 
 import argparse
 import itertools
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 CAPTION = (
-    "accepted: share of draft tokens; per round: committed tokens; alone: tokens/s of one stream without drafts; "
-    "drafted: tokens/s of all streams of a batch together"
+    "accepted: share of draft tokens; per round: committed tokens; baseline: tokens/s of a single stream without "
+    "drafts; drafted: tokens/s of all streams of a batch together"
 )
 RULES = {"coupled": Rule.COUPLED, "rejection": Rule.REJECTION}
 
@@ -64,7 +64,7 @@ class LosslessConfig:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One temperature."""
+    """The check at one temperature."""
 
     temperature: float
     check: TextCheck | DistributionCheck
@@ -74,13 +74,13 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `verify-lossless`."""
     parser = subparsers.add_parser(
         "verify-lossless",
-        help="does my pair keep the target's text?",
-        description="Write texts with the target alone and with drafts, in one process, and compare them token for "
-        "token; under the rejection rule compare the distributions of short texts. Exit code 1 if they differ.",
+        help="check that a pair keeps the target's text",
+        description="Generate texts with and without drafts, in one process, and compare them token by token; under "
+        "the rejection rule compare the distributions of short texts. Exit code 1 if they differ.",
         epilog="example: goodspeed verify-lossless --target.model smollm2-135m-instruct --draft.engine hybrid --n 16",
     )
     add_flags(parser, LosslessConfig)
-    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
@@ -109,7 +109,7 @@ def _load(config: LosslessConfig) -> tuple[TargetEngine, Tokenizer]:
 
 
 def _prompts(config: LosslessConfig) -> list[Prompt]:
-    """The first n; of the built-in ones a domain after the other, over and over."""
+    """The first n prompts; of the built-in ones, one of each domain in turn."""
     if config.prompts:
         return load_prompts(config.prompts)[: config.n]
     in_turn = itertools.chain.from_iterable(zip(*(load_prompts(domain) for domain in DOMAINS), strict=False))
@@ -153,7 +153,7 @@ def _json(result: Result) -> dict[str, object]:
 
 
 def _print(results: Sequence[Result], config: LosslessConfig) -> None:
-    shown = Table("temperature", "texts", "result", "accepted", "per round", "alone", "drafted", caption=CAPTION)
+    shown = Table("temperature", "texts", "result", "accepted", "per round", "baseline", "drafted", caption=CAPTION)
     for result in results:
         rule = config.rule if result.temperature else "greedy"
         shown.add_row(f"{result.temperature:g} {rule}", *_cells(result.check))
@@ -170,7 +170,7 @@ def _print(results: Sequence[Result], config: LosslessConfig) -> None:
 
 def _cells(check: TextCheck | DistributionCheck) -> list[str]:
     if isinstance(check, DistributionCheck):
-        verdict = "alike" if check.is_lossless else "unlike"
+        verdict = "same" if check.is_lossless else "different"
         return [f"2 x {check.num_texts}", f"p = {check.p_value:.2g}, {verdict}"]
     return [
         str(check.num_texts),

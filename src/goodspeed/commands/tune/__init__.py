@@ -1,4 +1,4 @@
-"""`goodspeed tune`: draft models that the target accepts more often, one module per verb.
+"""`goodspeed tune`: training and evaluation of draft models, one module per verb.
 
 Every verb is a module of this package with `add_parser(verbs) -> None`, as the commands of `goodspeed.cli` are. A verb
 imports torch when it runs, never when its flags are listed.
@@ -18,8 +18,8 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `tune` with its verbs."""
     parser = subparsers.add_parser(
         "tune",
-        help="make and judge draft models",
-        description="Make draft models for a target from its own answers, and judge them (docs/tuning.md).",
+        help="train and evaluate draft models",
+        description="Train draft models for a target on its own answers, and evaluate them (docs/tuning.md).",
         epilog="example: goodspeed tune collect --prompts gsm8k.jsonl --out answers",
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)

@@ -1,4 +1,4 @@
-"""`goodspeed tune collect`: the target's answers to prompts, as a data set."""
+"""`goodspeed tune collect`: a data set of the target's answers to prompts."""
 
 import argparse
 import json
@@ -23,8 +23,9 @@ def add_parser(verbs: "Subparsers") -> None:
     """Add `collect`."""
     parser = verbs.add_parser(
         "collect",
-        help="the target's answers to prompts, as a data set",
-        description="Let the target answer prompts, greedy and sampled, and keep what it thought at every position.",
+        help="collect the target's answers as a data set",
+        description="Let the target answer prompts, greedily and by sampling, and store its log-probabilities at every "
+        "position.",
         epilog="example: goodspeed tune collect --prompts gsm8k.jsonl --temperatures 1 --out answers",
     )
     add_flags(parser, CollectConfig)

@@ -1,4 +1,4 @@
-"""`goodspeed tune evaluate`: how well drafts meet a target's recorded answers, what they cost, what they bring."""
+"""`goodspeed tune evaluate`: acceptance, calibration, cost and goodput of drafts on a target's answers."""
 
 import argparse
 import importlib
@@ -67,9 +67,9 @@ def add_parser(verbs: "Subparsers") -> None:
     """Add `evaluate`."""
     parser = verbs.add_parser(
         "evaluate",
-        help="judge drafts by a target's recorded answers",
-        description="Agreement, acceptance by place and window, by category, temperature and rule, calibration, cost "
-        "and goodput of drafts on a data set that they were not trained on (docs/evaluate.md).",
+        help="evaluate drafts on a target's answers",
+        description="Measure agreement, acceptance by position, window, category, temperature and rule, calibration, "
+        "cost and goodput of drafts on a data set that they were not trained on (docs/evaluate.md).",
         epilog="example: goodspeed tune evaluate --data test --drafts hybrid torch:my-draft --json drafts.json",
     )
     add_flags(parser, EvaluateConfig)
@@ -79,22 +79,22 @@ def add_parser(verbs: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(EvaluateConfig, args)
     plot = _plotter() if config.plot else None
-    judging = import_torch_module("goodspeed.tuning.evaluate.evaluation")
-    plan = judging.EvaluationPlan(
+    evaluation = import_torch_module("goodspeed.tuning.evaluate.evaluation")
+    plan = evaluation.EvaluationPlan(
         config.num_prompts, config.seed, config.streams, config.window, config.min_survival, config.goodput_answers
     )
     trained_on = Path(config.trained_on) if config.trained_on else None
-    held_out = judging.HeldOut.read(Path(config.data), plan, trained_on)
+    held_out = evaluation.HeldOut.read(Path(config.data), plan, trained_on)
     bench = held_out.bench(_target(config), plan) if config.engine and held_out.greedy else None
     drafts = [draft_of(config.draft, name) for name in config.drafts]
     with Progress(console=Console(stderr=True), transient=True) as progress:
         num_answers = sum(len(answers) for answers in held_out.passes())
-        task = progress.add_task("judging", total=len(drafts) * num_answers)
+        task = progress.add_task("evaluating", total=len(drafts) * num_answers)
 
         def on_answer(title: str) -> None:
             progress.update(task, description=title, advance=1)
 
-        reports = [judging.DraftEvaluation(draft, held_out, plan).report(bench, on_answer) for draft in drafts]
+        reports = [evaluation.DraftEvaluation(draft, held_out, plan).report(bench, on_answer) for draft in drafts]
     _write(EvaluationReport(SCHEMA, sys.argv, this_machine(), reports), config)
     if plot:
         plot({one.draft: one.qualities for one in reports}, Path(config.plot))
@@ -107,13 +107,13 @@ def _target(config: EvaluateConfig) -> TargetEngine:
 
 
 def draft_of(config: DraftConfig, name: str) -> DraftConfig:
-    """The config with this draft: an engine, or engine:model."""
+    """The config for a draft that is named as an engine or as engine:model."""
     engine, _, model = name.partition(":")
     return replace(config, engine=engine, model=model or config.model)
 
 
 def _plotter() -> Callable[[dict[str, list[Quality]], Path], None]:
-    """Raises ConfigError without matplotlib, before anything is computed."""
+    """Raises ConfigError if matplotlib is missing, before anything is computed."""
     try:
         plotter: Callable[[dict[str, list[Quality]], Path], None] = importlib.import_module(
             "goodspeed.tuning.evaluate.reliability_plot"

@@ -1,4 +1,4 @@
-"""`goodspeed tune online`: rounds of learning from a drafter's traffic, and swapping in what is better."""
+"""`goodspeed tune online`: a draft that learns from a drafter's traffic and is swapped in when it is better."""
 
 import argparse
 import json
@@ -67,9 +67,9 @@ def add_parser(verbs: "Subparsers") -> None:
     """Add `online`."""
     parser = verbs.add_parser(
         "online",
-        help="rounds of learning from live traffic, and swapping in what is better",
-        description="Learn a draft from what a drafter has recorded, judge it beside the one in use on the newest "
-        "answers, and swap it in if it is better (docs/drafter.md). A line of JSON for every round.",
+        help="train on live traffic and swap in better drafts",
+        description="Train a draft on a drafter's traffic log, compare it with the one in use on the latest answers, "
+        "and swap it in if it is better (docs/drafter.md). Prints a line of JSON per round.",
         epilog="example: goodspeed tune online --traffic-log traffic.jsonl --work online --drafter http://127.0.0.1:8000",
     )
     add_flags(parser, OnlineConfig)
@@ -100,17 +100,17 @@ def _tuner(config: OnlineConfig, tokenizer: Tokenizer) -> "OnlineTuner":
     policy = online.OnlinePolicy(
         config.min_answers, config.max_train_answers, config.held_out_share, config.window, config.margin
     )
-    maker = (
+    trainer = (
         online.NGramTableTrainer(tokenizer.vocab_size, tokenizer.fingerprint)
         if config.kind == "table"
-        else _net_maker(config)
+        else _net_trainer(config)
     )
     admin = HttpDrafterAdmin(config.drafter, config.api_key)
-    tuner: OnlineTuner = online.OnlineTuner(Path(config.traffic_log), Path(config.work), admin, maker, policy)
+    tuner: OnlineTuner = online.OnlineTuner(Path(config.traffic_log), Path(config.work), admin, trainer, policy)
     return tuner
 
 
-def _net_maker(config: OnlineConfig) -> "DraftTrainer":
+def _net_trainer(config: OnlineConfig) -> "DraftTrainer":
     collect = CollectConfig(out=config.work, traffic_logs=(config.traffic_log,), target=config.target)
     distil = DistilConfig(
         data=config.work,
@@ -122,5 +122,5 @@ def _net_maker(config: OnlineConfig) -> "DraftTrainer":
         validate_every=max(1, config.steps // 4),
         patience=2,
     )
-    maker: DraftTrainer = import_torch_module("goodspeed.tuning.online.net_trainer").NetTrainer(collect, distil)
-    return maker
+    trainer: DraftTrainer = import_torch_module("goodspeed.tuning.online.net_trainer").NetTrainer(collect, distil)
+    return trainer

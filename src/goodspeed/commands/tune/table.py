@@ -1,4 +1,4 @@
-"""`goodspeed tune table`: the n-gram table of a data set's answers, for drafters to begin from."""
+"""`goodspeed tune table`: an n-gram table of a data set's answers, for drafters to start from."""
 
 import argparse
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @config_dataclass
-class TableConfig:
+class TrainTableConfig:
     """The n-gram table to learn."""
 
     out: str = option("", "file for the table and its calibrations (.npz)", is_required=True)
@@ -34,29 +34,31 @@ def add_parser(verbs: "Subparsers") -> None:
     """Add `table`."""
     parser = verbs.add_parser(
         "table",
-        help="learn an n-gram table from collected answers",
-        description="Learn the n-gram table of the target's answers in data sets, in memory that is fixed beforehand "
-        "(--draft.table-slots), and calibrate the draft engines that will begin from it (docs/drafts.md).",
+        help="train an n-gram table on a data set",
+        description="Train an n-gram table of fixed size (--draft.table-slots) on the target's answers in data sets, "
+        "and calibrate the draft engines that will start from it (docs/drafts.md).",
         epilog="example: goodspeed tune table train --out my.table.npz --draft.table-slots 1048576",
     )
-    parser.add_argument("data", nargs="+", type=Path, metavar="DATASET", help="folders that `tune collect` made")
-    add_flags(parser, TableConfig)
+    parser.add_argument(
+        "data", nargs="+", type=Path, metavar="DATASET", help="folders of data sets from `goodspeed tune collect`"
+    )
+    add_flags(parser, TrainTableConfig)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    config = from_args(TableConfig, args)
+    config = from_args(TrainTableConfig, args)
     datasets = [import_torch_module("goodspeed.tuning.data.dataset").Dataset.open(folder) for folder in args.data]
     facts = datasets[0].info
     for dataset in datasets:
         dataset.check_tokenizer(facts.tokenizer_fingerprint, str(args.data[0]))
     examples = [example for dataset in datasets for example in dataset.examples()]
-    with Console(stderr=True).status("learning ...") as status:
+    with Console(stderr=True).status("training") as status:
         memory = learn_table(
             [draft_of(config.draft, name) for name in config.drafts],
             shuffled(examples),
             (facts.vocab_size, facts.tokenizer_fingerprint),
-            lambda name: status.update(f"learning with {name} ..."),
+            lambda name: status.update(f"training with {name}"),
         )
     memory.save(Path(config.out))
     used, megabytes = memory.table.num_used, Path(config.out).stat().st_size / 1e6

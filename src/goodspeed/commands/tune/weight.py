@@ -1,4 +1,4 @@
-"""`goodspeed tune weight`: a data set whose positions count what they bring to the scheduler's utility."""
+"""`goodspeed tune weight`: a data set whose positions are weighted by the scheduler's utility."""
 
 import argparse
 from pathlib import Path
@@ -39,7 +39,7 @@ def add_parser(verbs: "Subparsers") -> None:
     parser = verbs.add_parser(
         "weight",
         help="weight a data set by the scheduler's utility",
-        description="Give every position of a data set's answers the weight that its acceptance has for the sum of the "
+        description="Weight every position of a data set's answers by the effect of its acceptance on the sum of the "
         "clients' utilities, with this draft and the scheduler's best grants (docs/utility_tuning.md).",
         epilog="example: goodspeed tune weight --data train --out weighted --clients clients.toml --draft.engine torch "
         "--draft.model my-draft",
@@ -53,12 +53,12 @@ def _run(args: argparse.Namespace) -> int:
     weighting = import_torch_module("goodspeed.tuning.train.weighting")
     entries = read_toml(Path(config.clients)).get("clients", [])
     if not isinstance(entries, list) or not entries:
-        raise ConfigError(f"{config.clients} has no [[clients]], expected a name, a weight and kinds for each")
+        raise ConfigError(f"{config.clients} has no [[clients]], expected a table with name, weight and kinds for each")
     clients = [from_mapping(weighting.ClientAnswers, entry, "clients.") for entry in entries]
     dataset = import_torch_module("goodspeed.tuning.data.dataset").Dataset.open(Path(config.data))
     facts = dataset.info
     share = AllocationProblem(config.budget, config.fairness, config.max_grant)
-    with Console(stderr=True).status("weighting ..."):
+    with Console(stderr=True).status("weighting"):
         examples = weighting.weighted_examples(
             list(dataset.examples()),
             clients,
