@@ -17,6 +17,7 @@ from goodspeed.commands.parser import COMMANDS
         (["verifier", "--core.buget=3"], "unknown flag --core.buget; did you mean '--core.budget'?"),
         (["models", "list", "--jsn"], "goodspeed models list: unknown flag --jsn; did you mean '--json'?"),
         (["tune", "collect", "--promts", "x"], "unknown flag --promts; did you mean '--prompts'?"),
+        (["tune", "weigh"], "goodspeed tune: unknown verb 'weigh'; did you mean 'weight'?"),
         (["simulate"], "the following arguments are required: SCENARIO.toml"),
     ],
 )

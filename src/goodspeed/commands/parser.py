@@ -7,7 +7,7 @@ Every subcommand is a module of this package with `add_parser(subparsers) -> Non
 import argparse
 import importlib
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import goodspeed
 from goodspeed.registry import did_you_mean
@@ -36,10 +36,16 @@ EXIT_CODES = """exit codes:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose errors are short and suggest the nearest flag."""
+    """A parser whose errors are short and suggest the nearest name."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            hint = did_you_mean(value, action.choices) or f"known: {', '.join(action.choices)}"
+            self.error(f"unknown {str(action.metavar).lower()} {value!r}; {hint}")
+        super()._check_value(action, value)
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

@@ -1,7 +1,7 @@
 """`goodspeed tune`: training and evaluation of draft models, one module per verb.
 
-Every verb is a module of this package with `add_parser(verbs) -> None`, as the commands of `goodspeed.cli` are. A verb
-imports torch when it runs, never when its flags are listed.
+Every verb is a module of this package with `add_parser(verbs) -> None`, as a command is (goodspeed.commands.parser). A
+verb imports torch when it runs, never when its flags are listed.
 """
 
 import argparse
