@@ -160,4 +160,5 @@ DRAFT_ENGINES: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(
         "toy": _toy,
         "none": _none,
     },
+    group="goodspeed.draft_engine",
 )

@@ -39,5 +39,7 @@ def _toy(_config: TargetConfig, seed: int) -> TargetEngine:
 
 
 TARGET_ENGINES: Registry[Callable[[TargetConfig, int], TargetEngine]] = Registry(
-    "target engine", {"torch": _torch, "shaped": _shaped, "toy": _toy}
+    "target engine",
+    {"torch": _torch, "shaped": _shaped, "toy": _toy},
+    group="goodspeed.target_engine",
 )

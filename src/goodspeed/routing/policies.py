@@ -21,6 +21,7 @@ ROUTINGS: Registry[Callable[[], RoutingPolicy]] = Registry(
         "power_of_two": PowerOfTwo,
         "latency_aware": LatencyAware,
     },
+    group="goodspeed.routing",
 )
 
 ONE_AT_A_TIME = frozenset({"failover"})

@@ -33,6 +33,7 @@ SCHEDULERS: Registry[Callable[[], Scheduler]] = Registry(
         "random": RandomScheduler,
         "time_aware": TimeAwareScheduler,
     },
+    group="goodspeed.scheduler",
 )
 
 BASELINES = frozenset({"fixed", "random", "proportional", "tiers"})
@@ -50,5 +51,6 @@ ESTIMATORS: Registry[Callable[[float, float], Estimator]] = Registry(
         "survival": survival_estimator,
         "paper": PaperEstimator,
     },
+    group="goodspeed.estimator",
 )
 """Each takes beta (goodput) and eta (acceptance), the weights of the latest round, 0..1; adaptive ones ignore both."""

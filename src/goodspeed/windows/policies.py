@@ -35,6 +35,7 @@ WINDOWS: Registry[Callable[[WindowConfig], WindowPolicy]] = Registry(
         "threshold": lambda config: ThresholdWindow(config.max_tokens, config.threshold),
         "analytic": lambda config: AnalyticWindow(config.max_tokens),
     },
+    group="goodspeed.window",
 )
 
 

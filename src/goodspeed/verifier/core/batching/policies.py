@@ -16,6 +16,7 @@ BATCHINGS: Registry[Callable[[float], BatchingPolicy]] = Registry(
         "deadline": lambda _barrier_timeout_s: DeadlineBatching(),
         "barrier": BarrierBatching,
     },
+    group="goodspeed.batching",
 )
 """Each takes the timeout of the barrier in seconds."""
 
@@ -25,5 +26,6 @@ ORDERINGS: Registry[Callable[[int], OrderingPolicy]] = Registry(
         "fifo": lambda _bucket_tokens: Fifo(),
         "length_aware": LengthAware,
     },
+    group="goodspeed.ordering",
 )
 """Each takes the width of a bucket of context lengths in tokens."""
