@@ -86,7 +86,7 @@ def test_an_entry_point_that_cannot_be_loaded_is_named(install: Callable[[str, s
 def test_two_entry_points_of_one_name_are_refused(install: Callable[[str, str, str], None]) -> None:
     for name in ("acme_four", "acme_five"):
         install(name, "NUMBER = 7", f"[goodspeed.scheduler]\nacme = {name}:NUMBER\n")
-    with pytest.raises(ConfigError, match="scheduler 'acme' is defined twice: 'acme_.*' of acme_.* and 'acme_"):
+    with pytest.raises(ConfigError, match=r"scheduler 'acme' is defined twice: 'acme_.*' of acme_.* and 'acme_"):
         registry_with_plugins()["acme"]
 
 
