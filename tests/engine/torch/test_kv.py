@@ -55,7 +55,7 @@ def test_keys_and_values_come_back_by_head() -> None:
 def test_a_full_pool_refuses_with_the_numbers() -> None:
     pool = make_pool(10)
     pool.reserve(7)
-    with pytest.raises(CapacityError, match="4 KV tokens wanted, 3 of 10 are free"):
+    with pytest.raises(CapacityError, match="4 KV tokens requested, 3 of 10 are free"):
         pool.reserve(4)
     assert pool.num_reserved == 7
 
