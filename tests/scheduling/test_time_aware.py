@@ -30,7 +30,7 @@ def tokens_of(client: ClientView, grant: int) -> float:
 
 
 def utility(clients: Sequence[ClientView], budget: Budget, grants: Sequence[int]) -> float:
-    """The objective as docs/time_aware.md writes it."""
+    """The objective as docs/explain/time_aware.md writes it."""
     if budget.is_barrier:
         arrival_s = max(c.network_s + c.drafting_s * s if s else 0.0 for c, s in zip(clients, grants, strict=True))
         round_s = arrival_s + budget.step_s + budget.token_s * sum(grants)

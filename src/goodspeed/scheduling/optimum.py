@@ -4,7 +4,7 @@ The reachable set is the convex hull of mu(S) over all integer grants S within f
 2512.09963, problem 1). Its upper boundary is {f(s)}: s real grants within the same limits, f_i linear between integers.
 (The integer grants of one unit cell have an integral hull, and f is linear on it; concavity of mu gives the converse.)
 So x* divides the budget by one price: every client takes draft tokens, in fractions, while w U'(x) s_j is above it.
-That takes 57 ms for 1,000 clients; Frank-Wolfe takes 1 ms for 8, but 0.9 s for 200 (docs/theory.md).
+That takes 57 ms for 1,000 clients; Frank-Wolfe takes 1 ms for 8, but 0.9 s for 200 (docs/measurements/theory.md).
 
 The answer is certified: with the gradient scheduler as the oracle, max_v sum_i w_i U'(x_i) (v_i - x_i) bounds how far
 any x is from the optimum. That gap is part of the answer.

@@ -17,7 +17,7 @@ from goodspeed.scheduling.time_aware import TimeAwareScheduler
 
 MAX_MIN_FAIRNESS = 8.0
 """Steeper utilities follow the noise in the smoothed goodputs, and the client with the least gets even less
-(docs/scheduling.md)."""
+(docs/measurements/schedulers.md)."""
 
 SCHEDULERS: Registry[Callable[[], Scheduler]] = Registry(
     "scheduler",

@@ -13,8 +13,8 @@ from goodspeed.scheduling.scheduler import Budget, ClientView
 
 TARGET_DEMAND = 1.1
 """Mean demand of a call that the price aims at, in budgets: an excess is cut where it has the least value, and what is
-missing is lost. Of 20 tokens for eight clients behind a barrier 98% are spent with 1.0, 99.96% with 1.1 (docs/log.md).
-"""
+missing is lost. Of 20 tokens for eight clients behind a barrier 98% are spent with 1.0, 99.96% with 1.1
+(docs/measurements/log.md)."""
 PRICE_GAIN = 0.2
 """How far the log price moves when a call demands a budget more or less than the target."""
 

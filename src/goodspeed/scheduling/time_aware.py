@@ -1,8 +1,8 @@
 """The time-aware scheduler: utility of tokens per second, in which every draft token has a price in time.
 
 The paper's scheduler counts tokens per round, so it always spends the whole budget: a token costs nothing. In time it
-costs its own client drafting_s, and every client that waits for that step token_s. docs/time_aware.md derives the
-objective.
+costs its own client drafting_s, and every client that waits for that step token_s. The objective is derived in
+docs/explain/time_aware.md.
 """
 
 import copy
@@ -30,14 +30,13 @@ class TimeAwareScheduler:
         f_i(S) = w_i log(mu_i(S) / T_i(S)) - token_s (co_batched_weight_i - w_i) (n_i + u_i S) / T_i(S),   S > 0
 
     A grant of 0 puts the client into target-only mode, which waits for no network and no drafter: mu_i(0) = n_i and
-    T_i(0) = target_only_token_s. So no client drafts that would be faster without (docs/design.md, "never slower than
-    the target alone").
+    T_i(0) = target_only_token_s. So no client drafts that would be faster without.
 
     The sum is separable. Tokens are allocated greedily, each to the client for which it gains most, until no token
     gains or the budget is spent; clients that are better off in target-only mode then return their tokens. That is
     exact where every f_i is concave (the first term has one maximum; tests compare with brute force). Utility is that
     of the expected goodput, not the paper's gradient form with 1 / X_i: per second the noise of X_i costs more than
-    turns of integer grants bring (docs/log.md).
+    turns of integer grants bring (docs/measurements/log.md).
 
     Under the barrier all rounds take T(S) = max(network_i + drafting_i S_i) over clients with a grant, + step_s +
     token_s sum_i S_i, and the objective is sum_i w_i log(mu_i(S_i) / T(S)).

@@ -101,9 +101,9 @@ class VirtualVerifier:
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + delay_s, next(self._order), action))
 
-    def run(self, until_s: float) -> None:
-        """Let `until_s` seconds pass."""
-        end = self.now + until_s
+    def run(self, seconds: float) -> None:
+        """Let this much time pass."""
+        end = self.now + seconds
         self._poll()
         while self._events and self._events[0][0] <= end:
             self.now, _, action = heapq.heappop(self._events)

@@ -39,7 +39,7 @@ class VerifierServer:
 
     `engine_thread` is the thread that loaded the engine, if loading computed anything. OpenMP keeps a team of threads
     per computing thread, and with two teams on all cores every parallel region waits for sleeping threads
-    (docs/engine.md).
+    (docs/explain/engine.md).
     """
 
     def __init__(

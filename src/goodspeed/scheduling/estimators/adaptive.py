@@ -7,7 +7,7 @@ from goodspeed.scheduling.estimators.evidence import Evidence, GeometricEvidence
 from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITIAL_GOODPUT, PRIOR_TOKENS
 
 GOODPUT_STEP = 0.2
-"""Weight of the latest round in X; anything from 0.1 to 0.5 gives the same utility (docs/estimators.md)."""
+"""Weight of the latest round in X; 0.1 to 0.5 give the same utility (docs/measurements/estimators.md)."""
 
 HISTORY_KEEP = 0.998
 """Decay per round of the client's long-run rate: about its last 500 rounds count."""

@@ -19,7 +19,7 @@ CHANGE_PROBABILITY = 0.001
 KEEP = 0.99
 """Decay of the evidence per round, so that a slow drift is followed over a hundred rounds."""
 MAX_HYPOTHESES = 4
-"""Neighbours merge: ages of about 1, 5, 40 and 800 rounds suffice (docs/estimators.md)."""
+"""Neighbours merge: ages of about 1, 5, 40 and 800 rounds suffice (docs/measurements/estimators.md)."""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ SHRINKAGE_TOKENS = 32.0
 """How many verified tokens at a position weigh as much as the client's pooled acceptance rate there.
 
 A smaller number follows the noise: one rejection at a position that is rarely reached would exclude it for long. From
-32 on, a geometric client loses nothing measurable (docs/estimators.md).
+32 on, a geometric client loses nothing measurable (docs/measurements/estimators.md).
 """
 
 

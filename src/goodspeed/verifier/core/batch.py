@@ -62,7 +62,7 @@ def make_verifications(
 ) -> list[Verify]:
     """One verification per stream; trims each proposal to the length that the draft selection leaves of it.
 
-    Under the rejection rule a candidate must not depend on drawn tokens (docs/design.md, exactness). A stream whose
+    Under the rejection rule a candidate must not depend on drawn tokens (docs/explain/exactness.md). A stream whose
     proposal is trimmed to nothing still gets the target's next token.
     """
     proposing = [stream for stream in ready if stream.proposal]

@@ -1,7 +1,8 @@
 """How long a step of the engine takes, learned online: one interface, two estimators.
 
 LeastSquaresStepTime serves batching and scheduling. It averages out noise, but a change of the machine's speed misleads
-its slope: times before and after the change are attributed to the token counts that happened to occur (docs/log.md).
+its slope: times before and after the change are attributed to the token counts that happened to occur
+(docs/measurements/log.md).
 
 DifferenceStepTime serves the baseline, which must hold on a machine whose speed changes. It compares neighbouring steps
 and scales what it learns to the present speed.
