@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.drafter.test_event_log_replay import recorded_run as drafter_run
+from tests.drafter.test_event_log_replay import logged_run as drafter_run
 from tests.verifier.test_event_log_replay import logged_run as verifier_run
 
 from goodspeed.cli import main

@@ -1,4 +1,4 @@
-"""Async tests run in an event loop of their own; none may take longer than 30 s. The draft engine must not fail."""
+"""Runs async tests, each in an event loop of its own and within 30 s. A test fails if anything logs an error."""
 
 import asyncio
 import inspect
@@ -24,7 +24,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def no_unexpected_failures(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Servers survive what fails in them, and log it; a test that provokes such a failure clears caplog."""
+    """Servers survive internal failures and log them; a test that provokes one clears caplog."""
     yield
     records = [record for when in ("setup", "call") for record in caplog.get_records(when)]
     assert not [record.getMessage() for record in records if record.levelno >= logging.ERROR]
@@ -32,7 +32,7 @@ def no_unexpected_failures(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """The toy pair's: a token is a byte."""
+    """The toy pair's tokenizer: a token is a byte."""
     folder = tmp_path_factory.mktemp("toy")
     toy_tokenizer(folder)
     return Tokenizer.load(folder)

@@ -1,4 +1,4 @@
-"""Live servers within one event loop: toy verifiers, and a drafter that dials them in-process."""
+"""Live servers in one event loop: toy verifiers, and a drafter that connects to them in-process."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 
 BY_ROUNDS = VerifierCoreConfig(scheduler="fixed")
-"""A toy's steps take no time: by time, every stream would go on alone."""
+"""A toy's steps take no time: a scheduler that counts time would choose target-only mode for every stream."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class LiveVerifier:
             await self.transport.close()
 
     async def drained(self) -> None:
-        """Wait until it holds nothing any more."""
+        """Wait until it holds no stream and no KV memory."""
         await until(lambda: self.engine.num_open == 0 and self.held() == (0, 0))
 
     async def occupied(self) -> None:
@@ -59,7 +59,7 @@ class LiveVerifier:
         await until(lambda: self.engine.num_open > 0)
 
     def held(self) -> tuple[int, int]:
-        """(open streams, KV tokens reserved), as /metrics tells it."""
+        """(open streams, KV tokens reserved), as /metrics reports it."""
         values = {sample.name: sample.value for metric in self.server.collect_metrics() for sample in metric.samples}
         return int(values["goodspeed_open_streams"]), int(values["goodspeed_kv_used_tokens"])
 
@@ -72,7 +72,7 @@ async def drafter_at(
     link: LinkConfig | None = None,
     meet_s: float = 10.0,
 ) -> AsyncIterator[DrafterServer]:
-    """A running drafter that dials these verifiers; it has met one."""
+    """A running drafter that knows these verifiers and is connected to one."""
     known = [VerifierEndpoint(f"v{i}", verifier.transport.connector(link)) for i, verifier in enumerate(verifiers)]
     hello = Hello(PROTOCOL_VERSION, "drafter", verifiers[0].fingerprint)
     async with running_drafter(known, hello, config or DrafterCoreConfig(), drafting, meet_s) as server:
@@ -87,7 +87,7 @@ async def running_drafter(
     drafting: DraftRunner | None = None,
     meet_s: float = 10.0,
 ) -> AsyncIterator[DrafterServer]:
-    """A running drafter that dials wherever these say; it has met one."""
+    """A running drafter that knows these endpoints and is connected to one."""
     core = DrafterCore(replace(config, num_verifiers=len(verifiers)), np.random.default_rng(0))
     server = DrafterServer(core, drafting or InlineDraftRunner(ToyDraft(0.7)), hello, verifiers)
     running = asyncio.create_task(server.run())
@@ -122,9 +122,9 @@ async def api_of(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for it."""
+    """Wait until the condition is true."""
     for _ in range(2000):
         if condition():
             return
         await asyncio.sleep(0.005)
-    raise AssertionError("it has not come true in 10 s")
+    raise AssertionError("the condition was not true within 10 s")

@@ -1,4 +1,4 @@
-"""The drafter's core beside real verifier cores, in virtual time."""
+"""The drafter core with verifier cores, in virtual time."""
 
 import itertools
 from dataclasses import replace
@@ -39,11 +39,11 @@ def test_text_is_the_targets_own(sampling: Sampling) -> None:
     request = replace(REQUEST, sampling=sampling)
     key = drafter.open(request)
     clock.run(60)
-    heard = drafter.received[key]
-    assert heard.tokens == target_only_tokens(request)
-    assert heard.finish is FinishReason.LENGTH
-    assert heard.num_accepted > 10
-    assert len(heard.tokens) == heard.num_accepted + heard.num_rounds - (len(heard.tokens) < 40)
+    received = drafter.received[key]
+    assert received.tokens == target_only_tokens(request)
+    assert received.finish is FinishReason.LENGTH
+    assert received.num_accepted > 10
+    assert len(received.tokens) == received.num_accepted + received.num_rounds - (len(received.tokens) < 40)
 
 
 def test_draft_engine_is_committed_exactly_the_answer() -> None:
@@ -60,10 +60,10 @@ def test_streams_are_drafted_for_in_one_batch() -> None:
     for _ in range(4):
         drafter.open(REQUEST)
     clock.run(120)
-    assert all(heard.tokens == target_only_tokens(REQUEST) for heard in drafter.received.values())
+    assert all(received.tokens == target_only_tokens(REQUEST) for received in drafter.received.values())
 
 
-def test_fused_stream_bypasses_the_draft_engine() -> None:
+def test_target_only_stream_bypasses_the_draft_engine() -> None:
     clock, _, drafter = cluster()
     key = drafter.open(replace(REQUEST, mode=Mode.TARGET_ONLY))
     clock.run(60)
@@ -74,7 +74,7 @@ def test_fused_stream_bypasses_the_draft_engine() -> None:
 
 def test_empty_window_proposes_at_once_without_the_draft_engine() -> None:
     clock, _, drafter = cluster(config=DrafterCoreConfig(window=WindowConfig("fixed", max_tokens=0)))
-    drafter.drafting_s = 1e6  # were it asked to draft, nothing would ever come
+    drafter.drafting_s = 1e6  # if the engine drafted, no token would come
     key = drafter.open(REQUEST)
     clock.run(60)
     assert drafter.received[key].tokens == target_only_tokens(REQUEST)
@@ -138,7 +138,7 @@ def test_next_verifier_continues_when_the_first_dies() -> None:
     assert len(reopened[1].tokens) > len(PROMPT)
 
 
-def test_verifier_that_owes_a_verdict_too_long_is_given_up() -> None:
+def test_verifier_without_a_verdict_for_too_long_is_given_up() -> None:
     clock, (first, _), drafter = cluster(2, DrafterCoreConfig(retry=RetryConfig(repeat_s=1.0, verdict_s=3.0)))
     key = drafter.open(REQUEST)
     clock.run(0.2)
@@ -179,7 +179,7 @@ def test_streams_fail_when_no_verifier_is_found_in_time() -> None:
     assert drafter.received[key].error is None
     clock.run(1.0)
     assert isinstance(drafter.received[key].error, LinkLostError)
-    assert "no verifier could be reached for 8 s: nobody answers" in str(drafter.received[key].error)
+    assert "no verifier could be reached for 8 s: no answer" in str(drafter.received[key].error)
     assert drafter.core.num_streams == 0
     assert drafter.core.wake_at() is None
 
@@ -215,7 +215,7 @@ def test_stream_that_the_verifier_gave_up_is_reopened_once(code: ErrorCode) -> N
     assert "so it is" in str(error)
 
 
-def test_reopened_stream_goes_on_to_the_same_end() -> None:
+def test_reopened_stream_has_the_same_text() -> None:
     clock, _, drafter = cluster()
     key = drafter.open(REQUEST)
     clock.run(0.2)
@@ -244,7 +244,7 @@ def test_error_of_an_older_epoch_is_ignored() -> None:
     assert drafter.received[key].tokens == target_only_tokens(REQUEST)
 
 
-def test_full_verifier_is_asked_again_until_there_is_room() -> None:
+def test_open_is_repeated_until_a_full_verifier_has_room() -> None:
     clock = VirtualClock()
     verifier = ToyVerifier(clock, VerifierCoreConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
     drafter = VirtualDrafter(clock, [verifier])
@@ -273,7 +273,7 @@ def test_streams_beyond_the_verifiers_limit_take_turns() -> None:
     keys = [drafter.open(REQUEST) for _ in range(6)]
     clock.run(60)
     assert all(drafter.received[key].tokens == target_only_tokens(REQUEST) for key in keys)
-    assert all(message.epoch == 0 for message in drafter.sent if isinstance(message, Open))  # nobody was refused
+    assert all(message.epoch == 0 for message in drafter.sent if isinstance(message, Open))  # no stream was refused
 
 
 def test_cancelled_stream_is_freed_everywhere() -> None:

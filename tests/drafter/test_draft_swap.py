@@ -1,4 +1,4 @@
-"""Draft engines are exchanged while streams run: every text is the target's own, and no round waits."""
+"""Draft engines are replaced while streams run: every text is the target's own, and no round waits."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ Host = Callable[[ToyDraft], DraftRunner]
 
 
 class CheckedDraft(ToyDraft):
-    """Knows how often it was asked, and whether its streams are what the target has committed of them."""
+    """Counts its drafts, and checks that its streams have the tokens that the target has committed."""
 
     def __init__(self, acceptance_rate: float) -> None:
         super().__init__(acceptance_rate)
@@ -48,7 +48,7 @@ class CheckedDraft(ToyDraft):
 
 
 class SlowToOpen(CheckedDraft):
-    """Reads no stream before it is let."""
+    """Waits for permission before it reads a stream."""
 
     def __init__(self, acceptance_rate: float) -> None:
         super().__init__(acceptance_rate)
@@ -59,7 +59,7 @@ class SlowToOpen(CheckedDraft):
         super().open(stream, tokens, sampling)
 
 
-async def asked_twice(engine: CheckedDraft) -> None:
+async def drafted_twice(engine: CheckedDraft) -> None:
     await until(lambda: engine.num_drafts >= 2)
 
 
@@ -71,7 +71,7 @@ async def test_20_swaps_under_8_streams_change_no_text(host: Host) -> None:
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
         reading = [asyncio.create_task(read(drafter, request)) for request in requests]
         for before, engine in itertools.pairwise(engines):
-            await asked_twice(before)
+            await drafted_twice(before)
             assert drafter.num_streams > 0
             await drafting.swap(engine, host(engine))
         texts = await asyncio.gather(*reading)
@@ -83,15 +83,15 @@ async def test_20_swaps_under_8_streams_change_no_text(host: Host) -> None:
 
 
 async def test_no_round_waits_for_an_engine_that_is_slow_to_take_over() -> None:
-    """While the successor reads, every stream goes on, round by round, with proposals; then it drafts the next one."""
+    """While the new engine reads, every stream continues with proposals; then the new engine drafts."""
     first, second = CheckedDraft(0.7), SlowToOpen(0.7)
     drafting = SwappableDraftRunner(ThreadDraftRunner(first))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
         answers = [asyncio.create_task(_rounds_of(drafter, LONG)) for _ in range(NUM_STREAMS)]
         await until(lambda: first.num_drafts > 3)
         swapping = asyncio.create_task(drafting.swap(second, ThreadDraftRunner(second)))
-        begun = first.num_drafts
-        await until(lambda: first.num_drafts > begun + 10)
+        num_before = first.num_drafts
+        await until(lambda: first.num_drafts > num_before + 10)
         assert not swapping.done()
         second.may_open.set()
         await swapping
@@ -150,8 +150,8 @@ def test_missed_updates_bring_an_engine_to_the_present_state() -> None:
     assert list(streams.updates_since(streams.num_tokens())) == []
 
 
-async def test_streams_that_open_and_end_meanwhile_are_made_good() -> None:
-    """A stream that ended while the successor read it is closed there; one that began is opened."""
+async def test_streams_that_open_and_end_meanwhile_reach_the_new_engine() -> None:
+    """A stream that ends while the new engine reads is closed there; one that starts is opened."""
     second = SlowToOpen(0.5)
     drafting = SwappableDraftRunner(InlineDraftRunner(ToyDraft(0.5)))
     drafting.submit(DraftWork([StreamOpened(1, (5,), GREEDY), StreamOpened(2, (6,), GREEDY)], []), _nothing)
@@ -168,7 +168,7 @@ def _nothing(drafted: DraftResult) -> None:
     assert drafted.drafts == []
 
 
-async def test_slot_keeps_what_was_learned_and_counts(tokenizer: Tokenizer) -> None:
+async def test_swap_keeps_what_was_learned_and_is_counted(tokenizer: Tokenizer) -> None:
     draft = SwappableDraft(DraftConfig(engine="table", table_slots=64), tokenizer)
     draft.runner.submit(DraftWork([StreamOpened(1, (1, 2), GREEDY), StreamCommitted(1, (3, 4, 5, 6))], []), _nothing)
     await draft.swap(DraftConfig(engine="hybrid", table_slots=64))
@@ -179,7 +179,7 @@ async def test_slot_keeps_what_was_learned_and_counts(tokenizer: Tokenizer) -> N
     assert (draft.num_swaps, draft.config.name) == (1, "hybrid")
 
 
-async def test_slot_stays_as_it_was_where_a_draft_cannot_be_loaded(tokenizer: Tokenizer) -> None:
+async def test_engine_stays_if_the_new_one_cannot_be_loaded(tokenizer: Tokenizer) -> None:
     draft = SwappableDraft(DraftConfig(engine="hybrid"), tokenizer)
     with pytest.raises(CheckpointError, match="no-such-file"):
         await draft.swap(DraftConfig(table="no-such-file"))

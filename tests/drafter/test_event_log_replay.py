@@ -1,4 +1,4 @@
-"""A recorded log replays to the same decisions, and a planted difference is found."""
+"""An event log replays to the same decisions, and a planted difference is found."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Lines:
         self.lines.append(json.dumps({"event": event, "now": now, **fields}))
 
 
-def recorded_run() -> list[str]:
+def logged_run() -> list[str]:
     """All rules and modes, lost links, a dead verifier, an error, a cancelled stream, and a failed one."""
     log = Lines()
     clock = VirtualClock()
@@ -55,7 +55,7 @@ def recorded_run() -> list[str]:
 
 
 def test_log_replays_to_the_same_decisions() -> None:
-    lines = recorded_run()
+    lines = logged_run()
     events = {json.loads(line)["event"] for line in lines}
     assert events == {"start", "open", "cancel", "link_up", "link_lost", "message", "time", "drafts", "drafted"}
     assert replay(lines) is None
@@ -63,7 +63,7 @@ def test_log_replays_to_the_same_decisions() -> None:
 
 @pytest.mark.parametrize("event", ["message", "drafts", "drafted", "link_lost", "time"])
 def test_first_difference_is_found(event: str) -> None:
-    lines = recorded_run()
+    lines = logged_run()
     candidates = [i for i, line in enumerate(lines) if json.loads(line)["event"] == event]
     at = candidates[len(candidates) // 2]
     changed = json.loads(lines[at])
@@ -80,6 +80,6 @@ def test_first_difference_is_found(event: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["{", "{}", '{"event": "time", "now": 1}', '{"event": "start", "config": {}}'])
-def test_line_that_is_no_event_is_named(line: str) -> None:
+def test_line_that_is_not_an_event_is_named(line: str) -> None:
     with pytest.raises(DataError, match="event log"):
         replay([line])

@@ -1,4 +1,4 @@
-"""A drafter's core with links to several verifiers at once, in virtual time."""
+"""The drafter core with links to several verifiers at once, in virtual time."""
 
 from collections import Counter
 from dataclasses import replace
@@ -21,7 +21,7 @@ SPREADING = [name for name in ROUTINGS if name != "failover"]
 
 
 def cluster(num_verifiers: int, routing: str) -> tuple[VirtualClock, list[ToyVerifier], VirtualDrafter]:
-    """A virtual clock at a time when the drafter has met every verifier that it dials."""
+    """A drafter that is connected to every verifier that it dials, and its clock."""
     clock = VirtualClock()
     verifiers = [ToyVerifier(clock, VerifierCoreConfig(name=f"v{i}")) for i in range(num_verifiers)]
     drafter = VirtualDrafter(clock, verifiers, DrafterCoreConfig(num_verifiers, routing=routing))
@@ -64,7 +64,7 @@ def test_stream_stays_where_it_was_opened() -> None:
     assert Counter(message.epoch for message in drafter.sent if isinstance(message, Open)) == {0: 9}
 
 
-def test_streams_of_a_lost_link_go_on_elsewhere_and_the_others_stay() -> None:
+def test_streams_of_a_lost_link_continue_elsewhere_and_the_others_stay() -> None:
     clock, verifiers, drafter = cluster(2, "round_robin")
     keys = [drafter.open(REQUEST) for _ in range(6)]
     clock.run(0.2)
@@ -91,7 +91,7 @@ def test_verifier_that_comes_back_is_used_again() -> None:
     assert places(drafter) == [1, 1]
 
 
-def test_pauses_grow_for_the_verifier_that_is_down_alone() -> None:
+def test_pauses_grow_only_for_the_verifier_that_is_down() -> None:
     clock, verifiers, drafter = cluster(2, "jsq")
     verifiers[1].is_alive = False
     drafter.cut(verifier=1)
@@ -160,7 +160,7 @@ def test_streams_beyond_every_verifiers_limit_wait_for_their_turn() -> None:
     assert places(drafter) == [2, 2]
     clock.run(60)
     assert [drafter.received[key].tokens for key in keys] == [target_only_tokens(REQUEST)] * 9
-    assert all(message.epoch == 0 for message in drafter.sent if isinstance(message, Open))  # nobody was refused
+    assert all(message.epoch == 0 for message in drafter.sent if isinstance(message, Open))  # no stream was refused
 
 
 def test_verifier_of_another_model_is_left_though_no_stream_is_unfinished() -> None:
@@ -188,7 +188,7 @@ def test_requests_keep_to_the_tightest_limits_of_those_that_are_up() -> None:
     assert drafter.core.welcome.max_context == 100
 
 
-def test_what_a_verifier_says_of_another_ones_stream_is_ignored() -> None:
+def test_message_about_another_verifiers_stream_is_ignored() -> None:
     clock, _, drafter = cluster(2, "jsq")
     key = drafter.open(REQUEST)
     elsewhere = 1 - places(drafter).index(1)
@@ -197,7 +197,7 @@ def test_what_a_verifier_says_of_another_ones_stream_is_ignored() -> None:
     assert drafter.received[key].tokens == target_only_tokens(REQUEST)
 
 
-def test_hung_up_verifier_gets_nothing_new() -> None:
+def test_no_stream_is_opened_at_a_verifier_that_is_disconnected() -> None:
     clock, verifiers, drafter = cluster(2, "round_robin")
     now = clock.now
     drafter.core.on_message(0, Error(ErrorCode.SHUTTING_DOWN, "bye"), now)
@@ -231,7 +231,7 @@ def shares(routing: str) -> list[int]:
     return opened
 
 
-def test_slow_verifier_gets_fewer_answers_from_those_who_look() -> None:
+def test_policies_that_measure_give_a_slow_verifier_fewer_answers() -> None:
     by_turns, by_depth, by_latency = shares("round_robin"), shares("jsq"), shares("latency_aware")
     assert by_turns[1] / sum(by_turns) > 0.45
     assert by_depth[1] / sum(by_depth) < 0.35

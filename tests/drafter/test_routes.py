@@ -34,7 +34,7 @@ def named(*names: str) -> list[LiveVerifier]:
 
 
 def ups(drafter: DrafterServer) -> list[float]:
-    """Of each verifier, as /metrics tells it."""
+    """Whether each verifier is up, as /metrics reports it."""
     metrics = drafter.metrics.registry.collect()
     return [sample.value for m in metrics for sample in m.samples if sample.name == "goodspeed_drafter_verifier_up"]
 
@@ -66,7 +66,7 @@ async def three_running() -> AsyncIterator[tuple[list[LiveVerifier], list[contex
 
 
 @pytest.mark.parametrize("transport", [in_process, over_grpc])
-async def test_streams_spread_and_go_on_elsewhere_when_their_verifier_is_killed(transport: Transport) -> None:
+async def test_streams_spread_and_continue_elsewhere_when_their_verifier_is_killed(transport: Transport) -> None:
     requests = [replace(REQUEST, sampling=replace(REQUEST.sampling, seed=i)) for i in range(9)]
     async with three_running() as (verifiers, stacks), contextlib.AsyncExitStack() as listeners:
         known = await transport(verifiers, listeners)
@@ -102,7 +102,7 @@ async def test_verifier_that_comes_later_is_used() -> None:
 
     async def connect() -> Connection:
         if not hasattr(late, "transport"):
-            raise LinkLostError("nobody answers")
+            raise LinkLostError("no answer")
         return await late.transport.connector()()
 
     async with early.running():

@@ -1,4 +1,4 @@
-"""The draft server beside real verification servers, over the in-process transport."""
+"""The draft server with verification servers, over the in-process transport."""
 
 import asyncio
 import contextlib
@@ -71,7 +71,7 @@ async def test_closed_answer_frees_its_stream_everywhere() -> None:
         assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
 
 
-async def test_cut_link_is_made_again_and_the_text_goes_on() -> None:
+async def test_text_continues_after_a_cut_link() -> None:
     async with LiveVerifier().running() as verifier, drafter_at([verifier], link=LinkConfig(rtt_ms=2.0)) as drafter:
         with drafter.generate(replace(COUPLED, max_tokens=120)) as answer:
             tokens: list[int] = []
@@ -108,7 +108,7 @@ async def test_streams_fail_when_no_verifier_is_left() -> None:
             assert drafter.num_streams == 0
 
 
-async def test_refused_drafter_says_why() -> None:
+async def test_refused_drafter_reports_the_reason() -> None:
     async with LiveVerifier(fingerprint="another").running() as verifier:
         with pytest.raises(LinkLostError, match="TOKENIZER_MISMATCH"):
             async with drafter_at([verifier], meet_s=0.2):
@@ -141,7 +141,7 @@ class BrokenDraft(ToyDraft):
 
 
 @pytest.mark.parametrize("kind", [InlineDraftRunner, ThreadDraftRunner])
-async def test_answer_goes_on_without_a_draft_engine_that_failed(
+async def test_answer_continues_without_a_draft_engine_that_failed(
     kind: type[InlineDraftRunner | ThreadDraftRunner], caplog: pytest.LogCaptureFixture
 ) -> None:
     drafting = kind(BrokenDraft(0.7))

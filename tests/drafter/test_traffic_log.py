@@ -1,4 +1,4 @@
-"""Recorded traffic is what was asked, said and proposed in vain; and the tuning side reads it."""
+"""The traffic log has prompts, answers and rejected draft tokens, in the form that the tuning side reads."""
 
 import asyncio
 import json
@@ -24,12 +24,12 @@ REQUEST = GenerationRequest(tuple(b"the quick brown"), max_tokens=60)
 COUPLED = replace(REQUEST, sampling=Sampling(0.7, seed=11, rule=Rule.COUPLED))
 
 
-async def test_what_users_asked_and_the_target_said_is_recorded(tmp_path: Path) -> None:
+async def test_prompts_and_answers_are_logged(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "traffic.jsonl"
     drafting = TrafficLoggingRunner(InlineDraftRunner(ToyDraft(0.6)), TrafficLog(path, "kitchen"))
     async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
         await asyncio.gather(read(drafter, REQUEST), read(drafter, COUPLED))
-    greedy, coupled = sorted(read_traffic_log(path, TOY_VOCAB_SIZE), key=lambda said: said.origin.temperature)
+    greedy, coupled = sorted(read_traffic_log(path, TOY_VOCAB_SIZE), key=lambda answer: answer.origin.temperature)
     assert (greedy.prompt, list(greedy.answer)) == (REQUEST.tokens, target_only_tokens(REQUEST))
     assert list(coupled.answer) == target_only_tokens(COUPLED)
     assert (coupled.origin.source, coupled.origin.temperature, coupled.origin.seed) == ("kitchen", 0.7, 11)
@@ -38,36 +38,38 @@ async def test_what_users_asked_and_the_target_said_is_recorded(tmp_path: Path) 
 
 
 def test_only_the_first_difference_of_a_round_was_rejected(tmp_path: Path) -> None:
-    """What stood after it was never judged."""
+    """The tokens after it were not verified."""
     path = tmp_path / "traffic.jsonl"
     engine = ToyDraft(0.0)
-    recorder = TrafficLoggingRunner(InlineDraftRunner(engine), TrafficLog(path, "kitchen"))
-    recorder.submit(
+    runner = TrafficLoggingRunner(InlineDraftRunner(engine), TrafficLog(path, "kitchen"))
+    runner.submit(
         DraftWork([StreamOpened(1, (5, 6), Sampling()), StreamCommitted(1, (7,))], [DraftRequest(1, 3)]), lambda _: None
     )
     (proposed,) = engine.draft([DraftRequest(1, 3)])
-    said = (proposed.tokens[0], 250, 251)
-    recorder.submit(
-        DraftWork([StreamCommitted(1, said), StreamClosed(1), StreamOpened(2, (5,), Sampling()), StreamClosed(2)], []),
+    answer = (proposed.tokens[0], 250, 251)
+    runner.submit(
+        DraftWork(
+            [StreamCommitted(1, answer), StreamClosed(1), StreamOpened(2, (5,), Sampling()), StreamClosed(2)], []
+        ),
         lambda _: None,
     )
-    recorder.close()
-    (line,) = [json.loads(line) for line in path.read_text().splitlines()]  # nothing was said to the second
-    assert line["answer"] == [7, *said]
+    runner.close()
+    (line,) = [json.loads(line) for line in path.read_text().splitlines()]  # the second stream has no answer
+    assert line["answer"] == [7, *answer]
     assert line["rejected"] == [[2, proposed.tokens[1]]]
 
 
-def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"traffic\.jsonl"):
         TrafficLog(tmp_path / "file" / "traffic.jsonl", "kitchen")
 
 
-def test_full_disk_ends_the_recording_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    recorder = TrafficLoggingRunner(InlineDraftRunner(ToyDraft(0.5)), TrafficLog(Path("/dev/full"), "kitchen"))
+def test_full_disk_ends_the_log_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    runner = TrafficLoggingRunner(InlineDraftRunner(ToyDraft(0.5)), TrafficLog(Path("/dev/full"), "kitchen"))
     for stream in (1, 2):
         work = DraftWork(
             [StreamOpened(stream, (5,), Sampling()), StreamCommitted(stream, (7,)), StreamClosed(stream)], []
         )
-        recorder.submit(work, lambda _: None)
+        runner.submit(work, lambda _: None)
     assert [record.getMessage() for record in caplog.records] == ["traffic is no longer logged"]

@@ -1,4 +1,4 @@
-"""What a stream's rounds say of its drafts."""
+"""The acceptance rate that a stream's rounds show."""
 
 import numpy as np
 import pytest

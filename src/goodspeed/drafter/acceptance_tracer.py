@@ -114,7 +114,7 @@ class _TracedStream:
     proposal: Fields | None = None
     """The proposal whose verdict is awaited."""
     window: tuple[int, float] | None = None
-    """What the draft engine was asked for: max_tokens, min_survival."""
+    """The request to the draft engine: max_tokens, min_survival."""
     outcomes: list[str] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
@@ -134,7 +134,7 @@ class _TracedStream:
         self.window = None
 
     def _outcome_without_draft(self, proposal: Fields | None) -> tuple[str, float]:
-        """Outcome and confidence of a token past the end of the draft.
+        """Outcome and confidence of a token beyond the draft.
 
         A draft shorter than its window ended because survival would have fallen below the minimum.
         """

@@ -1,4 +1,4 @@
-"""The user's end of streams: committed tokens as they come."""
+"""The user's side of streams: committed tokens as they come."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class AnswerStream:
     """
 
     def __init__(self, cancel: Callable[[StreamKey], None]) -> None:
-        """For the server, which adds the streams. `cancel` ends a stream; it may be called after the stream's end."""
+        """The server makes it and adds the streams. `cancel` ends a stream and ignores one that has ended."""
         self.stats: list[AnswerStats] = []
         """By request."""
         self._cancel = cancel
@@ -72,7 +72,7 @@ class AnswerStream:
         raise StopAsyncIteration
 
     def close_answer(self, index: int) -> None:
-        """End one answer early; the others go on. Idempotent."""
+        """End one answer early; the others continue. Idempotent."""
         self._unfinished.discard(self._keys[index])
         self._cancel(self._keys[index])
 

@@ -1,4 +1,4 @@
-"""From a configuration to a draft server."""
+"""Makes a draft server from its configuration."""
 
 import secrets
 import tempfile
@@ -22,7 +22,7 @@ from goodspeed.records.event_log import EventSink
 
 
 def load_tokenizer(model: str) -> Tokenizer:
-    """The target's tokenizer by its model's name or folder. Raises CheckpointError."""
+    """The tokenizer of a model, by the model's name or folder. Raises CheckpointError."""
     if model != TOY:
         return Tokenizer.load(locate_tokenizer(model))
     with tempfile.TemporaryDirectory() as folder:
@@ -31,10 +31,10 @@ def load_tokenizer(model: str) -> Tokenizer:
 
 
 def draft_server(
-    config: DrafterConfig, tokenizer: Tokenizer, drafting: DraftRunner, events: EventSink | None
+    config: DrafterConfig, tokenizer: Tokenizer, runner: DraftRunner, events: EventSink | None
 ) -> DrafterServer:
     """The server that the config describes. Raises ConfigError."""
-    seed = secrets.randbits(32)  # of the pauses' jitter: a crowd of drafters must not share it
+    seed = secrets.randbits(32)  # for routing and jitter: drafters must not share it
     core = (
         DrafterCore(config.core, np.random.default_rng(seed))
         if events is None
@@ -42,4 +42,4 @@ def draft_server(
     )
     hello = Hello(PROTOCOL_VERSION, config.drafter, tokenizer.fingerprint)
     verifiers = [VerifierEndpoint(address, grpc_connect(address, config.grpc)) for address in config.verifiers]
-    return DrafterServer(core, drafting, hello, verifiers)
+    return DrafterServer(core, runner, hello, verifiers)

@@ -72,7 +72,7 @@ class ThreadDraftRunner:
 
 
 class _Worker:
-    """Runs one piece of work. After an engine's first failure every draft is empty: answers go on without drafts."""
+    """Runs one piece of work. After the engine's first failure all drafts are empty, and answers continue without."""
 
     def __init__(self, engine: DraftEngine) -> None:
         self._engine: DraftEngine | None = engine

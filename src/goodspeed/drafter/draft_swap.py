@@ -1,7 +1,7 @@
 """Replaces the draft engine while streams run: no stream is dropped, and no round waits.
 
-The new engine is loaded, and reads the open streams, while the old one goes on drafting. It takes over between two
-pieces of work and starts with the updates that it has missed. Answers do not change: they do not depend on the drafts.
+The new engine is loaded, and reads the open streams, while the old one continues to draft. It takes over between two
+pieces of work and starts with the updates that it has missed. Answers do not change: they do not depend on drafts.
 """
 
 import asyncio

@@ -65,15 +65,15 @@ class DrafterConfig:
 
     @property
     def core(self) -> DrafterCoreConfig:
-        """The core's part."""
+        """The configuration of the core."""
         return DrafterCoreConfig(len(self.verifiers), self.window, self.retry, self.routing)
 
     @property
     def drafter(self) -> str:
-        """The name, or one that no other drafter is likely to have."""
+        """The client name; by default one that no other drafter is likely to have."""
         return self.name or f"{socket.gethostname()}-{os.getpid()}"
 
     @property
     def tokenizer_model(self) -> str:
-        """The tokenizer, or the one that goes with the draft engine."""
+        """The tokenizer; by default that of the draft engine's usual target."""
         return self.tokenizer or (TOY if self.draft.engine == TOY else DEFAULT_MODEL)

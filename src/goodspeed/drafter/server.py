@@ -38,7 +38,7 @@ class DrafterServer:
         self._runner = runner
         self._hello = hello
         self._uplinks = [Uplink(verifier) for verifier in verifiers]
-        self._sessions: dict[int, asyncio.Task[None]] = {}  # by verifier, from dialling to the session's end
+        self._sessions: dict[int, asyncio.Task[None]] = {}  # by verifier, from dialling to the end of the session
         self.metrics = DrafterMetrics()
         self.metrics.watch(lambda: self.traffic, lambda: self.num_streams)
         self.metrics.watch_links([verifier.address for verifier in verifiers], core.links)

@@ -216,7 +216,7 @@ class VirtualDrafter:
     def _connect(self, index: int) -> None:
         verifier = self._verifiers[index]
         if not verifier.is_alive:
-            self._on_lost(index, "nobody answers")
+            self._on_lost(index, "no answer")
             return
         conn = verifier.connect(lambda message: self._travel(index, conn, lambda: self._on_message(index, message)))
         self._conns[index] = conn

@@ -26,21 +26,23 @@ COUPLED = Sampling(0.8, seed=5, rule=Rule.COUPLED)
 
 @dataclass
 class Site:
-    """A user's client, and what it talks to."""
+    """A user's client and the servers behind it."""
 
     client: openai.AsyncOpenAI
     drafter: DrafterServer
     verifier: LiveVerifier
     tokenizer: Tokenizer
 
-    def text_alone(self, prompt: list[int], max_tokens: int, sampling: Sampling = COUPLED) -> str:
-        """What the target would write by itself."""
+    def target_only_text(self, prompt: list[int], max_tokens: int, sampling: Sampling = COUPLED) -> str:
+        """The text of the target without drafts."""
         return self.tokenizer.decode(
             target_only_tokens(GenerationRequest(tuple(prompt), max_tokens, sampling, (END_TOKEN,)))
         )
 
-    def chat_alone(self, max_tokens: int, sampling: Sampling = COUPLED) -> str:
-        return self.text_alone(self.tokenizer.encode_chat([dict(message) for message in HELLO]), max_tokens, sampling)
+    def target_only_chat(self, max_tokens: int, sampling: Sampling = COUPLED) -> str:
+        return self.target_only_text(
+            self.tokenizer.encode_chat([dict(message) for message in HELLO]), max_tokens, sampling
+        )
 
 
 @contextlib.asynccontextmanager
@@ -62,7 +64,7 @@ async def test_chat_is_the_targets_own_text(tokenizer: Tokenizer) -> None:
         )
         (choice,) = reply.choices
         assert choice.message.role == "assistant"
-        assert choice.message.content == at.chat_alone(30)
+        assert choice.message.content == at.target_only_chat(30)
         assert choice.finish_reason == "length"
         assert choice.logprobs is None
         assert reply.usage is not None
@@ -87,7 +89,7 @@ async def test_streamed_chat_is_the_same_text(tokenizer: Tokenizer) -> None:
             )
         ]
         assert chunks[0].choices[0].delta.role == "assistant"
-        assert text_of(chunks) == at.chat_alone(30)
+        assert text_of(chunks) == at.target_only_chat(30)
         assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]][-1] == "length"
         assert len({chunk.id for chunk in chunks}) == 1
         *parts, last = chunks
@@ -106,13 +108,13 @@ async def test_stream_without_usage_ends_with_its_finish(tokenizer: Tokenizer) -
             )
         ]
         assert chunks[-1].choices[0].finish_reason == "length"
-        assert text_of(chunks) == at.chat_alone(10, Sampling())
+        assert text_of(chunks) == at.target_only_chat(10, Sampling())
 
 
 async def test_completion_takes_the_prompt_as_it_is(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as at:
         reply = await at.client.completions.create(model="toy", prompt="Once upon", temperature=0)
-        assert reply.choices[0].text == at.text_alone(list(b"Once upon"), 16, Sampling())
+        assert reply.choices[0].text == at.target_only_text(list(b"Once upon"), 16, Sampling())
         assert reply.object == "text_completion"
         by_ids = await at.client.completions.create(model="toy", prompt=list(b"Once upon"), temperature=0)
         assert by_ids.choices[0].text == reply.choices[0].text
@@ -132,7 +134,7 @@ async def test_several_prompts_and_choices_have_their_indexes_and_seeds(tokenize
             model="toy", prompt=["one", "two"], n=2, seed=5, temperature=0.8, max_tokens=20
         )
         expected = [
-            at.text_alone(list(prompt), 20, replace(COUPLED, seed=seed))
+            at.target_only_text(list(prompt), 20, replace(COUPLED, seed=seed))
             for prompt in (b"one", b"two")
             for seed in (5, 6)
         ]
@@ -149,7 +151,7 @@ async def test_streamed_choices_come_side_by_side(tokenizer: Tokenizer) -> None:
         )
         chunks = [chunk async for chunk in stream]
         texts = [text_of(chunks, index) for index in range(3)]
-        assert texts == [at.chat_alone(20, replace(COUPLED, seed=seed)) for seed in (5, 6, 7)]
+        assert texts == [at.target_only_chat(20, replace(COUPLED, seed=seed)) for seed in (5, 6, 7)]
         assert sum(chunk.choices[0].delta.role == "assistant" for chunk in chunks) == 3
 
 
@@ -165,7 +167,7 @@ async def test_seed_determines_the_text(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_stop_string_ends_the_text_before_it(tokenizer: Tokenizer, stream: bool) -> None:
     async with site(tokenizer) as at:
-        whole = at.chat_alone(60, Sampling())
+        whole = at.target_only_chat(60, Sampling())
         stop = whole[20:24]
         expected = whole[: whole.index(stop)]
         if stream:
@@ -214,7 +216,7 @@ async def test_log_probabilities_of_the_chosen_tokens(tokenizer: Tokenizer) -> N
         assert all(math.isfinite(value) for value in legacy.token_logprobs or [math.nan] if value is not None)
 
 
-async def test_extension_chooses_mode_and_tells_the_rounds(tokenizer: Tokenizer) -> None:
+async def test_extension_chooses_the_mode_and_reports_the_rounds(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as at:
         replies = {
             mode: await at.client.chat.completions.create(
@@ -227,7 +229,7 @@ async def test_extension_chooses_mode_and_tells_the_rounds(tokenizer: Tokenizer)
         assert speculation["target_only"]["rounds"] == speculation["target_only"]["target_only_rounds"] == 30
         assert 0 < speculation["distributed"]["accepted"] <= speculation["distributed"]["proposed"]
         assert speculation["distributed"]["target_only_rounds"] < speculation["distributed"]["rounds"] < 30
-        assert all(told["committed"] == 30 and told["verifier"] == "verifier" for told in speculation.values())
+        assert all(field["committed"] == 30 and field["verifier"] == "verifier" for field in speculation.values())
         texts = [reply.choices[0].message.content for reply in replies.values()]
         assert texts[0] == texts[1]
 
@@ -326,7 +328,7 @@ async def test_client_that_leaves_a_plain_request_frees_everything(tokenizer: To
 
 
 class FragileTarget(ToyTarget):
-    """Fails when told to."""
+    """Fails while `is_broken`."""
 
     is_broken = False
 
@@ -355,7 +357,7 @@ async def test_failure_in_mid_stream_comes_as_an_error(tokenizer: Tokenizer, cap
     caplog.clear()
 
 
-async def test_key_is_asked_for(tokenizer: Tokenizer) -> None:
+async def test_api_key_is_required(tokenizer: Tokenizer) -> None:
     async with site(tokenizer, api_key="secret") as at:
         assert (await chat_text(at, seed=1)) != ""
         with pytest.raises(openai.AuthenticationError):

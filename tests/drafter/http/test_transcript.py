@@ -52,10 +52,10 @@ def test_text_count_and_log_probabilities_do_not_depend_on_the_rounds(
     tokenizer: Tokenizer, text: str, stops: list[str], sizes: list[int]
 ) -> None:
     tokens = list(text.encode())
-    alone, one_by_one = show(tokenizer, [[token] for token in tokens], FinishReason.LENGTH, stops)
+    whole, one_by_one = show(tokenizer, [[token] for token in tokens], FinishReason.LENGTH, stops)
     transcript, pieces = show(tokenizer, in_rounds(tokens, sizes), FinishReason.LENGTH, stops)
     assert text_of(pieces) == text_of(one_by_one)
-    assert (transcript.num_tokens, transcript.finish) == (alone.num_tokens, alone.finish)
+    assert (transcript.num_tokens, transcript.finish) == (whole.num_tokens, whole.finish)
     assert [entry for piece in pieces for entry in piece.logprobs] == [
         entry for piece in one_by_one for entry in piece.logprobs
     ]
@@ -83,7 +83,7 @@ def test_cut_is_before_the_stop_string_that_is_complete_first(text: str, stops: 
         assert shown == text
 
 
-def test_beginning_of_a_stop_string_is_held_back(tokenizer: Tokenizer) -> None:
+def test_start_of_a_stop_string_is_held_back(tokenizer: Tokenizer) -> None:
     _, pieces = show(tokenizer, [b"one EN", b"D", b"E"], FinishReason.LENGTH, ["END!"])
     assert [piece.text for piece in pieces] == ["one ", "", "ENDE"]
 

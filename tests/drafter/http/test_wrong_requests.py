@@ -1,4 +1,4 @@
-"""A wrong request is told which field is wrong, in OpenAI's form, and holds nothing."""
+"""A wrong request gets an error in OpenAI's form that names the field, and leaves no stream behind."""
 
 import contextlib
 import json
@@ -101,7 +101,7 @@ async def test_missing_field_is_named(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b"null", b'{"model": 1e999}'])
-async def test_body_that_is_no_object_is_refused(tokenizer: Tokenizer, body: bytes) -> None:
+async def test_body_that_is_not_an_object_is_refused(tokenizer: Tokenizer, body: bytes) -> None:
     async with site(tokenizer) as (client, _):
         response = await client.post(PATHS["chat"], content=body)
         assert response.status_code == 400
@@ -114,7 +114,7 @@ async def test_huge_body_is_refused(tokenizer: Tokenizer) -> None:
         assert response.status_code == 413
 
 
-async def test_harmless_fields_are_taken(tokenizer: Tokenizer) -> None:
+async def test_fields_without_effect_are_accepted(tokenizer: Tokenizer) -> None:
     harmless = {"user": "me", "store": False, "metadata": {}, "tools": [], "logit_bias": {}, "presence_penalty": 0.0}
     neutral = {"response_format": {"type": "text"}, "frequency_penalty": None, "top_logprobs": None, "seed": None}
     async with site(tokenizer) as (client, _):
@@ -163,7 +163,7 @@ async def test_health_and_metrics_are_shown(tokenizer: Tokenizer) -> None:
             assert f"goodspeed_drafter_{name}" in values
 
 
-async def test_drafter_without_verifier_says_so(tokenizer: Tokenizer) -> None:
+async def test_drafter_without_a_verifier_reports_it(tokenizer: Tokenizer) -> None:
     async with contextlib.AsyncExitStack() as running:
         verifier = await running.enter_async_context(
             LiveVerifier(ToyTarget(toy_info(tokenizer.fingerprint)), fingerprint=tokenizer.fingerprint).running()

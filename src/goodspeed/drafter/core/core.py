@@ -98,7 +98,7 @@ class DrafterCore:
         """A verifier has sent its Welcome: waiting streams are opened there, with the tokens committed so far."""
         ours = self.welcome
         if ours and (self._streams or self.links.is_up) and welcome.model_fingerprint != ours.model_fingerprint:
-            theirs, expected = (f"{one.model} ({one.model_fingerprint})" for one in (welcome, ours))
+            theirs, expected = (f"{known.model} ({known.model_fingerprint})" for known in (welcome, ours))
             self._disconnect(verifier, f"verifier {welcome.verifier} serves {theirs}, expected {expected}")
         else:
             self.links.on_up(verifier, welcome, now)

@@ -21,7 +21,7 @@ class VerifierLinks:
         """Why the last link was lost."""
         self._num_verifiers = config.num_verifiers
         self._retry = config.retry
-        self._links: list[VerifierLink] = []  # made when first used: with many verifiers most never are
+        self._links: list[VerifierLink] = []  # created on first use: of many verifiers a drafter may need one
         self._routing = ROUTINGS[config.routing]()
         self._is_one_at_a_time = config.routing in ONE_AT_A_TIME
         self._rng = rng

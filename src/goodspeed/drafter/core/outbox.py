@@ -39,7 +39,7 @@ class TokensCommitted(Struct, frozen=True, gc=False):
     stream: StreamKey
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
-    """One per token if the request asked for them, else empty."""
+    """One per token if the request has logprobs set, else empty."""
     finish: FinishReason
     round: Round
     verifier: int

@@ -51,7 +51,7 @@ def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: fl
 
 
 def check_logprobs(stream: UserStream, verdict: Verdict) -> None:
-    """Raises ProtocolError if the request asked for log-probabilities and the verdict has none."""
+    """Raises ProtocolError if log-probabilities were requested and the verdict has none."""
     if stream.protocol.opening.logprobs and not verdict.logprobs and verdict.epoch == stream.epoch:
         raise ProtocolError(
             ErrorCode.DIVERGED, f"{verdict}: the requested log-probabilities are missing", verdict.stream

@@ -87,7 +87,7 @@ class UserStream:
     refusals: dict[int, Refusal] = field(default_factory=dict)
     """By verifier."""
     last_refusal: str = ""
-    """Reason of the last refusal for want of room, until a verifier admits the stream."""
+    """Reason of the last refusal for lack of capacity; empty once a verifier has admitted the stream."""
     has_reopened: bool = False
     """It was opened again on this link after an error."""
     draft_request: DraftRequest | None = None
@@ -102,7 +102,7 @@ class UserStream:
 
     @property
     def opened_target_only(self) -> bool:
-        """The user asked for target-only mode: the draft engine never hears of the stream."""
+        """The request is in target-only mode: the draft engine does not know the stream."""
         return self.protocol.opened_target_only
 
     @property

@@ -1,10 +1,10 @@
-"""Errors in OpenAI's form, and which of ours is which."""
+"""Errors in OpenAI's form."""
 
 from goodspeed.errors import CapacityError, GoodSpeedError, LinkLostError, RequestError
 
 
 class ApiError(GoodSpeedError):
-    """An answer with an HTTP status of 400 or more. `param` names the offending field, `code` the kind of error."""
+    """A response with an HTTP status of 400 or more. `param` names the wrong field, `code` the kind of error."""
 
     def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -13,13 +13,13 @@ class ApiError(GoodSpeedError):
         self.code = code
 
     def body(self) -> dict[str, object]:
-        """As OpenAI's clients expect it."""
+        """The body that OpenAI's clients expect."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
 
 
 def api_error(error: GoodSpeedError) -> ApiError:
-    """What a user is told of one of our errors."""
+    """The response to one of our errors."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, RequestError):

@@ -57,7 +57,7 @@ class ChatFormat:
 
     def _entry(self, entry: TokenLogprob) -> Json:
         text = self._tokenizer.decode((entry.token,))
-        is_incomplete = "\ufffd" in text  # part of a character: its bytes cannot be told from the text
+        is_incomplete = "\ufffd" in text  # part of a character: the text does not determine its bytes
         as_bytes = None if is_incomplete else list(text.encode())
         return {"token": text, "logprob": entry.logprob, "bytes": as_bytes, "top_logprobs": []}
 

@@ -1,4 +1,4 @@
-"""The web server: uvicorn on a socket of our own, without its signal handlers and logs."""
+"""The web server: uvicorn on a given socket, without its own signal handlers and logs."""
 
 import asyncio
 import contextlib
@@ -12,14 +12,14 @@ from starlette.types import ASGIApp
 from goodspeed.errors import ConfigError
 
 MAX_CONNECTIONS = 1024
-"""Of users at once; who comes beyond is told 503."""
+"""Maximum number of connections; requests on further ones get status 503."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 is any free one. Raises ConfigError."""
+    """A bound socket; port 0: any free port. Raises ConfigError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)  # named, or asyncio would leave Nagle's algorithm on
+        listener = socket.socket(family, kind, protocol)  # an explicit protocol, or asyncio leaves Nagle's algorithm on
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except (OSError, OverflowError) as error:
@@ -28,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class WebServer:
-    """Serves an application on a socket. `run` it; after `stop` responses have grace_s, and a little more, to end."""
+    """Serves an application on a socket, while `run` runs. After `stop` running responses have about grace_s to end."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, grace_s: float) -> None:
         self._listener = listener
@@ -50,15 +50,15 @@ class WebServer:
         return int(self._listener.getsockname()[1])
 
     async def run(self) -> None:
-        """Until stop."""
+        """Serve until `stop`."""
         await self._server.serve([self._listener])
 
     async def started(self) -> None:
-        """Wait until it accepts."""
+        """Wait until connections are accepted."""
         await self._server.has_started.wait()
 
     def stop(self) -> None:
-        """Accept nothing more; `run` returns once all responses have ended or were cancelled."""
+        """Accept no more connections; `run` returns when all responses have ended or were cancelled."""
         self._server.should_exit = True
 
 
@@ -73,5 +73,5 @@ class _Uvicorn(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the command's to handle."""
+        """The command handles signals."""
         yield
