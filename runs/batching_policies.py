@@ -7,6 +7,7 @@ endless stream each. Five minutes; no model.
     python -m runs.batching_policies
 """
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -71,6 +72,7 @@ def jittered(turnaround_s: float, jitter: float, rng: np.random.Generator) -> Ca
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"| case | jitter | {' | '.join(POLICIES)} |")
     print("|---|---|" + "---|" * len(POLICIES))
     for case in CASES:

@@ -1,9 +1,9 @@
-"""Steps of the target after pauses: is it the pause, or what another process does meanwhile?
+"""Idle penalty of the target: step times after pauses, with pinned and unpinned threads, with and without a neighbour.
 
-`goodspeed profile` with threads that keep their cores and with threads that the system places, alone and beside a
-process that works for 2 ms of every 10 (as a drafter does), each arm in turns. Nothing else should run meanwhile.
+The run calls `goodspeed profile` in each arm in turn; the neighbour works for 2 ms of every 10, as a drafter does. Two
+minutes on cores that nothing else uses; needs the target model.
 
-    python -m runs.idle_penalty            (2 minutes)
+    python -m runs.idle_penalty
 """
 
 import argparse
@@ -29,44 +29,42 @@ while True:
         memory[::4096] = bytes(len(memory[::4096]))
     time.sleep(0.008)
 """
-ARMS = [(is_bound, has_neighbour) for has_neighbour in (False, True) for is_bound in (False, True)]
+ARMS = [(is_pinned, has_neighbour) for has_neighbour in (False, True) for is_pinned in (False, True)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=15, help="steps after each pause, in each turn")
-    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=15, help="steps after each pause, in each repetition")
+    parser.add_argument("--repetitions", type=int, default=2)
     args = parser.parse_args()
-    turns = [{arm: _profiled(*arm, args.repeats) for arm in ARMS} for _ in range(args.turns)]
-    pauses = [cell.pause_s for cell in turns[0][ARMS[0]]]
-    print(f"| threads | beside | {' | '.join(f'{1e3 * pause_s:g} ms' for pause_s in pauses)} |")
+    repetitions = [{arm: _profiled(*arm, args.repeats) for arm in ARMS} for _ in range(args.repetitions)]
+    pauses = [cell.pause_s for cell in repetitions[0][ARMS[0]]]
+    print(f"| threads | neighbour | {' | '.join(f'{1e3 * pause_s:g} ms' for pause_s in pauses)} |")
     print("|---" * (2 + len(pauses)) + "|")
-    for is_bound, has_neighbour in ARMS:
-        columns = zip(*(turn[is_bound, has_neighbour] for turn in turns), strict=True)
+    for is_pinned, has_neighbour in ARMS:
+        columns = zip(*(repetition[is_pinned, has_neighbour] for repetition in repetitions), strict=True)
         shown = " | ".join(_shown(cells) for cells in columns)
-        print(
-            f"| {'keep cores' if is_bound else 'placed'} | {'a neighbour' if has_neighbour else 'nobody'} | {shown} |"
-        )
+        print(f"| {'pinned' if is_pinned else 'unpinned'} | {'yes' if has_neighbour else 'no'} | {shown} |")
 
 
-def _shown(turns: tuple[ProfileCell, ...]) -> str:
-    """Median and 90%, each the median of the turns'."""
-    median_s, p90_s = (quantile([getattr(cell, name) for cell in turns], 0.5) for name in ("median_s", "p90_s"))
+def _shown(repetitions: tuple[ProfileCell, ...]) -> str:
+    """Median and 90th percentile; each is the median over the repetitions."""
+    median_s, p90_s = (quantile([getattr(cell, name) for cell in repetitions], 0.5) for name in ("median_s", "p90_s"))
     return f"{1e3 * median_s:.1f} ({1e3 * p90_s:.1f})"
 
 
-def _profiled(is_bound: bool, has_neighbour: bool, repeats: int) -> list[ProfileCell]:
+def _profiled(is_pinned: bool, has_neighbour: bool, repeats: int) -> list[ProfileCell]:
     with TemporaryDirectory(prefix="goodspeed-") as folder, _neighbour(has_neighbour):
         path = Path(folder) / "steps.json"
         command = ("-m", "goodspeed", "profile", *GRID, "--repeats", str(repeats), "--json", str(path))
-        environment = {**os.environ, "OMP_PROC_BIND": str(is_bound).lower()}
+        environment = {**os.environ, "OMP_PROC_BIND": str(is_pinned).lower()}
         subprocess.run([sys.executable, *command], check=True, env=environment, capture_output=True)
         return [ProfileCell(**cell) for cell in json.loads(path.read_text(encoding="utf-8"))["waking"]]
 
 
 @contextmanager
-def _neighbour(is_there: bool) -> Iterator[None]:
-    if not is_there:
+def _neighbour(has_neighbour: bool) -> Iterator[None]:
+    if not has_neighbour:
         yield
         return
     with subprocess.Popen([sys.executable, "-c", NEIGHBOUR]) as process:

@@ -1,10 +1,10 @@
-"""Do the intervals of simulated figures hold what they say? An M/M/1 queue, whose mean sojourn is known.
+"""Coverage of the simulator's 95% intervals on an M/M/1 queue, whose mean sojourn time is known.
 
-    python -m runs.interval_coverage          (from the repository's root; two minutes of a core)
+An experiment has five replications. The warm-up is given (100 s), or MSER-5 determines it in each replication, or in a
+pilot run. The run prints how often the interval of the mean covers the true value, and the bias of the mean. Two
+minutes; no model.
 
-Experiments of five replications each; the warm-up is given (100 s), found by MSER-5 in each replication itself, or
-found in a pilot. Shown: how often the 95% interval of the mean holds the truth, and how far the mean of all runs is
-from it.
+    python -m runs.interval_coverage
 """
 
 import argparse
@@ -18,12 +18,11 @@ from goodspeed.testing.single_server import Queue, simulate
 
 NUM_REPLICATIONS = 5
 GIVEN = WarmUp(100.0, WarmUpSource.GIVEN)
-PILOT_FROM = 10**6
-"""Each experiment has a pilot of its own; the tool has one, so its experiments would share its luck."""
+FIRST_PILOT_SEED = 10**6
+"""First seed of the pilots. Each experiment has its own pilot, so that experiments are independent."""
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiments", type=int, default=300)
     parser.add_argument("--until-s", type=float, default=1500.0)
@@ -31,22 +30,25 @@ def main() -> None:
     for load in (0.5, 0.8):
         queue = Queue(load, args.until_s)
         runs = [simulate(queue, seed) for seed in range(NUM_REPLICATIONS * args.experiments)]
-        pilots = [find_warm_up(simulate(queue, PILOT_FROM + i).answers) for i in range(args.experiments)]
+        pilots = [find_warm_up(simulate(queue, FIRST_PILOT_SEED + i).answers) for i in range(args.experiments)]
         _show(load, "given", runs, [GIVEN for _ in runs])
-        _show(load, "each run's own", runs, [find_warm_up(run.answers) for run in runs])
-        _show(load, "a pilot's", runs, [pilots[i // NUM_REPLICATIONS] for i in range(len(runs))])
+        _show(load, "of each run", runs, [find_warm_up(run.answers) for run in runs])
+        _show(load, "of a pilot", runs, [pilots[i // NUM_REPLICATIONS] for i in range(len(runs))])
 
 
 def _show(load: float, name: str, runs: list[RunResult], starts: list[WarmUp]) -> None:
-    truth = 1.0 / (1.0 - load)
+    true_mean = 1.0 / (1.0 - load)
     num_covered, means = 0, []
     for i in range(len(runs) // NUM_REPLICATIONS):
-        mine = slice(NUM_REPLICATIONS * i, NUM_REPLICATIONS * (i + 1))
-        replications = [compute_metrics(run, start) for run, start in zip(runs[mine], starts[mine], strict=True)]
-        found = summarise(replications).metrics["latency_mean_s"]
-        num_covered += found.low <= truth <= found.high
-        means.append(found.mean)
-    bias = math.fsum(means) / len(means) / truth - 1.0
+        replications_of_experiment = slice(NUM_REPLICATIONS * i, NUM_REPLICATIONS * (i + 1))
+        replications = [
+            compute_metrics(run, start)
+            for run, start in zip(runs[replications_of_experiment], starts[replications_of_experiment], strict=True)
+        ]
+        latency = summarise(replications).metrics["latency_mean_s"]
+        num_covered += latency.low <= true_mean <= latency.high
+        means.append(latency.mean)
+    bias = math.fsum(means) / len(means) / true_mean - 1.0
     print(f"load {load}, warm-up {name}: covers in {num_covered / len(means):.1%}, bias {bias:+.1%}", flush=True)
 
 

@@ -5,6 +5,7 @@ Acceptance rates are uniform in .1 to .97 (seed 1), with three draft tokens per 
     python -m runs.optimum_speed
 """
 
+import argparse
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ TOLERANCE = 1e-6
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(
         "| clients | price: gap | ms | Frank-Wolfe: gap | steps | ms | difference of U |\n|---|---|---|---|---|---|---|"
     )

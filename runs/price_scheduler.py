@@ -7,6 +7,7 @@ Mean ± standard deviation over the seeds. Ten minutes; no model.
     python -m runs.price_scheduler
 """
 
+import argparse
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def jittered(turnaround_s: float, rng: np.random.Generator) -> Callable[[], floa
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print("| case (turnarounds; step in ms) | scheduler | goodput, tokens/s | utility | fill |")
     print("|---|---|---|---|---|")
     for case in CASES:

@@ -7,6 +7,7 @@ Five minutes; no model.
     python -m runs.scheduler_comparison
 """
 
+import argparse
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,6 +46,7 @@ def row(name: str, runs: Sequence[NDArray[np.float64]]) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print("| scheduler | utility (sum of log) | total | minimum | Jain's index |\n|---|---|---|---|---|")
     for name in SCHEDULERS:
         print(row(f"`{name}`", [goodputs(SCHEDULERS[name](), 0.1, seed) for seed in SEEDS]), flush=True)

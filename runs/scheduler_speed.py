@@ -6,6 +6,7 @@ conversion of the verifier's client views, "arrays" starts from numpy arrays. Tw
     python -m runs.scheduler_speed
 """
 
+import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -105,6 +106,7 @@ def threshold() -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print("| decision | median, us | 90% | n |\n|---|---|---|---|")
     few_clients()

@@ -1,13 +1,13 @@
-"""What theory and intuition say of speculative decoding at a distance, and what the simulated parts do.
+"""Sanity of the simulator: distributed speculative decoding compared with theory, in five tables.
 
-    python -m runs.simulator_physics [--plots FOLDER]
+The tables are the closed form of the speed-up, acceptance, the knee of the step time, the crossover between target-only
+and distributed mode, and routing under load. Results are deterministic. Three minutes; no model.
 
-Five tables: the closed form, acceptance, the knee, the crossover between fused and distributed, and routing under load.
-Seeds are fixed, so the figures are the same everywhere. About 3 minutes on one core.
+    python -m runs.simulator_physics --plots FOLDER
 """
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from goodspeed.simulator.scenario import scenario_of
 from goodspeed.simulator.world import simulate
 
 STEP_S = 0.010
-"""Of the target, where it does not depend on the batch."""
+"""Step time of the target where it does not depend on the batch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
-    """A table that can be drawn: the first column against the others."""
+class PhysicsChart:
+    """A table that can be plotted: the other columns over the first."""
 
     title: str
     columns: Sequence[str]
@@ -60,13 +60,13 @@ def window(num_tokens: int) -> dict[str, Any]:
 
 
 def long_answers(num_tokens: int) -> dict[str, Any]:
-    """One after the other, without a pause."""
+    """One long answer after another, without a pause."""
     return {"closed": {"think_s": 0.0}, "prompt": fixed(16), "answer": fixed(num_tokens)}
 
 
 def run(tier: Mapping[str, Any], verifiers: Sequence[Mapping[str, Any]], seconds: float, **values: Any) -> RunResult:
-    roomy = [{"max_context": 10**6, "kv_capacity": 10**7, **verifier} for verifier in verifiers]
-    return simulate(scenario_of({"duration_s": seconds, "drafters": [tier], "verifiers": roomy, **values}))
+    large_verifiers = [{"max_context": 10**6, "kv_capacity": 10**7, **verifier} for verifier in verifiers]
+    return simulate(scenario_of({"duration_s": seconds, "drafters": [tier], "verifiers": large_verifiers, **values}))
 
 
 def token_s(result: RunResult) -> float:
@@ -75,8 +75,8 @@ def token_s(result: RunResult) -> float:
     return decoding_s / sum(answer.num_answer_tokens - 1 for answer in result.answers)
 
 
-def lone(rate: float, num_tokens: int, cost: float, rtt_ms: float = 0.0, mode: str = "distributed") -> float:
-    """Time per token of one drafter, alone at its verifier, whose draft step takes `cost` target steps."""
+def single_stream(rate: float, num_tokens: int, cost: float, rtt_ms: float = 0.0, mode: str = "distributed") -> float:
+    """Time per token of a single stream whose draft step takes `cost` target steps."""
     tier = {
         "link": {"rtt_ms": rtt_ms},
         "latency": linear(cost * STEP_S),
@@ -89,29 +89,31 @@ def lone(rate: float, num_tokens: int, cost: float, rtt_ms: float = 0.0, mode: s
 
 
 def mean_tokens(rate: float, num_tokens: int) -> float:
-    """Committed by a round."""
+    """Expected committed tokens per round."""
     return (1 - rate ** (num_tokens + 1)) / (1 - rate)
 
 
-def closed_form() -> Chart:
+def closed_form() -> PhysicsChart:
     rows = []
     for rate, cost in ((0.5, 0.1), (0.8, 0.05), (0.8, 0.3)):
-        target_only_s = lone(rate, 4, cost, mode="target_only")
+        target_only_s = single_stream(rate, 4, cost, mode="target_only")
         for gamma in (1, 2, 4, 8):
             expected = mean_tokens(rate, gamma) / (gamma * cost + 1)
-            rows.append((gamma, rate, cost, expected, target_only_s / lone(rate, gamma, cost)))
+            rows.append((gamma, rate, cost, expected, target_only_s / single_stream(rate, gamma, cost)))
     columns = ("window", "acceptance", "draft step / target step", "closed form", "simulated")
-    return Chart("closed form: speed-up over the target alone, no network", columns, rows)
+    return PhysicsChart("closed form: speed-up over the target-only baseline, no network", columns, rows)
 
 
-def acceptance() -> Chart:
+def acceptance() -> PhysicsChart:
     rates = (0.1, 0.3, 0.5, 0.7, 0.9)
-    rows = [(rate, *(1e3 * lone(rate, gamma, 0.1, 20.0) for gamma in (2, 4, 8))) for rate in rates]
-    return Chart("acceptance: ms per token, 20 ms away", ("acceptance", "window 2", "window 4", "window 8"), rows)
+    rows = [(rate, *(1e3 * single_stream(rate, gamma, 0.1, 20.0) for gamma in (2, 4, 8))) for rate in rates]
+    return PhysicsChart(
+        "acceptance: ms per token, RTT of 20 ms", ("acceptance", "window 2", "window 4", "window 8"), rows
+    )
 
 
-def knee() -> Chart:
-    """Llama-3.1-8B on an A100 by its spec sheet: nearly free up to some 128 tokens, then every token counts."""
+def knee() -> PhysicsChart:
+    """Llama-3.1-8B on an A100 by its spec sheet: tokens are nearly free up to about 128, then each one costs."""
     latency = {"kind": "roofline", "roofline": {"device": "a100_sxm"}}
     windows = (1, 2, 4, 8, 12)
     rows = []
@@ -130,31 +132,31 @@ def knee() -> Chart:
             goodputs.append(1.0 / token_s(result))
         rows.append((num_drafters, *goodputs, windows[int(np.argmax(goodputs))]))
     columns = ("drafters", *(f"window {gamma}" for gamma in windows), "best window")
-    return Chart("knee: tokens per second of one stream, by drafters in the batch", columns, rows)
+    return PhysicsChart("knee: tokens per second of one stream, by drafters in the batch", columns, rows)
 
 
-def crossover() -> Chart:
-    """Fused hides the network behind streaming; a distributed round pays a round trip, and brings mu tokens for it."""
+def crossover() -> PhysicsChart:
+    """Target-only mode streams and hides the network; a distributed round pays a round trip for mu tokens."""
     rows = []
     for rtt_ms in (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0):
         rows.append(
             (
                 rtt_ms,
-                1e3 * lone(0.8, 4, 0.1, rtt_ms, "target_only"),
-                *(1e3 * lone(0.8, g, 0.1, rtt_ms) for g in (2, 4, 8)),
+                1e3 * single_stream(0.8, 4, 0.1, rtt_ms, "target_only"),
+                *(1e3 * single_stream(0.8, g, 0.1, rtt_ms) for g in (2, 4, 8)),
             )
         )
     columns = ("RTT ms", "target-only", "window 2", "window 4", "window 8")
-    return Chart("crossover: ms per token", columns, rows)
+    return PhysicsChart("crossover: ms per token", columns, rows)
 
 
 def crossover_rtt_ms(rate: float, gamma: int, cost: float) -> float:
-    """Where (1 + gamma c) T + RTT, the round, is mu T, what fused takes for its tokens."""
+    """The RTT at which a round, (1 + gamma c) T + RTT, takes the time of mu tokens in target-only mode, mu T."""
     return 1e3 * STEP_S * (mean_tokens(rate, gamma) - 1 - gamma * cost)
 
 
-def routing() -> Chart:
-    """Two fast verifiers and two that are four times as slow: taking turns fills the slow ones first."""
+def routing() -> PhysicsChart:
+    """Two fast verifiers and two slow ones (a quarter of the speed): round robin saturates the slow ones first."""
     names = ("round_robin", "random", "power_of_two", "jsq", "latency_aware")
     rows = []
     for rate in (0.1, 0.3, 0.5, 0.7):
@@ -182,7 +184,7 @@ def routing() -> Chart:
             result = run(tier, verifiers, 40.0, routing=name)
             answered.append(len(result.answers) / result.simulated_s)
         rows.append((40 * rate, *answered))
-    return Chart("routing: answers per second, by load", ("requests/s", *names), rows)
+    return PhysicsChart("routing: answers per second, by load", ("requests/s", *names), rows)
 
 
 CHARTS = {
@@ -194,20 +196,20 @@ CHARTS = {
 }
 
 
-def main(names: Iterable[str], plots: Path | None) -> None:
-    for name in names:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("charts", nargs="*", default=list(CHARTS), help=f"tables to compute: {', '.join(CHARTS)}")
+    parser.add_argument("--plots", type=Path, help="folder for SVG files")
+    args = parser.parse_args()
+    for name in args.charts:
         chart = CHARTS[name]()
         chart.show()
-        if plots:
-            plots.mkdir(parents=True, exist_ok=True)
-            chart.plot(plots)
+        if args.plots:
+            args.plots.mkdir(parents=True, exist_ok=True)
+            chart.plot(args.plots)
     predicted = ", ".join(f"window {gamma}: {crossover_rtt_ms(0.8, gamma, 0.1):.1f} ms" for gamma in (2, 4, 8))
     print(f"\ncrossover by the closed form: {predicted}")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("charts", nargs="*", default=list(CHARTS), help=f"which: {', '.join(CHARTS)}")
-    parser.add_argument("--plots", type=Path, help="folder for SVG files")
-    args = parser.parse_args()
-    main(args.charts, args.plots)
+    main()

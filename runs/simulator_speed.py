@@ -1,11 +1,11 @@
-"""How many rounds a core simulates in a second, and in how much memory: `python -m runs.simulator_speed`.
+"""Speed of the simulator: simulated rounds per CPU second on one core, and memory.
 
-50 drafters a verifier (issue: 20 verifiers with 1,000 drafters), 20 ms away, jittery links, users who think for two
-seconds. Each size and policy runs in a process of its own, one after the other; seconds are CPU seconds, the making of
-the world included. Compiled: `./scripts/compile`, then `PYTHONPATH=build/compiled python -m runs.simulator_speed`.
+A fleet has 50 drafters per verifier, an RTT of 20 ms with jitter, and users with a think time of two seconds. Each size
+and policy runs in its own process; CPU time includes the set-up. 10 minutes interpreted, 4 compiled; no model. Ten
+simulated minutes of 1,000 drafters: `--minutes 10 --drafters 1000 --policies price` (4 minutes compiled).
 
-About 4 minutes compiled, 10 interpreted; `--minutes 10 --drafters 1000 --policies price` for the whole of ten simulated
-minutes (some 4 minutes compiled).
+    python -m runs.simulator_speed
+    ./scripts/compile && PYTHONPATH=build/compiled python -m runs.simulator_speed
 """
 
 import argparse
@@ -20,10 +20,10 @@ from goodspeed.testing.scenarios import POLICIES, fleet
 
 
 def measure(num_drafters: int, seconds: float, policy: str) -> None:
-    """A row of the table."""
-    started = time.process_time()
+    """Simulate one fleet and print a row of the table."""
+    start_s = time.process_time()
     result = simulate(fleet(num_drafters, seconds, policy))
-    spent_s = time.process_time() - started
+    spent_s = time.process_time() - start_s
     num_steps = sum(verifier.num_steps for verifier in result.verifiers)
     print(
         f"| {policy} | {num_drafters:,} | {seconds:g} | {result.num_rounds:,} | {result.num_rounds / num_steps:.1f} "
@@ -37,21 +37,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drafters", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--policies", nargs="*", default=list(POLICIES), choices=POLICIES)
-    parser.add_argument("--minutes", type=float, help="simulated; default: as long as some 100,000 rounds take")
-    parser.add_argument("--alone", action="store_true", help="in this process")
+    parser.add_argument("--minutes", type=float, help="simulated minutes; default: enough for some 100,000 rounds")
+    parser.add_argument("--in-process", action="store_true", help="run in this process")
     args = parser.parse_args()
-    if not args.alone:
+    if not args.in_process:
         print(f"{'interpreted' if kernel.__file__.endswith('.py') else 'compiled'}\n")
-        print("| policy | drafters | simulated s | rounds | rounds a step | rounds/s | us a round | MB |")
+        print("| policy | drafters | simulated s | rounds | rounds per step | rounds/s | us per round | MB |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
     for policy in args.policies:
         for num_drafters in args.drafters:
             seconds = 60.0 * args.minutes if args.minutes else max(8.0, 15_000 / num_drafters)
-            if args.alone:
+            if args.in_process:
                 measure(num_drafters, seconds, policy)
             else:
-                one = ["--alone", "--drafters", f"{num_drafters}", "--policies", policy, "--minutes", f"{seconds / 60}"]
-                subprocess.run([sys.executable, "-m", "runs.simulator_speed", *one], check=True)
+                arguments = [
+                    "--in-process",
+                    "--drafters",
+                    f"{num_drafters}",
+                    "--policies",
+                    policy,
+                    "--minutes",
+                    f"{seconds / 60}",
+                ]
+                subprocess.run([sys.executable, "-m", "runs.simulator_speed", *arguments], check=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What is lost by storing a converted GGUF in bfloat16: its answers, judged with the weights before and after rounding.
+"""Loss of precision by storing a converted GGUF in bfloat16, measured on the model's own answers.
 
 The model with unrounded weights answers fixed prompts greedily (float32, transformers). Both versions then score these
-answers, position by position. One run has no spread: nothing in it is random.
+answers, position by position. The result is deterministic. A few minutes; needs the target's GGUF and transformers.
 
-    .venv/bin/python runs/stored_precision.py [--tokens 64] [--json]
+    python -m runs.stored_precision
 """
 
 import argparse
@@ -37,12 +37,12 @@ PROMPTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """Over all positions of all answers."""
+class PrecisionLoss:
+    """Results over all positions of all answers."""
 
     num_tokens: int
     same_argmax: float
-    """Share of positions where both versions would choose the same token."""
+    """Share of positions at which both versions have the same argmax."""
     mean_divergence: float
     """KL(unrounded || rounded), nats per token."""
     perplexity_unrounded: float
@@ -60,8 +60,8 @@ def main() -> None:
 
 
 @torch.no_grad()
-def compare(max_tokens: int) -> Result:
-    """Answer and score."""
+def compare(max_tokens: int) -> PrecisionLoss:
+    """Generate the answers and score them with both versions."""
     folder = locate(MODEL)
     tokenizer = Tokenizer.load(folder)
     rounded: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -88,8 +88,8 @@ def _result(
     exact: torch.Tensor,  # [tokens, vocab] log-probabilities
     stored: torch.Tensor,  # [tokens, vocab] log-probabilities
     answer: torch.Tensor,  # [tokens]
-) -> Result:
-    return Result(
+) -> PrecisionLoss:
+    return PrecisionLoss(
         num_tokens=len(answer),
         same_argmax=float((exact.argmax(-1) == stored.argmax(-1)).float().mean()),
         mean_divergence=float((exact.exp() * (exact - stored)).sum(-1).mean()),

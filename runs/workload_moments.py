@@ -1,6 +1,8 @@
-"""What a trace is like, in the words of the generators: rate, spread of gaps and counts, lengths. Seconds.
+"""Moments of a request trace, as the workload generators take them: rate, dispersion of arrivals, lengths.
 
-.venv/bin/python -m runs.workload_moments azure_llm_2023_conv.csv --format azure
+Seconds; needs a trace file.
+
+    python -m runs.workload_moments azure_llm_2023_conv.csv --format azure
 """
 
 import argparse
@@ -24,9 +26,9 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     times = np.array([arrival.at_s for arrival in arrivals])
-    print(f"{len(times)} requests in {times[-1]:.0f} s: {(len(times) - 1) / times[-1]:.3f} a second")
-    gaps = np.diff(times)
-    print(f"gaps: cv {gaps.std() / gaps.mean():.2f}")
+    print(f"{len(times)} requests in {times[-1]:.0f} s: {(len(times) - 1) / times[-1]:.3f} per second")
+    interarrival_s = np.diff(times)
+    print(f"interarrival times: cv {interarrival_s.std() / interarrival_s.mean():.2f}")
     for window_s in (window_s for window_s in WINDOWS_S if window_s < times[-1] / 5):
         counts = np.histogram(times, bins=np.arange(0.0, times[-1], window_s))[0]
         print(f"counts in {window_s:g} s: variance / mean {counts.var() / counts.mean():.1f}")

@@ -1,4 +1,4 @@
-"""What shares the budget in a synthetic round: the project's scheduler, on estimates of one of these kinds."""
+"""Synthetic rounds with GoodSpeed's schedulers, on estimates of several kinds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from runs.synthetic.acceptance_trace import BUDGET, Floats, Tape
+from runs.synthetic.acceptance_trace import BUDGET, Floats, SyntheticTrace
 
 from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITIAL_GOODPUT, within_bounds
 from goodspeed.scheduling.exploration import EXPLORE_AFTER, clients_to_explore
@@ -24,14 +24,14 @@ class Learner(Protocol):
 
 
 class FromVerdicts:
-    """What a live verifier can know: a registered estimator, which never sees a ratio."""
+    """Estimates from verdicts, as in a verifier, by a registered estimator. It ignores the ratios."""
 
     def __init__(self, name: str, beta: float, eta: float) -> None:
         self.estimator: Estimator = ESTIMATORS[name](beta, eta)
 
     def view(self) -> ClientView:
-        one = self.estimator
-        return ClientView(one.acceptance_rate, one.goodput, survival=one.survival)
+        estimator = self.estimator
+        return ClientView(estimator.acceptance_rate, estimator.goodput, survival=estimator.survival)
 
     def on_round(self, num_proposed: int, num_accepted: int, ratio_sum: float) -> None:
         del ratio_sum
@@ -39,9 +39,9 @@ class FromVerdicts:
 
 
 class FromRatios:
-    """The paper's eq. 3 and 4 to the letter: the mean ratio over all drafted positions, judged or not.
+    """The paper's eq. 3 and 4 exactly: the mean ratio over all drafted positions, verified or not.
 
-    `eta` None: acceptance is known to be `acceptance_rate`.
+    If `eta` is None, acceptance is known and equals `acceptance_rate`.
     """
 
     def __init__(self, beta: float, eta: float | None, acceptance_rate: float = INITIAL_ACCEPTANCE_RATE) -> None:
@@ -60,7 +60,7 @@ class FromRatios:
 
 
 class ExpectedGoodput:
-    """Acceptance is known, and X smooths mu at the proposal's length instead of the realised tokens."""
+    """Known acceptance; X smooths mu of the proposal's length instead of the realised tokens."""
 
     def __init__(self, step: float, acceptance_rate: float) -> None:
         self._step = step
@@ -77,50 +77,53 @@ class ExpectedGoodput:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class SyntheticPolicy:
     """A row of a table."""
 
     name: str
-    learner: Callable[[int], Learner]  # from the client's number
+    learner: Callable[[int], Learner]  # from the index of the client
     is_exploring: bool = False
     scheduler: str = "gradient"
-    rounds_per_prompt: int = 0  # 0: the estimators are told of no prompts
+    rounds_per_prompt: int = 0  # 0: the estimators are not notified of prompts
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """What came of it; arrays are [rounds, clients]."""
+class PlayedRounds:
+    """The results; arrays are [rounds, clients]."""
 
     grants: NDArray[np.int64]
     committed: NDArray[np.int64]  # x
     smoothed: Floats  # X before the round
 
 
-def play(policy: Policy, tape: Tape) -> Trace:
-    """All rounds of the tape."""
-    num_clients = tape.run_lengths.shape[1]
+def play(policy: SyntheticPolicy, trace: SyntheticTrace) -> PlayedRounds:
+    """Play all rounds of the trace."""
+    num_clients = trace.run_lengths.shape[1]
     scheduler = SCHEDULERS[policy.scheduler]()
     learners = [policy.learner(i) for i in range(num_clients)]
     rng = np.random.default_rng(0)
     starved_rounds = [0] * num_clients
-    shape = tape.run_lengths.shape
-    trace = Trace(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape))
-    for t, run_lengths in enumerate(tape.run_lengths.tolist()):
+    shape = trace.run_lengths.shape
+    played = PlayedRounds(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape))
+    for t, run_lengths in enumerate(trace.run_lengths.tolist()):
         starved = [rounds / EXPLORE_AFTER for rounds in starved_rounds]
-        due = clients_to_explore(starved, BUDGET if policy.is_exploring else 0)
-        views = [replace(one.view(), min_grant=int(is_due)) for one, is_due in zip(learners, due, strict=True)]
+        is_due_by_client = clients_to_explore(starved, BUDGET if policy.is_exploring else 0)
+        views = [
+            replace(learner.view(), min_grant=int(is_due))
+            for learner, is_due in zip(learners, is_due_by_client, strict=True)
+        ]
         grants = scheduler.grants(views, Budget(BUDGET), rng)
         starved_rounds = [0 if grant else rounds + 1 for grant, rounds in zip(grants, starved_rounds, strict=True)]
         accepted = [min(grant, length) for grant, length in zip(grants, run_lengths, strict=True)]
         for i, learner in enumerate(learners):
-            _tell_prompt(policy, learner, t)
-            learner.on_round(grants[i], accepted[i], float(tape.ratio_sums[t, i, grants[i]]))
-        trace.grants[t] = grants
-        trace.committed[t] = np.add(accepted, 1)
-        trace.smoothed[t] = [view.goodput for view in views]
-    return trace
+            _notify_prompt(policy, learner, t)
+            learner.on_round(grants[i], accepted[i], float(trace.ratio_sums[t, i, grants[i]]))
+        played.grants[t] = grants
+        played.committed[t] = np.add(accepted, 1)
+        played.smoothed[t] = [view.goodput for view in views]
+    return played
 
 
-def _tell_prompt(policy: Policy, learner: Learner, t: int) -> None:
+def _notify_prompt(policy: SyntheticPolicy, learner: Learner, t: int) -> None:
     if policy.rounds_per_prompt and t % policy.rounds_per_prompt == 0 and isinstance(learner, FromVerdicts):
         learner.estimator.on_stream()

@@ -1,4 +1,4 @@
-"""The fit's own surface: what it reads, and what it shows."""
+"""Input and output of the acceptance fit."""
 
 import tomllib
 from pathlib import Path
@@ -22,7 +22,7 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_fit_is_shown_and_its_config_is_one_for_a_scenario(log: Path) -> None:
+def test_every_fit_is_printed_and_its_config_is_valid_in_a_scenario(log: Path) -> None:
     found = goodness_of_fit(read(log))
     shown = table(found)
     for fit in found.fits:
@@ -39,7 +39,7 @@ def test_too_few_answers_are_an_error(log: Path) -> None:
         read(log)
 
 
-def test_a_drafters_event_log_is_read_as_well(tmp_path: Path) -> None:
+def test_event_log_of_a_drafter_is_read(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"event":"start","now":1.0,"config":{},"seed":1}\n')
     with pytest.raises(ConfigError, match="0 answers"):

@@ -8,7 +8,7 @@ from goodspeed.errors import ConfigError
 
 
 def run(committed: tuple[int, int]) -> RunLog:
-    """Two clients with ten equal rounds, one a second."""
+    """Two clients with ten equal rounds, one per second."""
     times = [float(i) for i in range(10)]
     steps = StepTimes(times, times, times, times, [2] * 10, [0] * 10)
     clients = [

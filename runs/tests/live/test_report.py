@@ -1,4 +1,4 @@
-"""From recordings to tables and figures."""
+"""Tables and figures from run logs."""
 
 import csv
 import sys
@@ -11,11 +11,11 @@ from runs.live.run_log import ClientRounds, RunLog, StepTimes
 NUM_ROUNDS = 40
 
 
-def record(folder: Path, arm: str, seed: int, committed: tuple[int, int]) -> None:
-    """Two clients with equal rounds, one a second, of which half a second is verification."""
-    begins = [float(i) for i in range(NUM_ROUNDS)]
-    ends = [begin + 0.5 for begin in begins]
-    steps = StepTimes(begins, ends, ends, ends, [4] * NUM_ROUNDS, [0] * NUM_ROUNDS)
+def write_run_log(folder: Path, arm: str, seed: int, committed: tuple[int, int]) -> None:
+    """Two clients with equal rounds, one per second; verification takes half a second."""
+    starts = [float(i) for i in range(NUM_ROUNDS)]
+    ends = [start + 0.5 for start in starts]
+    steps = StepTimes(starts, ends, ends, ends, [4] * NUM_ROUNDS, [0] * NUM_ROUNDS)
     clients = [
         ClientRounds(
             name,
@@ -33,8 +33,8 @@ def record(folder: Path, arm: str, seed: int, committed: tuple[int, int]) -> Non
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for seed in (1, 2):
-        record(tmp_path, "fixed", seed, (2, 2))
-        record(tmp_path, "gradient", seed, (4, 2 + seed))
+        write_run_log(tmp_path, "fixed", seed, (2, 2))
+        write_run_log(tmp_path, "gradient", seed, (4, 2 + seed))
     return tmp_path
 
 
@@ -43,7 +43,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_papers_figures_stand_beside_their_numbers(
+def test_figures_of_the_paper_are_written_with_their_values(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
@@ -61,7 +61,7 @@ def test_the_papers_figures_stand_beside_their_numbers(
     assert float(fixed["total"]) == pytest.approx((NUM_ROUNDS - 0.5) / (NUM_ROUNDS * 4) * 1000, abs=1e-3)
 
 
-def test_goodput_per_second_is_compared_client_by_client(
+def test_goodput_per_second_is_compared_by_client(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--input", str(folder), "--per-second", "--figures", str(folder / "figures")]

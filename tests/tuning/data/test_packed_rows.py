@@ -18,7 +18,7 @@ def example(num_prompt: int, num_answer: int, seed: int = 0) -> Example:
 
 def test_long_prompt_is_cut_at_its_start_and_long_answer_at_its_end() -> None:
     sample = example(30, 40)
-    document = Cutter(length=32, max_prompt=10, vocab_size=50, kept=None).document(sample, None, 3, 1.0)
+    document = Cutter(length=32, max_prompt=10, vocab_size=50, draft_vocab=None).document(sample, None, 3, 1.0)
     assert document.num_losses == 23
     np.testing.assert_array_equal(document.tokens, np.concatenate((sample.prompt[-10:], sample.answer[:22])))
     np.testing.assert_array_equal(document.answer_rows, sample.answer[:23])
@@ -26,9 +26,9 @@ def test_long_prompt_is_cut_at_its_start_and_long_answer_at_its_end() -> None:
 
 
 def test_reduced_head_has_rows_for_kept_tokens_only() -> None:
-    kept = torch.arange(10, 30)
+    draft_vocab = torch.arange(10, 30)
     sample = example(3, 20)
-    document = Cutter(64, 10, 50, kept).document(sample, None, 2, 1.0)
+    document = Cutter(64, 10, 50, draft_vocab).document(sample, None, 2, 1.0)
     for token, row in zip(sample.top_tokens[:, :2].ravel(), document.top_rows.ravel(), strict=True):
         assert row == (token - 10 if 10 <= token < 30 else -1)
 

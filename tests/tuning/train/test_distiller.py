@@ -183,8 +183,8 @@ def test_student_starts_from_random_weights_or_from_a_checkpoint(config: DistilC
     curve_of(shrunk)
     on_top = replace(config, out=str(tmp_path / "second"), student=StudentConfig(init=shrunk.out), warmup=0)
     second = Distiller(on_top)
-    assert second.student.kept is not None
-    assert len(second.student.kept) == 96
+    assert second.student.draft_vocab is not None
+    assert len(second.student.draft_vocab) == 96
 
 
 def test_smaller_student_of_a_checkpoint_keeps_a_subset_of_its_tokens_and_units(
@@ -196,11 +196,11 @@ def test_smaller_student_of_a_checkpoint_keeps_a_subset_of_its_tokens_and_units(
     small = replace(config, student=student, steps=40, validate_every=40)
     assert curve_of(small)[-1].agreement > 0.5
     assert read_config(Path(small.out)).intermediate_size == 48
-    kept, known = (read_draft_vocab(Path(folder), 320) for folder in (small.out, large.out))
-    assert kept is not None
+    draft_vocab, known = (read_draft_vocab(Path(folder), 320) for folder in (small.out, large.out))
+    assert draft_vocab is not None
     assert known is not None
-    assert len(kept) == 40
-    assert set(kept) < set(known)
+    assert len(draft_vocab) == 40
+    assert set(draft_vocab) < set(known)
     with pytest.raises(ConfigError, match="vocabulary is 97, the target or checkpoint has 96 tokens"):
         Distiller(replace(config, out=str(tmp_path / "third"), student=replace(student, vocabulary=97)))
 

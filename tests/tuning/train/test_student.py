@@ -29,8 +29,8 @@ def answered(num_prompt: int, num_answer: int, seed: int) -> Example:
     return Example(Origin("k", "s", ""), prompt, answer, answer[:, None].copy(), logprobs)
 
 
-def started(folder: Path, kept: torch.Tensor | None) -> StudentInit:
-    return StudentInit(replace(read_config(folder), tie_word_embeddings=False), read_weights(folder), kept)
+def started(folder: Path, draft_vocab: torch.Tensor | None) -> StudentInit:
+    return StudentInit(replace(read_config(folder), tie_word_embeddings=False), read_weights(folder), draft_vocab)
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
@@ -47,28 +47,28 @@ def test_packed_documents_get_the_logits_of_the_engine(random_checkpoint: Checkp
     torch.testing.assert_close(found, torch.cat(expected), atol=2e-4, rtol=2e-4)
 
 
-def _exported(start: Path, kept: torch.Tensor, dtype: torch.dtype, folder: Path) -> None:
+def _exported(start: Path, draft_vocab: torch.Tensor, dtype: torch.dtype, folder: Path) -> None:
     """Export an untrained student of all layers of `start` with these rows of its head."""
-    student = Student(started(start, kept), ["model.layers."], dtype)
-    export(folder, student.config, student.export(), kept, start)
+    student = Student(started(start, draft_vocab), ["model.layers."], dtype)
+    export(folder, student.config, student.export(), draft_vocab, start)
 
 
 def test_checkpoint_loads_in_transformers_and_keeps_the_argmax_of_the_small_head(
     random_checkpoint: Checkpoints, tmp_path: Path
 ) -> None:
-    kept = torch.arange(3, 320, 4)
-    _exported(random_checkpoint("llama"), kept, torch.bfloat16, tmp_path)
+    draft_vocab = torch.arange(3, 320, 4)
+    _exported(random_checkpoint("llama"), draft_vocab, torch.bfloat16, tmp_path)
     found = read_draft_vocab(tmp_path, 320)
     assert found is not None
-    assert found.tolist() == kept.tolist()
+    assert found.tolist() == draft_vocab.tolist()
     transformers = importlib.import_module("transformers")
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     tokens = torch.tensor([answered(40, 1, 5).prompt.tolist()])
     with torch.no_grad():
         logits = model(tokens).logits[0]
-    small = logits[:, kept]
-    assert kept[small.argmax(-1)].tolist() == logits.argmax(-1).tolist()
-    dropped = np.setdiff1d(np.arange(320), kept.numpy())
+    small = logits[:, draft_vocab]
+    assert draft_vocab[small.argmax(-1)].tolist() == logits.argmax(-1).tolist()
+    dropped = np.setdiff1d(np.arange(320), draft_vocab.numpy())
     # bfloat16 rounds the mean row once
     torch.testing.assert_close(logits[:, dropped], small.mean(-1, keepdim=True).expand(-1, 240), atol=0.05, rtol=0.05)
 

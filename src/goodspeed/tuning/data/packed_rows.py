@@ -58,13 +58,13 @@ class PackedRows:
 class Cutter:
     """Makes documents of examples. It keeps the end of a long prompt and the start of a long answer."""
 
-    def __init__(self, length: int, max_prompt: int, vocab_size: int, kept: torch.Tensor | None) -> None:
-        """`kept`: [n] int64, the token ids that the student's head has rows for; None: all."""
+    def __init__(self, length: int, max_prompt: int, vocab_size: int, draft_vocab: torch.Tensor | None) -> None:
+        """`draft_vocab`: [n] int64, the token ids that the student's head has rows for; None: all."""
         self._length, self._max_prompt = length, max_prompt
         self._row_of = np.arange(vocab_size, dtype=np.int32)
-        if kept is not None:
+        if draft_vocab is not None:
             self._row_of = np.full(vocab_size, -1, dtype=np.int32)
-            self._row_of[kept.numpy()] = np.arange(len(kept), dtype=np.int32)
+            self._row_of[draft_vocab.numpy()] = np.arange(len(draft_vocab), dtype=np.int32)
 
     def document(
         self,

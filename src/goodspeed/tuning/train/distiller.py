@@ -69,8 +69,8 @@ class Distiller:
         data, saved = self._dataset(config.data), load_state(self.folder)
         init = initial_student(config.student, self.target, data.examples(), config.seed)
         if saved and KEPT in saved[1]:  # data that has grown since would select other tokens
-            init = replace(init, kept=saved[1][KEPT])
-        self._cutter = Cutter(config.length, config.max_prompt, init.config.vocab_size, init.kept)
+            init = replace(init, draft_vocab=saved[1][KEPT])
+        self._cutter = Cutter(config.length, config.max_prompt, init.config.vocab_size, init.draft_vocab)
         self._documents = self._documents_of(data.examples())
         if config.student.mlp_width:
             init = prune_mlps(init, config.student.mlp_width, self._documents, config.length)
@@ -109,7 +109,7 @@ class Distiller:
         if (self.folder / BEST).exists():
             self._load_parameters(read_tensors(self.folder / BEST))
         student = self.student
-        export(self.folder, student.config, student.export(), student.kept, self.target)
+        export(self.folder, student.config, student.export(), student.draft_vocab, self.target)
 
     def _update(self, passes: Sequence[Sequence[Sequence[Document]]]) -> float:
         """One optimiser step over some forward passes. Returns the mean loss."""
@@ -232,8 +232,8 @@ class Distiller:
             for name, value in self._parameters().items()
             for kind in ("step", "exp_avg", "exp_avg_sq")
         }
-        kept = self.student.kept
-        vocabulary = {} if kept is None else {KEPT: kept}
+        draft_vocab = self.student.draft_vocab
+        vocabulary = {} if draft_vocab is None else {KEPT: draft_vocab}
         save_state(self.folder, self.progress, {**self._parameters(), **moments, **vocabulary})
 
     def _resume(self, progress: TrainingProgress, tensors: Tensors) -> None:

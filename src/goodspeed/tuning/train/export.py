@@ -14,7 +14,11 @@ from goodspeed.models.model_config import ModelConfig
 
 
 def export(
-    folder: Path, config: ModelConfig, weights: Mapping[str, torch.Tensor], kept: torch.Tensor | None, tokenizer: Path
+    folder: Path,
+    config: ModelConfig,
+    weights: Mapping[str, torch.Tensor],
+    draft_vocab: torch.Tensor | None,
+    tokenizer: Path,
 ) -> None:
     """Write weights in bfloat16, the tokenizer of the folder `tokenizer`, and the reduced vocabulary, if there is one.
 
@@ -24,7 +28,7 @@ def export(
         rounded = {name: weight.to(torch.bfloat16) for name, weight in weights.items()}
         write_checkpoint(folder, config, rounded, ASSISTANT)
         copy_tokenizer(tokenizer, folder)
-        if kept is not None:
-            write_draft_vocab(folder, kept.tolist())
+        if draft_vocab is not None:
+            write_draft_vocab(folder, draft_vocab.tolist())
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error}") from error

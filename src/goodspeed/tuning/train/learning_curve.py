@@ -50,7 +50,7 @@ class LearningCurve:
             return
         try:
             head, *lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if int(float(line.split(",")[0])) <= step]
-            self._path.write_text(head + "".join(kept), encoding="utf-8")
+            earlier = [line for line in lines if int(float(line.split(",")[0])) <= step]
+            self._path.write_text(head + "".join(earlier), encoding="utf-8")
         except (OSError, ValueError) as error:
             raise DataError(f"{self._path} is not a learning curve: {error}") from error

@@ -32,9 +32,9 @@ def prune_mlps(init: StudentInit, width: int, documents: Sequence[Document], len
     for i in range(config.num_layers):
         mlp = f"model.layers.{i}.mlp."
         down = weights[mlp + "down_proj.weight"]
-        kept = (student.square_sums[i].sqrt() * down.float().norm(dim=0)).topk(width).indices.sort().values
-        weights[mlp + "down_proj.weight"] = down[:, kept]
-        weights |= {name: weights[name][kept] for name in (mlp + "gate_proj.weight", mlp + "up_proj.weight")}
+        units = (student.square_sums[i].sqrt() * down.float().norm(dim=0)).topk(width).indices.sort().values
+        weights[mlp + "down_proj.weight"] = down[:, units]
+        weights |= {name: weights[name][units] for name in (mlp + "gate_proj.weight", mlp + "up_proj.weight")}
     return replace(init, config=replace(config, intermediate_size=width), weights=weights)
 
 

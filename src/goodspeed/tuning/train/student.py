@@ -27,7 +27,7 @@ class StudentInit:
 
     config: ModelConfig
     weights: Mapping[str, torch.Tensor]
-    kept: torch.Tensor | None
+    draft_vocab: torch.Tensor | None
     """[n] int64, ascending: the token ids that the head has rows for; None: all."""
 
 
@@ -40,7 +40,7 @@ class Student(nn.Module):
         With a rank, the layers' matrices are frozen too, and LoRA adapters on them are trained (Hu et al. 2022).
         """
         super().__init__()
-        self.config, self.kept = init.config, init.kept
+        self.config, self.draft_vocab = init.config, init.draft_vocab
         self._dtype = dtype
         self._rope = Rope(init.config, init.config.max_context, dtype, torch.device("cpu"))
         generator = torch.Generator().manual_seed(0)
@@ -64,15 +64,15 @@ class Student(nn.Module):
         return self._norm(NORM, x.flatten(0, 1)[rows.loss_positions])
 
     def head(self) -> torch.Tensor:
-        """[kept tokens, hidden]: the head, in the precision of the products."""
+        """[draft vocabulary, hidden]: the head, in the precision of the products."""
         return self._weight(HEAD)
 
     def export(self) -> dict[str, torch.Tensor]:
         """float32 weights by name; the head has all rows of the vocabulary, see packing.spread_head."""
         names = [_name(key) for key, _ in self.named_parameters() if not key.endswith((INNER, OUTER))]
         weights = {name: self._merged(name).detach().float() for name in names}
-        if self.kept is not None:
-            weights[HEAD] = spread_head(weights[HEAD], self.kept, self.config.vocab_size)
+        if self.draft_vocab is not None:
+            weights[HEAD] = spread_head(weights[HEAD], self.draft_vocab, self.config.vocab_size)
         return weights
 
     def _layer(
@@ -127,10 +127,10 @@ class Student(nn.Module):
 
 
 def _with_head(init: StudentInit) -> dict[str, torch.Tensor]:
-    """The weights with a separate head of the kept rows, where the head was tied to the embedding."""
+    """The weights with a separate head for the draft vocabulary, also where it was tied to the embedding."""
     weights = dict(init.weights)
     head = weights.get(HEAD, weights[EMBEDDING])
-    return weights | {HEAD: head if init.kept is None else head[init.kept]}
+    return weights | {HEAD: head if init.draft_vocab is None else head[init.draft_vocab]}
 
 
 def _rotated(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

@@ -28,14 +28,16 @@ def initial_student(config: StudentConfig, target: Path, examples: Iterable[Exam
     A checkpoint's reduced vocabulary is kept. If the config sets a size, its most used tokens remain.
     """
     if config.init == "layers":
-        shape, weights, kept = *_from_layers(config, target), None
+        shape, weights, draft_vocab = *_from_layers(config, target), None
     elif config.init == "fresh":
-        shape, weights, kept = *_fresh(config, read_config(target), seed), None
+        shape, weights, draft_vocab = *_fresh(config, read_config(target), seed), None
     else:
-        shape, weights, kept = _from_checkpoint(locate(config.init), read_config(target))
+        shape, weights, draft_vocab = _from_checkpoint(locate(config.init), read_config(target))
     if config.vocabulary:
-        kept = most_used(examples, config.vocabulary, torch.arange(shape.vocab_size) if kept is None else kept)
-    return StudentInit(replace(shape, tie_word_embeddings=False), weights, kept)
+        draft_vocab = most_used(
+            examples, config.vocabulary, torch.arange(shape.vocab_size) if draft_vocab is None else draft_vocab
+        )
+    return StudentInit(replace(shape, tie_word_embeddings=False), weights, draft_vocab)
 
 
 def most_used(examples: Iterable[Example], num_tokens: int, known: torch.Tensor) -> torch.Tensor:
@@ -67,8 +69,8 @@ def _from_checkpoint(
     shape = read_config(folder)
     if shape.vocab_size != target.vocab_size:
         raise ConfigError(f"{folder} has a vocabulary of {shape.vocab_size}, the target's has {target.vocab_size}")
-    kept = read_draft_vocab(folder, shape.vocab_size)
-    return shape, read_weights(folder), None if kept is None else torch.from_numpy(kept)
+    draft_vocab = read_draft_vocab(folder, shape.vocab_size)
+    return shape, read_weights(folder), None if draft_vocab is None else torch.from_numpy(draft_vocab)
 
 
 def _fresh(config: StudentConfig, target: ModelConfig, seed: int) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
