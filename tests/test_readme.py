@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -21,18 +19,13 @@ def test_the_two_commands_are_the_first_ones() -> None:
     assert commands == ["./scripts/demo", "./scripts/test"]
 
 
-@pytest.mark.parametrize(
-    ("command", "small", "expected"),
-    [
-        ("./scripts/demo", ["--quick"], "identical"),
-        # The suite within the suite would never end: the checks, and one small file of it.
-        ("./scripts/test", ["tests/test_registry.py"], "4 passed"),
-    ],
-)
-def test_command_runs(command: str, small: list[str], expected: str) -> None:
-    done = subprocess.run([command, *small], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+def test_demo_runs() -> None:
+    """`./scripts/test` needs no such test: it is what runs this suite (.ci/run)."""
+    done = subprocess.run(
+        ["./scripts/demo", "--quick"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert expected in done.stdout
+    assert "identical" in done.stdout
 
 
 def test_example_prints_what_it_says() -> None:
