@@ -11,14 +11,14 @@ from goodspeed.fluid.problem import Floats
 from goodspeed.fluid.update import Update
 
 
-def _away(goodputs: Floats, newest: Floats, share: float) -> Floats:
+def _away(goodputs: Floats, latest: Floats, share: float) -> Floats:
     """Eq. 4 with a sign flipped."""
-    return goodputs - share * (newest - goodputs)
+    return goodputs - share * (latest - goodputs)
 
 
-def _forgetful(goodputs: Floats, newest: Floats, share: float) -> Floats:
+def _forgetful(goodputs: Floats, latest: Floats, share: float) -> Floats:
     """Eq. 4 with a sign flipped inside."""
-    return goodputs + share * (newest + goodputs)
+    return goodputs + share * (latest + goodputs)
 
 
 def test_the_theory_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +31,7 @@ def test_the_theory_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert all(check["holds"] for check in found["checks"])
     assert found["optimum"]["utility"] == pytest.approx(7.015, abs=5e-4)
     assert [start["start"] for start in found["fluid"]] == ["below", "within", "above", "boundary"]
-    assert found["tracking"][0]["num_holding"] == found["tracking"][0]["num_runs"]
+    assert found["tracking"][0]["num_runs_within"] == found["tracking"][0]["num_runs"]
     assert "<svg" in plot.read_text(encoding="utf-8")
 
 

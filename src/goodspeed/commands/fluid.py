@@ -18,10 +18,10 @@ from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.extras import missing_extra
-from goodspeed.fluid.convergence import Spot
-from goodspeed.fluid.study import QUICK, SHOWN_TIMES, Check, Plan, Study, study
-from goodspeed.fluid.tracking import Tracking
-from goodspeed.fluid.update import Update, towards
+from goodspeed.fluid.convergence import SweepPoint
+from goodspeed.fluid.study import QUICK, SHOWN_TIMES, StudyPlan, StudyResult, TheoryCheck, run_study
+from goodspeed.fluid.tracking import TrackingResult
+from goodspeed.fluid.update import Update, ewma_update
 from goodspeed.records.json_values import to_json_value
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ def _run(args: argparse.Namespace) -> int:
     return run(from_args(FluidConfig, args))
 
 
-def run(config: FluidConfig, update: Update = towards) -> int:
+def run(config: FluidConfig, update: Update = ewma_update) -> int:
     """Run the checks, write and print the results. Returns the exit code. `update` is the step of the recursion."""
     console = Console(stderr=config.json == "-")
     wide = console if console.is_terminal else Console(stderr=config.json == "-", width=WIDTH)
     plot_study = _plotter() if config.plot else None
     start_s = time.perf_counter()
     with Console(stderr=True).status("checking"):
-        result = study(QUICK if config.quick else Plan(), np.random.default_rng(config.seed), update)
+        result = run_study(QUICK if config.quick else StudyPlan(), np.random.default_rng(config.seed), update)
     took_s = time.perf_counter() - start_s
     if config.json:
         _write_json(result, config.json, took_s)
@@ -85,16 +85,16 @@ def run(config: FluidConfig, update: Update = towards) -> int:
     return 1 if num_broken else 0
 
 
-def _plotter() -> Callable[[Study, Path], None]:
+def _plotter() -> Callable[[StudyResult, Path], None]:
     """Raises ConfigError if matplotlib is missing, before anything is computed."""
     try:
-        plotter: Callable[[Study, Path], None] = importlib.import_module("goodspeed.fluid.plot").plot_study
+        plotter: Callable[[StudyResult, Path], None] = importlib.import_module("goodspeed.fluid.plot").plot_study
     except ImportError as error:
         raise ConfigError(missing_extra("a plot", "plots", error)) from error
     return plotter
 
 
-def _write_json(result: Study, file: str, took_s: float) -> None:
+def _write_json(result: StudyResult, file: str, took_s: float) -> None:
     report = {
         "schema": SCHEMA,
         "command": sys.argv,
@@ -119,7 +119,7 @@ def _write_json(result: Study, file: str, took_s: float) -> None:
     Path(file).write_bytes(text)
 
 
-def _optimum_table(result: Study) -> Table:
+def _optimum_table(result: StudyResult) -> Table:
     best = result.optimum
     table = Table("client", title=f"Optimum: U* = {best.utility:.4f}, certified gap {best.gap:.1e}")
     for rate in result.problem.acceptance_rates:
@@ -129,29 +129,29 @@ def _optimum_table(result: Study) -> Table:
     return table
 
 
-def _fluid_table(result: Study) -> Table:
+def _fluid_table(result: StudyResult) -> Table:
     table = Table("|x(t) - x*| from", *(f"t = {time:g}" for time in SHOWN_TIMES), title="Fluid path")
     for start in result.starts:
         table.add_row(start.name, *(f"{distance:.4f}" for distance in start.distances))
     return table
 
 
-def _sweep_table(result: Study) -> Table:
+def _sweep_table(result: StudyResult) -> Table:
     columns = ("acceptance", "beta", "eta", "Pr(X far)", "Pr(window far)", "mean |X - x*|", "U(window's mean)")
     table = Table(*columns, title="Theorems 1 and 4: decreasing step sizes")
-    for name, spots in (("known", result.known), ("estimated", result.estimated)):
-        for spot in spots:
-            table.add_row(name, *_sweep_row(spot))
+    for name, points in (("known", result.known), ("estimated", result.estimated)):
+        for point in points:
+            table.add_row(name, *_sweep_row(point))
     return table
 
 
-def _sweep_row(spot: Spot) -> list[str]:
-    eta = "-" if spot.eta is None else f"{spot.eta:.4f}"
-    chances = (f"{spot.far_probability:.3f}", f"{spot.window_far_probability:.3f}")
-    return [f"{spot.beta:g}", eta, *chances, f"{spot.mean_distance:.3f}", f"{spot.window_utility:.3f}"]
+def _sweep_row(point: SweepPoint) -> list[str]:
+    eta = "-" if point.eta is None else f"{point.eta:.4f}"
+    chances = (f"{point.far_probability:.3f}", f"{point.window_far_probability:.3f}")
+    return [f"{point.beta:g}", eta, *chances, f"{point.mean_distance:.3f}", f"{point.window_utility:.3f}"]
 
 
-def _tracking_table(result: Study) -> Table:
+def _tracking_table(result: StudyResult) -> Table:
     columns = ("beta", "drift", "error", "runs", "largest gap", "certificate", "mean gap", "certificate", "in advance")
     caption = (
         "Gaps U*(t) - U(X(t)) after the warm-up: the largest of any run with the mean certificate of a run; the "
@@ -163,13 +163,13 @@ def _tracking_table(result: Study) -> Table:
     return table
 
 
-def _tracking_row(one: Tracking) -> list[str]:
-    setting = [f"{one.beta:g}", f"{one.speed:g}", f"{one.error:g}", f"{one.num_holding} of {one.num_runs} within"]
-    values = (one.largest_gap, one.mean_certificate, one.largest_mean_gap, one.largest_mean_bound, one.mean_limit)
+def _tracking_row(one: TrackingResult) -> list[str]:
+    setting = [f"{one.beta:g}", f"{one.speed:g}", f"{one.error:g}", f"{one.num_runs_within} of {one.num_runs} within"]
+    values = (one.max_gap, one.mean_certificate, one.max_mean_gap, one.max_mean_bound, one.mean_limit)
     return [*setting, *(f"{value:.3f}" for value in values)]
 
 
-def _checks_table(checks: Sequence[Check]) -> Table:
+def _checks_table(checks: Sequence[TheoryCheck]) -> Table:
     table = Table("check", "measured", "", "limit", "", title="Checks")
     for check in checks:
         verdict = "[green]holds[/green]" if check.holds else "[red]BROKEN[/red]"

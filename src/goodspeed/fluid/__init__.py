@@ -1,1 +1,1 @@
-"""The theory, checked numerically: fluid limit, convergence, and a bound on the tracking error (docs/theory.md)."""
+"""Numerical checks of the theory (docs/explain/theory.md): fluid limit, convergence, a bound on the tracking error."""

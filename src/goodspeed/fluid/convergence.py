@@ -1,27 +1,27 @@
-"""Theorems 1 and 4: the smaller beta, the surer X (after T / beta rounds) and a window's mean goodput are near x*."""
+"""Theorems 1 and 4: as beta decreases, X (after T / beta rounds) and a window's mean goodput converge to x*."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from goodspeed.fluid.problem import Floats, Problem, log_utility
+from goodspeed.fluid.problem import Floats, LongRunProblem, log_utility
 from goodspeed.fluid.recursion import RatioEstimate, Recursion, geometric_goodputs
-from goodspeed.fluid.update import Update, towards
+from goodspeed.fluid.update import Update, ewma_update
 
 INITIAL_RATE = 0.5
 INITIAL_GOODPUT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """What is held fixed while beta shrinks."""
+class StepSizeSweep:
+    """The parameters that stay fixed while beta decreases."""
 
     num_runs: int
     settle: float = 10.0
-    """T: rounds 0 to T / beta are not counted."""
+    """T: the first T / beta rounds are not counted."""
     window: float = 10.0
-    """T*: the next T* / beta rounds are."""
+    """T*: the next T* / beta rounds are counted."""
     radius: float = 0.6
     """epsilon, of the distance of X to x*."""
     window_radius: float = 0.25
@@ -29,13 +29,13 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """One beta of the sweep."""
+class SweepPoint:
+    """The results for one beta."""
 
     beta: float
     eta: float | None  # None: acceptance is known
     far_probability: float
-    """Largest over the window's rounds: share of runs with |X(t) - x*| > radius (theorem 1)."""
+    """Maximum over the window's rounds: share of runs with |X(t) - x*| > radius (theorem 1)."""
     window_far_probability: float
     """Share of runs whose mean goodput over the window is further than window_radius from x* (theorem 4)."""
     mean_distance: float
@@ -45,38 +45,40 @@ class Spot:
 
 
 def known_acceptance(
-    problem: Problem, beta: float, sweep: Sweep, rng: np.random.Generator, update: Update = towards
-) -> Spot:
-    """Eq. 4 and 5 with the true acceptance rates."""
+    problem: LongRunProblem, beta: float, sweep: StepSizeSweep, rng: np.random.Generator, update: Update = ewma_update
+) -> SweepPoint:
+    """Simulate eq. 4 and 5 with the true acceptance rates."""
     recursion = _start(problem, beta, sweep, update)
 
     def rounds() -> Iterator[Floats]:
         while True:
             yield geometric_goodputs(problem.rates, recursion.decide(problem.rates), rng)
 
-    return _watch(problem, recursion, sweep, rounds(), None)
+    return _measure(problem, recursion, sweep, rounds(), None)
 
 
 def estimated_acceptance(
-    problem: Problem, beta: float, sweep: Sweep, rng: np.random.Generator, update: Update = towards
-) -> Spot:
-    """Eq. 3 to 5, all estimated from ignorance, with eta = beta^1.5: eta / beta vanishes with beta, as A3 wants."""
+    problem: LongRunProblem, beta: float, sweep: StepSizeSweep, rng: np.random.Generator, update: Update = ewma_update
+) -> SweepPoint:
+    """Simulate eq. 3 to 5 with estimated rates and eta = beta^1.5, so that eta / beta vanishes as A3 requires."""
     recursion = _start(problem, beta, sweep, update)
     estimate = RatioEstimate(problem.rates, beta**1.5, np.full(recursion.goodputs.shape, INITIAL_RATE))
 
     def rounds() -> Iterator[Floats]:
         while True:
-            yield estimate.verify(recursion.decide(estimate.believed), rng)
+            yield estimate.verify(recursion.decide(estimate.estimated_rates), rng)
 
-    return _watch(problem, recursion, sweep, rounds(), estimate.eta)
+    return _measure(problem, recursion, sweep, rounds(), estimate.eta)
 
 
-def _start(problem: Problem, beta: float, sweep: Sweep, update: Update) -> Recursion:
+def _start(problem: LongRunProblem, beta: float, sweep: StepSizeSweep, update: Update) -> Recursion:
     goodputs = np.full((sweep.num_runs, problem.num_clients), INITIAL_GOODPUT)
     return Recursion(goodputs, problem.budget, beta, update)
 
 
-def _watch(problem: Problem, recursion: Recursion, sweep: Sweep, rounds: Iterator[Floats], eta: float | None) -> Spot:
+def _measure(
+    problem: LongRunProblem, recursion: Recursion, sweep: StepSizeSweep, rounds: Iterator[Floats], eta: float | None
+) -> SweepPoint:
     best = problem.optimum().goodputs
     slowest = recursion.beta if eta is None else min(recursion.beta, eta)
     for _ in range(round(sweep.settle / slowest)):
@@ -84,13 +86,13 @@ def _watch(problem: Problem, recursion: Recursion, sweep: Sweep, rounds: Iterato
     num_rounds = round(sweep.window / recursion.beta)
     total, far, distance = np.zeros_like(recursion.goodputs), 0.0, 0.0
     for _ in range(num_rounds):
-        newest = next(rounds)
-        recursion.advance(newest)
-        total += newest
+        latest = next(rounds)
+        recursion.advance(latest)
+        total += latest
         distances = np.linalg.norm(recursion.goodputs - best, axis=1)
         far = max(far, float(np.mean(~(distances <= sweep.radius))))
         distance += float(distances.mean()) / num_rounds
     means = total / num_rounds
     window_far = ~(np.linalg.norm(means - best, axis=1) <= sweep.window_radius)
     utility = float(log_utility(means).mean())
-    return Spot(recursion.beta, eta, far, float(window_far.mean()), distance, utility)
+    return SweepPoint(recursion.beta, eta, far, float(window_far.mean()), distance, utility)

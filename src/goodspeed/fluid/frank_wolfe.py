@@ -1,7 +1,7 @@
-"""Pairwise Frank-Wolfe over a polytope that is known by its linear oracle only (Lacoste-Julien and Jaggi, 2015).
+"""Pairwise Frank-Wolfe over a polytope given by a linear oracle (Lacoste-Julien and Jaggi, 2015).
 
-Each step moves weight from the worst vertex of the present mixture to the oracle's best one; the duality gap
-max_v gradient . (v - x) certifies how far the objective still is from its maximum.
+Each step moves weight from the worst vertex of the current mixture to the best one of the oracle. The duality gap
+max_v gradient . (v - x) bounds the distance of the objective from its maximum.
 """
 
 import math
@@ -11,38 +11,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from goodspeed.fluid.decisions import gradient_grants, log_slopes
-from goodspeed.fluid.problem import Floats, Problem, expected_tokens
+from goodspeed.fluid.problem import Floats, LongRunProblem, expected_tokens
 
 MAX_STEPS = 2_000
 LINE_HALVINGS = 50
 
 Gradient = Callable[[Floats], Floats]
 Oracle = Callable[[Floats], Floats]
-"""Direction -> the vertex that is furthest in it."""
+"""Direction -> the vertex that is furthest in this direction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maximum:
-    """Where the search ended."""
+    """The result of the search."""
 
     point: Floats
     gap: float
     num_steps: int
 
 
-def best_goodputs(problem: Problem, tolerance: float) -> Maximum:
-    """x* of the long-run problem."""
+def best_goodputs(problem: LongRunProblem, tolerance: float) -> Maximum:
+    """The solution x* of the long-run problem."""
     return frank_wolfe(log_slopes, scheduler_oracle(problem), np.ones(problem.num_clients), tolerance)
 
 
-def hull_distance(problem: Problem, point: Floats, tolerance: float = 1e-9) -> float:
-    """How far a point, [clients], is at least from the reachable goodputs (Euclid): exact up to the search's gap."""
+def hull_distance(problem: LongRunProblem, point: Floats, tolerance: float = 1e-9) -> float:
+    """A lower bound on the Euclidean distance of a point, [clients], to the reachable goodputs; exact up to the gap."""
     nearest = frank_wolfe(lambda x: point - x, scheduler_oracle(problem), np.ones(problem.num_clients), tolerance)
     square = float(np.sum((point - nearest.point) ** 2)) - 2.0 * nearest.gap
     return math.sqrt(max(0.0, square))
 
 
-def scheduler_oracle(problem: Problem) -> Oracle:
+def scheduler_oracle(problem: LongRunProblem) -> Oracle:
     """The gradient scheduler's decision: mu(S) with S = argmax direction . mu(S)."""
 
     def best(direction: Floats) -> Floats:
@@ -72,7 +72,7 @@ def frank_wolfe(gradient: Gradient, oracle: Oracle, direction: Floats, tolerance
 
 
 def _line_search(gradient: Gradient, point: Floats, direction: Floats, longest: float) -> float:
-    """The step in [0, longest] where the objective, concave along the line, is greatest."""
+    """The step in [0, longest] that maximises the objective, which is concave along the line."""
     if gradient(point + longest * direction) @ direction >= 0.0:
         return longest
     low, high = 0.0, longest

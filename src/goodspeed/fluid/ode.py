@@ -1,7 +1,8 @@
-"""The fluid path x' = v - x, v in argmax_v sum_i U'(x_i) v_i: what the recursion becomes when its steps are small.
+"""The fluid path x' = v - x, v in argmax_v sum_i U'(x_i) v_i: the limit of the recursion for small steps.
 
-Integrated with v held over short steps, on each of which the solution is exact: x moves to v by the share 1 - e^-h. A
-step costs utility by its curvature (for the limit h -> 0 it does not); that cost is measured and given as an allowance.
+The path is integrated with v constant over short steps h, on each of which the solution is exact: x moves towards v by
+the share 1 - e^-h. The curvature of U costs utility in each step (not in the limit h -> 0). This cost is computed and
+allowed for in the bound.
 """
 
 import math
@@ -10,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from goodspeed.fluid.decisions import gradient_grants, log_slopes
-from goodspeed.fluid.problem import Floats, Problem, expected_tokens, log_utility
-from goodspeed.fluid.update import Update, towards
+from goodspeed.fluid.problem import Floats, LongRunProblem, expected_tokens, log_utility
+from goodspeed.fluid.update import Update, ewma_update
 
 
 @dataclass(frozen=True, slots=True)
 class FluidPath:
-    """One solution, at all its steps."""
+    """A solution, at all steps."""
 
     times: Floats  # [steps + 1]
     goodputs: Floats  # [steps + 1, clients]
     allowances: Floats
-    """[steps + 1]: the utility that the steps' curvature has cost, each since decayed by e^-t."""
+    """[steps + 1]: the utility that curvature has cost so far, decayed by e^-t since each step."""
 
     def at(self, time: float) -> Floats:
         """Goodputs at the step nearest to `time`, [clients]."""
@@ -30,11 +31,11 @@ class FluidPath:
 
 
 def fluid_path(
-    problem: Problem,
+    problem: LongRunProblem,
     start: Floats,  # [clients], at least 0
     horizon: float,
     step: float,
-    update: Update = towards,
+    update: Update = ewma_update,
 ) -> FluidPath:
     """Integrate from `start` to `horizon`; time is measured in 1 / beta rounds."""
     num_steps = round(horizon / step)
@@ -51,7 +52,7 @@ def fluid_path(
 
 
 def _curvature_cost(goodputs: Floats, best: Floats, step: float) -> float:
-    """What U gains less than its slope promises on the way from `goodputs` towards `best`; 0 from the boundary."""
+    """The gain of U predicted by its slope, less its true gain, from `goodputs` towards `best`; 0 at the boundary."""
     if np.any(goodputs <= 0.0):
         return 0.0
     gain = -math.expm1(-step) * (best / goodputs - 1.0)
@@ -59,7 +60,7 @@ def _curvature_cost(goodputs: Floats, best: Floats, step: float) -> float:
 
 
 def utility_bound(path: FluidPath, best_utility: float, since: int = 0) -> Floats:
-    """U* - U(x(t)) can be no more than this from step `since` on, [steps + 1 - since]: e^-t of what it was, and steps.
+    """An upper bound on U* - U(x(t)) from step `since` on, [steps + 1 - since]: e^-t of the first gap, plus allowances.
 
     From concavity: dU/dt = sum U'(x_i) (v_i - x_i) >= sum U'(x_i) (x*_i - x_i) >= U* - U(x).
     """

@@ -1,4 +1,4 @@
-"""The long-run problem that the theory is about: clients of known geometric acceptance share a budget; U is log."""
+"""The long-run problem of the theory: clients with known geometric acceptance share a budget; U is the logarithm."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class LongRunProblem:
     """max sum_i log x_i over the convex hull of mu(S), sum S_i <= budget."""
 
     acceptance_rates: tuple[float, ...]  # each 0 < a < 1
-    budget: int  # draft tokens a round
+    budget: int  # draft tokens per round
 
     @property
     def num_clients(self) -> int:
@@ -32,8 +32,8 @@ class Problem:
         return long_run_optimum([ClientView(rate, 1.0) for rate in self.acceptance_rates], self.budget)
 
 
-REFERENCE = Problem((0.9, 0.8, 0.7, 0.6, 0.5, 0.85, 0.4, 0.75), budget=20)
-"""Eight unlike clients; U* = 7.015."""
+REFERENCE = LongRunProblem((0.9, 0.8, 0.7, 0.6, 0.5, 0.85, 0.4, 0.75), budget=20)
+"""Eight different clients; U* = 7.015."""
 
 
 def expected_tokens(rates: Floats, grants: Ints) -> Floats:
@@ -52,9 +52,9 @@ def optimal_utilities(
     rates: Floats,  # [problems, clients]
     budget: int,
 ) -> Floats:
-    """U* of many problems at once, [problems]: long_run_optimum's search for the price, side by side.
+    """U* of many problems at once, [problems]: the price search of long_run_optimum, vectorised.
 
-    At price 1/y a client's j-th token is bought in the part y - (goodput before it) / a^j, between 0 and 1.
+    At price 1/y a client buys its j-th token to the part y - (goodput before it) / a^j, between 0 and 1.
     """
     survival = rates[..., None] ** np.arange(1, budget + 1)
     before = 1.0 + np.cumsum(survival, axis=-1) - survival

@@ -1,11 +1,11 @@
-"""What one round costs a client's part of the utility beyond its mean: curvature and noise (docs/theory.md, step 3).
+"""The cost of curvature and noise in one round, for a client's part of the utility (docs/explain/theory.md, step 3).
 
-With u = 1 / X and x the round's goodput, the client's part of U(X) moves by log(1 + beta (x u - 1)). Its slope promises
+With u = 1 / X and x the round's goodput, the client's part of U(X) moves by log(1 + beta (x u - 1)). Its slope predicts
 beta (x u - 1). The cost is
 
     (1 / tilt) log E[(1 + beta (x u - 1))^(-tilt)] + beta (E[x] u - 1)   >= 0,
 
-for tilt -> 0 the mean of what the promise exceeds the move by; a larger tilt charges for the chance of worse.
+for tilt -> 0 the mean difference of prediction and move; a larger tilt accounts for less probable, larger differences.
 """
 
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from goodspeed.fluid.problem import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """How a round is charged."""
+class CostRule:
+    """Parameters of the cost."""
 
     beta: float  # of eq. 4
     tilt: float  # theta > 0
-    descent_kept: float = 1.0
-    """The share of the slope's promise that stays in the cost; the rest is the descent's to keep (a-priori bound)."""
+    descent_share: float = 1.0
+    """The share of the predicted move that stays in the cost; the a-priori bound uses the rest as descent."""
 
 
 def step_cost(
     slopes: Floats,  # [...], u = 1 / X, at most 1
     grants: Ints,  # [...], S
-    low: Floats,  # [...], the client's acceptance rate is from `low`
-    high: Floats,  # [...], to `high`
-    rule: Rule,
+    low: Floats,  # [...], lower limit of the client's acceptance rate
+    high: Floats,  # [...], upper limit
+    rule: CostRule,
 ) -> Floats:
-    """The greatest cost for any acceptance rate in [low, high], elementwise; exact where low = high, else from above.
+    """The maximum cost over acceptance rates in [low, high], elementwise: exact where low = high, else an upper bound.
 
-    log E[Y] <= log m + E[Y] / m - 1 for any m > 0, here the mean at the middle rate. What is left is the mean of one
-    function f of x, f(1) + sum_k a^k (f(k + 1) - f(k)), whose terms are greatest at one end of the interval.
+    log E[Y] <= log m + E[Y] / m - 1 for any m > 0, here the mean at the middle rate. The rest is the mean of a
+    function f of x, f(1) + sum_k a^k (f(k + 1) - f(k)), whose terms have their maximum at an end of the interval.
     """
     beta, tilt = rule.beta, rule.tilt
     steps = np.arange(1, int(np.max(grants, initial=0)) + 1)
@@ -45,21 +45,21 @@ def step_cost(
     is_granted = steps <= grants[..., None]
     survival = np.where(is_granted, (0.5 * (low + high))[..., None] ** steps, 0.0)
     centre = moved[..., 0] + (survival * np.diff(moved, axis=-1)).sum(axis=-1)
-    value = moved / (tilt * centre[..., None]) + rule.descent_kept * beta * reach
+    value = moved / (tilt * centre[..., None]) + rule.descent_share * beta * reach
     rises = np.diff(value, axis=-1)
     ends = np.where(rises > 0.0, high[..., None], low[..., None])
-    greatest = value[..., 0] + (np.where(is_granted, ends**steps, 0.0) * rises).sum(axis=-1)
-    cost: Floats = greatest + (np.log(centre) - 1.0) / tilt - rule.descent_kept * beta
+    max_value = value[..., 0] + (np.where(is_granted, ends**steps, 0.0) * rises).sum(axis=-1)
+    cost: Floats = max_value + (np.log(centre) - 1.0) / tilt - rule.descent_share * beta
     return cost
 
 
-def belief_cost(
+def estimation_error_cost(
     slopes: Floats,  # [...]
     grants: Ints,  # [...]
-    high: Floats,  # [...], neither the true nor the believed acceptance rate is above
+    high: Floats,  # [...], upper limit of the true and of the estimated acceptance rate
     error: float,
 ) -> Floats:
-    """u |mu(believed a, S) - mu(a, S)|, elementwise, at most: the error times the steepest mu."""
+    """An upper bound on u |mu(estimated a, S) - mu(a, S)|, elementwise: the error times the maximum slope of mu."""
     steps = np.arange(1, int(np.max(grants, initial=0)) + 1)
     steepness = np.where(steps <= grants[..., None], steps * high[..., None] ** (steps - 1), 0.0).sum(axis=-1)
     cost: Floats = error * slopes * steepness
