@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def read(path: Path) -> list[TracedAnswer]:
-    """Read either kind of log. Raises ConfigError for other files and for fewer than four answers."""
+    """Read either kind of log. Raises ConfigError or DataError for other files and for fewer than four answers."""
     try:
         with path.open(encoding="utf-8") as file:
             is_event_log = '"event"' in file.readline()

@@ -16,7 +16,7 @@ from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.engine.teacher_forcing import teacher_forced_trace
 from goodspeed.engine.toy_draft import ToyDraft
-from goodspeed.errors import ConfigError
+from goodspeed.errors import DataError
 from goodspeed.protocol.messages import Mode
 from goodspeed.records.acceptance_trace import (
     RIGHT,
@@ -158,6 +158,11 @@ def test_a_trace_at_window_3_replays_the_pair_at_other_windows(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("line", ["{", "{}", '{"event": "open", "now": 1}', "[]"])
-def test_a_line_that_is_no_event_is_an_error(line: str) -> None:
-    with pytest.raises(ConfigError, match="line 1"):
+def test_a_line_that_is_not_an_event_is_an_error(line: str) -> None:
+    with pytest.raises(DataError, match="line 1"):
         list(traced_answers([line], "ann"))
+
+
+def test_log_of_an_older_format_is_refused() -> None:
+    with pytest.raises(DataError, match="the log has format 1"):
+        list(traced_answers(['{"event": "start", "now": 0.0, "seed": 1}'], "ann"))

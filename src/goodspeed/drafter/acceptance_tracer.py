@@ -1,12 +1,11 @@
 """Makes an acceptance trace of a drafter's events: which of its draft tokens were right."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from goodspeed.errors import ConfigError
+from goodspeed.errors import DataError
 from goodspeed.protocol.messages import FinishReason, Mode
 from goodspeed.records.acceptance_trace import (
     RIGHT,
@@ -16,6 +15,7 @@ from goodspeed.records.acceptance_trace import (
     TracedAnswer,
     write_acceptance_trace,
 )
+from goodspeed.records.event_log import check_start, read_events
 
 Fields = Mapping[str, Any]
 """Fields of an event of LoggedDrafterCore, as JSON values."""
@@ -38,14 +38,15 @@ class AcceptanceTraceWriter:
 
 
 def traced_answers(lines: Iterable[str], client: str) -> Iterator[TracedAnswer]:
-    """The acceptance trace of a drafter's event log. Raises ConfigError for a line that is not an event."""
+    """The acceptance trace of a drafter's event log. Raises DataError for a line that is not an event."""
     tracer = AcceptanceTracer(client)
-    for number, line in enumerate(lines, start=1):
+    for number, event in read_events(lines):
+        if event["event"] == "start":
+            check_start(event)
         try:
-            event = json.loads(line)
             yield from tracer.read(event["event"], event)
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise ConfigError(f"line {number} of the event log: {error!r}") from error
+            raise DataError(f"line {number} of the event log: {error!r}") from error
 
 
 class AcceptanceTracer:
