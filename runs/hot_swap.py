@@ -128,7 +128,9 @@ async def _measured(cluster: Cluster, args: argparse.Namespace) -> tuple[SwapLoa
         endpoint = OpenAIEndpoint(http, cluster.urls[0])
 
         async def request(prompt: Prompt, mode: str) -> LoadAnswer:
-            return await endpoint.ask(prompt, RequestSettings(args.tokens, mode=mode), time.monotonic, lambda _: None)
+            return await endpoint.generate(
+                prompt, RequestSettings(args.tokens, mode=mode), time.monotonic, lambda _: None
+            )
 
         is_over, answered = asyncio.Event(), list[tuple[Prompt, LoadAnswer]]()
 

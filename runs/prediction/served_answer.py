@@ -56,7 +56,7 @@ def of_answer(answer: LoadAnswer) -> ServedAnswer:
     speculation = answer.speculation
     assert speculation is not None
     counts = speculation.rounds, speculation.proposed, speculation.accepted
-    return ServedAnswer(answer.asked_s, answer.chunk_s[0], answer.end_s, answer.num_tokens, *counts)
+    return ServedAnswer(answer.due_s, answer.chunk_s[0], answer.end_s, answer.num_tokens, *counts)
 
 
 def of_record(record: AnswerRecord, start_s: float) -> ServedAnswer:

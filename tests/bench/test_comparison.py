@@ -31,7 +31,7 @@ def test_every_arm_has_a_turn_in_every_repetition_and_each_goes_first() -> None:
 def test_no_prompt_is_asked_in_two_repetitions() -> None:
     plan = _plan()
     client = client_of("ann", "coding", seed=0)
-    shares = [plan.share(client, repetition) for repetition in range(-1, 3)]
+    shares = [plan.prompts_of(client, repetition) for repetition in range(-1, 3)]
     assert [len(share) for share in shares] == [2, 4, 4, 4]
     prompts = [prompt for share in shares for prompt in share]
     assert len(set(prompts)) == len(prompts) == plan.num_prompts
@@ -47,7 +47,9 @@ def test_clients_of_one_domain_ask_it_in_orders_of_their_own() -> None:
 
 def test_too_few_prompts_are_refused_before_anything_is_asked() -> None:
     client = BenchClient("ann", client_of("ann", "coding", 0).prompts[:13])
-    with pytest.raises(ConfigError, match="ann has 13 prompts; 3 repetitions of 4 requests and 2 to warm up need 14"):
+    with pytest.raises(
+        ConfigError, match="ann has 13 prompts; 3 repetitions of 4 requests and 2 warm-up requests need 14"
+    ):
         Experiment((client,), _plan(), {})
 
 

@@ -111,7 +111,7 @@ async def _ask(
     pieces: list[str] = []
     ticks = count()
     settings = settings or RequestSettings(max_tokens=9)
-    return await endpoint.ask(_prompt(text), settings, lambda: float(next(ticks)), pieces.append), pieces
+    return await endpoint.generate(_prompt(text), settings, lambda: float(next(ticks)), pieces.append), pieces
 
 
 def test_an_answer_has_its_text_times_and_tokens() -> None:
@@ -124,7 +124,7 @@ def test_an_answer_has_its_text_times_and_tokens() -> None:
         assert pieces == ["one ", "two ", "three "]
         assert len(answer.chunk_s) == 3
         assert answer.chunk_characters == (4, 4, 6)
-        assert answer.asked_s < answer.chunk_s[0]
+        assert answer.due_s < answer.chunk_s[0]
         assert all(earlier <= later for earlier, later in pairwise(answer.chunk_s))
         assert answer.speculation is None
 
@@ -151,8 +151,8 @@ def test_the_request_says_what_is_wanted() -> None:
     [
         ("refuse", RequestError, "429.*no parrots today"),
         ("one fail", RequestError, "the parrot flew away"),
-        ("one garbage", ProtocolError, "is no completion chunk"),
-        ("just stop", LinkLostError, "broke off after 2 pieces"),
+        ("one garbage", ProtocolError, "is not a completion chunk"),
+        ("just stop", LinkLostError, "connection ended after 2 pieces"),
     ],
 )
 def test_a_failed_answer_says_why(question: str, error: type[GoodSpeedError], complaint: str) -> None:

@@ -28,7 +28,7 @@ def _answer(text: str, num_tokens: int, end_s: float) -> LoadAnswer:
         baseline_s=end_s, elapsed_s=0.4 * end_s, speed_up=2.5,
     )  # fmt: skip
     return LoadAnswer(
-        text, "stop", num_tokens, asked_s=0.5, chunk_s=(1.0, end_s), chunk_characters=(1, 3), speculation=rounds
+        text, "stop", num_tokens, due_s=0.5, chunk_s=(1.0, end_s), chunk_characters=(1, 3), speculation=rounds
     )
 
 
@@ -75,7 +75,7 @@ def test_rates_pool_all_answers() -> None:
     assert gradient.total.bytes_per_token == pytest.approx(800 / 100)
     assert gradient.clients["bob"].bytes_per_token == pytest.approx(600 / 60)
     assert gradient.total.num_answers == 4
-    assert gradient.total.reckoned_speed_up == pytest.approx(2.5)
+    assert gradient.total.estimated_speed_up == pytest.approx(2.5)
 
 
 def test_what_servers_reckon_is_counted_while_all_are_served() -> None:
@@ -85,10 +85,10 @@ def test_what_servers_reckon_is_counted_while_all_are_served() -> None:
     said = structs.replace(quick.speculation, baseline_s=3.0, elapsed_s=1.0)
     run = replace(RUNS[1], answers=((replace(quick, speculation=said),), (slow,)))
     (report,) = arm_reports([run], CLIENTS, is_exact=True)
-    assert report.clients["ann"].reckoned_speed_up == pytest.approx(3.0)
-    assert report.clients["bob"].reckoned_speed_up == pytest.approx(2.5)
+    assert report.clients["ann"].estimated_speed_up == pytest.approx(3.0)
+    assert report.clients["bob"].estimated_speed_up == pytest.approx(2.5)
     share = 1.5 / 3.5
-    assert report.total.reckoned_speed_up == pytest.approx((3.0 + share * 4.0) / (1.0 + share * 1.6))
+    assert report.total.estimated_speed_up == pytest.approx((3.0 + share * 4.0) / (1.0 + share * 1.6))
 
 
 def test_times_are_counted_from_the_asking() -> None:
@@ -128,7 +128,7 @@ def test_endpoints_of_others_have_figures_without_rounds() -> None:
         is_exact=True,
     )
     assert math.isnan(report.total.acceptance_rate)
-    assert math.isnan(report.total.reckoned_speed_up)
+    assert math.isnan(report.total.estimated_speed_up)
     assert math.isnan(report.total.bytes_per_token)
     assert report.speed_up is None
     assert report.num_differing_texts is None
@@ -155,8 +155,8 @@ def test_json_keeps_its_schema(tmp_path: Path) -> None:
     }  # fmt: skip
     assert list(arm["clients"]) == list(CLIENTS)
     assert set(arm["total"]) == set(arm["clients"]["ann"]) == {
-        "goodput", "acceptance_rate", "mean_acceptance_length", "alone_share", "reckoned_speed_up", "bytes_per_token",
-        "ttft_s", "time_per_token_s", "time_shares", "num_answers", "num_tokens",
+        "goodput", "acceptance_rate", "mean_acceptance_length", "target_only_share", "estimated_speed_up",
+        "bytes_per_token", "ttft_s", "time_per_token_s", "time_shares", "num_answers", "num_tokens",
     }  # fmt: skip
     assert set(arm["speed_up"]) == {"median", "min", "max", "values"}
     assert set(fields["requests"][0]) == {"arm", "repetition", "client", "answer"}
@@ -188,9 +188,9 @@ def test_table_tells_the_distance_from_the_optimum_where_it_is_known() -> None:
     out = StringIO()
     Console(file=out, width=120).print(comparison_table([alone, replace(gradient, optimum=optimum)]))
     rows = {line.split("│")[1].strip(): line for line in out.getvalue().splitlines() if line.startswith("│")}
-    assert "2.25; 2.50" in rows["ann; at best [4]"]
-    assert "0.125" in rows["utility below the best [4]"]
-    assert "0.35" in rows["distance from the best [4]"]
+    assert "2.25; 2.50" in rows["ann; optimum [4]"]
+    assert "0.125" in rows["utility below the optimum [4]"]
+    assert "0.35" in rows["distance from the optimum [4]"]
 
 
 def test_machine_says_what_it_is() -> None:

@@ -1,1 +1,1 @@
-"""Load, clusters, comparisons and profiles: how the figures in the docs are made."""
+"""The load generator and the comparison of schedulers: `goodspeed bench` and `goodspeed demo`."""

@@ -1,6 +1,6 @@
-"""What came back for one request, and how its stream is read.
+"""A streamed answer to one request, and the parser of its server-sent events.
 
-Parsing costs about 0.1 ms of CPU a chunk, most of it in the HTTP client; the servers under test share the machine.
+Parsing costs about 0.1 ms of CPU per chunk, most of it in the HTTP client. The servers under test share the machine.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ DONE = b"[DONE]"
 
 
 class Speculation(msgspec.Struct, frozen=True):
-    """The `goodspeed` extension of a response: what the drafter says of its rounds."""
+    """The `goodspeed` extension of a response: the drafter's counts and times of the rounds."""
 
     rounds: int = 0
     target_only_rounds: int = 0
@@ -27,11 +27,11 @@ class Speculation(msgspec.Struct, frozen=True):
     baseline_s: float = 0.0
     elapsed_s: float = 0.0
     speed_up: float | None = None
-    """baseline_s / elapsed_s; None: its verifier could not tell."""
+    """baseline_s / elapsed_s, estimated by the verifier; None if it had no estimate."""
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """OpenAI's count of tokens."""
+    """The token counts of an OpenAI response."""
 
     completion_tokens: int
     prompt_tokens: int = 0
@@ -44,14 +44,14 @@ class Delta(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """One of a chunk's choices; we ask for one."""
+    """A choice of a chunk; every request has one choice."""
 
     delta: Delta = Delta()
     finish_reason: str | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """The parts of a chat completion chunk that matter here."""
+    """The fields of a chat completion chunk that the load generator reads."""
 
     choices: tuple[Choice, ...] = ()
     usage: Usage | None = None
@@ -61,31 +61,31 @@ class Chunk(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class LoadAnswer:
-    """One answered request; times in seconds since the run began."""
+    """A complete answer; times in seconds since the start of the run."""
 
     text: str
     finish_reason: str
     num_tokens: int
-    asked_s: float
-    """When it was due: in an open loop that may be before it could be sent."""
+    due_s: float
+    """When the request was due; in an open loop it may have been sent later."""
     chunk_s: tuple[float, ...]
-    """When each piece of text arrived; the first is the time of the first token."""
+    """Arrival time of each piece of text; the first is that of the first token."""
     chunk_characters: tuple[int, ...]
-    """How long each piece is."""
+    """Length of each piece."""
     speculation: Speculation | None = None
-    """None: not a drafter of ours."""
+    """None if the endpoint is not a GoodSpeed drafter."""
 
     @property
     def ttft_s(self) -> float:
         """Time to first token."""
-        return self.chunk_s[0] - self.asked_s
+        return self.chunk_s[0] - self.due_s
 
     @property
     def end_s(self) -> float:
         return self.chunk_s[-1]
 
     def num_tokens_by(self, time_s: float) -> float:
-        """Tokens that had arrived by then: the share of the text, for a piece does not say how many it holds."""
+        """Tokens that had arrived by then, estimated from the share of the text: a piece has no token count."""
         if time_s >= self.end_s:
             return self.num_tokens
         arrived = zip(self.chunk_s, self.chunk_characters, strict=True)
@@ -93,21 +93,21 @@ class LoadAnswer:
 
     @property
     def time_per_token_s(self) -> float | None:
-        """Mean time between tokens after the first; None for an answer of one token or one chunk."""
+        """Mean time per output token after the first; None for an answer of one token or one chunk."""
         if self.num_tokens < 2 or len(self.chunk_s) < 2:
             return None
         return (self.chunk_s[-1] - self.chunk_s[0]) / (self.num_tokens - 1)
 
 
 class EventStream:
-    """Splits a server-sent event stream into chunks."""
+    """Parses a stream of server-sent events into chunks."""
 
     def __init__(self) -> None:
         self._buffer = b""
         self._decoder = msgspec.json.Decoder(Chunk)
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
-        """The chunks that are complete now. Raises ProtocolError for what is no chunk."""
+        """The chunks that `data` completes. Raises ProtocolError for data that is not a chunk."""
         *events, self._buffer = (self._buffer + data).replace(b"\r\n", b"\n").split(b"\n\n")
         for event in events:
             for line in event.split(b"\n"):
@@ -119,4 +119,4 @@ class EventStream:
         try:
             return self._decoder.decode(content)
         except msgspec.DecodeError as error:
-            raise ProtocolError(ErrorCode.MALFORMED, f"{content[:80]!r} is no completion chunk: {error}") from error
+            raise ProtocolError(ErrorCode.MALFORMED, f"{content[:80]!r} is not a completion chunk: {error}") from error

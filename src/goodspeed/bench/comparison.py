@@ -1,11 +1,11 @@
-"""Ways to serve the same requests, measured in turns.
+"""Measures several arms with the same requests.
 
-An arm is one way: the target alone, or a cluster under one scheduler. In every repetition each arm answers the same
-prompts, which no arm has seen before, and the order of the arms moves on by one from repetition to repetition. Each
-arm is warmed up beforehand on other prompts.
+An arm is one way of serving: the target-only baseline, or a cluster with one scheduler. In every repetition each arm
+answers the same new prompts, and the order of the arms rotates by one. Each arm is warmed up on other prompts first.
 
-Every client has the same number of requests, so that the texts can be compared one by one. Who drafts well is done
-early, and then the others have the verifier to themselves; so goodput is counted only while all clients are served.
+Every client has the same number of requests, so that the texts can be compared one by one. A client with a high
+acceptance rate finishes early and leaves the verifier to the others. So goodput is counted only until the first client
+has finished.
 """
 
 import time
@@ -30,7 +30,7 @@ BASELINE = "target-only baseline"
 
 @dataclass(frozen=True, slots=True)
 class BenchClient:
-    """One user of one endpoint, and what it asks, in order."""
+    """A user of one endpoint, and its prompts in order."""
 
     name: str
     prompts: tuple[Prompt, ...]
@@ -42,9 +42,9 @@ class Arm:
 
     name: str
     urls: tuple[str, ...]  # one per client
-    mode: str  # as Settings.mode
+    mode: str  # as RequestSettings.mode
     verifier_pids: tuple[int, ...] = ()
-    """Of servers that we started."""
+    """Processes of the arm, if the benchmark started them."""
     drafter_pids: tuple[int, ...] = ()
 
 
@@ -60,20 +60,20 @@ class ComparisonPlan:
 
     @property
     def num_prompts(self) -> int:
-        """Prompts that every client needs."""
+        """Prompts that each client needs."""
         return self.warm_up + self.repetitions * self.requests
 
     def check(self, clients: Sequence[BenchClient]) -> None:
-        """Raises ConfigError for a client that has too few prompts."""
+        """Raises ConfigError if a client has too few prompts."""
         for client in clients:
             if len(client.prompts) < self.num_prompts:
                 raise ConfigError(
                     f"client {client.name} has {len(client.prompts)} prompts; {self.repetitions} repetitions of "
-                    f"{self.requests} requests and {self.warm_up} to warm up need {self.num_prompts}"
+                    f"{self.requests} requests and {self.warm_up} warm-up requests need {self.num_prompts}"
                 )
 
-    def share(self, client: BenchClient, repetition: int) -> tuple[Prompt, ...]:
-        """What a client asks in a repetition (-1: to warm up); no two repetitions share a prompt."""
+    def prompts_of(self, client: BenchClient, repetition: int) -> tuple[Prompt, ...]:
+        """The prompts of a client in a repetition (-1: the warm-up). Repetitions have no prompt in common."""
         if repetition < 0:
             return client.prompts[: self.warm_up]
         first = self.warm_up + repetition * self.requests
@@ -82,7 +82,7 @@ class ComparisonPlan:
 
 @dataclass(frozen=True, slots=True)
 class ArmRun:
-    """One arm's turn in one repetition."""
+    """The run of one arm in one repetition."""
 
     arm: str
     repetition: int
@@ -92,45 +92,45 @@ class ArmRun:
 
     @property
     def wall_s(self) -> float:
-        """Until the last client had its answers."""
+        """Time until the last client had all its answers."""
         return max(_ends(self.answers))
 
     @property
     def all_served_s(self) -> float:
-        """Until the first client had its answers: so long all of them were served."""
+        """Time until the first client had all its answers; until then, all clients are served."""
         return min(_ends(self.answers))
 
     def goodputs(self) -> list[float]:
-        """Tokens per second of each client while all were served."""
+        """Tokens per second of each client while all clients are served."""
         return [
             sum(answer.num_tokens_by(self.all_served_s) for answer in answers) / self.all_served_s
             for answers in self.answers
         ]
 
-    def reckoned_s(self, client: int) -> tuple[float, float]:
-        """Of one client while all were served: what the target alone would have taken, what it took, as servers reckon.
+    def estimated_s(self, client: int) -> tuple[float, float]:
+        """(baseline_s, elapsed_s) of one client while all clients are served, as the verifier estimates them.
 
-        An answer that ended later counts by the share of its time.
+        An answer that ended later counts with the share of its time.
         """
-        told = [(self._share(answer), answer.speculation) for answer in self.answers[client] if answer.speculation]
-        target_alone_s = sum(share * rounds.baseline_s for share, rounds in told)
-        return target_alone_s, sum(share * rounds.elapsed_s for share, rounds in told)
+        reported = [(self._share(answer), answer.speculation) for answer in self.answers[client] if answer.speculation]
+        baseline_s = sum(share * rounds.baseline_s for share, rounds in reported)
+        return baseline_s, sum(share * rounds.elapsed_s for share, rounds in reported)
 
     def _share(self, answer: LoadAnswer) -> float:
         if answer.end_s <= self.all_served_s:
             return 1.0
-        return max(0.0, self.all_served_s - answer.asked_s) / (answer.end_s - answer.asked_s)
+        return max(0.0, self.all_served_s - answer.due_s) / (answer.end_s - answer.due_s)
 
 
 def _ends(answers: Sequence[Sequence[LoadAnswer]]) -> list[float]:
-    return [max(answer.end_s for answer in mine) for mine in answers]
+    return [max(answer.end_s for answer in of_client) for of_client in answers]
 
 
 class ComparisonObserver(Protocol):
-    """Is told what happens, to show it."""
+    """Receives the progress of a comparison."""
 
     def on_phase(self, arm: str, repetition: int) -> None:
-        """A turn begins; repetition -1 is the warm-up."""
+        """A run starts; repetition -1 is the warm-up."""
 
     def on_text(self, client: str, text: str) -> None:
         """A piece of an answer has arrived."""
@@ -142,7 +142,7 @@ class ComparisonObserver(Protocol):
 async def compare(
     arms: Sequence[Arm], clients: Sequence[BenchClient], plan: ComparisonPlan, observer: ComparisonObserver
 ) -> list[ArmRun]:
-    """All runs, in the order in which they were made. Raises the errors of Endpoint.ask."""
+    """All runs in order. Raises the errors of OpenAIEndpoint.generate."""
     async with http_client() as http:
         bench = _Bench(http, clients, plan, observer)
         for arm in arms if plan.warm_up else ():
@@ -156,7 +156,7 @@ async def compare(
 
 
 def run_order(arms: Sequence[Arm], repetitions: int) -> Iterator[tuple[Arm, int]]:
-    """Every arm in every repetition; each repetition begins with the next arm."""
+    """Every arm in every repetition; each repetition starts with the next arm."""
     for repetition in range(repetitions):
         first = repetition % len(arms)
         for arm in (*arms[first:], *arms[:first]):
@@ -164,12 +164,13 @@ def run_order(arms: Sequence[Arm], repetitions: int) -> Iterator[tuple[Arm, int]
 
 
 def num_differing(runs: Sequence[ArmRun], arm: str, reference: str) -> int:
-    """Answers of `arm` whose text or end is not that of `reference` to the same prompt."""
+    """Number of answers whose text or finish reason differs from that of arm `reference` to the same prompt."""
     texts = _texts(runs, arm)
-    return sum(texts[place] != expected for place, expected in _texts(runs, reference).items())
+    return sum(texts[key] != expected for key, expected in _texts(runs, reference).items())
 
 
 def _texts(runs: Sequence[ArmRun], arm: str) -> Mapping[tuple[int, int, int], tuple[str, str]]:
+    """(text, finish reason) by (repetition, client, index of the request)."""
     return {
         (run.repetition, client, index): (answer.text, answer.finish_reason)
         for run in runs
@@ -190,22 +191,23 @@ class _Bench:
         self._http = http
         self._clients = clients
         self._plan = plan
-        self._watcher = observer
+        self._observer = observer
 
     async def run(self, arm: Arm, repetition: int) -> ArmRun:
         endpoints = [OpenAIEndpoint(self._http, url) for url in arm.urls]
         await gather([endpoint.model() for endpoint in endpoints])
-        before = await self._traffic(endpoints), cpu_seconds(arm.verifier_pids, arm.drafter_pids)
-        turn = _Turn(self._plan, replace(self._plan.settings, mode=arm.mode), repetition, self._watcher)
-        users = [_User(turn, *pair) for pair in zip(endpoints, self._clients, strict=True)]
-        answers = await gather([user.run() for user in users])
-        cpu = cpu_seconds(arm.verifier_pids, arm.drafter_pids).since(before[1])
+        traffic_before = await self._traffic(endpoints)
+        cpu_before = cpu_seconds(arm.verifier_pids, arm.drafter_pids)
+        context = _RunContext(self._plan, replace(self._plan.settings, mode=arm.mode), repetition, self._observer)
+        loads = [_ClientLoad(context, *pair) for pair in zip(endpoints, self._clients, strict=True)]
+        answers = await gather([load.run() for load in loads])
+        cpu = cpu_seconds(arm.verifier_pids, arm.drafter_pids).since(cpu_before)
         after = await self._traffic(endpoints)
         return ArmRun(
             arm=arm.name,
             repetition=repetition,
-            answers=tuple(tuple(mine) for mine in answers),
-            traffic=tuple(new.since(old) for new, old in zip(after, before[0], strict=True)),
+            answers=tuple(tuple(of_client) for of_client in answers),
+            traffic=tuple(new.since(old) for new, old in zip(after, traffic_before, strict=True)),
             cpu=cpu,
         )
 
@@ -214,37 +216,37 @@ class _Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
-    """What all users of one run share."""
+class _RunContext:
+    """What all clients of one run have in common."""
 
     plan: ComparisonPlan
     settings: RequestSettings
     repetition: int
     observer: ComparisonObserver
-    began: float = field(default_factory=time.perf_counter)
+    start: float = field(default_factory=time.perf_counter)
 
     def elapsed_s(self) -> float:
-        return time.perf_counter() - self.began
+        return time.perf_counter() - self.start
 
 
-class _User:
-    """One client in one run."""
+class _ClientLoad:
+    """Sends the requests of one client in one run."""
 
-    def __init__(self, turn: _Turn, endpoint: OpenAIEndpoint, client: BenchClient) -> None:
-        self._turn = turn
+    def __init__(self, context: _RunContext, endpoint: OpenAIEndpoint, client: BenchClient) -> None:
+        self._context = context
         self._endpoint = endpoint
         self._client = client
 
     async def run(self) -> list[LoadAnswer]:
-        plan, name = self._turn.plan, self._client.name
-        seed = zlib.crc32(f"{plan.settings.seed} {self._turn.repetition} {name}".encode())
-        return await run_load(self._ask, plan.share(self._client, self._turn.repetition), plan.shape, seed)
+        plan, name = self._context.plan, self._client.name
+        seed = zlib.crc32(f"{plan.settings.seed} {self._context.repetition} {name}".encode())
+        return await run_load(self._generate, plan.prompts_of(self._client, self._context.repetition), plan.shape, seed)
 
-    async def _ask(self, prompt: Prompt) -> LoadAnswer:
-        turn = self._turn
-        answer = await self._endpoint.ask(prompt, turn.settings, turn.elapsed_s, self._on_text)
-        turn.observer.on_answer(self._client.name, answer)
+    async def _generate(self, prompt: Prompt) -> LoadAnswer:
+        context = self._context
+        answer = await self._endpoint.generate(prompt, context.settings, context.elapsed_s, self._on_text)
+        context.observer.on_answer(self._client.name, answer)
         return answer
 
     def _on_text(self, text: str) -> None:
-        self._turn.observer.on_text(self._client.name, text)
+        self._context.observer.on_text(self._client.name, text)

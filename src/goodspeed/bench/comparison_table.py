@@ -1,4 +1,4 @@
-"""A comparison as a table for people: one column an arm."""
+"""A comparison as a text table with one column per arm."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,19 +18,19 @@ TITLES = {
 }
 WIDTH = 120
 CAPTION = (
-    r"\[1] of the streams' time: drafting, in the verifier's queue, verification, all else (link, prefill, waiting for "
+    r"\[1] share of the streams' time: drafting, verifier's queue, verification, other (network, prefill, waiting for "
     r"a core)  \[2] of verifier, drafters, load generator  \[3] from the baseline's answer to the same prompt  "
-    r"\[4] per round, the paper's unit: at best with this run's own acceptance and budget  "
-    r"\[5] while all are served"
+    r"\[4] tokens per round, as in the paper: the optimum for the acceptance and budget of this run  "
+    r"\[5] while all clients are served"
 )
 
 CellText = Callable[[ArmReport], str]
 
 
 def comparison_table(arms: Sequence[ArmReport]) -> Table:
-    """Medians over repetitions, with (least-most) behind them where there is more than one."""
+    """Medians over repetitions, followed by (min-max) if there are several."""
     repetitions = len(arms[0].total.goodput.values)
-    title = f"{repetitions} repetitions: median (least-most)" if repetitions > 1 else "1 repetition"
+    title = f"{repetitions} repetitions: median (min-max)" if repetitions > 1 else "1 repetition"
     table = Table("", *(title_of(arm.name) for arm in arms), title=title, caption=CAPTION, caption_justify="left")
     for name, cell in _rows(arms):
         table.add_row(name, *(cell(arm) for arm in arms))
@@ -38,13 +38,13 @@ def comparison_table(arms: Sequence[ArmReport]) -> Table:
 
 
 def wide_console(*, stderr: bool = False) -> Console:
-    """A console on which a comparison of four arms fits; a terminal keeps its own width."""
+    """A console wide enough for four arms; a terminal keeps its own width."""
     console = Console(stderr=stderr)
     return console if console.is_terminal else Console(stderr=stderr, width=WIDTH)
 
 
 def title_of(arm: str) -> str:
-    """An arm's name for people."""
+    """The displayed name of an arm."""
     return TITLES.get(arm, arm)
 
 
@@ -54,15 +54,15 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, CellText]]:
     return [
         ("goodput, tokens/s", lambda arm: _spread(arm.total.goodput, 1)),
         ("  speed-up over target-only", _speed_up),
-        (r"  ... as servers reckon \[5]", _reckoned_speed_up),
+        (r"  ... as verifiers estimate \[5]", _estimated_speed_up),
         *((f"  {client}", _client_goodput(client)) for client in clients),
         ("Jain's index", lambda arm: _spread(arm.jain_index, 3)),
         ("sum of log goodput", lambda arm: _spread(arm.sum_log_goodput, 2)),
         ("acceptance", lambda arm: _number(arm.total.acceptance_rate, 3)),
         *((f"  {client}", _client_acceptance(client)) for client in clients),
-        ("rounds alone, %", lambda arm: _number(100.0 * arm.total.alone_share, 0)),
+        ("target-only rounds, %", lambda arm: _number(100.0 * arm.total.target_only_share, 0)),
         ("tokens per round", lambda arm: _number(arm.total.mean_acceptance_length, 2)),
-        *((rf"  {client}; at best \[4]", _client_rounds(client)) for client in clients if has_optima),
+        *((rf"  {client}; optimum \[4]", _client_rounds(client)) for client in clients if has_optima),
         *(_OPTIMUM_ROWS if has_optima else ()),
         ("first token, ms, p50/p99", lambda arm: _milliseconds(arm.total.ttft_s)),
         ("per token, ms, p50/p99", lambda arm: _milliseconds(arm.total.time_per_token_s)),
@@ -82,8 +82,8 @@ def _distance(arm: ArmReport) -> str:
 
 
 _OPTIMUM_ROWS: tuple[tuple[str, CellText], ...] = (
-    (r"  utility below the best \[4]", _utility_gap),
-    (r"  distance from the best \[4]", _distance),
+    (r"  utility below the optimum \[4]", _utility_gap),
+    (r"  distance from the optimum \[4]", _distance),
 )
 
 
@@ -102,9 +102,9 @@ def _speed_up(arm: ArmReport) -> str:
     return "1" if arm.name == BASELINE else "-"
 
 
-def _reckoned_speed_up(arm: ArmReport) -> str:
-    reckoned = arm.total.reckoned_speed_up
-    return f"{reckoned:.2f}x" if math.isfinite(reckoned) else "-"
+def _estimated_speed_up(arm: ArmReport) -> str:
+    speed_up = arm.total.estimated_speed_up
+    return f"{speed_up:.2f}x" if math.isfinite(speed_up) else "-"
 
 
 def _client_goodput(client: str) -> CellText:
@@ -132,11 +132,11 @@ def _differing(arm: ArmReport) -> str:
     return f"[{colour}]{arm.num_differing_texts} of {arm.total.num_answers}[/{colour}]"
 
 
-def _spread(figure: Spread, digits: int, unit: str = "") -> str:
-    median = _number(figure.median, digits) + unit
-    if len(figure.values) == 1:
+def _spread(metric: Spread, digits: int, unit: str = "") -> str:
+    median = _number(metric.median, digits) + unit
+    if len(metric.values) == 1:
         return median
-    return f"{median} ({_number(figure.min, digits)}-{_number(figure.max, digits)})"
+    return f"{median} ({_number(metric.min, digits)}-{_number(metric.max, digits)})"
 
 
 def _milliseconds(latency: Latency) -> str:

@@ -1,4 +1,4 @@
-"""One OpenAI endpoint as a client sees it."""
+"""A client for one OpenAI endpoint."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError, RequestErr
 from goodspeed.prompts.prompts import Prompt
 
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)
-"""An endpoint that sends nothing for so long (seconds) is given up."""
+"""Seconds without data after which a request fails."""
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2.0)
-"""As many connections as there are requests; none is used again after so long (seconds), for servers close theirs."""
+"""No limit on connections. An idle one is dropped after 2 s, before the server closes it."""
 
 Clock = Callable[[], float]
-"""Seconds since the run began."""
+"""Seconds since the start of the run."""
 
 OnText = Callable[[str], None]
 """Called with every piece of text as it arrives."""
@@ -25,24 +25,24 @@ OnText = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class RequestSettings:
-    """What every request of a run asks for."""
+    """The parameters that all requests of a run have in common."""
 
     max_tokens: int
     temperature: float = 0.0
     seed: int = 0
     mode: str = ""
-    """Who makes the tokens: "distributed" or "target_only"; empty for an endpoint that is not ours."""
+    """"distributed" or "target_only"; empty for an endpoint that is not a GoodSpeed drafter."""
     rule: str = "coupled"
-    """How drafts are judged at temperature > 0: "coupled" or "rejection"."""
+    """The acceptance rule at temperature > 0: "coupled" or "rejection"."""
 
 
 def http_client() -> httpx.AsyncClient:
-    """The client that endpoints share."""
+    """The HTTP client that all endpoints share."""
     return httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, trust_env=False)
 
 
 class OpenAIEndpoint:
-    """Speaks to one server, for instance http://127.0.0.1:8000."""
+    """Sends requests to one server, for example http://127.0.0.1:8000."""
 
     def __init__(self, http: httpx.AsyncClient, url: str) -> None:
         self._http = http
@@ -50,30 +50,30 @@ class OpenAIEndpoint:
         self._model = ""
 
     async def model(self) -> str:
-        """The first model that it serves, asked once. Raises LinkLostError, RequestError, ProtocolError."""
+        """The first model that the server lists, requested once. Raises LinkLostError, RequestError, ProtocolError."""
         if not self._model:
             self._model = await self._first_model()
         return self._model
 
     async def metrics(self) -> str:
-        """Its Prometheus text; empty if it has none. Raises LinkLostError."""
+        """The Prometheus metrics of the server; empty if it has none. Raises LinkLostError."""
         with self._errors_named():
             response = await self._http.get(f"{self.url}/metrics")
         return response.text if response.is_success else ""
 
-    async def ask(self, prompt: Prompt, settings: RequestSettings, clock: Clock, on_text: OnText) -> LoadAnswer:
-        """Stream one answer. Raises LinkLostError, RequestError, ProtocolError."""
+    async def generate(self, prompt: Prompt, settings: RequestSettings, clock: Clock, on_text: OnText) -> LoadAnswer:
+        """Stream one answer; `on_text` receives each piece. Raises LinkLostError, RequestError, ProtocolError."""
         body = _body(await self.model(), prompt, settings)
-        asked_s = clock()
-        reading = _Reading(clock, on_text)
+        due_s = clock()
+        reader = _AnswerReader(clock, on_text)
         with self._errors_named():
             async with self._http.stream("POST", f"{self.url}/v1/chat/completions", json=body) as response:
                 if not response.is_success:
                     await response.aread()
                     self._check(response)
                 async for data in response.aiter_raw():
-                    reading.feed(data)
-        return reading.answer(asked_s, self.url)
+                    reader.feed(data)
+        return reader.answer(due_s, self.url)
 
     async def _first_model(self) -> str:
         with self._errors_named():
@@ -82,11 +82,11 @@ class OpenAIEndpoint:
         match response.json():
             case {"data": [{"id": str(model)}, *_]}:
                 return model
-        raise ProtocolError(ErrorCode.MALFORMED, f"{self.url}/v1/models names no model: {response.text[:200]}")
+        raise ProtocolError(ErrorCode.MALFORMED, f"{self.url}/v1/models lists no model: {response.text[:200]}")
 
     def _check(self, response: httpx.Response) -> None:
         if not response.is_success:
-            raise RequestError(f"{self.url} answers {response.status_code}: {response.text[:500]}")
+            raise RequestError(f"{self.url} returned status {response.status_code}: {response.text[:500]}")
 
     @contextmanager
     def _errors_named(self) -> Iterator[None]:
@@ -97,13 +97,13 @@ class OpenAIEndpoint:
 
 
 async def is_drafter(urls: Sequence[str]) -> bool:
-    """Whether all of them are drafters of ours, which understand Settings.mode. Raises LinkLostError."""
+    """Whether all endpoints are GoodSpeed drafters, which accept RequestSettings.mode. Raises LinkLostError."""
     async with http_client() as http:
         return all(["goodspeed_drafter_" in await OpenAIEndpoint(http, url).metrics() for url in urls])
 
 
-class _Reading:
-    """An answer as it grows."""
+class _AnswerReader:
+    """Collects the chunks of one answer."""
 
     def __init__(self, clock: Clock, on_text: OnText) -> None:
         self._clock = clock
@@ -122,7 +122,7 @@ class _Reading:
 
     def _take(self, chunk: Chunk, now: float) -> None:
         if chunk.error is not None:
-            raise RequestError(f"the answer broke off: {chunk.error.get('message', chunk.error)}")
+            raise RequestError(f"the answer was aborted: {chunk.error.get('message', chunk.error)}")
         self._usage = chunk.usage or self._usage
         self._speculation = chunk.goodspeed or self._speculation
         for choice in chunk.choices:
@@ -132,14 +132,14 @@ class _Reading:
                 self._chunk_s.append(now)
                 self._on_text(choice.delta.content)
 
-    def answer(self, asked_s: float, url: str) -> LoadAnswer:
+    def answer(self, due_s: float, url: str) -> LoadAnswer:
         if not self._finish_reason:
-            raise LinkLostError(f"{url}: the answer broke off after {len(self._pieces)} pieces")
+            raise LinkLostError(f"{url}: the connection ended after {len(self._pieces)} pieces of the answer")
         return LoadAnswer(
             text="".join(self._pieces),
             finish_reason=self._finish_reason,
             num_tokens=self._usage.completion_tokens if self._usage else len(self._pieces),
-            asked_s=asked_s,
+            due_s=due_s,
             chunk_s=tuple(self._chunk_s) or (self._clock(),),
             chunk_characters=tuple(len(piece) for piece in self._pieces) or (0,),
             speculation=self._speculation,

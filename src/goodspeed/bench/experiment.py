@@ -1,4 +1,4 @@
-"""A whole comparison: what is asked of whom, measured in turns, and reported."""
+"""A complete comparison: clients, plan, measurement and report."""
 
 import asyncio
 import shutil
@@ -23,26 +23,26 @@ TARGET_ONLY, DISTRIBUTED = "target_only", "distributed"
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is asked. Raises ConfigError for a client that has too few prompts."""
+    """The clients and their requests. Raises ConfigError if a client has too few prompts."""
 
     clients: tuple[BenchClient, ...]
     plan: ComparisonPlan
     setup: dict[str, object]
-    """For the report."""
+    """Configuration to be written into the report."""
 
     def __post_init__(self) -> None:
         self.plan.check(self.clients)
 
     @property
     def num_answers(self) -> int:
-        """Of one arm, warm-up included."""
+        """Answers of one arm, including the warm-up."""
         return len(self.clients) * self.plan.num_prompts
 
 
 def cluster_arms(clusters: Sequence[Cluster], has_baseline: bool) -> tuple[Arm, ...]:
-    """The target alone (fused mode on the last cluster), and every cluster as it serves."""
-    alone = (_arm(BASELINE, clusters[-1], TARGET_ONLY),) if has_baseline else ()
-    return (*alone, *(_arm(cluster.name, cluster, DISTRIBUTED) for cluster in clusters))
+    """The target-only baseline on the last cluster, if there is a baseline, and every cluster with drafts."""
+    baseline = (_arm(BASELINE, clusters[-1], TARGET_ONLY),) if has_baseline else ()
+    return (*baseline, *(_arm(cluster.name, cluster, DISTRIBUTED) for cluster in clusters))
 
 
 def _arm(name: str, cluster: Cluster, mode: str) -> Arm:
@@ -51,14 +51,14 @@ def _arm(name: str, cluster: Cluster, mode: str) -> Arm:
 
 
 def client_of(name: str, source: str, seed: int) -> BenchClient:
-    """A client that asks a domain's or a file's prompts in an order of its own. Raises ConfigError."""
+    """A client with the prompts of a domain or file, in an order by seed and name. Raises ConfigError."""
     prompts = load_prompts(source)
     order = np.random.default_rng([seed, *name.encode()]).permutation(len(prompts))
     return BenchClient(name, tuple(prompts[index] for index in order))
 
 
 def measure(experiment: Experiment, arms: Sequence[Arm], observer: ComparisonObserver) -> Report:
-    """Ask all arms. Raises the errors of compare()."""
+    """Measure all arms. Raises the errors of compare()."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     runs = asyncio.run(compare(arms, experiment.clients, experiment.plan, observer))
     names = [client.name for client in experiment.clients]
@@ -76,10 +76,10 @@ def measure(experiment: Experiment, arms: Sequence[Arm], observer: ComparisonObs
 
 
 @contextmanager
-def run_folder(kept: str) -> Iterator[Path]:
-    """The folder for logs: `kept`, or a temporary one that stays only if something goes wrong."""
-    if kept:
-        yield Path(kept)
+def run_folder(path: str) -> Iterator[Path]:
+    """The folder for logs: `path`, or if that is empty a temporary one, which is kept only after an error."""
+    if path:
+        yield Path(path)
         return
     folder = Path(tempfile.mkdtemp(prefix="goodspeed-"))
     try:

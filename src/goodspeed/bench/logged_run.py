@@ -1,4 +1,4 @@
-"""What a verifier's event log says of its clients' acceptance, over a whole run."""
+"""Reads the acceptance of each client over a whole run from the event log of a verifier."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,23 +12,22 @@ from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 
 Event = Mapping[str, Any]
-"""A line of the log, parsed."""
+"""A parsed line of the event log."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRun:
-    """A problem for scheduling.optimum: the budget, and every client that proposed, with its survival curve."""
+    """The input of scheduling.optimum: the budget, and the survival curve of each client that proposed."""
 
     budget: int
     clients: dict[str, ClientView]
 
 
 def logged_run(lines: Iterable[str]) -> LoggedRun:
-    """Every judged proposal counted once, in Kaplan and Meier's way: what follows a rejection, or was cut, is unknown.
+    """Survival curves by the Kaplan-Meier estimator: tokens after a rejection or a cut are censored.
 
-    The log of one verifier's run (verifier.recording). A drafter that stops where its confidence is low censors its
-    own evidence, so the curve is that of the tokens which it does propose. Raises ConfigError for a line that is no
-    event.
+    `lines` is the event log of one verifier. A drafter that stops at low confidence censors its own evidence, so the
+    curve describes the tokens that it proposes. Raises ConfigError for a line that is not an event.
     """
     run: _LogReader | None = None
     for number, line in enumerate(lines, start=1):
@@ -38,7 +37,7 @@ def logged_run(lines: Iterable[str]) -> LoggedRun:
                 run = _LogReader(from_mapping(VerifierCoreConfig, event["config"]))
                 continue
             if run is None:
-                raise ValueError("the log does not begin with a start event")
+                raise ValueError("the log does not start with a start event")
             run.read(event)
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"line {number} of the event log: {error!r}") from error
@@ -49,13 +48,13 @@ def logged_run(lines: Iterable[str]) -> LoggedRun:
 
 @dataclass(slots=True)
 class _LogReader:
-    """Who is who so far, and what is known of them."""
+    """Collects acceptance by client while the log is read."""
 
     config: VerifierCoreConfig
     evidence: dict[str, SurvivalEvidence] = field(default_factory=dict)
-    _names: dict[int, str] = field(default_factory=dict)  # of links
-    _owners: dict[int, str] = field(default_factory=dict)  # of streams in the engine
-    _proposed: dict[int, int] = field(default_factory=dict)  # by stream in the running batch
+    _names: dict[int, str] = field(default_factory=dict)  # drafter by connection
+    _owners: dict[int, str] = field(default_factory=dict)  # drafter by stream key of the engine
+    _proposed: dict[int, int] = field(default_factory=dict)  # number of draft tokens by stream in the current batch
 
     def read(self, event: Event) -> None:
         match event["event"]:
@@ -67,18 +66,18 @@ class _LogReader:
                     item["stream"]: len(item["draft_tokens"]) for item in work if item["kind"] == "Verify"
                 }
             case "verified":
-                judged = [outcome for outcome in event["outcomes"] if outcome["next_token"] is not None]
-                self._identify(judged, [reply for reply in event["replies"] if reply["kind"] == "Verdict"])
-                for outcome in judged:
-                    self._judge(outcome["stream"], outcome["num_accepted"])
+                committed = [outcome for outcome in event["outcomes"] if outcome["next_token"] is not None]
+                self._identify(committed, [reply for reply in event["replies"] if reply["kind"] == "Verdict"])
+                for outcome in committed:
+                    self._observe(outcome["stream"], outcome["num_accepted"])
 
-    def _identify(self, judged: Sequence[Event], verdicts: Sequence[Event]) -> None:
-        """Verdicts come in the order of the outcomes; where a link was lost one is missing, no matter whose."""
-        if len(judged) == len(verdicts):
-            for outcome, verdict in zip(judged, verdicts, strict=True):
+    def _identify(self, outcomes: Sequence[Event], verdicts: Sequence[Event]) -> None:
+        """Verdicts are in the order of the outcomes; after a lost connection one is missing, and none is assigned."""
+        if len(outcomes) == len(verdicts):
+            for outcome, verdict in zip(outcomes, verdicts, strict=True):
                 self._owners[outcome["stream"]] = self._names[verdict["conn"]]
 
-    def _judge(self, stream: int, num_accepted: int) -> None:
+    def _observe(self, stream: int, num_accepted: int) -> None:
         num_proposed = self._proposed.get(stream, 0)
         if num_proposed and stream in self._owners:
             evidence = self.evidence.setdefault(self._owners[stream], SurvivalEvidence())
@@ -89,18 +88,18 @@ class _LogReader:
         return LoggedRun(self.config.budget, clients)
 
     def _view(self, name: str, evidence: SurvivalEvidence) -> ClientView:
-        entitled = next(self._entries(name), ClientConfig())
-        most = min(entitled.cap, self.config.max_proposal)
+        entry = next(self._entries(name), ClientConfig())
+        max_grant = min(entry.cap, self.config.max_proposal)
         return ClientView(
             acceptance_rate=evidence.acceptance_rate,
             goodput=1.0,
-            weight=entitled.weight,
-            max_grant=most,
-            min_grant=min(entitled.floor, most),
-            survival=tuple(evidence.survival(most)),
+            weight=entry.weight,
+            max_grant=max_grant,
+            min_grant=min(entry.floor, max_grant),
+            survival=tuple(evidence.survival(max_grant)),
         )
 
     def _entries(self, name: str) -> Iterator[ClientConfig]:
-        """The client's own entry, then the one for everybody."""
-        for wanted in (name, ""):
-            yield from (entry for entry in self.config.clients if entry.name == wanted)
+        """The entry of this client, then the entry for all clients."""
+        for entry_name in (name, ""):
+            yield from (entry for entry in self.config.clients if entry.name == entry_name)

@@ -1,6 +1,6 @@
-"""How far a run's goodputs are from the best that its own acceptance would have allowed.
+"""The distance of a run's goodputs from the optimum for its own acceptance and budget.
 
-In tokens per round, the paper's unit: the optimum says how to share a budget, not how long a round takes.
+Goodput is in tokens per round, as in the paper: the optimum says how to share a budget, not how long a round takes.
 """
 
 import math
@@ -18,10 +18,10 @@ from goodspeed.stats.summary import ratio, spread
 
 
 def with_optima(report: Report, logs: Mapping[str, Path]) -> Report:
-    """The report, its arms' distances from their optima added where an arm's verifier left an event log.
+    """The report with the distance from the optimum for each arm that has an event log of its verifier.
 
-    A client must have one stream at a time: with more, its rounds are not the scheduler's. Raises ConfigError for a
-    file that is no event log.
+    Each client must have one stream at a time; otherwise its rounds are not those of the scheduler. Raises ConfigError
+    for a file that is not an event log.
     """
     return replace(report, arms=[_with_optimum(arm, report.requests, logs) for arm in report.arms])
 
@@ -31,12 +31,12 @@ def _with_optimum(arm: ArmReport, requests: Sequence[RequestRecord], logs: Mappi
         return arm
     with logs[arm.name].open(encoding="utf-8") as lines:
         run = logged_run(lines)
-    mine = [request for request in requests if request.arm == arm.name]
-    return replace(arm, optimum=optimum_report(run, mine))
+    of_arm = [request for request in requests if request.arm == arm.name]
+    return replace(arm, optimum=optimum_report(run, of_arm))
 
 
 def optimum_report(run: LoggedRun, requests: Sequence[RequestRecord]) -> OptimumReport | None:
-    """Of one arm; None if a client proposed nothing at all, or an answer does not tell its rounds."""
+    """The optimum of one arm; None if a client proposed nothing or an answer does not report its rounds."""
     names = sorted({request.client for request in requests})
     goodputs = goodputs_per_round(requests)
     if set(names) != set(run.clients) or not np.isfinite(goodputs).all():
@@ -55,22 +55,22 @@ def optimum_report(run: LoggedRun, requests: Sequence[RequestRecord]) -> Optimum
 
 
 def goodputs_per_round(requests: Sequence[RequestRecord]) -> NDArray[np.float64]:
-    """[repetitions, clients in order of name]: committed tokens per round; NaN where answers do not tell.
+    """[repetitions, clients in order of name]: committed tokens per round; NaN if answers do not report rounds.
 
-    An answer's opening round, the target's own token after the prefill, is not one that the scheduler shares.
+    The first round of an answer, the target's own token after the prefill, is not counted: it uses no budget.
     """
     names = sorted({request.client for request in requests})
     repetitions = sorted({request.repetition for request in requests})
     return np.array(
         [
-            [_goodput([one for one in requests if (one.repetition, one.client) == (number, name)]) for name in names]
-            for number in repetitions
+            [_goodput([r for r in requests if (r.repetition, r.client) == (repetition, name)]) for name in names]
+            for repetition in repetitions
         ]
     )
 
 
 def _goodput(requests: Sequence[RequestRecord]) -> float:
-    told = [request.answer.speculation for request in requests if request.answer.speculation]
-    if len(told) < len(requests):
+    reported = [request.answer.speculation for request in requests if request.answer.speculation]
+    if len(reported) < len(requests):
         return math.nan
-    return ratio(sum(one.committed - 1 for one in told), sum(one.rounds - 1 for one in told))
+    return ratio(sum(rounds.committed - 1 for rounds in reported), sum(rounds.rounds - 1 for rounds in reported))

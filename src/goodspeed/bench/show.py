@@ -1,4 +1,4 @@
-"""A comparison while it runs: a progress bar, and the texts as they stream."""
+"""The progress of a comparison: a progress bar, and the texts as they stream."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -22,7 +22,7 @@ def _progress(console: Console) -> Progress:
 
 
 class ProgressBar:
-    """A bar that counts answers. Use as a context manager; a Watcher."""
+    """A ComparisonObserver that shows a bar of completed answers. Use it as a context manager."""
 
     def __init__(self, num_answers: int, console: Console) -> None:
         self._progress = _progress(console)
@@ -46,12 +46,12 @@ class ProgressBar:
         pass
 
     def on_answer(self, client: str, answer: LoadAnswer) -> None:
-        last = f"{self._phase} ({client}: {_pace(answer):.1f} tokens/s)"
+        last = f"{self._phase} ({client}: {_tokens_per_s(answer):.1f} tokens/s)"
         self._progress.update(self._task, description=last, advance=1)
 
 
 class LiveTexts:
-    """The end of every client's text, live on a terminal; elsewhere one line for a client and arm. A Watcher."""
+    """A ComparisonObserver that shows the end of each client's text; without a terminal, a line per client and arm."""
 
     def __init__(self, captions: Mapping[str, str], num_answers: int, console: Console) -> None:
         self._captions = dict(captions)  # by client
@@ -61,8 +61,8 @@ class LiveTexts:
         self._task = self._progress.add_task("", total=num_answers)
         self._live = Live(console=console, transient=True, refresh_per_second=REFRESH_HZ, get_renderable=self._view)
         self._arm = ""
-        self._told: set[tuple[str, str]] = set()  # (arm, client)
-        self._complete: set[str] = set()  # clients whose text stays until the next one begins
+        self._printed: set[tuple[str, str]] = set()  # (arm, client)
+        self._complete: set[str] = set()  # clients whose text is shown until the next one starts
 
     def __enter__(self) -> "LiveTexts":
         if self._console.is_terminal:
@@ -91,10 +91,10 @@ class LiveTexts:
     def on_answer(self, client: str, answer: LoadAnswer) -> None:
         self._progress.advance(self._task)
         self._complete.add(client)
-        if not self._console.is_terminal and (self._arm, client) not in self._told:
-            self._told.add((self._arm, client))
+        if not self._console.is_terminal and (self._arm, client) not in self._printed:
+            self._printed.add((self._arm, client))
             start = " ".join(answer.text.split())[: SHOWN_CHARACTERS // 2]
-            line = f"  {client:<8} {answer.num_tokens:>3} tokens, {_pace(answer):>5.1f} tokens/s: {start} ..."
+            line = f"  {client:<8} {answer.num_tokens:>3} tokens, {_tokens_per_s(answer):>5.1f} tokens/s: {start} ..."
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _view(self) -> Group:
@@ -109,5 +109,5 @@ def _phase(arm: str, repetition: int) -> str:
     return f"{title_of(arm)}, " + ("warm-up" if repetition < 0 else f"repetition {repetition + 1}")
 
 
-def _pace(answer: LoadAnswer) -> float:
-    return answer.num_tokens / max(answer.end_s - answer.asked_s, 1e-9)
+def _tokens_per_s(answer: LoadAnswer) -> float:
+    return answer.num_tokens / max(answer.end_s - answer.due_s, 1e-9)

@@ -1,7 +1,9 @@
-"""What a drafter has sent, received and committed, read from its Prometheus text."""
+"""Bytes and committed tokens of a drafter, read from its Prometheus metrics."""
 
 import math
 from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
 
 BYTES = ("goodspeed_drafter_sent_bytes_total", "goodspeed_drafter_received_bytes_total")
 COMMITTED = ("goodspeed_drafter_committed_tokens_total",)
@@ -9,27 +11,27 @@ COMMITTED = ("goodspeed_drafter_committed_tokens_total",)
 
 @dataclass(frozen=True, slots=True)
 class DrafterTraffic:
-    """So far, or during a run; NaN where it cannot be told."""
+    """Counters since the drafter started, or their increase during a run; NaN if not known."""
 
     wire_bytes: float
-    """Between drafter and verifier, both ways."""
+    """Between drafter and verifier, in both directions."""
     num_committed: float
-    """Tokens, whether or not their answers are counted."""
+    """Committed tokens, including those of answers that are not counted."""
 
     def since(self, before: "DrafterTraffic") -> "DrafterTraffic":
-        """What came in between."""
+        """The increase since an earlier reading."""
         return DrafterTraffic(self.wire_bytes - before.wire_bytes, self.num_committed - before.num_committed)
 
 
 def traffic(metrics: str) -> DrafterTraffic:
-    """From a drafter's metrics; the text of anybody else has no such counters."""
+    """The counters in Prometheus text; NaN if it has none, or is not in that format."""
     return DrafterTraffic(_total(metrics, BYTES), _total(metrics, COMMITTED))
 
 
 def _total(metrics: str, counters: tuple[str, ...]) -> float:
-    values = [
-        float(line.rpartition(" ")[2])
-        for line in metrics.splitlines()
-        if line.partition(" ")[0].partition("{")[0] in counters
-    ]
+    try:
+        samples = [sample for family in text_string_to_metric_families(metrics) for sample in family.samples]
+    except ValueError:  # the endpoint of another server
+        return math.nan
+    values = [sample.value for sample in samples if sample.name in counters]
     return math.fsum(values) if values else math.nan
