@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 PRINTED = {
+    "my_scheduler.py": ["gradient {'good': ", "best_first {'good': "],
     "scenario.py": ["RTT", "80 ms"],
     "two_verifiers.py": ["answered by the first verifier", "the same text: True"],
     "verify_lossless.py": ["greedy: 3 texts, 0 differ", "temperature 0.7: 3 texts, 0 differ"],

@@ -108,6 +108,13 @@ def test_every_policy_is_explained(page: str, choices: Mapping[str, object]) -> 
     assert [name for name in choices if f"`{name}`" not in text] == []
 
 
+def test_every_group_of_entry_points_is_explained() -> None:
+    sources = (file.read_text(encoding="utf-8") for file in (ROOT / "src").rglob("*.py"))
+    groups = {group for source in sources for group in re.findall(r'group="(goodspeed\.\w+)"', source)}
+    page = (ROOT / "docs" / "guide" / "custom_policy.md").read_text(encoding="utf-8")
+    assert groups == set(re.findall(r"^\| `(goodspeed\.\w+)`", page, re.MULTILINE))
+
+
 def test_every_command_is_on_some_page() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))
     assert [name for name in COMMANDS if f"goodspeed {name.replace('_', '-')}" not in text] == []
