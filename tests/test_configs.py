@@ -1,4 +1,4 @@
-"""The example configurations are what their components understand."""
+"""The example configurations are valid for their components."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-KINDS: dict[str, type["DataclassInstance"]] = {
+CONFIG_TYPES: dict[str, type["DataclassInstance"]] = {
     "bench": BenchConfig,
     "demo": DemoConfig,
     "drafter": DrafterConfig,
@@ -25,11 +25,11 @@ KINDS: dict[str, type["DataclassInstance"]] = {
 
 
 def test_every_example_is_known() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.toml")} == set(KINDS)
+    assert {path.stem for path in CONFIGS.glob("*.toml")} == set(CONFIG_TYPES)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_example_is_understood(name: str) -> None:
+@pytest.mark.parametrize("name", CONFIG_TYPES)
+def test_example_is_valid(name: str) -> None:
     path = CONFIGS / f"{name}.toml"
-    assert f"--config configs/{name}.toml" in path.read_text(encoding="utf-8"), "it says how it is used"
-    assert isinstance(from_mapping(KINDS[name], read_toml(path)), KINDS[name])
+    assert f"--config configs/{name}.toml" in path.read_text(encoding="utf-8"), "it names its command"
+    assert isinstance(from_mapping(CONFIG_TYPES[name], read_toml(path)), CONFIG_TYPES[name])

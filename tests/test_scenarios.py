@@ -1,4 +1,4 @@
-"""The example scenarios are understood, say how they are used, and run."""
+"""The example scenarios are valid, name their command, and run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from goodspeed.simulator.scenario import read_scenario
 from goodspeed.simulator.world import simulate
 
 SCENARIOS = sorted((Path(__file__).parents[1] / "configs" / "scenarios").glob("*.toml"))
-BRIEFLY = {
+NUM_CLIENTS_AND_DURATION = {
     "demo": (4, 5.0),
     "dsd_1000": (1000, 0.4),
     "dsd_600": (600, 0.5),
@@ -18,20 +18,20 @@ BRIEFLY = {
     "home_lab": (5, 20.0),
     "phone_fleet": (240, 1.5),
 }
-"""How many clients each has, and how long a run takes a moment only; simulated seconds."""
+"""Number of clients, and simulated seconds of a run that takes a moment only."""
 
 
 def test_every_example_is_known() -> None:
     assert {path.stem: len(read_scenario(path).clients) for path in SCENARIOS} == {
-        name: num_clients for name, (num_clients, _) in BRIEFLY.items()
+        name: num_clients for name, (num_clients, _) in NUM_CLIENTS_AND_DURATION.items()
     }
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_example_says_how_it_is_used_and_runs(path: Path) -> None:
+def test_example_names_its_command_and_runs(path: Path) -> None:
     assert f"goodspeed simulate configs/scenarios/{path.name}" in path.read_text(encoding="utf-8")
-    _, duration_s = BRIEFLY[path.stem]
+    _, duration_s = NUM_CLIENTS_AND_DURATION[path.stem]
     run = simulate(replace(read_scenario(path), duration_s=duration_s), seed=0)
     assert run.num_rounds > 20
     assert run.num_failed == 0
-    assert sum(one.busy_s for one in run.verifiers) > 0.0
+    assert sum(verifier.busy_s for verifier in run.verifiers) > 0.0

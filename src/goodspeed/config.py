@@ -74,6 +74,11 @@ class Option:
         return ", ".join(filter(None, bounds))
 
     @property
+    def facts(self) -> list[str]:
+        """The conditions on the field, for its help text."""
+        return [*filter(None, [self.expected]), *(["not empty"] if self.is_required else [])]
+
+    @property
     def has_range(self) -> bool:
         """True if a lower or an upper bound is declared."""
         return any(bound is not None for bound in (self.ge, self.gt, self.le, self.lt))
@@ -308,4 +313,4 @@ def _has_no_default(field: dataclasses.Field[Any]) -> bool:
 
 
 def _number(bound: float) -> str:
-    return f"{bound:g}" if abs(bound) < 1e6 else str(bound)
+    return str(int(bound)) if bound == int(bound) else f"{bound:g}"

@@ -78,8 +78,8 @@ class _FormerFlag(argparse.Action):
 
 
 def _flag_help(field: ConfigField) -> str:
-    facts = [field.option.expected, f"default: {_shown(field.default)}"]
-    return f"{field.option.help} ({'; '.join(filter(None, facts))})".replace("%", "%%")
+    facts = [*field.option.facts, f"default: {_shown(field.default)}"]
+    return f"{field.option.help} ({'; '.join(facts)})".replace("%", "%%")
 
 
 def _shown(default: Any) -> str:

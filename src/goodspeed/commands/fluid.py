@@ -52,8 +52,8 @@ def add_parser(subparsers: "Subparsers") -> None:
         "fluid",
         help="check the theory numerically",
         description="Solve the long-run problem, integrate the fluid limit, run the recursion with decreasing step "
-        "sizes, and compare runs with drifting acceptance with the derived bounds (docs/theory.md). Exit code 1 if a "
-        "bound is broken.",
+        "sizes, and compare runs with drifting acceptance with the derived bounds (docs/explain/theory.md). Exit "
+        "code 1 if a bound is broken.",
         epilog="example: goodspeed fluid --plot fluid.svg --json fluid.json",
     )
     add_flags(parser, FluidConfig)

@@ -69,7 +69,7 @@ class ProfileConfig:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The JSON file; see docs/bench.md."""
+    """The JSON file; see docs/reference/reports.md."""
 
     schema: int
     command: list[str]

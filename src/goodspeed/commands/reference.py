@@ -133,7 +133,13 @@ def _row(field: ConfigField, anchors: dict[type["DataclassInstance"], str]) -> s
         kind = f"[{'tables' if field.is_list else 'table'}](#{anchors[field.table]})"
         cells = [f"`{field.name}`", kind, "", "", field.option.help or first_line(field.table)]
     else:
-        cells = [f"`{field.name}`", _type(field.kind), _default(field), field.option.expected, field.option.help]
+        cells = [
+            f"`{field.name}`",
+            _type(field.kind),
+            _default(field),
+            "; ".join(field.option.facts),
+            field.option.help,
+        ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

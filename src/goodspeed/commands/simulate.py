@@ -96,9 +96,9 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser(
         "simulate",
         help="simulate a scenario",
-        description="Simulate drafters, links and verifiers that decide with the live servers' own objects, several "
-        "times, and report metrics with their 95% confidence intervals (docs/simulate.md). Exit code 1 if a precision "
-        "was asked for and not reached.",
+        description="Simulate replications of drafters, links and verifiers, with the decision code of the live "
+        "servers, and report metrics with 95% confidence intervals (docs/guide/simulate.md). Exit code 1 if a "
+        "requested precision is not reached.",
         epilog="example: goodspeed simulate configs/scenarios/home_lab.toml --seeds 10 --output results/home_lab",
     )
     parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="scenario file")

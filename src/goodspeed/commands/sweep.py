@@ -75,7 +75,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "sweep",
         help="simulate a grid of scenarios",
         description="Simulate a scenario with every combination of the values that --set gives to its keys, with the "
-        "same seeds, and compare the cells with the first one by paired differences (docs/simulate.md).",
+        "same seeds, and compare the cells with the first one by paired differences (docs/guide/simulate.md).",
         epilog="example: goodspeed sweep configs/scenarios/home_lab.toml "
         "--set verifiers.0.core.scheduler=fixed,gradient drafters.*.link.rtt_ms=5,20 --seeds 10",
     )

@@ -1,4 +1,4 @@
-"""Bounds on the tracking error U*(t) - U(X(t)) when acceptance drifts; derived in docs/theory.md.
+"""Bounds on the tracking error U*(t) - U(X(t)) when acceptance drifts; derived in docs/explain/theory.md.
 
 Two of them: a certificate that follows a run (it uses X(t) and S(t), which the verifier sees, and holds at every round
 with a stated chance), and one in advance (from the drift's limits alone, for the mean over runs).

@@ -31,18 +31,25 @@ class MachineConfig:
         ge=0.0,
         was=("chill",),
     )
-    batch_s: float = option(0.0, "a verifier closes a batch; as much again when it takes the results", ge=0.0)
-    receive_s: float = option(0.0, "a verifier receives a frame and handles its message", ge=0.0)
-    send_s: float = option(0.0, "a verifier sends a frame", ge=0.0)
-    request_s: float = option(0.0, "a drafter takes a request, up to its first frame", ge=0.0, was=("ask_s",))
+    batch_s: float = option(0.0, "CPU time of a verifier to close a batch, and again to process its results", ge=0.0)
+    receive_s: float = option(0.0, "CPU time of a verifier to receive a frame and handle its message", ge=0.0)
+    send_s: float = option(0.0, "CPU time of a verifier to send a frame", ge=0.0)
+    request_s: float = option(
+        0.0, "CPU time of a drafter to accept a request, up to its first frame", ge=0.0, was=("ask_s",)
+    )
     reply_s: float = option(
-        0.0, "a drafter handles a frame and replies to it, without drafting", ge=0.0, was=("answer_s",)
+        0.0, "CPU time of a drafter to handle a frame and reply to it, without drafting", ge=0.0, was=("answer_s",)
     )
     deliver_s: float = option(
-        0.0, "a drafter delivers the text of a round to its user, after its reply", ge=0.0, was=("tell_s",)
+        0.0,
+        "CPU time of a drafter to deliver the text of a round to its user, after its reply",
+        ge=0.0,
+        was=("tell_s",),
     )
-    link_s: float = option(0.0, "a drafter delays a frame for its emulated link, in each direction", ge=0.0)
-    read_s: float = option(0.0, "the process of all users reads a piece of text", ge=0.0)
+    link_s: float = option(
+        0.0, "CPU time of a drafter to delay a frame for its emulated link, in each direction", ge=0.0
+    )
+    read_s: float = option(0.0, "CPU time of the process of all users to read a piece of text", ge=0.0)
     timer_s: float = option(
         0.0, "timers of links and verifiers fire at whole multiples of this time (not CPU time)", ge=0.0
     )

@@ -7,7 +7,7 @@ from goodspeed.windows.window_policy import Window, WindowView
 
 @config_dataclass
 class ThresholdConfig:
-    """The defaults are the preset of DSD's simulator (arXiv 2511.21669)."""
+    """Windows by the acceptance of the last round. The defaults are those of DSD's simulator (arXiv 2511.21669)."""
 
     low: float = option(0.25, "acceptance of the last round up to which the small window is used", ge=0.0, le=1.0)
     high: float = option(0.6, "acceptance of the last round from which the large window is used", ge=0.0, le=1.0)

@@ -19,7 +19,7 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser(
         "tune",
         help="train and evaluate draft models",
-        description="Train draft models for a target on its own answers, and evaluate them (docs/tuning.md).",
+        description="Train draft models on the answers of a target, and evaluate them (docs/guide/tune_drafts.md).",
         epilog="example: goodspeed tune collect --prompts gsm8k.jsonl --out answers",
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)

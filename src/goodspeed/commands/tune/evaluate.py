@@ -69,7 +69,7 @@ def add_parser(verbs: "Subparsers") -> None:
         "evaluate",
         help="evaluate drafts on a target's answers",
         description="Measure agreement, acceptance by position, window, category, temperature and rule, calibration, "
-        "cost and goodput of drafts on a data set that they were not trained on (docs/evaluate.md).",
+        "cost and goodput of drafts on a data set that they were not trained on (docs/explain/draft_evaluation.md).",
         epilog="example: goodspeed tune evaluate --data test --drafts hybrid torch:my-draft --json drafts.json",
     )
     add_flags(parser, EvaluateConfig)

@@ -69,7 +69,7 @@ def add_parser(verbs: "Subparsers") -> None:
         "online",
         help="train on live traffic and swap in better drafts",
         description="Train a draft on a drafter's traffic log, compare it with the one in use on the latest answers, "
-        "and swap it in if it is better (docs/drafter.md). Prints a line of JSON per round.",
+        "and swap it in if it is better (docs/guide/tune_drafts.md). Prints a line of JSON per round.",
         epilog="example: goodspeed tune online --traffic-log traffic.jsonl --work online --drafter http://127.0.0.1:8000",
     )
     add_flags(parser, OnlineConfig)

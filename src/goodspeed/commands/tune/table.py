@@ -36,7 +36,7 @@ def add_parser(verbs: "Subparsers") -> None:
         "table",
         help="train an n-gram table on a data set",
         description="Train an n-gram table of fixed size (--draft.table-slots) on the target's answers in data sets, "
-        "and calibrate the draft engines that will start from it (docs/drafts.md).",
+        "and calibrate the draft engines that will start from it (docs/explain/drafts.md).",
         epilog="example: goodspeed tune table train --out my.table.npz --draft.table-slots 1048576",
     )
     parser.add_argument(

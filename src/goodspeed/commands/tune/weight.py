@@ -40,7 +40,7 @@ def add_parser(verbs: "Subparsers") -> None:
         "weight",
         help="weight a data set by the scheduler's utility",
         description="Weight every position of a data set's answers by the effect of its acceptance on the sum of the "
-        "clients' utilities, with this draft and the scheduler's best grants (docs/utility_tuning.md).",
+        "clients' utilities, with this draft and the scheduler's best grants (docs/explain/utility_weights.md).",
         epilog="example: goodspeed tune weight --data train --out weighted --clients clients.toml --draft.engine torch "
         "--draft.model my-draft",
     )

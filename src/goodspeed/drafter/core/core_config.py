@@ -11,10 +11,12 @@ class RetryConfig:
 
     backoff_s: float = option(0.05, "pause after the first failure in a row; doubles with each further one", gt=0.0)
     backoff_max_s: float = option(5.0, "longest pause between attempts", gt=0.0)
-    give_up_s: float = option(30.0, "a stream fails after so long without a verifier that accepts it", ge=0.0)
-    repeat_s: float = option(5.0, "a proposal without a verdict is sent again after so long", gt=0.0)
-    verdict_s: float = option(30.0, "a verifier that sends no verdict for so long is considered lost", gt=0.0)
-    first_token_s: float = option(120.0, "a stream whose prompt is not processed after so long fails", gt=0.0)
+    give_up_s: float = option(
+        30.0, "time without a verifier that accepts a stream, after which the stream fails", ge=0.0
+    )
+    repeat_s: float = option(5.0, "time without a verdict after which a proposal is sent again", gt=0.0)
+    verdict_s: float = option(30.0, "time without a verdict after which a verifier is considered lost", gt=0.0)
+    first_token_s: float = option(120.0, "time without a first token after which a stream fails", gt=0.0)
 
 
 @config_dataclass

@@ -9,7 +9,7 @@ from goodspeed.simulator.acceptance.block_trace import BlockTrace, DrawnBits, in
 
 @config_dataclass
 class MarkovConfig:
-    """A two-state chain. The defaults describe hybrid drafts (docs/acceptance.md)."""
+    """A two-state chain. The defaults describe hybrid drafts (docs/explain/acceptance_models.md)."""
 
     easy_rate: float = option(0.9, "probability of a right token in the easy state", ge=0.0, le=1.0)
     hard_rate: float = option(0.33, "probability of a right token in the hard state", ge=0.0, le=1.0)

@@ -13,7 +13,7 @@ from goodspeed.simulator.acceptance.block_trace import BlockTrace, DrawnBits
 
 @config_dataclass
 class RenewalConfig:
-    """A rate for each length of the current run. The defaults describe hybrid drafts (docs/acceptance.md)."""
+    """A rate for each length of the current run. The defaults are those of docs/explain/acceptance_models.md."""
 
     rates: tuple[float, ...] = option(
         (0.40, 0.55, 0.64, 0.70, 0.72, 0.78, 0.81, 0.87),
