@@ -66,10 +66,16 @@ def known_flags() -> set[str]:
     """Of all commands and runs, and the few of other programs."""
     found = {"--build", "--no-deps", "--quick"}
     for parser in parsers(GOODSPEED):
-        found |= {flag for action in parser._actions for flag in action.option_strings}
+        found |= flags_of(parser)
     for run in (ROOT / "runs").rglob("*.py"):
         found |= set(re.findall(r'"(--[\w-]+)"', run.read_text(encoding="utf-8")))
     return found
+
+
+def flags_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Without former names, which the parser knows in order to refuse them."""
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    return {flag for action in shown for flag in action.option_strings}
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -86,7 +92,7 @@ def problem_of(line: str) -> str | None:
     parser, words = _leaf(GOODSPEED, words)
     if parser is None:
         return "no such command"
-    flags = {flag for action in parser._actions for flag in action.option_strings}
+    flags = flags_of(parser)
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in flags]
     if unknown:
         return f"unknown flags {unknown}"
@@ -119,7 +125,13 @@ def _is_complete(parser: argparse.ArgumentParser, words: list[str]) -> bool:
 
 @pytest.mark.parametrize(
     "line",
-    ["goodspeed serve", "goodspeed verifier --core.bugdet 3", "goodspeed up --clients many", "goodspeed tune fix"],
+    [
+        "goodspeed serve",
+        "goodspeed verifier --core.bugdet 3",
+        "goodspeed up --clients many",
+        "goodspeed drafter --record x",
+        "goodspeed tune fix",
+    ],
 )
 def test_a_wrong_command_is_found(line: str) -> None:
     assert problem_of(line)
