@@ -1,4 +1,4 @@
-"""Log lines that a machine can read."""
+"""Structured log lines."""
 
 import io
 import logging
@@ -12,7 +12,7 @@ from goodspeed.logs import set_up_logging
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """What is logged; logging is as before afterwards."""
+    """Captures log lines, and restores the logging configuration."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()

@@ -1,7 +1,7 @@
 """Structured logs: one line per state change, `time level logger event key=value ...`.
 
-A component logs with `log.info("stream opened", extra={"ids": {"conn": 3, "stream": 7}})`; anything else that logs
-through the standard library gets the same line without keys.
+A component logs with `log.info("stream opened", extra={"ids": {"conn": 3, "stream": 7}})`. Libraries that use the
+standard logging package get the same line without keys.
 """
 
 import logging
@@ -15,7 +15,7 @@ LINE = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s%(pairs)s"
 
 
 def set_up_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send every log line of this process to the stream (stderr); call it once, in a command. Times are UTC."""
+    """Write every log line of this process to the stream (default: stderr), with times in UTC. Call it once."""
     formatter = logging.Formatter(LINE, datefmt="%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(stream or sys.stderr)

@@ -303,7 +303,7 @@ def test_stream_cancelled_while_it_is_drafted_is_not_proposed() -> None:
 
 def test_request_beyond_the_context_is_refused_at_once() -> None:
     _, _, drafter = cluster()
-    with pytest.raises(RequestError, match="together they may be 4096"):
+    with pytest.raises(RequestError, match="expected at most 4096 together"):
         drafter.open(GenerationRequest(PROMPT, max_tokens=5000))
     assert drafter.core.num_streams == 0
 

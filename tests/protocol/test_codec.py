@@ -1,4 +1,4 @@
-"""Messages survive the wire unchanged; bytes that are no messages are a ProtocolError and nothing else."""
+"""Messages survive the wire unchanged; bytes that are no messages are a ProtocolError."""
 
 import contextlib
 from collections.abc import Callable
@@ -164,7 +164,7 @@ def test_bytes_that_are_no_frame_end_the_session(frame: bytes) -> None:
     assert caught.value.stream is None
 
 
-def test_absurd_sizes_are_refused() -> None:
+def test_frames_beyond_the_limits_are_refused() -> None:
     with pytest.raises(ProtocolError, match="at most 1048576"):
         decode_drafter_frame(bytes(MAX_FRAME_BYTES + 1))
     with pytest.raises(ProtocolError, match="expected 1 to 4096"):

@@ -1,4 +1,4 @@
-"""The gRPC transport on loopback: who is let in, what is served, and what abuse costs."""
+"""The gRPC transport on loopback: admission, the services, and wrong or hostile peers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ TLS = Path(__file__).parent / "tls"
 
 
 async def answer(connection: Connection) -> None:
-    """A verifier that answers Cancel by Opened, and bytes that are no messages by an Error."""
+    """A verifier that replies to Cancel with Opened, and to bytes that are no messages with an Error."""
     try:
         while True:
             try:
@@ -45,7 +45,7 @@ async def serving(config: GrpcServerConfig, accept: Accept = answer) -> AsyncIte
 
 
 async def talk(port: int, config: GrpcClientConfig, host: str = "127.0.0.1") -> None:
-    """One exchange; raises what dialling raises."""
+    """One exchange; raises what connecting raises."""
     connection = await grpc_connect(f"{host}:{port}", config)()
     await connection.send([Cancel(4, 0)])
     assert await connection.receive() == [Opened(4, 0)]
@@ -73,7 +73,7 @@ async def test_tls_protects_the_link() -> None:
                 await talk(server.port, config)
 
 
-async def test_client_certificates_can_be_asked_for() -> None:
+async def test_client_certificates_can_be_required() -> None:
     async with serving(tls_server(tls_ca=path_of("ca.pem"))) as server:
         certified = GrpcClientConfig(
             tls_ca=path_of("ca.pem"), tls_cert=path_of("client.pem"), tls_key=path_of("client.key")
@@ -83,7 +83,7 @@ async def test_client_certificates_can_be_asked_for() -> None:
             await talk(server.port, GrpcClientConfig(tls_ca=path_of("ca.pem")))
 
 
-async def test_a_bearer_token_is_asked_for(tmp_path: Path) -> None:
+async def test_a_bearer_token_can_be_required(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("s3cret\n")
     async with serving(GrpcServerConfig(port=0, token_file=str(token_file))) as server:
@@ -126,7 +126,7 @@ async def test_reflection_lists_the_service_and_describes_its_messages() -> None
 
 @asynccontextmanager
 async def raw_call(port: int) -> AsyncIterator[grpc.aio.StreamStreamCall[bytes, bytes]]:
-    """A call of bytes, for what our own client would never send."""
+    """A call that sends raw bytes, which our own client never would."""
     async with plain_channel(port) as channel:
         method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/{METHOD}")
         call = method()
@@ -134,7 +134,7 @@ async def raw_call(port: int) -> AsyncIterator[grpc.aio.StreamStreamCall[bytes, 
         yield call
 
 
-async def test_garbage_gets_an_error_and_nobody_else_notices() -> None:
+async def test_garbage_gets_an_error_and_other_drafters_are_served() -> None:
     async with serving(GrpcServerConfig(port=0)) as server, raw_call(server.port) as call:
         neighbour = await grpc_connect(f"127.0.0.1:{server.port}", GrpcClientConfig())()
         for garbage in (b"", b"\xff" * 100, encode_message(Cancel(300, 5))[:-1], b"GET / HTTP/1.1\r\n\r\n"):
@@ -149,7 +149,7 @@ async def test_garbage_gets_an_error_and_nobody_else_notices() -> None:
         await neighbour.close()
 
 
-async def test_an_oversized_frame_ends_its_link_and_nobody_else_notices() -> None:
+async def test_an_oversized_frame_ends_its_link_and_other_drafters_are_served() -> None:
     async with serving(GrpcServerConfig(port=0)) as server, raw_call(server.port) as call:
         neighbour = await grpc_connect(f"127.0.0.1:{server.port}", GrpcClientConfig())()
         await call.write(bytes(MAX_FRAME_BYTES + 1))
@@ -194,7 +194,7 @@ async def test_a_stopped_server_ends_the_links_that_are_left() -> None:
         await connection.close()
 
 
-async def test_dialling_nobody_is_a_lost_link() -> None:
+async def test_an_address_without_a_server_is_a_lost_link() -> None:
     async with serving(GrpcServerConfig(port=0)) as server:
         port = server.port
     with pytest.raises(LinkLostError, match="UNAVAILABLE"):

@@ -1,4 +1,4 @@
-"""The link shaper: delays, jitter, queueing, loss, outages and traces, all as configured and in order."""
+"""The link shaper: delay, jitter, queueing, loss, outages and traces are as configured, and order is kept."""
 
 import math
 from pathlib import Path
@@ -18,10 +18,10 @@ def link(config: LinkConfig, seed: int = 0) -> LinkShaper:
     return LinkShaper(config, np.random.default_rng(seed))
 
 
-def delays(config: LinkConfig, num_messages: int, gap_s: float, num_bytes: int = 60) -> list[float]:
-    """Of messages so far apart that none waits for another."""
+def delays(config: LinkConfig, num_messages: int, interval_s: float, num_bytes: int = 60) -> list[float]:
+    """The delays of messages that are `interval_s` apart, so that none waits for another."""
     shaped = link(config)
-    return [shaped.delivery(num_bytes, i * gap_s) - i * gap_s for i in range(num_messages)]
+    return [shaped.delivery(num_bytes, i * interval_s) - i * interval_s for i in range(num_messages)]
 
 
 def test_no_emulation_is_no_delay() -> None:
@@ -42,11 +42,11 @@ def test_jitter_keeps_the_mean_and_has_the_stated_spread() -> None:
         assert np.quantile(drawn, quantile) == pytest.approx(0.02 * math.exp(sigma * normal - sigma**2 / 2), rel=0.02)
 
 
-@pytest.mark.parametrize(("gap_s", "correlation"), [(0.01, math.exp(-0.1)), (0.1, math.exp(-1.0)), (1.0, 0.0)])
-def test_jitter_is_correlated_over_its_memory(gap_s: float, correlation: float) -> None:
+@pytest.mark.parametrize(("interval_s", "correlation"), [(0.01, math.exp(-0.1)), (0.1, math.exp(-1.0)), (1.0, 0.0)])
+def test_jitter_is_correlated_over_its_memory(interval_s: float, correlation: float) -> None:
     """The logarithm of the delay is an AR(1) process in time; 20,000 draws, tolerance above four standard errors."""
     config = LinkConfig(rtt_ms=0.001, jitter=0.3, jitter_memory_ms=100)  # so short that nothing waits
-    drawn = np.log(delays(config, 20_000, gap_s))
+    drawn = np.log(delays(config, 20_000, interval_s))
     assert np.corrcoef(drawn[:-1], drawn[1:])[0, 1] == pytest.approx(correlation, abs=0.06)
 
 
@@ -66,7 +66,7 @@ def test_a_lost_packet_costs_retransmission_timeouts() -> None:
     assert set(np.round(drawn, 6)) <= {0.0, 0.2, 0.6, 1.4, 3.0, 6.2, 12.6, 25.4, 51.0}  # the timeout doubles
 
 
-def test_a_longer_message_is_likelier_to_lose_a_packet() -> None:
+def test_a_longer_message_loses_a_packet_more_often() -> None:
     drawn = np.array(delays(LinkConfig(loss=0.1), 20_000, 1000.0, num_bytes=4 * PACKET_BYTES))
     expected = 1 - 0.9**4
     assert abs((drawn > 0).mean() - expected) < 5 * math.sqrt(expected * (1 - expected) / 20_000)
@@ -91,12 +91,10 @@ def test_nothing_leaves_during_an_outage() -> None:
     ),
     st.lists(st.tuples(st.integers(1, 100_000), st.floats(0, 0.2)), max_size=30),
 )
-def test_nothing_arrives_before_it_was_sent_or_before_what_was_sent_earlier(
-    config: LinkConfig, messages: list[tuple[int, float]]
-) -> None:
+def test_bytes_arrive_after_they_were_sent_and_in_order(config: LinkConfig, messages: list[tuple[int, float]]) -> None:
     shaped, now, last = link(config), 0.0, 0.0
-    for num_bytes, gap_s in messages:
-        now += gap_s
+    for num_bytes, interval_s in messages:
+        now += interval_s
         arrival = shaped.delivery(num_bytes, now)
         assert math.isfinite(arrival)
         assert arrival >= max(now, last)
@@ -119,7 +117,7 @@ def test_a_trace_file_replaces_the_constants(tmp_path: Path) -> None:
     assert up.delivery(1000, 5.0) == pytest.approx(5.01)
     assert up.delivery(1000, 14.9) == pytest.approx(14.91)
     assert up.delivery(1000, 15.0) == pytest.approx(15.051)
-    assert up.delivery(1000, 99.0) == pytest.approx(99.051)  # the last row holds on
+    assert up.delivery(1000, 99.0) == pytest.approx(99.051)  # the last row stays in force
 
 
 @pytest.mark.parametrize(

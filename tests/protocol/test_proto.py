@@ -1,4 +1,4 @@
-"""The committed generated code is that of the committed contract, and both name what the package's enums name."""
+"""The generated code, the enums and the message classes agree with goodspeed.proto."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Both ends of a stream: order, repetition, divergence, limits, resumption."""
+"""Both ends of a stream: order, repeated messages, divergence, limits, resumption."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,7 +27,7 @@ def target(prefix: Sequence[int]) -> int:
 
 
 def target_text(length: int, prompt: Sequence[int] = PROMPT) -> list[int]:
-    """Prompt and answer, `length` tokens in all, of the target alone."""
+    """Prompt and answer of the target without drafts, `length` tokens in all."""
     tokens = list(prompt)
     while len(tokens) < length:
         tokens.append(target(tokens))
@@ -35,7 +35,7 @@ def target_text(length: int, prompt: Sequence[int] = PROMPT) -> list[int]:
 
 
 def verified(prefix: Sequence[int], draft: Sequence[int]) -> Outcome:
-    """What a greedy engine makes of a draft."""
+    """The outcome of a greedy engine for a draft."""
     tokens = list(prefix)
     num_accepted = 0
     for token in draft:
@@ -58,11 +58,11 @@ def draft(*tokens: int) -> Draft:
 
 
 def good_draft(drafter: DrafterStream, length: int) -> Draft:
-    """What the target will say."""
+    """A draft of the tokens that the target will choose."""
     return draft(*target_text(len(drafter.committed) + length)[len(drafter.committed) :])
 
 
-def judged(verifier: VerifierStream, propose: Propose, grant: int = 4) -> Verdict:
+def verdict_for(verifier: VerifierStream, propose: Propose, grant: int = 4) -> Verdict:
     """The verdict on a new proposal."""
     accepted = verifier.on_propose(propose)
     assert isinstance(accepted, Propose)
@@ -70,7 +70,7 @@ def judged(verifier: VerifierStream, propose: Propose, grant: int = 4) -> Verdic
 
 
 def refused(verifier: VerifierStream, propose: Propose) -> ErrorCode:
-    """The code with which a proposal is refused; the stream must be unharmed by it."""
+    """The code with which the stream refuses a proposal; the refusal must not change the stream."""
     before = list(verifier.committed)
     with pytest.raises(ProtocolError) as caught:
         verifier.on_propose(propose)
@@ -82,7 +82,7 @@ def refused(verifier: VerifierStream, propose: Propose) -> ErrorCode:
 def test_a_round_commits_the_accepted_tokens_and_the_targets_own() -> None:
     drafter, verifier = started()
     right = good_draft(drafter, 2).tokens
-    verdict = judged(verifier, drafter.propose(draft(*right, 99), 0.01))
+    verdict = verdict_for(verifier, drafter.propose(draft(*right, 99), 0.01))
     assert (verdict.round, verdict.num_accepted, verdict.committed_length) == (1, 2, 7)
     assert drafter.on_verdict(verdict) == (*right, target(target_text(6)))
     assert drafter.committed == verifier.committed == target_text(7)
@@ -93,7 +93,7 @@ def test_times_and_confidences_travel_as_integers() -> None:
     drafter, verifier = started()
     propose = drafter.propose(Draft((1, 2), (1.0, 0.25)), 0.0123)
     assert (propose.confidences, propose.drafting_us) == ((255, 64), 12_300)
-    verdict = judged(verifier, propose)
+    verdict = verdict_for(verifier, propose)
     assert (verdict.queue_us, verdict.verify_us) == (1_000, 30_000)
 
 
@@ -112,7 +112,7 @@ def test_a_repeated_proposal_gets_the_same_verdict() -> None:
 def test_the_last_verdict_can_be_repeated_too() -> None:
     drafter, verifier = started(replace(OPEN, max_tokens=3))
     propose = drafter.propose(good_draft(drafter, 1), 0.0)
-    verdict = judged(verifier, propose)
+    verdict = verdict_for(verifier, propose)
     assert verdict.finish is FinishReason.LENGTH
     assert verifier.on_propose(propose) == RepeatedProposal(verdict)
 
@@ -130,11 +130,11 @@ def test_proposals_out_of_order_are_refused() -> None:
 def test_a_proposal_after_the_end_is_refused() -> None:
     drafter, verifier = started(replace(OPEN, max_tokens=3))
     propose = drafter.propose(good_draft(drafter, 1), 0.0)
-    judged(verifier, propose)
+    verdict_for(verifier, propose)
     assert refused(verifier, replace(propose, round=2)) is ErrorCode.WRONG_ROUND
 
 
-def test_after_a_grant_of_nothing_the_verifier_goes_on_until_it_grants_again() -> None:
+def test_after_a_grant_of_0_verdicts_come_without_proposals_until_the_next_grant() -> None:
     drafter, verifier = started(grant=0)
     assert verifier.is_target_only
     assert not drafter.is_ready
@@ -143,18 +143,18 @@ def test_after_a_grant_of_nothing_the_verifier_goes_on_until_it_grants_again() -
         assert (verdict.round, verdict.num_accepted, verdict.grant) == (number, 0, grant)
         assert len(drafter.on_verdict(verdict)) == 1
     assert not verifier.is_target_only
-    verdict = judged(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
+    verdict = verdict_for(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
     assert (verdict.round, verdict.num_accepted) == (3, 3)
     assert len(drafter.on_verdict(verdict)) == 4
     assert drafter.committed == verifier.committed
 
 
-def test_a_proposal_while_the_verifier_goes_on_alone_is_refused() -> None:
+def test_a_proposal_after_a_grant_of_0_is_refused() -> None:
     _, verifier = started(grant=0)
     assert refused(verifier, Propose(3, 0, 1, 4, tokens_crc32(verifier.committed), ())) is ErrorCode.WRONG_ROUND
 
 
-def test_a_proposal_in_fused_mode_is_refused() -> None:
+def test_a_proposal_in_target_only_mode_is_refused() -> None:
     drafter, verifier = started(replace(OPEN, mode=Mode.TARGET_ONLY))
     assert not drafter.is_ready
     propose = Propose(3, 0, 1, 4, tokens_crc32(verifier.committed), ())
@@ -208,7 +208,7 @@ def test_counts_that_do_not_match_are_malformed() -> None:
     assert refused(verifier, replace(propose, draft_probs=(sparse([2], [1]),))) is ErrorCode.MALFORMED
 
 
-def test_a_trimmed_proposal_is_judged_as_if_it_had_been_shorter() -> None:
+def test_a_trimmed_proposal_is_verified_like_a_shorter_one() -> None:
     drafter, verifier = started()
     verifier.on_propose(drafter.propose(good_draft(drafter, 4), 0.0))
     trimmed = verifier.trim(1)
@@ -221,7 +221,7 @@ def test_a_trimmed_proposal_is_judged_as_if_it_had_been_shorter() -> None:
 def test_an_end_token_inside_the_accepted_tokens_ends_the_stream_there() -> None:
     text = target_text(12)
     drafter, verifier = started(replace(OPEN, end_tokens=(text[5],)))
-    verdict = judged(verifier, drafter.propose(good_draft(drafter, 4), 0.0))
+    verdict = verdict_for(verifier, drafter.propose(good_draft(drafter, 4), 0.0))
     assert (verdict.num_accepted, verdict.next_token, verdict.finish) == (1, text[5], FinishReason.STOP)
     drafter.on_verdict(verdict)
     assert drafter.committed == verifier.committed == text[:6]
@@ -235,21 +235,21 @@ def test_max_tokens_inside_the_accepted_tokens_ends_the_stream_there() -> None:
     verifier.on_propose(drafter.propose(good_draft(drafter, 2), 0.0))
     verdict = verdict_on(verifier, Outcome(3, 2, 42), 4)
     assert (verdict.num_accepted, verdict.finish, verdict.committed_length) == (2, FinishReason.LENGTH, 7)
-    fused = VerifierStream(replace(OPEN, max_tokens=1, mode=Mode.TARGET_ONLY), WELCOME)
-    assert verdict_on(fused, Outcome(3, 0, 42), 4).finish is FinishReason.LENGTH
+    target_only = VerifierStream(replace(OPEN, max_tokens=1, mode=Mode.TARGET_ONLY), WELCOME)
+    assert verdict_on(target_only, Outcome(3, 0, 42), 4).finish is FinishReason.LENGTH
 
 
-def test_grants_never_reach_past_what_is_still_wanted() -> None:
+def test_grants_never_exceed_the_rest_of_the_answer() -> None:
     drafter, verifier = started(replace(OPEN, max_tokens=4), grant=9)
-    assert drafter.grant == 2  # three tokens are wanted, one of them is the target's own
+    assert drafter.grant == 2  # three tokens remain, one of them is the target's own
     assert drafter.max_draft == 2
-    verdict = judged(verifier, drafter.propose(good_draft(drafter, 2), 0.0))
+    verdict = verdict_for(verifier, drafter.propose(good_draft(drafter, 2), 0.0))
     drafter.on_verdict(verdict)
     assert (drafter.finish, len(drafter.committed)) == (FinishReason.LENGTH, 7)
     assert verifier.spec().capacity == 7
 
 
-def test_grants_never_pass_the_longest_proposal() -> None:
+def test_grants_never_exceed_the_longest_proposal() -> None:
     drafter, _ = started(grant=60)
     assert drafter.grant == WELCOME.max_proposal
 
@@ -263,29 +263,29 @@ def test_log_probabilities_are_cut_with_their_tokens() -> None:
     assert verdict_on(verifier, outcome, 4).logprobs == (-1.0, -2.0)
 
 
-def test_fused_mode_counts_rounds_by_itself() -> None:
+def test_target_only_mode_counts_rounds_without_proposals() -> None:
     drafter, verifier = started(replace(OPEN, mode=Mode.TARGET_ONLY, max_tokens=3))
     while drafter.finish is FinishReason.NONE:
         drafter.on_verdict(verdict_on(verifier, verified(verifier.committed, ()), 4))
     assert drafter.committed == target_text(6)
 
 
-def test_a_resumed_stream_goes_on_as_if_nothing_had_happened() -> None:
+def test_a_resumed_stream_continues_the_same_text() -> None:
     drafter, verifier = started()
-    judged(verifier, drafter.propose(good_draft(drafter, 3), 0.0))  # this verdict is lost with the link
+    verdict_for(verifier, drafter.propose(good_draft(drafter, 3), 0.0))  # this verdict is lost with the link
     reopening = drafter.reopen()
     assert (reopening.epoch, reopening.num_prompt, list(reopening.tokens)) == (1, 3, target_text(4))
     check_open(reopening, WELCOME)
     elsewhere = VerifierStream(reopening, WELCOME)
     drafter.on_verdict(verdict_on(elsewhere, verified(elsewhere.committed, ()), 4))
     while drafter.finish is FinishReason.NONE:
-        drafter.on_verdict(judged(elsewhere, drafter.propose(good_draft(drafter, min(2, drafter.max_draft)), 0.0)))
+        drafter.on_verdict(verdict_for(elsewhere, drafter.propose(good_draft(drafter, min(2, drafter.max_draft)), 0.0)))
     assert drafter.committed == target_text(3 + 16)
 
 
 def test_a_verdict_of_an_older_epoch_is_ignored() -> None:
     drafter, verifier = started()
-    late = judged(verifier, drafter.propose(draft(1), 0.0))
+    late = verdict_for(verifier, drafter.propose(draft(1), 0.0))
     drafter.reopen()
     before = list(drafter.committed)
     assert drafter.on_verdict(late) == ()
@@ -305,22 +305,22 @@ def test_a_verdict_of_an_older_epoch_is_ignored() -> None:
 def test_a_verdict_that_contradicts_the_proposal_is_an_error(change: Callable[[Verdict], Verdict]) -> None:
     drafter, verifier = DrafterStream(OPEN, vocab_size=100), VerifierStream(OPEN, WELCOME)
     drafter.on_verdict(verdict_on(verifier, verified(PROMPT, ()), 4))
-    verdict = judged(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
+    verdict = verdict_for(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
     before = list(drafter.committed)
     with pytest.raises(ProtocolError) as caught:
         drafter.on_verdict(change(verdict))
     assert (caught.value.code, caught.value.stream) == (ErrorCode.DIVERGED, 3)
     assert drafter.committed == before
-    assert len(drafter.on_verdict(verdict)) == 4  # the true one is still welcome
+    assert len(drafter.on_verdict(verdict)) == 4  # the stream still accepts the true one
 
 
-def test_a_verdict_that_nobody_asked_for_is_an_error() -> None:
+def test_a_verdict_that_is_not_due_is_an_error() -> None:
     drafter, _ = started()
-    with pytest.raises(ProtocolError, match="unasked"):
+    with pytest.raises(ProtocolError, match="no verdict is due"):
         drafter.on_verdict(Verdict(3, 0, 1, 0, 9, 5, 4))
 
 
-def test_a_verifier_that_does_not_finish_in_time_is_an_error() -> None:
+def test_a_full_length_verdict_without_a_finish_reason_is_an_error() -> None:
     drafter = DrafterStream(replace(OPEN, max_tokens=1))
     with pytest.raises(ProtocolError, match="not finished"):
         drafter.on_verdict(Verdict(3, 0, 0, 0, 9, 4, 4))
@@ -328,7 +328,7 @@ def test_a_verifier_that_does_not_finish_in_time_is_an_error() -> None:
 
 def test_a_verdict_after_the_end_is_an_error() -> None:
     drafter, _ = started(replace(OPEN, max_tokens=1, mode=Mode.TARGET_ONLY))
-    with pytest.raises(ProtocolError, match="the last length is 4"):
+    with pytest.raises(ProtocolError, match="the maximum length is 4"):
         drafter.on_verdict(Verdict(3, 0, 1, 0, 9, 5, 0, FinishReason.LENGTH))
 
 
@@ -337,7 +337,7 @@ def test_the_awaited_proposal_can_be_sent_again() -> None:
     assert drafter.pending_proposal is None
     propose = drafter.propose(draft(1), 0.0)
     assert drafter.pending_proposal == propose
-    drafter.on_verdict(judged(verifier, propose))
+    drafter.on_verdict(verdict_for(verifier, propose))
     assert drafter.pending_proposal is None
 
 
@@ -351,7 +351,7 @@ def test_the_awaited_proposal_can_be_sent_again() -> None:
         (replace(HELLO, tokenizer_fingerprint="beef"), ErrorCode.TOKENIZER_MISMATCH),
     ],
 )
-def test_a_hello_that_does_not_fit_is_refused(hello: Hello, code: ErrorCode) -> None:
+def test_a_hello_that_does_not_match_the_verifier_is_refused(hello: Hello, code: ErrorCode) -> None:
     check_hello(HELLO, WELCOME, "cafe")
     with pytest.raises(ProtocolError) as caught:
         check_hello(hello, WELCOME, "cafe")
@@ -366,17 +366,17 @@ def test_a_hello_that_does_not_fit_is_refused(hello: Hello, code: ErrorCode) -> 
         (replace(OPEN, tokens=()), ErrorCode.BAD_REQUEST),
         (replace(OPEN, max_tokens=0), ErrorCode.BAD_REQUEST),
         (replace(OPEN, max_tokens=62), ErrorCode.BAD_REQUEST),  # one more than the context holds
-        (replace(OPEN, tokens=PROMPT + (1,) * 16), ErrorCode.BAD_REQUEST),  # nothing left to say
+        (replace(OPEN, tokens=PROMPT + (1,) * 16), ErrorCode.BAD_REQUEST),  # the answer is complete
         (replace(OPEN, tokens=(5, 6, 100)), ErrorCode.BAD_TOKEN),
         (replace(OPEN, end_tokens=(100,)), ErrorCode.BAD_TOKEN),
     ],
 )
-def test_an_open_out_of_the_limits_is_refused(request_: Open, code: ErrorCode) -> None:
+def test_an_open_beyond_the_limits_is_refused(request_: Open, code: ErrorCode) -> None:
     check_open(replace(OPEN, max_tokens=61), WELCOME)
     with pytest.raises(ProtocolError) as caught:
         check_open(request_, WELCOME)
     assert (caught.value.code, caught.value.stream) == (code, 3)
 
 
-def test_the_digest_is_a_crc_that_can_be_continued() -> None:
+def test_the_crc_of_tokens_can_be_continued() -> None:
     assert tokens_crc32([1, 2, 3]) == tokens_crc32([3], tokens_crc32([1, 2])) == 0xB0E02293

@@ -27,7 +27,7 @@ def target(prefix: Sequence[int]) -> int:
 
 
 def target_text(length: int) -> list[int]:
-    """Prompt and answer of the target alone."""
+    """Prompt and answer of the target without drafts."""
     tokens = list(PROMPT)
     while len(tokens) < length:
         tokens.append(target(tokens))
@@ -41,7 +41,7 @@ END = 1 + next(i for i, token in enumerate(TEXT) if i >= len(PROMPT) and token i
 
 
 class FaultyLink(RuleBasedStateMachine):
-    """Two ends and the messages between them. Order is kept, as on a real stream; anything else may happen."""
+    """Two ends and the messages between them. Messages keep their order; they may be lost, repeated or late."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class FaultyLink(RuleBasedStateMachine):
         self.opened()
 
     def opened(self) -> None:
-        """The verifier, this one or another, has just got the drafter's Open."""
+        """A verifier, the same or another one, has just received the drafter's Open."""
         check_open(self.drafter.opening, WELCOME)
         self.verifier = VerifierStream(self.drafter.opening, WELCOME)
         self.work: Propose | None = None
@@ -84,7 +84,7 @@ class FaultyLink(RuleBasedStateMachine):
         propose = self.up[0] if is_repeated else self.up.popleft()
         try:
             accepted = self.verifier.on_propose(propose)
-        except ProtocolError as error:  # only what an older round or epoch left on the way
+        except ProtocolError as error:  # only for messages of an older round or epoch
             allowed = (
                 {ErrorCode.STALE_EPOCH} if propose.epoch != self.drafter.opening.epoch else {ErrorCode.WRONG_ROUND}
             )
@@ -96,14 +96,14 @@ class FaultyLink(RuleBasedStateMachine):
         else:
             self.work = accepted
 
-    @rule(num_kept=st.integers(0, 6), grant=st.integers(0, 8))
-    def step(self, num_kept: int, grant: int) -> None:
+    @rule(num_trimmed_to=st.integers(0, 6), grant=st.integers(0, 8))
+    def step(self, num_trimmed_to: int, grant: int) -> None:
         """The engine's next step: prefill, or the pending proposal, which may be trimmed first."""
         if not self.is_prefilled:
             self.is_prefilled = True
             self.down.append(verdict_on(self.verifier, self.outcome(()), grant))
         elif self.work is not None:
-            kept = self.verifier.trim(num_kept).tokens
+            kept = self.verifier.trim(num_trimmed_to).tokens
             self.work = None
             self.down.append(verdict_on(self.verifier, self.outcome(kept), grant))
 
@@ -125,7 +125,7 @@ class FaultyLink(RuleBasedStateMachine):
     @precondition(lambda self: self.drafter.finish is FinishReason.NONE)
     @rule(is_clean=st.booleans())
     def cut_and_resume(self, is_clean: bool) -> None:
-        """The link is cut; unless the cut is clean, what was on the way arrives late, in the new epoch."""
+        """The link is cut. Unless the cut is clean, messages under way arrive late, in the new epoch."""
         if is_clean:
             self.up.clear()
             self.down.clear()
@@ -139,7 +139,7 @@ class FaultyLink(RuleBasedStateMachine):
             assert len(committed) <= END
 
     def teardown(self) -> None:
-        """Without further faults the text is completed."""
+        """Without further faults, the text is completed."""
         if self.drafter.finish is FinishReason.NONE:
             self.cut_and_resume(True)
         for _ in range(MAX_TOKENS + 1):

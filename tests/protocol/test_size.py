@@ -1,4 +1,4 @@
-"""A message's size is known without encoding it."""
+"""The size of a message is computed without encoding it."""
 
 from hypothesis import given, settings
 from tests.protocol.messages import drafter_messages, verifier_messages

@@ -1,4 +1,4 @@
-"""What every transport promises, tested over each of them: order, bounds, ends."""
+"""The contract of transports, for each of them: order of messages, bounds, ends of connections."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -57,7 +57,7 @@ def until_lost(serve: Callable[[Connection], Awaitable[None]]) -> Accept:
 
 
 async def echo(connection: Connection) -> None:
-    """Answers each Cancel by a verdict of the same stream."""
+    """Replies to each Cancel with a verdict of the same stream."""
     received = await connection.receive()
     await connection.send([replace(VERDICT, stream=item.stream) for item in received if isinstance(item, Cancel)])
 
@@ -117,7 +117,7 @@ async def test_both_ends_count_the_same_bytes(serving: Serving) -> None:
 
 
 @every_transport
-async def test_what_was_sent_before_the_end_still_arrives(serving: Serving) -> None:
+async def test_messages_sent_before_the_end_still_arrive(serving: Serving) -> None:
     async def refuse(connection: Connection) -> None:
         await connection.send([Refused(ErrorCode.CAPACITY, "full")])
 
@@ -155,7 +155,7 @@ async def test_a_drafter_that_leaves_ends_the_verifiers_side(serving: Serving) -
 
 
 @every_transport
-async def test_a_peer_that_stops_reading_is_cut_off_and_another_goes_on(serving: Serving) -> None:
+async def test_a_peer_that_stops_reading_is_cut_off_and_others_are_served(serving: Serving) -> None:
     cut = asyncio.Event()
     num_sent = 0
 
@@ -196,7 +196,7 @@ async def test_a_message_that_is_too_long_leaves_the_link_alive(serving: Serving
 
 
 @every_transport
-async def test_large_messages_pass_whole(serving: Serving) -> None:
+async def test_large_messages_arrive_complete(serving: Serving) -> None:
     received: list[Message] = []
 
     async def accept(connection: Connection) -> None:
@@ -213,8 +213,8 @@ async def test_large_messages_pass_whole(serving: Serving) -> None:
 
 
 @every_transport
-async def test_a_message_wrong_for_its_stream_alone_does_not_take_others_with_it(serving: Serving) -> None:
-    """Verdicts with a log-probability that is no number: their receiver's own codec tells them from the others."""
+async def test_an_error_of_one_stream_does_not_lose_other_messages(serving: Serving) -> None:
+    """Verdicts with a log-probability that is no number, which the receiver's codec refuses."""
 
     async def answer(connection: Connection) -> None:
         await connection.receive()
@@ -286,7 +286,7 @@ async def test_a_cut_link_is_lost_at_both_ends() -> None:
     await network.close()
 
 
-async def test_what_the_serving_raises_is_not_swallowed() -> None:
+async def test_an_exception_of_the_verifier_is_raised_by_close() -> None:
     async def broken(_connection: Connection) -> None:
         raise RuntimeError("a bug")
 

@@ -1,4 +1,4 @@
-"""Every registered routing policy keeps the seam's contract; each does what it is there for."""
+"""The contract of routing policies, for every registered one, and the purpose of each."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -51,15 +51,15 @@ def test_pick_is_one_of_the_candidates(name: str, rounds: list[list[VerifierView
 @settings(max_examples=30)
 def test_picks_follow_from_the_seed(name: str, rounds: list[list[VerifierView]], seed: int) -> None:
     assert picks(name, rounds, seed) == picks(name, rounds, seed)
-    assert all(type(pick) is int for pick in picks(name, rounds, seed))  # it goes to the event log
+    assert all(type(pick) is int for pick in picks(name, rounds, seed))  # event logs hold it as a JSON number
 
 
-def test_random_picks_all_alike() -> None:
+def test_random_picks_all_candidates_equally_often() -> None:
     counts = Counter(picks("random", [[view(0), view(3, depth=9), view(7)]] * 3000))
     assert all(abs(counts[index] - 1000) < 4 * 26 for index in (0, 3, 7))  # 4 standard deviations
 
 
-def test_round_robin_goes_round_and_skips_who_is_down() -> None:
+def test_round_robin_picks_in_turn_and_skips_verifiers_that_are_down() -> None:
     everybody = [view(index) for index in range(4)]
     without_2 = [view(index) for index in (0, 1, 3)]
     first, *rest = picks("round_robin", [everybody] * 8)
@@ -68,17 +68,17 @@ def test_round_robin_goes_round_and_skips_who_is_down() -> None:
     assert turns == [1, 2, 3, 0, 1]
 
 
-def test_round_robin_of_many_drafters_begins_everywhere() -> None:
+def test_round_robin_of_many_drafters_starts_at_all_verifiers() -> None:
     begun = {picks("round_robin", [[view(index) for index in range(4)]], seed)[0] for seed in range(40)}
     assert begun == {0, 1, 2, 3}
 
 
-def test_jsq_joins_the_shortest_queue_and_draws_ties() -> None:
+def test_jsq_joins_the_shortest_queue_and_breaks_ties_at_random() -> None:
     assert picks("jsq", [[view(0, 4), view(1, 2), view(2, 3)]] * 9) == [1] * 9
     assert set(picks("jsq", [[view(0, 2), view(1, 2), view(2, 3)]] * 40)) == {0, 1}
 
 
-def test_power_of_two_picks_the_shallower_of_two_and_so_never_the_deepest() -> None:
+def test_power_of_two_never_picks_the_longest_queue() -> None:
     counts = Counter(picks("power_of_two", [[view(0, 9), view(1, 0), view(2, 5)]] * 3000))
     assert counts[0] == 0
     assert abs(counts[1] - 2000) < 4 * 26  # it is in two of the three pairs

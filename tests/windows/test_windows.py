@@ -1,4 +1,4 @@
-"""Every registered window policy keeps the seam's contract; each does what it is there for."""
+"""The contract of window policies, for every registered one, and the purpose of each."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def test_window_is_within_the_grant_and_the_configured_length(
 VIEW = WindowView(grant=6, recent_acceptance=0.1, rtt_s=0.1, drafting_s_per_token=0.0, verify_s=0.1)
 
 
-def test_fixed_window_does_not_look_at_confidence() -> None:
+def test_fixed_window_ignores_confidence() -> None:
     assert window_policy(WindowConfig("fixed", 4, 0.9)).next_window(VIEW) == Window(4, 0.0)
 
 
@@ -114,11 +114,11 @@ def test_analytic_window_grows_with_the_round_trip_and_with_acceptance() -> None
     assert by_acceptance == sorted(set(by_acceptance))
 
 
-def test_analytic_window_shrinks_where_drafting_is_slow() -> None:
+def test_analytic_window_is_shorter_if_drafting_is_slower() -> None:
     by_drafting = [analytic(replace(FAR, drafting_s_per_token=slow)) for slow in (0.001, 0.005, 0.02, 0.5)]
     assert by_drafting == sorted(set(by_drafting), reverse=True)
-    assert by_drafting[-1] == 1  # it goes on measuring
+    assert by_drafting[-1] == 1  # so that acceptance is still measured
 
 
-def test_analytic_window_of_a_drafter_that_has_measured_nothing_is_one_token() -> None:
+def test_analytic_window_without_measurements_is_one_token() -> None:
     assert analytic(WindowView(8, 1.0, 0.0, 0.0, 0.0)) == 1

@@ -1,4 +1,4 @@
-"""The Connection of all transports: messages over a pipe of frames, with a bounded queue and a coalescing writer."""
+"""The connection that all transports share: messages over a pipe of frames, with a bounded send queue."""
 
 import asyncio
 from collections import deque
@@ -13,45 +13,46 @@ from goodspeed.protocol.size import wire_bytes
 from goodspeed.protocol.transport import LinkTraffic
 
 COALESCED_BYTES = 1 << 14
-"""Messages share a frame up to this size, so that a frame needs one DATA header and holds at most 4,096 messages."""
+"""Messages share a frame up to this size: then a frame needs one DATA header and holds at most 4,096 messages."""
 
 
 Decode = Callable[[bytes], Sequence[Message | ProtocolError]]
-"""decode_drafter_frame at the verifier, decode_verifier_frame at the drafter."""
+"""codec.decode_drafter_frame at the verifier, codec.decode_verifier_frame at the drafter."""
 
 
 class Pipe(Protocol):
-    """Carries frames as bytes, in order. One reader, one writer."""
+    """Carries frames as bytes, in order, for one reader and one writer."""
 
     async def write(self, frame: bytes) -> None:
-        """Returns when there is room for the next frame. Raises LinkLostError."""
+        """Return when the pipe can take the next frame. Raises LinkLostError."""
 
     async def read(self) -> bytes:
-        """The next frame; cancelling loses none. Raises LinkLostError at the end."""
+        """The next frame. Cancelling the call loses none. Raises LinkLostError at the end."""
 
     async def finish(self) -> None:
-        """No more writes: the peer reads to the end of what was written."""
+        """Declare that no more is written: the peer still reads all that was written."""
 
     def abort(self, reason: str) -> None:
-        """Give up both directions at once: pending and later calls raise LinkLostError(reason). Idempotent."""
+        """End both directions at once: pending and later calls raise LinkLostError(reason). Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """How much a connection holds for a peer that reads slowly, and for how long."""
+    """Limits of what a connection holds for a peer that reads slowly."""
 
     max_bytes: int = 1 << 20
+    """send() waits while more than this is queued."""
     stall_s: float = 10.0
-    """A peer that lets no frame through for so long has stopped reading; the link is cut."""
+    """Longest time that the peer may take to accept a frame; then the link is cut."""
     close_s: float = 2.0
-    """Time that close() gives to what is queued."""
+    """Time in which close() may send what is queued."""
 
 
 DEFAULT_LIMITS = QueueLimits()
 
 
 class FramedConnection:
-    """Connection over a pipe. Make it inside a running event loop: its writer starts at once."""
+    """A Connection over a pipe. Create it inside a running event loop: it starts a task that writes the queue."""
 
     def __init__(self, pipe: Pipe, decode: Decode, peer: str, limits: QueueLimits = DEFAULT_LIMITS) -> None:
         self._pipe = pipe
@@ -59,13 +60,13 @@ class FramedConnection:
         self._peer = peer
         self._limits = limits
         self._traffic = LinkTraffic()
-        self._queue: deque[bytes] = deque()  # encoded messages
+        self._queue: deque[bytes] = deque()  # encoded messages to send
         self._queued_bytes = 0
-        self._lost: str | None = None
+        self._lost: str | None = None  # the reason, once the link is lost
         self._is_closing = False
-        self._wanted = asyncio.Event()  # set: the writer has something to do
-        self._has_room = asyncio.Event()  # set: the queue is within its limit, or the link is lost
-        self._errors: deque[ProtocolError] = deque()  # of single streams, to be raised by receive()
+        self._has_work = asyncio.Event()  # for the writer
+        self._has_space = asyncio.Event()  # the queue is within its limit, or the link is lost
+        self._errors: deque[ProtocolError] = deque()  # errors of single streams, which receive() raises
         self._writer = asyncio.create_task(self._write_frames(), name=f"writer to {peer}")
 
     @property
@@ -82,10 +83,10 @@ class FramedConnection:
             encoded = encode_message(message)
             self._queue.append(encoded)
             self._queued_bytes += len(encoded)
-            self._wanted.set()
+            self._has_work.set()
         while self._queued_bytes > self._limits.max_bytes and self._lost is None:
-            self._has_room.clear()
-            await self._has_room.wait()
+            self._has_space.clear()
+            await self._has_space.wait()
         if self._lost is not None:
             raise LinkLostError(self._lost)
 
@@ -104,7 +105,7 @@ class FramedConnection:
 
     async def close(self) -> None:
         self._is_closing = True
-        self._wanted.set()
+        self._has_work.set()
         try:
             await asyncio.wait([self._writer], timeout=self._limits.close_s)
         finally:
@@ -133,12 +134,12 @@ class FramedConnection:
             self._lose(str(error))
 
     async def _next_work(self) -> bool:
-        """Wait for something to write; False once closing has emptied the queue."""
+        """Wait until there is something to write. False: the connection is closing and the queue is empty."""
         while not self._queue:
             if self._is_closing:
                 return False
-            self._wanted.clear()
-            await self._wanted.wait()
+            self._has_work.clear()
+            await self._has_work.wait()
         return True
 
     def _next_frame(self) -> bytes:
@@ -149,7 +150,7 @@ class FramedConnection:
             size += len(parts[-1])
         self._queued_bytes -= size
         if self._queued_bytes <= self._limits.max_bytes:
-            self._has_room.set()
+            self._has_space.set()
         self._traffic = replace(
             self._traffic,
             sent_bytes=self._traffic.sent_bytes + wire_bytes(size),
@@ -162,6 +163,6 @@ class FramedConnection:
             self._lost = reason
             self._queue.clear()
             self._queued_bytes = 0
-            self._has_room.set()
+            self._has_space.set()
             self._pipe.abort(reason)
             self._writer.cancel()

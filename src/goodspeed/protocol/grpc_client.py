@@ -26,7 +26,7 @@ Call = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
 def grpc_connect(address: str, config: GrpcClientConfig) -> Connect:
-    """How to dial the verifier at "host:port". Raises ConfigError if a file cannot be read."""
+    """A function that connects to the verifier at "host:port". Raises ConfigError if a file cannot be read."""
     token = bearer_token(config)
     credentials = channel_credentials(config)
     options = channel_options(config.keepalive_s)
@@ -37,7 +37,7 @@ def grpc_connect(address: str, config: GrpcClientConfig) -> Connect:
         else:
             channel = grpc.aio.secure_channel(address, credentials, options)
         try:
-            call = await _dial(channel, token, config.connect_timeout_s)
+            call = await _start_call(channel, token, config.connect_timeout_s)
         except BaseException:
             await channel.close()
             raise
@@ -47,8 +47,8 @@ def grpc_connect(address: str, config: GrpcClientConfig) -> Connect:
     return connect
 
 
-async def _dial(channel: grpc.aio.Channel, token: str, timeout_s: float) -> Call:
-    """An admitted call."""
+async def _start_call(channel: grpc.aio.Channel, token: str, timeout_s: float) -> Call:
+    """A call that the verifier has admitted. Raises LinkLostError, or ProtocolError if it refuses the call."""
     method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/{METHOD}")
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     call = method(metadata=metadata)
@@ -57,7 +57,7 @@ async def _dial(channel: grpc.aio.Channel, token: str, timeout_s: float) -> Call
             is_admitted = ADMITTED_KEY in dict(await call.initial_metadata() or ())
             refusal = None if is_admitted else await _refusal(call)
     except TimeoutError:
-        raise LinkLostError(f"no answer within {timeout_s:g} s") from None
+        raise LinkLostError(f"no reply within {timeout_s:g} s") from None
     except RPC_ERRORS as error:
         raise LinkLostError(describe_rpc_error(error)) from error
     if refusal is not None:
@@ -81,7 +81,7 @@ def _shaped(pipe: Pipe, config: GrpcClientConfig) -> Pipe:
 
 
 class _ClientPipe(RpcPipe):
-    """The drafter's pipe owns its call and its channel."""
+    """A pipe that owns its call and its channel."""
 
     def __init__(self, channel: grpc.aio.Channel, call: Call) -> None:
         super().__init__(call)
@@ -90,7 +90,7 @@ class _ClientPipe(RpcPipe):
         self._closing: asyncio.Task[None] | None = None
 
     async def finish(self) -> None:
-        """Half-close, wait until the verifier ends the call, and hang up."""
+        """Half-close, wait until the verifier ends the call, and close the channel."""
         try:
             await self._call.done_writing()
         except RPC_ERRORS as error:

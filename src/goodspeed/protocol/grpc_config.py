@@ -1,4 +1,4 @@
-"""Configuration of both ends of the gRPC transport, and what gRPC is told of it."""
+"""Configuration of both ends of the gRPC transport, and the options and credentials that gRPC takes from it."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from goodspeed.protocol.link_config import LinkConfig
 SERVICE = "goodspeed.v1.GoodSpeed"
 METHOD = "Connect"
 ADMITTED_KEY = "goodspeed-version"
-"""Key of the initial metadata by which the verifier says that it has admitted a call (its value: protocol version)."""
+"""Key of the initial metadata with which the verifier admits a call. The value is the protocol version."""
 
 ChannelOptions = list[tuple[str, int]]
 
@@ -51,7 +51,7 @@ class GrpcClientConfig:
 
 
 def bearer_token(config: GrpcServerConfig | GrpcClientConfig) -> str:
-    """The token itself, or the contents of its file; empty: none. Raises ConfigError."""
+    """The bearer token or the contents of its file; empty: no token. Raises ConfigError."""
     if config.token and config.token_file:
         raise ConfigError("token and token_file are both given, expected one of them")
     token = config.token
@@ -89,7 +89,7 @@ def channel_credentials(config: GrpcClientConfig) -> grpc.ChannelCredentials | N
 
 
 def channel_options(keepalive_s: float) -> ChannelOptions:
-    """What both ends tell gRPC."""
+    """gRPC channel options of both ends."""
     keepalive_ms = round(keepalive_s * 1000)
     return [
         ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
@@ -98,10 +98,13 @@ def channel_options(keepalive_s: float) -> ChannelOptions:
         ("grpc.keepalive_timeout_ms", keepalive_ms),
         ("grpc.http2.min_ping_interval_without_data_ms", keepalive_ms // 2),
         ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.http2.bdp_probe", 0),  # its pings cost bytes on every round and tell nothing at this size
-        ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server
-        ("grpc.use_local_subchannel_pool", 1),  # one TCP connection for each link
-        ("grpc.enable_retries", 0),  # the session resumes; gRPC must not repeat by itself
+        (
+            "grpc.http2.bdp_probe",
+            0,
+        ),  # its pings cost bytes in every round, and frames are too small to need a window estimate
+        ("grpc.so_reuseport", 0),  # a port in use is an error
+        ("grpc.use_local_subchannel_pool", 1),  # one TCP connection per link
+        ("grpc.enable_retries", 0),  # the session resumes by itself
     ]
 
 

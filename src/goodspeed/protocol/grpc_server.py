@@ -29,21 +29,23 @@ log = logging.getLogger(__name__)
 
 
 class GrpcServer:
-    """A serving port. Health says SERVING until stop() begins."""
+    """A listening server. Its health is SERVING until stop() is called."""
 
-    def __init__(self, server: grpc.aio.Server, port: int, healthy: health.aio.HealthServicer) -> None:
+    def __init__(self, server: grpc.aio.Server, port: int, health_servicer: health.aio.HealthServicer) -> None:
         self.port = port
         self._server = server
-        self._health = healthy
+        self._health = health_servicer
 
-    async def stop(self, grace: float) -> None:
-        """Take no new links; give those that are open `grace` seconds to end by themselves; then cut them."""
+    async def stop(self, grace_s: float) -> None:
+        """Accept no more calls, let the open ones end for `grace_s` seconds, then cancel those that remain."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace)
+        await self._server.stop(grace_s)
 
 
 async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
-    """Serve `accept` on config's port; stop() it before the event loop ends, or the process will hang.
+    """Listen on the config's port, and call `accept` for each drafter that connects.
+
+    The server must be stopped before the event loop ends, or the process hangs.
 
     Raises ConfigError if the port or a file cannot be used.
     """
@@ -51,14 +53,14 @@ async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
     connector = _Connector(accept, config)
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connector.connect)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})])
-    healthy = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     port = _bind(server, config)
     await server.start()
     for name in ("", SERVICE):
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return GrpcServer(server, port, healthy)
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return GrpcServer(server, port, health_servicer)
 
 
 def _bind(server: grpc.aio.Server, config: GrpcServerConfig) -> int:
@@ -73,7 +75,7 @@ def _bind(server: grpc.aio.Server, config: GrpcServerConfig) -> int:
 
 
 class _Connector:
-    """Turns gRPC calls into connections for `accept`."""
+    """Admits gRPC calls and turns them into connections for `accept`."""
 
     def __init__(self, accept: Accept, config: GrpcServerConfig) -> None:
         self._accept = accept
@@ -83,7 +85,7 @@ class _Connector:
         self._num_open = 0
 
     async def connect(self, _requests: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        """Handler of Connect; ends when `accept` has returned."""
+        """Handler of the Connect method; returns when `accept` has returned."""
         await self._admit(context)
         self._num_open += 1
         try:
@@ -93,8 +95,10 @@ class _Connector:
             self._num_open -= 1
 
     async def _admit(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        given = dict(context.invocation_metadata() or ()).get("authorization", "")
-        if self._authorization is not None and not hmac.compare_digest(str(given).encode(), self._authorization):
+        authorization = dict(context.invocation_metadata() or ()).get("authorization", "")
+        if self._authorization is not None and not hmac.compare_digest(
+            str(authorization).encode(), self._authorization
+        ):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the bearer token is missing or wrong")
         if self._num_open >= self._config.max_connections:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._num_open} drafters are connected already")
@@ -106,7 +110,7 @@ class _Connector:
         serving = asyncio.create_task(self._run(connection))
         try:
             await asyncio.shield(serving)
-        except asyncio.CancelledError:  # the drafter left, or stop() ran out of patience
+        except asyncio.CancelledError:  # the drafter has left, or the grace period of stop() is over
             pipe.abort("the peer ended the call")
             await serving
             raise

@@ -1,4 +1,4 @@
-"""Links within one event loop: the real codec and connection, no sockets. For tests and one-process clusters."""
+"""A transport within one event loop, with the real codec and connection and without sockets."""
 
 import asyncio
 
@@ -11,35 +11,37 @@ from goodspeed.protocol.transport import Accept, Connect, Connection
 
 
 class InProcessTransport:
-    """A verifier within this process; `connector()` is how a drafter dials it. Use it inside one running event loop."""
+    """Connects drafters to a verifier in this process. Use it inside one running event loop."""
 
     def __init__(self, accept: Accept, limits: QueueLimits = DEFAULT_LIMITS) -> None:
         self._accept = accept
         self._limits = limits
         self._served: list[asyncio.Task[None]] = []
-        self._lanes: list[SendQueue] = []
+        self._queues: list[SendQueue] = []
 
     def connector(self, link: LinkConfig | None = None, seed: int = 0) -> Connect:
-        """How a drafter dials in, over an emulated link if one is given (each call of it starts the link anew)."""
+        """A function with which a drafter connects. With a `link`, each connection starts the emulated link anew."""
 
         async def connect() -> Connection:
             links = make_link_shapers(link, seed, asyncio.get_running_loop().time()) if link else (None, None)
             up, down = map(SendQueue, links)
-            self._lanes += [up, down]
-            far = FramedConnection(_QueuePipe(down, up), decode_drafter_frame, "in-process drafter", self._limits)
-            self._served.append(asyncio.create_task(self._serve(far)))
+            self._queues += [up, down]
+            verifier_end = FramedConnection(
+                _QueuePipe(down, up), decode_drafter_frame, "in-process drafter", self._limits
+            )
+            self._served.append(asyncio.create_task(self._serve(verifier_end)))
             return FramedConnection(_QueuePipe(up, down), decode_verifier_frame, "in-process verifier", self._limits)
 
         return connect
 
     def cut(self) -> None:
-        """Sever every link made so far, at both ends, with whatever is on its way."""
-        for lane in self._lanes:
-            lane.cut("the link was cut")
-        self._lanes.clear()
+        """Cut every connection at both ends; frames that are under way are lost."""
+        for queue in self._queues:
+            queue.cut("the link was cut")
+        self._queues.clear()
 
     async def close(self) -> None:
-        """Cut every link and wait for what serves them. Raises what the serving raised."""
+        """Cut every connection and wait for the verifier's tasks. Raises what they raised."""
         self.cut()
         await asyncio.gather(*self._served)
 
@@ -51,7 +53,7 @@ class InProcessTransport:
 
 
 class _QueuePipe:
-    """Pipe of two lanes within this process."""
+    """A pipe over two send queues."""
 
     def __init__(self, outward: SendQueue, inward: SendQueue) -> None:
         self._outward = outward

@@ -1,4 +1,4 @@
-"""What a message must be, whatever was said before it: within the limits that a verifier has told."""
+"""Checks of single messages, independent of earlier ones: they must be within the limits of the verifier's Welcome."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Open, Propose, 
 
 
 def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> None:
-    """Raises ProtocolError (session) if the verifier that would answer with `welcome` cannot serve this drafter."""
+    """Raises ProtocolError (session) if a verifier with this Welcome cannot serve the drafter."""
     if hello.version != PROTOCOL_VERSION:
         raise ProtocolError(
             ErrorCode.VERSION, f"protocol version is {hello.version}, this verifier speaks {welcome.version}"
@@ -26,39 +26,42 @@ def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> N
 
 
 def check_open(request: Open, welcome: Welcome) -> None:
-    """Raises ProtocolError (stream) if an Open is out of the verifier's limits."""
+    """Raises ProtocolError (stream) if the Open exceeds the verifier's limits."""
     num_tokens = len(request.tokens)
-    room = welcome.max_context - request.num_prompt
+    max_answer = welcome.max_context - request.num_prompt
     wrong = None
     if not 0 < request.num_prompt <= num_tokens:
         wrong = f"num_prompt is {request.num_prompt}, expected 1 to {num_tokens}"
-    elif not 0 < request.max_tokens <= room:
+    elif not 0 < request.max_tokens <= max_answer:
         wrong = (
             f"the prompt has {request.num_prompt} tokens and max_tokens is {request.max_tokens}; "
-            f"together they may be {welcome.max_context}"
+            f"expected at most {welcome.max_context} together"
         )
     elif num_tokens - request.num_prompt >= request.max_tokens:
-        wrong = f"resumed with {num_tokens - request.num_prompt} answer tokens of at most {request.max_tokens}"
+        wrong = (
+            f"the committed answer has {num_tokens - request.num_prompt} tokens, "
+            f"expected fewer than max_tokens, which is {request.max_tokens}"
+        )
     if wrong:
         raise ProtocolError(ErrorCode.BAD_REQUEST, wrong, request.stream)
     _check_tokens((*request.tokens, *request.end_tokens), welcome.vocab_size, request.stream)
 
 
 def _check_tokens(tokens: Sequence[int], vocab_size: int, stream: int) -> None:
-    worst = max(tokens, default=0)
-    if worst >= vocab_size:
-        raise ProtocolError(ErrorCode.BAD_TOKEN, f"token {worst}, the vocabulary has {vocab_size}", stream)
+    largest = max(tokens, default=0)
+    if largest >= vocab_size:
+        raise ProtocolError(ErrorCode.BAD_TOKEN, f"token id is {largest}, the vocabulary has {vocab_size}", stream)
 
 
 def check_draft(propose: Propose, vocab_size: int) -> None:
-    """Raises ProtocolError (stream) if a proposal's tokens, confidences and distributions do not fit together."""
+    """Raises ProtocolError (stream) if the proposal's tokens, confidences and distributions do not match."""
     num_tokens = len(propose.tokens)
     _check_tokens(propose.tokens, vocab_size, propose.stream)
     if len(propose.confidences) not in {0, num_tokens} or len(propose.draft_probs) not in {0, num_tokens}:
         raise ProtocolError(
             ErrorCode.MALFORMED,
             f"{num_tokens} tokens with {len(propose.confidences)} confidences and {len(propose.draft_probs)} "
-            "distributions; expected none or one each",
+            "distributions; expected none or one per token",
             propose.stream,
         )
     for probs, token in zip(propose.draft_probs, propose.tokens, strict=False):

@@ -1,4 +1,4 @@
-"""What a link is like: the same all the time, with outages, or as a trace says."""
+"""The properties of an emulated link: constant, with outages, or from a trace file."""
 
 import csv
 import itertools

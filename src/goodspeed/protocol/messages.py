@@ -1,9 +1,11 @@
-"""The messages of the protocol, as plain data. The wire form is goodspeed.proto; codec.py translates.
+"""The messages of the protocol. Their wire form is goodspeed.proto, which codec.py translates.
 
 A session: Hello -> Welcome | Refused. A stream: Open -> Opened, then Verdict of round 0 (the target's token after the
-prefix) once it is prefilled; then Propose of round r -> Verdict of round r, r = 1, 2, ... until a Verdict carries a
-finish reason, or either side ends it (Cancel, Error). In fused mode the verifier goes on alone: Verdicts arrive without
-Proposes. Rounds are idempotent: a repeated Propose gets the same Verdict again.
+prefix) once it is prefilled; then Propose of round r -> Verdict of round r, r = 1, 2, ... until a Verdict has a finish
+reason, or either end closes the stream (Cancel, Error). In target-only mode Verdicts come without Proposes. Rounds are
+idempotent: a repeated Propose gets the same Verdict again.
+
+The fields of a message are those of goodspeed.proto, whose comments are the contract. Times are in microseconds.
 """
 
 from enum import IntEnum
@@ -18,16 +20,16 @@ PROTOCOL_VERSION = 2
 
 
 class Mode(IntEnum):
-    """Who makes a stream's tokens."""
+    """Whether a stream has proposals."""
 
     DISTRIBUTED = 0
-    """Drafter proposes, verifier verifies."""
+    """The drafter proposes, the verifier verifies."""
     TARGET_ONLY = 1
-    """The verifier generates alone: the target alone, on the same engine, through the same link."""
+    """The target model generates without drafts, on the same engine and over the same link (DSD's "fused mode")."""
 
 
 class FinishReason(IntEnum):
-    """Why a stream ended. NONE, which is false: it goes on."""
+    """Why a stream ended. NONE, which is false: it continues."""
 
     NONE = 0
     STOP = 1
@@ -39,14 +41,14 @@ class Hello(Struct, frozen=True):
 
     version: int
     drafter: str
-    """The client among whom the budget is shared; a second session of the same name supersedes the first."""
+    """Name of the client, which gets one share of the budget; a second session of it supersedes the first."""
     tokenizer_fingerprint: str
     token: str = ""
-    """Bearer token, where the transport does not carry it as metadata."""
+    """Bearer token, where the transport carries no metadata."""
 
 
 class Welcome(Struct, frozen=True):
-    """The verifier's answer: who it is, and its limits."""
+    """The verifier accepts the session: its name, its model and its limits."""
 
     version: int
     verifier: str
@@ -60,16 +62,16 @@ class Welcome(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """The verifier does not want this session, and says why."""
+    """The verifier refuses the session."""
 
     code: ErrorCode
     reason: str
 
 
 class Open(Struct, frozen=True):
-    """Open a stream, or resume one: `tokens` is the prompt, followed by the answer so far when resumed.
+    """Opens a stream, or resumes it: `tokens` is the prompt, followed by the committed part of the answer.
 
-    `num_prompt` of `tokens` are prompt; `epoch` grows with every reopening of the same stream.
+    The first `num_prompt` of `tokens` are the prompt. Every reopening of the stream has a greater epoch.
     """
 
     stream: int
@@ -77,23 +79,23 @@ class Open(Struct, frozen=True):
     tokens: tuple[int, ...]
     num_prompt: int
     max_tokens: int
-    """Answer tokens wanted in all, counted from the end of the prompt."""
+    """Maximum length of the answer, counted from the end of the prompt."""
     sampling: Sampling
     end_tokens: tuple[int, ...]
-    """Tokens that finish the stream (they are committed, and reason is STOP); empty: none."""
+    """Tokens that finish the stream with STOP; they are committed."""
     mode: Mode = Mode.DISTRIBUTED
     logprobs: bool = False
 
 
 class Opened(Struct, frozen=True):
-    """The stream is admitted; its prefix is being prefilled. (An Open may wait in the queue before this.)"""
+    """The stream is admitted and its prefix is being prefilled. Before, the Open may have waited in a queue."""
 
     stream: int
     epoch: int
 
 
 class Propose(Struct, frozen=True, gc=False):
-    """Draft tokens on top of a committed prefix. len(tokens) <= grant of the last Verdict."""
+    """Draft tokens on top of a committed prefix, at most as many as the grant of the last Verdict."""
 
     stream: int
     epoch: int
@@ -101,45 +103,45 @@ class Propose(Struct, frozen=True, gc=False):
     committed_length: int
     """Committed tokens, prompt included."""
     committed_crc32: int
-    """`session.tokens_crc32` of these tokens."""
+    """session.tokens_crc32 of these tokens."""
     tokens: tuple[int, ...]
     confidences: tuple[int, ...] = ()
-    """Round(255 * Pr(accepted | all before are)), one per token, or empty."""
+    """round(255 * Pr(accepted | all before it are)), one per token, or empty."""
     draft_probs: tuple[SparseProbs, ...] = ()
     drafting_us: int = 0
 
 
 class Verdict(Struct, frozen=True, gc=False):
-    """What the target makes of a proposal: it commits the first `num_accepted` draft tokens, then `next_token`."""
+    """The result of verifying a proposal: it commits the first `num_accepted` draft tokens, then `next_token`."""
 
     stream: int
     epoch: int
     round: int
     num_accepted: int
     next_token: int
-    """The target's own; where an end token or max_tokens falls inside the accepted draft, the last token committed."""
+    """The target's own token; where the stream ends inside the accepted draft, the last committed token."""
     committed_length: int
     """Committed tokens after this round, prompt included."""
     grant: int
     finish: FinishReason = FinishReason.NONE
     queue_us: int = 0
     verify_us: int = 0
-    logprobs: tuple[float, ...] = ()  # float32, one per token committed by this round, if asked for
+    logprobs: tuple[float, ...] = ()  # float32, one per token committed by this round, if requested
     baseline_us: int = 0
-    """With a finish: what the target alone would have taken since this epoch was opened; 0: not known."""
+    """With a finish reason: estimated time of target-only mode, from the Opened of this epoch; 0: no estimate."""
     elapsed_us: int = 0
-    """... and what it took."""
+    """With a finish reason: measured time, from the Opened of this epoch; 0: no estimate to compare it with."""
 
 
 class Cancel(Struct, frozen=True):
-    """The drafter no longer wants the stream; everything that it holds is freed."""
+    """The drafter no longer wants the stream. The verifier frees what the stream holds, and does not reply."""
 
     stream: int
     epoch: int
 
 
 class Load(Struct, frozen=True):
-    """How busy the verifier is (for routing); sent when it changes, at most once a second."""
+    """How busy the verifier is, for routing. The verifier sends it when it changes, at most once per second."""
 
     open_streams: int
     queued_streams: int
@@ -148,7 +150,7 @@ class Load(Struct, frozen=True):
 
 
 class Error(Struct, frozen=True):
-    """Something was wrong with a stream, or (stream None) with the session, which then ends."""
+    """An error of a stream, which is closed, or (stream is None) of the session, which ends."""
 
     code: ErrorCode
     reason: str

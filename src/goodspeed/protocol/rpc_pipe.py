@@ -1,4 +1,4 @@
-"""A pipe over one gRPC call, for both ends: raw bytes, so that our own codec judges what a peer sends."""
+"""A pipe over one gRPC call, for both ends. It carries raw bytes, which our own codec decodes and checks."""
 
 import asyncio
 from typing import Protocol
@@ -15,11 +15,11 @@ RPC_ERRORS = (
     grpc.aio.AbortError,
     asyncio.InvalidStateError,
 )
-"""What grpc.aio raises on a call that has ended, depending on how and when it did."""
+"""What grpc.aio raises for a call that has ended, depending on how and when it ended."""
 
 
 class Rpc(Protocol):
-    """The part of grpc.aio's server context and client call that both have."""
+    """The methods that grpc.aio's server context and client call share."""
 
     async def read(self) -> object: ...
 
@@ -27,7 +27,7 @@ class Rpc(Protocol):
 
 
 class RpcPipe:
-    """Reads ahead into a bounded lane, because grpc.aio ends the whole call when a read is cancelled."""
+    """A pipe over a call. It reads ahead into a bounded queue: grpc.aio ends the call when a read is cancelled."""
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
@@ -35,7 +35,7 @@ class RpcPipe:
         self._reader = asyncio.create_task(self._read_frames())
         self._is_finished = False
         self.aborted: str | None = None
-        """Why the link was cut, if it was cut before it was finished."""
+        """The reason of abort(), if it was called before finish()."""
 
     async def write(self, frame: bytes) -> None:
         try:
@@ -47,7 +47,7 @@ class RpcPipe:
         return await self._inward.read()
 
     async def finish(self) -> None:
-        self._is_finished = True  # at the server the call ends when its handler returns
+        self._is_finished = True  # at the server, the call ends when its handler returns
 
     def abort(self, reason: str) -> None:
         if not self._is_finished and self.aborted is None:
@@ -63,11 +63,11 @@ class RpcPipe:
         except RPC_ERRORS as error:
             self._inward.end(describe_rpc_error(error))
         except LinkLostError:
-            return  # aborted from this side
+            return  # abort() was called
 
 
 def describe_rpc_error(error: BaseException) -> str:
-    """What gRPC says about the end of a call, in one line."""
+    """gRPC's reason for the end of a call, in one line."""
     if isinstance(error, grpc.aio.AioRpcError):
         return f"the link is lost: {error.code().name}: {error.details()}"
     return f"the link is lost: {error}"

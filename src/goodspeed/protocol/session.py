@@ -1,7 +1,7 @@
-"""The protocol's rules without I/O: who may say what next, on either side of a stream.
+"""The protocol's state machines without I/O: which message of a stream may come next, at either end.
 
 VerifierStream and DrafterStream are the two ends of one stream. They hold the committed tokens, check epochs, rounds,
-lengths and digests, answer repetitions, and know how a stream is resumed. Hosts move their messages.
+lengths and checksums, answer repeated messages, and resume a stream in a new epoch. Hosts carry their messages.
 """
 
 import sys
@@ -19,10 +19,11 @@ from goodspeed.protocol.limits import check_draft
 from goodspeed.protocol.messages import FinishReason, Mode, Open, Propose, Verdict, Welcome
 
 MAX_ROUND_US = 2**32 - 1
+"""Longest time that a uint32 field of a round can hold; longer ones are cut to it."""
 
 
 def tokens_crc32(tokens: Sequence[int], start: int = 0) -> int:
-    """CRC-32 over the tokens as little-endian uint32, continuing from the digest `start` of the tokens before them."""
+    """CRC-32 of the tokens as little-endian uint32; `start` is the CRC-32 of the tokens before them."""
     words = array("I", tokens)
     if sys.byteorder == "big":
         words.byteswap()
@@ -31,29 +32,33 @@ def tokens_crc32(tokens: Sequence[int], start: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedProposal:
-    """A proposal that was seen before: send `verdict` again, or nothing if it is still being verified."""
+    """The drafter has sent a proposal again. The host repeats `verdict`; None: the proposal is still being verified."""
 
     verdict: Verdict | None
 
 
 class VerifierStream:
-    """The verifier's end of one stream, from an Open that check_open passed."""
+    """The verifier's end of one stream. `request` has passed limits.check_open.
+
+    Order of calls: on_outcome and make_verdict for the prefill (round 0); then for each round on_propose, on_outcome
+    and make_verdict; without on_propose while the stream is in target-only mode.
+    """
 
     def __init__(self, request: Open, welcome: Welcome) -> None:
         self.request = request
         self.opened_target_only = request.mode is Mode.TARGET_ONLY
         self.committed = list(request.tokens)
         self._finish = FinishReason.NONE
-        self._news: tuple[int, ...] = ()  # committed last
-        self._news_logprobs: tuple[float, ...] = ()
+        self._new_tokens: tuple[int, ...] = ()  # committed by the latest outcome
+        self._new_logprobs: tuple[float, ...] = ()
         self._welcome = welcome
         self._end_tokens = frozenset(request.end_tokens)
         self._committed_crc32 = tokens_crc32(request.tokens)
-        self._round = 0  # being judged, or judged last
+        self._round = 0  # being verified, or verified last
         self._pending: Propose | None = None
         self._verdict: Verdict | None = None  # None until the prefix is prefilled
-        self.max_grant = self._usable()
-        """How long a proposal the stream can use."""
+        self.max_grant = self._longest_useful_proposal()
+        """Length of the longest proposal that the stream can use."""
 
     def spec(self) -> StreamSpec:
         """The stream as the engine sees it."""
@@ -62,7 +67,7 @@ class VerifierStream:
         return StreamSpec(request.tokens, request.sampling, capacity, request.logprobs)
 
     def on_propose(self, propose: Propose) -> Propose | RepeatedProposal:
-        """The proposal itself if it is new and in order. Raises ProtocolError (stream) otherwise."""
+        """The proposal itself, if it is new. Raises ProtocolError (stream) if it is not valid."""
         if propose.epoch != self.request.epoch:
             raise ProtocolError(
                 ErrorCode.STALE_EPOCH,
@@ -79,7 +84,10 @@ class VerifierStream:
         return propose
 
     def trim(self, num_tokens: int) -> Propose:
-        """Keep only the first tokens of the pending proposal (allowed at any length that ignores which were drawn)."""
+        """Drop all but the first tokens of the pending proposal, and return it.
+
+        The text stays exact if `num_tokens` does not depend on which tokens were drawn.
+        """
         assert self._pending is not None
         pending = self._pending
         self._pending = replace(
@@ -91,21 +99,21 @@ class VerifierStream:
         return self._pending
 
     def on_outcome(self, outcome: Outcome) -> None:
-        """Commit what the engine decided, cut at an end token or at max_tokens; `make_verdict` then tells the drafter.
+        """Commit the tokens that the engine has decided on, cut after an end token and at max_tokens.
 
-        Call it for the outcome that ends the prefill (round 0), for each pending proposal, and for each step of a
-        stream that goes on alone.
+        Call it for the outcome that ends the prefill (round 0), for each pending proposal, and for each step in
+        target-only mode; then call make_verdict.
         """
         assert outcome.next_token is not None
         if self._pending is None and self._verdict is not None:
-            self._round += 1  # it goes on alone: no proposal announced this round
+            self._round += 1  # in target-only mode no proposal starts the round
         drafted = self._pending.tokens[: outcome.num_accepted] if self._pending else ()
         tokens, self._finish = self._cut((*drafted, outcome.next_token))
-        self._news, self._news_logprobs = tokens, outcome.logprobs[: len(tokens)]
+        self._new_tokens, self._new_logprobs = tokens, outcome.logprobs[: len(tokens)]
         self.committed.extend(tokens)
         self._committed_crc32 = tokens_crc32(tokens, self._committed_crc32)
         self._pending = None
-        self.max_grant = self._usable()
+        self.max_grant = self._longest_useful_proposal()
 
     @property
     def is_finished(self) -> bool:
@@ -113,40 +121,40 @@ class VerifierStream:
 
     @property
     def is_target_only(self) -> bool:
-        """The next verdict waits for no proposal: the last one granted nothing (as always in fused mode)."""
+        """The next verdict waits for no proposal: the last grant was 0, as it always is if the stream was opened so."""
         return self._verdict is not None and self._verdict.grant == 0 and not self.is_finished
 
     @property
     def has_verdict(self) -> bool:
-        """Its first verdict is made."""
+        """The verdict of round 0 or of a later round was made."""
         return self._verdict is not None
 
     @property
     def num_new_tokens(self) -> int:
-        """Tokens that the last outcome committed."""
-        return len(self._news)
+        """Number of tokens that the latest outcome has committed."""
+        return len(self._new_tokens)
 
     def make_verdict(
-        self, grant: int, queue_s: float, verify_s: float, reckoned_us: tuple[int, int] = (0, 0)
+        self, grant: int, queue_s: float, verify_s: float, baseline_and_elapsed_us: tuple[int, int] = (0, 0)
     ) -> Verdict:
-        """The verdict on what on_outcome has committed. `grant` is what the scheduler allows, cut to max_grant.
+        """The verdict on the latest outcome. `grant` is the scheduler's, and is cut to max_grant.
 
-        `reckoned_us`: what the target alone would have taken, and what it took, since the opening; 0: not known.
+        `baseline_and_elapsed_us` are the verdict's fields of these names, which only the last verdict has.
         """
         self._verdict = Verdict(
             stream=self.request.stream,
             epoch=self.request.epoch,
             round=self._round,
-            num_accepted=len(self._news) - 1,
-            next_token=self._news[-1],
+            num_accepted=len(self._new_tokens) - 1,
+            next_token=self._new_tokens[-1],
             committed_length=len(self.committed),
             grant=min(grant, self.max_grant),
             finish=self._finish,
             queue_us=min(round(queue_s * 1e6), MAX_ROUND_US),
             verify_us=min(round(verify_s * 1e6), MAX_ROUND_US),
-            logprobs=self._news_logprobs,
-            baseline_us=reckoned_us[0],
-            elapsed_us=reckoned_us[1],
+            logprobs=self._new_logprobs,
+            baseline_us=baseline_and_elapsed_us[0],
+            elapsed_us=baseline_and_elapsed_us[1],
         )
         return self._verdict
 
@@ -164,43 +172,45 @@ class VerifierStream:
         if propose.committed_length != len(self.committed) or propose.committed_crc32 != self._committed_crc32:
             raise ProtocolError(
                 ErrorCode.DIVERGED,
-                f"prefix of {propose.committed_length} tokens with digest {propose.committed_crc32:#x}, "
+                f"prefix of {propose.committed_length} tokens with CRC-32 {propose.committed_crc32:#x}, "
                 f"committed are {len(self.committed)} with {self._committed_crc32:#x}",
                 propose.stream,
             )
         if len(propose.tokens) > self._verdict.grant:
             raise ProtocolError(
-                ErrorCode.OVER_GRANT, f"{len(propose.tokens)} tokens, granted are {self._verdict.grant}", propose.stream
+                ErrorCode.OVER_GRANT,
+                f"proposal of {len(propose.tokens)} tokens, the grant is {self._verdict.grant}",
+                propose.stream,
             )
 
     def _state(self) -> str:
         if self.is_finished:
             return "finished"
         if self.opened_target_only:
-            return "in fused mode"
+            return "in target-only mode"
         if self._verdict is None:
             return "being prefilled"
         if self.is_target_only:
-            return f"going on alone after round {self._round}"
+            return f"in target-only mode after round {self._round}"
         return f"{'verifying' if self._pending else 'past'} round {self._round}"
 
-    def _usable(self) -> int:
-        """A proposal longer than what is still wanted, less the target's own token, would be verified for nothing."""
+    def _longest_useful_proposal(self) -> int:
+        """A round commits a token of the target's own as well, so one token fewer than are still to be generated."""
         if self.is_finished or self.opened_target_only:
             return 0
-        num_wanted = self.request.num_prompt + self.request.max_tokens - len(self.committed)
-        return min(self._welcome.max_proposal, num_wanted - 1)
+        num_remaining = self.request.num_prompt + self.request.max_tokens - len(self.committed)
+        return min(self._welcome.max_proposal, num_remaining - 1)
 
     def _cut(self, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], FinishReason]:
-        room = self.request.num_prompt + self.request.max_tokens - len(self.committed)
-        for i, token in enumerate(tokens[:room]):
+        num_remaining = self.request.num_prompt + self.request.max_tokens - len(self.committed)
+        for i, token in enumerate(tokens[:num_remaining]):
             if token in self._end_tokens:
                 return tokens[: i + 1], FinishReason.STOP
-        return tokens[:room], FinishReason.LENGTH if len(tokens) >= room else FinishReason.NONE
+        return tokens[:num_remaining], FinishReason.LENGTH if len(tokens) >= num_remaining else FinishReason.NONE
 
 
 def repeat_last_verdict(last: Verdict, propose: Propose) -> Verdict:
-    """For a stream that has ended with this verdict: the verdict again, for the proposal that it answered.
+    """The last verdict of a finished stream again, if the proposal is the one that it answered.
 
     Raises ProtocolError (stream) for any other proposal.
     """
@@ -216,9 +226,10 @@ def repeat_last_verdict(last: Verdict, propose: Propose) -> Verdict:
 
 
 class DrafterStream:
-    """The drafter's end of one stream. `opening` is the Open to send first (epoch 0).
+    """The drafter's end of one stream. `opening` is the first Open to send (epoch 0).
 
-    With the verifier's vocab_size given, a verdict with a token outside it is a contradiction like any other.
+    Order of calls: on_verdict for round 0; then, while is_ready, propose and on_verdict. A verdict with a token id of
+    vocab_size or more is an error.
     """
 
     def __init__(self, opening: Open, vocab_size: int = 2**32) -> None:
@@ -229,23 +240,23 @@ class DrafterStream:
         self.finish = FinishReason.NONE
         self._vocab_size = vocab_size
         self._committed_crc32 = tokens_crc32(opening.tokens)
-        self._next_round = 0  # whose verdict is awaited, or whose proposal is next
+        self._next_round = 0  # the round that awaits its verdict or, if none does, its proposal
         self._pending: Propose | None = None
 
     @property
     def is_ready(self) -> bool:
-        """May propose: the last verdict has come with a grant, and the stream goes on."""
+        """The stream may propose: the last verdict is received, has a grant, and is not the last of the stream."""
         is_due = self._next_round > 0 and self._pending is None and not self.finish
         return is_due and self.grant > 0 and not self.opened_target_only
 
     @property
     def max_draft(self) -> int:
-        """Longest useful proposal: within the grant, and one short of what is still wanted."""
+        """Length of the longest useful proposal: the grant, or one token fewer than are still to be generated."""
         remaining = self.opening.num_prompt + self.opening.max_tokens - len(self.committed)
         return max(0, min(self.grant, remaining - 1))
 
     def propose(self, draft: Draft, drafting_s: float) -> Propose:
-        """The next round's proposal; `draft` is at most max_draft long."""
+        """The proposal of the next round. `draft` has at most max_draft tokens, and is_ready must be true."""
         assert self.is_ready
         assert len(draft.tokens) <= self.max_draft
         self._pending = Propose(
@@ -262,9 +273,9 @@ class DrafterStream:
         return self._pending
 
     def on_verdict(self, verdict: Verdict) -> tuple[int, ...]:
-        """The newly committed tokens; empty for a repetition or a verdict of an older epoch.
+        """The newly committed tokens; empty for a repeated verdict and for one of another epoch.
 
-        Raises ProtocolError (stream) if the verifier contradicts what this end knows.
+        Raises ProtocolError (stream) if the verdict contradicts the state of this end.
         """
         if verdict.epoch != self.opening.epoch or verdict.round < self._next_round:
             return ()
@@ -285,7 +296,7 @@ class DrafterStream:
         return self._pending
 
     def reopen(self) -> Open:
-        """The Open that resumes this unfinished stream, here or at another verifier, in a new epoch."""
+        """The Open that resumes this unfinished stream in a new epoch, at the same or at another verifier."""
         assert not self.finish
         self.opening = replace(self.opening, epoch=self.opening.epoch + 1, tokens=tuple(self.committed))
         self._next_round = 0
@@ -294,25 +305,25 @@ class DrafterStream:
         return self.opening
 
     def _check_verdict(self, verdict: Verdict, drafted: tuple[int, ...], length: int) -> None:
-        """`length` is what the verdict should commit in all. Raises ProtocolError for a contradiction."""
-        last_length = self.opening.num_prompt + self.opening.max_tokens
-        is_due = self._pending is not None or self.grant == 0  # nothing is granted before round 0, nor in fused mode
+        """Raises ProtocolError for a contradiction. `length` is the committed length that follows from the verdict."""
+        max_length = self.opening.num_prompt + self.opening.max_tokens
+        is_due = self._pending is not None or self.grant == 0  # before round 0 and in target-only mode the grant is 0
         wrong: list[str] = []
         if not is_due or self.finish:
-            wrong.append("unasked")
+            wrong.append("no verdict is due")
         if verdict.round != self._next_round:
-            wrong.append(f"expected was round {self._next_round}")
+            wrong.append(f"round {self._next_round} is due")
         if verdict.num_accepted > len(drafted):
-            wrong.append(f"proposed were {len(drafted)}")
+            wrong.append(f"{len(drafted)} tokens were proposed")
         if verdict.committed_length != length:
-            wrong.append(f"committed are {length}")
-        if length > last_length:
-            wrong.append(f"the last length is {last_length}")
-        if length == last_length and not verdict.finish:
+            wrong.append(f"{length} tokens are committed")
+        if length > max_length:
+            wrong.append(f"the maximum length is {max_length}")
+        if length == max_length and not verdict.finish:
             wrong.append("not finished")
         if verdict.next_token >= self._vocab_size:
             wrong.append(f"the vocabulary has {self._vocab_size}")
         if verdict.logprobs and len(verdict.logprobs) != verdict.num_accepted + 1:
-            wrong.append("log-probabilities do not match")
+            wrong.append("the number of log-probabilities is wrong")
         if wrong:
             raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {', '.join(wrong)}", verdict.stream)

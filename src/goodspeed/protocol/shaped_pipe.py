@@ -1,4 +1,4 @@
-"""A pipe behind an emulated link: what goes through it arrives when the link shaper says."""
+"""A pipe behind an emulated link: frames arrive at the times that link shapers compute."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from goodspeed.protocol.send_queue import SendQueue
 
 
 class ShapedPipe:
-    """Delays both directions of a pipe."""
+    """Delays the frames of another pipe in both directions."""
 
     def __init__(self, inner: Pipe, uplink: LinkShaper, downlink: LinkShaper) -> None:
         self._inner = inner

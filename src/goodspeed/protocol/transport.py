@@ -1,4 +1,4 @@
-"""The transport seam: one drafter's link to a verifier, as both ends see it."""
+"""The interface of transports: one drafter's connection to a verifier, for either end."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from goodspeed.protocol.messages import Message
 
 @dataclass(frozen=True, slots=True)
 class LinkTraffic:
-    """Application bytes so far, gRPC and HTTP/2 data frame headers (14 bytes a frame) counted."""
+    """Bytes and frames of a connection so far. Bytes include gRPC and HTTP/2 DATA headers, 14 bytes per frame."""
 
     sent_bytes: int = 0
     received_bytes: int = 0
@@ -26,36 +26,36 @@ class LinkTraffic:
 
 
 class Connection(Protocol):
-    """An open link. Frames keep their order; messages sent together may share a frame."""
+    """An open connection. Messages keep their order; those that are sent together may share a frame."""
 
     @property
     def peer(self) -> str:
-        """The other end, for logs."""
+        """Name of the other end, for logs."""
 
     @property
     def traffic(self) -> LinkTraffic: ...
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Queue messages for sending; waits only while the queue is full, and no longer than its deadline.
+        """Queue messages for sending. Waits only while the queue is full, and no longer than its deadline.
 
-        Raises LinkLostError if the link is gone or the peer has stopped reading, ProtocolError (BAD_REQUEST) for a
-        message that is too long to send (the messages before it are sent).
+        Raises LinkLostError if the link is lost or the peer has stopped reading, and ProtocolError (BAD_REQUEST) for a
+        message that is too long to send; the messages before it are sent.
         """
 
     async def receive(self) -> Sequence[Message]:
-        """The next messages, in the order in which they were sent. Cancelling it loses none.
+        """The next messages, in the order in which they were sent. Cancelling the call loses none.
 
-        Raises LinkLostError at the end, and ProtocolError for bytes that are no messages. The link stays open then:
-        without `stream` the peer is beyond repair; with it, that one message is dropped, and what came with it is
-        received as usual.
+        Raises LinkLostError at the end, and ProtocolError for bytes that are no messages; the connection stays open
+        then. If the error has a stream, only that message is dropped, and the next call returns the rest of its frame.
+        If it has none, the caller should close the connection.
         """
 
     async def close(self) -> None:
-        """End the link after what is queued is sent, or after a short deadline. Idempotent."""
+        """Send what is queued, for a short time at most, and close the connection. Idempotent."""
 
 
 Connect = Callable[[], Awaitable[Connection]]
-"""How a drafter dials one verifier. Raises LinkLostError, or ProtocolError when refused."""
+"""Connects a drafter to one verifier. Raises LinkLostError, or ProtocolError if the verifier refuses it."""
 
 Accept = Callable[[Connection], Awaitable[None]]
-"""How a verifier serves one link, from Hello to end; returning closes it."""
+"""Serves one connection at the verifier, from Hello to the end; the connection is closed when it returns."""

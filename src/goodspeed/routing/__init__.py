@@ -1,1 +1,1 @@
-"""Which of several verifiers a new stream is opened at."""
+"""Routing policies: the choice of the verifier at which a drafter opens a new stream."""

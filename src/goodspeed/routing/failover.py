@@ -1,4 +1,4 @@
-"""One verifier for everything, the others in reserve."""
+"""One verifier for all streams; the others are used when it is down."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from goodspeed.routing.routing_policy import VerifierView
 
 
 class Failover:
-    """The only candidate: by this policy a drafter dials another verifier only when it has lost the one it had."""
+    """The first candidate. With this policy a drafter connects to another verifier only after it has lost one."""
 
     def pick(self, candidates: Sequence[VerifierView], rng: np.random.Generator) -> int:  # noqa: ARG002
         return candidates[0].index

@@ -8,13 +8,12 @@ from goodspeed.routing.routing_policy import VerifierView
 
 
 class JoinShortestQueue:
-    """The candidate with the fewest streams; ties are drawn.
+    """The candidate with the fewest streams; ties are broken at random.
 
-    Each drafter joins the queue that was shortest at its last report, so a crowd of drafters herds: all that open
-    streams within one report interval see the same shortest queue.
+    Drafters herd: all that open streams between two reports of load see the same shortest queue, and join it.
     """
 
     def pick(self, candidates: Sequence[VerifierView], rng: np.random.Generator) -> int:
-        least = min(view.depth for view in candidates)
-        shortest = [view.index for view in candidates if view.depth == least]
+        min_depth = min(view.depth for view in candidates)
+        shortest = [view.index for view in candidates if view.depth == min_depth]
         return shortest[int(rng.integers(len(shortest)))]

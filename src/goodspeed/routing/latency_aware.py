@@ -1,4 +1,4 @@
-"""The shortest expected round."""
+"""The shortest expected round, network included."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from goodspeed.routing.routing_policy import VerifierView
 
 
 class LatencyAware:
-    """The candidate with the shortest expected round, RTT + service * (depth + 1); ties are drawn.
+    """The candidate with the shortest expected round, RTT + service * (depth + 1); ties are broken at random.
 
-    Shortest expected delay, with the network in it. A step that reads weights does not grow in proportion to its
-    streams, so this is too low for a verifier that was measured deep and is shallow now; it is picked then, and
-    measured anew. One that was never measured counts as free, and is tried.
+    This is shortest-expected-delay routing with the network added. The estimate is too low for a verifier whose times
+    were measured at a large depth and whose depth is small now, because a step does not grow in proportion to its
+    streams. Such a verifier is picked, and measured again. A verifier without measurements counts as free.
     """
 
     def pick(self, candidates: Sequence[VerifierView], rng: np.random.Generator) -> int:

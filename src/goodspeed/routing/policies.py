@@ -25,4 +25,4 @@ ROUTINGS: Registry[Callable[[], RoutingPolicy]] = Registry(
 )
 
 ONE_AT_A_TIME = frozenset({"failover"})
-"""Policies by which a drafter has a link to one verifier only; by all others it keeps one to each."""
+"""Policies with which a drafter connects to one verifier at a time. With the others it connects to all."""

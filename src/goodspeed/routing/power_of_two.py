@@ -8,9 +8,9 @@ from goodspeed.routing.routing_policy import VerifierView
 
 
 class PowerOfTwo:
-    """The shallower of two candidates that are drawn: nearly as even as the shortest queue, and no herd."""
+    """Of two random candidates the one with fewer streams. Loads are nearly as even as with jsq and do not herd."""
 
     def pick(self, candidates: Sequence[VerifierView], rng: np.random.Generator) -> int:
         drawn = [candidates[int(i)] for i in rng.permutation(len(candidates))[:2]]
-        shallower = min(drawn, key=lambda view: view.depth)
-        return shallower.index
+        shorter = min(drawn, key=lambda view: view.depth)
+        return shorter.index

@@ -1,4 +1,4 @@
-"""The baseline that knows nothing."""
+"""Random routing, the baseline of the others."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from goodspeed.routing.routing_policy import VerifierView
 
 
 class RandomRouting:
-    """Any candidate, each as likely as the other."""
+    """Any candidate, all with the same probability."""
 
     def pick(self, candidates: Sequence[VerifierView], rng: np.random.Generator) -> int:
         return candidates[int(rng.integers(len(candidates)))].index

@@ -1,4 +1,4 @@
-"""Turns."""
+"""Round robin: each verifier in turn."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from goodspeed.routing.routing_policy import VerifierView
 
 
 class RoundRobin:
-    """The next of the list after the one picked last, those that cannot be picked left out.
+    """The candidate that follows the last pick in the drafter's list of verifiers.
 
-    The first is drawn, so that a crowd of drafters does not begin at the same verifier.
+    The first pick is random, so that drafters that start together do not all use the same verifier.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The routing seam: what a drafter knows of its verifiers, and where it opens a stream."""
+"""The interface of routing policies: a drafter's view of its verifiers, and the choice of one for a new stream."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class VerifierView:
-    """What one drafter can know of one verifier. All of it is late: reports come at most once a second."""
+    """A drafter's view of one verifier. It lags behind: a verifier reports its load at most once per second."""
 
     index: int
-    """In the drafter's list of verifiers."""
+    """Position in the drafter's list of verifiers."""
     depth: int
-    """Streams there, open or queued: as reported, and what this drafter itself has opened or ended since."""
+    """Streams at the verifier, open or queued: the last report, plus this drafter's own changes since."""
     utilisation: float
-    """Share of its KV memory that was in use, 0 to 1, as reported."""
+    """Fraction of the verifier's KV memory in use, 0 to 1, as last reported."""
     rtt_s: float
-    """Smoothed; 0 before the first proposal was judged on this link."""
+    """Smoothed round-trip time; 0 before the first verdict on a proposal."""
     service_s: float
-    """What each stream there adds to a round: (queue + verification) / depth, smoothed; 0 before the first verdict."""
+    """Smoothed time per stream that a round takes, (queue + verification) / depth; 0 before the first verdict."""
 
 
 class RoutingPolicy(Protocol):
-    """Chooses the verifier of a stream. The stream stays there, with its KV, until it ends or the link is lost."""
+    """Chooses the verifier of a new stream. The stream stays there until it ends or the link is lost."""
 
     def pick(self, candidates: Sequence[VerifierView], rng: np.random.Generator) -> int:
-        """The index of one candidate. They are those that are up and have room, at least one, by rising index."""
+        """The index of one candidate. There is at least one; they are connected, have capacity, and ascend by index."""

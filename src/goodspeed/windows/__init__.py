@@ -1,1 +1,1 @@
-"""How many tokens a drafter chooses to propose."""
+"""Window policies: the choice of how many tokens a drafter proposes (gamma in the papers)."""

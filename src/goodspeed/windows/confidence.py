@@ -1,12 +1,12 @@
-"""The confidence window: draft on while it is likely enough that the target follows."""
+"""The confidence window: a draft ends where its survival becomes too low."""
 
 from goodspeed.windows.window_policy import Window, WindowView
 
 
 class ConfidenceWindow:
-    """Up to max_tokens, and no token whose chance to survive (all before it, and it, are accepted) is below a bound.
+    """Up to max_tokens, ended before the first token whose survival (cumulative acceptance) is below a bound.
 
-    What is not proposed leaves room in the verifier's batch, and costs neither drafting nor bytes.
+    Tokens that are not proposed save drafting time, bytes and space in the verifier's batch.
     """
 
     def __init__(self, max_tokens: int, min_survival: float) -> None:

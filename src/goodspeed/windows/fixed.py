@@ -1,10 +1,10 @@
-"""The fixed window: always as many tokens as were configured."""
+"""The fixed window: the configured number of tokens."""
 
 from goodspeed.windows.window_policy import Window, WindowView
 
 
 class FixedWindow:
-    """Proposes max_tokens, or what is granted if that is less; confidence does not matter."""
+    """max_tokens, or the grant if it is smaller, at any confidence."""
 
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens

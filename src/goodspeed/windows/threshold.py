@@ -1,4 +1,4 @@
-"""The window that backs off by the last round's acceptance."""
+"""The window that depends on the acceptance of the last round."""
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
@@ -24,9 +24,9 @@ class ThresholdConfig:
 
 
 class ThresholdWindow:
-    """One of three lengths, by the share of the last proposal that was accepted.
+    """One of three lengths, by the accepted fraction of the last proposal.
 
-    DSD asks once a request, of the request before; this asks once a round, of the round before.
+    DSD decides once per request, from the request before; this policy decides every round, from the round before.
     """
 
     def __init__(self, max_tokens: int, config: ThresholdConfig) -> None:

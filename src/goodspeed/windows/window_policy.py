@@ -1,4 +1,4 @@
-"""The window seam: what a drafter knows, and how many tokens it chooses to propose."""
+"""The interface of window policies: what a drafter measures, and how many tokens it proposes."""
 
 from typing import Protocol
 
@@ -6,30 +6,30 @@ from msgspec import Struct
 
 
 class WindowView(Struct, frozen=True, gc=False):
-    """What a drafter can measure of one stream."""
+    """A drafter's measurements of one stream. Times are smoothed."""
 
-    grant: int
+    grant: int  # draft tokens
     recent_acceptance: float  # accepted / proposed, smoothed; 1.0 before the first proposal
     rtt_s: float
     drafting_s_per_token: float
     verify_s: float
     queue_s: float = 0.0
-    """At the verifier, before a proposal's step begins; smoothed, as are all times."""
+    """From the arrival of a proposal at the verifier to the start of its batch."""
     acceptance_rate: float = 1.0
-    """Of a token all before which were accepted: accepted / (accepted + rounds with a rejection), smoothed."""
+    """Of a token after accepted ones: accepted / (accepted + rounds with a rejection), smoothed."""
     last_acceptance: float | None = None
-    """accepted / proposed of the last round that proposed anything; None before the first."""
+    """accepted / proposed of the last round with a proposal; None before the first."""
 
 
 class Window(Struct, frozen=True, gc=False):
-    """Propose up to `max_tokens`, and stop where survival (product of confidences) would fall below `min_survival`."""
+    """Propose up to `max_tokens`, and end before survival (product of confidences) falls below `min_survival`."""
 
     max_tokens: int
     min_survival: float = 0.0
 
 
 class WindowPolicy(Protocol):
-    """Chooses the speculation window of a stream for its next round."""
+    """Chooses the window of a stream for its next round."""
 
     def next_window(self, view: WindowView) -> Window:
-        """max_tokens is at most view.grant."""
+        """The window; its max_tokens is at most view.grant."""
