@@ -26,7 +26,7 @@ def make_batching_view(
         ready_since=next(iter((streams.ready or streams.prefilling).values())).waiting_since,
         num_awaited=sum(not streams.has_missed_batch(stream) for stream in absent),
         arrivals=_arrivals(absent, now, now + step_time.predict(num_ready_tokens, num_ready)),
-        turnaround_s=max((stream.client.turnaround.mean_s for stream in ready if stream.proposal), default=0.0),
+        turnaround_s=max((stream.client.timing.turnaround.mean_s for stream in ready if stream.proposal), default=0.0),
         step_time=step_time,
     )
 
@@ -35,7 +35,7 @@ def _arrivals(absent: list[ServedStream], now: float, until: float) -> list[Expe
     """The proposals expected by `until`. An overdue proposal is expected one deviation from now."""
     arrivals = []
     for stream in absent:
-        turnaround = stream.client.turnaround
+        turnaround = stream.client.timing.turnaround
         if not turnaround.is_known or stream.waiting_since + turnaround.mean_s > until:
             continue
         latest = stream.waiting_since + turnaround.latest_s

@@ -7,7 +7,6 @@ from goodspeed.scheduling.reliability import ReliabilityCurve
 from goodspeed.scheduling.scheduler import Estimator
 from goodspeed.verifier.core.core_config import ClientConfig
 from goodspeed.verifier.core.timing.round_timing import RoundTiming
-from goodspeed.verifier.core.timing.turnaround import TurnaroundEstimate
 
 MAX_ABSENT = 1024
 """Clients without a session that are remembered. The bound keeps ever new names from filling the memory."""
@@ -24,7 +23,6 @@ class Client:
     estimator: Estimator
     conn: ConnId | None = None  # of its session
     config: ClientConfig = field(default_factory=ClientConfig)
-    turnaround: TurnaroundEstimate = field(default_factory=TurnaroundEstimate)
     timing: RoundTiming = field(default_factory=RoundTiming)
     reliability: ReliabilityCurve = field(default_factory=ReliabilityCurve)
     grant: int = 0  # over all its streams

@@ -4,7 +4,6 @@ from goodspeed.engine.interface import TargetInfo
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_open
 from goodspeed.protocol.messages import (
-    PROTOCOL_VERSION,
     Cancel,
     Error,
     Hello,
@@ -15,7 +14,6 @@ from goodspeed.protocol.messages import (
     Propose,
     Refused,
     Verdict,
-    Welcome,
 )
 from goodspeed.protocol.session import RepeatedProposal, VerifierStream, repeat_last_verdict
 from goodspeed.verifier.core.admission import Admission, QueuedStream
@@ -42,8 +40,8 @@ class MessageHandler:
     def __init__(
         self, config: VerifierCoreConfig, info: TargetInfo, streams: ServedStreams, outbox: VerifierOutbox
     ) -> None:
-        self._welcome = _welcome(config, info)
-        self.sessions = SessionTable(config, self._welcome, info.tokenizer_fingerprint)
+        self.sessions = SessionTable(config, info)
+        self._welcome = self.sessions.welcome
         self._streams = streams
         self._admission = Admission(info.kv_capacity, config.max_admitted, config.max_queued)
         self._outbox = outbox
@@ -241,9 +239,7 @@ class MessageHandler:
         if isinstance(proposal, RepeatedProposal):
             self._repeat(client, proposal.verdict)
             return
-        turnaround_s = now - stream.waiting_since
-        client.turnaround.observe(turnaround_s)
-        client.timing.on_proposal(turnaround_s, propose.drafting_us / 1e6, len(propose.tokens))
+        client.timing.on_proposal(now - stream.waiting_since, propose.drafting_us / 1e6, len(propose.tokens))
         stream.proposal = proposal
         self._streams.on_ready(stream, now)
 
@@ -303,17 +299,3 @@ class MessageHandler:
 
     def _lease_due(self, stream: ServedStream) -> float:
         return stream.waiting_since + self._lease_s
-
-
-def _welcome(config: VerifierCoreConfig, info: TargetInfo) -> Welcome:
-    return Welcome(
-        version=PROTOCOL_VERSION,
-        verifier=config.name,
-        model=info.model,
-        model_fingerprint=info.model_fingerprint,
-        vocab_size=info.vocab_size,
-        max_context=info.max_context,
-        max_streams=config.max_streams,
-        max_proposal=config.max_proposal,
-        end_tokens=info.end_tokens,
-    )

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from goodspeed.engine.interface import TargetInfo
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_hello
-from goodspeed.protocol.messages import Hello, Welcome
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Welcome
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.verifier.core.client import Client, ClientTable, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -22,11 +23,12 @@ class ClientSession:
 class SessionTable:
     """Open sessions by link, and the clients of past and present sessions (a bounded number)."""
 
-    def __init__(self, config: VerifierCoreConfig, welcome: Welcome, tokenizer_fingerprint: str) -> None:
+    def __init__(self, config: VerifierCoreConfig, info: TargetInfo) -> None:
+        self.welcome = _welcome(config, info)
+        """The answer to every Hello that is accepted."""
         self.clients = ClientTable()
         self._config = config
-        self._welcome = welcome
-        self._tokenizer_fingerprint = tokenizer_fingerprint
+        self._tokenizer_fingerprint = info.tokenizer_fingerprint
         self._sessions: dict[ConnId, ClientSession] = {}
         self._awaiting_hello: dict[ConnId, ClientSession] = {}  # the oldest first
 
@@ -61,7 +63,7 @@ class SessionTable:
         """
         if session.client:
             raise ProtocolError(ErrorCode.OUT_OF_ORDER, "a second Hello, expected one")
-        check_hello(hello, self._welcome, self._tokenizer_fingerprint)
+        check_hello(hello, self.welcome, self._tokenizer_fingerprint)
         client = self.clients.get(hello.drafter)
         if client is None:
             estimator = ESTIMATORS[self._config.estimator](self._config.beta, self._config.eta)
@@ -76,3 +78,17 @@ class SessionTable:
         """Messages to the session's client go to this session from now on."""
         assert session.client is not None
         session.client.conn = session.conn
+
+
+def _welcome(config: VerifierCoreConfig, info: TargetInfo) -> Welcome:
+    return Welcome(
+        version=PROTOCOL_VERSION,
+        verifier=config.name,
+        model=info.model,
+        model_fingerprint=info.model_fingerprint,
+        vocab_size=info.vocab_size,
+        max_context=info.max_context,
+        max_streams=config.max_streams,
+        max_proposal=config.max_proposal,
+        end_tokens=info.end_tokens,
+    )

@@ -15,10 +15,50 @@ MAX_ROUND_WEIGHT: Final = 1 / 2
 """Weight of a round with a proposal after many without one, when earlier measurements are out of date."""
 
 
+MEAN_GAIN: Final = 1 / 8
+DEVIATION_GAIN: Final = 1 / 4
+MAX_DEVIATIONS: Final = 4
+
+
+class TurnaroundEstimate:
+    """From a verdict sent to the next proposal received, with drafting.
+
+    Smoothed mean and mean deviation, as TCP estimates its round-trip times (RFC 6298).
+    """
+
+    def __init__(self) -> None:
+        self._mean_s = Ewma(MEAN_GAIN)
+        self._deviation_s = Ewma(DEVIATION_GAIN)
+
+    @property
+    def is_known(self) -> bool:
+        return self._mean_s.value is not None
+
+    @property
+    def mean_s(self) -> float:
+        """0 before the first observation."""
+        return self._mean_s.get()
+
+    @property
+    def deviation_s(self) -> float:
+        return self._deviation_s.get()
+
+    @property
+    def latest_s(self) -> float:
+        """Nearly every proposal has arrived by then."""
+        return self.mean_s + MAX_DEVIATIONS * self.deviation_s
+
+    def observe(self, turnaround_s: float) -> None:
+        mean_s = self._mean_s.value
+        self._deviation_s.observe(turnaround_s / 2 if mean_s is None else abs(turnaround_s - mean_s))
+        self._mean_s.observe(turnaround_s)
+
+
 class RoundTiming:
     """Times of one client, with the meanings of ClientView."""
 
     def __init__(self) -> None:
+        self.turnaround = TurnaroundEstimate()
         self._network_s = Ewma(ROUND_WEIGHT)
         self._verify_s = Ewma(ROUND_WEIGHT)
         self._co_batched_weight = Ewma(ROUND_WEIGHT)
@@ -53,6 +93,7 @@ class RoundTiming:
 
     def on_proposal(self, turnaround_s: float, drafting_s: float, num_tokens: int) -> None:
         """A proposal has arrived `turnaround_s` after the verdict; its drafter reports `drafting_s` of drafting."""
+        self.turnaround.observe(turnaround_s)
         drafting_s = min(drafting_s, turnaround_s)
         self._network_s.observe(turnaround_s - drafting_s)
         if num_tokens:
