@@ -14,7 +14,7 @@ from goodspeed.experiment.metrics import compute_metrics
 from goodspeed.experiment.summary import summarise
 from goodspeed.experiment.warm_up import WarmUp, WarmUpSource, find_warm_up
 from goodspeed.simulator.result import RunResult
-from goodspeed.testing.single_server import Queue, simulate
+from goodspeed.testing.single_server import SingleServerQueue, simulate
 
 NUM_REPLICATIONS = 5
 GIVEN = WarmUp(100.0, WarmUpSource.GIVEN)
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--until-s", type=float, default=1500.0)
     args = parser.parse_args()
     for load in (0.5, 0.8):
-        queue = Queue(load, args.until_s)
+        queue = SingleServerQueue(load, args.until_s)
         runs = [simulate(queue, seed) for seed in range(NUM_REPLICATIONS * args.experiments)]
         pilots = [find_warm_up(simulate(queue, FIRST_PILOT_SEED + i).answers) for i in range(args.experiments)]
         _show(load, "given", runs, [GIVEN for _ in runs])

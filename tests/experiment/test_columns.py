@@ -12,11 +12,11 @@ from goodspeed.experiment.grid import Axis, cells
 from goodspeed.experiment.metrics import METRICS
 from goodspeed.experiment.replication import Measure
 from goodspeed.experiment.warm_up import WarmUp, WarmUpSource
-from goodspeed.testing.single_server import Queue, clients, simulate
+from goodspeed.testing.single_server import SingleServerQueue, clients, simulate
 
 FROM_50_S = WarmUp(50.0, WarmUpSource.GIVEN)
 MEASURE = Measure(simulate, clients)
-REPLICATIONS = [MEASURE.replication(Queue(0.5, 200.0), FROM_50_S, seed) for seed in (0, 1)]
+REPLICATIONS = [MEASURE.replication(SingleServerQueue(0.5, 200.0), FROM_50_S, seed) for seed in (0, 1)]
 
 
 def test_every_answer_is_a_row_of_both_files(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import pytest
 from goodspeed.errors import CapacityError, ConfigError, StartError
 from goodspeed.experiment.executor import Executor, SerialExecutor, WorkerProcesses, local_executor
 from goodspeed.experiment.ray_cluster import RayCluster
-from goodspeed.testing.single_server import UNLUCKY, Queue, simulate_unless_unlucky
+from goodspeed.testing.single_server import FAILING_SEED, SingleServerQueue, simulate_or_fail
 
-QUEUE = Queue(load=0.5, until_s=200.0)
-SIMULATE = partial(simulate_unless_unlucky, QUEUE)
+QUEUE = SingleServerQueue(load=0.5, until_s=200.0)
+SIMULATE = partial(simulate_or_fail, QUEUE)
 EXECUTORS: list[Callable[[], Executor]] = [SerialExecutor, partial(WorkerProcesses, 2), partial(RayCluster, "", 2)]
 
 
@@ -36,9 +36,9 @@ def _interrupted(executor: Executor) -> None:
 def test_results_are_those_of_this_process_and_errors_come_through(make: Callable[[], Executor]) -> None:
     with make() as executor:
         found = dict(executor.results(SIMULATE, [0, 1, 2, 3]))
-        assert found == {seed: simulate_unless_unlucky(QUEUE, seed) for seed in range(4)}
+        assert found == {seed: simulate_or_fail(QUEUE, seed) for seed in range(4)}
         with pytest.raises(CapacityError, match="seed is 13"):
-            list(executor.results(SIMULATE, [0, UNLUCKY]))
+            list(executor.results(SIMULATE, [0, FAILING_SEED]))
 
 
 def test_an_interrupt_ends_the_workers() -> None:

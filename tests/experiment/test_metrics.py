@@ -7,7 +7,7 @@ import pytest
 from goodspeed.experiment.metrics import METRICS, compute_metrics
 from goodspeed.experiment.warm_up import WarmUp, WarmUpSource
 from goodspeed.simulator.result import AnswerRecord, RunResult, VerifierRecord
-from goodspeed.testing.single_server import ANSWER, FROM_START, Queue, simulate
+from goodspeed.testing.single_server import ANSWER, FROM_START, SingleServerQueue, simulate
 
 
 def _run(*answers: AnswerRecord, simulated_s: float = 10.0) -> RunResult:
@@ -98,7 +98,7 @@ def test_a_run_without_answers_has_no_latencies() -> None:
 def test_a_queue_behaves_as_theory_says() -> None:
     """M/M/1 at load 0.5: a mean sojourn of 1 / (1 - 0.5) = 2 s, its p90 ln(10) times that."""
     values = compute_metrics(
-        simulate(Queue(load=0.5, until_s=60_000.0), seed=1), WarmUp(1000.0, WarmUpSource.GIVEN)
+        simulate(SingleServerQueue(load=0.5, until_s=60_000.0), seed=1), WarmUp(1000.0, WarmUpSource.GIVEN)
     ).values
     assert values["latency_mean_s"] == pytest.approx(2.0, rel=0.06)
     assert values["latency_p90_s"] == pytest.approx(4.605, rel=0.06)

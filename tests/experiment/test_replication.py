@@ -9,9 +9,9 @@ from goodspeed.experiment.executor import SerialExecutor
 from goodspeed.experiment.replication import PILOT_SEED, Measure, Replication, Seeds, replicate
 from goodspeed.experiment.summary import Precision, summarise
 from goodspeed.experiment.warm_up import find_warm_up
-from goodspeed.testing.single_server import FROM_START, Queue, clients, simulate
+from goodspeed.testing.single_server import FROM_START, SingleServerQueue, clients, simulate
 
-QUEUE = Queue(load=0.5, until_s=1000.0)
+QUEUE = SingleServerQueue(load=0.5, until_s=1000.0)
 MEASURE = Measure(simulate, clients)
 
 

@@ -9,19 +9,19 @@ from goodspeed.errors import ConfigError
 from goodspeed.experiment.metrics import RunMetrics, compute_metrics
 from goodspeed.experiment.summary import Precision, compare, is_significant, summarise
 from goodspeed.experiment.warm_up import WarmUp, WarmUpSource
-from goodspeed.testing.single_server import Queue, simulate
+from goodspeed.testing.single_server import SingleServerQueue, simulate
 
 NUM_EXPERIMENTS = 120
 START = WarmUp(100.0, WarmUpSource.GIVEN)
 
 
-def _replications(queue: Queue, seeds: range) -> list[RunMetrics]:
+def _replications(queue: SingleServerQueue, seeds: range) -> list[RunMetrics]:
     return [compute_metrics(simulate(queue, seed), START) for seed in seeds]
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     """M/M/1 at load 0.5, 120 experiments of 5 runs: 95% of intervals should hold 2 s; 3 standard errors are 6%."""
-    queue = Queue(load=0.5, until_s=400.0)
+    queue = SingleServerQueue(load=0.5, until_s=400.0)
     covered = 0
     for experiment in range(NUM_EXPERIMENTS):
         found = summarise(_replications(queue, range(5 * experiment, 5 * experiment + 5))).metrics["latency_mean_s"]
@@ -31,7 +31,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 
 def test_common_random_numbers_show_what_independent_ones_hide() -> None:
     """Service 2% slower: pairs tell, and the same runs out of step do not."""
-    usual, slower = Queue(load=0.7), Queue(load=0.7, pace=1.02)
+    usual, slower = SingleServerQueue(load=0.7), SingleServerQueue(load=0.7, service_factor=1.02)
     base, arm = _replications(usual, range(6)), _replications(slower, range(6))
     paired = compare(arm, base).differences["latency_mean_s"]
     moved = [replace(one, seed=(one.seed + 1) % 6) for one in arm]
@@ -43,7 +43,10 @@ def test_common_random_numbers_show_what_independent_ones_hide() -> None:
 
 
 def test_ratios_are_of_figures_that_are_always_positive() -> None:
-    base, arm = _replications(Queue(load=0.5), range(3)), _replications(Queue(load=0.5, pace=2.0 / 1.5), range(3))
+    base, arm = (
+        _replications(SingleServerQueue(load=0.5), range(3)),
+        _replications(SingleServerQueue(load=0.5, service_factor=2.0 / 1.5), range(3)),
+    )
     comparison = compare(arm, base)
     assert comparison.num_pairs == 3
     assert comparison.ratios["latency_mean_s"].mean > 1.5
@@ -52,20 +55,20 @@ def test_ratios_are_of_figures_that_are_always_positive() -> None:
 
 
 def test_only_shared_seeds_are_paired() -> None:
-    queue = Queue(load=0.5, until_s=600.0)
+    queue = SingleServerQueue(load=0.5, until_s=600.0)
     assert compare(_replications(queue, range(1, 5)), _replications(queue, range(3))).num_pairs == 2
     with pytest.raises(ConfigError, match="no seed in common"):
         compare(_replications(queue, range(2)), _replications(queue, range(2, 4)))
 
 
 def test_a_figure_that_one_replication_lacks_has_no_interval() -> None:
-    first, second = _replications(Queue(load=0.5, until_s=600.0), range(2))
+    first, second = _replications(SingleServerQueue(load=0.5, until_s=600.0), range(2))
     summary = summarise([first, replace(second, values={"goodput": 1.0})])
     assert set(summary.metrics) == {"goodput"}
 
 
 def test_precision_is_reached_when_the_interval_is_narrow() -> None:
-    template = _replications(Queue(load=0.5, until_s=600.0), range(1))[0]
+    template = _replications(SingleServerQueue(load=0.5, until_s=600.0), range(1))[0]
     values = 100.0 + np.array([-1.0, 0.0, 1.0])
     replications = [replace(template, values={"goodput": float(value)}) for value in values]
     half = 4.303 / np.sqrt(3)

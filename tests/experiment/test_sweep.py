@@ -15,9 +15,9 @@ from goodspeed.experiment.replication import PILOT_SEED, Measure
 from goodspeed.experiment.sweep import MetricsByCell, ScenarioSweep, SweepTask, cell_results
 from goodspeed.experiment.warm_up import WarmUp, WarmUpSource, find_warm_up
 from goodspeed.simulator.result import RunResult
-from goodspeed.testing.single_server import UNLUCKY, Queue, clients, simulate, simulate_unless_unlucky
+from goodspeed.testing.single_server import FAILING_SEED, SingleServerQueue, clients, simulate, simulate_or_fail
 
-MEASURE = Measure(simulate_unless_unlucky, clients)
+MEASURE = Measure(simulate_or_fail, clients)
 FROM_50_S = WarmUp(50.0, WarmUpSource.GIVEN)
 GRID = cells([Axis("load", (0.3, 0.6))])
 MANIFEST = SweepManifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "phone"}]}, "mser-5")
@@ -29,16 +29,20 @@ class Counting:
 
     num_runs: int = 0
 
-    def __call__(self, queue: Queue, seed: int) -> RunResult:
+    def __call__(self, queue: SingleServerQueue, seed: int) -> RunResult:
         self.num_runs += 1
         return simulate(queue, seed)
 
 
-def _tasks(seeds: Sequence[int]) -> list[SweepTask[Queue]]:
-    return [SweepTask(cell, Queue(dict(cell.settings)["load"], 400.0), seed) for seed in seeds for cell in GRID]
+def _tasks(seeds: Sequence[int]) -> list[SweepTask[SingleServerQueue]]:
+    return [
+        SweepTask(cell, SingleServerQueue(dict(cell.settings)["load"], 400.0), seed) for seed in seeds for cell in GRID
+    ]
 
 
-def _sweep(tasks: Sequence[SweepTask[Queue]], folder: CellFolder, measure: Measure[Queue] = MEASURE) -> MetricsByCell:
+def _sweep(
+    tasks: Sequence[SweepTask[SingleServerQueue]], folder: CellFolder, measure: Measure[SingleServerQueue] = MEASURE
+) -> MetricsByCell:
     return ScenarioSweep(measure, tasks, folder, FROM_50_S).run(SerialExecutor(), lambda: None)
 
 
@@ -57,14 +61,16 @@ def test_a_resumed_sweep_does_only_what_is_missing(folder: CellFolder) -> None:
     again = _sweep(_tasks([0, 1, 2]), folder, measure)
     assert counting.num_runs == 6
     assert {cell: {seed: again[cell][seed] for seed in (0, 1)} for cell in GRID} == first
-    assert again[GRID[1]][2] == compute_metrics(simulate(Queue(0.6, 400.0), 2), FROM_50_S, ["client 0", "client 1"])
+    assert again[GRID[1]][2] == compute_metrics(
+        simulate(SingleServerQueue(0.6, 400.0), 2), FROM_50_S, ["client 0", "client 1"]
+    )
 
 
 def test_what_was_done_before_a_failure_is_kept(folder: CellFolder) -> None:
     with pytest.raises(CapacityError):
-        _sweep(_tasks([0, UNLUCKY]), folder)
+        _sweep(_tasks([0, FAILING_SEED]), folder)
     assert [folder.find(cell, 0) is not None for cell in GRID] == [True, True]
-    assert [folder.find(cell, UNLUCKY) for cell in GRID] == [None, None]
+    assert [folder.find(cell, FAILING_SEED) for cell in GRID] == [None, None]
 
 
 def test_a_pilot_of_each_cell_finds_its_warm_up_once(folder: CellFolder) -> None:
@@ -74,7 +80,7 @@ def test_a_pilot_of_each_cell_finds_its_warm_up_once(folder: CellFolder) -> None
     found = sweep.run(SerialExecutor(), lambda: runs.append(None))
     assert len(runs) == sweep.num_runs == counting.num_runs == 6
     for cell in GRID:
-        start = find_warm_up(simulate(Queue(dict(cell.settings)["load"], 400.0), PILOT_SEED).answers)
+        start = find_warm_up(simulate(SingleServerQueue(dict(cell.settings)["load"], 400.0), PILOT_SEED).answers)
         assert [one.warm_up for one in found[cell].values()] == [start, start]
         assert list(found[cell]) == [0, 1], "pilots do not count"
     assert sweep.run(SerialExecutor(), lambda: None) == found
@@ -82,7 +88,7 @@ def test_a_pilot_of_each_cell_finds_its_warm_up_once(folder: CellFolder) -> None
 
 
 def test_axes_may_change_places(folder: CellFolder) -> None:
-    one = compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S)
+    one = compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S)
     folder.save(GridCell((("a", 1), ("b", 2))), one)
     assert folder.find(GridCell((("b", 2), ("a", 1))), 0) == one
     assert folder.find(GridCell((("a", 2), ("b", 1))), 0) is None
@@ -90,14 +96,14 @@ def test_axes_may_change_places(folder: CellFolder) -> None:
 
 def test_a_folder_in_use_is_only_resumed(folder: CellFolder) -> None:
     folder.open(MANIFEST, is_resumed=False)  # nothing is done in it
-    folder.save(GRID[0], compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
+    folder.save(GRID[0], compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
     with pytest.raises(ConfigError, match="--resume continues it"):
         folder.open(MANIFEST, is_resumed=False)
     folder.open(MANIFEST, is_resumed=True)
 
 
 def test_a_changed_scenario_is_refused_and_the_change_is_named(folder: CellFolder) -> None:
-    folder.save(GRID[0], compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
+    folder.save(GRID[0], compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
     changed = SweepManifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "tablet"}]}, "mser-5")
     with pytest.raises(ConfigError, match=r"drafters\.0\.name was 'phone' and is 'tablet'"):
         folder.open(changed, is_resumed=True)
@@ -106,7 +112,7 @@ def test_a_changed_scenario_is_refused_and_the_change_is_named(folder: CellFolde
 
 
 def test_a_broken_file_is_named(folder: CellFolder) -> None:
-    folder.save(GRID[0], compute_metrics(simulate(Queue(0.3, 400.0), 0), FROM_50_S))
+    folder.save(GRID[0], compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
     (file,) = (folder.path / "cells").iterdir()
     file.write_text("{", encoding="utf-8")
     with pytest.raises(ConfigError, match="is not part of a sweep"):

@@ -8,7 +8,7 @@ import pytest
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.warm_up import WarmUp, WarmUpSource, find_warm_up, given_warm_up, mser5
 from goodspeed.simulator.result import AnswerRecord
-from goodspeed.testing.single_server import ANSWER, Queue, simulate
+from goodspeed.testing.single_server import ANSWER, SingleServerQueue, simulate
 
 
 def _answers(latencies: list[float]) -> list[AnswerRecord]:
@@ -59,7 +59,7 @@ def test_a_given_cut_is_taken_and_nonsense_is_named() -> None:
 
 
 def test_the_cut_is_when_the_last_dropped_answer_ended() -> None:
-    answers = simulate(Queue(load=0.9), seed=3).answers
+    answers = simulate(SingleServerQueue(load=0.9), seed=3).answers
     found = find_warm_up(answers)
     dropped = sum(answer.finished_s <= found.cut_s for answer in answers)
     assert found.source is WarmUpSource.FOUND

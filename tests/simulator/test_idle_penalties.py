@@ -9,7 +9,7 @@ import pytest
 from goodspeed.profiling.cell import ProfileCell
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.world import simulate
-from goodspeed.testing.scenarios import drafters, scene
+from goodspeed.testing.scenarios import drafter_tier, small_scenario
 
 STEP_S, MORE_S = 0.010, 0.004
 """Of both engines; a pause of 10 ms or more makes it so much longer."""
@@ -36,7 +36,7 @@ def run(table: str, rtt_ms: float) -> RunResult:
     def latency(role: str) -> dict[str, Any]:
         return {"kind": "table", "table": {"path": table, "role": role}}
 
-    tier = drafters(
+    tier = drafter_tier(
         count=1,
         link={"rtt_ms": rtt_ms},
         latency=latency("draft"),
@@ -44,7 +44,7 @@ def run(table: str, rtt_ms: float) -> RunResult:
         acceptance={"fixed": {"rate": 1.0}},
     )
     return simulate(
-        scene(tier, verifiers=[{"latency": latency("target"), "core": {"scheduler": "fixed", "budget": 4}}])
+        small_scenario(tier, verifiers=[{"latency": latency("target"), "core": {"scheduler": "fixed", "budget": 4}}])
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from goodspeed.simulator.world import simulate
-from goodspeed.testing.scenarios import alone, drafters, scene
+from goodspeed.testing.scenarios import drafter_tier, single_stream, small_scenario
 
 QUANTILE = 3.3
 """Standard errors that a right simulation exceeds once in a thousand times; seeds are fixed."""
@@ -24,7 +24,7 @@ def test_speed_up_without_a_network_is_the_closed_form(rate: float, window: int,
     num_tokens = 4000
     times_s = []
     for mode in ("target_only", "distributed"):
-        (answer,) = simulate(alone(mode, rate, window, cost * 0.01, num_tokens)).answers
+        (answer,) = simulate(single_stream(mode, rate, window, cost * 0.01, num_tokens)).answers
         times_s.append(answer.finished_s - answer.first_token_s)
     expected = (1 - rate ** (window + 1)) / ((1 - rate) * (window * cost + 1))
     num_rounds = num_tokens * (1 - rate) / (1 - rate ** (window + 1))
@@ -35,7 +35,7 @@ def test_speed_up_without_a_network_is_the_closed_form(rate: float, window: int,
 def test_more_acceptance_is_less_time() -> None:
     times_s = []
     for rate in (0.2, 0.5, 0.8, 0.95):
-        result = simulate(scene(drafters(acceptance={"fixed": {"rate": rate}}), duration_s=15.0))
+        result = simulate(small_scenario(drafter_tier(acceptance={"fixed": {"rate": rate}}), duration_s=15.0))
         decoding_s = sum(answer.finished_s - answer.first_token_s for answer in result.answers)
         times_s.append(decoding_s / sum(answer.num_answer_tokens - 1 for answer in result.answers))
     assert times_s == sorted(times_s, reverse=True)
@@ -49,7 +49,7 @@ def per_token_s(mode: str, rtt_ms: float, scheduler: str = "fixed") -> float:
         "prompt": {"distribution": "fixed", "fixed": {"num_tokens": 4}},
         "answer": {"distribution": "fixed", "fixed": {"num_tokens": 600}},
     }
-    tier = drafters(
+    tier = drafter_tier(
         count=1,
         link={"rtt_ms": rtt_ms},
         latency={"linear": {"base_s": 0.001, "token_s": 0.0}},
@@ -61,7 +61,7 @@ def per_token_s(mode: str, rtt_ms: float, scheduler: str = "fixed") -> float:
         "latency": {"linear": {"base_s": 0.01, "token_s": 0.0}},
         "core": {"scheduler": scheduler, "budget": 4},
     }
-    result = simulate(scene(tier, verifiers=[verifier], mode=mode, duration_s=25.0))
+    result = simulate(small_scenario(tier, verifiers=[verifier], mode=mode, duration_s=25.0))
     decoding_s = sum(answer.finished_s - answer.first_token_s for answer in result.answers)
     return decoding_s / sum(answer.num_answer_tokens - 1 for answer in result.answers)
 
@@ -86,12 +86,12 @@ def test_by_default_nobody_is_slower_than_the_target_alone_and_who_is_near_is_fa
 
 def num_answered(routing: str, rate: float) -> int:
     """By two verifiers, one eight times as slow, within 20 s."""
-    tier = drafters(count=8, workload={"arrivals": "poisson", "poisson": {"rate": rate}})
+    tier = drafter_tier(count=8, workload={"arrivals": "poisson", "poisson": {"rate": rate}})
     verifiers = [
         {"name": name, "kv_capacity": 3000, "latency": {"linear": {"base_s": base_s, "token_s": base_s / 40}}}
         for name, base_s in (("fast", 0.01), ("slow", 0.08))
     ]
-    return len(simulate(scene(tier, verifiers=verifiers, routing=routing, duration_s=20.0)).answers)
+    return len(simulate(small_scenario(tier, verifiers=verifiers, routing=routing, duration_s=20.0)).answers)
 
 
 def test_joining_the_shortest_queue_beats_taking_turns_once_there_is_load() -> None:

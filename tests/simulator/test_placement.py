@@ -12,14 +12,14 @@ from goodspeed.simulator.placement import SharedMachine
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.wire import Route
 from goodspeed.simulator.world import simulate
-from goodspeed.testing.scenarios import EQUAL_SPLIT, drafters, scene
+from goodspeed.testing.scenarios import EQUAL_SPLIT, drafter_tier, small_scenario
 
 HOSTS_S = ("batch_s", "receive_s", "send_s", "request_s", "reply_s", "deliver_s", "link_s", "read_s")
 """Keys of MachineConfig: CPU time, by what it is spent on."""
 
 
 def run(machine: dict[str, Any], **tier: Any) -> RunResult:
-    return simulate(scene(drafters(**tier), machine=machine))
+    return simulate(small_scenario(drafter_tier(**tier), machine=machine))
 
 
 def mean_s(result: RunResult) -> float:
@@ -68,8 +68,8 @@ def test_frames_that_a_busy_verifier_has_yet_to_take_are_in_its_next_batch() -> 
     tier: dict[str, Any] = {"count": 8, "link": {}, "window": {"policy": "fixed", "max_tokens": 1}}
     quick, busy = (
         simulate(
-            scene(
-                drafters(**tier),
+            small_scenario(
+                drafter_tier(**tier),
                 machine={"cores": 64, "receive_s": receive_s},
                 verifiers=[{"core": EQUAL_SPLIT, "latency": {"linear": {"base_s": 1e-4, "token_s": 0.0}}}],
             )
@@ -87,7 +87,7 @@ def test_a_shared_machine_gives_the_same_run_again() -> None:
 
 def test_times_below_nothing_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"machine\.send_s is -1"):
-        scene(machine={"send_s": -1.0})
+        small_scenario(machine={"send_s": -1.0})
 
 
 class Delays:

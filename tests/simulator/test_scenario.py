@@ -9,7 +9,7 @@ from goodspeed.config import read_toml
 from goodspeed.errors import ConfigError
 from goodspeed.simulator.scenario import Scenario, read_scenario, scenario_of
 from goodspeed.simulator.world import simulate
-from goodspeed.testing.scenarios import drafters, scene
+from goodspeed.testing.scenarios import drafter_tier, small_scenario
 
 
 def tier(**values: Any) -> dict[str, Any]:
@@ -80,13 +80,13 @@ def test_a_verifier_too_small_for_the_first_request_is_an_error() -> None:
     lengths = {"distribution": "fixed", "fixed": {"num_tokens": 500}}
     workload = {"closed": {"think_s": 0.1}, "prompt": lengths}
     with pytest.raises(ConfigError, match=r"first request of drafter-\d has 500 prompt tokens .* holds 400 in all"):
-        simulate(scene(drafters(workload=workload), verifiers=[{"kv_capacity": 400}]))
+        simulate(small_scenario(drafter_tier(workload=workload), verifiers=[{"kv_capacity": 400}]))
 
 
 def test_a_later_request_that_is_too_long_is_refused_alone() -> None:
     lengths = {"distribution": "lognormal", "lognormal": {"mean": 60.0, "cv": 1.5}}
-    tier = drafters(workload={"closed": {"think_s": 0.1}, "answer": lengths})
-    result = simulate(scene(tier, verifiers=[{"kv_capacity": 100_000, "max_context": 500}], duration_s=30.0))
+    tier = drafter_tier(workload={"closed": {"think_s": 0.1}, "answer": lengths})
+    result = simulate(small_scenario(tier, verifiers=[{"kv_capacity": 100_000, "max_context": 500}], duration_s=30.0))
     assert result.num_failed > 0
     assert len(result.answers) > 10
 
@@ -95,7 +95,7 @@ def test_a_trace_whose_bandwidth_falls_to_zero_is_an_error(tmp_path: Path) -> No
     trace = tmp_path / "link.csv"
     trace.write_text("at_s,rtt_ms,bandwidth_mbps,loss\n0,20,10,0\n5,20,0,0\n")
     with pytest.raises(ConfigError, match="bandwidth_mbps is 0 at 5 s of"):
-        simulate(scene(drafters(link={"trace_file": str(trace)})))
+        simulate(small_scenario(drafter_tier(link={"trace_file": str(trace)})))
 
 
 def test_a_file_says_what_its_values_say(tmp_path: Path) -> None:

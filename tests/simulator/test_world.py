@@ -17,7 +17,7 @@ from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.scenario import Scenario
 from goodspeed.simulator.world import simulate
-from goodspeed.testing.scenarios import EQUAL_SPLIT, TROUBLED, drafters, scene
+from goodspeed.testing.scenarios import EQUAL_SPLIT, TROUBLED, drafter_tier, small_scenario
 from goodspeed.verifier.event_log_replay import replay as replay_verifier
 from goodspeed.windows.confidence import ConfidenceWindow
 from goodspeed.windows.window_policy import Window, WindowView
@@ -99,7 +99,7 @@ def test_a_planted_difference_in_a_window_policy_is_found(troubled_logs: Path, m
 def test_nobody_is_lost_who_was_only_cut_off() -> None:
     """Answers that were under way when the network went are finished after it is back."""
     cut = {"start_s": 3.0, "duration_s": 1.5}
-    result = simulate(scene(drafters("phone", count=3, cuts=[cut])))
+    result = simulate(small_scenario(drafter_tier("phone", count=3, cuts=[cut])))
     over_the_gap = [answer for answer in result.answers if answer.requested_s < 3.0 and answer.finished_s > 4.5]
     assert len(over_the_gap) >= 1
     assert result.num_failed == 0
@@ -110,7 +110,9 @@ def test_answers_go_on_at_another_verifier_when_theirs_dies() -> None:
     """As many tokens as without the outage, none of them from the dead one, which serves again after it."""
     answers, tiers = [], {"count": 2, "core": EQUAL_SPLIT}
     for outages in ([], [{"start_s": 3.0, "duration_s": 2.0, "index": 1}]):
-        result = simulate(scene(drafters(count=6), verifiers=[{**tiers, "outages": outages}], routing="jsq"))
+        result = simulate(
+            small_scenario(drafter_tier(count=6), verifiers=[{**tiers, "outages": outages}], routing="jsq")
+        )
         assert result.num_failed == 0
         answers.append({(answer.client, answer.request): answer for answer in result.answers})
     calm, troubled = answers
@@ -128,10 +130,10 @@ def test_answers_go_on_at_another_verifier_when_theirs_dies() -> None:
 def test_a_verifier_that_starts_again_is_a_fresh_one_in_the_same_log(tmp_path: Path) -> None:
     """Its only drafters wait for it. It holds no memory for streams of its life before."""
     lengths = {"distribution": "fixed", "fixed": {"num_tokens": 50}}
-    tier = drafters(workload={"closed": {"think_s": 0.1}, "prompt": lengths, "answer": lengths})
+    tier = drafter_tier(workload={"closed": {"think_s": 0.1}, "prompt": lengths, "answer": lengths})
     outage = {"start_s": 3.0, "duration_s": 2.0}
     verifier = {"kv_capacity": 230, "max_context": 130, "core": EQUAL_SPLIT, "outages": [outage]}
-    result = logged(scene(tier, verifiers=[verifier]), tmp_path)
+    result = logged(small_scenario(tier, verifiers=[verifier]), tmp_path)
     assert result.num_failed == 0
     assert {answer.num_answer_tokens for answer in result.answers} == {50}
     assert [answer for answer in result.answers if answer.requested_s < 3.0 and answer.finished_s > 5.0]
@@ -148,8 +150,8 @@ def test_a_policy_meets_the_same_world_as_another() -> None:
     """Same requests, of the same lengths; only what they take differs (common random numbers)."""
     asks = []
     for window in (2, 8):
-        tier = drafters(window={"policy": "fixed", "max_tokens": window}, workload={"arrivals": "poisson"})
-        result = simulate(scene(tier, duration_s=30.0))
+        tier = drafter_tier(window={"policy": "fixed", "max_tokens": window}, workload={"arrivals": "poisson"})
+        result = simulate(small_scenario(tier, duration_s=30.0))
         asks.append({(a.client, a.request): (a.requested_s, a.num_answer_tokens) for a in result.answers})
     both = asks[0].keys() & asks[1].keys()
     assert len(both) > 5
@@ -160,7 +162,7 @@ def test_a_policy_meets_the_same_world_as_another() -> None:
 def test_an_answer_has_as_many_tokens_as_were_asked_for_whatever_the_mode() -> None:
     answers = []
     for mode in ("distributed", "target_only"):
-        result = simulate(scene(mode=mode))
+        result = simulate(small_scenario(mode=mode))
         assert all(answer.is_target_only == (mode == "target_only") for answer in result.answers)
         answers.append({(a.client, a.request): a.num_answer_tokens for a in result.answers})
     both = answers[0].keys() & answers[1].keys()
@@ -172,7 +174,7 @@ def test_drafters_that_share_a_thin_link_wait_for_each_other() -> None:
     times_s = []
     for sharing in (1, 4):
         shared = {"num_drafters": sharing, "up_mbps": 0.02}
-        result = simulate(scene(drafters(shared=shared), duration_s=20.0))
+        result = simulate(small_scenario(drafter_tier(shared=shared), duration_s=20.0))
         times_s.append(np.mean([answer.network_s / answer.num_rounds for answer in result.answers]))
     assert times_s[1] > 1.2 * times_s[0]
 
@@ -181,7 +183,7 @@ def test_a_slower_way_down_costs_just_that() -> None:
     """20 ms up and down against 20 ms up and 60 ms down: half of the difference in every round."""
     network_s = []
     for downlink in (20.0, 60.0):
-        result = simulate(scene(drafters(count=1, downlink={"rtt_ms": downlink})))
+        result = simulate(small_scenario(drafter_tier(count=1, downlink={"rtt_ms": downlink})))
         rounds = sum(answer.num_rounds - 1 for answer in result.answers)
         network_s.append(sum(answer.network_s for answer in result.answers) / rounds)
     assert network_s == pytest.approx([0.020, 0.040], abs=1e-5)
@@ -189,8 +191,8 @@ def test_a_slower_way_down_costs_just_that() -> None:
 
 def test_memory_that_holds_one_stream_makes_the_others_wait() -> None:
     lengths = {"distribution": "fixed", "fixed": {"num_tokens": 50}}
-    tier = drafters(workload={"closed": {"think_s": 0.1}, "prompt": lengths, "answer": lengths})
-    result = simulate(scene(tier, verifiers=[{"kv_capacity": 130, "max_context": 130}]))
+    tier = drafter_tier(workload={"closed": {"think_s": 0.1}, "prompt": lengths, "answer": lengths})
+    result = simulate(small_scenario(tier, verifiers=[{"kv_capacity": 130, "max_context": 130}]))
     (verifier,) = result.verifiers
     assert verifier.peak_kv_tokens == 100
     spans = sorted((answer.first_token_s, answer.finished_s) for answer in result.answers)
@@ -199,7 +201,7 @@ def test_memory_that_holds_one_stream_makes_the_others_wait() -> None:
 
 
 def test_a_traced_requests_spans_cover_its_time_without_holes() -> None:
-    result = simulate(scene(drafters(count=1)), num_traced=1)
+    result = simulate(small_scenario(drafter_tier(count=1)), num_traced=1)
     by_actor: dict[str, float] = defaultdict(float)
     for span in result.spans:
         by_actor[span.actor] += span.end_s - span.start_s

@@ -8,8 +8,8 @@ from goodspeed.simulator.scenario import Scenario, scenario_of
 EQUAL_SPLIT = {"scheduler": "fixed"}
 
 
-def drafters(name: str = "drafter", **values: Any) -> dict[str, Any]:
-    """A tier at 20 ms whose users think for half a second."""
+def drafter_tier(name: str = "drafter", **values: Any) -> dict[str, Any]:
+    """A drafter tier with round trips of 20 ms, whose users think for half a second."""
     defaults = {
         "name": name,
         "count": 4,
@@ -20,15 +20,15 @@ def drafters(name: str = "drafter", **values: Any) -> dict[str, Any]:
     return {**defaults, **values}
 
 
-def scene(*tiers: Mapping[str, Any], **values: Any) -> Scenario:
-    """Ten seconds with one verifier, unless told otherwise; an equal split, under which nobody goes on alone."""
-    defaults = {"duration_s": 10.0, "drafters": list(tiers) or [drafters()], "verifiers": [{"core": EQUAL_SPLIT}]}
+def small_scenario(*tiers: Mapping[str, Any], **values: Any) -> Scenario:
+    """Ten seconds with one verifier by default, which splits its budget equally: no stream becomes target-only."""
+    defaults = {"duration_s": 10.0, "drafters": list(tiers) or [drafter_tier()], "verifiers": [{"core": EQUAL_SPLIT}]}
     return scenario_of({**defaults, **values})
 
 
-def alone(mode: str, rate: float, window: int, draft_s: float, num_tokens: int) -> Scenario:
-    """One drafter without a network, whose only answer has so many tokens; a step of the target takes 10 ms."""
-    tier = drafters(
+def single_stream(mode: str, rate: float, window: int, draft_s: float, num_tokens: int) -> Scenario:
+    """One drafter without network delay and a single answer of `num_tokens`; a target step takes 10 ms."""
+    tier = drafter_tier(
         count=1,
         link={},
         latency={"linear": {"base_s": draft_s, "token_s": 0.0}},
@@ -46,7 +46,7 @@ def alone(mode: str, rate: float, window: int, draft_s: float, num_tokens: int) 
         "latency": {"linear": {"base_s": 0.01, "token_s": 0.0}},
         "core": {"scheduler": "fixed", "budget": window},
     }
-    return scene(tier, verifiers=[verifier], mode=mode, duration_s=1e6 + num_tokens)
+    return small_scenario(tier, verifiers=[verifier], mode=mode, duration_s=1e6 + num_tokens)
 
 
 DRAFTERS_PER_VERIFIER = 50
@@ -55,10 +55,11 @@ POLICIES = {
     "price": ({"scheduler": "price", "estimator": "censored"}, {}),
     "default": ({}, {}),
 }
-"""The verifier's core, the drafter's window. `static`: an equal split and windows of 4, as DSD's baseline."""
+"""Configurations of (verifier core, drafter window). `static`: equal split and windows of 4, DSD's baseline."""
 
 
 def fleet(num_drafters: int, seconds: float, policy: str) -> Scenario:
+    """A fleet with one verifier per DRAFTERS_PER_VERIFIER drafters, under one of the POLICIES."""
     core, window = POLICIES[policy]
     tier = {
         "count": num_drafters,
@@ -76,10 +77,10 @@ def fleet(num_drafters: int, seconds: float, policy: str) -> Scenario:
     return scenario_of({"duration_s": seconds, "drafters": [tier], "verifiers": [verifier]})
 
 
-TROUBLED = scene(
-    drafters("laptop", link={"rtt_ms": 20.0, "jitter": 0.3, "loss": 0.02, "bandwidth_mbps": 10.0}),
-    drafters("phone", count=2, cuts=[{"start_s": 3.0, "duration_s": 1.5}], acceptance={"model": "markov"}),
-    drafters("far", count=2, mode="target_only", workload={"arrivals": "poisson", "poisson": {"rate": 1.0}}),
+TROUBLED = small_scenario(
+    drafter_tier("laptop", link={"rtt_ms": 20.0, "jitter": 0.3, "loss": 0.02, "bandwidth_mbps": 10.0}),
+    drafter_tier("phone", count=2, cuts=[{"start_s": 3.0, "duration_s": 1.5}], acceptance={"model": "markov"}),
+    drafter_tier("far", count=2, mode="target_only", workload={"arrivals": "poisson", "poisson": {"rate": 1.0}}),
     verifiers=[
         {
             "count": 2,
@@ -89,3 +90,4 @@ TROUBLED = scene(
         }
     ],
 )
+"""Losses, a target-only tier, network cuts and verifier outages: exercises most of the protocol."""

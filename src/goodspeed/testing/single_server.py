@@ -1,4 +1,4 @@
-"""A single-server queue as a simulator: exact, tiny, and of the same shape as the real one."""
+"""A single-server queue with the interface of the simulator, for tests against queueing theory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from goodspeed.errors import CapacityError
 from goodspeed.experiment.warm_up import WarmUp, WarmUpSource
 from goodspeed.simulator.result import AnswerRecord, RunResult, VerifierRecord
 
-UNLUCKY = 13
+FAILING_SEED = 13
 FROM_START = WarmUp(0.0, WarmUpSource.GIVEN)
 ANSWER = AnswerRecord(
     client="client 0",
@@ -32,18 +32,18 @@ ANSWER = AnswerRecord(
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """M/M/1: questions at `load` per second over all clients, a mean service of one second, two tokens each."""
+class SingleServerQueue:
+    """M/M/1: `load` requests per second over all clients, a mean service time of one second, two tokens each."""
 
     load: float
     until_s: float = 4000.0
     num_clients: int = 2
-    pace: float = 1.0
-    """Service takes so many times as long."""
+    service_factor: float = 1.0
+    """Factor of all service times."""
 
 
-def simulate(queue: Queue, seed: int) -> RunResult:
-    """Starts empty. Arrivals and services depend on the seed alone: common random numbers."""
+def simulate(queue: SingleServerQueue, seed: int) -> RunResult:
+    """Simulate a queue that starts empty. Arrivals and service times depend only on the seed."""
     rng = np.random.default_rng(seed)
     answers, busy_s = [], 0.0
     for answer in _served(queue, rng):
@@ -63,17 +63,17 @@ def simulate(queue: Queue, seed: int) -> RunResult:
     )
 
 
-def simulate_unless_unlucky(queue: Queue, seed: int) -> RunResult:
-    """Fails under one seed."""
-    if seed == UNLUCKY:
+def simulate_or_fail(queue: SingleServerQueue, seed: int) -> RunResult:
+    """Simulate, but raise CapacityError under FAILING_SEED."""
+    if seed == FAILING_SEED:
         raise CapacityError(f"seed is {seed}")
     return simulate(queue, seed)
 
 
-def _served(queue: Queue, rng: np.random.Generator) -> Iterator[AnswerRecord]:
+def _served(queue: SingleServerQueue, rng: np.random.Generator) -> Iterator[AnswerRecord]:
     num = int(1.5 * queue.load * queue.until_s) + 50
     arrivals = np.cumsum(rng.exponential(1 / queue.load, num)).tolist()
-    services = (queue.pace * rng.exponential(1.0, num)).tolist()
+    services = (queue.service_factor * rng.exponential(1.0, num)).tolist()
     free_at = 0.0
     for i, (asked, service) in enumerate(zip(arrivals, services, strict=True)):
         start = max(asked, free_at)
@@ -90,6 +90,6 @@ def _served(queue: Queue, rng: np.random.Generator) -> Iterator[AnswerRecord]:
         )
 
 
-def clients(queue: Queue) -> list[str]:
-    """Names of all."""
+def clients(queue: SingleServerQueue) -> list[str]:
+    """The names of all clients."""
     return [f"client {i}" for i in range(queue.num_clients)]
