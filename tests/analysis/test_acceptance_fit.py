@@ -46,7 +46,7 @@ def fitted(name: str, config: AcceptanceConfig, num: int = 200) -> AcceptanceCon
     return FAMILIES[name].fit(observed_answers(forced(config, num)))
 
 
-def test_rates_are_found_again() -> None:
+def test_rates_are_recovered() -> None:
     """24,000 tokens: 4 standard errors of a rate are 0.013, of one at a fourth of the places 0.03."""
     fixed = fitted("fixed", AcceptanceConfig(fixed=FixedConfig(0.6)))
     assert fixed.fixed.rate == pytest.approx(0.6, abs=0.013)
@@ -61,14 +61,14 @@ def test_rates_are_found_again() -> None:
     assert found.num_answers == 25
 
 
-def test_stationary_rate_is_the_share_of_right_tokens() -> None:
+def test_stationary_rate_is_the_long_run_share_of_right_tokens() -> None:
     for config in (RenewalConfig((0.3, 0.6, 0.8, 0.9)), RenewalConfig((0.5, 0.0)), RenewalConfig((0.5, 1.0))):
         trace = acceptance_model(AcceptanceConfig("renewal", renewal=config)).new_trace(0, 0, np.random.default_rng(1))
         share = np.mean([trace.is_right(place, 0) for place in range(40_000)])
         assert share == pytest.approx(config.stationary_rate, abs=0.02)
 
 
-def test_answers_spread_as_the_log_odds_of_their_rates() -> None:
+def test_spread_is_the_standard_deviation_of_log_odds() -> None:
     """One run length: an answer's rate is a logistic function of a normal number."""
     model = acceptance_model(AcceptanceConfig("renewal", renewal=RenewalConfig((0.7,), spread=0.8)))
     traces = [model.new_trace(0, request, np.random.default_rng(request)) for request in range(400)]
@@ -78,7 +78,7 @@ def test_answers_spread_as_the_log_odds_of_their_rates() -> None:
     assert log_odds.std() == pytest.approx(0.8, rel=4 / np.sqrt(2 * 400))
 
 
-def test_renewal_likelihood_sums_over_what_is_unknown() -> None:
+def test_renewal_likelihood_sums_over_unknown_bits() -> None:
     config = AcceptanceConfig("renewal", renewal=RenewalConfig((0.3, 0.6)))
     likelihood = FAMILIES["renewal"].log_likelihood
     one = TracedAnswer("c", 0, 0.0, 9, "STOP", "1?0", (0.5,) * 3, (0,) * 3, (0.0,) * 3)
@@ -87,12 +87,12 @@ def test_renewal_likelihood_sums_over_what_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("config", [FIXED, RENEWAL], ids=["fixed", "renewal"])
-def test_concentration_of_reports_is_found_again(config: AcceptanceConfig) -> None:
+def test_concentration_is_recovered(config: AcceptanceConfig) -> None:
     """Chances that differ from place to place make reports vary as well: that is not the drafter's noise."""
     assert fit_confidence(config, observed_answers(forced(config, 200))).concentration == pytest.approx(2.0, rel=0.12)
 
 
-def test_a_generator_that_knows_more_than_the_drafter_reports_what_it_knows() -> None:
+def test_a_model_more_informed_than_the_drafter_gets_infinite_concentration() -> None:
     alike = observed_answers(forced(replace(MARKOV, confidence=ConfidenceConfig(math.inf)), 100))
     dull = ObservedAnswers(alike.bits, alike.depths, np.full(alike.bits.shape, 0.6), alike.lengths)
     assert fit_confidence(MARKOV, dull).concentration == math.inf
@@ -106,7 +106,7 @@ def worst(found: GoodnessOfFit, name: str) -> float:
 
 
 @pytest.mark.parametrize("config", [MARKOV, ALIKE], ids=["markov", "renewal"])
-def test_the_right_family_predicts_other_answers_and_a_fixed_rate_does_not(config: AcceptanceConfig) -> None:
+def test_the_true_family_predicts_held_out_answers_and_a_fixed_rate_does_not(config: AcceptanceConfig) -> None:
     """Right: within 3 standard errors at every window (predictions come from the same answers' other half).
 
     Judged at every place, draft depths are run lengths: there the positional family's likelihood is the renewal's.
@@ -122,7 +122,7 @@ def test_the_right_family_predicts_other_answers_and_a_fixed_rate_does_not(confi
     assert max(fits, key=lambda name: fits[name].held_out_log_likelihood) == config.model
 
 
-def test_answers_that_differ_are_told_from_answers_alike() -> None:
+def test_spread_among_answers_is_detected() -> None:
     """The spread among answers' means has a relative standard error of about 1 / sqrt(2 x 60) = 9%."""
     found = goodness_of_fit(forced(RENEWAL, 60))
     fits = {fit.name: fit for fit in found.fits}
@@ -133,7 +133,7 @@ def test_answers_that_differ_are_told_from_answers_alike() -> None:
     assert fits["renewal, spread"].aic < fits["renewal"].aic
 
 
-def test_a_live_recording_is_held_to_its_own_replay() -> None:
+def test_a_live_acceptance_trace_is_compared_with_its_own_replay() -> None:
     model = acceptance_model(MARKOV)
     answers = [live_answer(model.new_trace(0, i, np.random.default_rng(i)), NUM_TOKENS, 3, i) for i in range(30)]
     found = goodness_of_fit(answers)

@@ -28,7 +28,7 @@ def test_a_chart_is_well_formed_and_stays_in_its_frame(chart: Chart) -> None:
         assert float(bar.attrib["height"]) >= 0
 
 
-def test_points_are_where_the_axis_says() -> None:
+def test_points_are_placed_according_to_the_axis() -> None:
     drawing = ET.fromstring(svg(LINES))
     labels = {
         text.text: float(text.attrib["y"]) for text in drawing.iter("text") if text.attrib.get("text-anchor") == "end"
@@ -49,7 +49,7 @@ def test_a_logarithmic_axis_leaves_out_zero() -> None:
     assert len(list(ET.fromstring(svg(LOG)).iter("circle"))) == 3
 
 
-def test_a_page_asks_nobody_for_anything_and_carries_its_data() -> None:
+def test_a_page_loads_no_external_resources_and_contains_its_data() -> None:
     text = page.page("A <title>", [page.charts(LINES, BARS), page.table(["a"], [["<b>"]])])
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|url\(|@import|https?://|<script""", text)
     assert "prefers-color-scheme: dark" in text

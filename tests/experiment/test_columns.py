@@ -19,7 +19,7 @@ MEASURE = Measure(simulate, clients)
 REPLICATIONS = [MEASURE.replication(SingleServerQueue(0.5, 200.0), FROM_50_S, seed) for seed in (0, 1)]
 
 
-def test_every_answer_is_a_row_of_both_files(tmp_path: Path) -> None:
+def test_every_answer_is_a_row_in_both_files(tmp_path: Path) -> None:
     assert not write_columns(answer_columns(REPLICATIONS), tmp_path / "answers")
     rows = list(csv.DictReader((tmp_path / "answers.csv").open(encoding="utf-8")))
     table = parquet.read_table(tmp_path / "answers.parquet").to_pylist()
@@ -29,7 +29,7 @@ def test_every_answer_is_a_row_of_both_files(tmp_path: Path) -> None:
     assert sum(row["is_counted"] for row in table) == sum(one.metrics.num_answers for one in REPLICATIONS)
 
 
-def test_without_pyarrow_the_csv_is_written_and_the_message_says_what_is_missing(
+def test_without_pyarrow_only_the_csv_is_written_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
@@ -39,7 +39,7 @@ def test_without_pyarrow_the_csv_is_written_and_the_message_says_what_is_missing
     assert not (tmp_path / "answers.parquet").exists()
 
 
-def test_every_cell_and_seed_is_a_row_and_what_does_not_exist_is_empty() -> None:
+def test_every_cell_and_seed_is_a_row_and_undefined_metrics_are_empty() -> None:
     grid = cells([Axis("load", (0.5,))])
     found = {grid[0]: {one.run.seed: one.metrics for one in REPLICATIONS}}
     columns = cell_columns(grid, found)

@@ -33,7 +33,7 @@ def _interrupted(executor: Executor) -> None:
 
 
 @pytest.mark.parametrize("make", EXECUTORS, ids=["this process", "process pool", "ray"])
-def test_results_are_those_of_this_process_and_errors_come_through(make: Callable[[], Executor]) -> None:
+def test_every_executor_returns_the_same_results_and_raises_errors(make: Callable[[], Executor]) -> None:
     with make() as executor:
         found = dict(executor.results(SIMULATE, [0, 1, 2, 3]))
         assert found == {seed: simulate_or_fail(QUEUE, seed) for seed in range(4)}
@@ -41,25 +41,25 @@ def test_results_are_those_of_this_process_and_errors_come_through(make: Callabl
             list(executor.results(SIMULATE, [0, FAILING_SEED]))
 
 
-def test_an_interrupt_ends_the_workers() -> None:
+def test_an_interrupt_terminates_the_workers() -> None:
     before = set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt):
         _interrupted(WorkerProcesses(2))
     assert set(multiprocessing.active_children()) == before
 
 
-def test_a_worker_that_dies_is_told() -> None:
+def test_a_worker_that_dies_raises_an_error() -> None:
     with pytest.raises(StartError, match="a worker process died"), WorkerProcesses(1) as pool:
         list(pool.results(_die, [1]))
 
 
-def test_jobs_are_checked() -> None:
+def test_a_negative_number_of_jobs_is_refused() -> None:
     assert isinstance(local_executor(1), SerialExecutor)
     with pytest.raises(ConfigError, match="jobs is -1"):
         local_executor(-1)
 
 
-def test_a_cluster_that_does_not_start_is_tried_again_and_told_and_leaves_nobody_behind() -> None:
+def test_a_cluster_that_does_not_start_is_retried_then_reported_and_leaves_no_process() -> None:
     """Ray's last process is to run under a profiler that is not there; the others are there by then."""
     program = "from goodspeed.experiment.ray_cluster import RayCluster; RayCluster('', 1)"
     with tempfile.TemporaryDirectory(prefix="ray") as folder:  # with a short name: there are sockets in it
@@ -81,7 +81,7 @@ class Remedy(logging.Handler):
             del os.environ["RAY_RAYLET_PERFTOOLS_PROFILER"]
 
 
-def test_a_cluster_that_starts_at_the_second_try_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_starts_at_the_second_attempt_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_RAYLET_PERFTOOLS_PROFILER", "1")
     logger, remedy = logging.getLogger("goodspeed"), Remedy()
     logger.addHandler(remedy)
@@ -93,6 +93,6 @@ def test_a_cluster_that_starts_at_the_second_try_serves(monkeypatch: pytest.Monk
     assert "RAY_RAYLET_PERFTOOLS_PROFILER" not in os.environ
 
 
-def test_a_cluster_that_is_not_there_is_told() -> None:
+def test_an_unreachable_cluster_raises_an_error() -> None:
     with pytest.raises(StartError, match="no Ray cluster at localhost:1"):
         RayCluster("localhost:1")

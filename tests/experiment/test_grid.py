@@ -28,33 +28,33 @@ def _with(path: str, value: Any) -> dict[str, Any]:
         ("a=5,off", (5, "off")),
     ],
 )
-def test_values_are_tomls_and_bare_words_are_strings(text: str, values: tuple[Any, ...]) -> None:
+def test_values_are_toml_and_bare_words_are_strings(text: str, values: tuple[Any, ...]) -> None:
     assert Axis.parse(text) == Axis("a", values)
 
 
 @pytest.mark.parametrize("text", ["a", "a=", "=1", "a=1,1"])
-def test_what_is_no_axis_is_named(text: str) -> None:
+def test_text_that_is_not_an_axis_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="set is"):
         Axis.parse(text)
 
 
-def test_cells_are_all_combinations_the_last_axis_first() -> None:
+def test_cells_are_all_combinations_and_the_last_axis_varies_fastest() -> None:
     grid = cells([Axis("a", (1, 2)), Axis("b", ("x", "y"))])
     assert [cell.name for cell in grid] == ["a=1, b=x", "a=1, b=y", "a=2, b=x", "a=2, b=y"]
     assert [cell.name for cell in cells([])] == ["as written"]
 
 
-def test_a_cell_is_named_by_last_words_where_they_differ() -> None:
+def test_a_cell_is_named_after_the_last_parts_of_its_paths() -> None:
     assert cells([Axis("a.b.rate", (1,)), Axis("a.count", (2,))])[0].name == "rate=1, count=2"
     assert cells([Axis("a.rate", (1,)), Axis("b.rate", (2,))])[0].name == "a.rate=1, b.rate=2"
 
 
-def test_an_axis_given_twice_is_named() -> None:
+def test_an_axis_that_occurs_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="a is set twice"):
         cells([Axis("a", (1,)), Axis("a", (2,))])
 
 
-def test_a_value_goes_where_its_path_leads() -> None:
+def test_a_value_is_set_at_its_path() -> None:
     assert _with("duration_s", 5.0)["duration_s"] == 5.0
     assert _with("drafters.1.link.rtt_ms", 9)["drafters"][1] == {"name": "laptop", "link": {"rtt_ms": 9}}
     assert _with("drafters.phone.link.rtt_ms", 9)["drafters"][0]["link"] == {"rtt_ms": 9}
@@ -62,7 +62,7 @@ def test_a_value_goes_where_its_path_leads() -> None:
     assert _with("drafters.0.window.policy", "fixed")["drafters"][0]["window"] == {"policy": "fixed"}
 
 
-def test_the_scenario_itself_stays_as_it_was() -> None:
+def test_the_original_scenario_is_not_changed() -> None:
     _with("drafters.0.link.rtt_ms", 9)
     assert SCENARIO["drafters"][0]["link"]["rtt_ms"] == 60.0
 
@@ -76,6 +76,6 @@ def test_the_scenario_itself_stays_as_it_was() -> None:
         ("duration_s.x", "continues below 60.0"),
     ],
 )
-def test_a_path_that_leads_nowhere_is_named(path: str, message: str) -> None:
+def test_a_path_that_does_not_exist_is_refused(path: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _with(path, 1)

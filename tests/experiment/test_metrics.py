@@ -35,7 +35,7 @@ SLOW = replace(
 )
 
 
-def test_goodput_counts_answers_that_ended_after_the_warm_up() -> None:
+def test_goodput_counts_answers_that_finish_after_the_warm_up() -> None:
     found = compute_metrics(_run(QUICK, SLOW), WarmUp(5.0, WarmUpSource.GIVEN))
     assert found.num_answers == 1
     assert found.goodputs == {"a": 0.0, "b": pytest.approx(21 / 5)}
@@ -44,11 +44,11 @@ def test_goodput_counts_answers_that_ended_after_the_warm_up() -> None:
     assert found.values["jain_index"] == pytest.approx(0.5)
 
 
-def test_a_client_without_any_answer_is_starved_if_it_is_known() -> None:
+def test_a_named_client_without_an_answer_has_zero_goodput() -> None:
     assert compute_metrics(_run(QUICK), FROM_START, clients=("a", "c")).goodputs == {"a": pytest.approx(1.1), "c": 0.0}
 
 
-def test_latencies_are_of_answers() -> None:
+def test_latencies_are_computed_from_answers() -> None:
     values = compute_metrics(_run(QUICK, SLOW), FROM_START).values
     assert values["ttft_mean_s"] == pytest.approx((0.5 + 2.0) / 2)
     assert values["tpot_mean_s"] == pytest.approx((1.0 / 10 + 4.0 / 20) / 2)
@@ -56,13 +56,13 @@ def test_latencies_are_of_answers() -> None:
     assert values["latency_p99_s"] == pytest.approx(1.5 + 0.99 * 4.5)
 
 
-def test_a_single_token_has_no_time_per_token() -> None:
+def test_a_single_token_has_no_time_per_output_token() -> None:
     values = compute_metrics(_run(replace(QUICK, num_answer_tokens=1)), FROM_START).values
     assert "tpot_p50_s" not in values
     assert "ttft_p50_s" in values
 
 
-def test_shares_are_of_the_answers_time_and_sum_to_one() -> None:
+def test_shares_of_answer_time_sum_to_one() -> None:
     values = compute_metrics(_run(SLOW), FROM_START).values
     assert values["drafting_share"] == pytest.approx(0.25)
     assert values["queue_share"] == pytest.approx(0.1)
@@ -72,7 +72,7 @@ def test_shares_are_of_the_answers_time_and_sum_to_one() -> None:
     )
 
 
-def test_tokens_per_round_leave_out_what_the_verifier_wrote_alone() -> None:
+def test_tokens_per_round_exclude_target_only_answers() -> None:
     alone = replace(QUICK, is_target_only=True, num_proposed=0, num_accepted=0)
     values = compute_metrics(_run(alone, SLOW), FROM_START).values
     assert values["mean_acceptance_length"] == pytest.approx(21 / 12)
@@ -80,7 +80,7 @@ def test_tokens_per_round_leave_out_what_the_verifier_wrote_alone() -> None:
     assert values["target_only_share"] == pytest.approx(0.5)
 
 
-def test_verifiers_and_bytes_are_of_the_whole_run() -> None:
+def test_verifier_metrics_and_bytes_cover_the_whole_run() -> None:
     values = compute_metrics(_run(QUICK), WarmUp(5.0, WarmUpSource.GIVEN)).values
     assert values["utilisation"] == pytest.approx(0.3)
     assert values["tokens_per_step"] == pytest.approx(6.0)
@@ -95,7 +95,7 @@ def test_a_run_without_answers_has_no_latencies() -> None:
     assert "ttft_p50_s" not in found.values
 
 
-def test_a_queue_behaves_as_theory_says() -> None:
+def test_latencies_of_an_mm1_queue_follow_theory() -> None:
     """M/M/1 at load 0.5: a mean sojourn of 1 / (1 - 0.5) = 2 s, its p90 ln(10) times that."""
     values = compute_metrics(
         simulate(SingleServerQueue(load=0.5, until_s=60_000.0), seed=1), WarmUp(1000.0, WarmUpSource.GIVEN)
@@ -105,5 +105,5 @@ def test_a_queue_behaves_as_theory_says() -> None:
     assert values["utilisation"] == pytest.approx(0.5, rel=0.03)
 
 
-def test_every_figure_has_a_title_of_its_own() -> None:
+def test_every_metric_has_its_own_title() -> None:
     assert len({metric.title for metric in METRICS.values()}) == len(METRICS)

@@ -21,11 +21,11 @@ def _replicate(seeds: Seeds, precision: Precision | None = None) -> list[Replica
         return list(replicate(make, seeds, precision, executor))
 
 
-def test_the_seeds_asked_for_are_run() -> None:
+def test_the_requested_seeds_are_run() -> None:
     assert [one.run.seed for one in _replicate(Seeds(first=7, num=3))] == [7, 8, 9]
 
 
-def test_replications_go_on_until_the_figure_is_precise() -> None:
+def test_replications_continue_until_the_precision_is_reached() -> None:
     precision = Precision("latency_mean_s", 0.05)
     done = _replicate(Seeds(first=0, num=3, max_num=200), precision)
     assert [one.run.seed for one in done] == list(range(len(done)))
@@ -34,18 +34,18 @@ def test_replications_go_on_until_the_figure_is_precise() -> None:
     assert found.high - found.mean <= 0.05 * found.mean
 
 
-def test_replications_stop_at_the_most() -> None:
+def test_replications_stop_at_the_maximum_number() -> None:
     assert len(_replicate(Seeds(first=0, num=3, max_num=7), Precision("latency_mean_s", 0.0001))) == 7
 
 
-def test_wrong_seeds_are_named() -> None:
+def test_wrong_seeds_are_refused() -> None:
     with pytest.raises(ConfigError, match="first is -1"):
         Seeds(first=-1, num=3)
     with pytest.raises(ConfigError, match="num is 0"):
         Seeds(first=0, num=0)
 
 
-def test_the_pilot_finds_the_warm_up_in_a_run_that_is_not_counted() -> None:
+def test_the_pilot_run_finds_the_warm_up_and_does_not_count() -> None:
     start = MEASURE.pilot(QUEUE).metrics.warm_up
     assert start == find_warm_up(simulate(QUEUE, PILOT_SEED).answers)
     assert MEASURE.replication(QUEUE, start, 3).metrics.warm_up == start

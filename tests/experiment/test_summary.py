@@ -19,7 +19,7 @@ def _replications(queue: SingleServerQueue, seeds: range) -> list[RunMetrics]:
     return [compute_metrics(simulate(queue, seed), START) for seed in seeds]
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+def test_confidence_intervals_have_their_nominal_coverage() -> None:
     """M/M/1 at load 0.5, 120 experiments of 5 runs: 95% of intervals should hold 2 s; 3 standard errors are 6%."""
     queue = SingleServerQueue(load=0.5, until_s=400.0)
     covered = 0
@@ -29,7 +29,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     assert covered / NUM_EXPERIMENTS >= 0.89
 
 
-def test_common_random_numbers_show_what_independent_ones_hide() -> None:
+def test_common_random_numbers_detect_differences_that_independent_seeds_do_not() -> None:
     """Service 2% slower: pairs tell, and the same runs out of step do not."""
     usual, slower = SingleServerQueue(load=0.7), SingleServerQueue(load=0.7, service_factor=1.02)
     base, arm = _replications(usual, range(6)), _replications(slower, range(6))
@@ -42,7 +42,7 @@ def test_common_random_numbers_show_what_independent_ones_hide() -> None:
     assert paired.mean == pytest.approx(unpaired.mean)
 
 
-def test_ratios_are_of_figures_that_are_always_positive() -> None:
+def test_ratios_exist_only_for_positive_metrics() -> None:
     base, arm = (
         _replications(SingleServerQueue(load=0.5), range(3)),
         _replications(SingleServerQueue(load=0.5, service_factor=2.0 / 1.5), range(3)),
@@ -61,7 +61,7 @@ def test_only_shared_seeds_are_paired() -> None:
         compare(_replications(queue, range(2)), _replications(queue, range(2, 4)))
 
 
-def test_a_figure_that_one_replication_lacks_has_no_interval() -> None:
+def test_a_metric_that_one_replication_lacks_has_no_interval() -> None:
     first, second = _replications(SingleServerQueue(load=0.5, until_s=600.0), range(2))
     summary = summarise([first, replace(second, values={"goodput": 1.0})])
     assert set(summary.metrics) == {"goodput"}
@@ -77,7 +77,7 @@ def test_precision_is_reached_when_the_interval_is_narrow() -> None:
     assert not Precision("goodput", 0.5).is_reached(replications[:1]), "one value has no interval"
 
 
-def test_precision_is_understood_or_explained() -> None:
+def test_a_precision_is_parsed_or_refused() -> None:
     assert Precision.parse("goodput=2%") == Precision("goodput", 0.02)
     with pytest.raises(ConfigError, match="did you mean 'goodput'"):
         Precision.parse("godput=2%")

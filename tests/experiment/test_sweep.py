@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> CellFolder:
     return made
 
 
-def test_a_resumed_sweep_does_only_what_is_missing(folder: CellFolder) -> None:
+def test_a_resumed_sweep_runs_only_missing_replications(folder: CellFolder) -> None:
     counting = Counting()
     measure = Measure(counting, clients)
     first = _sweep(_tasks([0, 1]), folder, measure)
@@ -66,14 +66,14 @@ def test_a_resumed_sweep_does_only_what_is_missing(folder: CellFolder) -> None:
     )
 
 
-def test_what_was_done_before_a_failure_is_kept(folder: CellFolder) -> None:
+def test_replications_finished_before_a_failure_are_kept(folder: CellFolder) -> None:
     with pytest.raises(CapacityError):
         _sweep(_tasks([0, FAILING_SEED]), folder)
     assert [folder.find(cell, 0) is not None for cell in GRID] == [True, True]
     assert [folder.find(cell, FAILING_SEED) for cell in GRID] == [None, None]
 
 
-def test_a_pilot_of_each_cell_finds_its_warm_up_once(folder: CellFolder) -> None:
+def test_each_cell_has_one_pilot_run(folder: CellFolder) -> None:
     counting = Counting()
     sweep = ScenarioSweep(Measure(counting, clients), _tasks([0, 1]), folder, given=None)
     runs: list[None] = []
@@ -87,14 +87,14 @@ def test_a_pilot_of_each_cell_finds_its_warm_up_once(folder: CellFolder) -> None
     assert counting.num_runs == 6
 
 
-def test_axes_may_change_places(folder: CellFolder) -> None:
+def test_the_order_of_the_axes_does_not_matter(folder: CellFolder) -> None:
     one = compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S)
     folder.save(GridCell((("a", 1), ("b", 2))), one)
     assert folder.find(GridCell((("b", 2), ("a", 1))), 0) == one
     assert folder.find(GridCell((("a", 2), ("b", 1))), 0) is None
 
 
-def test_a_folder_in_use_is_only_resumed(folder: CellFolder) -> None:
+def test_a_folder_in_use_requires_resume(folder: CellFolder) -> None:
     folder.open(MANIFEST, is_resumed=False)  # nothing is done in it
     folder.save(GRID[0], compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
     with pytest.raises(ConfigError, match="--resume continues it"):
@@ -102,7 +102,7 @@ def test_a_folder_in_use_is_only_resumed(folder: CellFolder) -> None:
     folder.open(MANIFEST, is_resumed=True)
 
 
-def test_a_changed_scenario_is_refused_and_the_change_is_named(folder: CellFolder) -> None:
+def test_a_changed_scenario_is_refused_with_the_changed_key(folder: CellFolder) -> None:
     folder.save(GRID[0], compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
     changed = SweepManifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "tablet"}]}, "mser-5")
     with pytest.raises(ConfigError, match=r"drafters\.0\.name was 'phone' and is 'tablet'"):
@@ -111,7 +111,7 @@ def test_a_changed_scenario_is_refused_and_the_change_is_named(folder: CellFolde
         folder.open(SweepManifest(SCHEMA, MANIFEST.scenario, "5"), is_resumed=True)
 
 
-def test_a_broken_file_is_named(folder: CellFolder) -> None:
+def test_an_invalid_file_is_refused(folder: CellFolder) -> None:
     folder.save(GRID[0], compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
     (file,) = (folder.path / "cells").iterdir()
     file.write_text("{", encoding="utf-8")

@@ -24,7 +24,7 @@ def is_up_to_date() -> bool:
 
 
 @pytest.mark.skipif(not is_up_to_date(), reason="build/compiled is not there, or of older sources: ./scripts/compile")
-def test_compiled_rooms_write_the_same_logs(tmp_path: Path) -> None:
+def test_compiled_modules_write_the_same_logs(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path; import goodspeed.simulator.kernel as kernel; "
         "from tests.simulator.test_compiled import SCENARIOS, logged; "

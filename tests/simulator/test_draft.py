@@ -31,12 +31,12 @@ def drafted(trace: Written, max_tokens: int, min_survival: float) -> Draft:
     return draft
 
 
-def test_after_a_wrong_token_a_drafter_goes_on_as_sure_as_it_was_of_that() -> None:
+def test_after_a_wrong_token_the_drafter_keeps_that_tokens_confidence() -> None:
     """0.9 * 0.7 * 0.7 is above the bound, one more 0.7 is below; the trace's later places are of another text."""
     draft = drafted(Written("10111", (0.9, 0.7, 0.0, 0.0, 0.0)), 5, 0.4)
     assert draft.tokens == (RIGHT, WRONG, WRONG)
     assert draft.confidences == (0.9, 0.7, 0.7)
 
 
-def test_a_drafter_stops_before_a_token_that_is_too_unlikely_to_survive() -> None:
+def test_drafting_stops_before_a_token_whose_survival_is_too_low() -> None:
     assert drafted(Written("111", (0.9, 0.5, 0.8)), 3, 0.4).tokens == (RIGHT, RIGHT)

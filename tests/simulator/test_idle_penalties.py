@@ -59,11 +59,11 @@ def drafting_s(result: RunResult) -> float:
     return sum(one.drafting_s for one in result.answers) / sum(one.num_rounds for one in result.answers)
 
 
-def test_a_verifier_is_woken_for_every_step_if_its_only_drafter_is_far(table: str) -> None:
+def test_every_step_pays_the_idle_penalty_if_the_only_drafter_is_far_away(table: str) -> None:
     assert step_s(run(table, rtt_ms=50.0)) == pytest.approx(STEP_S + MORE_S, rel=0.02)
     assert step_s(run(table, rtt_ms=0.0)) == pytest.approx(STEP_S, rel=0.05), "only requests come after a pause"
 
 
-def test_a_drafter_is_woken_once_a_round(table: str) -> None:
+def test_a_drafter_pays_the_idle_penalty_once_per_round(table: str) -> None:
     """Its pauses are the target's steps; a draft takes next to nothing beside, and the first round has none."""
     assert drafting_s(run(table, rtt_ms=0.0)) == pytest.approx(MORE_S, rel=0.1)

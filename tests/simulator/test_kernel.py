@@ -14,7 +14,7 @@ QUANTILE = 3.3
 """A figure of a right queue is farther off than so many standard errors once in a thousand times; seeds are fixed."""
 
 
-def test_events_happen_in_the_order_of_time_then_of_asking() -> None:
+def test_events_happen_in_order_of_time_and_then_of_scheduling() -> None:
     kernel, happened = Kernel(), list[str]()
     for time, name in ((5, "c"), (1, "a"), (5, "d"), (2, "b")):
         kernel.at(time, partial(happened.append, name))
@@ -33,7 +33,7 @@ def test_a_cancelled_event_does_not_happen() -> None:
     assert happened == ["kept"]
 
 
-def test_an_event_may_ask_for_another_at_the_same_time() -> None:
+def test_an_event_may_schedule_another_at_the_same_time() -> None:
     kernel, happened = Kernel(), list[str]()
 
     def first() -> None:
@@ -46,7 +46,7 @@ def test_an_event_may_ask_for_another_at_the_same_time() -> None:
     assert happened == ["first", "second", "third"]
 
 
-def test_a_signal_lets_all_who_wait_go_on_in_order_and_nobody_who_comes_later() -> None:
+def test_a_signal_resumes_waiting_processes_in_order_but_not_later_ones() -> None:
     kernel, happened = Kernel(), list[tuple[str, int]]()
     signal = Signal(kernel)
 
@@ -62,7 +62,7 @@ def test_a_signal_lets_all_who_wait_go_on_in_order_and_nobody_who_comes_later() 
     assert happened == [("a", 5), ("b", 5)]
 
 
-def test_who_is_woken_for_a_time_finds_it_past() -> None:
+def test_time_ns_is_never_before_the_time_in_seconds() -> None:
     rng = np.random.default_rng(0)
     for seconds in rng.uniform(0.0, 1e4, 2000).tolist():
         nanoseconds = time_ns(seconds)
@@ -148,7 +148,7 @@ def services(kind: str, seed: int) -> tuple[np.ndarray, float]:
 
 
 @pytest.mark.parametrize("kind", ["exponential", "constant", "gamma", "hyperexponential"])
-def test_one_server_waits_as_pollaczek_and_khinchine_say(kind: str) -> None:
+def test_single_server_waiting_time_follows_pollaczek_khinchine(kind: str) -> None:
     load = 0.6
     times_s, squared_cv = services(kind, seed=1)
     queue = run_queue(1, load, times_s, seed=2)
@@ -156,7 +156,7 @@ def test_one_server_waits_as_pollaczek_and_khinchine_say(kind: str) -> None:
     assert abs(np.mean(queue.waits_s) - expected_s) < QUANTILE * standard_error(queue.waits_s)
 
 
-def test_a_queue_served_at_random_speed_would_be_found() -> None:
+def test_five_percent_longer_services_fail_the_pollaczek_khinchine_test() -> None:
     """The test above can fail: services that are 5% too long show."""
     times_s, squared_cv = services("exponential", seed=1)
     queue = run_queue(1, 0.6, 1.05 * times_s, seed=2)
@@ -164,7 +164,7 @@ def test_a_queue_served_at_random_speed_would_be_found() -> None:
     assert abs(np.mean(queue.waits_s) - expected_s) > QUANTILE * standard_error(queue.waits_s)
 
 
-def test_several_servers_wait_as_erlang_says() -> None:
+def test_waiting_time_of_several_servers_follows_erlang_c() -> None:
     num_servers, load = 4, 0.8
     times_s, _ = services("exponential", seed=3)
     queue = run_queue(num_servers, load, times_s, seed=4)
@@ -178,7 +178,7 @@ def test_several_servers_wait_as_erlang_says() -> None:
     assert abs(np.mean(had_to_wait) - wait_chance) < QUANTILE * standard_error(had_to_wait)
 
 
-def test_sojourns_in_one_exponential_server_are_exponential() -> None:
+def test_sojourn_times_of_an_mm1_queue_are_exponential() -> None:
     """M/M/1: Kolmogorov-Smirnov over every 200th customer, who hardly know of each other; 1 in 1,000."""
     times_s, _ = services("exponential", seed=5)
     queue = run_queue(1, 0.5, times_s, seed=6)

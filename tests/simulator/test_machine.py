@@ -36,7 +36,7 @@ def ends(num_cores: int, tasks: list[tuple[float, float, int]], cold_cache_penal
     return done
 
 
-def test_as_many_threads_as_cores_do_not_disturb_each_other() -> None:
+def test_as_many_threads_as_cores_run_at_full_speed() -> None:
     assert ends(2, [(0.0, 1.0, 1), (0.5, 1.0, 1)]) == pytest.approx([1.0, 1.5])
     assert ends(2, [(0.0, 1.0, 2)]) == pytest.approx([1.0])
 
@@ -45,7 +45,7 @@ def test_three_threads_share_two_cores_evenly() -> None:
     assert ends(2, [(0.0, 1.0, 1)] * 3) == pytest.approx([1.5] * 3)
 
 
-def test_brief_work_runs_at_once_and_a_step_that_wants_all_cores_waits_for_it() -> None:
+def test_brief_work_preempts_a_step_that_uses_all_cores() -> None:
     """Two pieces of 2 ms one after the other cost it 4 ms, two at the same time, on a core each, 2 ms."""
     apart = [(0.0, 1.0, 2), (0.2, 0.002, 1), (0.4, 0.002, 1)]
     assert ends(2, apart) == pytest.approx([1.004, 0.202, 0.402])
@@ -53,38 +53,38 @@ def test_brief_work_runs_at_once_and_a_step_that_wants_all_cores_waits_for_it() 
     assert ends(2, together) == pytest.approx([1.002, 0.202, 0.202])
 
 
-def test_a_step_makes_up_for_caches_that_others_left_cold() -> None:
+def test_a_preempted_step_pays_the_cold_cache_penalty() -> None:
     """A quarter of 2 ms, and as much of twice 2 ms where two run at the same time."""
     assert ends(2, [(0.0, 1.0, 2), (0.2, 0.002, 1)], cold_cache_penalty=0.25) == pytest.approx([1.0025, 0.202])
     together = [(0.0, 1.0, 2), (0.2, 0.002, 1), (0.2, 0.002, 1)]
     assert ends(2, together, cold_cache_penalty=0.25) == pytest.approx([1.003, 0.202, 0.202])
 
 
-def test_a_step_with_a_core_to_spare_does_not_notice_brief_work() -> None:
+def test_brief_work_on_a_spare_core_does_not_slow_a_step() -> None:
     assert ends(3, [(0.0, 1.0, 2), (0.2, 0.002, 1)]) == pytest.approx([1.0, 0.202])
 
 
-def test_more_brief_work_than_cores_shares_them() -> None:
+def test_more_brief_tasks_than_cores_share_the_cores() -> None:
     assert ends(2, [(0.0, 0.002, 1)] * 4) == pytest.approx([0.004] * 4)
 
 
-def test_long_work_shares_what_brief_work_leaves() -> None:
+def test_long_work_shares_the_cores_that_brief_work_leaves() -> None:
     """One thread on one core: it stands still for 2 ms; two on two cores: they share one for as long."""
     assert ends(1, [(0.0, 1.0, 1), (0.2, 0.002, 1)]) == pytest.approx([1.002, 0.202])
     assert ends(2, [(0.0, 1.0, 1), (0.0, 1.0, 1), (0.2, 0.002, 1)]) == pytest.approx([1.001, 1.001, 0.202])
 
 
-def test_work_of_all_cores_goes_on_at_the_pace_of_its_slowest_thread() -> None:
+def test_a_step_runs_at_the_speed_of_its_slowest_thread() -> None:
     """Beside one thread it has half the pace, while that has two thirds of a core: 0.3 s of it take 0.45 s."""
     assert ends(2, [(0.0, 1.0, 2), (0.2, 0.3, 1)]) == pytest.approx([1.0 + 0.45 / 2, 0.65])
 
 
-def test_who_comes_later_slows_down_from_then_on() -> None:
+def test_later_work_slows_earlier_work_from_then_on() -> None:
     assert ends(1, [(0.0, 1.0, 1), (0.5, 1.0, 1)]) == pytest.approx([1.5, 2.0])
 
 
 @given(tasks=works, num_cores=st.integers(1, 4))
-def test_no_work_is_lost_and_no_core_gives_more_than_it_has(
+def test_work_is_conserved_and_no_core_exceeds_its_capacity(
     tasks: list[tuple[float, float, int]], num_cores: int
 ) -> None:
     finished = ends(num_cores, tasks)
@@ -98,7 +98,7 @@ def test_no_work_is_lost_and_no_core_gives_more_than_it_has(
     assert max(finished) <= 2.0 + slowest * sum(work_s for _, work_s, _ in tasks) + 1e-6
 
 
-def test_a_loop_does_one_thing_after_the_other_in_the_order_of_asking() -> None:
+def test_an_event_loop_does_its_work_in_order_of_submission() -> None:
     kernel = Kernel()
     loop, done = EventLoop(kernel, SimulatedMachine(kernel, 4)), list[tuple[str, int]]()
     for name, work_s in (("first", 1.0), ("second", 0.5), ("nothing", 0.0)):
@@ -107,14 +107,14 @@ def test_a_loop_does_one_thing_after_the_other_in_the_order_of_asking() -> None:
     assert done == [("first", 10), ("second", 15), ("nothing", 15)]
 
 
-def test_a_loop_with_nothing_to_do_does_what_takes_no_time_at_once() -> None:
+def test_an_idle_event_loop_does_work_of_zero_length_at_once() -> None:
     kernel = Kernel()
     loop, done = EventLoop(kernel, SimulatedMachine(kernel, 1)), list[int]()
     loop.submit(0.0, lambda: done.append(kernel.now_ns))
     assert done == [0]
 
 
-def test_what_a_loops_work_asks_for_comes_after_what_was_asked_before() -> None:
+def test_work_submitted_by_work_comes_after_queued_work() -> None:
     kernel = Kernel()
     loop, done = EventLoop(kernel, SimulatedMachine(kernel, 1)), list[str]()
 
@@ -128,7 +128,7 @@ def test_what_a_loops_work_asks_for_comes_after_what_was_asked_before() -> None:
     assert done == ["first", "second", "third"]
 
 
-def test_a_loop_that_sleeps_is_woken_once_and_then_goes_on_at_once() -> None:
+def test_a_sleeping_event_loop_pays_the_idle_penalty_once() -> None:
     """Of three pieces of a second each, two come together, and one of those brings a third."""
     kernel = Kernel()
     loop, done = EventLoop(kernel, SimulatedMachine(kernel, 1), idle_penalty_s=0.25), list[float]()
@@ -145,7 +145,7 @@ def test_a_loop_that_sleeps_is_woken_once_and_then_goes_on_at_once() -> None:
     assert done == pytest.approx([1.25, 2.25, 3.25, 6.25])
 
 
-def test_waking_keeps_no_core_busy() -> None:
+def test_the_idle_penalty_occupies_no_core() -> None:
     kernel = Kernel()
     machine, done = SimulatedMachine(kernel, 1), list[float]()
     for _ in range(2):

@@ -19,7 +19,7 @@ def round_spread(rate: float, window: int) -> float:
 
 
 @pytest.mark.parametrize(("rate", "window", "cost"), [(0.8, 4, 0.1), (0.6, 2, 0.3), (0.9, 8, 0.05), (0.3, 6, 0.2)])
-def test_speed_up_without_a_network_is_the_closed_form(rate: float, window: int, cost: float) -> None:
+def test_speed_up_without_network_delay_equals_the_closed_form(rate: float, window: int, cost: float) -> None:
     """(1 - a^(g+1)) / ((1 - a) (g c + 1)): Leviathan, Kalman, Matias 2023, theorem 3.8."""
     num_tokens = 4000
     times_s = []
@@ -32,7 +32,7 @@ def test_speed_up_without_a_network_is_the_closed_form(rate: float, window: int,
     assert times_s[0] / times_s[1] / expected - 1 == pytest.approx(0.0, abs=allowed)
 
 
-def test_more_acceptance_is_less_time() -> None:
+def test_higher_acceptance_takes_less_time() -> None:
     times_s = []
     for rate in (0.2, 0.5, 0.8, 0.95):
         result = simulate(small_scenario(drafter_tier(acceptance={"fixed": {"rate": rate}}), duration_s=15.0))
@@ -66,7 +66,7 @@ def per_token_s(mode: str, rtt_ms: float, scheduler: str = "fixed") -> float:
     return decoding_s / sum(answer.num_answer_tokens - 1 for answer in result.answers)
 
 
-def test_distributed_is_faster_until_a_round_trip_costs_what_speculation_saves() -> None:
+def test_distributed_mode_is_faster_until_the_round_trip_costs_what_speculation_saves() -> None:
     """A round takes (1 + g c) T + RTT and brings mu tokens, which take mu T alone: equal at RTT = (mu - 1 - g c) T."""
     mean_tokens = (1 - 0.8**5) / (1 - 0.8)
     crossover_ms = 10.0 * (mean_tokens - 1 - 4 * 0.1)
@@ -77,7 +77,7 @@ def test_distributed_is_faster_until_a_round_trip_costs_what_speculation_saves()
 
 
 @pytest.mark.parametrize("rtt_ms", [0.0, 10.0, 25.0, 100.0])
-def test_by_default_nobody_is_slower_than_the_target_alone_and_who_is_near_is_faster(rtt_ms: float) -> None:
+def test_default_scheduler_is_close_to_the_faster_of_target_only_and_equal_split(rtt_ms: float) -> None:
     """Beyond the crossover a client goes on alone; looking for a way back takes a twentieth of the time at most."""
     by_default, alone_s = per_token_s("distributed", rtt_ms, "time_aware"), per_token_s("target_only", rtt_ms)
     equal_split = per_token_s("distributed", rtt_ms)
@@ -94,6 +94,6 @@ def num_answered(routing: str, rate: float) -> int:
     return len(simulate(small_scenario(tier, verifiers=verifiers, routing=routing, duration_s=20.0)).answers)
 
 
-def test_joining_the_shortest_queue_beats_taking_turns_once_there_is_load() -> None:
+def test_join_shortest_queue_beats_round_robin_under_load() -> None:
     assert abs(num_answered("jsq", 0.1) - num_answered("round_robin", 0.1)) <= 1
     assert num_answered("jsq", 0.6) > 1.15 * num_answered("round_robin", 0.6)

@@ -27,7 +27,7 @@ def mean_s(result: RunResult) -> float:
     return sum(answer.finished_s - answer.requested_s for answer in result.answers) / len(result.answers)
 
 
-def test_with_cores_enough_and_hosts_that_take_no_time_nothing_changes() -> None:
+def test_a_shared_machine_with_enough_cores_and_no_host_costs_changes_nothing() -> None:
     """One drafter: among several, nanoseconds may decide who rides in which batch."""
     own, shared = run({}, count=1), run({"cores": 64, "engine_threads": 2, "is_inline": False}, count=1)
     assert [one.num_rounds for one in shared.answers] == [one.num_rounds for one in own.answers]
@@ -36,34 +36,34 @@ def test_with_cores_enough_and_hosts_that_take_no_time_nothing_changes() -> None
         assert times[0] == pytest.approx(times[1], abs=1e-6)
 
 
-def test_a_drafter_that_drafts_within_its_loop_tells_its_user_later() -> None:
+def test_inline_drafting_delays_the_first_token() -> None:
     def first_s(is_inline: bool) -> float:
         return run({"cores": 64, "is_inline": is_inline}, count=1).answers[0].first_token_s
 
     assert first_s(True) > first_s(False) + 0.003
 
 
-def test_few_cores_make_all_slower() -> None:
+def test_fewer_cores_make_answers_slower() -> None:
     assert mean_s(run({"cores": 1})) > 1.1 * mean_s(run({"cores": 8}))
 
 
 @pytest.mark.parametrize("cost", [*HOSTS_S, "timer_s", "idle_penalty_s"])
-def test_whatever_a_host_does_takes_time(cost: str) -> None:
+def test_every_host_cost_makes_answers_slower(cost: str) -> None:
     assert mean_s(run({"cores": 8, cost: 0.003}, count=1)) > mean_s(run({"cores": 8}, count=1))
 
 
 @pytest.mark.parametrize("cost", ["timer_s", "link_s"])
-def test_a_single_drafter_without_a_link_meets_no_timer(cost: str) -> None:
+def test_a_single_drafter_without_link_delay_uses_no_timer(cost: str) -> None:
     late, on_time = (run({"cores": 8, cost: cost_s}, count=1, link={}) for cost_s in (0.01, 0.0))
     assert late.answers == on_time.answers
 
 
-def test_batches_that_wait_for_somebody_close_later_where_timers_are_late() -> None:
+def test_late_timers_delay_batches() -> None:
     late, on_time = (run({"cores": 8, "timer_s": timer_s}, link={}) for timer_s in (0.003, 0.0))
     assert late.answers != on_time.answers
 
 
-def test_frames_that_a_busy_verifier_has_yet_to_take_are_in_its_next_batch() -> None:
+def test_frames_queued_at_a_busy_verifier_are_in_its_next_batch() -> None:
     """Each takes 20 ms to read, and a step next to nothing."""
     tier: dict[str, Any] = {"count": 8, "link": {}, "window": {"policy": "fixed", "max_tokens": 1}}
     quick, busy = (
@@ -80,12 +80,12 @@ def test_frames_that_a_busy_verifier_has_yet_to_take_are_in_its_next_batch() -> 
     assert per_step[1] > 1.2 * per_step[0]
 
 
-def test_a_shared_machine_gives_the_same_run_again() -> None:
+def test_runs_on_a_shared_machine_are_reproducible() -> None:
     machine = {"cores": 2, "engine_threads": 2, "reply_s": 0.001, "receive_s": 0.0003}
     assert run(machine) == run(machine)
 
 
-def test_times_below_nothing_are_refused() -> None:
+def test_negative_times_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"machine\.send_s is -1"):
         small_scenario(machine={"send_s": -1.0})
 
@@ -103,7 +103,7 @@ class Delays:
         return arrives_ns
 
 
-def test_a_frame_on_time_does_not_overtake_one_whose_timer_is_late() -> None:
+def test_frames_keep_their_order_when_a_timer_is_late() -> None:
     """Sent at 0 and 0.6 ms for 10.5 and 10 ms: the first one's timer fires at 11 ms, the second one's at 10.6."""
     kernel, arrived = Kernel(), list[tuple[str, int]]()
     machine = SharedMachine(kernel, MachineConfig(cores=8, timer_s=0.001))

@@ -71,7 +71,7 @@ def down(*outages: dict[str, Any]) -> dict[str, Any]:
         ),
     ],
 )
-def test_wrong_values_are_one_clear_error(values: dict[str, Any], message: str) -> None:
+def test_wrong_values_raise_an_error_that_names_them(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         scenario_of(values)
 
@@ -83,7 +83,7 @@ def test_a_verifier_too_small_for_the_first_request_is_an_error() -> None:
         simulate(small_scenario(drafter_tier(workload=workload), verifiers=[{"kv_capacity": 400}]))
 
 
-def test_a_later_request_that_is_too_long_is_refused_alone() -> None:
+def test_a_later_request_that_is_too_long_fails_without_ending_the_run() -> None:
     lengths = {"distribution": "lognormal", "lognormal": {"mean": 60.0, "cv": 1.5}}
     tier = drafter_tier(workload={"closed": {"think_s": 0.1}, "answer": lengths})
     result = simulate(small_scenario(tier, verifiers=[{"kv_capacity": 100_000, "max_context": 500}], duration_s=30.0))
@@ -98,7 +98,7 @@ def test_a_trace_whose_bandwidth_falls_to_zero_is_an_error(tmp_path: Path) -> No
         simulate(small_scenario(drafter_tier(link={"trace_file": str(trace)})))
 
 
-def test_a_file_says_what_its_values_say(tmp_path: Path) -> None:
+def test_a_scenario_file_equals_its_values(tmp_path: Path) -> None:
     path = tmp_path / "scenario.toml"
     path.write_text('duration_s = 5.0\n[[drafters]]\nname = "phone"\ncount = 3\n[drafters.link]\nrtt_ms = 60.0\n')
     assert read_scenario(path) == scenario_of(read_toml(path))

@@ -64,7 +64,7 @@ def test_another_seed_gives_another_run() -> None:
     assert simulate(TROUBLED, 1).answers != simulate(TROUBLED, 2).answers
 
 
-def test_recording_changes_nothing(tmp_path: Path) -> None:
+def test_event_logging_does_not_change_the_run(tmp_path: Path) -> None:
     assert logged(TROUBLED, tmp_path) == simulate(TROUBLED)
 
 
@@ -75,7 +75,7 @@ def troubled_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_simulated_runs_logs_replay_through_the_live_cores(troubled_logs: Path) -> None:
+def test_event_logs_of_a_simulated_run_replay_through_the_live_cores(troubled_logs: Path) -> None:
     for path in sorted(troubled_logs.iterdir()):
         replay = replay_verifier if path.name.startswith("verifier") else replay_drafter
         lines = path.read_text().splitlines()
@@ -96,7 +96,7 @@ def test_a_planted_difference_in_a_window_policy_is_found(troubled_logs: Path, m
     assert replay_drafter(lines_of(troubled_logs, "laptop-0")) is not None
 
 
-def test_nobody_is_lost_who_was_only_cut_off() -> None:
+def test_answers_survive_a_network_cut() -> None:
     """Answers that were under way when the network went are finished after it is back."""
     cut = {"start_s": 3.0, "duration_s": 1.5}
     result = simulate(small_scenario(drafter_tier("phone", count=3, cuts=[cut])))
@@ -106,7 +106,7 @@ def test_nobody_is_lost_who_was_only_cut_off() -> None:
     assert not [answer for answer in result.answers if 3.05 < answer.finished_s < 4.5]
 
 
-def test_answers_go_on_at_another_verifier_when_theirs_dies() -> None:
+def test_answers_continue_at_another_verifier_after_an_outage() -> None:
     """As many tokens as without the outage, none of them from the dead one, which serves again after it."""
     answers, tiers = [], {"count": 2, "core": EQUAL_SPLIT}
     for outages in ([], [{"start_s": 3.0, "duration_s": 2.0, "index": 1}]):
@@ -127,7 +127,7 @@ def test_answers_go_on_at_another_verifier_when_theirs_dies() -> None:
     assert not [end_s for end_s in ends_s if 3.0 < end_s < 5.0]
 
 
-def test_a_verifier_that_starts_again_is_a_fresh_one_in_the_same_log(tmp_path: Path) -> None:
+def test_a_restarted_verifier_is_a_new_one_in_the_same_event_log(tmp_path: Path) -> None:
     """Its only drafters wait for it. It holds no memory for streams of its life before."""
     lengths = {"distribution": "fixed", "fixed": {"num_tokens": 50}}
     tier = drafter_tier(workload={"closed": {"think_s": 0.1}, "prompt": lengths, "answer": lengths})
@@ -146,7 +146,7 @@ def test_a_verifier_that_starts_again_is_a_fresh_one_in_the_same_log(tmp_path: P
     assert [event["conn"] for event in events[again:] if event["event"] == "connect"] == [1, 2, 3, 4]
 
 
-def test_a_policy_meets_the_same_world_as_another() -> None:
+def test_all_policies_see_the_same_requests() -> None:
     """Same requests, of the same lengths; only what they take differs (common random numbers)."""
     asks = []
     for window in (2, 8):
@@ -159,7 +159,7 @@ def test_a_policy_meets_the_same_world_as_another() -> None:
     assert sum(1 for answer in result.answers) >= len(both)
 
 
-def test_an_answer_has_as_many_tokens_as_were_asked_for_whatever_the_mode() -> None:
+def test_answers_have_the_requested_length_in_both_modes() -> None:
     answers = []
     for mode in ("distributed", "target_only"):
         result = simulate(small_scenario(mode=mode))
@@ -170,7 +170,7 @@ def test_an_answer_has_as_many_tokens_as_were_asked_for_whatever_the_mode() -> N
     assert all(answers[0][key] == answers[1][key] for key in both)
 
 
-def test_drafters_that_share_a_thin_link_wait_for_each_other() -> None:
+def test_drafters_on_a_shared_slow_link_delay_each_other() -> None:
     times_s = []
     for sharing in (1, 4):
         shared = {"num_drafters": sharing, "up_mbps": 0.02}
@@ -179,7 +179,7 @@ def test_drafters_that_share_a_thin_link_wait_for_each_other() -> None:
     assert times_s[1] > 1.2 * times_s[0]
 
 
-def test_a_slower_way_down_costs_just_that() -> None:
+def test_a_slower_downlink_adds_exactly_its_delay() -> None:
     """20 ms up and down against 20 ms up and 60 ms down: half of the difference in every round."""
     network_s = []
     for downlink in (20.0, 60.0):
@@ -189,7 +189,7 @@ def test_a_slower_way_down_costs_just_that() -> None:
     assert network_s == pytest.approx([0.020, 0.040], abs=1e-5)
 
 
-def test_memory_that_holds_one_stream_makes_the_others_wait() -> None:
+def test_streams_wait_while_the_kv_cache_is_full() -> None:
     lengths = {"distribution": "fixed", "fixed": {"num_tokens": 50}}
     tier = drafter_tier(workload={"closed": {"think_s": 0.1}, "prompt": lengths, "answer": lengths})
     result = simulate(small_scenario(tier, verifiers=[{"kv_capacity": 130, "max_context": 130}]))
@@ -200,7 +200,7 @@ def test_memory_that_holds_one_stream_makes_the_others_wait() -> None:
     assert all(later[0] > earlier[1] for earlier, later in itertools.pairwise(spans))
 
 
-def test_a_traced_requests_spans_cover_its_time_without_holes() -> None:
+def test_spans_of_a_traced_request_cover_its_time_without_gaps() -> None:
     result = simulate(small_scenario(drafter_tier(count=1)), num_traced=1)
     by_actor: dict[str, float] = defaultdict(float)
     for span in result.spans:

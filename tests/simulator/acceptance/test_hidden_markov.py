@@ -36,12 +36,12 @@ def by_hand(text: str) -> float:
 
 
 @pytest.mark.parametrize("text", ["1", "0", "110", "1?0", "??", "0?1?10"])
-def test_likelihood_is_the_sum_over_all_ways(text: str) -> None:
+def test_likelihood_is_the_sum_over_all_state_sequences(text: str) -> None:
     assert log_likelihood(CHAIN, observed(text)) == pytest.approx(np.log(by_hand(text)))
     assert log_likelihood(CHAIN, observed(text, text)) == pytest.approx(2 * np.log(by_hand(text)))
 
 
-def test_gaps_are_filled_in_as_likely_as_they_are() -> None:
+def test_unknown_bits_are_imputed_from_their_joint_distribution() -> None:
     """Both gaps together: four outcomes, each within 4 standard errors of its probability by hand."""
     num = 20_000
     imputed = impute_bits(CHAIN, observed(*["11??0"] * num), np.random.default_rng(1))
@@ -53,7 +53,7 @@ def test_gaps_are_filled_in_as_likely_as_they_are() -> None:
         assert abs(share - probability) < 4 * np.sqrt(probability * (1 - probability) / num)
 
 
-def test_parameters_are_found_again_from_a_live_recording() -> None:
+def test_parameters_are_recovered_from_a_live_acceptance_trace() -> None:
     """300 answers of 120 tokens at window 3: an eighth is unknown. Tolerances are about 4 standard errors."""
     config = AcceptanceConfig("markov", markov=CHAIN)
     found = fit_chain(observed_answers(live_answers(config, 300, 3)), STARTS[:1])
@@ -64,7 +64,7 @@ def test_parameters_are_found_again_from_a_live_recording() -> None:
     assert found.to_easy == pytest.approx(0.3, abs=0.06)
 
 
-def test_short_answers_do_not_count_what_is_beyond_their_end() -> None:
+def test_padding_of_short_answers_carries_no_evidence() -> None:
     model = acceptance_model(AcceptanceConfig("markov", markov=CHAIN))
     traces = [model.new_trace(0, request, np.random.default_rng(request)) for request in range(300)]
     mixed = [live_answer(trace, 20 if i % 2 else 120, 3) for i, trace in enumerate(traces)]

@@ -55,7 +55,7 @@ def ask(of: AcceptanceTrace, position: int, depth: int, is_confidence: bool) -> 
 
 @pytest.mark.parametrize("name", ACCEPTANCES)
 @given(asked=places, seed=st.integers(0, 2**32))
-def test_a_place_has_one_answer_whatever_was_asked_before(
+def test_a_position_does_not_depend_on_the_order_of_reads(
     name: str, models: dict[str, AcceptanceModel], asked: list[tuple[int, int, bool]], seed: int
 ) -> None:
     first, second = (models[name].new_trace(1, 2, np.random.default_rng(seed)) for _ in range(2))
@@ -65,7 +65,7 @@ def test_a_place_has_one_answer_whatever_was_asked_before(
 
 
 @pytest.mark.parametrize("name", ACCEPTANCES)
-def test_tapes_of_one_generator_do_not_disturb_each_other(name: str, models: dict[str, AcceptanceModel]) -> None:
+def test_traces_from_one_generator_are_independent(name: str, models: dict[str, AcceptanceModel]) -> None:
     rng = np.random.default_rng(5)
     first, second = models[name].new_trace(0, 0, rng), models[name].new_trace(0, 1, rng)
     together = [(first.is_right(position, 0), second.is_right(position, 0)) for position in range(200)]
@@ -77,7 +77,7 @@ def test_tapes_of_one_generator_do_not_disturb_each_other(name: str, models: dic
 
 @pytest.mark.parametrize("name", ACCEPTANCES)
 @pytest.mark.parametrize("depth", [0, 3])
-def test_reports_are_calibrated_chances(name: str, models: dict[str, AcceptanceModel], depth: int) -> None:
+def test_confidences_are_calibrated(name: str, models: dict[str, AcceptanceModel], depth: int) -> None:
     """Of the reports in each tenth, as many are right as they say, within 4.5 standard errors."""
     asked = [
         (of.confidence(position, depth), of.is_right(position, depth))
@@ -94,28 +94,28 @@ def test_reports_are_calibrated_chances(name: str, models: dict[str, AcceptanceM
 
 
 @pytest.mark.parametrize("concentration", [0.01, 3.0, math.inf])
-def test_reports_know_more_the_smaller_their_concentration(concentration: float) -> None:
+def test_confidences_vary_more_with_a_smaller_concentration(concentration: float) -> None:
     """Variance of a Beta report: rate (1 - rate) / (concentration + 1)."""
     of = trace(AcceptanceConfig(fixed=FixedConfig(0.6), confidence=ConfidenceConfig(concentration)))
     said = [of.confidence(position, 0) for position in range(20_000)]
     assert np.var(said) == pytest.approx(0.24 / (1 + concentration), rel=0.05, abs=1e-12)
 
 
-def test_fixed_bits_are_independent_and_of_the_rate() -> None:
+def test_fixed_bits_are_independent_with_the_configured_rate() -> None:
     drawn = np.array(bits(trace(AcceptanceConfig(fixed=FixedConfig(0.7))), 40_000), dtype=float)
     assert abs(drawn.mean() - 0.7) < 4 * math.sqrt(0.21 / 40_000)
     assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 4 / math.sqrt(40_000)
 
 
 @pytest.mark.parametrize("depth", [0, 2, 9])
-def test_positional_rate_is_that_of_the_depth_and_beyond_the_last_the_last(depth: int) -> None:
+def test_positional_rate_depends_on_depth_and_ends_with_the_last_one(depth: int) -> None:
     config = AcceptanceConfig(model="positional", positional=PositionalConfig((0.3, 0.5, 0.8)))
     rate = (0.3, 0.5, 0.8)[min(depth, 2)]
     drawn = bits(trace(config), 20_000, depth)
     assert abs(np.mean(drawn) - rate) < 4 * math.sqrt(rate * (1 - rate) / 20_000)
 
 
-def test_markov_keeps_its_stationary_rate_and_comes_in_bursts() -> None:
+def test_markov_bits_have_the_stationary_rate_and_are_bursty() -> None:
     """Autocovariance at lag 1: Var(state's rate) (1 - to_hard - to_easy); here 0.0756 x 0.8."""
     markov = MarkovConfig(easy_rate=0.9, hard_rate=0.3, to_hard=0.06, to_easy=0.14)
     assert markov.stationary_rate == pytest.approx(0.72)
@@ -161,6 +161,6 @@ def test_drifting_rate_changes_from_answer_to_answer(config: DriftingConfig, rat
         ({"confidence": {"concentration": 0.0}}, r"confidence\.concentration"),
     ],
 )
-def test_a_wrong_number_is_an_error_that_names_it(wrong: dict[str, Any], named: str) -> None:
+def test_a_wrong_value_raises_an_error_that_names_it(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         from_mapping(AcceptanceConfig, wrong)

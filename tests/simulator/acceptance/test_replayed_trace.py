@@ -52,12 +52,12 @@ def distances(answers: list[TracedAnswer], config: AcceptanceConfig) -> list[flo
 
 @pytest.mark.parametrize("config", [FIXED, BURSTS], ids=["fixed", "bursts"])
 @pytest.mark.parametrize(("window", "min_survival"), [(3, 0.0), (16, 0.2)])
-def test_replay_is_right_at_any_window(config: AcceptanceConfig, window: int, min_survival: float) -> None:
+def test_a_replayed_trace_is_unbiased_at_any_window(config: AcceptanceConfig, window: int, min_survival: float) -> None:
     answers = live_answers(config, NUM_ANSWERS, window, min_survival)
     assert max(map(abs, distances(answers, config))) < 4.0
 
 
-def test_gaps_filled_in_at_the_rate_of_what_was_judged_are_found_wrong() -> None:
+def test_imputation_at_the_mean_verified_rate_is_found_to_be_biased() -> None:
     """The planted bug: a drafter that stops where it is unsure judges the easy tokens."""
     answers = live_answers(BURSTS, NUM_ANSWERS, 16, 0.2)
     judged = "".join(answer.draft_outcomes for answer in answers)
@@ -73,7 +73,7 @@ def test_gaps_filled_in_at_the_rate_of_what_was_judged_are_found_wrong() -> None
     assert max(distances([filled(answer) for answer in answers], BURSTS)) > 10.0
 
 
-def test_what_a_drafter_left_out_is_as_wrong_as_it_was_unsure() -> None:
+def test_stopped_tokens_are_imputed_with_the_true_confidences() -> None:
     """Reports evenly spread and independent: the stand-ins' means are the truth's, within 4 standard errors."""
     config = AcceptanceConfig("fixed", fixed=FixedConfig(0.5), confidence=ConfidenceConfig(2.0))
     model = acceptance_model(config)
@@ -89,7 +89,7 @@ def test_what_a_drafter_left_out_is_as_wrong_as_it_was_unsure() -> None:
     assert np.all(imputed.confidences[stopped] <= judged.confidences[stopped])
 
 
-def test_what_was_judged_is_replayed_as_it_was() -> None:
+def test_verified_tokens_are_replayed_unchanged() -> None:
     answers = live_answers(BURSTS, 5, 3)
     imputations = replayed_traces(answers)
     assert len(imputations) == NUM_IMPUTATIONS
@@ -111,7 +111,7 @@ def bits(trace: AcceptanceTrace, num: int) -> str:
     return "".join(RIGHT if trace.is_right(place, 0) else WRONG for place in range(num))
 
 
-def test_a_longer_answer_goes_on_with_the_next_recorded_one() -> None:
+def test_a_longer_answer_continues_with_the_next_recorded_one() -> None:
     model = ReplayedTraceAcceptance([whole("101"), whole("0110"), whole("11")])
     circle = "101011011" * 3
     found = {bits(model.new_trace(0, 0, np.random.default_rng(seed)), 15) for seed in range(40)}
@@ -126,7 +126,7 @@ def test_a_client_may_replay_one_recorded_client() -> None:
         assert found == {("1" if client % 2 == 0 else "0") * 12}
 
 
-def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_an_acceptance_trace_is_read_as_it_was_written(tmp_path: Path) -> None:
     answers = [*live_answers(BURSTS, 3, 3), whole(RIGHT + WRONG + UNKNOWN + STOPPED)]
     with (tmp_path / "log.jsonl").open("w") as file:
         write_acceptance_trace(answers, file)
@@ -134,7 +134,7 @@ def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "nonsense\n", '{"event": "start"}\n'])
-def test_an_unusable_log_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
+def test_an_unusable_trace_raises_an_error_that_names_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text(text)
     config = AcceptanceConfig("trace", trace=ReplayedTraceConfig(str(tmp_path / "log.jsonl")))
     with pytest.raises(ConfigError, match=r"log\.jsonl"):
@@ -143,20 +143,20 @@ def test_an_unusable_log_is_an_error_that_names_it(text: str, tmp_path: Path) ->
         read_acceptance_trace(tmp_path / "none.jsonl")
 
 
-def test_a_log_without_a_judged_token_is_an_error() -> None:
+def test_a_trace_without_a_verified_token_is_refused() -> None:
     with pytest.raises(ConfigError, match="no verified draft token"):
         ReplayedTraceAcceptance([whole(UNKNOWN * 4)])
 
 
 @pytest.mark.parametrize("judged", [UNKNOWN + RIGHT, RIGHT + UNKNOWN, STOPPED, UNKNOWN + WRONG * 3])
-def test_little_that_is_known_is_enough(judged: str) -> None:
+def test_a_single_known_token_suffices(judged: str) -> None:
     trace = ReplayedTraceAcceptance([whole(judged)] * 2).new_trace(0, 0, np.random.default_rng(0))
     assert all(0.0 <= trace.confidence(place, 0) <= 1.0 for place in range(10))
     for place, known in enumerate(judged):
         assert known not in {RIGHT, WRONG} or trace.is_right(place, 0) == (known == RIGHT)
 
 
-def test_a_changed_log_is_read_anew(tmp_path: Path) -> None:
+def test_a_changed_trace_file_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     config = AcceptanceConfig("trace", trace=ReplayedTraceConfig(str(path)))
     found = []
@@ -169,7 +169,7 @@ def test_a_changed_log_is_read_anew(tmp_path: Path) -> None:
     assert bits(found[2].new_trace(0, 0, np.random.default_rng(0)), 3) == "000"
 
 
-def test_an_answer_whose_parts_do_not_fit_is_refused() -> None:
+def test_an_inconsistent_answer_is_refused() -> None:
     with pytest.raises(ValueError, match="sequences"):
         replace(whole("10"), depths=(0,))
     with pytest.raises(ValueError, match="draft_outcomes has"):

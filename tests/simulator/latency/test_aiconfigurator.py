@@ -31,7 +31,7 @@ def decode(num_streams: int, context: int, window: int = 0) -> StepShape:
         ("qwen3-0.6b", "l40s", 1.78, 1.69, 3.66),
     ],
 )
-def test_products_add_up_to_what_others_found(
+def test_matrix_products_add_up_to_independent_readings_of_the_tables(
     shape: str, gpu: str, one_ms: float, knee_ms: float, many_ms: float
 ) -> None:
     """At 1, 128 and 512 tokens, by an earlier reading of the same tables; other interpolation, other figures."""
@@ -41,7 +41,7 @@ def test_products_add_up_to_what_others_found(
 
 
 @has_tables
-def test_a_step_reads_the_weights_and_the_cache_no_faster_than_the_memory_gives_them() -> None:
+def test_a_step_is_bound_by_reading_weights_and_cache() -> None:
     model = AiconfiguratorConfig(shape="llama-3.1-8b", gpu="h100_sxm").model()
     num_bytes = 2 * 7.5e9 + 64 * 2048 * 131_072
     least_s = num_bytes / 3.35e12
@@ -63,19 +63,19 @@ def test_a_later_chunk_of_a_prompt_costs_more_attention() -> None:
 
 
 @has_tables
-def test_gpus_that_share_a_model_are_faster_but_not_as_many_times() -> None:
+def test_tensor_parallel_speed_up_is_less_than_linear() -> None:
     one, four = (AiconfiguratorConfig(tensor_parallel=number).model().step_s(decode(8, 1000)) for number in (1, 4))
     assert one / 4 < four < one / 2
 
 
 @has_tables
-def test_smaller_weights_are_read_faster() -> None:
+def test_narrower_weights_are_read_faster() -> None:
     wide, narrow = (AiconfiguratorConfig(weights=kind).model().step_s(decode(1, 100)) for kind in ("bfloat16", "fp8"))
     assert narrow < 0.75 * wide
 
 
 @has_tables
-def test_the_framework_and_its_newest_release_are_chosen() -> None:
+def test_the_latest_release_of_the_framework_is_used() -> None:
     for framework in ("vllm", "sglang", "trtllm"):
         with warnings.catch_warnings():
             warnings.simplefilter("error", ExtrapolationWarning)
@@ -84,7 +84,7 @@ def test_the_framework_and_its_newest_release_are_chosen() -> None:
 
 
 @has_tables
-def test_a_context_beyond_the_measured_warns() -> None:
+def test_a_context_beyond_the_measured_range_warns() -> None:
     model = AiconfiguratorConfig().model()
     with pytest.warns(ExtrapolationWarning, match="attention of streams: context"):
         model.step_s(decode(64, 100_000))
@@ -101,12 +101,12 @@ def test_a_context_beyond_the_measured_warns() -> None:
         (AiconfiguratorConfig(shape="smollm2-135m"), "no attention measured by vllm with num_heads 9"),
     ],
 )
-def test_what_was_not_measured_is_one_clear_error(config: AiconfiguratorConfig, message: str) -> None:
+def test_a_missing_measurement_raises_an_error_that_names_it(config: AiconfiguratorConfig, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config.model()
 
 
-def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match=r"pip install 'goodspeed\[gpu-tables\]'"):
         AiconfiguratorConfig().model()

@@ -22,21 +22,21 @@ CELLS = [
     ("streams", "pause_s", "more_s"),
     [(1, 0.0, 0.0), (1, 0.005, 0.001), (1, 0.055, 0.004), (8, 0.1, 0.002), (3, 0.1, 0.006 - 0.004 * 2 / 7)],
 )
-def test_a_pause_between_those_measured_costs_what_lies_between(streams: int, pause_s: float, more_s: float) -> None:
+def test_the_penalty_is_interpolated_between_measured_idle_times(streams: int, pause_s: float, more_s: float) -> None:
     assert IdlePenalty(CELLS)(streams, pause_s) == pytest.approx(more_s)
 
 
-def test_beyond_what_was_measured_nothing_grows_and_nobody_is_warned() -> None:
+def test_the_penalty_is_constant_outside_the_measured_range_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert IdlePenalty(CELLS)(20, 60.0) == IdlePenalty(CELLS)(8, 0.1)
         assert IdlePenalty(CELLS[3:])(1, 60.0) == IdlePenalty(CELLS)(8, 0.1)
 
 
-def test_a_step_that_was_measured_quicker_after_a_pause_gains_nothing() -> None:
+def test_the_penalty_is_never_negative() -> None:
     assert IdlePenalty([cell(1, 0.0, 0.010), cell(1, 0.1, 0.009)])(1, 0.1) == 0.0
 
 
-def test_where_no_pause_was_measured_none_costs_anything() -> None:
+def test_without_measurements_there_is_no_penalty() -> None:
     assert IdlePenalty([])(1, 1.0) == 0.0
     assert IdlePenalty([cell(1, 0.1, 0.010)])(1, 1.0) == 0.0, "there is no step without a pause to compare it with"

@@ -47,13 +47,13 @@ def write_profile(folder: Path) -> str:
     return str(path)
 
 
-def test_steps_between_those_measured_cost_what_lies_between(tmp_path: Path) -> None:
+def test_steps_are_interpolated_between_measured_ones(tmp_path: Path) -> None:
     model = MeasuredTableConfig(write_profile(tmp_path)).model()
     shape = StepShape(num_streams=3, num_tokens=12, num_prefill_tokens=0, num_context_tokens=3 * 504)
     assert model.step_s(shape) == pytest.approx(step_s(3, 4, 500))
 
 
-def test_a_prompt_beside_proposals_costs_what_it_adds(tmp_path: Path) -> None:
+def test_a_prompt_adds_its_cost_beyond_the_shortest_step(tmp_path: Path) -> None:
     model = MeasuredTableConfig(write_profile(tmp_path)).model()
     beside = model.step_s(StepShape(5, 4 + 128, 128, 5 * 201))
     assert beside == pytest.approx(model.step_s(StepShape(4, 4, 0, 4 * 201)) + 0.0005 * 128, rel=0.02)
@@ -65,20 +65,20 @@ def test_a_draft_step_costs_its_share_of_the_longest_round(tmp_path: Path) -> No
     assert model.step_s(StepShape(1, 1, 0, 301)) == pytest.approx((0.004 * 8 + 0.002) / 7.5)
 
 
-def test_pieces_of_a_prompt_cost_together_what_the_prompt_does(tmp_path: Path) -> None:
+def test_chunks_of_a_prompt_together_cost_as_much_as_the_prompt(tmp_path: Path) -> None:
     model = MeasuredTableConfig(write_profile(tmp_path), role="draft").model()
     pieces = [StepShape(1, 120, 120, 120 * (i + 1)) for i in range(3)]
     assert sum(model.step_s(piece) for piece in pieces) == pytest.approx(0.0003 * 360)
 
 
 @pytest.mark.parametrize(("role", "more_s"), [("target", 0.003), ("draft", 0.0005)])
-def test_a_step_after_a_pause_costs_what_was_measured_more(tmp_path: Path, role: str, more_s: float) -> None:
+def test_a_step_after_an_idle_time_costs_the_idle_penalty(tmp_path: Path, role: str, more_s: float) -> None:
     model = MeasuredTableConfig(write_profile(tmp_path), role=role).model()
     at_once, rested = (model.step_s(StepShape(1, 1, 0, 301, pause_s)) for pause_s in (0.0, 0.05))
     assert rested - at_once == pytest.approx(more_s)
 
 
-def test_a_profile_without_pauses_stays_loadable(tmp_path: Path) -> None:
+def test_a_profile_without_idle_times_can_be_loaded(tmp_path: Path) -> None:
     path = Path(write_profile(tmp_path))
     tables = msgspec.json.decode(path.read_bytes())
     del tables["waking"], tables["draft_waking"]
@@ -87,13 +87,13 @@ def test_a_profile_without_pauses_stays_loadable(tmp_path: Path) -> None:
     assert model.step_s(StepShape(1, 1, 0, 301, 0.05)) == model.step_s(StepShape(1, 1, 0, 301))
 
 
-def test_leaving_the_table_warns(tmp_path: Path) -> None:
+def test_extrapolation_warns(tmp_path: Path) -> None:
     model = MeasuredTableConfig(write_profile(tmp_path)).model()
     with pytest.warns(ExtrapolationWarning, match="verification: streams of 64 is outside of what was measured, 1 to"):
         model.step_s(StepShape(64, 64, 0, 64 * 100))
 
 
-def test_what_is_no_table_is_one_clear_error(tmp_path: Path) -> None:
+def test_an_invalid_profile_raises_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the latency table 'nowhere.json'"):
         MeasuredTableConfig("nowhere.json").model()
     other = tmp_path / "other.json"

@@ -60,7 +60,7 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LatencyMod
         yield config.model()
 
 
-def test_steps_take_time_and_the_same_again(model: LatencyModel) -> None:
+def test_steps_take_time_and_are_deterministic(model: LatencyModel) -> None:
     for shape in (decode(1), decode(8, 4), StepShape(1, 128, 128, 128), StepShape(5, 132, 128, 2132)):
         assert 0.0 < model.step_s(shape) < 10.0
         assert model.step_s(shape) == model.step_s(shape)
@@ -84,11 +84,11 @@ def test_more_context_is_not_cheaper(model: LatencyModel) -> None:
     assert steps_s[-1] > steps_s[0]
 
 
-def test_a_batch_is_cheaper_than_its_streams_one_by_one(model: LatencyModel) -> None:
+def test_a_batch_is_cheaper_than_its_streams_in_sequence(model: LatencyModel) -> None:
     assert model.step_s(decode(16)) < 16 * model.step_s(decode(1))
 
 
-def test_cost_has_a_knee_or_is_a_line(model: LatencyModel) -> None:
+def test_small_steps_share_a_base_cost_and_large_ones_grow(model: LatencyModel) -> None:
     """Tokens share the reading of the weights, until there are so many that the arithmetic takes longer."""
     one, knee, many = (model.step_s(decode(1, window)) for window in (0, 63, 1023))
     assert knee / 64 < 0.05 * one
@@ -101,7 +101,7 @@ def test_host_time_is_added_to_each_step_and_stream() -> None:
     assert hosted.step_s(decode(3)) == pytest.approx(plain.step_s(decode(3)) + 0.005)
 
 
-def test_toml_chooses_the_model() -> None:
+def test_the_model_is_chosen_by_kind() -> None:
     config = from_mapping(LatencyConfig, {"kind": "linear", "linear": {"base_s": 1, "token_s": 0.5}})
     assert config.model().step_s(decode(4)) == 3.0
 
@@ -116,6 +116,6 @@ def test_toml_chooses_the_model() -> None:
         ({"linear": {"base": 1}}, "unknown key 'linear.base'; did you mean 'base_s'"),
     ],
 )
-def test_wrong_values_are_one_clear_error(values: dict[str, object], message: str) -> None:
+def test_wrong_values_raise_an_error_that_names_them(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_mapping(LatencyConfig, values)

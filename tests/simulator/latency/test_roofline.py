@@ -29,14 +29,14 @@ def pass_s(num_tokens: int, config: RooflineConfig) -> float:
         ("smollm2-135m", 0.1345),
     ],
 )
-def test_shapes_have_as_many_weights_as_their_model_cards_say(name: str, billions: float) -> None:
+def test_shapes_have_the_number_of_weights_of_their_model_cards(name: str, billions: float) -> None:
     decoder = DecoderShape(SHAPES[name])
     num_weights = sum(matrix.num_weights for matrix in decoder.layer_matrices) + decoder.head.num_weights
     embedding = 0 if decoder.config.tie_word_embeddings else decoder.head.num_weights
     assert (num_weights + embedding) / 1e9 == pytest.approx(billions, rel=0.005)
 
 
-def test_one_token_waits_for_the_weights() -> None:
+def test_a_single_token_is_bound_by_reading_the_weights() -> None:
     config = RooflineConfig(shape="llama-3.1-8b", device="h100_sxm", layer_s=0.0, memory_efficiency=1.0)
     assert pass_s(1, config) == pytest.approx((8.03e9 - 128_256 * 4096) * 2 / 3.35e12, rel=0.01)
 
@@ -50,17 +50,17 @@ def test_the_knee_lies_where_arithmetic_overtakes_memory() -> None:
     assert pass_s(4 * knee, config) > 3.5 * pass_s(1, config)
 
 
-def test_half_the_bits_are_read_in_half_the_time() -> None:
+def test_half_the_bits_take_half_the_time() -> None:
     whole, half = (pass_s(1, RooflineConfig(weight_bits=bits, layer_s=0.0)) for bits in (16.0, 8.0))
     assert half == pytest.approx(whole / 2, rel=0.01)
 
 
-def test_two_devices_share_the_weights_and_pay_for_the_sums() -> None:
+def test_two_devices_share_the_weights_and_pay_for_the_all_reduce() -> None:
     one, two = (RooflineConfig(tensor_parallel=number, layer_s=0.0) for number in (1, 2))
     assert 0.5 * pass_s(1, one) < pass_s(1, two) < 0.52 * pass_s(1, one)
 
 
-def test_a_folder_is_a_shape(tmp_path: Path) -> None:
+def test_a_model_folder_is_a_shape(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", config_json(SHAPES["qwen3-0.6b"]))
     assert model_shape(str(tmp_path)) == SHAPES["qwen3-0.6b"]
 
@@ -74,12 +74,12 @@ def test_a_folder_is_a_shape(tmp_path: Path) -> None:
         ({"device": "apple_m1", "tensor_parallel": 2}, "apple_m1 has no link to another"),
     ],
 )
-def test_wrong_values_are_one_clear_error(values: dict[str, object], message: str) -> None:
+def test_wrong_values_raise_an_error_that_names_them(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_mapping(RooflineConfig, values)
 
 
-def test_an_unknown_shape_says_what_else_is_one() -> None:
+def test_an_unknown_shape_raises_an_error_with_the_alternatives() -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'llama-3.1-8b'.*a local folder with a config.json works too"):
         RooflineConfig(shape="llama-3-8b").model()
     with pytest.raises(ConfigError, match="tensor_parallel is 3, expected a divisor of 32 heads"):

@@ -67,7 +67,7 @@ def asked(name: str, trace_file: Path, client: int = 0) -> list[WorkloadRequest]
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_asks_depend_on_the_generator_alone(name: str, trace_file: Path) -> None:
+def test_requests_depend_only_on_the_generator(name: str, trace_file: Path) -> None:
     assert asked(name, trace_file) == asked(name, trace_file)
     users = [of(name, trace_file).requests(client, np.random.default_rng(client)) for client in range(NUM_CLIENTS)]
     in_turns = list(itertools.islice(zip(*users, strict=False), 40))
@@ -77,14 +77,14 @@ def test_asks_depend_on_the_generator_alone(name: str, trace_file: Path) -> None
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_asks_are_possible(name: str, trace_file: Path) -> None:
+def test_requests_are_valid(name: str, trace_file: Path) -> None:
     asks = asked(name, trace_file)
     assert len(asks) == 50
     assert all(ask.interarrival_s >= 0.0 and ask.num_prompt_tokens >= 1 and ask.num_answer_tokens >= 1 for ask in asks)
     assert {ask.is_closed_loop for ask in asks} == {name in {"closed", "acceptance_trace"}}
 
 
-def test_recorded_clients_ask_the_same_again_and_begin_together_after_the_warm_up(tmp_path: Path) -> None:
+def test_recorded_clients_repeat_their_requests_and_start_together_after_the_warm_up(tmp_path: Path) -> None:
     log = acceptance_log(tmp_path / "log.jsonl", [judged("b", 0, 7), judged("a", 0, 5), judged("a", 1, 6)])
     config = WorkloadConfig(
         "acceptance_trace", acceptance_trace=ReplayedRequestsConfig(log, num_warm_up=1, start_s=30.0)
@@ -103,7 +103,7 @@ def test_recorded_clients_ask_the_same_again_and_begin_together_after_the_warm_u
         (WorkloadConfig("gamma", gamma=GammaConfig(4.0, 3.0)), 3.0),
     ],
 )
-def test_gaps_have_the_mean_and_the_spread_that_were_asked_for(config: WorkloadConfig, cv: float) -> None:
+def test_interarrival_times_have_the_configured_mean_and_spread(config: WorkloadConfig, cv: float) -> None:
     """The error of a sample's variance is by its fourth moment; 1 + 6 cv^2 bounds Gamma's kurtosis."""
     num = 40_000
     drawn = gaps(config, num)
@@ -111,7 +111,7 @@ def test_gaps_have_the_mean_and_the_spread_that_were_asked_for(config: WorkloadC
     assert abs(drawn.var() / (cv * 0.25) ** 2 - 1.0) < 4 * math.sqrt((2 + 6 * cv**2) / num)
 
 
-def test_poisson_gaps_are_exponential() -> None:
+def test_poisson_interarrival_times_are_exponential() -> None:
     """Kolmogorov and Smirnov's distance: 1.95 / sqrt(n) is exceeded once in 1,000. A clipped tail is found."""
     num = 20_000
     drawn = np.sort(gaps(WorkloadConfig("poisson", poisson=PoissonConfig(4.0)), num))
@@ -124,7 +124,7 @@ def test_poisson_gaps_are_exponential() -> None:
     assert distance(np.minimum(drawn, 3 * 0.25)) > 1.95 / math.sqrt(num)
 
 
-def test_bursts_keep_the_mean_rate_and_disperse_counts_as_derived() -> None:
+def test_on_off_arrivals_have_the_mean_rate_and_index_of_dispersion() -> None:
     """Counts of 200 windows of 500 s, of 25 bursts each; their variance has a relative standard error of 10%."""
     config = OnOffConfig(rate=1.0, on_s=5.0, off_s=15.0)
     assert config.busy_rate == pytest.approx(4.0)
@@ -136,7 +136,7 @@ def test_bursts_keep_the_mean_rate_and_disperse_counts_as_derived() -> None:
 
 
 @pytest.mark.parametrize("think_distribution", THINK_DISTRIBUTIONS)
-def test_users_think_as_long_as_they_should(think_distribution: str) -> None:
+def test_think_times_have_the_configured_mean_and_spread(think_distribution: str) -> None:
     config = ClosedConfig(think_s=3.0, think_distribution=think_distribution, cv=0.6)
     cv = {"fixed": 0.0, "exponential": 1.0, "lognormal": 0.6}[think_distribution]
     drawn = gaps(WorkloadConfig("closed", closed=config), 20_000)[1:]
@@ -144,7 +144,7 @@ def test_users_think_as_long_as_they_should(think_distribution: str) -> None:
     assert drawn.std() / drawn.mean() == pytest.approx(cv, rel=0.06)
 
 
-def test_fixed_think_times_do_not_begin_in_step() -> None:
+def test_users_with_fixed_think_times_do_not_start_in_step() -> None:
     config = WorkloadConfig("closed", closed=ClosedConfig(think_s=3.0, think_distribution="fixed"))
     firsts = [gaps(config, 1, seed)[0] for seed in range(200)]
     assert abs(np.mean(firsts) - 1.5) < 4 * 3.0 / math.sqrt(12 * 200)
@@ -161,13 +161,13 @@ def merged(config: ArrivalTraceConfig) -> list[tuple[float, int, int]]:
     return sorted(found)
 
 
-def test_clients_together_are_the_trace(trace_file: Path) -> None:
+def test_all_clients_together_reproduce_the_trace(trace_file: Path) -> None:
     together = merged(ArrivalTraceConfig(str(trace_file), "mooncake"))
     assert [row[1:] for row in together] == [(10 + i, max(1, i)) for i in range(300)]
     assert [row[0] for row in together] == pytest.approx([0.5 * i for i in range(300)])
 
 
-def test_trace_is_sped_up_begun_later_and_cut(trace_file: Path) -> None:
+def test_a_trace_is_sped_up_started_later_and_its_lengths_limited(trace_file: Path) -> None:
     config = ArrivalTraceConfig(str(trace_file), "mooncake", speed=2.0, start_s=10.0, max_prompt=100, max_answer=50)
     together = merged(config)
     assert [row[1:] for row in together] == [(min(10 + i, 100), min(i, 50)) for i in range(20, 300)]
@@ -197,7 +197,9 @@ def test_trace_is_sped_up_begun_later_and_cut(trace_file: Path) -> None:
         ),
     ],
 )
-def test_formats_are_read_in_the_order_of_time(name: str, trace_format: str, text: str, tmp_path: Path) -> None:
+def test_traces_of_all_formats_are_read_in_order_of_time(
+    name: str, trace_format: str, text: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_text(text)
     first, second = read_arrivals(tmp_path / name, trace_format)
     assert (first.at_s, first.num_prompt_tokens, first.num_answer_tokens) == (0.0, 374, 44)
@@ -206,14 +208,14 @@ def test_formats_are_read_in_the_order_of_time(name: str, trace_format: str, tex
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"timestamp": "x", "input_length": 1, "output_length": 1}', "[1]"])
-def test_an_unreadable_trace_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
+def test_an_unreadable_trace_raises_an_error_that_names_it(text: str, tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"trace\.jsonl"):
         read_arrivals(path, "mooncake")
 
 
-def test_the_wrong_format_says_what_is_missing(trace_file: Path) -> None:
+def test_a_wrong_format_raises_an_error_that_names_the_missing_field(trace_file: Path) -> None:
     with pytest.raises(ConfigError, match="TIMESTAMP"):
         read_arrivals(trace_file, "azure")
 
@@ -235,6 +237,6 @@ def test_the_wrong_format_says_what_is_missing(trace_file: Path) -> None:
         ({"answer": {"uniform": {"low": 9, "high": 3}}}, r"uniform\.high"),
     ],
 )
-def test_a_wrong_number_is_an_error_that_names_it(wrong: dict[str, Any], named: str) -> None:
+def test_a_wrong_value_raises_an_error_that_names_it(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         from_mapping(WorkloadConfig, wrong)
