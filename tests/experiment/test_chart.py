@@ -1,4 +1,4 @@
-"""Charts and pages: well-formed, complete, self-contained."""
+"""Charts and pages are well-formed, complete and self-contained."""
 
 import base64
 import math

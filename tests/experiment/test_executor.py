@@ -1,4 +1,4 @@
-"""Who computes replications: the same results whoever it is, errors come through, and nobody is left behind."""
+"""All executors return the same results, raise errors, and leave no processes behind."""
 
 import logging
 import multiprocessing
@@ -60,7 +60,7 @@ def test_a_negative_number_of_jobs_is_refused() -> None:
 
 
 def test_a_cluster_that_does_not_start_is_retried_then_reported_and_leaves_no_process() -> None:
-    """Ray's last process is to run under a profiler that is not there; the others are there by then."""
+    """The last of Ray's processes shall run under a profiler that does not exist; the others have started by then."""
     program = "from goodspeed.experiment.ray_cluster import RayCluster; RayCluster('', 1)"
     with tempfile.TemporaryDirectory(prefix="ray") as folder:  # with a short name: there are sockets in it
         environment = {**os.environ, "RAY_RAYLET_PERFTOOLS_PROFILER": "1", "RAY_TMPDIR": folder}
@@ -74,7 +74,7 @@ def test_a_cluster_that_does_not_start_is_retried_then_reported_and_leaves_no_pr
 
 
 class Remedy(logging.Handler):
-    """Takes the trouble away as soon as it is told of."""
+    """A log handler that removes the cause of the failure at the first message."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage() == "Ray did not start":

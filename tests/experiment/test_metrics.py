@@ -1,4 +1,4 @@
-"""A replication's metrics: by hand on three answers, and against theory on a queue."""
+"""The metrics of a replication: by hand for three answers, and against theory for a queue."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Replications: the seeds asked for, or as many as a precision needs."""
+"""Replications: the requested seeds, or as many as a precision requires."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Intervals over replications, and arms compared seed by seed."""
+"""Intervals over replications, and paired comparisons of arms."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def _replications(queue: SingleServerQueue, seeds: range) -> list[RunMetrics]:
 
 
 def test_confidence_intervals_have_their_nominal_coverage() -> None:
-    """M/M/1 at load 0.5, 120 experiments of 5 runs: 95% of intervals should hold 2 s; 3 standard errors are 6%."""
+    """M/M/1 at load 0.5, 120 experiments of 5 runs: 95% of intervals should contain 2 s; 3 standard errors are 6%."""
     queue = SingleServerQueue(load=0.5, until_s=400.0)
     covered = 0
     for experiment in range(NUM_EXPERIMENTS):
@@ -30,7 +30,7 @@ def test_confidence_intervals_have_their_nominal_coverage() -> None:
 
 
 def test_common_random_numbers_detect_differences_that_independent_seeds_do_not() -> None:
-    """Service 2% slower: pairs tell, and the same runs out of step do not."""
+    """Services 2% slower: pairs with equal seeds detect it, pairs with different seeds do not."""
     usual, slower = SingleServerQueue(load=0.7), SingleServerQueue(load=0.7, service_factor=1.02)
     base, arm = _replications(usual, range(6)), _replications(slower, range(6))
     paired = compare(arm, base).differences["latency_mean_s"]

@@ -1,4 +1,4 @@
-"""Sweeps: kept, resumed, refused, compared."""
+"""Sweeps are stored, resumed, refused and compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ MANIFEST = SweepManifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "pho
 
 @dataclass
 class Counting:
-    """A simulator that knows how often it was asked."""
+    """A simulator that counts its runs."""
 
     num_runs: int = 0
 

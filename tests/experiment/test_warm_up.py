@@ -1,4 +1,4 @@
-"""Where the warm-up ends."""
+"""The end of the warm-up."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ def _answers(latencies: list[float]) -> list[AnswerRecord]:
 
 
 def _series(num: int, bias: float, memory: float, seed: int = 0) -> list[float]:
-    """Noise of standard deviation 1 around 10, after a start that fades."""
+    """Noise of standard deviation 1 around 10, with an initial transient."""
     noise = np.random.default_rng(seed).standard_normal(num)
     return list(10.0 + noise + bias * np.exp(-np.arange(num) / memory))
 

@@ -1,4 +1,4 @@
-"""What scripts/compile makes of the sources decides as they do: the same event logs, byte for byte."""
+"""The modules compiled by scripts/compile write the same event logs as the sources, byte for byte."""
 
 import os
 import subprocess
@@ -16,14 +16,16 @@ SCENARIOS = {"troubled": TROUBLED, **{policy: fleet(20, 2.0, policy) for policy 
 
 
 def is_up_to_date() -> bool:
-    """Nothing was edited since it was made."""
+    """Whether no source is newer than its compiled module."""
     made = list((COMPILED / "goodspeed").rglob("*.so"))
     return bool(made) and all(
         path.stat().st_mtime > path.with_name(path.name.split(".")[0] + ".py").stat().st_mtime for path in made
     )
 
 
-@pytest.mark.skipif(not is_up_to_date(), reason="build/compiled is not there, or of older sources: ./scripts/compile")
+@pytest.mark.skipif(
+    not is_up_to_date(), reason="build/compiled is missing or older than the sources: run ./scripts/compile"
+)
 def test_compiled_modules_write_the_same_logs(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path; import goodspeed.simulator.kernel as kernel; "

@@ -1,4 +1,4 @@
-"""What a simulated drafter proposes, by its trace."""
+"""What a simulated draft engine proposes for a given acceptance trace."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from goodspeed.simulator.target import RIGHT, WRONG
 
 
 @dataclass(frozen=True)
-class Written:
-    """A trace that is written down: what is right, and how sure the drafter is."""
+class GivenTrace:
+    """An acceptance trace with given bits and confidences."""
 
     bits: str
     confidences: tuple[float, ...]
@@ -23,7 +23,7 @@ class Written:
         return self.confidences[position]
 
 
-def drafted(trace: Written, max_tokens: int, min_survival: float) -> Draft:
+def drafted(trace: GivenTrace, max_tokens: int, min_survival: float) -> Draft:
     engine = SimulatedDraftEngine(LinearConfig().model())
     engine.expect(1, trace, 3)
     engine.open(1, (RIGHT,) * 3, Sampling())
@@ -32,11 +32,11 @@ def drafted(trace: Written, max_tokens: int, min_survival: float) -> Draft:
 
 
 def test_after_a_wrong_token_the_drafter_keeps_that_tokens_confidence() -> None:
-    """0.9 * 0.7 * 0.7 is above the bound, one more 0.7 is below; the trace's later places are of another text."""
-    draft = drafted(Written("10111", (0.9, 0.7, 0.0, 0.0, 0.0)), 5, 0.4)
+    """0.9 * 0.7 * 0.7 is above the bound, one more 0.7 is below. The later positions of the trace are unused."""
+    draft = drafted(GivenTrace("10111", (0.9, 0.7, 0.0, 0.0, 0.0)), 5, 0.4)
     assert draft.tokens == (RIGHT, WRONG, WRONG)
     assert draft.confidences == (0.9, 0.7, 0.7)
 
 
 def test_drafting_stops_before_a_token_whose_survival_is_too_low() -> None:
-    assert drafted(Written("111", (0.9, 0.5, 0.8)), 3, 0.4).tokens == (RIGHT, RIGHT)
+    assert drafted(GivenTrace("111", (0.9, 0.5, 0.8)), 3, 0.4).tokens == (RIGHT, RIGHT)

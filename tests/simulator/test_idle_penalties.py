@@ -1,4 +1,4 @@
-"""Engines that had nothing to do for a while, in a run: their next step is as slow as was measured."""
+"""Idle engines in a simulated run: their next step pays the measured penalty."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.world import simulate
 from goodspeed.testing.scenarios import drafter_tier, small_scenario
 
-STEP_S, MORE_S = 0.010, 0.004
-"""Of both engines; a pause of 10 ms or more makes it so much longer."""
+STEP_S, PENALTY_S = 0.010, 0.004
+"""Step time of both engines, and its penalty after an idle time of at least 10 ms."""
 
 
 def cell(streams: int, tokens: int, context: int, pause_s: float = 0.0) -> ProfileCell:
-    seconds = STEP_S + (MORE_S if pause_s >= 0.010 else 0.0)
+    seconds = STEP_S + (PENALTY_S if pause_s >= 0.010 else 0.0)
     return ProfileCell(streams, tokens, context, seconds, seconds, seconds, tokens, pause_s)
 
 
@@ -31,7 +31,7 @@ def table(tmp_path: Path) -> str:
 
 
 def run(table: str, rtt_ms: float) -> RunResult:
-    """One drafter that proposes a token a round."""
+    """A run of one drafter that proposes one token per round."""
 
     def latency(role: str) -> dict[str, Any]:
         return {"kind": "table", "table": {"path": table, "role": role}}
@@ -49,21 +49,21 @@ def run(table: str, rtt_ms: float) -> RunResult:
 
 
 def step_s(result: RunResult) -> float:
-    """Mean of the verifier's."""
+    """The mean verification step."""
     (verifier,) = result.verifiers
     return verifier.busy_s / verifier.num_steps
 
 
 def drafting_s(result: RunResult) -> float:
-    """Mean of a round."""
+    """The mean drafting time per round."""
     return sum(one.drafting_s for one in result.answers) / sum(one.num_rounds for one in result.answers)
 
 
 def test_every_step_pays_the_idle_penalty_if_the_only_drafter_is_far_away(table: str) -> None:
-    assert step_s(run(table, rtt_ms=50.0)) == pytest.approx(STEP_S + MORE_S, rel=0.02)
+    assert step_s(run(table, rtt_ms=50.0)) == pytest.approx(STEP_S + PENALTY_S, rel=0.02)
     assert step_s(run(table, rtt_ms=0.0)) == pytest.approx(STEP_S, rel=0.05), "only requests come after a pause"
 
 
 def test_a_drafter_pays_the_idle_penalty_once_per_round(table: str) -> None:
-    """Its pauses are the target's steps; a draft takes next to nothing beside, and the first round has none."""
-    assert drafting_s(run(table, rtt_ms=0.0)) == pytest.approx(MORE_S, rel=0.1)
+    """The drafter is idle during the target's steps. The first round follows no idle time."""
+    assert drafting_s(run(table, rtt_ms=0.0)) == pytest.approx(PENALTY_S, rel=0.1)

@@ -11,7 +11,7 @@ import pytest
 from goodspeed.simulator.kernel import NS_PER_S, Kernel, Process, Signal, duration_ns, time_ns
 
 QUANTILE = 3.3
-"""A figure of a right queue is farther off than so many standard errors once in a thousand times; seeds are fixed."""
+"""Standard errors that a correct queue exceeds with probability 1/1000. Seeds are fixed."""
 
 
 def test_events_happen_in_order_of_time_and_then_of_scheduling() -> None:
@@ -50,13 +50,13 @@ def test_a_signal_resumes_waiting_processes_in_order_but_not_later_ones() -> Non
     kernel, happened = Kernel(), list[tuple[str, int]]()
     signal = Signal(kernel)
 
-    def waits(name: str, begins_ns: int) -> Process:
-        yield begins_ns
+    def waiter(name: str, start_ns: int) -> Process:
+        yield start_ns
         yield signal
         happened.append((name, kernel.now_ns))
 
-    for name, begins_ns in (("a", 1), ("b", 2), ("late", 6)):
-        kernel.start(waits(name, begins_ns))
+    for name, start_ns in (("a", 1), ("b", 2), ("late", 6)):
+        kernel.start(waiter(name, start_ns))
     kernel.at(5, signal.fire)
     kernel.run(100)
     assert happened == [("a", 5), ("b", 5)]
@@ -72,7 +72,7 @@ def test_time_ns_is_never_before_the_time_in_seconds() -> None:
 
 @dataclass(slots=True)
 class Queue:
-    """First come, first served, by `num_servers`."""
+    """A first-come, first-served queue with `num_servers` servers."""
 
     kernel: Kernel
     num_servers: int
@@ -118,7 +118,7 @@ NUM_CUSTOMERS = 60_000
 
 
 def run_queue(num_servers: int, load: float, services_s: np.ndarray, seed: int) -> Queue:
-    """Poisson arrivals, `load` times what the servers can do with services of mean 1 s."""
+    """Poisson arrivals at `load` times the servers' capacity, with a mean service time of 1 s."""
     kernel = Kernel()
     gaps_s = np.random.default_rng(seed).exponential(1.0 / (load * num_servers), len(services_s))
     queue = Queue(kernel, num_servers, iter(services_s.tolist()))
@@ -129,19 +129,19 @@ def run_queue(num_servers: int, load: float, services_s: np.ndarray, seed: int) 
 
 
 def standard_error(values: list[float]) -> float:
-    """Of their mean, by 30 batch means: neighbours in a queue are alike."""
+    """The standard error of the mean, from 30 batch means, because neighbours in a queue are correlated."""
     means = [float(batch.mean()) for batch in np.array_split(np.array(values), 30)]
     return float(np.std(means, ddof=1)) / math.sqrt(len(means))
 
 
 def services(kind: str, seed: int) -> tuple[np.ndarray, float]:
-    """Times with mean 1 s, and their squared coefficient of variation."""
+    """Service times with a mean of 1 s, and their squared coefficient of variation."""
     rng = np.random.default_rng(seed)
     if kind == "constant":
         return np.ones(NUM_CUSTOMERS), 0.0
     if kind == "gamma":
         return rng.gamma(4.0, 0.25, NUM_CUSTOMERS), 0.25
-    if kind == "hyperexponential":  # a fifth are nine times as long as the others
+    if kind == "hyperexponential":  # one fifth has a mean nine times as long
         means = np.where(rng.random(NUM_CUSTOMERS) < 0.2, 9 / 2.6, 1 / 2.6)
         return rng.exponential(means), 2 * (0.2 * 81 + 0.8) / 2.6**2 - 1
     return rng.exponential(1.0, NUM_CUSTOMERS), 1.0
@@ -157,7 +157,7 @@ def test_single_server_waiting_time_follows_pollaczek_khinchine(kind: str) -> No
 
 
 def test_five_percent_longer_services_fail_the_pollaczek_khinchine_test() -> None:
-    """The test above can fail: services that are 5% too long show."""
+    """Services that are 5% too long are detected."""
     times_s, squared_cv = services("exponential", seed=1)
     queue = run_queue(1, 0.6, 1.05 * times_s, seed=2)
     expected_s = 0.6 / 0.4 * (1 + squared_cv) / 2
@@ -179,7 +179,7 @@ def test_waiting_time_of_several_servers_follows_erlang_c() -> None:
 
 
 def test_sojourn_times_of_an_mm1_queue_are_exponential() -> None:
-    """M/M/1: Kolmogorov-Smirnov over every 200th customer, who hardly know of each other; 1 in 1,000."""
+    """M/M/1: Kolmogorov-Smirnov over every 200th customer, which are nearly independent, at a level of 1/1000."""
     times_s, _ = services("exponential", seed=5)
     queue = run_queue(1, 0.5, times_s, seed=6)
     sojourns_s = np.sort(np.array(queue.sojourns_s[::200]))

@@ -1,4 +1,4 @@
-"""What theory says of speculative decoding comes out of the simulation of its parts."""
+"""The simulation reproduces the theory of speculative decoding."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,11 @@ from goodspeed.simulator.world import simulate
 from goodspeed.testing.scenarios import drafter_tier, single_stream, small_scenario
 
 QUANTILE = 3.3
-"""Standard errors that a right simulation exceeds once in a thousand times; seeds are fixed."""
+"""Standard errors that a correct simulation exceeds with probability 1/1000. Seeds are fixed."""
 
 
 def round_spread(rate: float, window: int) -> float:
-    """Standard deviation / mean of the tokens that a round commits."""
+    """The coefficient of variation of the tokens that a round commits."""
     survival = [rate**j * (1 - rate) for j in range(window)] + [rate**window]
     tokens = np.arange(1, window + 2)
     mean = float(np.dot(survival, tokens))
@@ -43,7 +43,7 @@ def test_higher_acceptance_takes_less_time() -> None:
 
 
 def per_token_s(mode: str, rtt_ms: float, scheduler: str = "fixed") -> float:
-    """One drafter, acceptance 0.8, window 4, a draft step of 1 ms and a target step of 10 ms, so far away."""
+    """Seconds per token of one drafter: acceptance 0.8, window 4, draft steps of 1 ms and target steps of 10 ms."""
     workload = {
         "closed": {"think_s": 0.0},
         "prompt": {"distribution": "fixed", "fixed": {"num_tokens": 4}},
@@ -67,7 +67,7 @@ def per_token_s(mode: str, rtt_ms: float, scheduler: str = "fixed") -> float:
 
 
 def test_distributed_mode_is_faster_until_the_round_trip_costs_what_speculation_saves() -> None:
-    """A round takes (1 + g c) T + RTT and brings mu tokens, which take mu T alone: equal at RTT = (mu - 1 - g c) T."""
+    """A round takes (1 + g c) T + RTT for mu tokens; target-only they take mu T: equal at RTT = (mu - 1 - g c) T."""
     mean_tokens = (1 - 0.8**5) / (1 - 0.8)
     crossover_ms = 10.0 * (mean_tokens - 1 - 4 * 0.1)
     assert crossover_ms == pytest.approx(19.6, abs=0.1)
@@ -78,14 +78,14 @@ def test_distributed_mode_is_faster_until_the_round_trip_costs_what_speculation_
 
 @pytest.mark.parametrize("rtt_ms", [0.0, 10.0, 25.0, 100.0])
 def test_default_scheduler_is_close_to_the_faster_of_target_only_and_equal_split(rtt_ms: float) -> None:
-    """Beyond the crossover a client goes on alone; looking for a way back takes a twentieth of the time at most."""
-    by_default, alone_s = per_token_s("distributed", rtt_ms, "time_aware"), per_token_s("target_only", rtt_ms)
+    """Beyond the crossover a client runs in target-only mode; exploration takes at most a twentieth of the time."""
+    by_default, target_only_s = per_token_s("distributed", rtt_ms, "time_aware"), per_token_s("target_only", rtt_ms)
     equal_split = per_token_s("distributed", rtt_ms)
-    assert by_default < 1.06 * min(alone_s, equal_split)
+    assert by_default < 1.06 * min(target_only_s, equal_split)
 
 
 def num_answered(routing: str, rate: float) -> int:
-    """By two verifiers, one eight times as slow, within 20 s."""
+    """Answers within 20 s by two verifiers, one of them eight times as slow."""
     tier = drafter_tier(count=8, workload={"arrivals": "poisson", "poisson": {"rate": rate}})
     verifiers = [
         {"name": name, "kv_capacity": 3000, "latency": {"linear": {"base_s": base_s, "token_s": base_s / 40}}}

@@ -1,4 +1,4 @@
-"""Servers on one machine: the same run where there are cores enough, a slower one where there are not."""
+"""Servers on one machine: the same run with enough cores, a slower one with fewer."""
 
 from functools import partial
 from typing import Any
@@ -23,12 +23,12 @@ def run(machine: dict[str, Any], **tier: Any) -> RunResult:
 
 
 def mean_s(result: RunResult) -> float:
-    """Of an answer."""
+    """The mean latency of an answer."""
     return sum(answer.finished_s - answer.requested_s for answer in result.answers) / len(result.answers)
 
 
 def test_a_shared_machine_with_enough_cores_and_no_host_costs_changes_nothing() -> None:
-    """One drafter: among several, nanoseconds may decide who rides in which batch."""
+    """One drafter only: with several, nanoseconds may decide which proposals share a batch."""
     own, shared = run({}, count=1), run({"cores": 64, "engine_threads": 2, "is_inline": False}, count=1)
     assert [one.num_rounds for one in shared.answers] == [one.num_rounds for one in own.answers]
     for name in ("requested_s", "first_token_s", "finished_s"):
@@ -64,7 +64,7 @@ def test_late_timers_delay_batches() -> None:
 
 
 def test_frames_queued_at_a_busy_verifier_are_in_its_next_batch() -> None:
-    """Each takes 20 ms to read, and a step next to nothing."""
+    """A frame takes 20 ms to receive, and a step almost nothing."""
     tier: dict[str, Any] = {"count": 8, "link": {}, "window": {"policy": "fixed", "max_tokens": 1}}
     quick, busy = (
         simulate(
@@ -91,7 +91,7 @@ def test_negative_times_are_refused() -> None:
 
 
 class Delays:
-    """A NetworkPath whose frames take so long, one after the other."""
+    """A NetworkPath with a given delay for each frame."""
 
     def __init__(self, kernel: Kernel, delays_ns: list[int]) -> None:
         self._kernel = kernel
@@ -104,11 +104,11 @@ class Delays:
 
 
 def test_frames_keep_their_order_when_a_timer_is_late() -> None:
-    """Sent at 0 and 0.6 ms for 10.5 and 10 ms: the first one's timer fires at 11 ms, the second one's at 10.6."""
+    """Sent at 0 and 0.6 ms with delays of 10.5 and 10 ms: their timers fire at 11 and 10.6 ms."""
     kernel, arrived = Kernel(), list[tuple[str, int]]()
     machine = SharedMachine(kernel, MachineConfig(cores=8, timer_s=0.001))
-    ways = (Delays(kernel, [10_500_000, 10_000_000]), Delays(kernel, []))
-    route = machine.route(Route(*ways), machine.slot(), machine.slot())
+    paths = (Delays(kernel, [10_500_000, 10_000_000]), Delays(kernel, []))
+    route = machine.route(Route(*paths), machine.slot(), machine.slot())
 
     def send(name: str) -> None:
         route.up.send(100, Call(lambda: arrived.append((name, round(kernel.now_ns / 1e5)))))

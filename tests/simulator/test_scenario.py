@@ -1,4 +1,4 @@
-"""A scenario that cannot be meant is one clear error."""
+"""Wrong scenarios are refused with an error that names the key."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def tier(**values: Any) -> dict[str, Any]:
 
 
 def down(*outages: dict[str, Any]) -> dict[str, Any]:
-    """Of two verifiers, from 1 s on for 2 s, where nothing else is said."""
+    """Outages of two verifiers, by default at 1 s for 2 s."""
     times = [{"start_s": 1.0, "duration_s": 2.0, **outage} for outage in outages]
     return {"verifiers": [{"name": "box", "count": 2, "outages": times}]}
 

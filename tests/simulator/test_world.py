@@ -1,4 +1,4 @@
-"""Runs are the same again, replay through the cores, and survive what happens to networks."""
+"""Runs are reproducible, their event logs replay through the cores, and answers survive outages."""
 
 import hashlib
 import itertools
@@ -24,7 +24,7 @@ from goodspeed.windows.window_policy import Window, WindowView
 
 
 def logged(scenario: Scenario, folder: Path) -> RunResult:
-    """The run, its event logs in the folder by server."""
+    """Simulate, with the event log of each server in the folder."""
     sinks: dict[str, JsonlEventLog] = {}
 
     def events_of(name: str) -> JsonlEventLog:
@@ -42,7 +42,7 @@ def lines_of(folder: Path, name: str) -> list[str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Of all logs, byte for byte."""
+    """A digest of all logs in the folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
@@ -97,17 +97,17 @@ def test_a_planted_difference_in_a_window_policy_is_found(troubled_logs: Path, m
 
 
 def test_answers_survive_a_network_cut() -> None:
-    """Answers that were under way when the network went are finished after it is back."""
+    """Answers in progress at the cut finish after it."""
     cut = {"start_s": 3.0, "duration_s": 1.5}
     result = simulate(small_scenario(drafter_tier("phone", count=3, cuts=[cut])))
-    over_the_gap = [answer for answer in result.answers if answer.requested_s < 3.0 and answer.finished_s > 4.5]
-    assert len(over_the_gap) >= 1
+    across_the_cut = [answer for answer in result.answers if answer.requested_s < 3.0 and answer.finished_s > 4.5]
+    assert len(across_the_cut) >= 1
     assert result.num_failed == 0
     assert not [answer for answer in result.answers if 3.05 < answer.finished_s < 4.5]
 
 
 def test_answers_continue_at_another_verifier_after_an_outage() -> None:
-    """As many tokens as without the outage, none of them from the dead one, which serves again after it."""
+    """Answers are as long as without the outage. The verifier finishes none during it, and serves again afterwards."""
     answers, tiers = [], {"count": 2, "core": EQUAL_SPLIT}
     for outages in ([], [{"start_s": 3.0, "duration_s": 2.0, "index": 1}]):
         result = simulate(
@@ -128,7 +128,7 @@ def test_answers_continue_at_another_verifier_after_an_outage() -> None:
 
 
 def test_a_restarted_verifier_is_a_new_one_in_the_same_event_log(tmp_path: Path) -> None:
-    """Its only drafters wait for it. It holds no memory for streams of its life before."""
+    """Its drafters wait for it. It holds no KV memory for streams from before the restart."""
     lengths = {"distribution": "fixed", "fixed": {"num_tokens": 50}}
     tier = drafter_tier(workload={"closed": {"think_s": 0.1}, "prompt": lengths, "answer": lengths})
     outage = {"start_s": 3.0, "duration_s": 2.0}
@@ -147,15 +147,15 @@ def test_a_restarted_verifier_is_a_new_one_in_the_same_event_log(tmp_path: Path)
 
 
 def test_all_policies_see_the_same_requests() -> None:
-    """Same requests, of the same lengths; only what they take differs (common random numbers)."""
-    asks = []
+    """The same requests with the same lengths; only their latencies differ (common random numbers)."""
+    requests = []
     for window in (2, 8):
         tier = drafter_tier(window={"policy": "fixed", "max_tokens": window}, workload={"arrivals": "poisson"})
         result = simulate(small_scenario(tier, duration_s=30.0))
-        asks.append({(a.client, a.request): (a.requested_s, a.num_answer_tokens) for a in result.answers})
-    both = asks[0].keys() & asks[1].keys()
+        requests.append({(a.client, a.request): (a.requested_s, a.num_answer_tokens) for a in result.answers})
+    both = requests[0].keys() & requests[1].keys()
     assert len(both) > 5
-    assert all(asks[0][key] == asks[1][key] for key in both)
+    assert all(requests[0][key] == requests[1][key] for key in both)
     assert sum(1 for answer in result.answers) >= len(both)
 
 
@@ -180,7 +180,7 @@ def test_drafters_on_a_shared_slow_link_delay_each_other() -> None:
 
 
 def test_a_slower_downlink_adds_exactly_its_delay() -> None:
-    """20 ms up and down against 20 ms up and 60 ms down: half of the difference in every round."""
+    """Round-trip settings of 20 and 60 ms for the downlink: half of the difference in every round."""
     network_s = []
     for downlink in (20.0, 60.0):
         result = simulate(small_scenario(drafter_tier(count=1, downlink={"rtt_ms": downlink})))
@@ -209,6 +209,6 @@ def test_spans_of_a_traced_request_cover_its_time_without_gaps() -> None:
     assert {span.request for span in result.spans} == {0}
     assert by_actor["drafter"] == pytest.approx(answer.drafting_s, abs=1e-4)
     assert by_actor["verifier"] == pytest.approx(answer.verify_s, abs=1e-4)
-    network_s = answer.network_s + 0.020  # the opening's, which no round measures
+    network_s = answer.network_s + 0.020  # of the opening, which no round measures
     assert by_actor["uplink"] + by_actor["downlink"] == pytest.approx(network_s, abs=1e-3)
     assert sum(by_actor.values()) == pytest.approx(answer.finished_s - answer.requested_s, rel=0.05)

@@ -1,4 +1,4 @@
-"""The hidden chain: likelihood by hand, parameters found again, gaps imputed in as they were likely."""
+"""The hidden Markov chain: likelihood, parameter recovery and imputation."""
 
 import itertools
 
@@ -22,7 +22,7 @@ def observed(*rows: str) -> ObservedAnswers:
 
 
 def by_hand(text: str) -> float:
-    """Sum over all ways through the states."""
+    """The likelihood as a sum over all state sequences."""
     rates, transitions, start = (0.9, 0.2), ((0.9, 0.1), (0.3, 0.7)), (0.75, 0.25)
     total = 0.0
     for states in itertools.product((0, 1), repeat=len(text)):
@@ -42,7 +42,7 @@ def test_likelihood_is_the_sum_over_all_state_sequences(text: str) -> None:
 
 
 def test_unknown_bits_are_imputed_from_their_joint_distribution() -> None:
-    """Both gaps together: four outcomes, each within 4 standard errors of its probability by hand."""
+    """Two unknown bits: each of the four outcomes is within 4 standard errors of its exact probability."""
     num = 20_000
     imputed = impute_bits(CHAIN, observed(*["11??0"] * num), np.random.default_rng(1))
     assert np.all(imputed[:, :2])
@@ -54,7 +54,7 @@ def test_unknown_bits_are_imputed_from_their_joint_distribution() -> None:
 
 
 def test_parameters_are_recovered_from_a_live_acceptance_trace() -> None:
-    """300 answers of 120 tokens at window 3: an eighth is unknown. Tolerances are about 4 standard errors."""
+    """300 answers of 120 tokens at window 3: one eighth is unknown. Tolerances are about 4 standard errors."""
     config = AcceptanceConfig("markov", markov=CHAIN)
     found = fit_chain(observed_answers(live_answers(config, 300, 3)), STARTS[:1])
     assert found.stationary_rate == pytest.approx(CHAIN.stationary_rate, abs=0.02)

@@ -1,4 +1,4 @@
-"""The contract of every registered acceptance model, and what sets them apart.
+"""The contract of every registered acceptance model, and the properties of each.
 
 Statistical tests have fixed seeds; a bound on a share is at least 4 standard errors wide (below 1e-4, two-sided).
 """
@@ -29,7 +29,7 @@ places = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 12), st.booleans
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A live recording."""
+    """An acceptance trace as a live drafter records it."""
     path = tmp_path_factory.mktemp("recorded") / "acceptance.jsonl"
     with path.open("w") as file:
         write_acceptance_trace(live_answers(AcceptanceConfig("markov"), 300, 4), file)
@@ -49,19 +49,19 @@ def bits(of: AcceptanceTrace, num: int, depth: int = 0) -> list[bool]:
     return [of.is_right(position, depth) for position in range(num)]
 
 
-def ask(of: AcceptanceTrace, position: int, depth: int, is_confidence: bool) -> float:
+def read(of: AcceptanceTrace, position: int, depth: int, is_confidence: bool) -> float:
     return of.confidence(position, depth) if is_confidence else of.is_right(position, depth)
 
 
 @pytest.mark.parametrize("name", ACCEPTANCES)
-@given(asked=places, seed=st.integers(0, 2**32))
+@given(reads=places, seed=st.integers(0, 2**32))
 def test_a_position_does_not_depend_on_the_order_of_reads(
-    name: str, models: dict[str, AcceptanceModel], asked: list[tuple[int, int, bool]], seed: int
+    name: str, models: dict[str, AcceptanceModel], reads: list[tuple[int, int, bool]], seed: int
 ) -> None:
     first, second = (models[name].new_trace(1, 2, np.random.default_rng(seed)) for _ in range(2))
-    answers = {place: ask(first, *place) for place in asked}
-    assert all(ask(second, *place) == answers[place] for place in sorted(asked))
-    assert all(ask(first, *place) == answers[place] for place in reversed(asked))
+    answers = {place: read(first, *place) for place in reads}
+    assert all(read(second, *place) == answers[place] for place in sorted(reads))
+    assert all(read(first, *place) == answers[place] for place in reversed(reads))
 
 
 @pytest.mark.parametrize("name", ACCEPTANCES)
@@ -70,35 +70,35 @@ def test_traces_from_one_generator_are_independent(name: str, models: dict[str, 
     first, second = models[name].new_trace(0, 0, rng), models[name].new_trace(0, 1, rng)
     together = [(first.is_right(position, 0), second.is_right(position, 0)) for position in range(200)]
     rng = np.random.default_rng(5)
-    alone = [bits(models[name].new_trace(0, request, rng), 200) for request in (0, 1)]
-    assert together == list(zip(*alone, strict=True))
-    assert alone[0] != alone[1]
+    separate = [bits(models[name].new_trace(0, request, rng), 200) for request in (0, 1)]
+    assert together == list(zip(*separate, strict=True))
+    assert separate[0] != separate[1]
 
 
 @pytest.mark.parametrize("name", ACCEPTANCES)
 @pytest.mark.parametrize("depth", [0, 3])
 def test_confidences_are_calibrated(name: str, models: dict[str, AcceptanceModel], depth: int) -> None:
-    """Of the reports in each tenth, as many are right as they say, within 4.5 standard errors."""
-    asked = [
+    """In each tenth of confidence the share of right tokens is the mean confidence, within 4.5 standard errors."""
+    reads = [
         (of.confidence(position, depth), of.is_right(position, depth))
         for of in (models[name].new_trace(0, request, np.random.default_rng(request)) for request in range(100))
         for position in range(150)
     ]
-    said, is_right = np.array(asked).T
-    assert said.min() >= 0.0
-    assert said.max() <= 1.0
+    confidences, is_right = np.array(reads).T
+    assert confidences.min() >= 0.0
+    assert confidences.max() <= 1.0
     for tenth in range(10):
-        here = (said * 10).astype(int) == tenth
-        spread = math.sqrt(np.sum(said[here] * (1 - said[here])))
-        assert abs(np.sum(said[here] - is_right[here])) <= 4.5 * spread + 1.0
+        in_tenth = (confidences * 10).astype(int) == tenth
+        spread = math.sqrt(np.sum(confidences[in_tenth] * (1 - confidences[in_tenth])))
+        assert abs(np.sum(confidences[in_tenth] - is_right[in_tenth])) <= 4.5 * spread + 1.0
 
 
 @pytest.mark.parametrize("concentration", [0.01, 3.0, math.inf])
 def test_confidences_vary_more_with_a_smaller_concentration(concentration: float) -> None:
-    """Variance of a Beta report: rate (1 - rate) / (concentration + 1)."""
+    """The variance of a Beta distributed confidence: rate (1 - rate) / (concentration + 1)."""
     of = trace(AcceptanceConfig(fixed=FixedConfig(0.6), confidence=ConfidenceConfig(concentration)))
-    said = [of.confidence(position, 0) for position in range(20_000)]
-    assert np.var(said) == pytest.approx(0.24 / (1 + concentration), rel=0.05, abs=1e-12)
+    confidences = [of.confidence(position, 0) for position in range(20_000)]
+    assert np.var(confidences) == pytest.approx(0.24 / (1 + concentration), rel=0.05, abs=1e-12)
 
 
 def test_fixed_bits_are_independent_with_the_configured_rate() -> None:

@@ -1,4 +1,4 @@
-"""A live recording replays rightly at windows at which it was not made. Seeds are fixed; bounds: 4 standard errors."""
+"""A live trace can be replayed at other windows than its own. Seeds are fixed; bounds: 4 standard errors."""
 
 import math
 import os
@@ -38,16 +38,20 @@ BURSTS = AcceptanceConfig("markov", markov=MarkovConfig(0.95, 0.2, 0.05, 0.1), c
 
 
 def distances(answers: list[TracedAnswer], config: AcceptanceConfig) -> list[float]:
-    """Of replayed from true acceptance per round at windows 1, 5 and 8, in standard errors."""
+    """Deviation of replayed from true acceptance per round at windows 1, 5 and 8, in standard errors."""
     replayed = [trace for imputation in replayed_traces(answers) for trace in imputation]
     model = acceptance_model(config)
     true = [model.new_trace(0, request, np.random.default_rng((9, request))) for request in range(4 * NUM_ANSWERS)]
-    found = []
+    results = []
     for window in (1, 5, 8):
-        (here, here_error), (there, there_error) = (accepted_per_round(traces, window) for traces in (replayed, true))
-        here_error *= math.sqrt(len(replayed) / len(answers))  # imputations of one answer are no new answers
-        found.append((here - there) / math.hypot(here_error, there_error))
-    return found
+        (replayed_mean, replayed_error), (true_mean, true_error) = (
+            accepted_per_round(traces, window) for traces in (replayed, true)
+        )
+        replayed_error *= math.sqrt(
+            len(replayed) / len(answers)
+        )  # imputations of one answer are not independent answers
+        results.append((replayed_mean - true_mean) / math.hypot(replayed_error, true_error))
+    return results
 
 
 @pytest.mark.parametrize("config", [FIXED, BURSTS], ids=["fixed", "bursts"])
@@ -58,10 +62,10 @@ def test_a_replayed_trace_is_unbiased_at_any_window(config: AcceptanceConfig, wi
 
 
 def test_imputation_at_the_mean_verified_rate_is_found_to_be_biased() -> None:
-    """The planted bug: a drafter that stops where it is unsure judges the easy tokens."""
+    """The planted bug: if a drafter stops where it is unsure, mostly easy tokens are verified."""
     answers = live_answers(BURSTS, NUM_ANSWERS, 16, 0.2)
-    judged = "".join(answer.draft_outcomes for answer in answers)
-    rate = judged.count(RIGHT) / (judged.count(RIGHT) + judged.count(WRONG))
+    outcomes = "".join(answer.draft_outcomes for answer in answers)
+    rate = outcomes.count(RIGHT) / (outcomes.count(RIGHT) + outcomes.count(WRONG))
     rng = np.random.default_rng(0)
 
     def filled(answer: TracedAnswer) -> TracedAnswer:
@@ -74,19 +78,19 @@ def test_imputation_at_the_mean_verified_rate_is_found_to_be_biased() -> None:
 
 
 def test_stopped_tokens_are_imputed_with_the_true_confidences() -> None:
-    """Reports evenly spread and independent: the stand-ins' means are the truth's, within 4 standard errors."""
+    """Uniform independent confidences: imputed means equal the true ones, within 4 standard errors."""
     config = AcceptanceConfig("fixed", fixed=FixedConfig(0.5), confidence=ConfidenceConfig(2.0))
     model = acceptance_model(config)
     traces = [model.new_trace(0, request, np.random.default_rng(request)) for request in range(NUM_ANSWERS)]
-    judged = observed_answers([live_answer(trace, 120, 16, min_survival=0.2) for trace in traces])
-    stopped = judged.bits == -2
-    imputed = judged.impute_stopped(np.random.default_rng(0))
+    outcomes = observed_answers([live_answer(trace, 120, 16, min_survival=0.2) for trace in traces])
+    stopped = outcomes.bits == -2
+    imputed = outcomes.impute_stopped(np.random.default_rng(0))
     true = [traces[row].confidence(int(place), 0) for row, place in zip(*np.nonzero(stopped), strict=True)]
     assert stopped.sum() > 5_000
     error = math.sqrt(2 * 0.25 / stopped.sum())
     assert abs(imputed.bits[stopped].mean() - np.mean(true)) < 4 * error
     assert abs(imputed.confidences[stopped].mean() - np.mean(true)) < 4 * error
-    assert np.all(imputed.confidences[stopped] <= judged.confidences[stopped])
+    assert np.all(imputed.confidences[stopped] <= outcomes.confidences[stopped])
 
 
 def test_verified_tokens_are_replayed_unchanged() -> None:
@@ -96,15 +100,15 @@ def test_verified_tokens_are_replayed_unchanged() -> None:
     for trace, answer in (
         (trace, answer) for traces in imputations for trace, answer in zip(traces, answers, strict=True)
     ):
-        for place, judged in enumerate(answer.draft_outcomes):
-            if judged in {RIGHT, WRONG}:
-                assert trace.is_right(place, 0) == (judged == RIGHT)
+        for place, outcomes in enumerate(answer.draft_outcomes):
+            if outcomes in {RIGHT, WRONG}:
+                assert trace.is_right(place, 0) == (outcomes == RIGHT)
                 assert trace.confidence(place, 0) == answer.confidences[place]
 
 
-def whole(judged: str, client: str = "a", request: int = 0) -> TracedAnswer:
-    num = len(judged)
-    return TracedAnswer(client, request, 0.0, 9, "STOP", judged, (0.5,) * num, (0,) * num, (0.0,) * num)
+def traced_answer(outcomes: str, client: str = "a", request: int = 0) -> TracedAnswer:
+    num = len(outcomes)
+    return TracedAnswer(client, request, 0.0, 9, "STOP", outcomes, (0.5,) * num, (0,) * num, (0.0,) * num)
 
 
 def bits(trace: AcceptanceTrace, num: int) -> str:
@@ -112,22 +116,22 @@ def bits(trace: AcceptanceTrace, num: int) -> str:
 
 
 def test_a_longer_answer_continues_with_the_next_recorded_one() -> None:
-    model = ReplayedTraceAcceptance([whole("101"), whole("0110"), whole("11")])
+    model = ReplayedTraceAcceptance([traced_answer("101"), traced_answer("0110"), traced_answer("11")])
     circle = "101011011" * 3
-    found = {bits(model.new_trace(0, 0, np.random.default_rng(seed)), 15) for seed in range(40)}
-    assert found == {circle[first : first + 15] for first in (0, 3, 7)}
+    results = {bits(model.new_trace(0, 0, np.random.default_rng(seed)), 15) for seed in range(40)}
+    assert results == {circle[first : first + 15] for first in (0, 3, 7)}
 
 
 def test_a_client_may_replay_one_recorded_client() -> None:
-    answers = [whole("111", "ann"), whole("000", "bob"), whole("111", "ann", 1)]
+    answers = [traced_answer("111", "ann"), traced_answer("000", "bob"), traced_answer("111", "ann", 1)]
     model = ReplayedTraceAcceptance(answers, is_per_client=True)
     for client in range(4):
-        found = {bits(model.new_trace(client, 0, np.random.default_rng(seed)), 12) for seed in range(20)}
-        assert found == {("1" if client % 2 == 0 else "0") * 12}
+        results = {bits(model.new_trace(client, 0, np.random.default_rng(seed)), 12) for seed in range(20)}
+        assert results == {("1" if client % 2 == 0 else "0") * 12}
 
 
 def test_an_acceptance_trace_is_read_as_it_was_written(tmp_path: Path) -> None:
-    answers = [*live_answers(BURSTS, 3, 3), whole(RIGHT + WRONG + UNKNOWN + STOPPED)]
+    answers = [*live_answers(BURSTS, 3, 3), traced_answer(RIGHT + WRONG + UNKNOWN + STOPPED)]
     with (tmp_path / "log.jsonl").open("w") as file:
         write_acceptance_trace(answers, file)
     assert read_acceptance_trace(tmp_path / "log.jsonl") == answers
@@ -145,32 +149,32 @@ def test_an_unusable_trace_raises_an_error_that_names_it(text: str, tmp_path: Pa
 
 def test_a_trace_without_a_verified_token_is_refused() -> None:
     with pytest.raises(ConfigError, match="no verified draft token"):
-        ReplayedTraceAcceptance([whole(UNKNOWN * 4)])
+        ReplayedTraceAcceptance([traced_answer(UNKNOWN * 4)])
 
 
-@pytest.mark.parametrize("judged", [UNKNOWN + RIGHT, RIGHT + UNKNOWN, STOPPED, UNKNOWN + WRONG * 3])
-def test_a_single_known_token_suffices(judged: str) -> None:
-    trace = ReplayedTraceAcceptance([whole(judged)] * 2).new_trace(0, 0, np.random.default_rng(0))
+@pytest.mark.parametrize("outcomes", [UNKNOWN + RIGHT, RIGHT + UNKNOWN, STOPPED, UNKNOWN + WRONG * 3])
+def test_a_single_known_token_suffices(outcomes: str) -> None:
+    trace = ReplayedTraceAcceptance([traced_answer(outcomes)] * 2).new_trace(0, 0, np.random.default_rng(0))
     assert all(0.0 <= trace.confidence(place, 0) <= 1.0 for place in range(10))
-    for place, known in enumerate(judged):
+    for place, known in enumerate(outcomes):
         assert known not in {RIGHT, WRONG} or trace.is_right(place, 0) == (known == RIGHT)
 
 
 def test_a_changed_trace_file_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     config = AcceptanceConfig("trace", trace=ReplayedTraceConfig(str(path)))
-    found = []
-    for number, judged in enumerate(("111", "111", "000")):
+    results = []
+    for number, outcomes in enumerate(("111", "111", "000")):
         with path.open("w") as file:
-            write_acceptance_trace([whole(judged)], file)
+            write_acceptance_trace([traced_answer(outcomes)], file)
         os.utime(path, ns=(number // 2, number // 2))
-        found.append(acceptance_model(config))
-    assert found[0] is found[1]
-    assert bits(found[2].new_trace(0, 0, np.random.default_rng(0)), 3) == "000"
+        results.append(acceptance_model(config))
+    assert results[0] is results[1]
+    assert bits(results[2].new_trace(0, 0, np.random.default_rng(0)), 3) == "000"
 
 
 def test_an_inconsistent_answer_is_refused() -> None:
     with pytest.raises(ValueError, match="sequences"):
-        replace(whole("10"), depths=(0,))
+        replace(traced_answer("10"), depths=(0,))
     with pytest.raises(ValueError, match="draft_outcomes has"):
-        whole("1x")
+        traced_answer("1x")

@@ -1,4 +1,4 @@
-"""What steps take more after a pause."""
+"""The penalty of steps after an idle time."""
 
 import warnings
 
@@ -19,11 +19,13 @@ CELLS = [
 
 
 @pytest.mark.parametrize(
-    ("streams", "pause_s", "more_s"),
+    ("streams", "pause_s", "penalty_s"),
     [(1, 0.0, 0.0), (1, 0.005, 0.001), (1, 0.055, 0.004), (8, 0.1, 0.002), (3, 0.1, 0.006 - 0.004 * 2 / 7)],
 )
-def test_the_penalty_is_interpolated_between_measured_idle_times(streams: int, pause_s: float, more_s: float) -> None:
-    assert IdlePenalty(CELLS)(streams, pause_s) == pytest.approx(more_s)
+def test_the_penalty_is_interpolated_between_measured_idle_times(
+    streams: int, pause_s: float, penalty_s: float
+) -> None:
+    assert IdlePenalty(CELLS)(streams, pause_s) == pytest.approx(penalty_s)
 
 
 def test_the_penalty_is_constant_outside_the_measured_range_without_a_warning() -> None:
@@ -39,4 +41,4 @@ def test_the_penalty_is_never_negative() -> None:
 
 def test_without_measurements_there_is_no_penalty() -> None:
     assert IdlePenalty([])(1, 1.0) == 0.0
-    assert IdlePenalty([cell(1, 0.1, 0.010)])(1, 1.0) == 0.0, "there is no step without a pause to compare it with"
+    assert IdlePenalty([cell(1, 0.1, 0.010)])(1, 1.0) == 0.0, "there is no step without idle time to compare with"

@@ -1,4 +1,4 @@
-"""What every latency model must do, and the choice among them."""
+"""The contract of every registered latency model, and their configuration."""
 
 import importlib.util
 import warnings
@@ -19,7 +19,7 @@ from goodspeed.simulator.latency.measured_table import MeasuredTableConfig
 from goodspeed.simulator.latency.models import LATENCIES, LatencyConfig
 
 NOISE = 0.03
-"""Measured tables are not quite monotone; a step may be cheaper than a smaller one by this share."""
+"""Measured tables are not quite monotone: a step may be cheaper than a smaller one by this share."""
 
 CONFIGS = {
     "linear": LatencyConfig(linear=LinearConfig(0.01, 1e-4, 1e-8, 1e-6, 1e-5)),
@@ -29,7 +29,7 @@ CONFIGS = {
 
 
 def table_config(folder: Path) -> LatencyConfig:
-    """Tables of an engine that reads its weights in 10 ms, and works on 100 tokens meanwhile."""
+    """Tables of an engine that reads its weights in 10 ms, the time of 100 tokens' arithmetic."""
 
     def cell(streams: int, tokens: int, context: int) -> ProfileCell:
         seconds = max(0.010, 1e-4 * streams * tokens) + 1e-7 * streams * context
@@ -43,7 +43,7 @@ def table_config(folder: Path) -> LatencyConfig:
 
 
 def decode(num_streams: int, window: int = 0, context: int = 500) -> StepShape:
-    """Every stream verifies a window of draft tokens."""
+    """A step in which every stream verifies `window` draft tokens."""
     num_tokens = num_streams * (1 + window)
     return StepShape(num_streams, num_tokens, 0, num_streams * context + num_tokens)
 
@@ -89,7 +89,7 @@ def test_a_batch_is_cheaper_than_its_streams_in_sequence(model: LatencyModel) ->
 
 
 def test_small_steps_share_a_base_cost_and_large_ones_grow(model: LatencyModel) -> None:
-    """Tokens share the reading of the weights, until there are so many that the arithmetic takes longer."""
+    """Tokens share the time of reading the weights until their arithmetic takes longer."""
     one, knee, many = (model.step_s(decode(1, window)) for window in (0, 63, 1023))
     assert knee / 64 < 0.05 * one
     assert many > 2 * knee

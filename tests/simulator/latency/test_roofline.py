@@ -1,4 +1,4 @@
-"""Spec sheets: where the knee lies, and what the catalogs hold."""
+"""Spec sheets: the position of the knee, and the catalogs."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_a_single_token_is_bound_by_reading_the_weights() -> None:
 
 
 def test_the_knee_lies_where_arithmetic_overtakes_memory() -> None:
-    """FLOPs per byte of the device, by efficiency: a token costs two FLOPs a weight, and a weight two bytes."""
+    """The knee lies at the device's FLOPs per byte: a token costs two FLOPs per weight, and a weight two bytes."""
     config = RooflineConfig(compute_efficiency=1.0, memory_efficiency=1.0, layer_s=0.0)
     device = DEVICES[config.device]
     knee = round(device.flops / device.bytes_per_s)

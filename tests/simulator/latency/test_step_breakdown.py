@@ -1,4 +1,4 @@
-"""Taking a step apart."""
+"""The breakdown of a step."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The contract of every registered workload, and the moments of what users ask.
+"""The contract of every registered workload, and the moments of their requests.
 
 Statistical tests have fixed seeds; a bound on a mean is at least 4 standard errors wide (below 1e-4, two-sided).
 """
@@ -37,62 +37,72 @@ def trace_file(tmp_path: Path) -> Path:
     return path
 
 
-def judged(client: str, request: int, num_answer: int) -> TracedAnswer:
+def traced_answer(client: str, request: int, num_answer: int) -> TracedAnswer:
     nothing = (0.0,) * num_answer
     return TracedAnswer(
         client, request, 0.0, 10 + request, "LENGTH", "1" * num_answer, nothing, (0,) * num_answer, nothing
     )
 
 
-def acceptance_log(path: Path, answers: Iterable[TracedAnswer]) -> str:
+def write_trace(path: Path, answers: Iterable[TracedAnswer]) -> str:
     with path.open("w", encoding="utf-8") as file:
         write_acceptance_trace(answers, file)
     return str(path)
 
 
-def of(name: str, trace_file: Path) -> Workload:
-    answers = [judged(f"client{i % 2}", i // 2, 1 + i) for i in range(100)]
-    log = acceptance_log(trace_file.with_name("acceptance.jsonl"), answers)
+def make_workload(name: str, trace_file: Path) -> Workload:
+    answers = [traced_answer(f"client{i % 2}", i // 2, 1 + i) for i in range(100)]
+    log = write_trace(trace_file.with_name("acceptance.jsonl"), answers)
     trace, recorded = ArrivalTraceConfig(str(trace_file), "mooncake"), ReplayedRequestsConfig(log)
     return workload(WorkloadConfig(name, trace=trace, acceptance_trace=recorded), NUM_CLIENTS)
 
 
-def gaps(config: WorkloadConfig, num: int, seed: int = 1) -> NDArray[np.float64]:
-    asks = workload(config, 1).requests(0, np.random.default_rng(seed))
-    return np.array([ask.interarrival_s for ask in itertools.islice(asks, num)])
+def interarrivals_s(config: WorkloadConfig, num: int, seed: int = 1) -> NDArray[np.float64]:
+    requests = workload(config, 1).requests(0, np.random.default_rng(seed))
+    return np.array([request.interarrival_s for request in itertools.islice(requests, num)])
 
 
-def asked(name: str, trace_file: Path, client: int = 0) -> list[WorkloadRequest]:
-    return list(itertools.islice(of(name, trace_file).requests(client, np.random.default_rng(7)), 50))
+def first_requests(name: str, trace_file: Path, client: int = 0) -> list[WorkloadRequest]:
+    return list(itertools.islice(make_workload(name, trace_file).requests(client, np.random.default_rng(7)), 50))
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_requests_depend_only_on_the_generator(name: str, trace_file: Path) -> None:
-    assert asked(name, trace_file) == asked(name, trace_file)
-    users = [of(name, trace_file).requests(client, np.random.default_rng(client)) for client in range(NUM_CLIENTS)]
-    in_turns = list(itertools.islice(zip(*users, strict=False), 40))
+    assert first_requests(name, trace_file) == first_requests(name, trace_file)
+    users = [
+        make_workload(name, trace_file).requests(client, np.random.default_rng(client)) for client in range(NUM_CLIENTS)
+    ]
+    interleaved = list(itertools.islice(zip(*users, strict=False), 40))
     for client in range(NUM_CLIENTS):
-        alone = itertools.islice(of(name, trace_file).requests(client, np.random.default_rng(client)), 40)
-        assert [turn[client] for turn in in_turns] == list(alone)
+        separate = itertools.islice(make_workload(name, trace_file).requests(client, np.random.default_rng(client)), 40)
+        assert [turn[client] for turn in interleaved] == list(separate)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_requests_are_valid(name: str, trace_file: Path) -> None:
-    asks = asked(name, trace_file)
-    assert len(asks) == 50
-    assert all(ask.interarrival_s >= 0.0 and ask.num_prompt_tokens >= 1 and ask.num_answer_tokens >= 1 for ask in asks)
-    assert {ask.is_closed_loop for ask in asks} == {name in {"closed", "acceptance_trace"}}
+    requests = first_requests(name, trace_file)
+    assert len(requests) == 50
+    assert all(
+        request.interarrival_s >= 0.0 and request.num_prompt_tokens >= 1 and request.num_answer_tokens >= 1
+        for request in requests
+    )
+    assert {request.is_closed_loop for request in requests} == {name in {"closed", "acceptance_trace"}}
 
 
 def test_recorded_clients_repeat_their_requests_and_start_together_after_the_warm_up(tmp_path: Path) -> None:
-    log = acceptance_log(tmp_path / "log.jsonl", [judged("b", 0, 7), judged("a", 0, 5), judged("a", 1, 6)])
+    log = write_trace(
+        tmp_path / "log.jsonl", [traced_answer("b", 0, 7), traced_answer("a", 0, 5), traced_answer("a", 1, 6)]
+    )
     config = WorkloadConfig(
         "acceptance_trace", acceptance_trace=ReplayedRequestsConfig(log, num_warm_up=1, start_s=30.0)
     )
-    every = workload(config, 2)
+    all_clients = workload(config, 2)
     rng = np.random.default_rng(0)
-    assert list(every.requests(0, rng)) == [WorkloadRequest(0.0, False, 10, 5), WorkloadRequest(30.0, False, 11, 6)]
-    assert list(every.requests(1, rng)) == [WorkloadRequest(0.0, False, 10, 7)]
+    assert list(all_clients.requests(0, rng)) == [
+        WorkloadRequest(0.0, False, 10, 5),
+        WorkloadRequest(30.0, False, 11, 6),
+    ]
+    assert list(all_clients.requests(1, rng)) == [WorkloadRequest(0.0, False, 10, 7)]
 
 
 @pytest.mark.parametrize(
@@ -104,17 +114,17 @@ def test_recorded_clients_repeat_their_requests_and_start_together_after_the_war
     ],
 )
 def test_interarrival_times_have_the_configured_mean_and_spread(config: WorkloadConfig, cv: float) -> None:
-    """The error of a sample's variance is by its fourth moment; 1 + 6 cv^2 bounds Gamma's kurtosis."""
+    """The standard error of the variance depends on the kurtosis, which 3 + 6 cv^2 gives for the Gamma distribution."""
     num = 40_000
-    drawn = gaps(config, num)
+    drawn = interarrivals_s(config, num)
     assert abs(drawn.mean() - 0.25) < 4 * cv * 0.25 / math.sqrt(num)
     assert abs(drawn.var() / (cv * 0.25) ** 2 - 1.0) < 4 * math.sqrt((2 + 6 * cv**2) / num)
 
 
 def test_poisson_interarrival_times_are_exponential() -> None:
-    """Kolmogorov and Smirnov's distance: 1.95 / sqrt(n) is exceeded once in 1,000. A clipped tail is found."""
+    """Kolmogorov-Smirnov distance at a level of 1/1000: 1.95 / sqrt(n). A clipped tail is detected."""
     num = 20_000
-    drawn = np.sort(gaps(WorkloadConfig("poisson", poisson=PoissonConfig(4.0)), num))
+    drawn = np.sort(interarrivals_s(WorkloadConfig("poisson", poisson=PoissonConfig(4.0)), num))
 
     def distance(values: NDArray[np.float64]) -> float:
         expected = -np.expm1(-4.0 * values)
@@ -125,10 +135,10 @@ def test_poisson_interarrival_times_are_exponential() -> None:
 
 
 def test_on_off_arrivals_have_the_mean_rate_and_index_of_dispersion() -> None:
-    """Counts of 200 windows of 500 s, of 25 bursts each; their variance has a relative standard error of 10%."""
+    """Counts in 200 windows of 500 s with 25 bursts each: a relative standard error of the variance of 10%."""
     config = OnOffConfig(rate=1.0, on_s=5.0, off_s=15.0)
     assert config.busy_rate == pytest.approx(4.0)
-    times = np.cumsum(gaps(WorkloadConfig("on_off", on_off=config), 105_000))
+    times = np.cumsum(interarrivals_s(WorkloadConfig("on_off", on_off=config), 105_000))
     counts = np.histogram(times, bins=200, range=(0.0, 100_000.0))[0]
     error = math.sqrt(config.index_of_dispersion * 500.0 / 200)
     assert abs(counts.mean() - 500.0) < 4 * error
@@ -139,39 +149,39 @@ def test_on_off_arrivals_have_the_mean_rate_and_index_of_dispersion() -> None:
 def test_think_times_have_the_configured_mean_and_spread(think_distribution: str) -> None:
     config = ClosedConfig(think_s=3.0, think_distribution=think_distribution, cv=0.6)
     cv = {"fixed": 0.0, "exponential": 1.0, "lognormal": 0.6}[think_distribution]
-    drawn = gaps(WorkloadConfig("closed", closed=config), 20_000)[1:]
+    drawn = interarrivals_s(WorkloadConfig("closed", closed=config), 20_000)[1:]
     assert abs(drawn.mean() - 3.0) <= 4 * cv * 3.0 / math.sqrt(20_000)
     assert drawn.std() / drawn.mean() == pytest.approx(cv, rel=0.06)
 
 
 def test_users_with_fixed_think_times_do_not_start_in_step() -> None:
     config = WorkloadConfig("closed", closed=ClosedConfig(think_s=3.0, think_distribution="fixed"))
-    firsts = [gaps(config, 1, seed)[0] for seed in range(200)]
+    firsts = [interarrivals_s(config, 1, seed)[0] for seed in range(200)]
     assert abs(np.mean(firsts) - 1.5) < 4 * 3.0 / math.sqrt(12 * 200)
 
 
 def merged(config: ArrivalTraceConfig) -> list[tuple[float, int, int]]:
-    every = workload(WorkloadConfig("trace", trace=config), NUM_CLIENTS)
-    found = []
+    all_clients = workload(WorkloadConfig("trace", trace=config), NUM_CLIENTS)
+    arrivals = []
     for client in range(NUM_CLIENTS):
         now = 0.0
-        for ask in every.requests(client, np.random.default_rng(client)):
-            now += ask.interarrival_s
-            found.append((now, ask.num_prompt_tokens, ask.num_answer_tokens))
-    return sorted(found)
+        for request in all_clients.requests(client, np.random.default_rng(client)):
+            now += request.interarrival_s
+            arrivals.append((now, request.num_prompt_tokens, request.num_answer_tokens))
+    return sorted(arrivals)
 
 
 def test_all_clients_together_reproduce_the_trace(trace_file: Path) -> None:
-    together = merged(ArrivalTraceConfig(str(trace_file), "mooncake"))
-    assert [row[1:] for row in together] == [(10 + i, max(1, i)) for i in range(300)]
-    assert [row[0] for row in together] == pytest.approx([0.5 * i for i in range(300)])
+    merged_arrivals = merged(ArrivalTraceConfig(str(trace_file), "mooncake"))
+    assert [row[1:] for row in merged_arrivals] == [(10 + i, max(1, i)) for i in range(300)]
+    assert [row[0] for row in merged_arrivals] == pytest.approx([0.5 * i for i in range(300)])
 
 
 def test_a_trace_is_sped_up_started_later_and_its_lengths_limited(trace_file: Path) -> None:
     config = ArrivalTraceConfig(str(trace_file), "mooncake", speed=2.0, start_s=10.0, max_prompt=100, max_answer=50)
-    together = merged(config)
-    assert [row[1:] for row in together] == [(min(10 + i, 100), min(i, 50)) for i in range(20, 300)]
-    assert [row[0] for row in together] == pytest.approx([0.25 * i for i in range(280)])
+    merged_arrivals = merged(config)
+    assert [row[1:] for row in merged_arrivals] == [(min(10 + i, 100), min(i, 50)) for i in range(20, 300)]
+    assert [row[0] for row in merged_arrivals] == pytest.approx([0.25 * i for i in range(280)])
 
 
 @pytest.mark.parametrize(
