@@ -9,7 +9,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.docs.pages import ROOT, inline_code, name_of, pages
 
+from goodspeed.bench.report import ArmMetrics, ArmReport, OptimumReport, Report, RequestRecord
 from goodspeed.commands.parser import COMMANDS
+from goodspeed.commands.profile import Profile
 from goodspeed.config import config_keys
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.metrics import DrafterMetrics
@@ -73,6 +75,12 @@ def registered(registry: CollectorRegistry) -> set[str]:
 def test_every_field_of_an_acceptance_trace_is_explained() -> None:
     page = (REFERENCE / "event_log.md").read_text(encoding="utf-8")
     assert [field.name for field in dataclasses.fields(TracedAnswer) if f"`{field.name}`" not in page] == []
+
+
+@pytest.mark.parametrize("report", [ArmMetrics, OptimumReport, ArmReport, RequestRecord, Report, Profile])
+def test_every_key_of_a_report_is_explained(report: type[ArmMetrics]) -> None:
+    page = (REFERENCE / "reports.md").read_text(encoding="utf-8")
+    assert [field.name for field in dataclasses.fields(report) if not re.search(rf"\b{field.name}\b", page)] == []
 
 
 @pytest.mark.parametrize("page", ["reference/protocol.md", "guide/troubleshooting.md"])
