@@ -7,6 +7,7 @@ import pytest
 from tests.docs.pages import ROOT, anchors, inline_code, name_of, pages, prose_of
 
 PREFIXES = ("src/", "tests/", "runs/", "scripts/", "configs/", "docs/", "examples/", "drafts/", ".ci/")
+PAGE_IN_CODE = re.compile(r"docs/[\w./-]+\.md")
 MADE_BY_BUILDS = ("build/", "docs/reference/generated")
 
 
@@ -30,6 +31,16 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
     assert [path for path in map(path_in, inline_code(page)) if path and not exists(path)] == []
+
+
+def test_every_page_that_the_code_names_exists() -> None:
+    files = [file for folder in ("src", "tests", "runs", "scripts", "configs") for file in (ROOT / folder).rglob("*")]
+    wrong = []
+    for file in files:
+        if file.suffix in {".py", ".proto", ".toml", ".sh", ""} and file.is_file() and file != Path(__file__):
+            named = PAGE_IN_CODE.findall(file.read_text(encoding="utf-8"))
+            wrong += [f"{name_of(file)}: {page}" for page in named if not (ROOT / page).exists()]
+    assert wrong == []
 
 
 def path_in(code: str) -> str | None:

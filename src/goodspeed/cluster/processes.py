@@ -20,7 +20,7 @@ DYING_S = 1.0
 """How long a killed server may take until the system reports its end (its threads go first)."""
 POLL_S = 0.02
 SHARED_CORES = {"OMP_PROC_BIND": "false"}
-"""Drafters work beside their verifier: threads that kept their cores would wait for theirs (docs/engine.md)."""
+"""Drafters work beside their verifier: threads that kept their cores would wait for theirs (docs/explain/engine.md)."""
 TAIL_LINES = 15
 
 

@@ -11,7 +11,7 @@ from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.draft_source import COARSE_SHIFT, Guess, Prefix
 
 LENGTHS = (8, 5, 3, 2, 1)
-"""Suffix lengths that are looked up, longest first. More lengths did not raise acceptance (docs/drafts.md)."""
+"""Suffix lengths that are looked up, longest first. More did not raise acceptance (docs/measurements/log.md)."""
 
 PRIORS = ((0.84, 0.97), (0.70, 0.88), (0.59, 0.79), (0.49, 0.74), (0.22, 0.57))
 """Per length, the measured share of right guesses: if the last two occurrences differ, and if they agree."""

@@ -16,7 +16,7 @@ from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.draft_source import COARSE_SHIFT, Guess, Prefix
 from goodspeed.errors import CheckpointError
 
-MAX_ORDER = 4  # tokens of context; 5 and 6 did not raise acceptance (docs/drafts.md)
+MAX_ORDER = 4  # tokens of context; 5 and 6 did not raise acceptance (docs/measurements/log.md)
 SET_SIZE = 4
 MAX_COUNT = 255
 MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd

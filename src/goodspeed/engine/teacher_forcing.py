@@ -5,7 +5,7 @@ the prefix (under the rejection rule its distribution is). So this is what the e
 of any length, once all tokens before it are accepted. One pass therefore covers every window.
 
 An engine that learns does so after every token instead of after every round, which flatters it a little
-(docs/evaluate.md).
+(docs/explain/draft_evaluation.md).
 """
 
 import time

@@ -17,8 +17,8 @@ def keep_cores(config: TargetConfig) -> None:
 
     Call it before torch is imported. It applies only to an engine that computes on the CPU with a thread for every core
     that this process may use. Without it the system may wake a thread on a core where another one runs; after a pause
-    both share that core for tens of milliseconds (docs/engine.md). The thread that imports torch, and every thread and
-    process that it starts afterwards, is bound to the first core.
+    both share that core for tens of milliseconds (docs/explain/engine.md). The thread that imports torch, and every
+    thread and process that it starts afterwards, is bound to the first core.
     """
     has_gpu = config.device == "cuda" or (config.device == "auto" and any(os.path.exists(path) for path in GPU_DEVICES))
     if not has_gpu and (config.threads == 0 or config.threads >= _num_usable_cores()):

@@ -8,5 +8,6 @@ ASSISTANT: JsonObject = {
     "assistant_confidence_threshold": 0.4,
 }
 """Keys of generation_config.json: the longest draft of a round, and the probability of a draft token below which a
-draft ends. transformers' own default of 20 tokens is far too long for small drafts; measured in docs/tuning.md.
+draft ends. transformers' own default of 20 tokens is far too long for small drafts; measured in
+docs/measurements/drafts.md.
 """

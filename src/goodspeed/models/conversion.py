@@ -2,7 +2,8 @@
 
 Weights are stored in bfloat16: half of float32's disk and page cache, mapped without a copy by a bfloat16 engine, and
 the same numbers for a float32 engine, so that the two differ in arithmetic only. It rounds a weight by at most 0.2%,
-which is small beside the quantisation that the file went through (docs/models.md has the measured perplexities).
+which is small beside the quantisation that the file went through (docs/reference/models.md has the measured
+perplexities).
 """
 
 from pathlib import Path

@@ -5,7 +5,7 @@ first step measured; it grows by about a token a step, for drafts are pieces of 
 
 Streams that a target verifies together are unlike, as they are in service, and a point says their means: contexts from
 half to one and a half times, tokens from one to twice as many less one. Equal ones share one product of attention, and
-a step of eight looks a fifth cheaper than it is (docs/latency.md).
+a step of eight looks a fifth cheaper than it is (docs/explain/latency_models.md).
 """
 
 import itertools

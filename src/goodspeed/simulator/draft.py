@@ -97,7 +97,7 @@ def _draft(stream: _DraftStream, request: DraftRequest) -> Draft:
     """Draft up to max_tokens. A token whose survival falls below the bound costs its step but is not proposed.
 
     A trace knows nothing of what follows a wrong token. The drafter does not know that the token is wrong, so it
-    continues with that token's confidence (docs/prediction.md).
+    continues with that token's confidence (docs/measurements/prediction.md).
     """
     trace, start = stream.trace, stream.num_committed - stream.num_prompt
     tokens: list[int] = []

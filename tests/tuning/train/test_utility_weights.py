@@ -61,7 +61,7 @@ def _utility_gain(clients: list[ClientAcceptance], problem: AllocationProblem, n
 
 
 def test_derivative_by_draft_position_holds_for_a_survival_curve() -> None:
-    """dV/da_k = w U'(X) s_(k-1) (1 + continuation), at optimal grants: docs/utility_tuning.md, equation 3."""
+    """dV/da_k = w U'(X) s_(k-1) (1 + continuation), at optimal grants: docs/explain/utility_weights.md, equation 3."""
     rates = np.array([[0.5, 0.6, 0.7, 0.7], [0.8, 0.8, 0.7, 0.6]])
     weights = (1.0, 3.0)
     optimum = long_run_optimum(_views(rates, weights), 4)

@@ -5,7 +5,7 @@ a function of its position only: positions 128 b .. 128 b + 127 are one block an
 future keys masked. The new tokens of a stream in one block are a tile. The query heads that share a key head are rows
 of one product. Tiles with equally many keys are computed by one batched product, which treats each tile separately. The
 number of rows does not change the bits in oneDNN (bfloat16) from two rows on, nor in MKL (float32) for multiples of
-four. The measurements are in docs/engine.md.
+four. The measurements are in docs/measurements/engine.md.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """A minimal decoder for the Llama family (Llama, Mistral, Qwen2, Qwen3): one forward pass over a ragged packed batch.
 
 Linear layers run on the tokens of the batch without padding, attention runs per stream, and the head runs only on rows
-that need logits. The result for a row does not depend on the rest of the batch, to the bit (docs/engine.md).
+that need logits. The result for a row does not depend on the rest of the batch, to the bit (docs/explain/engine.md).
 """
 
 from collections.abc import Mapping, Sequence

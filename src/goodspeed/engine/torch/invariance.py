@@ -1,8 +1,8 @@
 """A self-check when a model is loaded: are logits bit-identical whatever else is in the batch, on this machine?
 
-The engine is designed for batch invariance (docs/engine.md), but the matrix products are those of libraries that may
-choose another summation order on another CPU. The check runs the model on a few tokens, and its attention on a long
-context.
+The engine is designed for batch invariance (docs/explain/engine.md), but the matrix products are those of libraries
+that may choose another summation order on another CPU. The check runs the model on a few tokens, and its attention on a
+long context.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Batch-invariant linear layers: an output row depends on its input row only, to the bit, from two rows on.
 
 On a CPU the weights are in oneDNN's blocked layout. It is up to three times as fast as plain torch for small batches
-and, unlike float32 products in MKL, bit-identical whatever else is in the batch (measurements: docs/engine.md).
+and, unlike float32 products in MKL, bit-identical whatever else is in the batch (measurements: docs/explain/engine.md).
 """
 
 import torch

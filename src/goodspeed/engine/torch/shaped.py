@@ -6,8 +6,8 @@ projections are zero. So a draft with one narrow layer computes the same functio
 rate is set by permuting the logits at positions that a hash chooses.
 
 Both models are made from (shape, seed) only, in any process. Answers consist of LIVE token ids, so the draft needs only
-a small vocabulary head and costs less than a trained draft (docs/drafts.md has the difference). A token is followed by
-its successor on one long cycle, except where attention changes it, so no text ends in a short loop.
+a small vocabulary head and costs less than a trained draft (docs/explain/drafts.md has the difference). A token is
+followed by its successor on one long cycle, except where attention changes it, so no text ends in a short loop.
 """
 
 import hashlib

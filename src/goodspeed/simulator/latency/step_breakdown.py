@@ -1,8 +1,8 @@
 """The breakdown of a step into verifying streams and prompts.
 
 The shape of a step does not contain the context of each stream. All streams get the mean context, and the number of
-prompts is the smallest possible one. In the validation run (docs/latency.md) exact contexts changed results by less
-than 1%.
+prompts is the smallest possible one. In the validation run (docs/explain/latency_models.md) exact contexts changed
+results by less than 1%.
 """
 
 from dataclasses import dataclass

@@ -41,7 +41,7 @@ class DraftReport:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """The JSON document; see docs/evaluate.md."""
+    """The JSON document; see docs/reference/reports.md."""
 
     schema: int
     command: list[str]

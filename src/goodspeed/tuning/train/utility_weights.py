@@ -4,7 +4,7 @@ V = max over grants of sum_i w_i U(X_i), where X_i is client i's goodput per rou
 grants are constant to first order, so dV/da = w_i U'(X_i) dX_i/da for an acceptance probability a at client i. A text
 of N tokens that takes R rounds has X = N / R, so dX/da = (N / R^2) (-dR/da), and -dR/da is exact (evaluate.renewal).
 Summed over the positions of a draft that a token may have, this is w U'(X) times the survival up to the token times
-1 + the continuation after it (docs/utility_tuning.md).
+1 + the continuation after it (docs/explain/utility_weights.md).
 """
 
 from collections.abc import Sequence
