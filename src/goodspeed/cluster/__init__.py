@@ -1,1 +1,1 @@
-"""Servers on this machine as processes: what a cluster is made of, and how it starts and stops."""
+"""Clusters of server processes on this machine: their configuration, start and end."""

@@ -1,4 +1,4 @@
-"""What arms of a comparison are called: a scheduler or a draft engine, and its options behind commas."""
+"""Parses the names of arms: a scheduler or a draft engine, followed by its options separated by commas."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -21,17 +21,17 @@ def core_options(arm: str) -> dict[str, object]:
     """
     scheduler, *options = arm.split(",")
     SCHEDULERS[scheduler]
-    plain: dict[str, object] = {"draft_selection": "arrival", "overcommit": 1.0} if scheduler in BASELINES else {}
-    return {"scheduler": scheduler} | plain | _options(options, VerifierCoreConfig)
+    defaults: dict[str, object] = {"draft_selection": "arrival", "overcommit": 1.0} if scheduler in BASELINES else {}
+    return {"scheduler": scheduler} | defaults | _options(options, VerifierCoreConfig)
 
 
 def core_flags(arm: str) -> tuple[str, ...]:
-    """The same as flags of `goodspeed verifier`."""
+    """The options of core_options as flags of `goodspeed verifier`."""
     return _flags("core", core_options(arm))
 
 
 def draft_flags(arm: str) -> tuple[str, ...]:
-    """Flags of `goodspeed drafter` for drafts, as in `hybrid,table=none`. Raises ConfigError as core_options does."""
+    """Flags of `goodspeed drafter` for an arm such as `hybrid,table=none`. Raises ConfigError."""
     engine, *options = arm.split(",")
     DRAFT_ENGINES[engine]
     return _flags("draft", {"engine": engine} | _options(options, DraftConfig))

@@ -1,4 +1,4 @@
-"""Clusters on this machine: every server a process of its own, on free ports unless told otherwise."""
+"""Starts clusters on this machine: one process per server, on free ports by default."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class Ports:
     verifier: int = 0
     metrics: int = 0
     first_drafter: int = 0
-    """The others take the ports that follow."""
+    """Port of the first drafter; the others use the following ports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster that serves."""
+    """A running cluster."""
 
     name: str
     verifier: ReadyServer
@@ -35,12 +35,12 @@ class Cluster:
 
     @property
     def verifier_address(self) -> str:
-        """Where drafters dial."""
+        """The address that drafters connect to."""
         return f"127.0.0.1:{self.verifier.port}"
 
     @property
     def metrics_urls(self) -> tuple[str, ...]:
-        """The verifier's, then one per drafter."""
+        """Metrics of the verifier, then of each drafter."""
         ports = (self.verifier.metrics_port, *(ready.port for ready in self.drafters))
         return tuple(f"http://127.0.0.1:{port}/metrics" for port in ports)
 
@@ -50,12 +50,12 @@ def start_clusters(
     specs: Sequence[ClusterSpec],
     ports: Ports = Ports(),
 ) -> list[Cluster]:
-    """Start them side by side. Raises StartError with the log of the server that fails."""
+    """Start all clusters concurrently. Raises StartError with the log of the server that fails."""
     verifiers = [processes.start(_verifier(spec, ports)) for spec in specs]
     drafters = [_start_drafters(processes, spec, wait(), ports) for spec, wait in zip(specs, verifiers, strict=True)]
     return [
-        Cluster(spec.name, wait(), tuple(wait_drafter() for wait_drafter in mine))
-        for spec, wait, mine in zip(specs, verifiers, drafters, strict=True)
+        Cluster(spec.name, wait(), tuple(wait_drafter() for wait_drafter in of_cluster))
+        for spec, wait, of_cluster in zip(specs, verifiers, drafters, strict=True)
     ]
 
 

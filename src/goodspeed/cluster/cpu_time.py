@@ -1,28 +1,26 @@
-"""CPU time of processes: on cores that all share, it says more of a cost than the clock does."""
+"""CPU time of processes. On cores that several servers share, it measures cost better than wall time."""
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+import psutil
 
 from goodspeed.stats.summary import ratio
-
-USER_TIME = 11  # fields of /proc/PID/stat after the command's name (proc(5))
 
 
 @dataclass(frozen=True, slots=True)
 class CpuSeconds:
-    """By who used it; NaN where it cannot be told (servers of others, systems without /proc)."""
+    """CPU seconds by process group; NaN if not known, for example for servers on another machine."""
 
     verifier: float
     drafters: float
     load: float
-    """The load generator itself."""
+    """The load generator: this process."""
 
     def since(self, before: "CpuSeconds") -> "CpuSeconds":
-        """What was used in between."""
+        """The increase since an earlier reading."""
         return CpuSeconds(self.verifier - before.verifier, self.drafters - before.drafters, self.load - before.load)
 
     def per(self, whole: float) -> "CpuSeconds":
@@ -31,17 +29,14 @@ class CpuSeconds:
 
 
 def cpu_seconds(verifier: Sequence[int], drafters: Sequence[int]) -> CpuSeconds:
-    """CPU time so far of these process ids and of this process."""
+    """CPU time so far of these processes and of this one."""
     return CpuSeconds(_seconds(verifier), _seconds(drafters), time.process_time())
 
 
 def _seconds(pids: Sequence[int]) -> float:
+    """User and system time of the processes together."""
     try:
-        return sum(_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK") if pids else math.nan
-    except OSError:
+        times = [psutil.Process(pid).cpu_times() for pid in pids]
+    except psutil.Error:
         return math.nan
-
-
-def _ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return int(fields[USER_TIME]) + int(fields[USER_TIME + 1])
+    return sum(used.user + used.system for used in times) if times else math.nan

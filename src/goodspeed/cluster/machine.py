@@ -1,4 +1,4 @@
-"""What a figure was measured on: hardware, versions, commit."""
+"""The machine on which a measurement was made: hardware, versions, commit."""
 
 import contextlib
 import os
@@ -8,30 +8,32 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 PACKAGES = ("goodspeed", "torch", "numpy", "grpcio", "tokenizers", "uvicorn", "httpx")
 TASKS = "/proc/self/task"
-"""A folder for each thread of this process, named by its id."""
+"""Has a folder for each thread of this process, named by its id."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineInfo:
-    """This machine and what is installed on it."""
+    """A machine and the packages installed on it."""
 
     cpu: str
-    num_cores: int  # that this process may use
+    num_cores: int  # cores that this process may use
     memory_gib: float
     system: str
     python: str
     versions: dict[str, str]
-    git_commit: str  # of the source tree, "+" appended if it has changes; empty if it is no git checkout
+    git_commit: str  # with "+" appended if the checkout has changes; empty without a git checkout
 
 
 def this_machine() -> MachineInfo:
-    """Facts of the machine that runs this."""
+    """The machine that runs this process."""
     return MachineInfo(
         cpu=_cpu(),
         num_cores=num_cores(),
-        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         system=platform.platform(),
         python=platform.python_version(),
         versions=_versions(),
@@ -40,12 +42,15 @@ def this_machine() -> MachineInfo:
 
 
 def num_cores() -> int:
-    """Cores that this process may use: all that some thread of it may, for OpenMP binds each to a core of its own."""
+    """Cores that any thread of this process may use.
+
+    OpenMP binds each thread to one core, so the affinity of a single thread (which psutil reports) is not enough.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cores = os.sched_getaffinity(0)
     for thread in os.listdir(TASKS) if os.path.isdir(TASKS) else ():
-        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # the thread has ended
             cores |= os.sched_getaffinity(int(thread))
     return len(cores)
 
@@ -70,10 +75,10 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str:
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     try:
-        commit = _git(here, "rev-parse", "HEAD")
-        return commit + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
 

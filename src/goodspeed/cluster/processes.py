@@ -1,4 +1,4 @@
-"""Servers as processes of their own: started, waited for, and gone when we are, however we end."""
+"""Server processes: they are started, awaited until ready, and end with this process in every case."""
 
 import contextlib
 import json
@@ -17,10 +17,10 @@ from goodspeed.errors import GoodSpeedError, StartError
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 5.0
 DYING_S = 1.0
-"""How long a killed server may take until the system reports its end (its threads go first)."""
+"""Time after which the system reports the end of a killed server; its threads end first."""
 POLL_S = 0.02
 SHARED_CORES = {"OMP_PROC_BIND": "false"}
-"""Drafters work beside their verifier: threads that kept their cores would wait for theirs (docs/explain/engine.md)."""
+"""Servers share the cores of the machine: threads bound to cores would wait for each other (docs/explain/engine.md)."""
 TAIL_LINES = 15
 
 
@@ -28,16 +28,16 @@ TAIL_LINES = 15
 class ServerSpec:
     """A server to start."""
 
-    name: str  # also of its log
+    name: str  # also the name of its log file
     arguments: tuple[str, ...]
-    """Of the `goodspeed` command, without --ready-file."""
+    """Arguments of the `goodspeed` command, without --ready-file."""
     num_threads: int
-    """For BLAS and torch."""
+    """Threads of BLAS and torch."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyServer:
-    """A server that serves."""
+    """A server that accepts connections."""
 
     pid: int
     port: int
@@ -45,14 +45,14 @@ class ReadyServer:
 
 
 class Processes:
-    """A group of servers with one log file each in `folder`; as a context manager it ends them all on the way out."""
+    """A group of servers with one log file each in `folder`. As a context manager it ends all of them on exit."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._servers: list[_Server] = []
 
     def start(self, spec: ServerSpec) -> Callable[[], ReadyServer]:
-        """Start a server; the result waits until it serves, and raises StartError with its log's tail if it fails."""
+        """Start a server. The result waits until it is ready; it raises StartError with the end of its log on failure."""
         server = _Server(spec, self.folder)
         self._servers.append(server)
         return server.wait_ready
@@ -61,14 +61,14 @@ class Processes:
     def pids(self) -> list[int]:
         return [server.process.pid for server in self._servers]
 
-    def check(self, patience_s: float = 0.0) -> None:
-        """Raises StartError if a server has ended, or ends within `patience_s`."""
-        deadline = time.monotonic() + patience_s
+    def check(self, timeout_s: float = 0.0) -> None:
+        """Raises StartError if a server has ended, or ends within `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
         for server in self._servers:
             server.check(max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
-        """End all servers, gently if they can. Idempotent."""
+        """End all servers by SIGTERM, and after a timeout by SIGKILL. Idempotent."""
         for server in self._servers:
             server.signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -84,7 +84,7 @@ class Processes:
     ) -> None:
         try:
             if isinstance(error, GoodSpeedError) and not isinstance(error, StartError):
-                self.check(DYING_S)  # an error that a dead server has caused is shown with that server's log
+                self.check(DYING_S)  # if a dead server caused the error, its log is shown
         finally:
             self.stop()
 
@@ -109,7 +109,7 @@ class _Server:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches us alone; we end the servers in order
+                start_new_session=True,  # Ctrl-C reaches only this process, which ends the servers in order
                 env={**SHARED_CORES, **os.environ, **_thread_limits(spec.num_threads), "PYTHONUNBUFFERED": "1"},
             )
 
@@ -117,16 +117,16 @@ class _Server:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             if self._ready_file.exists():
-                with contextlib.suppress(json.JSONDecodeError):  # it is being written
+                with contextlib.suppress(json.JSONDecodeError):  # the file is being written
                     fields = json.loads(self._ready_file.read_text(encoding="utf-8"))
                     return ReadyServer(self.process.pid, fields["port"], fields.get("metrics_port", fields["port"]))
             self.check()
             time.sleep(POLL_S)
-        raise StartError(f"{self._name} does not serve after {START_TIMEOUT_S:.0f} s; {self._tail()}")
+        raise StartError(f"{self._name} is not ready after {START_TIMEOUT_S:.0f} s; {self._tail()}")
 
-    def check(self, patience_s: float = 0.0) -> None:
+    def check(self, timeout_s: float = 0.0) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(patience_s)
+            self.process.wait(timeout_s)
             raise StartError(f"{self._name} has ended with exit code {self.process.returncode}; {self._tail()}")
 
     def signal(self, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""What a cluster is made of: one verifier, and drafters that may differ in draft engine, domain and link."""
+"""The servers of a cluster: one verifier, and drafters that may differ in draft engine, domain and link."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from goodspeed.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class PairFlags:
-    """A target model and its draft, as flags of the two servers."""
+    """The flags of verifier and drafter for a target model and its draft."""
 
     verifier: tuple[str, ...]
     drafter: tuple[str, ...]
@@ -19,37 +19,37 @@ class PairFlags:
 
 @dataclass(frozen=True, slots=True)
 class DrafterSpec:
-    """One drafter."""
+    """The configuration of one drafter."""
 
     name: str
     domain: str
-    """What its user asks: a domain or a prompt file."""
+    """The prompts of its user: a domain or a prompt file."""
     flags: tuple[str, ...]
     rtt_ms: float = 0.0
     jitter: float = 0.0
 
     def arguments(self, verifier_port: int) -> tuple[str, ...]:
-        """Of the `goodspeed` command."""
+        """Arguments of the `goodspeed` command."""
         link = ("--grpc.link.rtt-ms", str(self.rtt_ms), "--grpc.link.jitter", str(self.jitter))
-        where = ("--verifiers", f"127.0.0.1:{verifier_port}", "--name", self.name)
-        return ("drafter", *where, *(link if self.rtt_ms else ()), *self.flags)
+        address = ("--verifiers", f"127.0.0.1:{verifier_port}", "--name", self.name)
+        return ("drafter", *address, *(link if self.rtt_ms else ()), *self.flags)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """One verifier under one scheduler, and its drafters."""
+    """One verifier with one scheduler, and its drafters."""
 
-    name: str  # also of its log folder
+    name: str  # also the prefix of its log files
     verifier: tuple[str, ...]  # flags
     drafters: tuple[DrafterSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """How all servers of a comparison are configured, whatever their place in it."""
+    """The configuration that all servers of a comparison have in common."""
 
     pair: str
-    acceptance_rate: float  # where the pair can dial it
+    acceptance_rate: float  # of pairs with a chosen acceptance rate
     verifier_config: str = ""  # TOML file
     drafter_config: str = ""  # TOML file
 
@@ -59,17 +59,23 @@ class ServerOptions:
         return (*_config(self.verifier_config), *flags, *core_flags(arm))
 
     def drafter_flags(self, drafts: str = "") -> tuple[str, ...]:
-        """With `drafts` (bench.arms), if given, instead of the pair's. Raises ConfigError for an unknown name."""
+        """Flags of a drafter, with the draft engine of the pair or of `drafts` (see arms.draft_flags).
+
+        Raises ConfigError for an unknown name.
+        """
         flags = PAIRS[self.pair](self.acceptance_rate).drafter
         return (*_config(self.drafter_config), *flags, *(draft_flags(drafts) if drafts else ()))
 
 
 def uniform_drafters(
-    flags: tuple[str, ...], domains: Sequence[str], rtts_ms: Sequence[float], num: int
+    flags: tuple[str, ...], domains: Sequence[str], rtts_ms: Sequence[float], num_drafters: int
 ) -> list[DrafterSpec]:
-    """So many drafters that differ in domain and link only, in turns. Raises ConfigError for less than one."""
-    if num < 1:
-        raise ConfigError(f"clients is {num}, expected at least 1")
+    """Drafters with the same flags; domains and round-trip times are assigned round-robin.
+
+    Raises ConfigError for less than one drafter.
+    """
+    if num_drafters < 1:
+        raise ConfigError(f"clients is {num_drafters}, expected at least 1")
     return [
         DrafterSpec(
             name=f"client{number}",
@@ -77,12 +83,12 @@ def uniform_drafters(
             flags=flags,
             rtt_ms=rtts_ms[number % len(rtts_ms)] if rtts_ms else 0.0,
         )
-        for number in range(num)
+        for number in range(num_drafters)
     ]
 
 
 def with_event_logs(spec: ClusterSpec, folder: Path) -> ClusterSpec:
-    """The same cluster, every server of which writes its event log into the folder; older ones there are removed."""
+    """The same cluster with an event log of every server in the folder; older logs are removed."""
 
     def flag(server: str) -> tuple[str, ...]:
         path = folder / f"{spec.name}-{server}.jsonl"
@@ -94,14 +100,14 @@ def with_event_logs(spec: ClusterSpec, folder: Path) -> ClusterSpec:
 
 
 def with_verifier_log(spec: ClusterSpec, folder: Path) -> ClusterSpec:
-    """The same cluster, whose verifier at least writes its event log to verifier_log; an older one is removed."""
+    """The same cluster with an event log of the verifier at verifier_log(); an older log is removed."""
     path = verifier_log(spec, folder)
     path.unlink(missing_ok=True)  # a server appends
     return replace(spec, verifier=(*spec.verifier, "--event-log", str(path)))
 
 
 def verifier_log(spec: ClusterSpec, folder: Path) -> Path:
-    """Where with_event_logs and with_verifier_log put the verifier's."""
+    """The event log of the verifier, for with_event_logs and with_verifier_log."""
     return folder / f"{spec.name}-verifier.jsonl"
 
 
@@ -131,4 +137,4 @@ def _toy(acceptance_rate: float) -> PairFlags:
 PAIRS: Registry[Callable[[float], PairFlags]] = Registry(
     "pair", {"smollm2": _smollm2, "shaped": _shaped, "shaped_large": _shaped_large, "toy": _toy}
 )
-"""By name, from the acceptance rate where it can be dialled."""
+"""The flags of each pair, as a function of the acceptance rate."""

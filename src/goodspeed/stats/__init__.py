@@ -1,1 +1,1 @@
-"""Statistics on plain numbers: summaries, intervals, tests, moving averages."""
+"""Statistics on plain numbers: summaries, confidence intervals, tests, moving averages."""

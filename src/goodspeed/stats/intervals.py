@@ -1,4 +1,4 @@
-"""Confidence intervals of a mean over few repetitions, by Student's t."""
+"""Confidence intervals of a mean over few repetitions, with Student's t distribution."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ NORMAL_975 = 1.95996
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceInterval:
-    """A mean and its two-sided 95% confidence interval; infinite from a single value."""
+    """A mean and its two-sided 95% confidence interval, which is infinite for a single value."""
 
     mean: float
     low: float
@@ -23,7 +23,7 @@ class ConfidenceInterval:
 
 
 def interval(values: Sequence[float]) -> ConfidenceInterval:
-    """Of the mean of independent values, at least one."""
+    """The interval of the mean of independent values; at least one value."""
     n = len(values)
     mean = math.fsum(values) / n
     if n == 1:
@@ -34,12 +34,12 @@ def interval(values: Sequence[float]) -> ConfidenceInterval:
 
 
 def paired_difference(values: Sequence[float], others: Sequence[float]) -> ConfidenceInterval:
-    """Of values[i] - others[i]: what both share (the prompts of seed i) drops out."""
+    """The interval of the mean of values[i] - others[i]; effects common to a pair, such as its prompts, cancel."""
     return interval([value - other for value, other in zip(values, others, strict=True)])
 
 
 def paired_ratio(values: Sequence[float], others: Sequence[float]) -> ConfidenceInterval:
-    """Of values[i] / others[i], the geometric mean; all positive."""
+    """The interval of the geometric mean of values[i] / others[i]; all must be positive."""
     logs = paired_difference([math.log(value) for value in values], [math.log(other) for other in others])
     return ConfidenceInterval(
         math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high) if logs.high < 700 else math.inf
@@ -47,7 +47,7 @@ def paired_ratio(values: Sequence[float], others: Sequence[float]) -> Confidence
 
 
 def t_quantile(degrees_of_freedom: int) -> float:
-    """0.975 quantile; beyond the table its expansion around the normal one (Abramowitz and Stegun, 26.7.5)."""
+    """0.975 quantile; beyond the table by the expansion of Abramowitz and Stegun, 26.7.5."""
     if degrees_of_freedom <= len(T_975):
         return T_975[degrees_of_freedom - 1]
     z, n = NORMAL_975, degrees_of_freedom

@@ -1,4 +1,4 @@
-"""A ratio of sums with its standard error, what shares a prompt being one observation."""
+"""A ratio of sums with its standard error, where all values of one prompt are one observation."""
 
 import math
 from collections import defaultdict
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RatioEstimate:
-    """A figure, one standard error of it, and from how many prompts."""
+    """An estimate, its standard error, and the number of prompts."""
 
     value: float
     standard_error: float
     num_prompts: int
 
     def __str__(self) -> str:
-        error = f" ± {self.standard_error:.3f}" if self.num_prompts > 1 else ""  # one prompt says nothing of others
+        error = f" ± {self.standard_error:.3f}" if self.num_prompts > 1 else ""  # one prompt has no standard error
         return f"{self.value:.3f}{error}"
 
 
 def ratio_of_sums(observations: Iterable[tuple[Hashable, float, float]]) -> RatioEstimate:
-    """sum(part) / sum(whole) over (prompt, part, whole); NaN of nothing.
+    """sum(part) / sum(whole) over (prompt, part, whole); NaN without observations.
 
-    The error is the ratio estimator's (Cochran 1977, section 6.4): tokens of one answer are anything but independent.
+    The error is that of the ratio estimator (Cochran 1977, section 6.4), because tokens of one answer are correlated.
     """
     sums: dict[Hashable, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for prompt, part, whole in observations:

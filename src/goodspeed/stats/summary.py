@@ -1,4 +1,4 @@
-"""Figures of merit, on plain numbers."""
+"""Summary statistics and fairness measures."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure over repetitions."""
+    """A metric over repetitions."""
 
     median: float
     min: float
@@ -16,12 +16,15 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """At least one value."""
+    """The spread of at least one value."""
     return Spread(quantile(values, 0.5), min(values), max(values), tuple(values))
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Linearly interpolated between order statistics; NaN of nothing. `share` is 0..1; infinite values are allowed."""
+    """Linear interpolation between order statistics; NaN without values. `share` is 0..1.
+
+    Infinite values are allowed: numpy.quantile returns NaN between two of them.
+    """
     if not values:
         return math.nan
     ordered = sorted(values)
@@ -34,16 +37,16 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def jain_index(values: Sequence[float]) -> float:
-    """(sum x)^2 / (n sum x^2): 1 when all are equal, 1/n when one has everything (Jain, Chiu, Hawe 1984)."""
+    """(sum x)^2 / (n sum x^2): 1 if all are equal, 1/n if only one is nonzero (Jain, Chiu, Hawe 1984)."""
     squares = math.fsum(value * value for value in values)
     return math.fsum(values) ** 2 / (len(values) * squares) if squares else math.nan
 
 
 def sum_log(values: Sequence[float]) -> float:
-    """Sum of natural logarithms: the utility that proportional fairness maximises; -inf if somebody got nothing."""
+    """Sum of natural logarithms, the utility of proportional fairness; -inf if a value is 0."""
     return math.fsum(math.log(value) if value > 0 else -math.inf for value in values)
 
 
 def ratio(part: float, whole: float) -> float:
-    """part / whole, NaN when there is no whole."""
+    """part / whole; NaN if whole is 0."""
     return part / whole if whole else math.nan
