@@ -164,7 +164,7 @@ def make_texts(
 def compare(target: TargetEngine, texts: Sequence[ReferenceRequest]) -> dict[str, object]:
     """Generate the texts by the baseline and by drafters with all windows in turn; report where they differ."""
     start_s = time.monotonic()
-    baseline = [generated.tokens for generated in EnginePair(target, NullDraft()).write_alone(texts)]
+    baseline = [generated.tokens for generated in EnginePair(target, NullDraft()).generate_baseline(texts)]
     baseline_s = time.monotonic() - start_s
     passes = [list(WINDOWS)[i : i + NUM_DRAFTERS] for i in range(0, len(WINDOWS), NUM_DRAFTERS)]
     passes[-1] += list(WINDOWS)[2 : 2 + NUM_DRAFTERS - len(passes[-1])]

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from goodspeed.profiling.cell import ProfileCell
+from goodspeed.profiling.profile_grid import ProfileCell
 from goodspeed.stats.summary import quantile
 
 GRID = ("--streams", "1", "--tokens", "4", "--context", "128", "--prefill", "32")

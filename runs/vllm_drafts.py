@@ -83,7 +83,7 @@ def goodspeed_texts(model: str, requests: Sequence[ReferenceRequest], args: argp
     """The texts of GoodSpeed's engine, one stream at a time, one token per step."""
     print(f"{model} in GoodSpeed's engine", file=sys.stderr)
     engine = load_target(TargetConfig(model=model, dtype="fp32", device="cpu", threads=args.threads))
-    return [text.tokens for text in EnginePair(engine, NullDraft()).write_alone(requests)]
+    return [text.tokens for text in EnginePair(engine, NullDraft()).generate_baseline(requests)]
 
 
 def vllm_texts(model: str, draft: str, requests: Sequence[ReferenceRequest], args: argparse.Namespace) -> VllmTexts:

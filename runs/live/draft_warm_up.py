@@ -66,7 +66,7 @@ def _generate(target: LiveTarget, tokenizer: Tokenizer, domain: str, num: int) -
         ReferenceRequest(_tokens(tokenizer, prompt), NUM_TOKENS, Sampling(), target.engine.info.end_tokens)
         for prompt in itertools.islice(prompts(domain, WARM_UP_SEED), num)
     ]
-    texts = EnginePair(target.engine, NullDraft(), itertools.count(2**40)).write(requests, SCHEDULE)
+    texts = EnginePair(target.engine, NullDraft(), itertools.count(2**40)).generate(requests, SCHEDULE)
     return [WarmUpAnswer(request.prompt, text.tokens) for request, text in zip(requests, texts, strict=True)]
 
 

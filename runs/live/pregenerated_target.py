@@ -59,7 +59,7 @@ class PregeneratedAnswers:
             return
         end_tokens = self._target.info.end_tokens
         requests = [ReferenceRequest(prompt, self._max_tokens, Sampling(), end_tokens) for prompt in missing]
-        texts = EnginePair(self._target, NullDraft(), self._keys).write(requests, SCHEDULE)
+        texts = EnginePair(self._target, NullDraft(), self._keys).generate(requests, SCHEDULE)
         self._answers |= {prompt: text.tokens for prompt, text in zip(missing, texts, strict=True)}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(msgspec.json.encode(list(self._answers.items())))

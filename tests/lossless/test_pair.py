@@ -50,36 +50,36 @@ def test_texts_are_the_targets_alone_in_every_schedule(sampling: Sampling, sched
     pair = EnginePair(target, ToyDraft(0.7, MODEL))
     asked = requests(sampling)
     expected = [generate(MODEL, request) for request in asked]
-    assert [text.tokens for text in pair.write_alone(asked)] == expected
-    assert [text.tokens for text in pair.write(asked, schedule)] == expected
+    assert [text.tokens for text in pair.generate_baseline(asked)] == expected
+    assert [text.tokens for text in pair.generate(asked, schedule)] == expected
     assert target.num_open == 0
 
 
 def test_rounds_and_acceptance_are_counted() -> None:
     request = ReferenceRequest((1, 2), 15, Sampling())
-    text = EnginePair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).write([request], DraftSchedule((4,), 1))[0]
+    text = EnginePair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).generate([request], DraftSchedule((4,), 1))[0]
     assert (text.num_rounds, text.num_proposed, text.num_accepted) == (4, 11, 11)  # 1 + 5 + 5 + 4 tokens
-    alone = EnginePair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).write_alone([request])[0]
+    alone = EnginePair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).generate_baseline([request])[0]
     assert (alone.num_rounds, alone.num_proposed, alone.num_accepted) == (15, 0, 0)
 
 
 def test_every_text_is_announced() -> None:
     announced: list[None] = []
     pair = EnginePair(ToyTarget(INFO), ToyDraft(0.5, MODEL))
-    pair.write(requests(Sampling(), 4), RAGGED, lambda: announced.append(None))
+    pair.generate(requests(Sampling(), 4), RAGGED, lambda: announced.append(None))
     assert len(announced) == 4
 
 
 def test_a_text_beyond_the_context_is_refused() -> None:
     pair = EnginePair(ToyTarget(INFO), ToyDraft(0.5, MODEL))
-    with pytest.raises(RequestError, match="takes 400"):
-        pair.write([ReferenceRequest((1,), 400, Sampling())], RAGGED)
+    with pytest.raises(RequestError, match="allows 400"):
+        pair.generate([ReferenceRequest((1,), 400, Sampling())], RAGGED)
 
 
 def test_a_target_that_accepts_everything_is_seen() -> None:
     pair = EnginePair(Gullible(INFO), ToyDraft(0.7, MODEL))
     asked = requests(Sampling(), 6)
-    alone, speculative = pair.write_alone(asked), pair.write(asked, RAGGED)
+    alone, speculative = pair.generate_baseline(asked), pair.generate(asked, RAGGED)
     assert any(one.tokens != two.tokens for one, two in zip(alone, speculative, strict=True))
     assert distribution_p_value(pair, warm(), RAGGED, 1000) < 1e-6
 

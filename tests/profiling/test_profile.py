@@ -10,14 +10,9 @@ from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import ConfigError
-from goodspeed.profiling.profile import (
-    ProfileGrid,
-    ProfilePoint,
-    TargetProfiler,
-    profile_draft,
-    profile_draft_after_pauses,
-    profile_opening,
-)
+from goodspeed.profiling.draft_profiler import profile_draft, profile_draft_after_pauses, profile_opening
+from goodspeed.profiling.profile_grid import ProfileGrid, ProfilePoint
+from goodspeed.profiling.target_profiler import TargetProfiler
 
 TEXT = tuple(b"the quick brown fox jumps over the lazy dog")
 GRID = ProfileGrid(streams=(1, 3), tokens=(1, 4), context=(5, 40))

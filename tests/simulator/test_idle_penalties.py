@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from goodspeed.profiling.cell import ProfileCell
+from goodspeed.profiling.profile_grid import ProfileCell
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.world import simulate
 from goodspeed.testing.scenarios import drafter_tier, small_scenario

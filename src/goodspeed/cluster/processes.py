@@ -52,7 +52,7 @@ class Processes:
         self._servers: list[_Server] = []
 
     def start(self, spec: ServerSpec) -> Callable[[], ReadyServer]:
-        """Start a server. The result waits until it is ready; it raises StartError with the end of its log on failure."""
+        """Start a server. The result waits until it is ready, and raises StartError with the end of its log."""
         server = _Server(spec, self.folder)
         self._servers.append(server)
         return server.wait_ready

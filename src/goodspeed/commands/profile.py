@@ -20,15 +20,9 @@ from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.targets import TARGET_ENGINES, target_engine
 from goodspeed.engine.torch_import import keep_cores
-from goodspeed.profiling.cell import ProfileCell
-from goodspeed.profiling.profile import (
-    ProfileGrid,
-    ProfilePoint,
-    TargetProfiler,
-    profile_draft,
-    profile_draft_after_pauses,
-    profile_opening,
-)
+from goodspeed.profiling.draft_profiler import profile_draft, profile_draft_after_pauses, profile_opening
+from goodspeed.profiling.profile_grid import ProfileCell, ProfileGrid, ProfilePoint
+from goodspeed.profiling.target_profiler import TargetProfiler
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
 
 if TYPE_CHECKING:

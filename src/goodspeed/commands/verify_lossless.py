@@ -164,7 +164,7 @@ def _print(results: Sequence[Result], config: LosslessConfig) -> None:
             for difference in result.check.differences[:5]:
                 console.print(
                     f"temperature {result.temperature:g}: prompt {difference.text} differs from its answer token "
-                    f"{difference.position} on: alone {difference.alone}, with drafts {difference.speculative}"
+                    f"{difference.position} on: baseline {difference.baseline}, with drafts {difference.speculative}"
                 )
 
 
@@ -177,6 +177,6 @@ def _cells(check: TextCheck | DistributionCheck) -> list[str]:
         "identical" if check.is_lossless else f"{len(check.differences)} differ",
         f"{check.acceptance_rate:.3f}",
         f"{check.tokens_per_round:.2f}",
-        f"{check.num_tokens / check.alone_s:,.0f}",
+        f"{check.num_tokens / check.baseline_s:,.0f}",
         f"{check.num_tokens / check.speculative_s:,.0f}",
     ]

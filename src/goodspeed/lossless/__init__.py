@@ -1,1 +1,1 @@
-"""Checks that speculation keeps the text of the target model."""
+"""Checks that speculative decoding keeps the text of the target model."""

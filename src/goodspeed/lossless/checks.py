@@ -1,4 +1,4 @@
-"""The checks of `goodspeed verify-lossless`: same text (greedy, coupled) or same distribution of texts (rejection)."""
+"""The checks of `goodspeed verify-lossless`: equal texts (greedy, coupled) or equal distributions (rejection)."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,30 +8,30 @@ from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.lossless.pair import DraftSchedule, EnginePair, PairText, distribution_p_value, first_difference
 
 SIGNIFICANCE = 1e-4
-"""A sound pair fails a distribution check once in this share of runs (with other seeds)."""
+"""The probability that a lossless pair fails a distribution check, over random seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextDifference:
-    """A text that is not the target's alone."""
+    """The first difference between the baseline text and the speculative text of a request."""
 
-    text: int  # which of the requests
-    position: int  # of its tokens
-    alone: int | None  # None: the text ends here
+    text: int  # index of the request
+    position: int  # in the answer
+    baseline: int | None  # token; None: the text ends before
     speculative: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class TextCheck:
-    """The same requests, by the target alone and by the pair."""
+    """The comparison of baseline and speculative texts for the same requests."""
 
     num_texts: int
     num_tokens: int
     differences: tuple[TextDifference, ...]
     acceptance_rate: float  # 0 if nothing was proposed
     tokens_per_round: float
-    alone_s: float
-    """Wall time, one stream at a time."""
+    baseline_s: float
+    """Wall time of the baseline, one stream at a time."""
     speculative_s: float
 
     @property
@@ -41,9 +41,9 @@ class TextCheck:
 
 @dataclass(frozen=True, slots=True)
 class DistributionCheck:
-    """One request with many seeds, with and without drafts."""
+    """The comparison of text distributions with and without drafts, for one request with many seeds."""
 
-    num_texts: int  # on either side
+    num_texts: int  # with drafts, and as many without
     p_value: float
 
     @property
@@ -57,21 +57,21 @@ def check_texts(
     schedule: DraftSchedule,
     on_text: Callable[[], object] = lambda: None,
 ) -> TextCheck:
-    """Write every request alone, then together. `on_text` is called 2 * len(requests) times."""
+    """Generate every request without drafts, then with drafts. `on_text` is called 2 * len(requests) times."""
     start = time.perf_counter()
-    alone = pair.write_alone(requests, on_text)
+    baseline = pair.generate_baseline(requests, on_text)
     middle = time.perf_counter()
-    speculative = pair.write(requests, schedule, on_text)
+    speculative = pair.generate(requests, schedule, on_text)
     end = time.perf_counter()
     num_proposed = sum(text.num_proposed for text in speculative)
     num_tokens = sum(len(text.tokens) for text in speculative)
     return TextCheck(
         num_texts=len(requests),
         num_tokens=num_tokens,
-        differences=tuple(_differences(alone, speculative)),
+        differences=tuple(_differences(baseline, speculative)),
         acceptance_rate=sum(text.num_accepted for text in speculative) / max(1, num_proposed),
         tokens_per_round=num_tokens / sum(text.num_rounds for text in speculative),
-        alone_s=middle - start,
+        baseline_s=middle - start,
         speculative_s=end - middle,
     )
 
@@ -83,16 +83,16 @@ def check_distribution(
     num_texts: int,
     on_text: Callable[[], object] = lambda: None,
 ) -> DistributionCheck:
-    """Chi-square of the request's first tokens. `on_text` is called 2 * num_texts times."""
+    """A chi-square test of the first tokens of the answer. `on_text` is called 2 * num_texts times."""
     return DistributionCheck(num_texts, distribution_p_value(pair, request, schedule, num_texts, on_text))
 
 
-def _differences(alone: Sequence[PairText], speculative: Sequence[PairText]) -> list[TextDifference]:
+def _differences(baseline: Sequence[PairText], speculative: Sequence[PairText]) -> list[TextDifference]:
     found = []
-    for i, (one, other) in enumerate(zip(alone, speculative, strict=True)):
-        position = first_difference(one.tokens, other.tokens)
+    for i, (expected, text) in enumerate(zip(baseline, speculative, strict=True)):
+        position = first_difference(expected.tokens, text.tokens)
         if position is not None:
-            found.append(TextDifference(i, position, _at(one.tokens, position), _at(other.tokens, position)))
+            found.append(TextDifference(i, position, _at(expected.tokens, position), _at(text.tokens, position)))
     return found
 
 

@@ -1,7 +1,7 @@
-"""Does speculation keep the target's text? Both engine seams, driven in one process without servers.
+"""Generates texts with a target engine and a draft engine in one process, without servers.
 
-A Pair writes texts as a verifier and its drafters would: ragged batches of several streams, windows that change from
-round to round, prompts prefilled in chunks between rounds.
+An EnginePair uses the engines as a verifier and its drafters do: ragged batches of several streams, windows that change
+from round to round, and prompts prefilled in chunks between rounds.
 """
 
 import itertools
@@ -25,13 +25,13 @@ from goodspeed.errors import RequestError
 from goodspeed.stats.chi_square import two_sample_p_value
 
 PREFILL_CHUNK = 64  # tokens
-SAMPLED_TOKENS = 5  # length of the texts of a distribution check; the first token comes from the prefill
+SAMPLED_TOKENS = 5  # length of the texts of a distribution check; the first token is that of the prefill
 NO_DRAFT = Draft((), ())
 
 
 @dataclass(slots=True)
 class PairText:
-    """A text, and how it came about."""
+    """A generated text and the counts of its rounds."""
 
     tokens: tuple[int, ...] = ()
     num_rounds: int = 0
@@ -41,31 +41,31 @@ class PairText:
 
 @dataclass(frozen=True, slots=True)
 class DraftSchedule:
-    """How speculation goes: stream k's round r proposes up to windows[(k + r) % len(windows)] tokens."""
+    """The windows of the rounds: round r of stream k proposes up to windows[(k + r) % len(windows)] tokens."""
 
     windows: tuple[int, ...]
     max_streams: int
-    """In flight together."""
+    """Maximum number of streams in a batch."""
 
 
 TARGET_ONLY = DraftSchedule(windows=(0,), max_streams=1)
 
 
 class EnginePair:
-    """A target engine and a draft engine that write together. No other streams may be open on them."""
+    """A target engine and a draft engine that generate together. No other streams may be open on them."""
 
     def __init__(self, target: TargetEngine, drafts: DraftEngine, keys: Iterator[StreamKey] | None = None) -> None:
         self._target = target
         self._drafts = drafts
         self._keys = keys or itertools.count()
 
-    def write(
+    def generate(
         self,
         requests: Sequence[ReferenceRequest],
         schedule: DraftSchedule,
         on_text: Callable[[], object] = lambda: None,
     ) -> list[PairText]:
-        """The requests' texts, in order. Raises RequestError for a text that the target has no room for."""
+        """The texts of the requests, in order. Raises RequestError for a request that exceeds the target's limits."""
         streams = [self._stream(request, schedule) for request in requests]
         waiting, active = deque(streams), list[_Stream]()
         while waiting or active:
@@ -76,13 +76,13 @@ class EnginePair:
                 active.remove(stream)
                 self._close(stream)
                 on_text()
-        return [stream.written for stream in streams]
+        return [stream.text for stream in streams]
 
-    def write_alone(
+    def generate_baseline(
         self, requests: Sequence[ReferenceRequest], on_text: Callable[[], object] = lambda: None
     ) -> list[PairText]:
-        """The texts of the target alone, one stream at a time, one token a step. The draft engine learns nothing."""
-        return EnginePair(self._target, NullDraft(), self._keys).write(requests, TARGET_ONLY, on_text)
+        """The texts without drafts: one stream at a time, one token per step. The draft engine is not used."""
+        return EnginePair(self._target, NullDraft(), self._keys).generate(requests, TARGET_ONLY, on_text)
 
     def _round(self, active: Sequence["_Stream"]) -> None:
         drafting = [stream for stream in active if stream.max_draft > 0]
@@ -101,14 +101,14 @@ class EnginePair:
         if num_tokens > info.max_context or stream.capacity > info.kv_capacity:
             raise RequestError(
                 f"{len(request.prompt)} prompt tokens and max_tokens {request.max_tokens} are {num_tokens} tokens; "
-                f"{info.model} takes {info.max_context} a text and holds {info.kv_capacity}",
+                f"{info.model} allows {info.max_context} per text and {info.kv_capacity} in all streams",
                 "max_tokens",
             )
         return stream
 
     def _has_room(self, stream: "_Stream", active: Sequence["_Stream"]) -> bool:
-        held = sum(other.capacity for other in active)
-        return held + stream.capacity <= self._target.info.kv_capacity
+        num_reserved = sum(other.capacity for other in active)
+        return num_reserved + stream.capacity <= self._target.info.kv_capacity
 
     def _open(self, stream: "_Stream") -> "_Stream":
         request = stream.request
@@ -126,7 +126,7 @@ class _Stream:
     key: StreamKey
     request: ReferenceRequest
     windows: tuple[int, ...]
-    written: PairText = field(default_factory=PairText)
+    text: PairText = field(default_factory=PairText)
     num_prefilled: int = 0
     draft: Draft = NO_DRAFT
 
@@ -136,37 +136,37 @@ class _Stream:
 
     @property
     def is_finished(self) -> bool:
-        return is_finished(self.request, self.written.tokens)
+        return is_finished(self.request, self.text.tokens)
 
     @property
     def max_draft(self) -> int:
-        """This round's window, but one short of what is still wanted; 0 while the prompt is prefilled."""
-        if not self.written.tokens:
+        """The window of this round, at most one less than the remaining tokens; 0 during the prefill."""
+        if not self.text.tokens:
             return 0
-        window = self.windows[(self.key + self.written.num_rounds) % len(self.windows)]
-        return min(window, self.request.max_tokens - len(self.written.tokens) - 1)
+        window = self.windows[(self.key + self.text.num_rounds) % len(self.windows)]
+        return min(window, self.request.max_tokens - len(self.text.tokens) - 1)
 
     def next_work(self) -> Work:
-        if self.written.tokens:
+        if self.text.tokens:
             return Verify(self.key, self.draft.tokens, self.draft.draft_probs)
         chunk = min(PREFILL_CHUNK, len(self.request.prompt) - self.num_prefilled)
         self.num_prefilled += chunk
         return Prefill(self.key, chunk)
 
     def commit(self, num_accepted: int, next_token: int) -> tuple[int, ...]:
-        """What an outcome adds to the text."""
+        """Append the tokens of an outcome to the text and return them."""
         tokens = truncate_at_end(self.request, (*self.draft.tokens[:num_accepted], next_token))
-        self.written.tokens += tokens
-        self.written.num_rounds += 1
-        self.written.num_proposed += len(self.draft.tokens)
-        self.written.num_accepted += num_accepted
+        self.text.tokens += tokens
+        self.text.num_rounds += 1
+        self.text.num_proposed += len(self.draft.tokens)
+        self.text.num_accepted += num_accepted
         self.draft = NO_DRAFT
         return tokens
 
 
-def first_difference(one: Sequence[int], other: Sequence[int]) -> int | None:
-    """Index of the first token that differs (an end counts as one), or None for equal texts."""
-    for i, (left, right) in enumerate(itertools.zip_longest(one, other)):
+def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
+    """Index of the first token that differs, or None for equal texts; a shorter text differs at its end."""
+    for i, (left, right) in enumerate(itertools.zip_longest(first, second)):
         if left != right:
             return i
     return None
@@ -179,15 +179,15 @@ def distribution_p_value(
     num_texts: int,
     on_text: Callable[[], object] = lambda: None,
 ) -> float:
-    """Rejection rule: do tokens after the prompt have the same distribution with and without drafts?
+    """The p-value that texts with and without drafts have the same distribution, under the rejection rule.
 
-    Chi-square over `num_texts` short texts each way, with different seeds; of several positions the least p-value,
-    multiplied by their number.
+    A chi-square test over `num_texts` short texts each, with different seeds: the minimum p-value over several
+    positions, multiplied by their number (Bonferroni).
     """
-    alone = pair.write(_seeded(request, 0, num_texts), replace(schedule, windows=(0,)), on_text)
-    speculative = pair.write(_seeded(request, num_texts, num_texts), schedule, on_text)
+    baseline = pair.generate(_seeded(request, 0, num_texts), replace(schedule, windows=(0,)), on_text)
+    speculative = pair.generate(_seeded(request, num_texts, num_texts), schedule, on_text)
     p_values = [
-        two_sample_p_value(_counts(alone, position), _counts(speculative, position))
+        two_sample_p_value(_counts(baseline, position), _counts(speculative, position))
         for position in range(1, SAMPLED_TOKENS)
     ]
     return min(1.0, len(p_values) * min(p_values))

@@ -1,1 +1,1 @@
-"""Latency tables: the measured cost of an engine step."""
+"""Latency tables: the measured time of engine steps."""

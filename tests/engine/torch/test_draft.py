@@ -45,7 +45,9 @@ def config(folder: Path, engine: str = "torch") -> DraftConfig:
 def test_draft_that_is_the_target_is_accepted(folder: Path, sampling: Sampling) -> None:
     target = load_target(TargetConfig(str(folder), dtype="fp32", device="cpu", threads=2, kv_memory_mb=8))
     requests = [ReferenceRequest(prompt, 40, sampling) for prompt in PROMPTS]
-    written = EnginePair(target, draft_engine(config(folder), VOCAB_SIZE)).write(requests, DraftSchedule((3, 1, 5), 3))
+    written = EnginePair(target, draft_engine(config(folder), VOCAB_SIZE)).generate(
+        requests, DraftSchedule((3, 1, 5), 3)
+    )
     num_accepted, num_proposed = (
         sum(getattr(text, f"num_{what}") for text in written) for what in ("accepted", "proposed")
     )

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from goodspeed.profiling.cell import ProfileCell
+from goodspeed.profiling.profile_grid import ProfileCell
 from goodspeed.simulator.latency.idle_penalty import IdlePenalty
 
 

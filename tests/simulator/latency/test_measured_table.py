@@ -9,7 +9,7 @@ from goodspeed.cluster.machine import this_machine
 from goodspeed.commands.profile import SCHEMA, Profile
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import ConfigError
-from goodspeed.profiling.cell import ProfileCell
+from goodspeed.profiling.profile_grid import ProfileCell
 from goodspeed.simulator.latency.interpolation_grid import ExtrapolationWarning
 from goodspeed.simulator.latency.latency_model import StepShape
 from goodspeed.simulator.latency.measured_table import MeasuredTableConfig

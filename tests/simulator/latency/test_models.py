@@ -10,7 +10,7 @@ import pytest
 
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
-from goodspeed.profiling.cell import ProfileCell
+from goodspeed.profiling.profile_grid import ProfileCell
 from goodspeed.simulator.latency.aiconfigurator import AiconfiguratorConfig
 from goodspeed.simulator.latency.interpolation_grid import ExtrapolationWarning
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape

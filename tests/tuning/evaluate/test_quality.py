@@ -59,7 +59,7 @@ def test_rejection_on_recorded_answers_agrees_with_sampled_rejection() -> None:
     found = quality(ToyDraft(0.6), scored_answers(SAMPLED, 1.0, Rule.REJECTION), num_streams=4).accepted_per_round[3]
     sampling = [Sampling(1.0, seed=100 + i, rule=Rule.REJECTION) for i in range(24)]
     requests = [ReferenceRequest((97, 98, 99 + i), 60, each) for i, each in enumerate(sampling)]
-    texts = EnginePair(ToyTarget(), ToyDraft(0.6)).write(requests, DraftSchedule((3,), 4))
+    texts = EnginePair(ToyTarget(), ToyDraft(0.6)).generate(requests, DraftSchedule((3,), 4))
     drawn = ratio_of_sums((i, text.num_accepted, text.num_rounds - 1) for i, text in enumerate(texts))
     assert abs(found.value - drawn.value) < 4 * np.hypot(found.standard_error, drawn.standard_error)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from goodspeed.profiling.cell import ProfileCell
+from goodspeed.profiling.profile_grid import ProfileCell
 from goodspeed.simulator.latency.interpolation_grid import GridPoints, InterpolationGrid
 
 

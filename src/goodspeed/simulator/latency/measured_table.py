@@ -7,7 +7,7 @@ import msgspec
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
-from goodspeed.profiling.cell import ProfileCell
+from goodspeed.profiling.profile_grid import ProfileCell
 from goodspeed.registry import Registry
 from goodspeed.simulator.latency.idle_penalty import IdlePenalty
 from goodspeed.simulator.latency.interpolation_grid import GridPoints, InterpolationGrid

@@ -13,7 +13,9 @@ from goodspeed.engine.null_draft import NullDraft
 from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.errors import ConfigError
 from goodspeed.lossless.pair import DraftSchedule, EnginePair
-from goodspeed.profiling.profile import ProfileGrid, TargetProfiler, profile_draft
+from goodspeed.profiling.draft_profiler import profile_draft
+from goodspeed.profiling.profile_grid import ProfileGrid
+from goodspeed.profiling.target_profiler import TargetProfiler
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
 
 CONTEXT = 256  # tokens of context of the timed steps, or half of the target's limit if that is less
@@ -126,7 +128,7 @@ class GoodputBench:
         requests = self._load.requests(self._target.info.end_tokens)
         schedule = DraftSchedule((window,), self._load.streams)
         start_s = time.perf_counter()
-        texts = EnginePair(self._target, draft, self._keys).write(requests, schedule)
+        texts = EnginePair(self._target, draft, self._keys).generate(requests, schedule)
         return sum(len(text.tokens) for text in texts) / (time.perf_counter() - start_s)
 
 
