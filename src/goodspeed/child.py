@@ -1,6 +1,6 @@
-"""`python -m goodspeed.child ARGUMENTS` is `goodspeed ARGUMENTS` that does not outlive its parent.
+"""`python -m goodspeed.child ARGUMENTS` runs `goodspeed ARGUMENTS` and stops when its parent process ends.
 
-Standard input is a pipe whose other end only the parent holds: it closes when the parent ends, however it ends.
+Standard input is a pipe whose other end only the parent holds, so that it closes when the parent ends for any reason.
 """
 
 import os
@@ -14,7 +14,7 @@ from goodspeed.cli import main
 GRACE_S = 5.0
 
 
-def _end_with_parent() -> None:
+def _stop_with_parent() -> None:
     while os.read(0, 4096):
         pass
     os.killpg(0, signal.SIGTERM)
@@ -23,5 +23,5 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True, name="parent watch").start()
+    threading.Thread(target=_stop_with_parent, daemon=True, name="parent watch").start()
     sys.exit(main())

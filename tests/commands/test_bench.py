@@ -1,4 +1,4 @@
-"""`goodspeed bench`, `demo` and `up`, end to end, as a user runs them; the toy pair, no model."""
+"""`goodspeed bench`, `demo`, `up` and `profile` end to end, with the toy pair."""
 
 import contextlib
 import json
@@ -47,19 +47,19 @@ def test_demo_ends_with_a_table_and_identical_texts(tmp_path: Path) -> None:
     assert all(arm["cpu_s_per_token"]["load"] > 0.0 for arm in arms)
 
 
-def test_bench_compares_a_cluster_with_the_target_alone(tmp_path: Path) -> None:
+def test_bench_compares_a_cluster_with_the_baseline(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     arguments = ("--pair", "toy", "--clients", "2", "--temperature", "0.7", "--max-tokens", "12", "--repetitions", "2")
     few = ("--requests", "2", "--warm-up", "1", "--event-log", str(logs), "--json", "-")
     done = _run("bench", *arguments, *few)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    alone, ours = report["arms"]
-    assert alone["num_differing_texts"] is None
+    baseline, ours = report["arms"]
+    assert baseline["num_differing_texts"] is None
     assert ours["num_differing_texts"] == 0
     assert len(ours["speed_up"]["values"]) == 2
     assert report["setup"]["pair"] == "toy"
-    assert alone["optimum"] is None
+    assert baseline["optimum"] is None
     optimum = ours["optimum"]
     assert set(optimum["best"]) == set(optimum["goodput_per_round"]) == {"client0", "client1"}
     assert optimum["certified_gap"] < 1e-6
@@ -69,10 +69,10 @@ def test_bench_compares_a_cluster_with_the_target_alone(tmp_path: Path) -> None:
     texts = {request["answer"]["text"] for request in report["requests"]}
     assert len(texts) > 1, "equal texts would prove nothing if all were the same"
     assert all(request["answer"]["num_tokens"] == 12 for request in report["requests"])
-    alone_rounds = [
+    baseline_rounds = [
         request["answer"]["speculation"] for request in report["requests"] if request["arm"] == "target-only baseline"
     ]
-    assert all(rounds["proposed"] == 0 for rounds in alone_rounds)
+    assert all(rounds["proposed"] == 0 for rounds in baseline_rounds)
     assert (logs / "time_aware-verifier.jsonl").stat().st_size > 0
 
 
@@ -81,7 +81,7 @@ BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+def _stopped(process: subprocess.Popen[str]) -> Iterator[None]:
     """Stop the process even if the test fails: its servers end with it."""
     try:
         yield
@@ -96,7 +96,7 @@ def test_up_prints_addresses_serves_and_stops_on_sigint_in_the_background(tmp_pa
         subprocess.Popen(
             [*BACKGROUND, *GOODSPEED, *arguments, "--json"], stdout=subprocess.PIPE, text=True, env=environment
         ) as up,
-        _ended(up),
+        _stopped(up),
     ):
         assert up.stdout
         addresses = json.loads(up.stdout.readline())

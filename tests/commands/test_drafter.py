@@ -1,4 +1,4 @@
-"""`goodspeed drafter` as a process, beside a verification server with a toy engine."""
+"""`goodspeed drafter` as a process, with a toy verification server."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ async def verifier() -> AsyncIterator[tuple[ToyTarget, str]]:
 
 @contextlib.asynccontextmanager
 async def drafter(folder: Path, address: str, *flags: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """The process, and its URL once it serves."""
+    """The process and its URL, once it is ready."""
     ready_file = folder / "ready.json"
     arguments = ("--verifiers", address, "--draft.engine", TOY, "--port", "0", "--ready-file", str(ready_file), *flags)
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "goodspeed", "drafter", *arguments)
@@ -128,14 +128,14 @@ def test_routing_spreads_answers_over_the_verifiers(tmp_path: Path) -> None:
         (["--tokenizer", "no-such-model"], "unknown model 'no-such-model'"),
     ],
 )
-def test_wrong_configuration_is_a_message_and_exit_code_2(
+def test_wrong_configuration_prints_a_message_and_exits_with_2(
     flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["drafter", *flags]) == 2
     assert words in capsys.readouterr().err
 
 
-def test_port_in_use_is_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_port_in_use_prints_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,4 +1,4 @@
-"""`goodspeed fluid`: it passes, and it fails when the theory does not hold."""
+"""`goodspeed fluid` passes, and fails when the recursion is wrong."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def _forgetful(goodputs: Floats, latest: Floats, share: float) -> Floats:
     return goodputs + share * (latest + goodputs)
 
 
-def test_the_theory_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_checks_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report, plot = tmp_path / "deep" / "fluid.json", tmp_path / "fluid.svg"
     assert main(["fluid", "--quick", "--json", str(report), "--plot", str(plot)]) == 0
     shown = capsys.readouterr().out
@@ -36,17 +36,17 @@ def test_the_theory_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("update", [_away, _forgetful])
-def test_a_flipped_sign_is_found(update: Update, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flipped_sign_breaks_a_check(update: Update, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(FluidConfig(quick=True), update) == 1
     shown = capsys.readouterr().out
     assert "BROKEN" in shown
 
 
-def test_an_unknown_kind_of_plot_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_plot_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fluid", "--quick", "--plot", str(tmp_path / "fluid.xyz")]) == 2
     assert "expected a file that ends in .svg" in capsys.readouterr().err
 
 
-def test_wrong_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_flags_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fluid", "--seed", "-1"]) == 2
     assert "seed is -1" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every command tells how it is used."""
+"""Every command has a help text with an example."""
 
 import argparse
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from goodspeed.commands.parser import command_parser
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """This one, and those of its commands."""
+    """The parser and those of its commands."""
     yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -18,7 +18,7 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 
 @pytest.mark.parametrize("parser", list(parsers(command_parser([]))), ids=lambda parser: parser.prog)
-def test_help_is_there_with_an_example(parser: argparse.ArgumentParser) -> None:
+def test_help_has_usage_and_an_example(parser: argparse.ArgumentParser) -> None:
     shown = parser.format_help()
     assert "usage:" in shown
     is_leaf = not any(isinstance(action, argparse._SubParsersAction) for action in parser._actions)

@@ -1,4 +1,4 @@
-"""`goodspeed models`, as a user calls it."""
+"""`goodspeed models` from the command line."""
 
 import argparse
 import json
@@ -39,7 +39,7 @@ def test_pull_prints_the_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"model": SMOLLM, "folder": str(locate(SMOLLM))}
 
 
-def test_fingerprint_tells_what_identifies_a_model(
+def test_fingerprint_identifies_model_and_tokenizer(
     random_checkpoint: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = random_checkpoint("qwen3")

@@ -1,4 +1,4 @@
-"""The reference of keys and commands, and what every config must declare for it."""
+"""The reference of keys and commands, and the declarations that it needs."""
 
 import typing
 

@@ -1,4 +1,4 @@
-"""`goodspeed replay` on logs of both cores."""
+"""`goodspeed replay` with logs of both cores."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from goodspeed.cli import main
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A verifier's and a drafter's."""
+    """Event logs of a verifier and of a drafter."""
     folder = tmp_path_factory.mktemp("logs")
     written = {"verifier.jsonl": verifier_run("gradient"), "drafter.jsonl": drafter_run()}
     for name, lines in written.items():
@@ -54,7 +54,7 @@ def test_difference_is_shown_with_its_line(
         ('{"event":"start","now":0.0,"form', "line 1 of the event log: no complete JSON"),
     ],
 )
-def test_file_that_is_no_event_log_is_named(
+def test_file_that_is_not_an_event_log_is_named(
     text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "odd.jsonl"

@@ -29,7 +29,7 @@ def scenario(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_figures_with_intervals_are_shown(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_with_intervals_are_shown(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", scenario, "--seeds", "3", "--jobs", "1"]) == 0
     shown = capsys.readouterr().out
     assert "two tiers: 3 replications" in shown
@@ -60,7 +60,7 @@ def test_every_file_is_written(scenario: str, tmp_path: Path, capsys: pytest.Cap
     assert not capsys.readouterr().err.strip(), "no complaint"
 
 
-def test_other_processes_find_the_same(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_worker_processes_give_the_same_results(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = []
     for jobs in ("1", "2"):
         assert main(["simulate", scenario, "--seeds", "2", "--jobs", jobs, "--json"]) == 0
@@ -69,7 +69,7 @@ def test_other_processes_find_the_same(scenario: str, capsys: pytest.CaptureFixt
     assert found[0]["replications"] == found[1]["replications"]
 
 
-def test_until_and_warm_up_are_obeyed(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_until_and_warm_up_are_applied(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["simulate", scenario, "--seeds", "1", "--jobs", "1", "--json"]
     assert main([*arguments, "--until-s", "4", "--warm-up", "1.5"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -77,7 +77,7 @@ def test_until_and_warm_up_are_obeyed(scenario: str, capsys: pytest.CaptureFixtu
     assert found["replications"][0]["warm_up"] == {"cut_s": 1.5, "source": "given"}
 
 
-def test_a_precision_out_of_reach_is_no(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_precision_that_is_not_reached_exits_with_1(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
     precision = ["--precision", "goodput=0.01%", "--seeds", "2", "--max-seeds", "3"]
     assert main(["simulate", scenario, "--jobs", "1", *precision]) == 1
     shown = capsys.readouterr().out
@@ -96,7 +96,7 @@ def test_a_precision_out_of_reach_is_no(scenario: str, capsys: pytest.CaptureFix
         (["--seeds", "0"], "seeds is 0, expected 1 or more"),
     ],
 )
-def test_wrong_use_is_named(
+def test_wrong_flags_are_named(
     scenario: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["simulate", scenario, *arguments]) == 2

@@ -36,7 +36,7 @@ def _sweep(scenario: Path, folder: Path, *arguments: str) -> list[str]:
     return ["sweep", str(scenario), *SETS, "--output", str(folder), "--jobs", "1", *arguments]
 
 
-def test_every_cell_is_run_compared_and_kept(
+def test_every_cell_runs_and_is_compared_and_written(
     scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "out"
@@ -62,7 +62,7 @@ def test_the_report_has_a_section_for_every_swept_key(scenario: Path, tmp_path: 
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|https?://|<script""", report)
 
 
-def test_a_sweep_that_is_there_is_resumed_or_refused(
+def test_an_existing_sweep_is_resumed_or_refused(
     scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "out"
@@ -76,7 +76,7 @@ def test_a_sweep_that_is_there_is_resumed_or_refused(
     assert "drafters.0.count was 3 and is 4" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_it_cleanly_and_what_was_done_stays(scenario: Path, tmp_path: Path) -> None:
+def test_ctrl_c_exits_with_130_and_keeps_finished_runs(scenario: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     arguments = ["--seeds", "2000", "--jobs", "2"]
     command = [sys.executable, "-m", "goodspeed", *_sweep(scenario, folder, *arguments)]
@@ -113,7 +113,7 @@ def _wait_for_a_cell(folder: Path) -> None:
         (["--ray", "localhost:1"], "no Ray cluster at localhost:1"),
     ],
 )
-def test_wrong_use_is_named_before_anything_is_run(
+def test_wrong_flags_are_named_before_anything_runs(
     scenario: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "out"

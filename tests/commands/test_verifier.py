@@ -15,7 +15,7 @@ COMMAND = "from goodspeed.cli import main; raise SystemExit(main())"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serves_until_a_signal_and_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_serves_until_a_signal_and_shuts_down_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     ready_file, event_log = tmp_path / "ready.json", tmp_path / "events.jsonl"
     flags = ["--engine", "toy", "--grpc.port", "0", "--metrics-port", "0", "--core.budget", "8"]
     files = ["--ready-file", str(ready_file), "--event-log", str(event_log)]

@@ -1,4 +1,4 @@
-"""The command on the toy pair: tables, JSON, and exit codes that mean something."""
+"""`goodspeed verify-lossless` with the toy pair: tables, JSON and exit codes."""
 
 import argparse
 import json

@@ -7,7 +7,7 @@ import pytest
 
 from goodspeed.fluid.convergence import StepSizeSweep, SweepPoint, estimated_acceptance, known_acceptance
 from goodspeed.fluid.problem import REFERENCE, LongRunProblem, expected_tokens
-from goodspeed.fluid.recursion import RatioEstimate, geometric_goodputs
+from goodspeed.fluid.recursion import AcceptanceEstimate, geometric_goodputs
 
 Recipe = Callable[[LongRunProblem, float, StepSizeSweep, np.random.Generator], SweepPoint]
 SWEEP = StepSizeSweep(num_runs=40, settle=6.0, window=6.0)
@@ -22,7 +22,7 @@ def test_drawn_goodputs_have_the_expected_mean() -> None:
 
 def test_equation_3_uses_all_ratios_and_ignores_grants_of_0() -> None:
     rng = np.random.default_rng(0)
-    estimate = RatioEstimate(np.array([0.8, 0.4]), 0.02, np.full((500, 2), 0.5))
+    estimate = AcceptanceEstimate(np.array([0.8, 0.4]), 0.02, np.full((500, 2), 0.5))
     for _ in range(400):
         drawn = estimate.verify(np.tile([3, 0], (500, 1)), rng)
     assert estimate.estimated_rates.mean(axis=0) == pytest.approx((0.8, 0.5), abs=0.005)

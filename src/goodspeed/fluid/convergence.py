@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from goodspeed.fluid.problem import Floats, LongRunProblem, log_utility
-from goodspeed.fluid.recursion import RatioEstimate, Recursion, geometric_goodputs
+from goodspeed.fluid.recursion import AcceptanceEstimate, Recursion, geometric_goodputs
 from goodspeed.fluid.update import Update, ewma_update
 
 INITIAL_RATE = 0.5
@@ -62,7 +62,7 @@ def estimated_acceptance(
 ) -> SweepPoint:
     """Simulate eq. 3 to 5 with estimated rates and eta = beta^1.5, so that eta / beta vanishes as A3 requires."""
     recursion = _start(problem, beta, sweep, update)
-    estimate = RatioEstimate(problem.rates, beta**1.5, np.full(recursion.goodputs.shape, INITIAL_RATE))
+    estimate = AcceptanceEstimate(problem.rates, beta**1.5, np.full(recursion.goodputs.shape, INITIAL_RATE))
 
     def rounds() -> Iterator[Floats]:
         while True:

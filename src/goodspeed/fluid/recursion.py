@@ -37,7 +37,7 @@ def geometric_goodputs(rates: Floats, grants: Ints, rng: np.random.Generator) ->
 
 
 @dataclass(slots=True)
-class RatioEstimate:
+class AcceptanceEstimate:
     """Eq. 3, with the target-to-draft ratios min(1, p/q) of the drafted tokens i.i.d. Beta(2a, 2(1 - a)), mean a."""
 
     rates: Floats  # [clients], true acceptance rates
