@@ -59,7 +59,7 @@ def _profiled(is_pinned: bool, has_neighbour: bool, repeats: int) -> list[Profil
         command = ("-m", "goodspeed", "profile", *GRID, "--repeats", str(repeats), "--json", str(path))
         environment = {**os.environ, "OMP_PROC_BIND": str(is_pinned).lower()}
         subprocess.run([sys.executable, *command], check=True, env=environment, capture_output=True)
-        return [ProfileCell(**cell) for cell in json.loads(path.read_text(encoding="utf-8"))["waking"]]
+        return [ProfileCell(**cell) for cell in json.loads(path.read_text(encoding="utf-8"))["after_pauses"]]
 
 
 @contextmanager

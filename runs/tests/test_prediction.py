@@ -60,7 +60,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tables") / "tables.json"
     counts = [(streams, tokens) for streams in (1, 8) for tokens in (1, 17)]
     values = {
-        "schema": 2,
+        "schema": 3,
         "verify": [cell(s, t, c, 0.015 + 0.0005 * s * t + 1e-6 * c) for s, t in counts for c in (16, 1024)],
         "prefill": [cell(1, tokens, 1024, 0.015 + 0.0005 * tokens) for tokens in (32, 128)],
         "drafting": [cell(s, 17, c, 17 * 5e-5) for s in (1, 8) for c in (16, 1024)],

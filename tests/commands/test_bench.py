@@ -139,11 +139,10 @@ def test_profile_writes_its_tables(
     tables = json.loads(file.read_text(encoding="utf-8"))
     assert set(tables) == {
         "schema", "command", "machine", "model", "model_fingerprint", "draft", "verify", "prefill", "drafting",
-        "opening", "waking", "draft_waking",
+        "opening", "after_pauses", "draft_after_pauses",
     }  # fmt: skip
-    assert [len(tables[name]) for name in ("verify", "prefill", "drafting", "opening", "waking", "draft_waking")] == [
-        4, 1, 4, 1, 4, 4
-    ]  # fmt: skip
+    names = ("verify", "prefill", "drafting", "opening", "after_pauses", "draft_after_pauses")
+    assert [len(tables[name]) for name in names] == [4, 1, 4, 1, 4, 4]
     cell = {"streams", "tokens", "context", "median_s", "min_s", "p90_s", "num_drafted", "pause_s"}
     assert set(tables["verify"][0]) == set(tables["drafting"][0]) == cell
     assert "verification step of toy" in capsys.readouterr().out

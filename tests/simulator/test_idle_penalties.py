@@ -23,10 +23,10 @@ def cell(streams: int, tokens: int, context: int, pause_s: float = 0.0) -> Profi
 @pytest.fixture
 def table(tmp_path: Path) -> str:
     cells = [cell(streams, tokens, context) for streams in (1, 8) for tokens in (1, 512) for context in (1, 4096)]
-    waking = [cell(1, 1, 64, pause_s) for pause_s in (0.0, 0.009, 0.010)]
+    after_pauses = [cell(1, 1, 64, pause_s) for pause_s in (0.0, 0.009, 0.010)]
     path = tmp_path / "steps.json"
-    tables = {"schema": 2, "verify": cells, "prefill": cells, "drafting": cells, "opening": cells}
-    path.write_bytes(msgspec.json.encode({**tables, "waking": waking, "draft_waking": waking}))
+    tables = {"schema": 3, "verify": cells, "prefill": cells, "drafting": cells, "opening": cells}
+    path.write_bytes(msgspec.json.encode({**tables, "after_pauses": after_pauses, "draft_after_pauses": after_pauses}))
     return str(path)
 
 

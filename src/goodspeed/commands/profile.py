@@ -28,7 +28,7 @@ from goodspeed.prompts.prompts import DOMAINS, load_prompts
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @config_dataclass
@@ -75,8 +75,8 @@ class Profile:
     prefill: list[ProfileCell]
     drafting: list[ProfileCell]
     opening: list[ProfileCell]
-    waking: list[ProfileCell]
-    draft_waking: list[ProfileCell]
+    after_pauses: list[ProfileCell]
+    draft_after_pauses: list[ProfileCell]
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -132,8 +132,8 @@ def _measure(config: ProfileConfig, target: TargetEngine) -> Profile:
             prefill=bench.prefill(prompts, on_cell),
             drafting=profile_draft(drafts, _text(), grid, config.repeats, on_cell),
             opening=profile_opening(drafts, _text(), config.prefill, config.repeats, on_cell),
-            waking=[cell for point in rested for cell in bench.after_pauses(point, config.pauses, on_cell)],
-            draft_waking=[
+            after_pauses=[cell for point in rested for cell in bench.after_pauses(point, config.pauses, on_cell)],
+            draft_after_pauses=[
                 cell
                 for point in rested
                 for cell in profile_draft_after_pauses(drafts, _text(), point, config.pauses, (config.repeats, on_cell))
@@ -156,10 +156,10 @@ def _show(profile: Profile, console: Console) -> None:
     ):
         console.print(_table(title, cells))
     for title, cells in (
-        (f"verification step of {profile.model} after a pause", profile.waking),
-        (f"draft of the draft engine {profile.draft.engine} after a pause", profile.draft_waking),
+        (f"verification step of {profile.model} after a pause", profile.after_pauses),
+        (f"draft of the draft engine {profile.draft.engine} after a pause", profile.draft_after_pauses),
     ):
-        console.print(_waking_table(title, cells))
+        console.print(_pauses_table(title, cells))
 
 
 def _table(title: str, cells: Sequence[ProfileCell]) -> Table:
@@ -171,7 +171,7 @@ def _table(title: str, cells: Sequence[ProfileCell]) -> Table:
     return shown
 
 
-def _waking_table(title: str, cells: Sequence[ProfileCell]) -> Table:
+def _pauses_table(title: str, cells: Sequence[ProfileCell]) -> Table:
     shown = Table("streams", "pause, ms", "median, ms", "min", "p90", title=title)
     for cell in cells:
         times = [f"{1e3 * seconds:.3f}" for seconds in (cell.median_s, cell.min_s, cell.p90_s)]

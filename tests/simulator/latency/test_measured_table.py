@@ -39,8 +39,8 @@ def write_profile(folder: Path) -> str:
         prefill=[cell(1, tokens, 512, BASE_S + 0.0005 * tokens) for tokens in (64, 128, 512)],
         drafting=[cell(1, t, c, 0.004 * t + 0.002, t - 0.5) for t in (1, 8) for c in (64, 1024)],
         opening=[cell(1, tokens, 1, 0.0003 * tokens) for tokens in (100, 500)],
-        waking=[ProfileCell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.018), (0.1, 0.024))],
-        draft_waking=[ProfileCell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.034), (0.1, 0.035))],
+        after_pauses=[ProfileCell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.018), (0.1, 0.024))],
+        draft_after_pauses=[ProfileCell(1, 8, 64, s, s, s, pause_s=p) for p, s in ((0.0, 0.034), (0.1, 0.035))],
     )
     path = folder / "steps.json"
     path.write_bytes(msgspec.json.encode(profile))
@@ -81,7 +81,7 @@ def test_a_step_after_an_idle_time_costs_the_idle_penalty(tmp_path: Path, role: 
 def test_a_profile_without_idle_times_can_be_loaded(tmp_path: Path) -> None:
     path = Path(write_profile(tmp_path))
     tables = msgspec.json.decode(path.read_bytes())
-    del tables["waking"], tables["draft_waking"]
+    del tables["after_pauses"], tables["draft_after_pauses"]
     path.write_bytes(msgspec.json.encode(tables))
     model = MeasuredTableConfig(str(path)).model()
     assert model.step_s(StepShape(1, 1, 0, 301, 0.05)) == model.step_s(StepShape(1, 1, 0, 301))
@@ -97,14 +97,14 @@ def test_an_invalid_profile_raises_an_error_that_names_it(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=r"cannot read the latency table 'nowhere.json'"):
         MeasuredTableConfig("nowhere.json").model()
     other = tmp_path / "other.json"
-    other.write_text('{"schema": 2, "verify": []}')
+    other.write_text('{"schema": 3, "verify": []}')
     with pytest.raises(ConfigError, match=r"is not a table of `goodspeed profile`: .*prefill"):
         MeasuredTableConfig(str(other)).model()
-    other.write_text('{"schema": 2, "verify": [], "prefill": [], "drafting": []}')
+    other.write_text('{"schema": 3, "verify": [], "prefill": [], "drafting": []}')
     with pytest.raises(ConfigError, match="no verification step, expected at least one"):
         MeasuredTableConfig(str(other)).model()
     with pytest.raises(ConfigError, match="no drafting or no opening, expected at least one point of each"):
         MeasuredTableConfig(str(other), role="draft").model()
-    other.write_text('{"schema": 1, "verify": [], "prefill": [], "drafting": []}')
-    with pytest.raises(ConfigError, match="is a table of schema 1, expected 2"):
+    other.write_text('{"schema": 2, "verify": [], "prefill": [], "drafting": []}')
+    with pytest.raises(ConfigError, match="is a table of schema 2, expected 3"):
         MeasuredTableConfig(str(other)).model()

@@ -38,7 +38,7 @@ def table_config(folder: Path) -> LatencyConfig:
     verify = [cell(s, t, c) for s in (1, 4, 16, 64) for t in (1, 4, 16, 1024) for c in (1, 64, 1024)]
     prefill = [cell(1, tokens, 1024) for tokens in (32, 128, 1024)]
     path = folder / "steps.json"
-    path.write_bytes(msgspec.json.encode({"schema": 2, "verify": verify, "prefill": prefill, "drafting": []}))
+    path.write_bytes(msgspec.json.encode({"schema": 3, "verify": verify, "prefill": prefill, "drafting": []}))
     return LatencyConfig(kind="table", table=MeasuredTableConfig(str(path)))
 
 

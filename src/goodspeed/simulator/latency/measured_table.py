@@ -15,7 +15,7 @@ from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.latency.step_breakdown import break_down
 
 AXES = ("streams", "tokens per stream", "context")
-SCHEMA = 2
+SCHEMA = 3
 
 
 @config_dataclass
@@ -37,9 +37,9 @@ class _Tables(msgspec.Struct):
     verify: list[ProfileCell]
     prefill: list[ProfileCell]
     drafting: list[ProfileCell]
-    opening: list[ProfileCell] = []  # since schema 2
-    waking: list[ProfileCell] = []  # profiles without the next two are older
-    draft_waking: list[ProfileCell] = []
+    opening: list[ProfileCell] = []
+    after_pauses: list[ProfileCell] = []
+    draft_after_pauses: list[ProfileCell] = []
 
 
 class TargetTable:
@@ -108,13 +108,13 @@ class DraftTable:
 def _target(tables: _Tables) -> LatencyModel:
     if not tables.verify:
         raise ConfigError("the latency table has no verification step, expected at least one")
-    return TargetTable(tables.verify, tables.prefill, IdlePenalty(tables.waking))
+    return TargetTable(tables.verify, tables.prefill, IdlePenalty(tables.after_pauses))
 
 
 def _draft(tables: _Tables) -> LatencyModel:
     if not tables.drafting or not tables.opening:
         raise ConfigError("the latency table has no drafting or no opening, expected at least one point of each")
-    return DraftTable(tables.drafting, tables.opening, IdlePenalty(tables.draft_waking))
+    return DraftTable(tables.drafting, tables.opening, IdlePenalty(tables.draft_after_pauses))
 
 
 ROLES: Registry[Callable[[_Tables], LatencyModel]] = Registry("role", {"target": _target, "draft": _draft})
