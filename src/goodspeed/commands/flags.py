@@ -87,4 +87,4 @@ def _shown(default: Any) -> str:
         return "none"
     if isinstance(default, tuple):
         return " ".join(map(str, default)) or "none"
-    return "none" if default is None or default == "" else str(default)
+    return {None: "none", "": "empty"}.get(default, str(default))

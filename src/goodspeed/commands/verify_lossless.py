@@ -63,7 +63,7 @@ class LosslessConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class LosslessResult:
     """The check at one temperature."""
 
     temperature: float
@@ -86,10 +86,11 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(LosslessConfig, args)
+    prompts = _prompts(config)  # before the engines: a missing file is known at once
     target, tokenizer = _load(config)
     pair = EnginePair(target, draft_engine(config.draft, target.info.vocab_size))
-    prompts = [tuple(tokenizer.encode_chat(_messages(prompt))) for prompt in _prompts(config)]
-    results = _check_all(pair, config, prompts, target.info.end_tokens)
+    tokens = [tuple(tokenizer.encode_chat(_messages(prompt))) for prompt in prompts]
+    results = _check_all(pair, config, tokens, target.info.end_tokens)
     if args.json:
         print(json.dumps([_json(result) for result in results], indent=2))
     else:
@@ -122,7 +123,7 @@ def _messages(prompt: Prompt) -> list[dict[str, object]]:
 
 def _check_all(
     pair: EnginePair, config: LosslessConfig, prompts: Sequence[tuple[int, ...]], end_tokens: tuple[int, ...]
-) -> list[Result]:
+) -> list[LosslessResult]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     results = []
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -134,7 +135,7 @@ def _check_all(
                 ReferenceRequest(prompt, config.max_tokens, Sampling(temperature, seed=i, rule=rule), end_tokens)
                 for i, prompt in enumerate(prompts)
             ]
-            results.append(Result(temperature, _check(pair, config, requests, partial(progress.advance, task))))
+            results.append(LosslessResult(temperature, _check(pair, config, requests, partial(progress.advance, task))))
     return results
 
 
@@ -148,11 +149,11 @@ def _check(
     return check_texts(pair, requests, schedule, on_text)
 
 
-def _json(result: Result) -> dict[str, object]:
+def _json(result: LosslessResult) -> dict[str, object]:
     return {"temperature": result.temperature, "is_lossless": result.check.is_lossless, **asdict(result.check)}
 
 
-def _print(results: Sequence[Result], config: LosslessConfig) -> None:
+def _print(results: Sequence[LosslessResult], config: LosslessConfig) -> None:
     shown = Table("temperature", "texts", "result", "accepted", "per round", "baseline", "drafted", caption=CAPTION)
     for result in results:
         rule = config.rule if result.temperature else "greedy"
