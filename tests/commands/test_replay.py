@@ -60,9 +60,9 @@ def test_file_that_is_not_an_event_log_is_named(
     log = tmp_path / "odd.jsonl"
     log.write_text(text)
     assert main(["replay", str(log)]) == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert "odd.jsonl" in told
+    error = capsys.readouterr().err
+    assert message in error
+    assert "odd.jsonl" in error
 
 
 def test_missing_log_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ count = 3
 workload.closed.think_s = 0.1
 """
 SETS = ["--set", "verifiers.0.core.budget=6,24", "--set", "drafters.*.link.rtt_ms=5.0,50.0"]
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -84,19 +84,19 @@ def test_ctrl_c_exits_with_130_and_keeps_finished_runs(scenario: Path, tmp_path:
     try:
         _wait_for_a_cell(folder)
         running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=PATIENCE_S)
+        _, error = running.communicate(timeout=TIMEOUT_S)
     finally:
         running.kill()
     assert running.returncode == 130
-    assert re.search(r"goodspeed: \d+ of 8004 are done; --resume continues", told)
-    assert "Traceback" not in told
+    assert re.search(r"goodspeed: \d+ of 8004 are done; --resume continues", error)
+    assert "Traceback" not in error
     kept = list((folder / "cells").iterdir())
     assert kept
     assert all(path.suffix == ".json" for path in kept)
 
 
 def _wait_for_a_cell(folder: Path) -> None:
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + TIMEOUT_S
     while not list(folder.glob("cells/*.json")):
         assert time.monotonic() < give_up, "no cell was done"
         time.sleep(0.05)

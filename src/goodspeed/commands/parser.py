@@ -59,7 +59,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def command_parser(arguments: Sequence[str]) -> CommandParser:
-    """A parser of the command that the arguments name, which alone is imported; without one, of all commands."""
+    """The parser of the command that the arguments name, or of all commands. It imports only their modules."""
     parser = CommandParser(
         prog="goodspeed",
         usage="%(prog)s COMMAND [FLAG ...]",

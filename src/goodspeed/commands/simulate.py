@@ -44,7 +44,7 @@ MOST_CLIENTS = 16
 class SimulateConfig:
     """Replications, length and outputs of a simulation."""
 
-    seeds: int = option(5, "replications, which differ by seed alone", ge=1)
+    seeds: int = option(5, "replications, which differ only in their seed", ge=1)
     first_seed: int = option(0, "seed of the first replication; the others follow", ge=0)
     until_s: float = option(0.0, "simulated seconds; 0: the scenario's own", ge=0.0)
     warm_up: str = option(

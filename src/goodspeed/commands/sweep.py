@@ -150,10 +150,10 @@ def _executor(num_jobs: int, ray_address: str | None) -> Executor:
     if ray_address is None:
         return local_executor(num_jobs)
     try:
-        room = importlib.import_module("goodspeed.experiment.ray_cluster")
+        module = importlib.import_module("goodspeed.experiment.ray_cluster")
     except ImportError as error:
         raise ConfigError(missing_extra("--ray", "ray", error)) from error
-    cluster: Executor = room.RayCluster(ray_address, num_jobs)
+    cluster: Executor = module.RayCluster(ray_address, num_jobs)
     return cluster
 
 

@@ -1,7 +1,7 @@
 """Bounds on the tracking error U*(t) - U(X(t)) when acceptance drifts; derived in docs/explain/theory.md.
 
-Two of them: a certificate that follows a run (it uses X(t) and S(t), which the verifier sees, and holds at every round
-with a stated chance), and one in advance (from the drift's limits alone, for the mean over runs).
+There are two bounds. The certificate of a run uses X(t) and S(t), which the verifier knows, and holds in every round
+with a given probability. The a-priori bound uses only the limits of the drift, and holds for the mean over runs.
 """
 
 import itertools
