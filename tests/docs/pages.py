@@ -29,6 +29,11 @@ def pages() -> list[Path]:
     return sorted(page for page in found if "generated" not in page.parts)
 
 
+def current_pages() -> list[Path]:
+    """All pages but the changelog, which names what was there before."""
+    return [page for page in pages() if page.name != "CHANGELOG.md"]
+
+
 def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 import pytest
-from tests.docs.pages import ROOT, blocks, inline_code, name_of, pages
+from tests.docs.pages import ROOT, blocks, current_pages, inline_code, name_of
 
 from goodspeed.commands.parser import command_parser
 
@@ -20,7 +20,7 @@ def commands() -> Iterator[tuple[str, str]]:
         joined = block.code.replace("\\\n", " ")
         for line in joined.splitlines():
             yield str(block), line
-    for page in pages():
+    for page in current_pages():
         for code in inline_code(page):
             yield name_of(page), code
 

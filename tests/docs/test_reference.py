@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.docs.pages import ROOT, inline_code, name_of, pages
+from tests.docs.pages import ROOT, current_pages, inline_code, name_of
 
 from goodspeed.bench.report import ArmMetrics, ArmReport, OptimumReport, Report, RequestRecord
 from goodspeed.commands.parser import COMMANDS
@@ -45,11 +45,19 @@ def test_every_metric_of_the_page_exists_and_every_metric_is_on_the_page() -> No
     assert named == metric_names()
 
 
-@pytest.mark.parametrize("page", pages(), ids=name_of)
+@pytest.mark.parametrize("page", current_pages(), ids=name_of)
 def test_every_key_of_a_table_exists(page: Path) -> None:
     codes = [code for code in inline_code(page) if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", code)]
     named = [code for code in codes if not NO_TABLES.fullmatch(code) and code.partition(".")[0] in {*map(top, TABLES)}]
     assert [code for code in named if code not in KEYS | TABLES] == []
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_former_key_is_in_the_changelog(config: type[VerifierConfig]) -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    keys = list(config_keys(config))
+    former = {part for key in keys for path in key.former_paths for part in path if part not in key.path}
+    assert [name for name in sorted(former) if not re.search(rf"\b{name}\b", changes)] == []
 
 
 def top(table: str) -> str:
