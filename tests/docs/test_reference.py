@@ -26,6 +26,8 @@ from goodspeed.simulator.acceptance.models import ACCEPTANCES
 from goodspeed.simulator.latency.models import LATENCIES
 from goodspeed.simulator.scenario import DrafterTier, VerifierTier
 from goodspeed.simulator.workload.workloads import WORKLOADS
+from goodspeed.tuning.evaluate.quality import Quality
+from goodspeed.tuning.evaluate.report import DraftReport
 from goodspeed.verifier import metrics as verifier_metrics
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.metrics import VerifierMetrics
@@ -85,7 +87,9 @@ def test_every_field_of_an_acceptance_trace_is_explained() -> None:
     assert [field.name for field in dataclasses.fields(TracedAnswer) if f"`{field.name}`" not in page] == []
 
 
-@pytest.mark.parametrize("report", [ArmMetrics, OptimumReport, ArmReport, RequestRecord, Report, Profile])
+@pytest.mark.parametrize(
+    "report", [ArmMetrics, OptimumReport, ArmReport, RequestRecord, Report, Profile, DraftReport, Quality]
+)
 def test_every_key_of_a_report_is_explained(report: type[ArmMetrics]) -> None:
     page = (REFERENCE / "reports.md").read_text(encoding="utf-8")
     assert [field.name for field in dataclasses.fields(report) if not re.search(rf"\b{field.name}\b", page)] == []

@@ -96,7 +96,7 @@ def _quality(quality: Quality) -> str:
 
 def _replay(replay: ReplayMetrics) -> str:
     return (
-        "## ReplayedRound by round\n\n"
+        "## Round by round\n\n"
         f"Window {replay.window}, drafts end where survival falls below {replay.min_survival:g}: "
         f"{replay.proposed_per_round} proposed and {replay.accepted_per_round} accepted per round, "
         f"{replay.drafting_ms_per_token:.3f} ms a draft token, "
