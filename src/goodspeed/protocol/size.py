@@ -55,7 +55,7 @@ def frame_bytes(message: Message) -> int:
     if layout is None:
         return len(encode_message(message))
     num_bytes = 0
-    for field, value in zip(layout, astuple(message), strict=True):
+    for field, value in zip(layout, astuple(message)):  # noqa: B905 (mypyc compiles zip only without keywords)
         if not value:
             continue
         if field.kind == VARINT:
