@@ -65,7 +65,7 @@ def test_incomplete_folder_is_refused(llama: Path, missing: str) -> None:
     ("model", "message"),
     [
         ("smollm2-135m-instrukt", "unknown model 'smollm2-135m-instrukt'.* did you mean 'smollm2-135m-instruct'"),
-        ("a/b/c", "no local folder, no .gguf file, no Hugging Face id"),
+        ("a/b/c", "not a local folder, a .gguf file or a Hugging Face id"),
         ("missing.gguf", r"cannot read missing.gguf"),
     ],
 )
@@ -174,4 +174,4 @@ def test_hub_that_cannot_give_it_is_named(hub: dict[str, str]) -> None:
     statement = "try: pull('org/other', print)\nexcept CheckpointError as error: print(error)"
     for environment in (hub, {**hub, "HF_ENDPOINT": "http://127.0.0.1:9"}, {**hub, "HF_HUB_OFFLINE": "1"}):
         message = _run(environment, f"from goodspeed.errors import CheckpointError\n{statement}")
-        assert "no local folder 'org/other', and the Hugging Face hub does not give it: " in message
+        assert "'org/other' is not a local folder, and cannot be fetched from the Hugging Face hub: " in message

@@ -126,7 +126,10 @@ def test_broken_index_is_refused(llama: Path, weight_map: object) -> None:
 
 def test_weights_of_another_model_are_refused(llama: Path, random_checkpoint: Callable[..., Path]) -> None:
     for folder, message in [
-        (random_checkpoint("llama", intermediate_size=80), r"has shape \[64, 80\], config.json makes it \[64, 96\]"),
+        (
+            random_checkpoint("llama", intermediate_size=80),
+            r"has shape \[64, 80\], expected \[64, 96\] from config.json",
+        ),
         (random_checkpoint("llama", num_hidden_layers=3), "which the model in config.json does not have"),
         (random_checkpoint("llama", num_hidden_layers=1), r"lacks .* \(9 of 21 tensors are missing\)"),
     ]:

@@ -129,8 +129,8 @@ def test_linear_rope_scaling_is_read(llama: Path, tmp_path: Path) -> None:
         ({"bos_token_id": 99}, "tokenizer.ggml.bos_token_id is 99, expected less than 10"),
         ({"num_types": 3}, "10 tokens with 3 types"),
         ({"without": "ffn_up.weight"}, r"lacks model.layers.0.mlp.up_proj.weight \(2 of 21 tensors are missing\)"),
-        ({"extra": "rope_freqs.weight"}, "holds rope_freqs.weight, which is not supported"),
-        ({"extra": "blk.0.attn_q.bias"}, "holds blk.0.attn_q.bias, which is not supported"),
+        ({"extra": "rope_freqs.weight"}, "has rope_freqs.weight, which is not supported"),
+        ({"extra": "blk.0.attn_q.bias"}, "has blk.0.attn_q.bias, which is not supported"),
     ],
 )
 def test_what_is_not_supported_is_named_and_leaves_nothing(

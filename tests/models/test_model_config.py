@@ -131,7 +131,7 @@ def test_end_tokens_of_generation_config_come_first(tmp_path: Path) -> None:
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu', supported is 'silu'"),
         ({"mlp_bias": True}, "mlp_bias is True, supported is False"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config is"),
-        ({"hidden_size": "64"}, "hidden_size is '64', expected a whole number"),
+        ({"hidden_size": "64"}, "hidden_size is '64', expected an integer"),
         ({"num_hidden_layers": 0}, "num_layers is 0, expected 1 or more"),
         ({"num_key_value_heads": 3}, "num_kv_heads is 3, expected a divisor of 4 heads"),
         (
@@ -149,13 +149,13 @@ def test_what_is_not_supported_is_named(tmp_path: Path, values: dict[str, object
 def test_missing_or_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config.json is missing: .* has none"):
         read_config(tmp_path)
-    with pytest.raises(CheckpointError, match=r"nowhere is no folder"):
+    with pytest.raises(CheckpointError, match=r"nowhere is not a folder"):
         read_config(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text('{"model_type": ')
     with pytest.raises(CheckpointError, match=r"cannot read .*config.json"):
         read_config(tmp_path)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(CheckpointError, match="holds a list, expected a JSON object"):
+    with pytest.raises(CheckpointError, match="has a list, expected a JSON object"):
         read_config(tmp_path)
 
 

@@ -77,7 +77,7 @@ def test_damaged_file_is_named(source: PackedDraft) -> None:
 
 
 def test_file_that_is_no_draft_is_refused(source: PackedDraft, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"embedding\.safetensors is no packed draft"):
+    with pytest.raises(CheckpointError, match=r"embedding\.safetensors is not a packed draft"):
         unpack(source.embedding, source.embedding, tmp_path / "folder")
-    with pytest.raises(CheckpointError, match=r"draft\.safetensors: no packed matrix often"):
+    with pytest.raises(CheckpointError, match=r"draft\.safetensors: often is not a packed matrix"):
         unpack_embedding(source.draft)

@@ -1,1 +1,1 @@
-"""What the target would say: sampling, coupled noise, the three acceptance rules, the one-process reference."""
+"""Decoding without I/O: sampling parameters, token distributions, shared noise and the three acceptance rules."""

@@ -1,4 +1,4 @@
-"""A draft: tokens that a draft engine proposes, with the distribution that they were drawn from."""
+"""A draft: the tokens that a draft engine proposes, and the distributions that they were sampled from."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ import numpy.typing as npt
 from msgspec import Struct
 
 StreamKey = int
-"""Names one stream within one engine; never reused while the engine lives."""
+"""Identifies a stream within one engine; never reused during the lifetime of the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class SparseProbs:
-    """A truncated, quantised draft distribution: exactly the one that the drafter sampled from.
+    """A truncated and quantised draft distribution, exactly the one that the drafter sampled from.
 
-    Probability of token_ids[i] is weights[i] / sum(weights). Ids are distinct and ascending; weights are positive.
+    The probability of token_ids[i] is weights[i] / sum(weights). Ids are distinct and ascending; weights are positive.
     """
 
     token_ids: npt.NDArray[np.uint32]  # [k]
@@ -26,16 +26,16 @@ class Draft(Struct, frozen=True, gc=False):
 
     tokens: tuple[int, ...]
     confidences: tuple[float, ...]
-    """Calibrated Pr(token is accepted | all before it are), one per token."""
+    """Calibrated Pr(the token is accepted | all tokens before it are), one per token."""
     draft_probs: tuple[SparseProbs, ...] = ()
-    """One per token under the rejection rule, or empty: every token a function of the prefix (one-hot)."""
+    """One per token under the rejection rule; empty if every token is a function of the prefix (one-hot)."""
 
 
 class DraftRequest(Struct, frozen=True, gc=False):
-    """Draft up to `max_tokens` on top of the stream's committed prefix.
+    """A request for up to `max_tokens` draft tokens after the stream's committed prefix.
 
-    The engine stops early once the product of confidences would fall below `min_survival`: under the rejection
-    rule that test may use the prefix and the draft distribution only, never which token was drawn.
+    The engine ends the draft before the product of confidences falls below `min_survival`. Under the rejection rule
+    this decision may depend on the prefix and the draft distribution, but not on the sampled token.
     """
 
     stream: StreamKey

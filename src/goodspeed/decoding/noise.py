@@ -1,8 +1,7 @@
-"""Randomness by address: (seed, position, token) or (seed, position, purpose) determines every number.
+"""Counter-based random numbers: (seed, position, token) or (seed, position, purpose) determines each number.
 
-Philox4x64-10, a counter-based generator (Salmon et al. 2011), with key (seed, position): nobody keeps a state, and
-who resumes a stream anywhere, or verifies it in another batch, meets the same noise. NumPy keeps the raw stream of its
-bit generators stable.
+The generator is Philox4x64-10 (Salmon et al. 2011) with the key (seed, position). It has no state, so a stream that is
+resumed elsewhere or verified in another batch has the same noise. NumPy guarantees a stable raw stream.
 """
 
 from enum import IntEnum
@@ -14,33 +13,33 @@ GUMBEL_DOMAIN = 0
 UNIFORM_DOMAIN = 1
 WORDS_PER_BLOCK = 4  # uint64 per counter value
 TOKENS_PER_BLOCK = 2 * WORDS_PER_BLOCK  # one uint32 each
-MAX_SINGLE_TOKENS = 8  # up to here one block a token (5 us) is cheaper than a row of the vocabulary (130 us at 49,152)
+MAX_SINGLE_TOKENS = 8  # up to this number, one block per token (5 us) is faster than a row (130 us at 49,152 tokens)
 MAX_UNIFORM = np.float32(1.0 - 2.0**-24)
 
 
 class Purpose(IntEnum):
-    """What an independent uniform is for: one decision, one number."""
+    """The decision that a uniform number is used for; each decision has its own number."""
 
     ACCEPT = 0
-    """Is the draft token kept?"""
+    """Whether the draft token is accepted."""
     CHOOSE = 1
-    """The target's own token: recovered, bonus, or without any draft."""
+    """The target's own token: recovered, bonus, or without a draft."""
     DRAFT = 2
     """The drafter's token."""
 
 
 def uniform(seed: int, position: int, purpose: Purpose) -> float:
-    """In [0, 1), a multiple of 2**-53."""
+    """A uniform number in [0, 1), a multiple of 2**-53."""
     words = _philox(seed, position, UNIFORM_DOMAIN, 0).random_raw(WORDS_PER_BLOCK)
     return (int(words[purpose]) >> 11) * 2.0**-53
 
 
 def gumbel_row(seed: int, position: int, vocab_size: int) -> npt.NDArray[np.float32]:
-    """[vocab_size] standard Gumbel noise, one per token, in -2.81 .. 22.87.
+    """[vocab_size]: standard Gumbel noise for each token, in -2.81 .. 22.87.
 
-    A token's 32 bits make u = (bits + 1/2) / 2**32, and its noise is -log(-log(1 - u)): large noise, which decides,
-    comes from small u, where float32 resolves best. Rounding u moves the distribution of the argmax by at most
-    vocab_size / 2**32 in total variation (1.2e-5 at 49,152 tokens), float32 arithmetic by about 1e-6.
+    The 32 bits of a token give u = (bits + 1/2) / 2**32, and its noise is -log(-log(1 - u)). So large noise, which
+    decides the argmax, comes from small u, where float32 is most precise. Rounding u changes the distribution of the
+    argmax by at most vocab_size / 2**32 in total variation (1.2e-5 at 49,152 tokens), float32 arithmetic by about 1e-6.
     """
     return gumbel_of(_row_bits(seed, position, vocab_size))
 
@@ -50,7 +49,7 @@ def gumbel_at(
     position: int,
     token_ids: npt.NDArray[np.integer],  # [n], ascending
 ) -> npt.NDArray[np.float32]:
-    """[n]: the noise of these tokens; gumbel_row(...)[token_ids] without making the row."""
+    """[n]: the noise of these tokens, equal to gumbel_row(...)[token_ids]."""
     if len(token_ids) > MAX_SINGLE_TOKENS:
         return gumbel_of(_row_bits(seed, position, int(token_ids[-1]) + 1)[token_ids])
     bits = np.empty(len(token_ids), dtype=np.uint32)
@@ -61,11 +60,11 @@ def gumbel_at(
 
 
 def gumbel_of(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
-    """[n]: the Gumbel noise that 32 uniform bits make; always finite."""
+    """[n]: Gumbel noise from 32 uniform bits each; always finite."""
     noise = bits.astype(np.float32)
     noise += np.float32(0.5)
     noise *= np.float32(2.0**-32)
-    np.minimum(noise, MAX_UNIFORM, out=noise)  # the largest bits would round to 1, and their noise to -inf
+    np.minimum(noise, MAX_UNIFORM, out=noise)  # the largest value would round to 1, and its noise would be -inf
     np.negative(noise, out=noise)
     np.log1p(noise, out=noise)
     np.negative(noise, out=noise)
@@ -79,7 +78,7 @@ def _row_bits(seed: int, position: int, num_tokens: int) -> npt.NDArray[np.uint3
 
 
 def _halves(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
-    """Low half first, on machines of either byte order."""
+    """Split into 32-bit halves, low half first, on machines of any byte order."""
     return words.astype("<u8", copy=False).view("<u4")
 
 

@@ -1,7 +1,7 @@
-"""The decoding rules: which draft tokens are kept, and what the target says next.
+"""The acceptance rules: which draft tokens are accepted, and which token the target adds.
 
-Positions are absolute: the stream's first prompt token is at 0. Row i of `logits` decides position first_position + i.
-Every function is deterministic: a stream's seed and a position determine all randomness of that position.
+Positions are absolute: the first prompt token of a stream is at 0. Row i of `logits` is for first_position + i.
+Every function is deterministic: the seed of a stream and a position determine all random numbers of that position.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ def verify(
     sampling: Sampling,
     first_position: int,
 ) -> tuple[int, int]:
-    """Judge a proposal by the stream's rule: (num_accepted, next_token), next_token recovered or bonus.
+    """Verify a proposal by the stream's rule: (num_accepted, next_token), where next_token is recovered or bonus.
 
-    Under the greedy and coupled rules rows beyond the first difference are not looked at.
+    The greedy and coupled rules do not read rows after the first difference.
     """
     if sampling.rule is Rule.REJECTION:
         return reject(logits, draft_tokens, draft_probs, sampling, first_position)
@@ -44,9 +44,9 @@ def choose(
     sampling: Sampling,
     first_position: int,
 ) -> npt.NDArray[np.int64]:
-    """[n]: the target's own tokens, as it would write them without any draft.
+    """[n]: the target's own tokens, as without drafts.
 
-    Greedy: the argmax. Coupled: the argmax of log-probability + Gumbel noise. Rejection: a draw from the distribution.
+    Greedy: the argmax. Coupled: the argmax of log-probability + Gumbel noise. Rejection: a sample of the distribution.
     """
     if sampling.rule is Rule.GREEDY:
         return np.asarray(np.argmax(logits, axis=-1), dtype=np.int64)
@@ -57,7 +57,7 @@ def match(
     choices: Sequence[int] | npt.NDArray[np.int64],  # [k + 1]
     draft_tokens: Sequence[int],  # k
 ) -> tuple[int, int]:
-    """Greedy and coupled: draft tokens are kept as far as they equal the target's choices."""
+    """Greedy and coupled rules: accept the draft tokens that equal the target's choices, up to the first difference."""
     for i, token in enumerate(draft_tokens):
         if choices[i] != token:
             return i, int(choices[i])
@@ -67,14 +67,14 @@ def match(
 def reject(
     logits: npt.NDArray[np.float32],  # [k + 1, vocab]
     draft_tokens: Sequence[int],  # k
-    draft_probs: Sequence[SparseProbs],  # k, or none: each token a function of the prefix (one-hot)
+    draft_probs: Sequence[SparseProbs],  # k, or none: every token is a function of the prefix (one-hot)
     sampling: Sampling,
     first_position: int,
 ) -> tuple[int, int]:
-    """Speculative sampling (Leviathan et al. 2023, algorithm 1): exact for any draft distributions.
+    """Speculative sampling (Leviathan et al. 2023, algorithm 1), exact for any draft distributions.
 
-    Keep a draft token with min(1, target_prob / draft_prob); at the first that is not kept, recover one from
-    max(target_probs - draft_probs, 0); after the last, draw the bonus token from the target's own distribution.
+    A draft token is accepted with probability min(1, target_prob / draft_prob). The first rejected token is replaced by
+    a sample of max(target_probs - draft_probs, 0). If all are accepted, the bonus token is sampled from the target.
     """
     for i, token in enumerate(draft_tokens):
         target = distribution(logits[i], sampling)
@@ -90,7 +90,7 @@ def reject(
 
 
 def one_hot(token: int) -> SparseProbs:
-    """The draft distribution of a token that is a function of the prefix."""
+    """The draft distribution of a token that is a function of the prefix: all probability on this token."""
     return SparseProbs(np.array([token], dtype=np.uint32), np.ones(1, dtype=np.uint16))
 
 
@@ -100,7 +100,7 @@ def draft_choice(
     position: int,
     token_ids: npt.NDArray[np.int64] | None = None,  # [n], ascending: the tokens that it has logits for; None: 0 .. n-1
 ) -> int:
-    """The drafter's token under the greedy and coupled rules: what it would choose were it the target."""
+    """The draft token under the greedy and coupled rules, chosen from these logits as the target would choose."""
     if token_ids is None:
         return _choice(logits, sampling, position)
     if sampling.rule is Rule.GREEDY:
@@ -116,7 +116,7 @@ def draft_probs_of(
     size: int,
     token_ids: npt.NDArray[np.int64] | None = None,  # [n], ascending: the tokens that it has logits for; None: 0 .. n-1
 ) -> SparseProbs:
-    """The draft model's distribution after the stream's temperature, top-k and top-p, cut to `size` tokens."""
+    """The draft model's distribution after temperature, top-k and top-p, truncated to `size` tokens."""
     draft = truncate_to_top(distribution(logits, sampling), size)
     tokens = draft.token_ids if token_ids is None else token_ids[draft.token_ids]
     return quantise(tokens, np.exp(draft.log_weights), size)
@@ -127,24 +127,24 @@ def quantise(
     probs: npt.NDArray[np.floating],  # [n], positive; need not sum to 1
     size: int,
 ) -> SparseProbs:
-    """The `size` likeliest tokens in 16-bit weights; those below 1/131,070 of the likeliest are dropped."""
+    """The `size` most likely tokens with 16-bit weights; tokens below 1/131,070 of the maximum are dropped."""
     if len(probs) > size:
-        places = np.sort(np.argpartition(probs, -size)[-size:])
-        token_ids, probs = token_ids[places], probs[places]
+        indices = np.sort(np.argpartition(probs, -size)[-size:])
+        token_ids, probs = token_ids[indices], probs[indices]
     weights = np.rint(probs * (MAX_WEIGHT / probs.max())).astype(np.uint16)
     is_kept = weights > 0
     return SparseProbs(token_ids[is_kept].astype(np.uint32), weights[is_kept])
 
 
 def draw(probs: SparseProbs, sampling: Sampling, position: int) -> int:
-    """The drafter's token from exactly the distribution that it sends, under the stream's rule.
+    """A draft token from exactly the distribution that the drafter sends, under the stream's rule.
 
-    Greedy: the likeliest. Coupled: under the target's noise. Rejection: independent of everything the target draws.
+    Greedy: the most likely token. Coupled: with the target's noise. Rejection: independent of the target's samples.
     """
-    return int(probs.token_ids[_draw_place(probs, sampling, position)])
+    return int(probs.token_ids[_draw_index(probs, sampling, position)])
 
 
-def _draw_place(probs: SparseProbs, sampling: Sampling, position: int) -> int:
+def _draw_index(probs: SparseProbs, sampling: Sampling, position: int) -> int:
     if sampling.rule is Rule.GREEDY:
         return int(np.argmax(probs.weights))
     if sampling.rule is Rule.COUPLED:
@@ -176,8 +176,8 @@ def _prob(
     probs: npt.NDArray[np.floating],  # [n]
     token: int,
 ) -> float:
-    place = int(np.searchsorted(token_ids, token))
-    return float(probs[place]) if place < len(token_ids) and token_ids[place] == token else 0.0
+    index = int(np.searchsorted(token_ids, token))
+    return float(probs[index]) if index < len(token_ids) and token_ids[index] == token else 0.0
 
 
 def _leftover(
@@ -187,22 +187,24 @@ def _leftover(
 ) -> npt.NDArray[np.float32]:
     """[n]: max(target_probs - draft_probs, 0) over the target's tokens, not normalised."""
     leftover = target_probs.copy()
-    places = np.minimum(np.searchsorted(target.token_ids, draft.token_ids), len(leftover) - 1)
-    is_shared = target.token_ids[places] == draft.token_ids
-    leftover[places[is_shared]] -= _probs_of(draft)[is_shared]
+    indices = np.minimum(np.searchsorted(target.token_ids, draft.token_ids), len(leftover) - 1)
+    is_shared = target.token_ids[indices] == draft.token_ids
+    leftover[indices[is_shared]] -= _probs_of(draft)[is_shared]
     np.maximum(leftover, 0.0, out=leftover)
-    return leftover if leftover.any() else target_probs  # equal up to rounding, and rejected by rounding
+    return leftover if leftover.any() else target_probs  # the distributions are equal up to rounding
 
 
 def _draw(weights: npt.NDArray[np.number], u: float) -> int:
-    """Index i with probability weights[i] / sum(weights), from u in [0, 1) by inversion; never one of weight 0.
+    """Index i with probability weights[i] / sum(weights), by inversion of u in [0, 1); never an index of weight 0.
 
-    In two steps, blocks and then the tokens of one: 0.03 ms for 49,152 tokens; accumulating them all takes 0.17 ms.
+    Two steps, first the block and then the token: 0.03 ms for 49,152 tokens, while a sum over all takes 0.17 ms.
     """
     blocks = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), DRAW_BLOCK), dtype=np.float64))
     level = u * blocks[-1]
     block = int(np.searchsorted(blocks, level, side="right"))
-    inside = weights[block * DRAW_BLOCK : (block + 1) * DRAW_BLOCK]
+    in_block = weights[block * DRAW_BLOCK : (block + 1) * DRAW_BLOCK]
     level -= blocks[block - 1] if block else 0.0
-    place = int(np.searchsorted(np.cumsum(inside, dtype=np.float64), level, side="right"))
-    return block * DRAW_BLOCK + min(place, int(np.flatnonzero(inside)[-1]))  # sums in another order round otherwise
+    index = int(np.searchsorted(np.cumsum(in_block, dtype=np.float64), level, side="right"))
+    return block * DRAW_BLOCK + min(
+        index, int(np.flatnonzero(in_block)[-1])
+    )  # min: sums in another order may round differently

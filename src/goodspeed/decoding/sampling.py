@@ -1,4 +1,4 @@
-"""How a stream's tokens are chosen from the target's distribution."""
+"""The sampling parameters of a stream."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -7,24 +7,24 @@ from goodspeed.errors import RequestError
 
 
 class Rule(IntEnum):
-    """How a draft token is judged (numbers are part of the wire contract)."""
+    """The acceptance rule for draft tokens; the numbers are part of the wire protocol."""
 
     GREEDY = 0
-    """Kept iff it is the target's argmax."""
+    """Accepted iff it is the target's argmax."""
     COUPLED = 1
-    """Kept iff it is the target's own Gumbel-max choice under shared noise (Daliri, Musco, Suresh 2024)."""
+    """Accepted iff it is the target's Gumbel-max choice with shared noise (Daliri, Musco, Suresh 2024)."""
     REJECTION = 2
-    """Kept with min(1, p/q), else recovered from max(p - q, 0) (Leviathan et al. 2023; the GoodSpeed paper's rule)."""
+    """Accepted with min(1, p/q), else recovered from max(p - q, 0) (Leviathan et al. 2023; the GoodSpeed paper)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """Sampling parameters of one stream.
 
-    temperature 0 means greedy, whatever the rule says; top_k 0 and top_p 1.0 mean off. `seed` and the absolute
-    position of a token (0 = first prompt token) determine all randomness of that token.
+    Temperature 0 goes with the greedy rule only; top_k 0 and top_p 1.0 mean off. `seed` and the absolute position of a
+    token (0 = first prompt token) determine all random numbers of that token.
 
-    Raises RequestError, naming the field, for values out of range.
+    Raises RequestError, which names the field, for values out of range.
     """
 
     temperature: float = 0.0  # 0..100

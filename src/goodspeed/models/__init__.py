@@ -1,1 +1,1 @@
-"""Models on disk: catalog, checkpoints, GGUF, tokenizer and its fingerprint."""
+"""Models on disk: the catalog, checkpoints, GGUF files, tokenizers and fingerprints."""

@@ -1,4 +1,4 @@
-"""How transformers' assisted generation uses a draft checkpoint when its user sets nothing."""
+"""Default settings of a draft checkpoint for assisted generation in transformers."""
 
 from goodspeed.models.folder import JsonObject
 
@@ -7,7 +7,7 @@ ASSISTANT: JsonObject = {
     "num_assistant_tokens_schedule": "constant",
     "assistant_confidence_threshold": 0.4,
 }
-"""Keys of generation_config.json: the longest draft of a round, and the probability of a draft token below which a
-draft ends. transformers' own default of 20 tokens is far too long for small drafts; measured in
-docs/measurements/drafts.md.
+"""Keys of generation_config.json: the maximum draft length, and the probability below which a draft ends.
+
+The default of transformers, 20 tokens, is too long for small draft models (docs/measurements/drafts.md).
 """

@@ -1,4 +1,4 @@
-"""The folder on this machine where converted models and file digests are kept."""
+"""The cache folder for converted models and file digests."""
 
 import hashlib
 import json
@@ -12,60 +12,60 @@ from goodspeed.errors import CheckpointError
 
 
 def cache_folder() -> Path:
-    """$GOODSPEED_CACHE, else goodspeed in $XDG_CACHE_HOME, else ~/.cache/goodspeed. It need not exist yet."""
-    if own := os.environ.get("GOODSPEED_CACHE"):
-        return Path(own).expanduser()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "goodspeed"
+    """$GOODSPEED_CACHE, or else $XDG_CACHE_HOME/goodspeed, or else ~/.cache/goodspeed. It may not exist yet."""
+    if configured := os.environ.get("GOODSPEED_CACHE"):
+        return Path(configured).expanduser()
+    if xdg_cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(xdg_cache) / "goodspeed"
     return Path.home() / ".cache" / "goodspeed"
 
 
 def fill(folder: Path, write: Callable[[Path], None]) -> None:
-    """Make `folder` by `write(an empty folder)`, whole or not at all; of two that do so at once, one is kept.
+    """Create `folder` atomically by `write(empty folder)`; if two processes do so at once, one result is kept.
 
-    Raises CheckpointError if the disk does not let us.
+    Raises CheckpointError if the folder cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent) as scratch:
-            made = Path(scratch) / folder.name
-            made.mkdir()
-            write(made)
-            _move(made, folder)
+            new = Path(scratch) / folder.name
+            new.mkdir()
+            write(new)
+            _move(new, folder)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error}") from error
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of the file in hex; computed once, and remembered until its size, time or inode changes.
+    """SHA-256 of the file in hex; cached until the size, time or inode of the file changes.
 
     Raises CheckpointError if the file cannot be read.
     """
     try:
         stat = path.stat()
-        state = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        known = _read_digests()
+        version = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        digests = _read_digests()
         key = str(path.resolve())
-        if known.get(key, [])[:3] != state:
+        if digests.get(key, [])[:3] != version:
             with path.open("rb") as file:
-                known[key] = [*state, hashlib.file_digest(file, "sha256").hexdigest()]
-            _write_digests(known)
+                digests[key] = [*version, hashlib.file_digest(file, "sha256").hexdigest()]
+            _write_digests(digests)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
-    return str(known[key][3])
+    return str(digests[key][3])
 
 
-def _move(made: Path, folder: Path) -> None:
+def _move(new: Path, folder: Path) -> None:
     try:
-        made.rename(folder)
+        new.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
-        shutil.rmtree(made)  # another process was faster, with the same content
+        shutil.rmtree(new)  # another process has written the same content
 
 
 def _read_digests() -> dict[str, Sequence[object]]:
-    """Path to [size, mtime in ns, inode, digest]; a lost or broken file only costs time."""
+    """{path: [size, mtime in ns, inode, digest]}; empty if the file is missing or damaged."""
     try:
         values = json.loads((cache_folder() / "digests.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -82,4 +82,4 @@ def _write_digests(digests: dict[str, Sequence[object]]) -> None:
             json.dump(digests, file, indent=1)
         Path(name).replace(folder / "digests.json")
     except OSError:
-        return  # a read-only home: the digest is computed again next time
+        return  # read-only cache: the digest is computed again next time

@@ -1,6 +1,6 @@
-"""From what a user calls a model to a folder with its files.
+"""Finds the folder of a model from the name that a user gives.
 
-A model is named by the catalog ("smollm2-135m-instruct"), by a local folder, by a .gguf file, or by a Hugging Face id
+A name is a catalog name ("smollm2-135m-instruct"), a local folder, a .gguf file, or a Hugging Face id
 ("organisation/name").
 """
 
@@ -120,26 +120,25 @@ SHIPPED_DRAFTS: Registry[ShippedDraft] = Registry(
 
 @dataclass(frozen=True, slots=True)
 class ModelListing:
-    """A model that is known or here."""
+    """A model of the catalog, or a model on this machine."""
 
     name: str
     summary: str
     folder: Path | None
-    """None: not here yet; `goodspeed models pull` gets it."""
+    """None if the model is not on this machine; `goodspeed models pull` fetches it."""
 
 
 def locate(model: str) -> Path:
-    """The folder with the model's config.json, tokenizer.json and safetensors, fetched or converted if need be.
+    """The folder with the model's config.json, tokenizer.json and safetensors, fetched or converted if necessary.
 
-    What is on this machine is taken as it is, without asking the hub for news. Raises CheckpointError that says what
-    was tried.
+    A model on this machine is used without a request to the hub. Raises CheckpointError, which says what was tried.
     """
     source = _source(model)
     return source.cached() or source.fetch(_ignore_progress)
 
 
 def locate_tokenizer(model: str) -> Path:
-    """A folder with the model's tokenizer at least, without its weights where they are not here: for thin drafters.
+    """A folder with at least the model's tokenizer, for drafters without a neural model. It does not fetch weights.
 
     Raises CheckpointError.
     """
@@ -147,12 +146,12 @@ def locate_tokenizer(model: str) -> Path:
 
 
 def pull(model: str, progress: Progress) -> Path:
-    """As locate, but a model of the hub is brought up to date. `progress` hears of a conversion's steps."""
+    """As locate, but a model of the hub is updated. `progress` receives the progress of a conversion."""
     return _source(model).fetch(progress)
 
 
 def list_models() -> list[ModelListing]:
-    """The catalog, the shipped drafts, then the models in the Hugging Face cache that are complete."""
+    """The catalog, the shipped drafts, then all complete models in the Hugging Face cache."""
     known = [ModelListing(name, CATALOG[name].summary, _cached(name)) for name in CATALOG]
     drafts = [ModelListing(name, SHIPPED_DRAFTS[name].summary, _cached(name)) for name in SHIPPED_DRAFTS]
     return known + drafts + [ModelListing(name, "Hugging Face", folder) for name, folder in _hub_models()]
@@ -171,7 +170,7 @@ def _source(model: str) -> ModelSource:
     if HUB_ID.fullmatch(model):
         return HubModel(model)
     raise CheckpointError(
-        f"unknown model {model!r}: no local folder, no .gguf file, no Hugging Face id (organisation/name); "
+        f"unknown model {model!r}: not a local folder, a .gguf file or a Hugging Face id (organisation/name); "
         f"{nearest_name(model, [*CATALOG, *SHIPPED_DRAFTS])}"
     )
 

@@ -1,4 +1,4 @@
-"""A model's weights: safetensors in a folder, with the names that Hugging Face gives them."""
+"""The weights of a model: safetensors files in a folder, with Hugging Face names."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,10 +15,10 @@ __all__ = ["ModelConfig", "read_config", "read_weights", "tensor_shapes", "write
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of the model by its Hugging Face name, as stored (any float dtype), on the CPU, memory-mapped.
+    """Every tensor of the model by Hugging Face name, in its stored float dtype, memory-mapped on the CPU.
 
-    The names and shapes are exactly those of tensor_shapes(read_config(folder)): a tied lm_head.weight is left out.
-    Raises CheckpointError if a file is missing, truncated, or belongs to another model.
+    Names and shapes are exactly those of tensor_shapes(read_config(folder)); a tied lm_head.weight is omitted. Raises
+    CheckpointError if a file is missing, truncated or of another model.
     """
     shapes = tensor_shapes(read_config(folder))
     weights: dict[str, torch.Tensor] = {}
@@ -33,10 +33,10 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
 def write_checkpoint(
     folder: Path, config: ModelConfig, weights: Mapping[str, torch.Tensor], generation: JsonObject | None = None
 ) -> None:
-    """Write config.json, generation_config.json and model.safetensors, which transformers loads too.
+    """Write config.json, generation_config.json and model.safetensors; transformers can load them.
 
-    `weights` has the names and shapes of tensor_shapes(config); `generation` is what generation_config.json says
-    besides the end tokens. The folder is made if need be.
+    `weights` has the names and shapes of tensor_shapes(config). `generation` has the keys of generation_config.json
+    other than the end tokens. The folder is created if necessary.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     assert shapes == tensor_shapes(config)
@@ -50,7 +50,7 @@ def write_checkpoint(
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of such a model; linear weights are [outputs, inputs]."""
+    """Name and shape of every tensor of a model with this config; linear weights are [outputs, inputs]."""
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, config.hidden_size)}
     for layer in range(config.num_layers):
         for name, shape in _layer_shapes(config).items():
@@ -96,16 +96,18 @@ def _read_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tu
 
 
 def _is_ignored(name: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Old checkpoints store the rotary frequencies; tied ones may store the head twice."""
+    """Rotary frequencies in old checkpoints, and the head of a checkpoint with tied embeddings."""
     return name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and name not in shapes)
 
 
 def _checked(path: Path, name: str, tensor: torch.Tensor, shapes: Mapping[str, tuple[int, ...]]) -> torch.Tensor:
     expected = shapes.get(name)
     if expected is None:
-        raise CheckpointError(f"{path} holds {name}, which the model in config.json does not have")
+        raise CheckpointError(f"{path} has {name}, which the model in config.json does not have")
     if tuple(tensor.shape) != expected:
-        raise CheckpointError(f"{path}: {name} has shape {list(tensor.shape)}, config.json makes it {list(expected)}")
+        raise CheckpointError(
+            f"{path}: {name} has shape {list(tensor.shape)}, expected {list(expected)} from config.json"
+        )
     if not tensor.dtype.is_floating_point:
         raise CheckpointError(f"{path}: {name} is {tensor.dtype}, expected a float type")
     return tensor

@@ -1,8 +1,8 @@
-"""From a GGUF file to a model folder as Hugging Face lays it out: once, in the cache.
+"""Converts a GGUF file to a model folder in the Hugging Face layout, once, in the cache.
 
-Weights are stored in bfloat16: half of float32's disk and page cache, mapped without a copy by a bfloat16 engine, and
-the same numbers for a float32 engine, so that the two differ in arithmetic only. It rounds a weight by at most 0.2%,
-which is small beside the quantisation that the file went through (docs/reference/models.md has the measured
+Weights are stored in bfloat16. That is half the disk and page cache of float32, and a bfloat16 engine maps it without a
+copy. A float32 engine uses the same numbers, so the two differ only in arithmetic. The rounding changes a weight by at
+most 0.2%, which is small compared with the quantisation of the file (docs/reference/models.md has the measured
 perplexities).
 """
 
@@ -19,7 +19,7 @@ from goodspeed.models.sources import Progress
 
 
 def convert(path: Path, folder: Path, progress: Progress) -> None:
-    """Make `folder` from a GGUF file, whole or not at all. `progress` hears of every tensor. Raises CheckpointError."""
+    """Create `folder` atomically from a GGUF file. `progress` is called per tensor. Raises CheckpointError."""
     file = GgufFile(path)
     fill(folder, lambda empty: _write(file, empty, progress))
 

@@ -1,7 +1,7 @@
-"""A reduced output vocabulary beside a checkpoint: the token ids that its head really has rows for. No torch here.
+"""The reduced output vocabulary of a draft checkpoint: the token ids that its head was trained for. Imports no torch.
 
-`draft_vocab.json` holds {"kept": [ascending ids]}. The checkpoint's own lm_head is of full size, so that every engine
-loads it; in its other rows stands the mean of the kept ones, whose logit is never the largest.
+`draft_vocab.json` has {"kept": [ascending ids]}. The lm_head of the checkpoint has the full size, so every engine can
+load it. Its other rows are the mean of the kept ones, so their logits are never the largest.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ DRAFT_VOCAB = "draft_vocab.json"
 
 
 def read_draft_vocab(folder: Path, vocab_size: int) -> npt.NDArray[np.int64] | None:
-    """[n] ascending ids; None if the model says every token. Raises CheckpointError for ids that cannot be."""
+    """[n] ascending ids, or None if the vocabulary is not reduced. Raises CheckpointError for invalid ids."""
     path = folder / DRAFT_VOCAB
     if not path.exists():
         return None
@@ -31,5 +31,5 @@ def read_draft_vocab(folder: Path, vocab_size: int) -> npt.NDArray[np.int64] | N
 
 
 def write_draft_vocab(folder: Path, kept: Sequence[int]) -> None:
-    """Beside a checkpoint that is there."""
+    """Write the file into the folder of a checkpoint."""
     write_json(folder / DRAFT_VOCAB, {"kept": list(kept)})

@@ -1,4 +1,4 @@
-"""What makes two models the same: equal fingerprints give equal text."""
+"""Model fingerprints: models with equal fingerprints generate equal text."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ from goodspeed.models.model_config import read_config
 
 
 def model_fingerprint(folder: Path, precision: str) -> str:
-    """16 hex digits of the model's shape, its weights and the precision that it is computed in ("fp32", "bf16").
+    """16 hex digits: a hash of the model's shape, its weights and the compute precision ("fp32", "bf16").
 
-    The digests of the weight files are remembered, so that all calls but the first cost milliseconds.
-    Raises CheckpointError if the folder holds no readable model.
+    The digests of the weight files are cached, so later calls take milliseconds. Raises CheckpointError if the folder
+    has no readable model.
     """
     facts = {
         "config": asdict(read_config(folder)),

@@ -1,4 +1,4 @@
-"""The files of a model folder, as Hugging Face lays them out."""
+"""The files of a model folder in the Hugging Face layout."""
 
 import json
 import shutil
@@ -14,9 +14,9 @@ JsonObject = Mapping[str, object]
 
 
 def check_folder(folder: Path) -> None:
-    """Raises CheckpointError unless the folder holds a model: config, tokenizer and all weight files."""
+    """Raises CheckpointError unless the folder has a complete model: config, tokenizer and all weight files."""
     if not folder.is_dir():
-        raise CheckpointError(f"{folder} is no folder")
+        raise CheckpointError(f"{folder} is not a folder")
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).exists():
             raise CheckpointError(f"{name} is missing in {folder}")
@@ -33,7 +33,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_end_tokens(folder: Path) -> tuple[int, ...]:
-    """Tokens that end an answer: generation_config.json's, else config.json's. Raises CheckpointError."""
+    """The end tokens of generation_config.json, or else of config.json. Raises CheckpointError."""
     for name in ("generation_config.json", "config.json"):
         path = folder / name
         ids = read_json(path).get("eos_token_id") if path.exists() else None
@@ -47,26 +47,26 @@ def read_end_tokens(folder: Path) -> tuple[int, ...]:
 
 
 def read_json(path: Path) -> JsonObject:
-    """The JSON object in the file. Raises CheckpointError if it is missing or something else."""
+    """The JSON object in the file. Raises CheckpointError if the file is missing or has other content."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        where = f"{path.parent} has none" if path.parent.is_dir() else f"{path.parent} is no folder"
+        where = f"{path.parent} has none" if path.parent.is_dir() else f"{path.parent} is not a folder"
         raise CheckpointError(f"{path.name} is missing: {where}") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds a {type(values).__name__}, expected a JSON object")
+        raise CheckpointError(f"{path} has a {type(values).__name__}, expected a JSON object")
     return values
 
 
 def write_json(path: Path, values: JsonObject) -> None:
-    """Write a JSON object, for people to read too."""
+    """Write an indented JSON object."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
-    """The tokenizer's files and the chat template, from one model folder to another. Raises OSError."""
+    """Copy the tokenizer's files and the chat template to another model folder. Raises OSError."""
     for pattern in TOKENIZER_FILES:
         for path in source.glob(pattern):
             shutil.copyfile(path, folder / path.name)
@@ -80,7 +80,7 @@ def _shards(folder: Path) -> list[Path]:
     names = sorted({str(name) for name in weight_map.values()})
     for name in names:
         if Path(name).name != name:
-            raise CheckpointError(f"{index}: {name!r} is no file name of this folder")
+            raise CheckpointError(f"{index}: {name!r} is not a file name in this folder")
         if not (folder / name).exists():
             raise CheckpointError(f"shard {name} of {len(names)} is missing in {folder}")
     return [folder / name for name in names]

@@ -1,4 +1,4 @@
-"""Reads GGUF files of the Llama architecture (llama.cpp's format): shape, and weights dequantised to float32."""
+"""Reads GGUF files (the format of llama.cpp) of the Llama architecture: the shape, and weights as float32."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ class GgufFile:
     """An open GGUF file."""
 
     def __init__(self, path: Path) -> None:
-        """Raises CheckpointError if the file is missing, truncated, or no GGUF."""
+        """Raises CheckpointError if the file is missing, truncated or not a GGUF file."""
         self.path = path
         try:
             self._reader = gguf.GGUFReader(path)
@@ -47,26 +47,26 @@ class GgufFile:
         return len(self._reader.tensors)
 
     def config(self) -> ModelConfig:
-        """The model's shape. Raises CheckpointError if it is incomplete or uses what no engine of ours computes."""
+        """The shape of the model. Raises CheckpointError if it is incomplete or has an unsupported feature."""
         names = {tensor.name: tensor for tensor in self._reader.tensors}
         if "token_embd.weight" not in names:
             raise CheckpointError(f"{self.path} lacks token_embd.weight")
-        num_heads = self.whole("llama.attention.head_count")
-        hidden_size = self.whole("llama.embedding_length")
-        head_dim = self.whole("llama.attention.key_length", hidden_size // max(1, num_heads))
-        if (rotated := self.whole("llama.rope.dimension_count", head_dim)) != head_dim:
+        num_heads = self.integer("llama.attention.head_count")
+        hidden_size = self.integer("llama.embedding_length")
+        head_dim = self.integer("llama.attention.key_length", hidden_size // max(1, num_heads))
+        if (rotated := self.integer("llama.rope.dimension_count", head_dim)) != head_dim:
             raise CheckpointError(f"{self.path}: {rotated} of {head_dim} head dimensions rotate, supported is all")
         return ModelConfig(
             model_type="llama",
             hidden_size=hidden_size,
-            num_layers=self.whole("llama.block_count"),
+            num_layers=self.integer("llama.block_count"),
             num_heads=num_heads,
-            num_kv_heads=self.whole("llama.attention.head_count_kv", num_heads),
+            num_kv_heads=self.integer("llama.attention.head_count_kv", num_heads),
             head_dim=head_dim,
-            intermediate_size=self.whole("llama.feed_forward_length"),
+            intermediate_size=self.integer("llama.feed_forward_length"),
             vocab_size=int(names["token_embd.weight"].shape[1]),
-            max_context=self.whole("llama.context_length"),
-            # GGUF keeps float32: 1e-5 comes back as 9.999999747378752e-06.
+            max_context=self.integer("llama.context_length"),
+            # GGUF stores float32, so 1e-5 is read as 9.999999747378752e-06.
             rms_norm_eps=float(f"{self.number('llama.attention.layer_norm_rms_epsilon', 1e-5):.6g}"),
             rope_theta=self.number("llama.rope.freq_base", 10_000.0),
             rope_scaling=self._scaling(),
@@ -77,14 +77,14 @@ class GgufFile:
     def end_tokens(self) -> tuple[int, ...]:
         """Tokens that end an answer."""
         keys = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
-        return tuple(dict.fromkeys(self.whole(key) for key in keys if self.field(key) is not None))
+        return tuple(dict.fromkeys(self.integer(key) for key in keys if self.field(key) is not None))
 
     def tensors(self, config: ModelConfig) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-        """Every tensor by its Hugging Face name, one at a time. Raises CheckpointError for one that is unknown."""
+        """Every tensor with its Hugging Face name, one at a time. Raises CheckpointError for an unknown tensor."""
         for tensor in self._reader.tensors:
             name = _hugging_face_name(tensor.name)
             if name is None:
-                raise CheckpointError(f"{self.path} holds {tensor.name}, which is not supported")
+                raise CheckpointError(f"{self.path} has {tensor.name}, which is not supported")
             try:
                 weight = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
             except NotImplementedError as error:
@@ -92,28 +92,28 @@ class GgufFile:
             yield name, _hugging_face_rows(name, np.array(weight, dtype=np.float32), config)
 
     def field(self, key: str) -> Any:
-        """A value of any type, or None."""
+        """The value of a key, or None."""
         field = self._reader.get_field(key)
         return None if field is None else field.contents()
 
     def text(self, key: str, default: str | None = None) -> str:
-        """Raises CheckpointError if there is no text under this key and no default."""
+        """A string value. Raises CheckpointError for another type, or if there is neither value nor default."""
         value = self.field(key)
         value = default if value is None else value
         if not isinstance(value, str):
-            raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a text")
+            raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a string")
         return value
 
-    def whole(self, key: str, default: int | None = None) -> int:
-        """Raises CheckpointError if there is no whole number under this key and no default."""
+    def integer(self, key: str, default: int | None = None) -> int:
+        """An integer value. Raises CheckpointError for another type, or if there is neither value nor default."""
         value = self.field(key)
         value = default if value is None else value
         if not isinstance(value, int):
-            raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a whole number")
+            raise CheckpointError(f"{self.path}: {key} is {value!r}, expected an integer")
         return value
 
     def number(self, key: str, default: float) -> float:
-        """Raises CheckpointError if there is something else under this key."""
+        """A number value. Raises CheckpointError for another type."""
         value = self.field(key)
         value = default if value is None else value
         if not isinstance(value, int | float):
@@ -141,10 +141,10 @@ def _hugging_face_rows(
     weight: npt.NDArray[np.float32],  # [outputs, inputs]
     config: ModelConfig,
 ) -> npt.NDArray[np.float32]:
-    """Rows in Hugging Face's order.
+    """The weight with its rows in Hugging Face's order.
 
-    llama.cpp rotates neighbouring pairs of a head's dimensions, (0, 1), (2, 3) and so on; Hugging Face rotates
-    (i, i + half). So the rows of the query and key projections lie interleaved in GGUF.
+    llama.cpp rotates neighbouring dimensions of a head, (0, 1), (2, 3) and so on, while Hugging Face rotates
+    (i, i + half). So the rows of the query and key projections are interleaved in GGUF.
     """
     if name.endswith("q_proj.weight"):
         num_heads = config.num_heads

@@ -1,4 +1,4 @@
-"""Makes tokenizer.json and tokenizer_config.json from the vocabulary that a GGUF file carries."""
+"""Creates tokenizer.json and tokenizer_config.json from the vocabulary in a GGUF file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +16,19 @@ NAMED = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
 
 def convert_tokenizer(path: Path, folder: Path) -> None:
-    """Make `folder` with the tokenizer of a GGUF file alone, whole or not at all. Raises CheckpointError."""
+    """Create `folder` atomically with only the tokenizer of a GGUF file. Raises CheckpointError."""
     file = GgufFile(path)
     fill(folder, lambda empty: write_tokenizer(file, empty))
 
 
 def write_tokenizer(file: GgufFile, folder: Path) -> None:
-    """Write the tokenizer's files, which transformers loads too. Raises CheckpointError for an unknown kind."""
+    """Write the tokenizer's files; transformers can load them. Raises CheckpointError for an unsupported kind."""
     vocabulary = _read_vocabulary(file)
     _tokenizer(file, vocabulary).save(str(folder / "tokenizer.json"))
     config: dict[str, object] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",  # take tokenizer.json as it is
+        "tokenizer_class": "PreTrainedTokenizerFast",  # use tokenizer.json without changes
         "clean_up_tokenization_spaces": False,
-        "model_max_length": file.whole("llama.context_length"),
+        "model_max_length": file.integer("llama.context_length"),
     }
     for name, key in NAMED.items():
         if file.field(f"tokenizer.ggml.{key}_token_id") is not None:
@@ -41,13 +41,13 @@ def write_tokenizer(file: GgufFile, folder: Path) -> None:
 @dataclass(frozen=True, slots=True)
 class _Vocabulary:
     names: list[str]
-    kinds: list[int]  # llama.cpp's token types, one for every name
+    kinds: list[int]  # token type of llama.cpp for each name
     merges: list[tuple[str, str]]
 
     def named(self, file: GgufFile, key: str) -> str:
         """The token that the file calls `key`, such as "bos"."""
         full_key = f"tokenizer.ggml.{key}_token_id"
-        token = file.whole(full_key)
+        token = file.integer(full_key)
         if token >= len(self.names):
             raise CheckpointError(f"{file.path}: {full_key} is {token}, expected less than {len(self.names)}")
         return self.names[token]
@@ -80,7 +80,7 @@ def _tokenizer(file: GgufFile, vocabulary: _Vocabulary) -> tokenizers.Tokenizer:
 
 
 def _pre_tokenizer(file: GgufFile) -> pre_tokenizers.PreTokenizer:
-    """How text is split before merging; GGUF names it after the model that first did so."""
+    """How text is split before merging; GGUF names a method after the first model that used it."""
     kind = file.text("tokenizer.ggml.pre", "gpt-2")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     if kind == "gpt-2":
@@ -91,7 +91,7 @@ def _pre_tokenizer(file: GgufFile) -> pre_tokenizers.PreTokenizer:
 
 
 def _add_tokens(tokenizer: tokenizers.Tokenizer, vocabulary: _Vocabulary) -> None:
-    """Tokens that are found in text before anything else, in the order of their ids."""
+    """Add the tokens that are matched in text before the split, in the order of their ids."""
     for name, kind in zip(vocabulary.names, vocabulary.kinds, strict=True):
         if kind == CONTROL:
             tokenizer.add_special_tokens([tokenizers.AddedToken(name, special=True, normalized=False)])

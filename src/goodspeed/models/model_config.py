@@ -1,4 +1,4 @@
-"""A model's shape, read from the config.json of a Hugging Face checkpoint. No torch here."""
+"""The shape of a model, read from config.json of a Hugging Face checkpoint. Imports no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,14 @@ MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 
 @dataclass(frozen=True, slots=True)
 class LinearScaling:
-    """Every rotary frequency divided by `factor`."""
+    """Divides every rotary frequency by `factor`."""
 
     factor: float
 
 
 @dataclass(frozen=True, slots=True)
 class Llama3Scaling:
-    """Low rotary frequencies divided by `factor`, high ones kept, smooth in between (Llama 3.1)."""
+    """Divides low rotary frequencies by `factor`, keeps high ones, and interpolates between them (Llama 3.1)."""
 
     factor: float
     low_freq_factor: float
@@ -41,7 +41,7 @@ class ModelConfig:
     head_dim: int
     intermediate_size: int
     vocab_size: int
-    max_context: int  # positions the model was made for
+    max_context: int  # positions that the model supports
     rms_norm_eps: float = 1e-6
     rope_theta: float = 10_000.0
     rope_scaling: RopeScaling | None = None
@@ -53,11 +53,11 @@ class ModelConfig:
     qk_norm: bool = False
     """RMS norm over head_dim of every query and key head, before the rotation (Qwen3)."""
     sliding_window: int | None = None
-    """Every layer attends to this many last positions, its own included; None: to all."""
+    """Every layer attends to this many last positions, own included; None: to all."""
     end_tokens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises CheckpointError for a shape that no decoder can have."""
+        """Raises CheckpointError for an invalid shape."""
         sizes = {
             "hidden_size": self.hidden_size,
             "num_layers": self.num_layers,
@@ -78,9 +78,9 @@ class ModelConfig:
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The shape that `folder`/config.json describes, in the forms of transformers 4 and 5.
+    """The shape in `folder`/config.json, in the format of transformers 4 or 5.
 
-    Raises CheckpointError for a missing or broken file, and for a feature that no engine of ours computes.
+    Raises CheckpointError for a missing or damaged file, and for an unsupported feature.
     """
     path = folder / "config.json"
     values = read_json(path)
@@ -91,7 +91,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def config_json(config: ModelConfig) -> dict[str, object]:
-    """config.json for transformers (the form of version 4, which version 5 reads too)."""
+    """The content of config.json, in the format of transformers 4, which version 5 also reads."""
     architecture = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}[config.model_type]
     return {
         "architectures": [f"{architecture}ForCausalLM"],
@@ -113,7 +113,7 @@ def config_json(config: ModelConfig) -> dict[str, object]:
         "mlp_bias": False,
         "use_sliding_window": config.sliding_window is not None,
         "sliding_window": config.sliding_window,
-        "max_window_layers": 0,  # Qwen: the first layer that slides
+        "max_window_layers": 0,  # Qwen: the first layer with a sliding window
         "bos_token_id": None,
         "eos_token_id": list(config.end_tokens) or None,
     }
@@ -124,20 +124,20 @@ def _parse(values: JsonObject, end_tokens: tuple[int, ...]) -> ModelConfig:
     if model_type not in MODEL_TYPES:
         raise CheckpointError(f"model_type is {model_type!r}, supported are {', '.join(MODEL_TYPES)}")
     _refuse_unsupported(values)
-    num_heads = _whole(values, "num_attention_heads")
-    hidden_size = _whole(values, "hidden_size")
+    num_heads = _integer(values, "num_attention_heads")
+    hidden_size = _integer(values, "hidden_size")
     rope = _rope(values)
     has_bias = bool(values.get("attention_bias"))
     return ModelConfig(
         model_type=str(model_type),
         hidden_size=hidden_size,
-        num_layers=_whole(values, "num_hidden_layers"),
+        num_layers=_integer(values, "num_hidden_layers"),
         num_heads=num_heads,
-        num_kv_heads=_whole(values, "num_key_value_heads", num_heads),
-        head_dim=_whole(values, "head_dim", 128 if model_type == "qwen3" else hidden_size // max(1, num_heads)),
-        intermediate_size=_whole(values, "intermediate_size"),
-        vocab_size=_whole(values, "vocab_size"),
-        max_context=_whole(values, "max_position_embeddings"),
+        num_kv_heads=_integer(values, "num_key_value_heads", num_heads),
+        head_dim=_integer(values, "head_dim", 128 if model_type == "qwen3" else hidden_size // max(1, num_heads)),
+        intermediate_size=_integer(values, "intermediate_size"),
+        vocab_size=_integer(values, "vocab_size"),
+        max_context=_integer(values, "max_position_embeddings"),
         rms_norm_eps=_number(values, "rms_norm_eps", 1e-6),
         rope_theta=_number(rope, "rope_theta", 10_000.0),
         rope_scaling=_scaling(rope),
@@ -159,7 +159,7 @@ def _refuse_unsupported(values: JsonObject) -> None:
 
 
 def _rope(values: JsonObject) -> JsonObject:
-    """transformers 5 keeps all of it in `rope_parameters`; before, some stood beside `rope_scaling`."""
+    """The rotary parameters: all in `rope_parameters` in transformers 5, some beside `rope_scaling` before."""
     found = values.get("rope_parameters") or values.get("rope_scaling") or {}
     if not isinstance(found, dict) or any(isinstance(value, dict) for value in found.values()):
         raise CheckpointError(f"rope parameters are {found!r}, expected one flat set for all layers")
@@ -179,7 +179,7 @@ def _scaling(rope: JsonObject) -> RopeScaling | None:
             _number(rope, "factor"),
             _number(rope, "low_freq_factor"),
             _number(rope, "high_freq_factor"),
-            _whole(rope, "original_max_position_embeddings"),
+            _integer(rope, "original_max_position_embeddings"),
         )
     raise CheckpointError(f"rope scaling is {kind!r}, supported are default, linear, llama3")
 
@@ -204,7 +204,7 @@ def _sliding_window(values: JsonObject) -> int | None:
     is_mistral = values.get("model_type") == "mistral"
     if values.get("model_type") == "llama" or not (is_mistral or values.get("use_sliding_window")):
         return None
-    # 4096 is what transformers assumes for a Mistral whose config does not say.
+    # 4096 is the default of transformers for Mistral.
     window = values.get("sliding_window", 4096)
     if window is None:
         return None
@@ -213,20 +213,20 @@ def _sliding_window(values: JsonObject) -> int | None:
     num_full = values.get("max_window_layers", 28)
     if not is_mistral and not kinds:
         kinds = {"sliding_attention"} if num_full == 0 else {"full_attention", "sliding_attention"}
-        if isinstance(num_full, int) and num_full >= _whole(values, "num_hidden_layers"):
+        if isinstance(num_full, int) and num_full >= _integer(values, "num_hidden_layers"):
             kinds = {"full_attention"}
     if kinds == {"full_attention"}:
         return None
     if len(kinds) > 1:
         raise CheckpointError(f"layer types are {sorted(map(str, kinds))}, supported is one type for all layers")
-    return _whole(values, "sliding_window", 4096)
+    return _integer(values, "sliding_window", 4096)
 
 
-def _whole(values: JsonObject, key: str, default: int | None = None) -> int:
+def _integer(values: JsonObject, key: str, default: int | None = None) -> int:
     value = values.get(key)
     value = default if value is None else value
     if not isinstance(value, int) or isinstance(value, bool):
-        raise CheckpointError(f"{key} is {value!r}, expected a whole number")
+        raise CheckpointError(f"{key} is {value!r}, expected an integer")
     return value
 
 

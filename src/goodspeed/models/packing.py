@@ -1,8 +1,8 @@
-"""Draft models in few bytes: packed files that travel in the package, and the ordinary checkpoints that they become.
+"""Packed draft models: small files for distribution, and their conversion to ordinary checkpoints.
 
-A packed draft is a safetensors file: matrices in few bits, norms in float16, the kept token ids, the shape as metadata.
-Its embedding is the target's own, frozen, which several drafts share in a file beside it: tokens that answers use in
-more bits than the rest.
+A packed draft is a safetensors file with quantised matrices, norms in float16, the kept token ids, and the shape as
+metadata. Its embedding is the target's, which several drafts share in a separate file. Tokens that are common in
+answers have more bits there than the others.
 """
 
 import json
@@ -31,11 +31,11 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class UnpackedDraft:
-    """What a packed draft becomes."""
+    """The content of a packed draft."""
 
     config: ModelConfig
     weights: Mapping[str, torch.Tensor]
-    """Without the embedding; the head has the kept rows only."""
+    """Without the embedding; the head has only the kept rows."""
     kept: npt.NDArray[np.int64]
 
 
@@ -62,7 +62,7 @@ def unpack_embedding(path: Path) -> torch.Tensor:
 
 
 def pack_draft(path: Path, draft: UnpackedDraft, bits: int) -> None:
-    """Write everything but the embedding, matrices in `bits` bits."""
+    """Write a draft without its embedding, with matrices in `bits` bits."""
     arrays: dict[str, npt.NDArray[Any]] = {"kept": draft.kept.astype(np.int32)}
     for name, tensor in draft.weights.items():
         weight = tensor.float().numpy()
@@ -71,14 +71,14 @@ def pack_draft(path: Path, draft: UnpackedDraft, bits: int) -> None:
 
 
 def unpack_draft(path: Path) -> UnpackedDraft:
-    """Raises CheckpointError."""
+    """Read a file of pack_draft. Raises CheckpointError."""
     arrays, metadata = _read(path)
     try:
         values = json.loads(metadata["config"])
         config = ModelConfig(**{**values, "end_tokens": tuple(values["end_tokens"])})
         kept = arrays["kept"].astype(np.int64)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is no packed draft: {error}") from error
+        raise CheckpointError(f"{path} is not a packed draft: {error}") from error
     weights = {name: array for name, array in arrays.items() if name != "kept" and not name.endswith((PLANES, SCALES))}
     matrices = [name.removesuffix(PLANES) for name in arrays if name.endswith(PLANES)]
     weights |= {name: _restored(arrays, name, path) for name in matrices}
@@ -88,7 +88,7 @@ def unpack_draft(path: Path) -> UnpackedDraft:
 
 
 def unpack(draft: Path, embedding: Path, folder: Path) -> None:
-    """Write an ordinary checkpoint, all but the tokenizer, into `folder`. Raises CheckpointError."""
+    """Write an ordinary checkpoint without the tokenizer into `folder`. Raises CheckpointError."""
     packed = unpack_draft(draft)
     weights = {**packed.weights, EMBEDDING: unpack_embedding(embedding)}
     weights[HEAD] = spread_head(weights[HEAD], torch.from_numpy(packed.kept), packed.config.vocab_size)
@@ -102,10 +102,10 @@ def spread_head(
     kept: torch.Tensor,  # [kept] int64
     vocab_size: int,
 ) -> torch.Tensor:
-    """[vocab, hidden]: in the rows of dropped tokens stands the mean of the kept ones.
+    """[vocab, hidden]: a head of full size, in which the rows of dropped tokens are the mean of the kept ones.
 
-    So a dropped token's logit is the mean of the kept ones, never more than the largest: the greedy choice is that of
-    the small head in every engine that loads the checkpoint.
+    So the logit of a dropped token is the mean of the kept logits, which is at most the largest. Every engine makes the
+    same greedy choice with this head as with the small one.
     """
     head = rows.mean(0).repeat(vocab_size, 1)
     head[kept] = rows
@@ -120,7 +120,7 @@ def _restored(arrays: Arrays, name: str, path: Path) -> npt.NDArray[np.float32]:
     try:
         return restore(QuantisedMatrix(arrays[name + PLANES], arrays[name + SCALES]))
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: no packed matrix {name}: {error}") from error
+        raise CheckpointError(f"{path}: {name} is not a packed matrix: {error}") from error
 
 
 def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:

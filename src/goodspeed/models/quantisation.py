@@ -1,4 +1,4 @@
-"""Weights in few bits: symmetric steps, one scale for every group of columns, bits stored as planes. NumPy only."""
+"""Symmetric quantisation with one scale per group of columns, stored as bit planes. NumPy only."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ import numpy.typing as npt
 GROUP = 64
 MIN_BITS, MAX_BITS = 2, 8
 SCALES = np.linspace(0.6, 1.0, 9, dtype=np.float32)
-"""Candidates for a group's range, as shares of its largest weight: cutting the largest may serve all others."""
-CHUNK = 2**14  # groups that are tried at once
+"""Candidate ranges of a group, as shares of its largest weight; clipping it may reduce the total error."""
+CHUNK = 2**14  # groups per vectorised step
 
 
 @dataclass(frozen=True, slots=True)
 class QuantisedMatrix:
-    """A matrix [rows, columns] in `bits` bits."""
+    """A quantised matrix [rows, columns]."""
 
     planes: npt.NDArray[np.uint8]  # [bits, rows * columns / 8]: the lowest bit first
     scales: npt.NDArray[np.float16]  # [rows, columns / GROUP]
@@ -25,7 +25,7 @@ class QuantisedMatrix:
 
 
 def quantise(weight: npt.NDArray[np.float32], bits: int) -> QuantisedMatrix:
-    """`weight` is [rows, columns], columns a multiple of GROUP. The scale of each group has the least square error."""
+    """`weight` is [rows, columns], columns a multiple of GROUP. Each group has the scale of minimum square error."""
     assert MIN_BITS <= bits <= MAX_BITS, bits
     assert weight.shape[1] % GROUP == 0, weight.shape
     groups = weight.reshape(-1, GROUP)
@@ -36,7 +36,7 @@ def quantise(weight: npt.NDArray[np.float32], bits: int) -> QuantisedMatrix:
 
 
 def restore(stored: QuantisedMatrix) -> npt.NDArray[np.float32]:
-    """[rows, columns]: the weights, as near as the bits allow."""
+    """[rows, columns]: the dequantised weights."""
     rows, num_groups = stored.scales.shape
     steps = np.zeros(rows * num_groups * GROUP, dtype=np.uint8)
     for bit, plane in enumerate(stored.planes):
@@ -63,7 +63,7 @@ def _quantise(
 
 
 def _steps(groups: npt.NDArray[np.float32], scale: npt.NDArray[np.float16], largest: int) -> npt.NDArray[np.float32]:
-    """Whole numbers from -largest to largest."""
+    """Integers from -largest to largest."""
     divisor = np.where(scale > 0, scale, 1).astype(np.float32)
     steps: npt.NDArray[np.float32] = np.rint(groups / divisor).clip(-largest, largest)
     return steps

@@ -1,4 +1,4 @@
-"""Where model files come from: a local folder, a GGUF file, the Hugging Face hub."""
+"""Sources of model files: a local folder, a GGUF file, a packed draft, the Hugging Face hub."""
 
 import importlib
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from goodspeed.models.cache import cache_folder, file_digest, fill
 from goodspeed.models.folder import check_folder, copy_tokenizer
 
 Progress = Callable[[int, int], None]
-"""Called with how much is done, of how much."""
+"""Called with (done, total)."""
 
-CONVERSION = 1  # raise it when the conversion changes: folders of an older one are made anew
-UNPACKING = 2  # likewise, of packed drafts
+CONVERSION = 1  # version of the conversion; a new one creates new folders
+UNPACKING = 2  # version of the unpacking of drafts
 TOKENIZER_FILES = [
     "config.json",
     "generation_config.json",
@@ -30,21 +30,21 @@ MODEL_FILES = [*TOKENIZER_FILES, "model*.safetensors", "model.safetensors.index.
 
 
 class ModelSource(Protocol):
-    """One model, wherever it is. All raise CheckpointError."""
+    """A model at some location. All methods raise CheckpointError."""
 
     def cached(self) -> Path | None:
-        """The complete model folder if it is on this machine."""
+        """The complete model folder, or None if it is not on this machine."""
 
     def fetch(self, progress: Progress) -> Path:
-        """Get it, newest if there is a choice, and return the complete model folder."""
+        """Fetch the latest version and return the complete model folder."""
 
     def fetch_tokenizer(self) -> Path:
-        """A folder with the tokenizer's files at least; needs neither torch nor the weights."""
+        """A folder with at least the tokenizer's files; needs neither torch nor the weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """A folder that somebody else looks after."""
+    """A folder of the user."""
 
     path: Path
 
@@ -62,7 +62,7 @@ class LocalFolder:
 
 @dataclass(frozen=True, slots=True)
 class GgufModel:
-    """A GGUF file, converted once into the cache, under a name that its content determines."""
+    """A GGUF file, converted once into a cache folder whose name has the digest of its content."""
 
     path: Path
 
@@ -90,13 +90,13 @@ class GgufModel:
 
 @dataclass(frozen=True, slots=True)
 class PackedDraft:
-    """A draft model that travels packed in this package, made an ordinary checkpoint once, in the cache."""
+    """A packed draft model of the package goodspeed-drafts, unpacked once into the cache as an ordinary checkpoint."""
 
     draft: Path
     embedding: Path
-    """The target's, which several drafts share."""
+    """The embedding of the target, which several drafts share."""
     target: ModelSource
-    """Whose tokenizer it speaks with."""
+    """The model whose tokenizer the draft uses."""
 
     def cached(self) -> Path | None:
         folder = self._folder()
@@ -126,7 +126,7 @@ class PackedDraft:
 
 @dataclass(frozen=True, slots=True)
 class HubModel:
-    """A repository of the Hugging Face hub, in the hub's own cache."""
+    """A repository on the Hugging Face hub, in the hub's own cache."""
 
     name: str  # "organisation/name"
 
@@ -152,10 +152,10 @@ class HubModel:
     def _download(self, patterns: list[str]) -> Path:
         try:
             return Path(huggingface_hub.snapshot_download(self.name, allow_patterns=patterns))
-        except Exception as error:  # HTTP, name, disk: the library has a tree for each
+        except Exception as error:  # HTTP, name and disk errors have no common base class
             reason = " ".join(str(error).split())
             raise CheckpointError(
-                f"there is no local folder {self.name!r}, and the Hugging Face hub does not give it: {reason}"
+                f"{self.name!r} is not a local folder, and cannot be fetched from the Hugging Face hub: {reason}"
             ) from error
 
 

@@ -5,7 +5,7 @@ measured step. It grows by about one token per step, because the drafts are piec
 
 The streams of a point differ, as in service, and the point gives their means: contexts from half to one and a half
 times the mean, tokens from 1 to twice the mean less 1. Equal streams would share one attention product, and a step of
-eight streams would appear a fifth faster than it is (docs/measurements/latency.md).
+eight streams would appear a fifth faster than it is (docs/explain/latency_models.md).
 """
 
 import itertools
