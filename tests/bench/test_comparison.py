@@ -28,7 +28,7 @@ def test_every_arm_has_a_turn_in_every_repetition_and_each_goes_first() -> None:
     assert firsts == {"a": 2, "b": 2, "c": 2}
 
 
-def test_no_prompt_is_asked_in_two_repetitions() -> None:
+def test_repetitions_have_no_prompt_in_common() -> None:
     plan = _plan()
     client = client_of("ann", "coding", seed=0)
     shares = [plan.prompts_of(client, repetition) for repetition in range(-1, 3)]
@@ -37,7 +37,7 @@ def test_no_prompt_is_asked_in_two_repetitions() -> None:
     assert len(set(prompts)) == len(prompts) == plan.num_prompts
 
 
-def test_clients_of_one_domain_ask_it_in_orders_of_their_own() -> None:
+def test_clients_of_one_domain_have_different_prompt_orders() -> None:
     ann, bob = (client_of(name, "coding", seed=0) for name in ("ann", "bob"))
     assert set(ann.prompts) == set(bob.prompts) == set(load_prompts("coding"))
     assert ann.prompts != bob.prompts
@@ -45,7 +45,7 @@ def test_clients_of_one_domain_ask_it_in_orders_of_their_own() -> None:
     assert ann != client_of("ann", "coding", seed=1)
 
 
-def test_too_few_prompts_are_refused_before_anything_is_asked() -> None:
+def test_too_few_prompts_are_refused_before_the_first_request() -> None:
     client = BenchClient("ann", client_of("ann", "coding", 0).prompts[:13])
     with pytest.raises(
         ConfigError, match="ann has 13 prompts; 3 repetitions of 4 requests and 2 warm-up requests need 14"

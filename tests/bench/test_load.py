@@ -131,7 +131,7 @@ def test_an_answer_has_its_text_times_and_tokens() -> None:
     asyncio.run(run())
 
 
-def test_the_request_says_what_is_wanted() -> None:
+def test_the_request_body_has_the_settings() -> None:
     async def run() -> None:
         server = _Server()
         async with _serving(server) as endpoint:
@@ -173,7 +173,7 @@ def test_an_endpoint_that_is_not_there_is_named() -> None:
     asyncio.run(run())
 
 
-def test_an_endpoint_without_metrics_has_none_to_read() -> None:
+def test_an_endpoint_without_metrics_has_nan_counters() -> None:
     async def run() -> None:
         async with _serving(_Server()) as endpoint:
             assert await endpoint.metrics() == ""

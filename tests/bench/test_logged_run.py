@@ -67,7 +67,7 @@ def test_a_lost_link_does_not_give_its_rounds_to_another() -> None:
     assert run.clients["bob"].acceptance_rate < 0.5
 
 
-def test_what_clients_are_entitled_to_is_part_of_the_problem() -> None:
+def test_floors_caps_and_weights_are_part_of_the_problem() -> None:
     entries = [{"name": "", "cap": 3}, {"name": "bob", "weight": 2.0, "floor": 1}]
     start: Event = {"event": "start", "config": {"clients": entries}}
     events = _step((11, 1, 1), (12, 1, 1), conns=(1, 2))
@@ -81,6 +81,6 @@ def test_what_clients_are_entitled_to_is_part_of_the_problem() -> None:
     ("lines", "complaint"),
     [([], "is empty"), (["{}"], "line 1"), (["no json"], "line 1"), ([json.dumps(_hello(1, "ann"))], "start event")],
 )
-def test_what_is_no_log_is_refused(lines: list[str], complaint: str) -> None:
+def test_a_file_that_is_not_an_event_log_is_refused(lines: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         logged_run(lines)

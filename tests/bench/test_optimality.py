@@ -43,7 +43,7 @@ def test_goodput_and_distance_are_per_round_and_repetition() -> None:
     assert report.certified_gap < 1e-9
 
 
-def test_who_never_proposed_or_does_not_tell_leaves_no_distance() -> None:
+def test_no_distance_without_proposals_or_reported_rounds() -> None:
     assert optimum_report(LoggedRun(2, {"ann": RUN.clients["ann"]}), REQUESTS) is None
     silent = RequestRecord("gradient", 0, "ann", LoadAnswer("x", "stop", 3, 0.0, (1.0,), (1,)))
     assert optimum_report(RUN, [silent, *REQUESTS[1:]]) is None

@@ -51,7 +51,7 @@ RUNS = [
 ]
 
 
-def test_goodput_counts_what_arrives_while_all_are_served() -> None:
+def test_goodput_counts_tokens_that_arrive_while_all_clients_are_served() -> None:
     alone = arm_reports(RUNS, CLIENTS, is_exact=True)[0]
     assert alone.clients["ann"].goodput.values == pytest.approx((20 / 4, 20 / 4))
     assert alone.clients["bob"].goodput.values == pytest.approx((5 / 4, 5 / 4)), "a quarter of bob's text is there"
@@ -78,7 +78,7 @@ def test_rates_pool_all_answers() -> None:
     assert gradient.total.estimated_speed_up == pytest.approx(2.5)
 
 
-def test_what_servers_reckon_is_counted_while_all_are_served() -> None:
+def test_estimated_times_count_while_all_clients_are_served() -> None:
     """bob's answer takes until 4 s and counts to 2 s, when ann has hers: 1.5 of its 3.5 s."""
     (quick,), (slow,) = RUNS[1].answers
     assert quick.speculation
@@ -100,7 +100,7 @@ def test_times_are_counted_from_the_asking() -> None:
     assert shares.other == pytest.approx(1 - 0.6 / 1.5)
 
 
-def test_cpu_time_is_told_per_token() -> None:
+def test_cpu_time_is_per_committed_token() -> None:
     gradient = arm_reports(RUNS, CLIENTS, is_exact=True)[1]
     assert gradient.cpu_s_per_token == CpuSeconds(verifier=0.08, drafters=0.02, load=0.008)
     assert gradient.load_cpu_share == pytest.approx(0.8 / 6.0)
@@ -116,7 +116,7 @@ def test_texts_of_the_rejection_rule_are_not_compared() -> None:
     assert arm_reports(RUNS, CLIENTS, is_exact=False)[1].num_differing_texts is None
 
 
-def test_endpoints_of_others_have_figures_without_rounds() -> None:
+def test_other_endpoints_have_metrics_without_rounds() -> None:
     silent = replace(_answer("x", 1, 3.0), speculation=None)
     (report,) = arm_reports(
         [
@@ -163,7 +163,7 @@ def test_json_keeps_its_schema(tmp_path: Path) -> None:
     assert fields["schema"] == 1
 
 
-def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None:
+def test_table_has_a_column_for_each_arm_and_shows_whether_texts_differ() -> None:
     out = StringIO()
     Console(file=out, width=120).print(comparison_table(_report().arms))
     text = out.getvalue()
@@ -181,7 +181,7 @@ def test_table_has_a_column_for_each_arm_and_says_whether_texts_differ() -> None
         assert word in text
 
 
-def test_table_tells_the_distance_from_the_optimum_where_it_is_known() -> None:
+def test_table_shows_the_distance_from_the_optimum_if_known() -> None:
     alone, gradient = _report().arms
     rounds = {"ann": spread([2.25]), "bob": spread([1.5])}
     optimum = OptimumReport(1.5, 0.0, {"ann": 2.5, "bob": 1.75}, rounds, spread([0.125]), spread([0.35]))
@@ -193,7 +193,7 @@ def test_table_tells_the_distance_from_the_optimum_where_it_is_known() -> None:
     assert "0.35" in rows["distance from the optimum [4]"]
 
 
-def test_machine_says_what_it_is() -> None:
+def test_machine_info_is_complete() -> None:
     machine = this_machine()
     assert machine.num_cores >= 1
     assert machine.cpu

@@ -19,7 +19,7 @@ def test_options_behind_commas_are_the_cores() -> None:
 
 
 @pytest.mark.parametrize("arm", sorted(BASELINES))
-def test_a_baseline_runs_as_published_unless_asked_otherwise(arm: str) -> None:
+def test_a_baseline_runs_as_published_unless_the_arm_has_other_options(arm: str) -> None:
     assert from_mapping(VerifierCoreConfig, core_options(arm)).draft_selection == "arrival"
     assert from_mapping(VerifierCoreConfig, core_options(f"{arm},draft_selection=value")).draft_selection == "value"
 

@@ -22,14 +22,16 @@ def softmax(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[
 
 
 @given(LOGITS, st.floats(0.05, 5.0))
-def test_temperature_alone_is_the_softmax(logits: npt.NDArray[np.float32], temperature: float) -> None:
+def test_temperature_without_truncation_is_the_softmax(logits: npt.NDArray[np.float32], temperature: float) -> None:
     kept = distribution(logits, sampling(temperature))
     np.testing.assert_array_equal(kept.token_ids, np.arange(len(logits)))
     np.testing.assert_allclose(kept.probs(), softmax(logits, temperature), rtol=1e-4, atol=1e-9)
 
 
 @given(LOGITS, st.integers(1, 50))
-def test_top_k_keeps_the_k_likeliest_and_what_ties_with_the_last(logits: npt.NDArray[np.float32], top_k: int) -> None:
+def test_top_k_keeps_the_k_most_likely_tokens_and_ties_with_the_last(
+    logits: npt.NDArray[np.float32], top_k: int
+) -> None:
     least = np.sort(logits)[::-1][min(top_k, len(logits)) - 1]
     kept = distribution(logits, sampling(top_k=top_k))
     np.testing.assert_array_equal(kept.token_ids, np.flatnonzero(logits >= least))
@@ -49,7 +51,7 @@ def test_top_p_keeps_the_smallest_likeliest_set_of_that_mass(
 
 
 @given(LOGITS, st.integers(1, 40), st.floats(0.01, 0.99))
-def test_top_p_is_a_share_of_what_top_k_left(logits: npt.NDArray[np.float32], top_k: int, top_p: float) -> None:
+def test_top_p_is_a_share_of_the_mass_left_by_top_k(logits: npt.NDArray[np.float32], top_k: int, top_p: float) -> None:
     first = distribution(logits, sampling(top_k=top_k))
     then = distribution(logits[first.token_ids], sampling(top_p=top_p))
     both = distribution(logits, sampling(top_k=top_k, top_p=top_p))

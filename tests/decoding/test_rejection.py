@@ -141,7 +141,7 @@ def test_stopping_by_the_draft_distribution_keeps_texts_exact() -> None:
     assert p_value(reject, full, while_confident) > SOUND
 
 
-def test_stopping_by_the_drawn_token_is_the_trap_and_is_seen() -> None:
+def test_stopping_by_the_sampled_token_biases_the_text_and_is_detected() -> None:
     assert p_value(reject, full, if_likeliest) < BROKEN
 
 
@@ -170,7 +170,7 @@ def test_the_trap_in_one_line() -> None:
     assert texts[0] / NUM_TEXTS == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / NUM_TEXTS))
 
 
-def test_target_alone_draws_from_its_distribution() -> None:
+def test_target_without_drafts_samples_its_distribution() -> None:
     row = target_row(PROMPT)[np.newaxis]
     alone = Counter(int(choose(row, sampling(seed), 2)[0]) for seed in range(NUM_TEXTS))
     observed = [alone[token] for token in range(VOCAB_SIZE)]
@@ -270,11 +270,11 @@ def test_rule_decides_as_the_paper_writes_it() -> None:
         pytest.param(Plain(bonus_row=0), id="bonus from another position"),
     ],
 )
-def test_planted_bugs_of_the_rule_are_seen(broken: VerifyRule) -> None:
+def test_planted_bugs_of_the_rule_are_detected(broken: VerifyRule) -> None:
     assert p_value(broken, full, always) < BROKEN
 
 
-def test_a_drafter_that_sends_another_distribution_than_it_drew_from_is_seen() -> None:
+def test_a_drafter_that_sends_a_wrong_distribution_is_detected() -> None:
     assert p_value(sharpened, full, always) < BROKEN
 
 

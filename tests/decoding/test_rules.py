@@ -144,7 +144,7 @@ def test_draft_distribution_is_the_streams_own_truncation() -> None:
     np.testing.assert_allclose(sparse.weights / sparse.weights.sum(), expected[sparse.token_ids], atol=1e-4)
 
 
-def test_drafter_draws_from_exactly_what_it_sends() -> None:
+def test_drafter_samples_exactly_the_distribution_that_it_sends() -> None:
     sparse = quantise(np.array([2, 5, 7]), np.array([0.6, 0.1, 0.3]), 3)
     tokens = [draw(sparse, Sampling(1.0, seed=seed, rule=Rule.REJECTION), 4) for seed in range(NUM_SEEDS)]
     observed = [tokens.count(token) for token in (2, 5, 7)]

@@ -7,7 +7,7 @@ from goodspeed.engine.calibration import MAX_CONFIDENCE, MAX_TRIALS, MIN_CONFIDE
 from goodspeed.errors import CheckpointError
 
 
-def test_prior_speaks_where_nothing_was_seen() -> None:
+def test_confidence_without_trials_is_the_prior() -> None:
     assert Calibration().confidence((1, 2, 3), 0.3) == 0.3
 
 
@@ -20,7 +20,7 @@ def test_confidence_approaches_the_observed_rate() -> None:
     assert abs(calibration.confidence((5,), 0.1) - 0.7) < 0.145
 
 
-def test_fine_bucket_leans_on_the_coarse_one_until_it_has_seen_enough() -> None:
+def test_fine_bucket_uses_the_coarse_estimate_as_its_prior() -> None:
     calibration = Calibration()
     for _ in range(200):
         calibration.observe((1, 10), is_right=True)

@@ -37,7 +37,7 @@ def test_calibration_of_other_sources_starts_afresh(tmp_path: Path) -> None:
     assert again.table.guess([1, 2]) is not None
 
 
-def test_calibration_with_another_model_is_a_weak_beginning(tmp_path: Path) -> None:
+def test_calibration_of_another_model_is_a_weak_prior(tmp_path: Path) -> None:
     learned("hybrid old-draft").save(tmp_path / "memory.npz")
     calibration = DraftMemory.load(tmp_path / "memory.npz", 100).calibration("hybrid new-draft")
     assert calibration.confidence((1,), 0.1) > 0.6
@@ -46,7 +46,7 @@ def test_calibration_with_another_model_is_a_weak_beginning(tmp_path: Path) -> N
     assert calibration.confidence((1,), 0.1) < 0.4
 
 
-def test_every_set_of_sources_keeps_its_own(tmp_path: Path) -> None:
+def test_every_set_of_sources_has_its_own_calibration(tmp_path: Path) -> None:
     own, other = Calibration(), Calibration()
     own.observe((1,), is_right=True)
     other.observe((2,), is_right=False)
@@ -56,7 +56,7 @@ def test_every_set_of_sources_keeps_its_own(tmp_path: Path) -> None:
     assert again.calibration("table").arrays()["buckets"].tolist() == [2]
 
 
-def test_another_tokenizer_is_refused_where_both_are_known(tmp_path: Path) -> None:
+def test_another_tokenizer_is_refused_if_both_fingerprints_are_known(tmp_path: Path) -> None:
     learned().save(tmp_path / "memory.npz")
     check_tokenizer(tmp_path / "memory.npz", "abc")
     check_tokenizer(tmp_path / "memory.npz", "")

@@ -139,7 +139,7 @@ def test_nothing_is_drafted_beyond_the_models_context() -> None:
     engine.close(2)
 
 
-def test_full_memory_drafts_nothing_for_whom_it_has_no_room() -> None:
+def test_stream_without_cache_memory_gets_an_empty_draft() -> None:
     model, engine = pair(memory=MIN_CAPACITY)
     for stream in (1, 2):
         engine.open(stream, PROMPT, Sampling())

@@ -45,7 +45,7 @@ def check(draft: Draft, request: DraftRequest) -> None:
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
-def test_drafts_are_within_what_was_asked(engine: DraftEngine, sampling: Sampling) -> None:
+def test_drafts_are_within_the_requested_limits(engine: DraftEngine, sampling: Sampling) -> None:
     rng = np.random.default_rng(1)
     for stream in range(3):
         engine.open(stream, PROMPT[: 20 + stream], sampling)
@@ -69,7 +69,7 @@ def test_drafting_twice_gives_the_same_draft(engine: DraftEngine) -> None:
     assert engine.draft([request]) == engine.draft([request])
 
 
-def test_shorter_request_gets_the_beginning_of_the_longer_draft(engine: DraftEngine) -> None:
+def test_shorter_draft_is_a_prefix_of_the_longer_one(engine: DraftEngine) -> None:
     engine.open(1, PROMPT, Sampling())
     long = engine.draft([DraftRequest(1, 6)])[0]
     short = engine.draft([DraftRequest(1, 2)])[0]
@@ -87,7 +87,7 @@ def test_resumed_stream_drafts_as_if_it_had_never_stopped() -> None:
         assert there.tokens == here.tokens
 
 
-def test_one_stream_drafts_the_same_alone_and_in_company() -> None:
+def test_a_stream_drafts_the_same_in_any_batch() -> None:
     alone, company = (draft_engine(DraftConfig(), VOCAB_SIZE) for _ in range(2))
     for engine in (alone, company):
         engine.open(1, PROMPT, Sampling())
@@ -96,7 +96,7 @@ def test_one_stream_drafts_the_same_alone_and_in_company() -> None:
     assert alone.draft([DraftRequest(1, 6)]) == both[1:]
 
 
-def test_what_was_learned_is_kept_across_a_restart(tmp_path: Path) -> None:
+def test_learned_state_survives_a_restart(tmp_path: Path) -> None:
     config = DraftConfig(memory=str(tmp_path / "memory.npz"), table_slots=64)
     first = draft_engine(config, VOCAB_SIZE)
     first.open(1, [1, 2], Sampling())
@@ -119,14 +119,14 @@ def drafted(engine: DraftEngine) -> tuple[int, ...]:
     return engine.draft([DraftRequest(1, 3)])[0].tokens
 
 
-def test_table_file_is_what_the_hybrid_begins_from(tmp_path: Path) -> None:
+def test_hybrid_starts_from_the_table_file(tmp_path: Path) -> None:
     config = DraftConfig(table=str(toy_table(tmp_path / "toy.npz")))
     assert drafted(draft_engine(config, VOCAB_SIZE, "abc")) == (4, 5, 6)
     with pytest.raises(CheckpointError, match="for the tokenizer abc, the target has xyz"):
         draft_engine(config, VOCAB_SIZE, "xyz")
 
 
-def test_what_was_kept_counts_more_than_the_table_to_begin_from(tmp_path: Path) -> None:
+def test_memory_file_has_precedence_over_the_initial_table(tmp_path: Path) -> None:
     memory = toy_table(tmp_path / "memory.npz")
     config = DraftConfig(memory=str(memory), table=str(tmp_path / "nowhere.npz"))
     assert drafted(draft_engine(config, VOCAB_SIZE)) == (4, 5, 6)
@@ -149,11 +149,11 @@ def test_table_that_is_shipped_is_whole(path: Path) -> None:
     assert len(memory.calibrations["hybrid"]) > 100
 
 
-def test_unknown_tokenizer_begins_from_nothing() -> None:
+def test_unknown_tokenizer_starts_with_an_empty_table() -> None:
     assert drafted(draft_engine(DraftConfig(), VOCAB_SIZE, "no such tokenizer")) == ()
 
 
-def test_what_was_learned_is_carried_over() -> None:
+def test_learned_state_is_transferred() -> None:
     learned, fresh = draft_engine(DraftConfig(), VOCAB_SIZE), draft_engine(DraftConfig(), VOCAB_SIZE)
     learned.open(1, [1, 2], Sampling())
     learned.commit(1, [3, 4, 5, 6])
@@ -162,7 +162,7 @@ def test_what_was_learned_is_carried_over() -> None:
     transfer_learned_state(learned, draft_engine(DraftConfig(engine="toy"), VOCAB_SIZE))  # which has nothing to take it
 
 
-def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_without_a_memory_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save_memory(draft_engine(DraftConfig(), VOCAB_SIZE), DraftConfig(), VOCAB_SIZE)
     assert list(tmp_path.iterdir()) == []

@@ -42,7 +42,7 @@ def draft(engine: HybridDraft, num_tokens: int, min_survival: float = 0.0, strea
     return engine.draft([DraftRequest(stream, num_tokens, min_survival)])[0].tokens
 
 
-def test_copies_what_stood_in_the_prompt() -> None:
+def test_lookup_copies_tokens_of_the_prompt() -> None:
     engine = hybrid()
     engine.open(1, PATTERN * 2 + PATTERN[:3], Sampling())
     assert draft(engine, 5) == tuple(PATTERN[3:])
@@ -99,7 +99,7 @@ class CountingSource(ConstantSource):
         return super().guesses(prefixes)
 
 
-def test_costly_source_is_asked_only_where_the_others_are_unsure() -> None:
+def test_draft_model_runs_only_where_the_other_sources_are_not_confident() -> None:
     neural = CountingSource(6, prior=0.6)
     engine = HybridDraft([ConstantSource(5, prior=0.9)], Calibration(), neural)
     engine.open(1, [0], Sampling())
@@ -124,7 +124,7 @@ def test_nothing_is_learned_beyond_the_first_difference() -> None:
     assert np.all(buckets[:, 1] == 50)
 
 
-def test_token_that_was_held_back_is_judged_too() -> None:
+def test_calibration_counts_the_token_at_which_confidence_ended_the_draft() -> None:
     """A kind of evidence that was unlucky at first must be able to come back."""
     engine = HybridDraft([ConstantSource(1, prior=0.05)], Calibration())
     engine.open(1, [0], Sampling())

@@ -23,7 +23,7 @@ def token_after(table: NGramTable, tokens: list[int]) -> int | None:
     return guess.token if guess else None
 
 
-def test_longest_known_context_speaks() -> None:
+def test_guess_uses_the_longest_known_context() -> None:
     table = taught([1, 2, 3, 4, 5], [9, 4, 6], [8, 4, 6])
     assert token_after(table, [1, 2, 3, 4]) == 5
     assert token_after(table, [7, 7, 7, 4]) == 6
@@ -67,7 +67,7 @@ def test_memory_is_fixed() -> None:
     assert sum(values.nbytes for values in table.arrays().values()) == size == 64 * 15
 
 
-def test_full_set_keeps_what_is_used_most() -> None:
+def test_full_set_evicts_the_least_used_slot() -> None:
     table = taught([1, 2] * 50, num_slots=8)
     table.learn(list(range(100, 300)), 0)
     assert token_after(table, [1]) == 2

@@ -13,7 +13,7 @@ from goodspeed.engine.torch_import import import_torch_module, keep_cores
 from goodspeed.errors import ConfigError
 
 
-def test_with_a_thread_for_every_core_each_keeps_its_own() -> None:
+def test_threads_are_bound_to_cores_if_there_is_one_for_each() -> None:
     """In a process of its own: OpenMP reads its settings when it is loaded."""
     pytest.importorskip("torch")
     program = """
@@ -45,7 +45,7 @@ print(json.dumps([sorted(os.sched_getaffinity(int(task))) for task in os.listdir
         ),
     ],
 )
-def test_who_computes_elsewhere_or_leaves_cores_free_keeps_none(
+def test_threads_are_not_bound_on_a_gpu_or_with_free_cores(
     monkeypatch: pytest.MonkeyPatch, of_user: str | None, config: TargetConfig, expected: str | None
 ) -> None:
     monkeypatch.setenv("OMP_PROC_BIND", of_user or "")  # remembered, and put back afterwards

@@ -34,7 +34,7 @@ def prefilled(sampling: Sampling, *, capacity: int = 100) -> ToyTarget:
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), COUPLED, Sampling(0.8, 9, 0.9, 4, Rule.COUPLED)])
-def test_target_with_drafts_writes_what_the_model_alone_writes(sampling: Sampling) -> None:
+def test_target_with_drafts_generates_the_baseline_text(sampling: Sampling) -> None:
     target, drafts = opened(sampling), ToyDraft(0.7)
     assert target.step([Prefill(1, 4)]) == [Outcome(1, 0, None)]
     first = target.step([Prefill(1, len(PROMPT) - 4)])[0].next_token
@@ -71,7 +71,7 @@ def test_streams_of_one_batch_do_not_touch_each_other() -> None:
 
 @pytest.mark.parametrize("rule", list(Rule))
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.8, 1.0])
-def test_acceptance_rate_is_the_one_asked_for(rule: Rule, rate: float) -> None:
+def test_acceptance_rate_is_the_configured_one(rule: Rule, rate: float) -> None:
     """Of the first draft token, over 600 streams, within 4 standard deviations (and the 16 bits of a weight)."""
     model = ToyModel(vocab_size=30, seed=2)
     drafts = ToyDraft(rate, model)
@@ -106,7 +106,7 @@ def test_acceptance_at_a_position_does_not_depend_on_the_position_before() -> No
     assert series.mean() == pytest.approx(0.6, abs=4 * np.sqrt(0.24 / 3000))
 
 
-def test_draft_ends_where_survival_would_fall_below_what_is_asked() -> None:
+def test_draft_ends_before_survival_falls_below_the_minimum() -> None:
     drafts = ToyDraft(0.5)
     drafts.open(1, PROMPT, Sampling())
     lengths = [len(drafts.draft([DraftRequest(1, 8, survival)])[0].tokens) for survival in (0.0, 0.3, 0.25, 0.2, 0.6)]

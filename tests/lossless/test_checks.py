@@ -24,7 +24,7 @@ class Tired(ToyTarget):
         return [Outcome(o.stream, o.num_accepted, None if o.next_token is None else 5) for o in outcomes]
 
 
-def test_a_sound_pair_has_no_differences_and_its_acceptance_is_known() -> None:
+def test_a_lossless_pair_has_no_differences_and_the_expected_acceptance() -> None:
     check = check_texts(EnginePair(ToyTarget(), ToyDraft(1.0)), REQUESTS, DraftSchedule((4,), 3))
     assert check.is_lossless
     assert (check.num_texts, check.num_tokens, check.acceptance_rate) == (6, 60, 1.0)

@@ -45,7 +45,7 @@ def requests(sampling: Sampling, num_requests: int = 12, max_tokens: int = 20) -
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.7, seed=1, rule=Rule.COUPLED)])
 @pytest.mark.parametrize("schedule", [RAGGED, DraftSchedule((0,), 3), DraftSchedule((8,), 1)])
-def test_texts_are_the_targets_alone_in_every_schedule(sampling: Sampling, schedule: DraftSchedule) -> None:
+def test_texts_equal_the_baseline_in_every_schedule(sampling: Sampling, schedule: DraftSchedule) -> None:
     target = ToyTarget(INFO)
     pair = EnginePair(target, ToyDraft(0.7, MODEL))
     asked = requests(sampling)
@@ -63,7 +63,7 @@ def test_rounds_and_acceptance_are_counted() -> None:
     assert (alone.num_rounds, alone.num_proposed, alone.num_accepted) == (15, 0, 0)
 
 
-def test_every_text_is_announced() -> None:
+def test_on_text_is_called_for_every_text() -> None:
     announced: list[None] = []
     pair = EnginePair(ToyTarget(INFO), ToyDraft(0.5, MODEL))
     pair.generate(requests(Sampling(), 4), RAGGED, lambda: announced.append(None))
@@ -76,7 +76,7 @@ def test_a_text_beyond_the_context_is_refused() -> None:
         pair.generate([ReferenceRequest((1,), 400, Sampling())], RAGGED)
 
 
-def test_a_target_that_accepts_everything_is_seen() -> None:
+def test_a_target_that_accepts_everything_is_detected() -> None:
     pair = EnginePair(Gullible(INFO), ToyDraft(0.7, MODEL))
     asked = requests(Sampling(), 6)
     alone, speculative = pair.generate_baseline(asked), pair.generate(asked, RAGGED)

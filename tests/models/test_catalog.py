@@ -69,7 +69,7 @@ def test_incomplete_folder_is_refused(llama: Path, missing: str) -> None:
         ("missing.gguf", r"cannot read missing.gguf"),
     ],
 )
-def test_unknown_names_say_what_was_tried(model: str, message: str) -> None:
+def test_error_for_an_unknown_name_lists_what_was_tried(model: str, message: str) -> None:
     for find in (locate, locate_tokenizer):
         with pytest.raises(CheckpointError, match=message):
             find(model)
@@ -163,7 +163,7 @@ def test_hub_model_is_downloaded_once(hub: dict[str, str], random_checkpoint: Ca
     assert _Hub.downloads == []
 
 
-def test_thin_drafter_downloads_the_tokenizer_alone(hub: dict[str, str]) -> None:
+def test_drafter_without_a_model_downloads_only_the_tokenizer(hub: dict[str, str]) -> None:
     folder = Path(_run(hub, "print(locate_tokenizer('org/name'))"))
     assert Tokenizer.load(folder).end_tokens == (0,)
     assert "model.safetensors" not in _Hub.downloads

@@ -17,7 +17,7 @@ def test_ids_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ['{"kept": []}', '{"kept": [2, 1]}', '{"kept": [1, 100]}', '{"kept": ["a"]}', "{}"])
-def test_what_cannot_be_one_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_draft_vocabulary_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "draft_vocab.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"draft_vocab\.json"):
         read_draft_vocab(tmp_path, 100)

@@ -133,7 +133,7 @@ def test_linear_rope_scaling_is_read(llama: Path, tmp_path: Path) -> None:
         ({"extra": "blk.0.attn_q.bias"}, "has blk.0.attn_q.bias, which is not supported"),
     ],
 )
-def test_what_is_not_supported_is_named_and_leaves_nothing(
+def test_unsupported_features_are_named_and_leave_no_folder(
     llama: Path, tmp_path: Path, fields: dict[str, str | int], message: str
 ) -> None:
     path = _write(tmp_path / "small.gguf", llama, **fields)
@@ -157,7 +157,7 @@ def test_file_that_is_no_gguf_is_named(tmp_path: Path) -> None:
         GgufFile(path)
 
 
-def test_default_model_is_whole_and_speaks() -> None:
+def test_default_model_is_complete_and_generates_text() -> None:
     folder = locate(SMOLLM)
     tokenizer = Tokenizer.load(folder)
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -61,7 +61,7 @@ def test_every_family_as_transformers_writes_it(random_checkpoint: Callable[...,
     )
 
 
-def test_what_an_old_short_config_leaves_out_gets_the_family_defaults(tmp_path: Path) -> None:
+def test_keys_missing_in_an_old_config_get_the_family_defaults(tmp_path: Path) -> None:
     config = read_config(_folder(tmp_path))
     assert (config.num_kv_heads, config.head_dim, config.rope_theta, config.rms_norm_eps) == (4, 16, 10_000.0, 1e-6)
     assert (config.tie_word_embeddings, config.rope_scaling, config.end_tokens) == (False, None, ())
@@ -141,7 +141,7 @@ def test_end_tokens_of_generation_config_come_first(tmp_path: Path) -> None:
         ({"eos_token_id": ["</s>"]}, r"eos_token_id is \['</s>'\], expected token ids"),
     ],
 )
-def test_what_is_not_supported_is_named(tmp_path: Path, values: dict[str, object], message: str) -> None:
+def test_unsupported_features_are_named(tmp_path: Path, values: dict[str, object], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         read_config(_folder(tmp_path, **values))
 

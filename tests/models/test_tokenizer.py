@@ -221,7 +221,7 @@ def _join_merges(values: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("edit", [_rename_special, _swap_words, _drop_merge, _make_plain])
-def test_fingerprint_changes_with_what_decides_the_text(
+def test_fingerprint_changes_with_everything_that_changes_the_text(
     folders: dict[str, Path], tmp_path: Path, edit: Callable[[dict[str, object]], None]
 ) -> None:
     original = folders["byte-level"]

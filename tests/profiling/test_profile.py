@@ -29,7 +29,7 @@ def test_every_point_of_the_grid_is_measured_and_nothing_stays_open() -> None:
     assert engine.num_open == 0
 
 
-def test_points_without_room_are_left_out_and_still_told() -> None:
+def test_points_beyond_the_kv_memory_are_left_out_but_count_as_progress() -> None:
     engine, told = ToyTarget(toy_info(max_context=50, kv_capacity=100)), []
     cells = TargetProfiler(engine, TEXT, 3).verify(GRID, lambda: told.append(1))
     assert {(cell.streams, cell.context) for cell in cells} == {(1, 5), (3, 5), (1, 40)}
@@ -94,7 +94,7 @@ def test_draft_rounds_after_pauses_are_measured_and_closed() -> None:
         assert [(cell.streams, cell.pause_s) for cell in cells] == [(2, 0.0), (2, 0.001)]
 
 
-def test_without_room_no_pause_is_measured() -> None:
+def test_pauses_are_not_measured_beyond_the_kv_memory() -> None:
     engine = ToyTarget(toy_info(max_context=50, kv_capacity=100))
     assert TargetProfiler(engine, TEXT, 3).after_pauses(ProfilePoint(1, 4, 40), (0.001,), lambda: None) == []
 
@@ -116,5 +116,5 @@ def test_streams_of_a_point_are_unlike_and_have_its_means(streams: int, tokens: 
         assert max(point.stream_contexts) == pytest.approx(1.5 * context, abs=1)
 
 
-def test_a_single_stream_is_what_the_point_says() -> None:
+def test_a_single_stream_has_the_means_of_the_point() -> None:
     assert (ProfilePoint(1, 5, 40).stream_tokens, ProfilePoint(1, 5, 40).stream_contexts) == ([5], [40])

@@ -27,7 +27,7 @@ def test_a_single_value_has_no_bounds() -> None:
     assert paired_ratio([2.0], [1.0]).high == math.inf
 
 
-def test_what_both_share_drops_out_of_a_paired_difference() -> None:
+def test_common_effects_cancel_in_a_paired_difference() -> None:
     gain = paired_difference([11.0, 21.1, 30.9], [10.0, 20.0, 30.0])
     assert gain.mean == pytest.approx(1.0)
     assert gain.high - gain.low < 0.6

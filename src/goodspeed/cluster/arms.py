@@ -14,10 +14,10 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 
 def core_options(arm: str) -> dict[str, object]:
-    """Options of VerifierCoreConfig, as in `gradient,estimator=paper,beta=0.5`.
+    """Options of VerifierCoreConfig from an arm such as `gradient,estimator=paper,beta=0.5`.
 
-    A baseline shares by its rule alone, as published: its tokens are verified as they arrive, unless the arm says
-    otherwise. Raises ConfigError for an unknown scheduler or option.
+    A baseline scheduler runs as published: it verifies tokens as they arrive, unless the arm has other options. Raises
+    ConfigError for an unknown scheduler or option.
     """
     scheduler, *options = arm.split(",")
     SCHEDULERS[scheduler]

@@ -99,7 +99,7 @@ def test_the_self_check_passes_here_and_notices_a_planted_bug(small: Path, monke
             assert not is_batch_invariant(decoder)
 
 
-def test_the_fingerprint_tells_precision_and_weights_apart(small: Path) -> None:
+def test_the_fingerprint_depends_on_dtype_and_weights(small: Path) -> None:
     config, weights = read_config(small), read_weights(small)
     norm = weights["model.norm.weight"].clone()
     norm[0] *= 1.01

@@ -52,7 +52,7 @@ def test_keys_and_values_come_back_by_head() -> None:
     assert torch.equal(read[:, 1, :3], keys_values.view(3, 2, 8).transpose(0, 1))
 
 
-def test_a_full_pool_refuses_with_the_numbers() -> None:
+def test_a_full_pool_raises_an_error_with_the_numbers() -> None:
     pool = make_pool(10)
     pool.reserve(7)
     with pytest.raises(CapacityError, match="4 KV tokens requested, 3 of 10 are free"):
@@ -70,7 +70,7 @@ def test_freed_rows_are_reserved_again() -> None:
     assert pool.num_reserved == 10
 
 
-def test_holes_too_short_are_joined_and_what_is_held_stays() -> None:
+def test_gaps_that_are_too_short_are_compacted_and_regions_keep_their_content() -> None:
     pool = make_pool(12)
     regions = [pool.reserve(3) for _ in range(4)]
     for number, region in enumerate(regions):

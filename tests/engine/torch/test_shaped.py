@@ -68,7 +68,7 @@ def text(model: DraftModel, num_tokens: int, prompt_seed: int = 0) -> list[int]:
 
 
 @pytest.mark.parametrize("family", SHAPES)
-def test_draft_computes_what_the_target_does(family: str) -> None:
+def test_draft_computes_the_function_of_the_target(family: str) -> None:
     shape = SHAPES[family]
     tokens = tuple(int(token) for token in np.random.default_rng(1).integers(0, 4500, 60))
     target, draft = target_model(shape), draft_model(shape)
@@ -102,7 +102,7 @@ def test_every_weight_of_the_target_has_the_models_shape() -> None:
 
 
 @pytest.mark.parametrize("acceptance_rate", [0.5, 0.8, 1.0])
-def test_acceptance_rate_is_as_dialled(acceptance_rate: float) -> None:
+def test_shaped_acceptance_rate_is_the_configured_one(acceptance_rate: float) -> None:
     """Of 1,000 or more judged draft tokens; 4.5 standard errors."""
     engine = NeuralDraft(
         DraftModelRunner(DialledModel(draft_model(LLAMA), acceptance_rate, seed=7), 4500), Calibration()

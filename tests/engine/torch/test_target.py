@@ -100,7 +100,7 @@ def test_a_rollback_that_is_off_by_one_is_noticed(target: TorchTarget, folder: P
     assert speculate(wrong, GREEDY, truth, random.Random(0)) != truth
 
 
-def test_a_ragged_batch_equals_each_stream_alone(target: TorchTarget) -> None:
+def test_a_ragged_batch_equals_each_stream_in_its_own_batch(target: TorchTarget) -> None:
     prompts = [tuple(range(start, start + length)) for start, length in ((1, 5), (50, 33), (9, 130), (200, 1))]
     alone = [decode(target, GREEDY, 30, prompt) for prompt in prompts]
     opened = [open_stream(target, StreamSpec(prompt, GREEDY, len(prompt) + 40)) for prompt in prompts]
