@@ -47,7 +47,7 @@ SPARSE = sparse_probs({5: 9, 49000: 1})
 OPEN = Open(7, 0, (1, 2, 3), 3, 16, Sampling(), (0,))
 
 
-def plain(message: Message | ProtocolError) -> object:
+def comparable(message: Message | ProtocolError) -> object:
     """The message with its arrays as lists, so that == compares all of it."""
     if not isinstance(message, Propose):
         return message
@@ -58,7 +58,7 @@ def plain(message: Message | ProtocolError) -> object:
 @given(st.lists(drafter_messages, min_size=1, max_size=5))
 def test_a_drafters_frame_survives_the_wire(messages: list[FromDrafter]) -> None:
     decoded = decode_drafter_frame(encode_frame(messages))
-    assert list(map(plain, decoded)) == list(map(plain, messages))
+    assert list(map(comparable, decoded)) == list(map(comparable, messages))
 
 
 @given(st.lists(verifier_messages, min_size=1, max_size=5))

@@ -103,9 +103,9 @@ class FaultyLink(RuleBasedStateMachine):
             self.is_prefilled = True
             self.down.append(verdict_on(self.verifier, self.outcome(()), grant))
         elif self.work is not None:
-            kept = self.verifier.trim(num_trimmed_to).tokens
+            trimmed = self.verifier.trim(num_trimmed_to).tokens
             self.work = None
-            self.down.append(verdict_on(self.verifier, self.outcome(kept), grant))
+            self.down.append(verdict_on(self.verifier, self.outcome(trimmed), grant))
 
     @precondition(lambda self: self.down)
     @rule(is_repeated=st.booleans())

@@ -69,8 +69,8 @@ def test_round_robin_picks_in_turn_and_skips_verifiers_that_are_down() -> None:
 
 
 def test_round_robin_of_many_drafters_starts_at_all_verifiers() -> None:
-    begun = {picks("round_robin", [[view(index) for index in range(4)]], seed)[0] for seed in range(40)}
-    assert begun == {0, 1, 2, 3}
+    first_picks = {picks("round_robin", [[view(index) for index in range(4)]], seed)[0] for seed in range(40)}
+    assert first_picks == {0, 1, 2, 3}
 
 
 def test_jsq_joins_the_shortest_queue_and_breaks_ties_at_random() -> None:

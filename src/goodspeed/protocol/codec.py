@@ -44,7 +44,7 @@ def encode_frame(messages: Sequence[Message]) -> bytes:
 
 
 def decode_drafter_frame(frame: bytes) -> tuple[FromDrafter | ProtocolError, ...]:
-    """A drafter's messages, in order; a ProtocolError in place of each that is wrong for its stream alone.
+    """A drafter's messages, in order; a ProtocolError in place of each with an error of its stream only.
 
     Raises ProtocolError (session) for bytes that are no frame.
     """

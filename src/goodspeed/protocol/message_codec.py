@@ -46,7 +46,7 @@ def message_encoder(message_class: type[Message]) -> Callable[[Message], bytes]:
 
 
 def message_decoder(message_class: type[Message]) -> Callable[[Any], Any]:
-    """Turns a parsed body into the message, or into a ProtocolError that concerns its stream alone.
+    """Turns a parsed body into the message, or into a ProtocolError that concerns only its stream.
 
     The decoder raises ProtocolError (session) if what is wrong concerns no single stream.
     """

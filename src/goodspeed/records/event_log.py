@@ -1,6 +1,6 @@
 """The event log: one JSON object per line, for each input that a core was given and what the core decided on it.
 
-Replay, dashboard and tuning read it. A log holds the runs of one core, one after another; each begins with a start
+Replay, dashboard and tuning read it. A log holds the runs of one core, one after another; each starts with a start
 event, which has all that is needed to make the core.
 """
 
@@ -64,7 +64,7 @@ def write_start(events: EventSink, now: float, fields: Mapping[str, object]) -> 
 
 
 def check_start(start: Event) -> None:
-    """Raises DataError if the run that begins with this event has another format."""
+    """Raises DataError if the run that starts with this event has another format."""
     if (found := start.get("format", 1)) != FORMAT:
         raise DataError(f"the log has format {found!r}, this version of GoodSpeed reads format {FORMAT}")
 
