@@ -43,3 +43,11 @@ def test_removed_stream_is_in_no_queue() -> None:
     streams.remove(7)
     assert (len(streams), streams.get(7), streams.state(7)) == (0, None, None)
     assert not streams.queue(Light.GREEN)
+
+
+def test_stream_of_a_known_key_replaces_the_one_before() -> None:
+    streams = StreamQueues[Light, str](Light)
+    streams.put(0, "a", Light.RED)
+    streams.put(0, "b", Light.GREEN)
+    assert (list(streams), streams.get(0)) == (["b"], "b")
+    assert not streams.queue(Light.RED)

@@ -36,11 +36,11 @@ class StreamQueues(Generic[StateT, StreamT]):
         return self._states.get(key)
 
     def queue(self, state: StateT) -> Mapping[StreamKey, StreamT]:
-        """The streams in this state; the one that has been there longest comes first."""
+        """The streams in this state, as a live view; the one that has been there longest comes first."""
         return self._queues[state]
 
     def put(self, key: StreamKey, stream: StreamT, state: StateT) -> None:
-        """Add the stream, or move it; it becomes the last in the queue of `state`."""
+        """Add, move or replace the stream of this key; it becomes the last in the queue of `state`."""
         previous = self._states.get(key)
         if previous is not None:
             del self._queues[previous][key]

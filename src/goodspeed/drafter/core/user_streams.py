@@ -1,6 +1,6 @@
 """The streams of a drafter's users and what each of them waits for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -136,31 +136,19 @@ class UserStreams:
     """All unfinished streams, with a queue for each state. `now` must not decrease from call to call."""
 
     def __init__(self) -> None:
-        self._table = StreamQueues[UserStreamState, UserStream](UserStreamState)
+        self._table = table = StreamQueues[UserStreamState, UserStream](UserStreamState)
+        self.waiting = table.queue(UserStreamState.WAITING)
+        self.opening = table.queue(UserStreamState.OPENING)
+        """The stream that was opened first comes first."""
+        self.ready = table.queue(UserStreamState.READY)
+        self.awaiting_verdict = table.queue(UserStreamState.AWAITING_VERDICT)
+        """The stream whose proposal was sent (the last time) first comes first."""
 
     def __len__(self) -> int:
         return len(self._table)
 
     def __iter__(self) -> Iterator[UserStream]:
         return iter(self._table)
-
-    @property
-    def waiting(self) -> Mapping[StreamKey, UserStream]:
-        return self._table.queue(UserStreamState.WAITING)
-
-    @property
-    def opening(self) -> Mapping[StreamKey, UserStream]:
-        """The longest-waiting stream comes first."""
-        return self._table.queue(UserStreamState.OPENING)
-
-    @property
-    def ready(self) -> Mapping[StreamKey, UserStream]:
-        return self._table.queue(UserStreamState.READY)
-
-    @property
-    def awaiting_verdict(self) -> Mapping[StreamKey, UserStream]:
-        """The stream whose proposal was sent (the last time) first comes first."""
-        return self._table.queue(UserStreamState.AWAITING_VERDICT)
 
     def get(self, key: StreamKey) -> UserStream | None:
         return self._table.get(key)
