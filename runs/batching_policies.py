@@ -2,7 +2,7 @@
 
 A case is the mean turnaround of every drafter (verdict sent to proposal received, log-normal jitter) and an engine
 whose step takes base + token * tokens. "at once" never waits. Acceptance 0.7, budget of 6 tokens per drafter, one
-endless stream each. Five minutes; no model.
+endless stream each. A minute and a half; no model.
 
     python -m runs.batching_policies
 """

@@ -1,7 +1,7 @@
 """CPU time of the decoding rules per row of logits; a forward pass takes tens of milliseconds.
 
 Logits are normal with deviation 3, and twenty tokens are raised by 12: as in a language model at temperature 1, few
-tokens have most of the mass. "flat" has deviation 0.1, the worst case of top-p. Half a minute; needs nothing else.
+tokens have most of the mass. "flat" has deviation 0.1, the worst case of top-p. 10 s; needs nothing else.
 
     python -m runs.decoding_cost
 """

@@ -4,7 +4,7 @@ toy: every draft token has its own confidence, Beta-distributed around the clien
 with that probability. real: warm hybrid drafts on the target's greedy answers, one domain for each client; the answers
 are generated once and stored in the folder. The verifier's core runs in virtual time with equal turnarounds and a
 barrier, so that every batch has all clients and the budget binds. Utility is the sum of log mean committed tokens per
-round. Intervals are 95% over seeds, paired for differences. toy: five minutes, no model. real: needs the target model.
+round. Intervals are 95% over seeds, paired for differences. toy: a minute, no model. real: needs the target model.
 
     python -m runs.draft_selection --pair toy
     python -m runs.draft_selection --pair real

@@ -2,7 +2,7 @@
 
 A scripted verifier at the other end of the link knows the answer and replies at once. The run prints, for each draft
 engine in the event loop and in its own thread, the median and the 99th percentile over the rounds of one stream. Codec
-and sockets are not included (see codec_speed.py). A minute; needs the shipped tokenizer and n-gram table.
+and sockets are not included (see codec_speed.py). 15 s; needs the shipped tokenizer and n-gram table.
 
     python -m runs.drafter_round
 """

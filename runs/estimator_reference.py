@@ -1,7 +1,7 @@
 """The acceptance estimators on a synthetic problem with a known optimum.
 
 Eight clients with acceptance .9 .8 .7 .6 .5 .85 .4 .75 share 20 draft tokens per round; utility is the sum of log mean
-committed tokens per round. Half an hour for all six tables; no model.
+committed tokens per round. Three minutes for all six tables; no model.
 
     python -m runs.estimator_reference steady change
 

@@ -3,7 +3,7 @@
 Parts: per round of 64 toy streams with 4 draft tokens each, the time to decode the frames of the proposals, to process
 them in the core, to close the batch, to compute estimates, grants and verdicts, and to encode the verdicts.
 Live: per round of 64 verdicts over gRPC on loopback, the time of all threads of the server's process without that of
-the toy engine. The drafters run in another process and propose nothing. A minute; no model.
+the toy engine. The drafters run in another process and propose nothing. Half a minute; no model.
 
     python -m runs.host_overhead
 """

@@ -1,6 +1,6 @@
 """Time and optimality gap of the long-run optimum: by price search, and by Frank-Wolfe with the scheduler as oracle.
 
-Acceptance rates are uniform in .1 to .97 (seed 1), with three draft tokens per client. Some 20 seconds; no model.
+Acceptance rates are uniform in .1 to .97 (seed 1), with three draft tokens per client. Seconds; no model.
 
     python -m runs.optimum_speed
 """

@@ -2,7 +2,7 @@
 
 The verifier's core serves toy drafters with acceptance .9 .75 .6 .5 in several orders and 20% jitter. Goodput is
 committed tokens per second, utility the sum of log goodput, fill the draft tokens of a batch relative to the budget.
-Mean ± standard deviation over the seeds. Ten minutes; no model.
+Mean ± standard deviation over the seeds. Two minutes; no model.
 
     python -m runs.price_scheduler
 """

@@ -2,7 +2,7 @@
 
 Eight clients with geometric acceptance of .9 .8 .7 .6 .5 .85 .4 .75 share 20 draft tokens per round. Acceptance and
 goodput are estimated online (censored, beta 0.1, eta 0.05); rounds 300 to 3,000 count. Goodput is tokens per round.
-Five minutes; no model.
+Half a minute; no model.
 
     python -m runs.scheduler_comparison
 """

@@ -1,7 +1,7 @@
 """Time of a scheduler's decision on one core, for eight clients and for thousands.
 
 Microseconds per decision, median and 90th percentile of n calls with different goodputs. "views" includes the
-conversion of the verifier's client views, "arrays" starts from numpy arrays. Two minutes; no model.
+conversion of the verifier's client views, "arrays" starts from numpy arrays. 10 s; no model.
 
     python -m runs.scheduler_speed
 """

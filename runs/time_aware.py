@@ -4,7 +4,7 @@ The verifier's core serves toy drafters with round trips of 5, 20, 50 and 80 ms 
 or the farthest) takes `--slow-ms` per draft token, the others 0.1 ms. Acceptance rates come in four orders. Goodput is
 committed tokens per second after a warm-up, as geometric mean over clients and cases relative to `fixed`, with 95%
 intervals over seeds. `--varying`: confidences vary from token to token. `--optimum` searches the constant grants with
-the highest utility. Ten minutes, with `--optimum` an hour; no model.
+the highest utility. Five minutes, much longer with `--optimum`; no model.
 
     python -m runs.time_aware --engine cpu
     python -m runs.time_aware --engine gpu --optimum

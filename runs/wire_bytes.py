@@ -2,7 +2,7 @@
 
 One drafter and one verifier on loopback exchange greedy proposals of four tokens in an open session. The relay counts
 all bytes of the TCP streams, including window updates, pings and acknowledgements of HTTP/2, without TCP and IP
-headers. Half a minute; no model.
+headers. 10 s; no model.
 
     python -m runs.wire_bytes
 """

@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +16,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from goodspeed.library_environment import set_library_environment
 
 set_library_environment()
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # in models this small, threads cost more time than they save
 hypothesis.settings.register_profile("goodspeed", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("goodspeed")
 
@@ -25,6 +28,14 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
 )
 CORPUS = ["the quick brown fox jumps over the lazy dog", "how many tokens may a drafter propose in a round?", "12 345"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def single_torch_thread() -> Iterator[None]:
+    """Undoes `torch.set_num_threads` of a module's tests, which is global."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def config(folder: Path, engine: str = "torch") -> DraftConfig:
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
 def test_draft_that_is_the_target_is_accepted(folder: Path, sampling: Sampling) -> None:
-    target = load_target(TargetConfig(str(folder), dtype="fp32", device="cpu", threads=2, kv_memory_mb=8))
+    target = load_target(TargetConfig(str(folder), dtype="fp32", device="cpu", threads=1, kv_memory_mb=8))
     requests = [ReferenceRequest(prompt, 40, sampling) for prompt in PROMPTS]
     written = EnginePair(target, draft_engine(config(folder), VOCAB_SIZE)).generate(
         requests, DraftSchedule((3, 1, 5), 3)

@@ -101,24 +101,28 @@ def test_every_weight_of_the_target_has_the_models_shape() -> None:
     assert not weights["model.layers.1.mlp.down_proj.weight"].any()
 
 
+@pytest.fixture(scope="module")
+def long_text() -> list[int]:
+    return text(draft_model(LLAMA), 400)
+
+
 @pytest.mark.parametrize("acceptance_rate", [0.5, 0.8, 1.0])
-def test_shaped_acceptance_rate_is_the_configured_one(acceptance_rate: float) -> None:
+def test_shaped_acceptance_rate_is_the_configured_one(acceptance_rate: float, long_text: list[int]) -> None:
     """Of 1,000 or more judged draft tokens; 4.5 standard errors."""
     engine = NeuralDraft(
         DraftModelRunner(DialledModel(draft_model(LLAMA), acceptance_rate, seed=7), 4500), Calibration()
     )
-    said = text(draft_model(LLAMA), 400)
     prompt = [int(token) for token in np.random.default_rng(0).integers(0, 4500, 20)]
     num_judged = num_accepted = 0
     for stream, start in enumerate((1, 2, 3)):
-        engine.open(stream, [*prompt, *said[:start]], Sampling())
+        engine.open(stream, [*prompt, *long_text[:start]], Sampling())
         place = start
-        while place + 5 < len(said):
+        while place + 5 < len(long_text):
             tokens = engine.draft([DraftRequest(stream, 4)])[0].tokens
-            accepted = next((i for i, token in enumerate(tokens) if token != said[place + i]), 4)
+            accepted = next((i for i, token in enumerate(tokens) if token != long_text[place + i]), 4)
             num_accepted += accepted
             num_judged += min(accepted + 1, 4)
-            engine.commit(stream, said[place : place + accepted + 1])
+            engine.commit(stream, long_text[place : place + accepted + 1])
             place += accepted + 1
     assert num_judged > 900
     spread = (acceptance_rate * (1 - acceptance_rate) / num_judged) ** 0.5

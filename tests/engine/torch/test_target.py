@@ -34,7 +34,7 @@ def folder(random_checkpoint: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def target(folder: Path) -> TorchTarget:
-    return load_target(TargetConfig(model=str(folder), dtype="fp32", device="cpu", threads=2, kv_memory_mb=1))
+    return load_target(TargetConfig(model=str(folder), dtype="fp32", device="cpu", threads=1, kv_memory_mb=1))
 
 
 def open_stream(target: TorchTarget, spec: StreamSpec, chunk: int = 1000) -> tuple[int, int]:

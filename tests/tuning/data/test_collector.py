@@ -99,7 +99,7 @@ def test_run_with_other_settings_is_refused(config: CollectConfig) -> None:
 
 
 def test_target_generates_prompts_and_answers_them(config: CollectConfig) -> None:
-    dataset = Collector(replace(config, prompts=(), generated_prompts=30)).run(ignore)
+    dataset = Collector(replace(config, prompts=(), generated_prompts=30, streams=16)).run(ignore)
     turns = list(Dataset.open(Path(config.out) / "turns").examples())
     assert len(turns) == 30
     assert len({tuple(turn.answer.tolist()) for turn in turns}) > 20
