@@ -1,6 +1,6 @@
 """The streams of a core, each in the queue of its state."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Generic, TypeVar
 
@@ -35,8 +35,8 @@ class StreamQueues(Generic[StateT, StreamT]):
         """None: the table does not have the stream."""
         return self._states.get(key)
 
-    def queue(self, state: StateT) -> Mapping[StreamKey, StreamT]:
-        """The streams in this state, as a live view; the one that has been there longest comes first."""
+    def queue(self, state: StateT) -> dict[StreamKey, StreamT]:
+        """The streams in this state, the one that has been there longest first: a live dict, only to be read."""
         return self._queues[state]
 
     def put(self, key: StreamKey, stream: StreamT, state: StateT) -> None:
