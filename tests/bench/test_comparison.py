@@ -1,4 +1,4 @@
-"""Whose turn it is, and which prompts are asked in it."""
+"""The order of runs, and the prompts of each."""
 
 from collections import Counter
 

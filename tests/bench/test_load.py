@@ -197,11 +197,11 @@ def test_a_closed_loop_keeps_so_many_in_flight(concurrency: int) -> None:
         server = _Server()
         async with _serving(server) as endpoint:
 
-            async def ask(prompt: Prompt) -> LoadAnswer:
+            async def generate(prompt: Prompt) -> LoadAnswer:
                 return (await _ask(endpoint, prompt.messages[0].content))[0]
 
             texts = [f"question {number}" for number in range(7)]
-            answers = await run_load(ask, [_prompt(text) for text in texts], LoadShape(concurrency))
+            answers = await run_load(generate, [_prompt(text) for text in texts], LoadShape(concurrency))
         assert [answer.text for answer in answers] == [text + " " for text in texts]
         assert server.most_running == concurrency
 
@@ -213,11 +213,11 @@ def test_an_open_loop_does_not_wait_for_answers() -> None:
         server = _Server()
         async with _serving(server) as endpoint:
 
-            async def ask(prompt: Prompt) -> LoadAnswer:
+            async def generate(prompt: Prompt) -> LoadAnswer:
                 return (await _ask(endpoint, prompt.messages[0].content))[0]
 
             texts = ["w " * 30] * 6
-            answers = await run_load(ask, [_prompt(text) for text in texts], LoadShape(rate=1000.0))
+            answers = await run_load(generate, [_prompt(text) for text in texts], LoadShape(rate=1000.0))
         assert len(answers) == 6
         assert server.most_running == 6
 
@@ -229,12 +229,12 @@ def test_the_first_failure_cancels_the_rest() -> None:
         server = _Server()
         async with _serving(server) as endpoint:
 
-            async def ask(prompt: Prompt) -> LoadAnswer:
+            async def generate(prompt: Prompt) -> LoadAnswer:
                 return (await _ask(endpoint, prompt.messages[0].content))[0]
 
             prompts = [_prompt("w " * 1000), _prompt("one fail")]
             with pytest.raises(RequestError, match="flew away"):
-                await run_load(ask, prompts, LoadShape(concurrency=2))
+                await run_load(generate, prompts, LoadShape(concurrency=2))
 
     asyncio.run(run())
 

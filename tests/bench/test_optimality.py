@@ -17,8 +17,10 @@ RUN = LoggedRun(2, {name: ClientView(0.5, 1.0, max_grant=4) for name in ("ann", 
 
 
 def _request(client: str, repetition: int, rounds: int, committed: int) -> RequestRecord:
-    told = Speculation(rounds=rounds, committed=committed)
-    return RequestRecord("gradient", repetition, client, LoadAnswer("x", "stop", committed, 0.0, (1.0,), (1,), told))
+    reported = Speculation(rounds=rounds, committed=committed)
+    return RequestRecord(
+        "gradient", repetition, client, LoadAnswer("x", "stop", committed, 0.0, (1.0,), (1,), reported)
+    )
 
 
 REQUESTS = [
@@ -45,8 +47,8 @@ def test_goodput_and_distance_are_per_round_and_repetition() -> None:
 
 def test_no_distance_without_proposals_or_reported_rounds() -> None:
     assert optimum_report(LoggedRun(2, {"ann": RUN.clients["ann"]}), REQUESTS) is None
-    silent = RequestRecord("gradient", 0, "ann", LoadAnswer("x", "stop", 3, 0.0, (1.0,), (1,)))
-    assert optimum_report(RUN, [silent, *REQUESTS[1:]]) is None
+    unreported = RequestRecord("gradient", 0, "ann", LoadAnswer("x", "stop", 3, 0.0, (1.0,), (1,)))
+    assert optimum_report(RUN, [unreported, *REQUESTS[1:]]) is None
 
 
 def test_arms_without_a_log_stay_as_they_are(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From runs to figures."""
+"""The metrics of a comparison."""
 
 import json
 import math
@@ -52,17 +52,17 @@ RUNS = [
 
 
 def test_goodput_counts_tokens_that_arrive_while_all_clients_are_served() -> None:
-    alone = arm_reports(RUNS, CLIENTS, is_exact=True)[0]
-    assert alone.clients["ann"].goodput.values == pytest.approx((20 / 4, 20 / 4))
-    assert alone.clients["bob"].goodput.values == pytest.approx((5 / 4, 5 / 4)), "a quarter of bob's text is there"
-    assert alone.total.goodput.values == pytest.approx((6.25, 6.25))
-    assert alone.jain_index.median == pytest.approx(6.25**2 / (2 * (25 + 1.25**2)))
-    assert alone.sum_log_goodput.median == pytest.approx(math.log(5.0) + math.log(1.25))
+    baseline = arm_reports(RUNS, CLIENTS, is_exact=True)[0]
+    assert baseline.clients["ann"].goodput.values == pytest.approx((20 / 4, 20 / 4))
+    assert baseline.clients["bob"].goodput.values == pytest.approx((5 / 4, 5 / 4)), "a quarter of bob's text is there"
+    assert baseline.total.goodput.values == pytest.approx((6.25, 6.25))
+    assert baseline.jain_index.median == pytest.approx(6.25**2 / (2 * (25 + 1.25**2)))
+    assert baseline.sum_log_goodput.median == pytest.approx(math.log(5.0) + math.log(1.25))
 
 
 def test_speed_up_compares_within_a_repetition() -> None:
-    alone, gradient = arm_reports(RUNS, CLIENTS, is_exact=True)
-    assert alone.speed_up is None
+    baseline, gradient = arm_reports(RUNS, CLIENTS, is_exact=True)
+    assert baseline.speed_up is None
     assert gradient.speed_up is not None
     assert gradient.speed_up.values == pytest.approx((12.5 / 6.25, 20 / 6.25))
     assert gradient.speed_up.median == pytest.approx(2.6)
@@ -82,8 +82,8 @@ def test_estimated_times_count_while_all_clients_are_served() -> None:
     """bob's answer takes until 4 s and counts to 2 s, when ann has hers: 1.5 of its 3.5 s."""
     (quick,), (slow,) = RUNS[1].answers
     assert quick.speculation
-    said = structs.replace(quick.speculation, baseline_s=3.0, elapsed_s=1.0)
-    run = replace(RUNS[1], answers=((replace(quick, speculation=said),), (slow,)))
+    speculation = structs.replace(quick.speculation, baseline_s=3.0, elapsed_s=1.0)
+    run = replace(RUNS[1], answers=((replace(quick, speculation=speculation),), (slow,)))
     (report,) = arm_reports([run], CLIENTS, is_exact=True)
     assert report.clients["ann"].estimated_speed_up == pytest.approx(3.0)
     assert report.clients["bob"].estimated_speed_up == pytest.approx(2.5)
@@ -117,11 +117,15 @@ def test_texts_of_the_rejection_rule_are_not_compared() -> None:
 
 
 def test_other_endpoints_have_metrics_without_rounds() -> None:
-    silent = replace(_answer("x", 1, 3.0), speculation=None)
+    unreported = replace(_answer("x", 1, 3.0), speculation=None)
     (report,) = arm_reports(
         [
             ArmRun(
-                "as served", 0, ((silent,),), (DrafterTraffic(math.nan, math.nan),), CpuSeconds(math.nan, math.nan, 0.0)
+                "as served",
+                0,
+                ((unreported,),),
+                (DrafterTraffic(math.nan, math.nan),),
+                CpuSeconds(math.nan, math.nan, 0.0),
             )
         ],
         ["it"],
@@ -182,11 +186,11 @@ def test_table_has_a_column_for_each_arm_and_shows_whether_texts_differ() -> Non
 
 
 def test_table_shows_the_distance_from_the_optimum_if_known() -> None:
-    alone, gradient = _report().arms
+    baseline, gradient = _report().arms
     rounds = {"ann": spread([2.25]), "bob": spread([1.5])}
     optimum = OptimumReport(1.5, 0.0, {"ann": 2.5, "bob": 1.75}, rounds, spread([0.125]), spread([0.35]))
     out = StringIO()
-    Console(file=out, width=120).print(comparison_table([alone, replace(gradient, optimum=optimum)]))
+    Console(file=out, width=120).print(comparison_table([baseline, replace(gradient, optimum=optimum)]))
     rows = {line.split("│")[1].strip(): line for line in out.getvalue().splitlines() if line.startswith("│")}
     assert "2.25; 2.50" in rows["ann; optimum [4]"]
     assert "0.125" in rows["utility below the optimum [4]"]

@@ -1,4 +1,4 @@
-"""What a report says of the machine."""
+"""Facts about the machine in a report."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ from goodspeed.cluster.machine import num_cores
 
 @pytest.mark.skipif(num_cores() == 1, reason="there is one core only")
 def test_a_thread_that_keeps_a_core_leaves_the_others_to_the_process() -> None:
-    """As OpenMP's threads do, the one that asks among them."""
+    """OpenMP binds threads in this way, including the calling one."""
     before, over, mine = num_cores(), threading.Event(), os.sched_getaffinity(0)
     other = threading.Thread(target=over.wait)
     other.start()

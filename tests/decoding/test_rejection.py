@@ -172,8 +172,8 @@ def test_the_trap_in_one_line() -> None:
 
 def test_target_without_drafts_samples_its_distribution() -> None:
     row = target_row(PROMPT)[np.newaxis]
-    alone = Counter(int(choose(row, sampling(seed), 2)[0]) for seed in range(NUM_TEXTS))
-    observed = [alone[token] for token in range(VOCAB_SIZE)]
+    baseline = Counter(int(choose(row, sampling(seed), 2)[0]) for seed in range(NUM_TEXTS))
+    observed = [baseline[token] for token in range(VOCAB_SIZE)]
     assert stats.chisquare(observed, NUM_TEXTS * dense(row[0]) / dense(row[0]).sum()).pvalue > SOUND
 
 

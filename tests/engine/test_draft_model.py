@@ -42,7 +42,7 @@ class ToyReaderModel:
 
     def open(self, stream: StreamKey, capacity: int) -> None:
         if sum(self._reserved.values()) + capacity > self._memory:
-            raise CapacityError(f"no room for {capacity} tokens")
+            raise CapacityError(f"no memory for {capacity} tokens")
         assert stream not in self.caches
         self.caches[stream] = []
         self._reserved[stream] = capacity

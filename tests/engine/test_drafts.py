@@ -88,12 +88,12 @@ def test_resumed_stream_drafts_as_if_it_had_never_stopped() -> None:
 
 
 def test_a_stream_drafts_the_same_in_any_batch() -> None:
-    alone, company = (draft_engine(DraftConfig(), VOCAB_SIZE) for _ in range(2))
-    for engine in (alone, company):
+    single, batched = (draft_engine(DraftConfig(), VOCAB_SIZE) for _ in range(2))
+    for engine in (single, batched):
         engine.open(1, PROMPT, Sampling())
         engine.open(2, PROMPT[::-1], Sampling())
-    both = company.draft([DraftRequest(2, 4), DraftRequest(1, 6)])
-    assert alone.draft([DraftRequest(1, 6)]) == both[1:]
+    both = batched.draft([DraftRequest(2, 4), DraftRequest(1, 6)])
+    assert single.draft([DraftRequest(1, 6)]) == both[1:]
 
 
 def test_learned_state_survives_a_restart(tmp_path: Path) -> None:

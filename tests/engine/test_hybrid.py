@@ -90,7 +90,7 @@ def test_agreement_is_counted_apart_from_dissent() -> None:
 
 
 class CountingSource(ConstantSource):
-    """Counts for how many prefixes it was asked."""
+    """Counts the prefixes that it was called with."""
 
     num_asked = 0
 

@@ -50,10 +50,10 @@ def test_text_is_the_targets_whatever_drafter_and_window(
 @given(SAMPLINGS, st.sets(st.integers(0, 22), max_size=6), st.integers(0, 5))
 @settings(max_examples=40, deadline=None)
 def test_text_ends_with_the_first_end_token(sampling: Sampling, end_tokens: set[int], window: int) -> None:
-    alone = generate(MODEL, ReferenceRequest(PROMPT, 12, sampling))
+    baseline = generate(MODEL, ReferenceRequest(PROMPT, 12, sampling))
     request = ReferenceRequest(PROMPT, 12, sampling, tuple(end_tokens))
     text = joined(list(speculate(MODEL, ToyDraft(0.9, MODEL), request, window)))
-    assert text == generate(MODEL, request) == truncate_at_end(request, alone)
+    assert text == generate(MODEL, request) == truncate_at_end(request, baseline)
 
 
 def test_a_resumed_text_goes_on_as_if_nothing_had_happened() -> None:

@@ -1,4 +1,4 @@
-"""The door to PyTorch: a user's own OpenMP setting stays, and what is missing is said."""
+"""Importing modules that need PyTorch."""
 
 import json
 import os

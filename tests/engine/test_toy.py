@@ -65,8 +65,8 @@ def test_streams_of_one_batch_do_not_touch_each_other() -> None:
         target.open(i, StreamSpec(prompt, Sampling(), 50))
     firsts = [outcome.next_token for outcome in target.step([Prefill(i, len(p)) for i, p in enumerate(prompts)])]
     seconds = [outcome.next_token for outcome in target.step([Verify(i, (1,) * i) for i in range(3)])]
-    alone = [generate(target.model, ReferenceRequest(prompt, 2)) for prompt in prompts]
-    assert list(zip(firsts, seconds, strict=True)) == alone
+    baseline = [generate(target.model, ReferenceRequest(prompt, 2)) for prompt in prompts]
+    assert list(zip(firsts, seconds, strict=True)) == baseline
 
 
 @pytest.mark.parametrize("rule", list(Rule))

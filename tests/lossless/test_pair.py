@@ -1,4 +1,4 @@
-"""Pairs in one process: the target's own text in every schedule, and the check that says so when it is not."""
+"""Engine pairs in one process: the baseline text in every schedule, and the checks that detect another one."""
 
 from collections.abc import Sequence
 
@@ -48,10 +48,10 @@ def requests(sampling: Sampling, num_requests: int = 12, max_tokens: int = 20) -
 def test_texts_equal_the_baseline_in_every_schedule(sampling: Sampling, schedule: DraftSchedule) -> None:
     target = ToyTarget(INFO)
     pair = EnginePair(target, ToyDraft(0.7, MODEL))
-    asked = requests(sampling)
-    expected = [generate(MODEL, request) for request in asked]
-    assert [text.tokens for text in pair.generate_baseline(asked)] == expected
-    assert [text.tokens for text in pair.generate(asked, schedule)] == expected
+    given = requests(sampling)
+    expected = [generate(MODEL, request) for request in given]
+    assert [text.tokens for text in pair.generate_baseline(given)] == expected
+    assert [text.tokens for text in pair.generate(given, schedule)] == expected
     assert target.num_open == 0
 
 
@@ -59,8 +59,8 @@ def test_rounds_and_acceptance_are_counted() -> None:
     request = ReferenceRequest((1, 2), 15, Sampling())
     text = EnginePair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).generate([request], DraftSchedule((4,), 1))[0]
     assert (text.num_rounds, text.num_proposed, text.num_accepted) == (4, 11, 11)  # 1 + 5 + 5 + 4 tokens
-    alone = EnginePair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).generate_baseline([request])[0]
-    assert (alone.num_rounds, alone.num_proposed, alone.num_accepted) == (15, 0, 0)
+    baseline = EnginePair(ToyTarget(INFO), ToyDraft(1.0, MODEL)).generate_baseline([request])[0]
+    assert (baseline.num_rounds, baseline.num_proposed, baseline.num_accepted) == (15, 0, 0)
 
 
 def test_on_text_is_called_for_every_text() -> None:
@@ -78,9 +78,9 @@ def test_a_text_beyond_the_context_is_refused() -> None:
 
 def test_a_target_that_accepts_everything_is_detected() -> None:
     pair = EnginePair(Gullible(INFO), ToyDraft(0.7, MODEL))
-    asked = requests(Sampling(), 6)
-    alone, speculative = pair.generate_baseline(asked), pair.generate(asked, RAGGED)
-    assert any(one.tokens != two.tokens for one, two in zip(alone, speculative, strict=True))
+    given = requests(Sampling(), 6)
+    baseline, speculative = pair.generate_baseline(given), pair.generate(given, RAGGED)
+    assert any(one.tokens != two.tokens for one, two in zip(baseline, speculative, strict=True))
     assert distribution_p_value(pair, warm(), RAGGED, 1000) < 1e-6
 
 

@@ -52,14 +52,14 @@ def test_of_two_at_once_the_first_is_kept(tmp_path: Path) -> None:
     folder = tmp_path / "made"
 
     def first(empty: Path) -> None:
-        (empty / "who").write_text("first")
+        (empty / "writer").write_text("first")
 
     def second(empty: Path) -> None:
-        (empty / "who").write_text("second")
+        (empty / "writer").write_text("second")
         fill(folder, first)
 
     fill(folder, second)
-    assert (folder / "who").read_text() == "first"
+    assert (folder / "writer").read_text() == "first"
 
 
 def test_disk_that_refuses_is_named(tmp_path: Path) -> None:

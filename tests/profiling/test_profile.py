@@ -19,21 +19,21 @@ GRID = ProfileGrid(streams=(1, 3), tokens=(1, 4), context=(5, 40))
 
 
 def test_every_point_of_the_grid_is_measured_and_nothing_stays_open() -> None:
-    engine, told = ToyTarget(), []
-    cells = TargetProfiler(engine, TEXT, 3).verify(GRID, lambda: told.append(1))
+    engine, progress = ToyTarget(), []
+    cells = TargetProfiler(engine, TEXT, 3).verify(GRID, lambda: progress.append(1))
     assert [(cell.streams, cell.tokens, cell.context) for cell in cells] == [
         (streams, tokens, context) for streams in (1, 3) for tokens in (1, 4) for context in (5, 40)
     ]
     assert all(0.0 < cell.min_s <= cell.median_s <= cell.p90_s for cell in cells)
-    assert len(told) == len(GRID.points())
+    assert len(progress) == len(GRID.points())
     assert engine.num_open == 0
 
 
 def test_points_beyond_the_kv_memory_are_left_out_but_count_as_progress() -> None:
-    engine, told = ToyTarget(toy_info(max_context=50, kv_capacity=100)), []
-    cells = TargetProfiler(engine, TEXT, 3).verify(GRID, lambda: told.append(1))
+    engine, progress = ToyTarget(toy_info(max_context=50, kv_capacity=100)), []
+    cells = TargetProfiler(engine, TEXT, 3).verify(GRID, lambda: progress.append(1))
     assert {(cell.streams, cell.context) for cell in cells} == {(1, 5), (3, 5), (1, 40)}
-    assert len(told) == len(GRID.points())
+    assert len(progress) == len(GRID.points())
 
 
 def test_prefill_is_measured_by_chunk() -> None:
@@ -52,11 +52,11 @@ def test_draft_engines_say_how_much_they_drafted() -> None:
 
 
 def test_prompts_are_read_one_at_a_time_and_closed() -> None:
-    engine, told = ToyDraft(0.8), []
-    cells = profile_opening(engine, TEXT, (8, 32), 2, lambda: told.append(1))
+    engine, progress = ToyDraft(0.8), []
+    cells = profile_opening(engine, TEXT, (8, 32), 2, lambda: progress.append(1))
     assert [(cell.streams, cell.tokens) for cell in cells] == [(1, 8), (1, 32)]
     assert all(cell.median_s > 0.0 for cell in cells)
-    assert len(told) == 2
+    assert len(progress) == 2
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,13 @@ def test_verification_and_prefill_share_an_engine() -> None:
 
 
 def test_steps_after_pauses_are_measured_beside_steps_after_none() -> None:
-    engine, told = ToyTarget(), []
-    cells = TargetProfiler(engine, TEXT, 2).after_pauses(ProfilePoint(3, 4, 8), (0.001, 0.002), lambda: told.append(1))
+    engine, progress = ToyTarget(), []
+    cells = TargetProfiler(engine, TEXT, 2).after_pauses(
+        ProfilePoint(3, 4, 8), (0.001, 0.002), lambda: progress.append(1)
+    )
     assert [(cell.streams, cell.tokens, cell.pause_s) for cell in cells] == [(3, 4, 0.0), (3, 4, 0.001), (3, 4, 0.002)]
     assert all(0.0 < cell.median_s < 0.001 for cell in cells), "the pause is not counted"
-    assert told == [1]
+    assert progress == [1]
     assert engine.num_open == 0
 
 

@@ -74,7 +74,7 @@ def target_of(folder: Path, dtype: str) -> TorchTarget:
 
 def write(target: TorchTarget, key: int, num_tokens: int, sampling: Sampling, wrong: Sequence[int]) -> list[int]:
     """An answer in rounds whose drafts are right, but for a wrong token at the places `wrong` of the answer."""
-    truth = alone(target, 1000 + key, num_tokens + 8, sampling)
+    truth = baseline(target, 1000 + key, num_tokens + 8, sampling)
     target.open(key, StreamSpec(tuple(TOKENS), sampling, len(TOKENS) + num_tokens + 16))
     answer = [prefill(target, key, 37)]
     while len(answer) < num_tokens:
@@ -86,8 +86,8 @@ def write(target: TorchTarget, key: int, num_tokens: int, sampling: Sampling, wr
     return answer[:num_tokens]
 
 
-def alone(target: TorchTarget, key: int, num_tokens: int, sampling: Sampling) -> list[int]:
-    """The target alone: one stream, one token a step."""
+def baseline(target: TorchTarget, key: int, num_tokens: int, sampling: Sampling) -> list[int]:
+    """The target without drafts: one stream, one token a step."""
     target.open(key, StreamSpec(tuple(TOKENS), sampling, len(TOKENS) + num_tokens))
     answer = [prefill(target, key, len(TOKENS))]
     while len(answer) < num_tokens:
@@ -112,7 +112,7 @@ def next_of(outcome: Outcome) -> int:
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.9, seed=5, rule=Rule.COUPLED)], ids=["greedy", "coupled"])
 def test_wrong_drafts_leave_no_trace(random_checkpoint: Checkpoints, dtype: str, sampling: Sampling) -> None:
     target = target_of(random_checkpoint("qwen3"), dtype)
-    expected = alone(target, 1, 60, sampling)
+    expected = baseline(target, 1, 60, sampling)
     assert write(target, 2, 60, sampling, wrong=()) == expected
     assert write(target, 3, 60, sampling, wrong=range(0, 60, 3)) == expected
     assert target.num_open == 0
@@ -121,7 +121,7 @@ def test_wrong_drafts_leave_no_trace(random_checkpoint: Checkpoints, dtype: str,
 
 def test_a_rollback_that_forgets_is_caught(random_checkpoint: Checkpoints) -> None:
     target = target_of(random_checkpoint("llama"), "fp32")
-    expected = alone(target, 1, 40, Sampling())
+    expected = baseline(target, 1, 40, Sampling())
     target.open(2, StreamSpec(tuple(TOKENS), Sampling(), 200))
     answer = [prefill(target, 2, 37)]
     while len(answer) < 40:

@@ -1,4 +1,4 @@
-"""Shaped pairs: two decoders made apart compute the same function, and agree as often as they are told to."""
+"""Shaped pairs: separately made models compute the same function, with the configured acceptance rate."""
 
 from dataclasses import replace
 
@@ -108,12 +108,12 @@ def long_text() -> list[int]:
 
 @pytest.mark.parametrize("acceptance_rate", [0.5, 0.8, 1.0])
 def test_shaped_acceptance_rate_is_the_configured_one(acceptance_rate: float, long_text: list[int]) -> None:
-    """Of 1,000 or more judged draft tokens; 4.5 standard errors."""
+    """Over 1,000 or more verified draft tokens, within 4.5 standard errors."""
     engine = NeuralDraft(
         DraftModelRunner(DialledModel(draft_model(LLAMA), acceptance_rate, seed=7), 4500), Calibration()
     )
     prompt = [int(token) for token in np.random.default_rng(0).integers(0, 4500, 20)]
-    num_judged = num_accepted = 0
+    num_verified = num_accepted = 0
     for stream, start in enumerate((1, 2, 3)):
         engine.open(stream, [*prompt, *long_text[:start]], Sampling())
         place = start
@@ -121,12 +121,12 @@ def test_shaped_acceptance_rate_is_the_configured_one(acceptance_rate: float, lo
             tokens = engine.draft([DraftRequest(stream, 4)])[0].tokens
             accepted = next((i for i, token in enumerate(tokens) if token != long_text[place + i]), 4)
             num_accepted += accepted
-            num_judged += min(accepted + 1, 4)
+            num_verified += min(accepted + 1, 4)
             engine.commit(stream, long_text[place : place + accepted + 1])
             place += accepted + 1
-    assert num_judged > 900
-    spread = (acceptance_rate * (1 - acceptance_rate) / num_judged) ** 0.5
-    assert abs(num_accepted / num_judged - acceptance_rate) <= 4.5 * spread
+    assert num_verified > 900
+    spread = (acceptance_rate * (1 - acceptance_rate) / num_verified) ** 0.5
+    assert abs(num_accepted / num_verified - acceptance_rate) <= 4.5 * spread
 
 
 def test_wrong_places_are_the_same_when_drafted_again() -> None:

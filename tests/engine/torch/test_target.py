@@ -55,7 +55,7 @@ def round_of(target: TorchTarget, stream: int, draft: Sequence[int] = ()) -> lis
 
 
 def decode(target: TorchTarget, sampling: Sampling, length: int, tokens: Sequence[int] = PROMPT) -> list[int]:
-    """The target alone: one token at a time."""
+    """The target without drafts: one token at a time."""
     stream, first = open_stream(target, StreamSpec(tuple(tokens), sampling, len(tokens) + length))
     answer = [first]
     while len(answer) < length:
@@ -102,7 +102,7 @@ def test_a_rollback_that_is_off_by_one_is_noticed(target: TorchTarget, folder: P
 
 def test_a_ragged_batch_equals_each_stream_in_its_own_batch(target: TorchTarget) -> None:
     prompts = [tuple(range(start, start + length)) for start, length in ((1, 5), (50, 33), (9, 130), (200, 1))]
-    alone = [decode(target, GREEDY, 30, prompt) for prompt in prompts]
+    baseline = [decode(target, GREEDY, 30, prompt) for prompt in prompts]
     opened = [open_stream(target, StreamSpec(prompt, GREEDY, len(prompt) + 40)) for prompt in prompts]
     answers = [[first] for _, first in opened]
     late = next(STREAMS)
@@ -110,7 +110,7 @@ def test_a_ragged_batch_equals_each_stream_in_its_own_batch(target: TorchTarget)
     for turn in range(6):
         works = [
             Verify(stream, tuple(truth[len(answer) : len(answer) + turn % (place + 1)]))
-            for place, ((stream, _), truth, answer) in enumerate(zip(opened, alone, answers, strict=True))
+            for place, ((stream, _), truth, answer) in enumerate(zip(opened, baseline, answers, strict=True))
         ]
         *outcomes, chunk = target.step([*works, Prefill(late, 10)])
         assert (chunk.next_token is None) == (turn < 5)
@@ -118,7 +118,7 @@ def test_a_ragged_batch_equals_each_stream_in_its_own_batch(target: TorchTarget)
             assert outcome.num_accepted == len(work.draft_tokens)
             assert outcome.next_token is not None
             answer += [*work.draft_tokens, outcome.next_token]
-    assert answers == [truth[: len(answer)] for truth, answer in zip(alone, answers, strict=True)]
+    assert answers == [truth[: len(answer)] for truth, answer in zip(baseline, answers, strict=True)]
     for stream in [late, *(stream for stream, _ in opened)]:
         target.close(stream)
 
@@ -192,7 +192,7 @@ def test_streams_may_be_moved_between_rounds(target: TorchTarget) -> None:
 def test_misuse_of_the_seam_fails_at_once(target: TorchTarget) -> None:
     stream = next(STREAMS)
     target.open(stream, StreamSpec(PROMPT, GREEDY, 40))
-    with pytest.raises(AssertionError, match="not wholly prefilled"):
+    with pytest.raises(AssertionError, match="not completely prefilled"):
         target.step([Verify(stream, ())])
     with pytest.raises(AssertionError, match="prefill of 38, 37 remain"):
         target.step([Prefill(stream, 38)])

@@ -76,7 +76,8 @@ class TorchTarget:
 def _segment(stream: _Stream, work: Work) -> Segment:
     """The tokens that run through the model for this work item, and how many of their rows need logits."""
     if isinstance(work, Prefill):
-        assert 0 < work.num_tokens <= stream.num_to_prefill, f"prefill of {work.num_tokens} of {stream.num_to_prefill}"
+        remaining = stream.num_to_prefill
+        assert 0 < work.num_tokens <= remaining, f"prefill of {work.num_tokens}, {remaining} remain"
         end = stream.num_cached + work.num_tokens
         tokens = stream.tokens[stream.num_cached : end]
         return Segment(tokens, stream.region, stream.num_cached, int(end == len(stream.spec.tokens)))
