@@ -37,7 +37,7 @@ def test_demo_ends_with_a_table_and_identical_texts(tmp_path: Path) -> None:
     done = _run("demo", "--quick", "--untrained", "--json", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
     words = ("target-only", "fixed split", "random split", "GoodSpeed", "laptop", "Jain's index", "0 of 4")
-    for word in (*words, "distance from the best"):
+    for word in (*words, "distance from the optimum"):
         assert word in done.stdout
     assert "All 16 drafted texts are identical to the baseline's." in done.stdout
     arms = json.loads(report.read_text(encoding="utf-8"))["arms"]
