@@ -68,14 +68,14 @@ class LiveVerifier:
 async def drafter_at(
     verifiers: Sequence[LiveVerifier],
     config: DrafterCoreConfig | None = None,
-    drafting: DraftRunner | None = None,
+    runner: DraftRunner | None = None,
     link: LinkConfig | None = None,
     meet_s: float = 10.0,
 ) -> AsyncIterator[DrafterServer]:
     """A running drafter that knows these verifiers and is connected to one."""
     known = [VerifierEndpoint(f"v{i}", verifier.transport.connector(link)) for i, verifier in enumerate(verifiers)]
     hello = Hello(PROTOCOL_VERSION, "drafter", verifiers[0].fingerprint)
-    async with running_drafter(known, hello, config or DrafterCoreConfig(), drafting, meet_s) as server:
+    async with running_drafter(known, hello, config or DrafterCoreConfig(), runner, meet_s) as server:
         yield server
 
 
@@ -84,12 +84,12 @@ async def running_drafter(
     verifiers: Sequence[VerifierEndpoint],
     hello: Hello,
     config: DrafterCoreConfig,
-    drafting: DraftRunner | None = None,
+    runner: DraftRunner | None = None,
     meet_s: float = 10.0,
 ) -> AsyncIterator[DrafterServer]:
     """A running drafter that knows these endpoints and is connected to one."""
     core = DrafterCore(replace(config, num_verifiers=len(verifiers)), np.random.default_rng(0))
-    server = DrafterServer(core, drafting or InlineDraftRunner(ToyDraft(0.7)), hello, verifiers)
+    server = DrafterServer(core, runner or InlineDraftRunner(ToyDraft(0.7)), hello, verifiers)
     running = asyncio.create_task(server.run())
     try:
         await server.meet(meet_s)

@@ -27,7 +27,7 @@ from goodspeed.records.acceptance_trace import (
 )
 from goodspeed.records.event_log import EventFanOut
 from goodspeed.simulator.acceptance.replayed_trace import replayed_traces
-from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter
+from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafterHost
 from goodspeed.tuning.data.scored_answer import ScoredAnswer
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
@@ -56,7 +56,7 @@ class Run:
         verifiers = [ToyVerifier(self.clock, VerifierCoreConfig(scheduler="fixed")) for _ in range(2)]
         config = DrafterCoreConfig(num_verifiers=2, window=window)
         core = LoggedDrafterCore(config, 3, EventFanOut([self.events, self.sink]), self.clock.now)
-        self.drafter = VirtualDrafter(self.clock, verifiers, config, core)
+        self.drafter = VirtualDrafterHost(self.clock, verifiers, config, core)
         self.clock.run(0.1)
 
     def answers(self) -> list[TracedAnswer]:

@@ -13,7 +13,7 @@ from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode, LinkLostError, ProtocolError, RequestError
 from goodspeed.protocol.messages import Cancel, Error, FinishReason, Mode, Open, Propose, Verdict
-from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter, target_only_tokens
+from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafterHost, target_only_tokens
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
@@ -24,11 +24,11 @@ COUPLED = Sampling(0.8, top_k=20, seed=7, rule=Rule.COUPLED)
 
 def cluster(
     num_verifiers: int = 1, config: DrafterCoreConfig | None = None
-) -> tuple[VirtualClock, list[ToyVerifier], VirtualDrafter]:
+) -> tuple[VirtualClock, list[ToyVerifier], VirtualDrafterHost]:
     """A virtual clock at a time when the drafter has met its first verifier."""
     clock = VirtualClock()
     verifiers = [ToyVerifier(clock) for _ in range(num_verifiers)]
-    drafter = VirtualDrafter(clock, verifiers, replace(config or DrafterCoreConfig(), num_verifiers=num_verifiers))
+    drafter = VirtualDrafterHost(clock, verifiers, replace(config or DrafterCoreConfig(), num_verifiers=num_verifiers))
     clock.run(0.1)
     return clock, verifiers, drafter
 
@@ -247,7 +247,7 @@ def test_error_of_an_older_epoch_is_ignored() -> None:
 def test_open_is_repeated_until_a_full_verifier_has_room() -> None:
     clock = VirtualClock()
     verifier = ToyVerifier(clock, VerifierCoreConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
-    drafter = VirtualDrafter(clock, [verifier])
+    drafter = VirtualDrafterHost(clock, [verifier])
     clock.run(0.1)
     keys = [drafter.open(REQUEST) for _ in range(5)]  # 55 KV tokens each: one at a time
     clock.run(60)
@@ -258,7 +258,7 @@ def test_open_is_repeated_until_a_full_verifier_has_room() -> None:
 def test_stream_that_never_finds_room_fails() -> None:
     clock = VirtualClock()
     verifier = ToyVerifier(clock, engine=ToyTarget(toy_info(kv_capacity=20)))
-    drafter = VirtualDrafter(clock, [verifier], DrafterCoreConfig(retry=RetryConfig(give_up_s=3.0)))
+    drafter = VirtualDrafterHost(clock, [verifier], DrafterCoreConfig(retry=RetryConfig(give_up_s=3.0)))
     clock.run(0.1)
     key = drafter.open(REQUEST)
     clock.run(4)
@@ -268,7 +268,7 @@ def test_stream_that_never_finds_room_fails() -> None:
 
 def test_streams_beyond_the_verifiers_limit_take_turns() -> None:
     clock = VirtualClock()
-    drafter = VirtualDrafter(clock, [ToyVerifier(clock, VerifierCoreConfig(max_streams=2))])
+    drafter = VirtualDrafterHost(clock, [ToyVerifier(clock, VerifierCoreConfig(max_streams=2))])
     clock.run(0.1)
     keys = [drafter.open(REQUEST) for _ in range(6)]
     clock.run(60)
@@ -319,7 +319,7 @@ def test_verifier_of_another_model_is_left_while_streams_are_unfinished() -> Non
     clock = VirtualClock()
     other = ToyTarget(replace(toy_info(), model_fingerprint="another"))
     verifiers = [ToyVerifier(clock), ToyVerifier(clock, engine=other), ToyVerifier(clock)]
-    drafter = VirtualDrafter(clock, verifiers, DrafterCoreConfig(num_verifiers=3))
+    drafter = VirtualDrafterHost(clock, verifiers, DrafterCoreConfig(num_verifiers=3))
     clock.run(0.1)
     key = drafter.open(REQUEST)
     clock.run(0.2)

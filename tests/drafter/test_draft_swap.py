@@ -67,13 +67,13 @@ async def drafted_twice(engine: CheckedDraft) -> None:
 async def test_20_swaps_under_8_streams_change_no_text(host: Host) -> None:
     requests = [replace(LONG, sampling=SAMPLINGS[i % 4 // 3], max_tokens=220 + 20 * i) for i in range(NUM_STREAMS)]
     engines = [CheckedDraft(0.3 + 0.01 * i) for i in range(NUM_SWAPS + 1)]
-    drafting = SwappableDraftRunner(host(engines[0]))
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
+    runner = SwappableDraftRunner(host(engines[0]))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], runner=runner) as drafter:
         reading = [asyncio.create_task(read(drafter, request)) for request in requests]
         for before, engine in itertools.pairwise(engines):
             await drafted_twice(before)
             assert drafter.num_streams > 0
-            await drafting.swap(engine, host(engine))
+            await runner.swap(engine, host(engine))
         texts = await asyncio.gather(*reading)
     assert [text == target_only_tokens(request) for text, request in zip(texts, requests, strict=True)] == [
         True
@@ -85,11 +85,11 @@ async def test_20_swaps_under_8_streams_change_no_text(host: Host) -> None:
 async def test_no_round_waits_for_an_engine_that_is_slow_to_take_over() -> None:
     """While the new engine reads, every stream continues with proposals; then the new engine drafts."""
     first, second = CheckedDraft(0.7), SlowToOpen(0.7)
-    drafting = SwappableDraftRunner(ThreadDraftRunner(first))
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
+    runner = SwappableDraftRunner(ThreadDraftRunner(first))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], runner=runner) as drafter:
         answers = [asyncio.create_task(_rounds_of(drafter, LONG)) for _ in range(NUM_STREAMS)]
         await until(lambda: first.num_drafts > 3)
-        swapping = asyncio.create_task(drafting.swap(second, ThreadDraftRunner(second)))
+        swapping = asyncio.create_task(runner.swap(second, ThreadDraftRunner(second)))
         num_before = first.num_drafts
         await until(lambda: first.num_drafts > num_before + 10)
         assert not swapping.done()
@@ -116,9 +116,9 @@ async def _rounds_of(server: DrafterServer, request: GenerationRequest) -> tuple
 
 async def test_idle_drafter_swaps_at_once() -> None:
     engine = CheckedDraft(0.9)
-    drafting = SwappableDraftRunner(InlineDraftRunner(ToyDraft(0.1)))
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
-        await drafting.swap(engine, InlineDraftRunner(engine))
+    runner = SwappableDraftRunner(InlineDraftRunner(ToyDraft(0.1)))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], runner=runner) as drafter:
+        await runner.swap(engine, InlineDraftRunner(engine))
         assert await read(drafter, replace(LONG, max_tokens=40)) == target_only_tokens(replace(LONG, max_tokens=40))
         assert engine.num_drafts > 0
 
@@ -129,12 +129,12 @@ async def test_engine_that_cannot_read_a_stream_does_not_take_over() -> None:
             raise CheckpointError(f"torn weights at stream {stream} of {len(tokens)} tokens, {sampling}")
 
     first = CheckedDraft(0.7)
-    drafting = SwappableDraftRunner(InlineDraftRunner(first))
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
+    runner = SwappableDraftRunner(InlineDraftRunner(first))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], runner=runner) as drafter:
         reading = asyncio.create_task(read(drafter, LONG))
         await until(lambda: first.num_drafts > 0)
         with pytest.raises(CheckpointError, match="torn weights"):
-            await drafting.swap(Unable(0.7), InlineDraftRunner(Unable(0.7)))
+            await runner.swap(Unable(0.7), InlineDraftRunner(Unable(0.7)))
         assert await reading == target_only_tokens(LONG)
 
 
@@ -153,14 +153,14 @@ def test_missed_updates_bring_an_engine_to_the_present_state() -> None:
 async def test_streams_that_open_and_end_meanwhile_reach_the_new_engine() -> None:
     """A stream that ends while the new engine reads is closed there; one that starts is opened."""
     second = SlowToOpen(0.5)
-    drafting = SwappableDraftRunner(InlineDraftRunner(ToyDraft(0.5)))
-    drafting.submit(DraftWork([StreamOpened(1, (5,), GREEDY), StreamOpened(2, (6,), GREEDY)], []), _nothing)
-    swapping = asyncio.create_task(drafting.swap(second, InlineDraftRunner(second)))
+    runner = SwappableDraftRunner(InlineDraftRunner(ToyDraft(0.5)))
+    runner.submit(DraftWork([StreamOpened(1, (5,), GREEDY), StreamOpened(2, (6,), GREEDY)], []), _nothing)
+    swapping = asyncio.create_task(runner.swap(second, InlineDraftRunner(second)))
     await asyncio.sleep(0)
-    drafting.submit(DraftWork([StreamCommitted(1, (7,)), StreamClosed(2), StreamOpened(3, (8,), GREEDY)], []), _nothing)
+    runner.submit(DraftWork([StreamCommitted(1, (7,)), StreamClosed(2), StreamOpened(3, (8,), GREEDY)], []), _nothing)
     second.may_open.set()
     await swapping
-    drafting.submit(DraftWork([StreamCommitted(3, (9,))], []), _nothing)
+    runner.submit(DraftWork([StreamCommitted(3, (9,))], []), _nothing)
     assert {key: stream.tokens for key, stream in second._streams.items()} == {1: [5, 7], 3: [8, 9]}
 
 

@@ -12,7 +12,7 @@ from goodspeed.drafter.event_log_replay import replay
 from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.errors import DataError, ErrorCode
 from goodspeed.protocol.messages import Error, Mode
-from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter
+from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafterHost
 
 PROMPT = tuple(b"the quick brown")
 
@@ -33,7 +33,7 @@ def logged_run() -> list[str]:
     clock = VirtualClock()
     verifiers = [ToyVerifier(clock), ToyVerifier(clock)]
     config = DrafterCoreConfig(num_verifiers=2, retry=RetryConfig(give_up_s=5.0))
-    drafter = VirtualDrafter(clock, verifiers, config, LoggedDrafterCore(config, 3, log, clock.now))
+    drafter = VirtualDrafterHost(clock, verifiers, config, LoggedDrafterCore(config, 3, log, clock.now))
     clock.run(0.1)
     samplings = [Sampling(), Sampling(0.8, rule=Rule.COUPLED), Sampling(1.0, top_k=9, rule=Rule.REJECTION)]
     keys = [

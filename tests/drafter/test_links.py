@@ -13,23 +13,23 @@ from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode
 from goodspeed.protocol.messages import Error, Load, Mode, Open
 from goodspeed.routing.policies import ROUTINGS
-from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafter, target_only_tokens
+from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafterHost, target_only_tokens
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 REQUEST = GenerationRequest(tuple(b"the quick brown"), max_tokens=40)
 SPREADING = [name for name in ROUTINGS if name != "failover"]
 
 
-def cluster(num_verifiers: int, routing: str) -> tuple[VirtualClock, list[ToyVerifier], VirtualDrafter]:
+def cluster(num_verifiers: int, routing: str) -> tuple[VirtualClock, list[ToyVerifier], VirtualDrafterHost]:
     """A drafter that is connected to every verifier that it dials, and its clock."""
     clock = VirtualClock()
     verifiers = [ToyVerifier(clock, VerifierCoreConfig(name=f"v{i}")) for i in range(num_verifiers)]
-    drafter = VirtualDrafter(clock, verifiers, DrafterCoreConfig(num_verifiers, routing=routing))
+    drafter = VirtualDrafterHost(clock, verifiers, DrafterCoreConfig(num_verifiers, routing=routing))
     clock.run(0.1)
     return clock, verifiers, drafter
 
 
-def places(drafter: VirtualDrafter) -> list[int]:
+def places(drafter: VirtualDrafterHost) -> list[int]:
     """The drafter's streams by verifier."""
     return [link.num_streams for link in drafter.core.links]
 
@@ -142,7 +142,7 @@ def test_full_verifier_is_left_for_one_that_has_room() -> None:
     clock = VirtualClock()
     small = ToyVerifier(clock, VerifierCoreConfig(max_queued=1), ToyTarget(toy_info(kv_capacity=60)))
     verifiers = [small, ToyVerifier(clock)]
-    drafter = VirtualDrafter(
+    drafter = VirtualDrafterHost(
         clock, verifiers, DrafterCoreConfig(2, routing="round_robin", retry=RetryConfig(give_up_s=5.0))
     )
     clock.run(0.1)
@@ -154,7 +154,7 @@ def test_full_verifier_is_left_for_one_that_has_room() -> None:
 def test_streams_beyond_every_verifiers_limit_wait_for_their_turn() -> None:
     clock = VirtualClock()
     verifiers = [ToyVerifier(clock, VerifierCoreConfig(max_streams=2)) for _ in range(2)]
-    drafter = VirtualDrafter(clock, verifiers, DrafterCoreConfig(2, routing="jsq"))
+    drafter = VirtualDrafterHost(clock, verifiers, DrafterCoreConfig(2, routing="jsq"))
     clock.run(0.1)
     keys = [drafter.open(REQUEST) for _ in range(9)]
     assert places(drafter) == [2, 2]
@@ -166,7 +166,7 @@ def test_streams_beyond_every_verifiers_limit_wait_for_their_turn() -> None:
 def test_verifier_of_another_model_is_left_though_no_stream_is_unfinished() -> None:
     clock = VirtualClock()
     other = ToyTarget(replace(toy_info(), model_fingerprint="another"))
-    drafter = VirtualDrafter(
+    drafter = VirtualDrafterHost(
         clock, [ToyVerifier(clock), ToyVerifier(clock, engine=other)], DrafterCoreConfig(2, routing="random")
     )
     clock.run(1)
@@ -180,7 +180,7 @@ def test_verifier_of_another_model_is_left_though_no_stream_is_unfinished() -> N
 def test_requests_keep_to_the_tightest_limits_of_those_that_are_up() -> None:
     clock = VirtualClock()
     small = ToyTarget(toy_info(max_context=100))
-    drafter = VirtualDrafter(
+    drafter = VirtualDrafterHost(
         clock, [ToyVerifier(clock), ToyVerifier(clock, engine=small)], DrafterCoreConfig(2, routing="random")
     )
     clock.run(0.1)
@@ -210,7 +210,9 @@ def test_no_stream_is_opened_at_a_verifier_that_is_disconnected() -> None:
 def test_stream_without_room_anywhere_fails() -> None:
     clock = VirtualClock()
     verifiers = [ToyVerifier(clock, engine=ToyTarget(toy_info(kv_capacity=20))) for _ in range(2)]
-    drafter = VirtualDrafter(clock, verifiers, DrafterCoreConfig(2, routing="jsq", retry=RetryConfig(give_up_s=3.0)))
+    drafter = VirtualDrafterHost(
+        clock, verifiers, DrafterCoreConfig(2, routing="jsq", retry=RetryConfig(give_up_s=3.0))
+    )
     clock.run(0.1)
     key = drafter.open(REQUEST)
     clock.run(4)

@@ -31,8 +31,8 @@ async def test_text_is_the_targets_own() -> None:
 
 
 async def test_text_is_the_targets_own_when_drafts_come_from_a_thread() -> None:
-    drafting = ThreadDraftRunner(ToyDraft(0.7))
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
+    runner = ThreadDraftRunner(ToyDraft(0.7))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], runner=runner) as drafter:
         answers = await asyncio.gather(*(read(drafter, COUPLED) for _ in range(4)))
         assert answers == [target_only_tokens(COUPLED)] * 4
 
@@ -144,8 +144,8 @@ class BrokenDraft(ToyDraft):
 async def test_answer_continues_without_a_draft_engine_that_failed(
     kind: type[InlineDraftRunner | ThreadDraftRunner], caplog: pytest.LogCaptureFixture
 ) -> None:
-    drafting = kind(BrokenDraft(0.7))
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
+    runner = kind(BrokenDraft(0.7))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], runner=runner) as drafter:
         assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)
     assert "out of memory" in caplog.text
     caplog.clear()

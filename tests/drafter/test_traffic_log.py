@@ -26,8 +26,8 @@ COUPLED = replace(REQUEST, sampling=Sampling(0.7, seed=11, rule=Rule.COUPLED))
 
 async def test_prompts_and_answers_are_logged(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "traffic.jsonl"
-    drafting = TrafficLoggingRunner(InlineDraftRunner(ToyDraft(0.6)), TrafficLog(path, "kitchen"))
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=drafting) as drafter:
+    runner = TrafficLoggingRunner(InlineDraftRunner(ToyDraft(0.6)), TrafficLog(path, "kitchen"))
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], runner=runner) as drafter:
         await asyncio.gather(read(drafter, REQUEST), read(drafter, COUPLED))
     greedy, coupled = sorted(read_traffic_log(path, TOY_VOCAB_SIZE), key=lambda answer: answer.origin.temperature)
     assert (greedy.prompt, list(greedy.answer)) == (REQUEST.tokens, target_only_tokens(REQUEST))

@@ -153,7 +153,7 @@ class ReceivedAnswer:
         self.num_accepted += event.round.num_accepted
 
 
-class VirtualDrafter:
+class VirtualDrafterHost:
     """Hosts a drafter core and its draft engine; `engine_log` has the tokens that the engine got, by stream."""
 
     def __init__(

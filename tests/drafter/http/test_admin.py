@@ -28,7 +28,7 @@ async def admin_of(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client at that address. The drafter answers one request before and one after."""
     draft = SwappableDraft(DraftConfig(engine="toy", acceptance_rate=0.5), tokenizer)
-    async with LiveVerifier().running() as verifier, drafter_at([verifier], drafting=draft.runner) as drafter:
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], runner=draft.runner) as drafter:
         drafter.metrics.watch_draft(lambda: (draft.config.name, draft.num_swaps))
         app = make_app(ApiService(drafter, tokenizer, max_tokens=100, meet_s=1.0, api_key=api_key, draft=draft))
         assert await read(drafter, REQUEST) == target_only_tokens(REQUEST)

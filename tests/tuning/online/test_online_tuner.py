@@ -140,7 +140,7 @@ async def _tuned(folder: Path, tokenizer: Tokenizer) -> None:
     requests = [GenerationRequest(tuple(b"the quick brown fox %d" % (i % 4)), max_tokens=40) for i in range(16)]
     async with (
         LiveVerifier().running() as verifier,
-        drafter_at([verifier], drafting=recording) as drafter,
+        drafter_at([verifier], runner=recording) as drafter,
         api_of(drafter, tokenizer, draft=draft) as url,
     ):
         before = await asyncio.gather(*(read(drafter, request) for request in requests))
