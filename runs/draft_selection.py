@@ -57,7 +57,7 @@ class PairSetup:
 
 
 @dataclass(frozen=True)
-class RunMetrics:
+class SelectionMetrics:
     """The results of one run."""
 
     utility: float
@@ -67,7 +67,7 @@ class RunMetrics:
     """Committed tokens per round, by client."""
 
 
-def run(setup: PairSetup, config: VerifierCoreConfig, seed: int, num_rounds: int) -> RunMetrics:
+def run(setup: PairSetup, config: VerifierCoreConfig, seed: int, num_rounds: int) -> SelectionMetrics:
     """Run with one stream per client at all times."""
     rng = np.random.default_rng(seed)
     verifier = VirtualVerifier(config, unlimited_info(), lambda _tokens: 0.02, engine=setup.engine())
@@ -84,7 +84,7 @@ def run(setup: PairSetup, config: VerifierCoreConfig, seed: int, num_rounds: int
     verifier.run(num_rounds * 0.023)
     rounds, proposed, committed = (_counts(clients) - before).T
     goodputs = committed / rounds
-    return RunMetrics(float(np.log(goodputs).sum()), committed.sum() / (proposed + rounds).sum(), tuple(goodputs))
+    return SelectionMetrics(float(np.log(goodputs).sum()), committed.sum() / (proposed + rounds).sum(), tuple(goodputs))
 
 
 def _open_next(
@@ -168,7 +168,7 @@ def arms(args: argparse.Namespace) -> dict[str, VerifierCoreConfig]:
 def main() -> None:
     args = _parser().parse_args()
     setup = {"toy": toy_setup, "real": real_setup}[args.pair](args)
-    metrics: dict[str, list[RunMetrics]] = {}
+    metrics: dict[str, list[SelectionMetrics]] = {}
     for name, config in arms(args).items():
         metrics[name] = [run(setup, config, seed, args.rounds) for seed in range(args.seeds)]
     baseline = next(iter(metrics.values()))

@@ -34,7 +34,7 @@ from goodspeed.models.packing import EMBEDDING, HEAD, UnpackedDraft, pack_draft,
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import load_prompts
 from goodspeed.tuning.data.collector import Collector, Progress, Report
-from goodspeed.tuning.data.generation import GenerationRequest
+from goodspeed.tuning.data.generation import AnswerRequest
 from goodspeed.tuning.data.prompt_sources import greedy_requests, sampled_request
 from goodspeed.tuning.train.distiller import Distiller
 from goodspeed.tuning.tuning_config import CollectConfig, DistilConfig, StudentConfig
@@ -182,16 +182,16 @@ def evaluate(build: Build) -> None:
     main_of_goodspeed(["tune", "evaluate", *data, "--engine", "torch", *threads, *out, "--drafts", *drafts])
 
 
-def with_sampled(split: str, greedy: list[GenerationRequest], collector: Collector) -> list[GenerationRequest]:
+def with_sampled(split: str, greedy: list[AnswerRequest], collector: Collector) -> list[AnswerRequest]:
     """Requests in random order: all prompts greedy; at temperature 1 all test and some training prompts."""
     share = {"train": SAMPLED_SHARE, "validation": len(greedy), "test": 1}[split]
     sampled = [sampled_request(request, 1.0, SEED << 32 | i) for i, request in enumerate(greedy[::share])]
     return collector.shuffled([*greedy, *sampled])
 
 
-def requests_of_split(split: str, folder: Path, tokenizer: Tokenizer) -> list[GenerationRequest]:
+def requests_of_split(split: str, folder: Path, tokenizer: Tokenizer) -> list[AnswerRequest]:
     """The greedy requests of a split, from the prompt files."""
-    files: Mapping[str, Callable[[GenerationRequest], str | None]] = {
+    files: Mapping[str, Callable[[AnswerRequest], str | None]] = {
         SPEC_BENCH: _spec_bench_split,
         GSM8K: _gsm8k_split,
         HUMANEVAL: _humaneval_split,
@@ -204,34 +204,34 @@ def requests_of_split(split: str, folder: Path, tokenizer: Tokenizer) -> list[Ge
     ]
 
 
-def _spec_bench_split(request: GenerationRequest) -> str | None:
+def _spec_bench_split(request: AnswerRequest) -> str | None:
     if request.origin.category not in HELD_OUT:
         return _eighths(request)
     is_small = request.origin.category in ("writing", "humanities")  # 8 prompts each; of 64 every other one
     return "test" if is_small or _number(request) % 2 else None
 
 
-def _gsm8k_split(request: GenerationRequest) -> str | None:
+def _gsm8k_split(request: AnswerRequest) -> str | None:
     number = _number(request)
     if number >= NUM_GSM8K:
         return None
     return _eighths(request) if number < NUM_HELD_OUT_GSM8K else "train"
 
 
-def _humaneval_split(request: GenerationRequest) -> str | None:
+def _humaneval_split(request: AnswerRequest) -> str | None:
     return "test" if _number(request) % 4 == 0 else None
 
 
-def _generated_split(request: GenerationRequest) -> str:
+def _generated_split(request: AnswerRequest) -> str:
     number = _number(request)
     return "train" if number < NUM_GENERATED_TRAIN and number % 128 else "validation"
 
 
-def _eighths(request: GenerationRequest) -> str:
+def _eighths(request: AnswerRequest) -> str:
     return {0: "test", 4: "validation"}.get(_number(request) % 8, "train")
 
 
-def _number(request: GenerationRequest) -> int:
+def _number(request: AnswerRequest) -> int:
     """The index of the prompt in its source."""
     return int(request.origin.key.removeprefix(request.origin.source).lstrip("#"))
 

@@ -1,8 +1,9 @@
-"""Small models for every room's tests, and property tests that do not depend on chance or on the clock."""
+"""Small models for the tests of all packages, and property tests that do not depend on chance or on the clock."""
 
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -46,9 +47,11 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
     byte-level; token 0 is <|end|>, which ends answers, token 1 <|start|>.
     """
 
-    def make(model_type: str, **sizes: object) -> Path:
+    originals: dict[str, Path] = {}
+
+    def make(model_type: str, sizes: dict[str, object]) -> Path:
         folder = tmp_path_factory.mktemp(model_type)
-        # Imported here: most rooms' tests need neither of them.
+        # Imported here: the tests of most packages need neither of them.
         torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
         config = transformers.AutoConfig.for_model(model_type, **_sizes(sizes))
         torch.manual_seed(0)
@@ -61,7 +64,16 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
         _save_tokenizer(folder, config.vocab_size)
         return folder
 
-    return make
+    def copy(model_type: str, **sizes: object) -> Path:
+        """A copy, which the test may change: making a model takes much longer."""
+        key = json.dumps([model_type, sizes], sort_keys=True)
+        if key not in originals:
+            originals[key] = make(model_type, sizes)
+        folder = tmp_path_factory.mktemp(model_type)
+        shutil.copytree(originals[key], folder, dirs_exist_ok=True)
+        return folder
+
+    return copy
 
 
 def _sizes(given: dict[str, object]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.tuning.data.example import Example, Origin, Rejected
-from goodspeed.tuning.data.generation import MAX_SCORED, GenerationRequest, Generator, RecordedAnswer
+from goodspeed.tuning.data.generation import MAX_SCORED, AnswerRequest, Generator, RecordedAnswer
 
 Checkpoints = Callable[..., Path]
 
@@ -29,10 +29,10 @@ def decoder(folder: Path) -> Decoder:
     return Decoder(read_weights(folder), read_config(folder), torch.float32, torch.device("cpu"))
 
 
-def requests(num: int = 12) -> list[GenerationRequest]:
+def requests(num: int = 12) -> list[AnswerRequest]:
     rng = np.random.default_rng(3)
     return [
-        GenerationRequest(
+        AnswerRequest(
             Origin(f"p#{i}", "p", "", temperature=0.9 * (i % 2), seed=i),
             tuple(int(token) for token in rng.integers(2, 320, 3 + 5 * i)),
             20,

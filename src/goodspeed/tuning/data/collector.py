@@ -20,7 +20,7 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import load_prompts
 from goodspeed.tuning.data.dataset import Dataset, DatasetInfo
 from goodspeed.tuning.data.example import Example
-from goodspeed.tuning.data.generation import GenerationRequest, Generator, RecordedAnswer
+from goodspeed.tuning.data.generation import AnswerRequest, Generator, RecordedAnswer
 from goodspeed.tuning.data.prompt_sources import (
     greedy_requests,
     read_traffic_log,
@@ -67,9 +67,7 @@ class Collector:
         """Collect everything that the config lists. Raises DataError, ConfigError, RequestError."""
         return self.collect(self.requests(report), self.recorded_answers(), report)
 
-    def collect(
-        self, requests: Sequence[GenerationRequest], recorded: Sequence[RecordedAnswer], report: Report
-    ) -> Dataset:
+    def collect(self, requests: Sequence[AnswerRequest], recorded: Sequence[RecordedAnswer], report: Report) -> Dataset:
         """Answer the requests and score the recorded answers that the data set does not have. Raises DataError."""
         dataset = Dataset.open_or_create(Path(self.config.out), self._info())
         self._fill(dataset, "answers", requests, report)
@@ -78,7 +76,7 @@ class Collector:
         store(dataset, (self._generator.score(answer) for answer in missing), self.config)
         return dataset
 
-    def requests(self, report: Report) -> list[GenerationRequest]:
+    def requests(self, report: Report) -> list[AnswerRequest]:
         """The requests for all prompts, greedy and sampled, shuffled. The target first generates its own prompts."""
         config = self.config
         greedy = [
@@ -95,12 +93,12 @@ class Collector:
         ]
         return self.shuffled([*greedy, *sampled])
 
-    def shuffled(self, requests: Sequence[GenerationRequest]) -> list[GenerationRequest]:
+    def shuffled(self, requests: Sequence[AnswerRequest]) -> list[AnswerRequest]:
         """The requests whose prompts are not too long, in an order that the seed determines."""
         short = [request for request in requests if len(request.prompt) <= self.config.max_prompt]
         return [short[i] for i in np.random.default_rng(self.config.seed).permutation(len(short))]
 
-    def generated_prompt_requests(self, report: Report) -> list[GenerationRequest]:
+    def generated_prompt_requests(self, report: Report) -> list[AnswerRequest]:
         """Greedy requests for prompts that the target generates. The prompts are stored in the folder TURNS."""
         config, num_turns = self.config, self.config.generated_prompts
         info = replace(self._info(), max_tokens=MAX_TURN_TOKENS, split=TURNS)
@@ -117,7 +115,7 @@ class Collector:
         vocab_size = self._decoder.config.vocab_size
         return [answer for path in self.config.traffic_logs for answer in read_traffic_log(Path(path), vocab_size)]
 
-    def _fill(self, dataset: Dataset, stage: str, requests: Sequence[GenerationRequest], report: Report) -> None:
+    def _fill(self, dataset: Dataset, stage: str, requests: Sequence[AnswerRequest], report: Report) -> None:
         done = dataset.keys()
         missing = [request for request in requests if request.origin.key not in done]
         num_tokens = 0

@@ -19,7 +19,7 @@ MAX_SCORED = 1024  # answer tokens with logits in memory at once: 200 MB of floa
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationRequest:
+class AnswerRequest:
     """A prompt to answer."""
 
     origin: Origin
@@ -46,7 +46,7 @@ class RecordedAnswer:
 
 @dataclass(slots=True)
 class _Stream:
-    request: GenerationRequest
+    request: AnswerRequest
     sampling: Sampling
     region: Region
     answer: list[int] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Generator:
         self._pool = KvPool(decoder.config, kv_capacity, decoder.dtype, decoder.device)
         self._active: list[_Stream] = []
 
-    def answers(self, requests: Iterable[GenerationRequest]) -> Iterator[Example]:
+    def answers(self, requests: Iterable[AnswerRequest]) -> Iterator[Example]:
         """One answer for each request, in the order in which they end."""
         waiting = iter(requests)
         next_request = next(waiting, None)
@@ -116,9 +116,7 @@ class Generator:
         new = tokens[start : start + MAX_SCORED]
         return self._top(self._decoder.forward([Segment(new, region, start, len(new))], self._pool).float())
 
-    def _admit(
-        self, next_request: GenerationRequest | None, waiting: Iterator[GenerationRequest]
-    ) -> GenerationRequest | None:
+    def _admit(self, next_request: AnswerRequest | None, waiting: Iterator[AnswerRequest]) -> AnswerRequest | None:
         """Open streams while the batch and the KV pool have room. Returns the first request without room."""
         num_prefilled = 0
         while next_request and len(self._active) < self._num_streams and num_prefilled < MAX_PREFILL:

@@ -8,7 +8,7 @@ from goodspeed.errors import DataError
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import Prompt
 from goodspeed.tuning.data.example import Example, Origin, Rejected
-from goodspeed.tuning.data.generation import GenerationRequest, RecordedAnswer
+from goodspeed.tuning.data.generation import AnswerRequest, RecordedAnswer
 
 GENERATED = "written"
 """The source of prompts that the target generates, as data sets name it."""
@@ -17,13 +17,13 @@ MIN_GENERATED_CHARACTERS = 12
 
 def greedy_requests(
     prompts: Sequence[Prompt], tokenizer: Tokenizer, source: str, max_tokens: int
-) -> list[GenerationRequest]:
+) -> list[AnswerRequest]:
     """One greedy request for each prompt, with the prompt's category.
 
     Raises RequestError if the chat template refuses a prompt.
     """
     return [
-        GenerationRequest(
+        AnswerRequest(
             Origin(f"{source}#{i}", source, prompt.category),
             tuple(
                 tokenizer.encode_chat(
@@ -36,34 +36,34 @@ def greedy_requests(
     ]
 
 
-def sampled_request(request: GenerationRequest, temperature: float, seed: int) -> GenerationRequest:
+def sampled_request(request: AnswerRequest, temperature: float, seed: int) -> AnswerRequest:
     """The same prompt at a temperature."""
     origin = request.origin
     key = f"{origin.key}@{temperature:g}/{seed}"
-    return GenerationRequest(
+    return AnswerRequest(
         Origin(key, origin.source, origin.category, temperature, seed), request.prompt, request.max_tokens
     )
 
 
-def user_turn_requests(tokenizer: Tokenizer, num_prompts: int, seed: int, max_tokens: int) -> list[GenerationRequest]:
+def user_turn_requests(tokenizer: Tokenizer, num_prompts: int, seed: int, max_tokens: int) -> list[AnswerRequest]:
     """Requests whose answers are user turns: the chat template up to the user's text (Magpie, Xu et al. 2024).
 
     They are sampled at temperature 1, so that their variety is that of the target's own distribution of users.
     """
     prefix = tuple(tokenizer.encode_user_turn())
     return [
-        GenerationRequest(Origin(f"{GENERATED}#{i}", GENERATED, "", 1.0, seed + i), prefix, max_tokens)
+        AnswerRequest(Origin(f"{GENERATED}#{i}", GENERATED, "", 1.0, seed + i), prefix, max_tokens)
         for i in range(num_prompts)
     ]
 
 
-def request_of_user_turn(turn: Example, tokenizer: Tokenizer, max_tokens: int) -> GenerationRequest | None:
+def request_of_user_turn(turn: Example, tokenizer: Tokenizer, max_tokens: int) -> AnswerRequest | None:
     """The greedy request for a user turn that the target generated; None if the turn is unfinished or too short."""
     text = tokenizer.decode(turn.answer.tolist()).strip()
     if turn.answer[-1] not in tokenizer.end_tokens or len(text) < MIN_GENERATED_CHARACTERS:
         return None
     prompt = tuple(tokenizer.encode_chat([{"role": "user", "content": text}]))
-    return GenerationRequest(Origin(turn.origin.key, GENERATED, ""), prompt, max_tokens)
+    return AnswerRequest(Origin(turn.origin.key, GENERATED, ""), prompt, max_tokens)
 
 
 def read_traffic_log(path: Path, vocab_size: int) -> Iterator[RecordedAnswer]:

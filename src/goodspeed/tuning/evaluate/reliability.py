@@ -22,7 +22,7 @@ class ReliabilityDiagram:
     """A reliability diagram with its summary."""
 
     bins: tuple[ReliabilityBin, ...]
-    """Of ten equal intervals of 0..1, those with tokens."""
+    """The non-empty ones of ten equal intervals of 0..1."""
     error: float
     """Expected calibration error: mean |confidence - accepted| of the bins, weighted by tokens (Guo et al. 2017)."""
     bias: float

@@ -14,7 +14,7 @@ from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.models.checkpoint import read_config, read_weights
 from goodspeed.tuning.data.dataset import MANIFEST, Dataset
 from goodspeed.tuning.data.example import Example, Origin
-from goodspeed.tuning.data.generation import GenerationRequest, Generator, RecordedAnswer
+from goodspeed.tuning.data.generation import AnswerRequest, Generator, RecordedAnswer
 from goodspeed.tuning.train.student import Student
 from goodspeed.tuning.tuning_config import DistilConfig
 
@@ -50,11 +50,11 @@ class OnPolicyAnswers:
         ]
         return [self._scorer.score(answer) for answer in sorted(answers, key=lambda answer: answer.origin.seed)]
 
-    def _requests(self, step: int) -> list[GenerationRequest]:
+    def _requests(self, step: int) -> list[AnswerRequest]:
         config = self._config
         chosen = np.random.default_rng((config.seed, step)).integers(0, len(self._prompts), config.on_policy_answers)
         return [
-            GenerationRequest(
+            AnswerRequest(
                 Origin(f"student#{step}/{i}", "student", "on-policy", TEMPERATURE, step * len(chosen) + i),
                 self._prompts[prompt],
                 config.on_policy_tokens,
