@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from goodspeed.cluster.arms import core_flags, draft_flags
+from goodspeed.config import from_mapping, read_toml
+from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.errors import ConfigError
 from goodspeed.registry import Registry
+from goodspeed.verifier.verifier_config import VerifierConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +57,17 @@ class ServerOptions:
     drafter_config: str = ""  # TOML file
 
     def verifier_flags(self, arm: str) -> tuple[str, ...]:
-        """Raises ConfigError for an unknown pair, scheduler or option."""
+        """Raises ConfigError for an unknown pair, scheduler or option, or a wrong configuration file."""
         flags = PAIRS[self.pair](self.acceptance_rate).verifier
-        return (*_config(self.verifier_config), *flags, *core_flags(arm))
+        return (*_config(self.verifier_config, VerifierConfig), *flags, *core_flags(arm))
 
     def drafter_flags(self, drafts: str = "") -> tuple[str, ...]:
         """Flags of a drafter, with the draft engine of the pair or of `drafts` (see arms.draft_flags).
 
-        Raises ConfigError for an unknown name.
+        Raises ConfigError for an unknown name or a wrong configuration file.
         """
         flags = PAIRS[self.pair](self.acceptance_rate).drafter
-        return (*_config(self.drafter_config), *flags, *(draft_flags(drafts) if drafts else ()))
+        return (*_config(self.drafter_config, DrafterConfig), *flags, *(draft_flags(drafts) if drafts else ()))
 
 
 def uniform_drafters(
@@ -111,8 +114,15 @@ def verifier_log(spec: ClusterSpec, folder: Path) -> Path:
     return folder / f"{spec.name}-verifier.jsonl"
 
 
-def _config(path: str) -> tuple[str, ...]:
-    return ("--config", path) if path else ()
+def _config(path: str, config: type[VerifierConfig] | type[DrafterConfig]) -> tuple[str, ...]:
+    """The flag for the file, which is validated here: a server would report an error only when it has started."""
+    if not path:
+        return ()
+    try:
+        from_mapping(config, read_toml(Path(path)))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return ("--config", path)
 
 
 def _smollm2(_acceptance_rate: float) -> PairFlags:
