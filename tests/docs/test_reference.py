@@ -1,6 +1,7 @@
 """The reference names what is there: metrics, error codes, commands, policies."""
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from goodspeed.commands.parser import COMMANDS
 from goodspeed.commands.profile import Profile
 from goodspeed.config import config_keys
 from goodspeed.drafter.drafter_config import DrafterConfig
+from goodspeed.drafter.http.response_body import ResponseStats
 from goodspeed.drafter.metrics import DrafterMetrics
 from goodspeed.engine.drafts import DRAFT_ENGINES
 from goodspeed.errors import ErrorCode
@@ -93,6 +95,13 @@ def test_every_field_of_an_acceptance_trace_is_explained() -> None:
 def test_every_key_of_a_report_is_explained(report: type[ArmMetrics]) -> None:
     page = (REFERENCE / "reports.md").read_text(encoding="utf-8")
     assert [field.name for field in dataclasses.fields(report) if not re.search(rf"\b{field.name}\b", page)] == []
+
+
+def test_every_field_of_a_response_is_explained() -> None:
+    page = (REFERENCE / "openai_api.md").read_text(encoding="utf-8")
+    named = re.findall(r'"(\w+)":', inspect.getsource(ResponseStats.speculation))
+    assert len(named) >= 10
+    assert [name for name in named if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", ["reference/protocol.md", "guide/troubleshooting.md"])
