@@ -12,7 +12,7 @@ from goodspeed.simulator.target import RIGHT, WRONG
 
 
 @dataclass(slots=True)
-class _DraftStream:
+class _SimulatedStream:
     trace: AcceptanceTrace
     num_prompt: int
     num_committed: int = 0  # tokens, prompt included
@@ -30,12 +30,12 @@ class SimulatedDraftEngine:
         self.idle_s = 0.0
         """How long the device was idle before the next step. Its host sets it; the step resets it."""
         self._latency = latency
-        self._streams: dict[StreamKey, _DraftStream] = {}
+        self._streams: dict[StreamKey, _SimulatedStream] = {}
         self._drafting_s = 0.0
 
     def expect(self, stream: StreamKey, trace: AcceptanceTrace, num_prompt: int) -> None:
         """Set the acceptance trace of a stream that will be opened."""
-        self._streams[stream] = _DraftStream(trace, num_prompt)
+        self._streams[stream] = _SimulatedStream(trace, num_prompt)
 
     def take_drafting_s(self) -> float:
         """Seconds of work since the last call."""
@@ -68,7 +68,7 @@ class SimulatedDraftEngine:
     def close(self, stream: StreamKey) -> None:
         self._streams.pop(stream, None)
 
-    def _single_s(self, stream: _DraftStream) -> float:
+    def _single_s(self, stream: _SimulatedStream) -> float:
         """One stream: the first step reads what is not cached; the others take the time of their mean context."""
         num_committed, num_more = stream.num_committed, stream.num_steps - 1
         first_s = self._latency.step_s(self._shape(1, num_committed - stream.num_cached, 0, num_committed))
@@ -76,7 +76,7 @@ class SimulatedDraftEngine:
             return first_s
         return first_s + num_more * self._latency.step_s(StepShape(1, 1, 0, num_committed + (num_more + 1) // 2))
 
-    def _batch_s(self, streams: Sequence[_DraftStream]) -> float:
+    def _batch_s(self, streams: Sequence[_SimulatedStream]) -> float:
         """Several streams: step by step, over those that still draft."""
         drafting_s = 0.0
         num_unread = sum(stream.num_committed - stream.num_cached for stream in streams)
@@ -93,7 +93,7 @@ class SimulatedDraftEngine:
         return StepShape(num_streams, num_tokens, num_prefill_tokens, num_context_tokens, idle_s)
 
 
-def _draft(stream: _DraftStream, request: DraftRequest) -> Draft:
+def _draft(stream: _SimulatedStream, request: DraftRequest) -> Draft:
     """Draft up to max_tokens. A token whose survival falls below the bound costs its step but is not proposed.
 
     A trace knows nothing of what follows a wrong token. The drafter does not know that the token is wrong, so it

@@ -51,7 +51,7 @@ class SimulatedVerifier:
 
     @property
     def max_tokens(self) -> int:
-        """The most tokens of one stream, prompt and answer."""
+        """Maximum number of tokens of one stream, prompt and answer."""
         info = self._engine.info
         return min(info.max_context, info.kv_capacity)
 

@@ -75,17 +75,17 @@ def _served(queue: SingleServerQueue, rng: np.random.Generator) -> Iterator[Answ
     arrivals = np.cumsum(rng.exponential(1 / queue.load, num)).tolist()
     services = (queue.service_factor * rng.exponential(1.0, num)).tolist()
     free_at = 0.0
-    for i, (asked, service) in enumerate(zip(arrivals, services, strict=True)):
-        start = max(asked, free_at)
+    for i, (requested, service) in enumerate(zip(arrivals, services, strict=True)):
+        start = max(requested, free_at)
         free_at = start + service
         yield replace(
             ANSWER,
             client=f"client {i % queue.num_clients}",
             request=i // queue.num_clients,
-            requested_s=asked,
+            requested_s=requested,
             first_token_s=0.5 * (start + free_at),
             finished_s=free_at,
-            queue_s=start - asked,
+            queue_s=start - requested,
             verify_s=service,
         )
 
