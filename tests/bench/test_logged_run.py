@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from goodspeed.bench.logged_run import logged_run
-from goodspeed.errors import ConfigError
+from goodspeed.errors import DataError
+from goodspeed.records.event_log import FORMAT
 
 Event = dict[str, object]
-START: Event = {"event": "start", "config": {"budget": 6, "max_proposal": 5}}
+START: Event = {"event": "start", "format": FORMAT, "config": {"budget": 6, "max_proposal": 5}}
 
 
 def _hello(conn: int, name: str) -> Event:
@@ -69,7 +70,7 @@ def test_a_lost_link_does_not_give_its_rounds_to_another() -> None:
 
 def test_floors_caps_and_weights_are_part_of_the_problem() -> None:
     entries = [{"name": "", "cap": 3}, {"name": "bob", "weight": 2.0, "floor": 1}]
-    start: Event = {"event": "start", "config": {"clients": entries}}
+    start: Event = {"event": "start", "format": FORMAT, "config": {"clients": entries}}
     events = _step((11, 1, 1), (12, 1, 1), conns=(1, 2))
     run = logged_run([json.dumps(event) for event in (start, _hello(1, "ann"), _hello(2, "bob"), *events)])
     ann, bob = run.clients["ann"], run.clients["bob"]
@@ -82,5 +83,5 @@ def test_floors_caps_and_weights_are_part_of_the_problem() -> None:
     [([], "is empty"), (["{}"], "line 1"), (["no json"], "line 1"), ([json.dumps(_hello(1, "ann"))], "start event")],
 )
 def test_a_file_that_is_not_an_event_log_is_refused(lines: list[str], complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(DataError, match=complaint):
         logged_run(lines)

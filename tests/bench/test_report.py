@@ -164,7 +164,7 @@ def test_json_keeps_its_schema(tmp_path: Path) -> None:
     }  # fmt: skip
     assert set(arm["speed_up"]) == {"median", "min", "max", "values"}
     assert set(fields["requests"][0]) == {"arm", "repetition", "client", "answer"}
-    assert fields["schema"] == 1
+    assert fields["schema"] == SCHEMA
 
 
 def test_table_has_a_column_for_each_arm_and_shows_whether_texts_differ() -> None:

@@ -1,17 +1,15 @@
 """Reads the acceptance of each client over a whole run from the event log of a verifier."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from goodspeed.config import from_mapping
-from goodspeed.errors import ConfigError
+from goodspeed.errors import DataError
+from goodspeed.records.event_log import Event, check_start, read_events
 from goodspeed.scheduling.estimators.evidence import SurvivalEvidence
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 
-Event = Mapping[str, Any]
 """A parsed line of the event log."""
 
 
@@ -27,22 +25,23 @@ def logged_run(lines: Iterable[str]) -> LoggedRun:
     """Survival curves by the Kaplan-Meier estimator: tokens after a rejection or a cut are censored.
 
     `lines` is the event log of one verifier. A drafter that stops at low confidence censors its own evidence, so the
-    curve describes the tokens that it proposes. Raises ConfigError for a line that is not an event.
+    curve describes the tokens that it proposes. Raises DataError for a line that is not an event and for
+    another format of the log.
     """
     run: _LogReader | None = None
-    for number, line in enumerate(lines, start=1):
+    for number, event in read_events(lines):
         try:
-            event = json.loads(line)
             if event["event"] == "start":
+                check_start(event)
                 run = _LogReader(from_mapping(VerifierCoreConfig, event["config"]))
                 continue
             if run is None:
                 raise ValueError("the log does not start with a start event")
             run.read(event)
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"line {number} of the event log: {error!r}") from error
+            raise DataError(f"line {number} of the event log: {error!r}") from error
     if run is None:
-        raise ConfigError("the event log is empty, expected a start event")
+        raise DataError("the event log is empty, expected a start event")
     return run.result()
 
 

@@ -19,7 +19,7 @@ from goodspeed.stats.summary import (
     sum_log,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)

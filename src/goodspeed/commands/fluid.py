@@ -27,7 +27,7 @@ from goodspeed.records.json_values import to_json_value
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-SCHEMA = 1
+SCHEMA = 2
 WIDTH = 120
 PLOTS = (".svg", ".png", ".pdf")
 

@@ -103,7 +103,7 @@ class DistilConfig:
         "auto", "number format of matrix products; auto: bf16 where the hardware multiplies it", choices=DTYPES
     )
     device: str = option("auto", "device; auto: cuda if there is one", choices=DEVICES)
-    threads: int = option(0, "CPU threads; 0: one per core", ge=0)
+    threads: int = option(0, "CPU threads; 0: one per core", ge=0, le=1024)
 
     def __post_init__(self) -> None:
         if self.max_prompt >= self.length:

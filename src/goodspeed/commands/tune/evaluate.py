@@ -30,7 +30,7 @@ from goodspeed.tuning.evaluate.report import DraftReport, EvaluationReport, mode
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-SCHEMA = 1
+SCHEMA = 2
 SHOWN_WINDOWS = (2, 4, 8)
 
 
