@@ -22,9 +22,9 @@ def lines() -> Iterator[io.StringIO]:
 
 
 def test_a_line_has_time_level_event_and_quoted_pairs(lines: io.StringIO) -> None:
-    logging.getLogger("goodspeed.x").info("stream ended", extra={"ids": {"stream": 7, "why": "no room"}})
+    logging.getLogger("goodspeed.x").info("stream ended", extra={"ids": {"stream": 7, "reason": "no room"}})
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO goodspeed\.x stream ended stream=7 why='no room'\n",
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO goodspeed\.x stream ended stream=7 reason='no room'\n",
         lines.getvalue(),
     )
 

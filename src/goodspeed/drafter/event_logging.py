@@ -97,5 +97,5 @@ def work_to_json(work: DraftWork) -> dict[str, object]:
 def _event_to_json(event: StreamEvent) -> dict[str, object]:
     if isinstance(event, StreamFailed):
         error = event.error
-        return {"kind": "StreamFailed", "stream": event.stream, "error": type(error).__name__, "why": str(error)}
+        return {"kind": "StreamFailed", "stream": event.stream, "error": type(error).__name__, "reason": str(error)}
     return {"kind": "TokensCommitted", **to_json_value(event)}

@@ -234,7 +234,7 @@ class DrafterServer:
 
     def _forget_ended(self, event: StreamEvent) -> None:
         if isinstance(event, StreamFailed):
-            log.warning("stream failed", extra={"ids": {"stream": event.stream, "why": event.error}})
+            log.warning("stream failed", extra={"ids": {"stream": event.stream, "reason": event.error}})
             del self._answers[event.stream]
         elif event.finish:
             log.info("stream finished", extra={"ids": {"stream": event.stream, "reason": event.finish.name}})
@@ -284,4 +284,4 @@ async def _receive(connection: Connection) -> Sequence[object]:
         except ProtocolError as error:
             if error.stream is None:
                 raise
-            log.warning("message dropped", extra={"ids": {"stream": error.stream, "why": error}})
+            log.warning("message dropped", extra={"ids": {"stream": error.stream, "reason": error}})

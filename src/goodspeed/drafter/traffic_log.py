@@ -68,7 +68,7 @@ class TrafficLog:
         try:
             self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
         except OSError as error:
-            log.warning("traffic is no longer logged", extra={"ids": {"why": error}})
+            log.warning("traffic is no longer logged", extra={"ids": {"reason": error}})
             self.close()
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ class Uplink:
     def drop(self, reason: str) -> Connection | None:
         """Forget a connection that is lost or no longer of use. The caller closes the one that is returned, if any."""
         level = logging.DEBUG if self._last_loss == reason else logging.WARNING
-        log.log(level, "verifier lost", extra={"ids": {"address": self.verifier.address, "why": reason}})
+        log.log(level, "verifier lost", extra={"ids": {"address": self.verifier.address, "reason": reason}})
         self._last_loss = reason
         self.queue.clear()
         self.disconnect_reason = None

@@ -68,7 +68,7 @@ def _start(num_cores: int) -> None:
         try:
             ray.init(num_cpus=num_cores or None, include_dashboard=False, log_to_driver=False)
         except Exception as error:  # noqa: BLE001 - Ray raises Exception itself if one of its processes does not start in time
-            log.warning("Ray did not start", extra={"ids": {"why": str(error)}})
+            log.warning("Ray did not start", extra={"ids": {"reason": str(error)}})
             reason = error
             ray.shutdown()  # Ray loses track of processes that it has started; they end with this process
         else:

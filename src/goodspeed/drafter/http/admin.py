@@ -44,7 +44,7 @@ class AdminPages:
         except (ConfigError, CheckpointError) as error:
             raise _draft_error(str(error)) from error
         except (MemoryError, OSError, OverflowError, RuntimeError, ValueError) as error:
-            log.warning("draft engine not loaded", extra={"ids": {"why": error}})
+            log.warning("draft engine not loaded", extra={"ids": {"reason": error}})
             raise _draft_error(f"it cannot be loaded with {changes}: {error}") from error
 
 
