@@ -108,3 +108,11 @@ def test_fields_tell_values_from_tables() -> None:
     assert (fields["link"].table, fields["link"].is_list) == (Link, False)
     assert (fields["cuts"].table, fields["cuts"].is_list) == (Cut, True)
     assert fields["log"].kind is Path
+
+
+@pytest.mark.parametrize("text", ["is-quiet = true\nis_quiet = false", "[[cuts]]\nstart-s = 1.0\nstart_s = 2.0"])
+def test_a_key_in_two_spellings_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "server.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="are the same key"):
+        read_toml(path)

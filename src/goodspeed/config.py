@@ -237,11 +237,25 @@ def first_line(config: type["DataclassInstance"]) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The file's contents. Raises ConfigError if it cannot be read or is not TOML."""
+    """The file's contents. Raises ConfigError if it cannot be read, is not TOML or has a key in two spellings."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
+    _check_spellings(values)
+    return values
+
+
+def _check_spellings(values: object) -> None:
+    """Raises ConfigError for a table that has both `a-b` and `a_b`, which are one key."""
+    if isinstance(values, list):
+        for item in values:
+            _check_spellings(item)
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            if "-" in key and key.replace("-", "_") in values:
+                raise ConfigError(f"{key!r} and {key.replace('-', '_')!r} are the same key, expected one of them")
+            _check_spellings(value)
 
 
 def from_mapping(config: type[ConfigT], values: Mapping[str, Any], prefix: str = "") -> ConfigT:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args, output_file
 from goodspeed.drafter.acceptance_tracer import AcceptanceTraceWriter
 from goodspeed.drafter.assembly import draft_server, load_tokenizer
 from goodspeed.drafter.draft_runner import DraftRunner
@@ -41,7 +41,10 @@ def add_parser(subparsers: "Subparsers") -> None:
     )
     add_flags(parser, DrafterConfig)
     parser.add_argument(
-        "--ready-file", type=Path, metavar="FILE", help="file to write the port to, as JSON, once the server is ready"
+        "--ready-file",
+        type=output_file,
+        metavar="FILE",
+        help="file for the port, as JSON, once the server is ready",
     )
     parser.set_defaults(run=_run)
 

@@ -88,3 +88,11 @@ def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return " ".join(map(str, default)) or "none"
     return {None: "none", "": "empty"}.get(default, str(default))
+
+
+def output_file(text: str) -> Path:
+    """The type of a flag whose file is written late: a folder that is missing is an error of usage at once."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path.parent} is not a folder")
+    return path

@@ -36,7 +36,13 @@ EXIT_CODES = """exit codes:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose errors are short and suggest the nearest name."""
+    """A parser whose errors are short and suggest the nearest name. It takes no abbreviated flags.
+
+    An abbreviation would be ambiguous, or mean another flag, as soon as a flag is added or renamed.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")

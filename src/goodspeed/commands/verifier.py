@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args, output_file
 from goodspeed.engine.targets import target_engine
 from goodspeed.engine.torch_import import keep_cores
 from goodspeed.logs import set_up_logging
@@ -38,7 +38,10 @@ def add_parser(subparsers: "Subparsers") -> None:
     )
     add_flags(parser, VerifierConfig)
     parser.add_argument(
-        "--ready-file", type=Path, metavar="FILE", help="file to write the ports to, as JSON, once the server is ready"
+        "--ready-file",
+        type=output_file,
+        metavar="FILE",
+        help="file for the ports, as JSON, once the server is ready",
     )
     parser.set_defaults(run=_run)
 
