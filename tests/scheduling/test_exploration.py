@@ -33,10 +33,10 @@ def test_every_client_is_granted_a_token_again_and_again() -> None:
 
 @pytest.mark.parametrize("round_s", [0.02, 0.1, 0.5])
 def test_exploration_takes_at_most_a_twentieth_of_the_time(round_s: float) -> None:
-    target_only_token_s = 0.02
-    rounds = exploration_interval(round_s, target_only_token_s)
-    assert (round_s - target_only_token_s) <= 0.0501 * rounds * target_only_token_s
-    assert rounds == pytest.approx(max(EXPLORE_AFTER, 20 * (round_s / target_only_token_s - 1)))
+    local_round_s = 0.02
+    rounds = exploration_interval(round_s, local_round_s)
+    assert (round_s - local_round_s) <= 0.0501 * rounds * local_round_s
+    assert rounds == pytest.approx(max(EXPLORE_AFTER, 20 * (round_s / local_round_s - 1)))
 
 
 def test_exploration_is_frequent_while_no_time_is_known() -> None:

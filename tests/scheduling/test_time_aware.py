@@ -29,6 +29,19 @@ def tokens_of(client: ClientView, grant: int) -> float:
     return client.num_streams + sum(survival_of(client, j) for j in range(1, grant + 1))
 
 
+def local_utility(client: ClientView, budget: Budget) -> float:
+    """The best f_i of local rounds; requires that their time is known."""
+    assert budget.local_round_s
+    n, found = client.num_streams, []
+    for k in range(len(client.co_located_survival) + 1):
+        num_drafted = n * k * client.co_located_utilisation
+        round_s = budget.local_round_s + num_drafted * (budget.token_s + budget.co_located_token_s)
+        num_committed = n * (1.0 + sum(client.co_located_survival[:k]))
+        delayed = budget.token_s * (client.co_batched_weight - client.weight) * (n + num_drafted) / round_s
+        found.append(client.weight * math.log(num_committed / round_s) - delayed)
+    return max(found)
+
+
 def utility(clients: Sequence[ClientView], budget: Budget, grants: Sequence[int]) -> float:
     """The objective as docs/explain/time_aware.md writes it."""
     if budget.is_barrier:
@@ -37,10 +50,11 @@ def utility(clients: Sequence[ClientView], budget: Budget, grants: Sequence[int]
         return sum(c.weight * math.log(tokens_of(c, s) / round_s) for c, s in zip(clients, grants, strict=True))
     total = 0.0
     for client, grant in zip(clients, grants, strict=True):
+        if not grant and budget.local_round_s:
+            total += local_utility(client, budget)
+            continue
         num_used = client.grant_utilisation * grant
         round_s = client.network_s + client.verify_s + (client.drafting_s + budget.token_s) * num_used
-        if not grant and budget.target_only_token_s:
-            round_s = budget.target_only_token_s
         total += client.weight * math.log(tokens_of(client, grant) / round_s)
         total -= budget.token_s * (client.co_batched_weight - client.weight) * (client.num_streams + num_used) / round_s
     return total
@@ -72,16 +86,19 @@ def random_case(rng: np.random.Generator, is_barrier: bool) -> tuple[list[Client
                 grant_utilisation=float(rng.uniform(0.2, 1.0)),
                 num_streams=int(rng.integers(1, 3)),
                 co_batched_weight=weight * float(rng.uniform(1.0, 5.0)),
+                co_located_survival=tuple(np.cumprod(rng.uniform(0.1, 1.0, int(rng.integers(0, 9)))).tolist()),
+                co_located_utilisation=float(rng.uniform(0.2, 1.0)),
             )
         )
     token_s = float(rng.choice([0.0, 0.00005, 0.0009, 0.006]))
-    target_only_token_s = float(rng.choice([0.0, 0.02 + 4 * token_s]))
-    return clients, Budget(int(rng.integers(3, 15)), 0.02, token_s, target_only_token_s, is_barrier)
+    local_round_s = float(rng.choice([0.0, 0.02 + 4 * token_s]))
+    co_located_token_s = float(rng.choice([0.0, 0.00005, 0.002]))
+    return clients, Budget(int(rng.integers(3, 15)), 0.02, token_s, local_round_s, co_located_token_s, is_barrier)
 
 
 @pytest.mark.parametrize(("is_barrier", "largest_gap", "share_exact"), [(False, 0.25, 0.98), (True, 1e-9, 1.0)])
 def test_utility_is_that_of_brute_force(is_barrier: bool, largest_gap: float, share_exact: float) -> None:
-    """Exact behind a barrier. Otherwise clients leave for target-only mode one by one: 98% exact, the rest near it."""
+    """Exact behind a barrier. Otherwise clients go local one by one: 98% exact, the rest near it."""
     rng = np.random.default_rng(3)
     gaps = []
     for _ in range(300):
@@ -115,16 +132,23 @@ def test_tokens_that_cost_more_time_than_they_gain_are_not_granted() -> None:
     assert grants_of([slow, slow], Budget(32, 0.02, 0.1)) == [0, 0]
 
 
-def test_a_client_that_is_faster_in_target_only_mode_is_granted_nothing() -> None:
-    budget = Budget(8, 0.02, 0.0005, target_only_token_s=0.022)
-    assert grants_of([FAR], budget) == [0]  # 3.3 tokens in 0.23 s, 10 in target-only mode
+def test_a_client_whose_local_rounds_are_faster_is_granted_nothing() -> None:
+    budget = Budget(8, 0.02, 0.0005, local_round_s=0.022)
+    assert grants_of([FAR], budget) == [0]  # 3.3 tokens in 0.23 s, 10 in local rounds
     near, far = grants_of([NEAR, FAR], budget)
     assert (near, far) == (grants_of([NEAR], budget)[0], 0)
     assert near > 0
 
 
-def test_a_floor_is_met_though_target_only_mode_would_be_faster() -> None:
-    assert grants_of([replace(FAR, min_grant=1)], Budget(8, 0.02, 0.0005, target_only_token_s=0.022))[0] >= 1
+def test_a_floor_is_met_though_local_rounds_would_be_faster() -> None:
+    assert grants_of([replace(FAR, min_grant=1)], Budget(8, 0.02, 0.0005, local_round_s=0.022))[0] >= 1
+
+
+def test_good_co_located_drafts_replace_those_of_the_drafter() -> None:
+    budget = Budget(8, 0.02, 0.0005, local_round_s=0.022, co_located_token_s=0.00005)
+    drafter = replace(NEAR, network_s=0.012)
+    assert grants_of([drafter, replace(drafter, co_located_survival=(0.1, 0.01))], budget) == [4, 4]
+    assert grants_of([replace(drafter, co_located_survival=(0.6, 0.4, 0.25))], budget) == [0]
 
 
 def test_granted_tokens_that_are_not_used_cost_nothing() -> None:

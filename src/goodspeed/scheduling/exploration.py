@@ -8,12 +8,12 @@ MAX_TIME_SHARE = 1 / 20
 """Maximum share of a client's time that exploring rounds may cost it."""
 
 
-def exploration_interval(round_s: float, target_only_token_s: float | None) -> float:
+def exploration_interval(round_s: float, local_round_s: float | None) -> float:
     """Rounds at grant 0 after which a client explores.
 
-    A round with a grant takes `round_s`, one at grant 0 takes `target_only_token_s` (None: not known).
+    A round with a grant takes `round_s`, one at grant 0 takes `local_round_s` (None: not known).
     """
-    lost_rounds = round_s / target_only_token_s - 1.0 if target_only_token_s else 0.0
+    lost_rounds = round_s / local_round_s - 1.0 if local_round_s else 0.0
     return max(EXPLORE_AFTER, lost_rounds / MAX_TIME_SHARE)
 
 

@@ -29,6 +29,11 @@ class ClientView(Struct, frozen=True, gc=False):
     """Share of granted tokens that are drafted and verified: a drafter stops where it is unsure."""
     num_streams: int = 1
     """Streams that draft; each commits a token of the target's own in each of its rounds."""
+    co_located_survival: Sequence[float] = ()
+    """co_located_survival[j - 1] = Pr(the first j co-located draft tokens of a stream are accepted), never rising in j.
+    Its length is that of the longest co-located draft. Empty: the streams have none, or nothing is known of them."""
+    co_located_utilisation: float = 1.0
+    """Share of the co-located tokens requested for a stream that are drafted and verified."""
     co_batched_weight: float = 0.0
     """Weight of the clients whose streams are at the verifier, in the step or waiting for the next one, when a step of
     this client ends. Each further token in that step delays them; the client itself is included."""
@@ -40,8 +45,10 @@ class Budget(Struct, frozen=True, gc=False):
     tokens: int  # draft tokens of all clients together
     step_s: float = 0.0  # 0: no step was observed yet
     token_s: float = 0.0
-    target_only_token_s: float | None = None
-    """From token to token of a stream in target-only mode, the mode of a stream with a grant of 0; None: not known."""
+    local_round_s: float | None = None
+    """From verdict to verdict of a stream with a grant of 0, which waits for no drafter, without the time that its own
+    co-located tokens take; None: not known."""
+    co_located_token_s: float = 0.0  # drafting of one co-located token at the verifier
     is_barrier: bool = False  # every client is in every batch, and a batch waits for the last of them
 
 

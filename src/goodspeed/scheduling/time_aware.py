@@ -29,11 +29,15 @@ class TimeAwareScheduler:
 
         f_i(S) = w_i log(mu_i(S) / T_i(S)) - token_s (co_batched_weight_i - w_i) (n_i + u_i S) / T_i(S),   S > 0
 
-    A grant of 0 puts the client into target-only mode, which waits for no network and no drafter: mu_i(0) = n_i and
-    T_i(0) = target_only_token_s. So no client drafts that would be faster without.
+    With a grant of 0 the client's rounds are local: they wait for no network and no drafter, and verify k co-located
+    draft tokens of each stream, of which a share v_i is drafted. With their survival c_j the best k counts:
+
+        mu_i(0) = n_i (1 + c_1 + ... + c_k),   T_i(0) = local_round_s + n_i k v_i (token_s + co_located_token_s)
+
+    At k = 0 this is target-only mode. So no client waits for drafts that would be faster without.
 
     The sum is separable. Tokens are allocated greedily, each to the client for which it gains most, until no token
-    gains or the budget is spent; clients that are better off in target-only mode then return their tokens. That is
+    gains or the budget is spent; clients that are better off with local rounds then return their tokens. That is
     exact where every f_i is concave (the first term has one maximum; tests compare with brute force). Utility is that
     of the expected goodput, not the paper's gradient form with 1 / X_i: per second the noise of X_i costs more than
     turns of integer grants bring (docs/measurements/log.md).
@@ -49,7 +53,7 @@ class TimeAwareScheduler:
         if budget.is_barrier:
             _allocate_under_barrier(allocations, budget, budget.tokens - sum(floors))
         else:
-            _allocate_or_switch_to_target_only(allocations, budget.tokens)
+            _allocate_or_go_local(allocations, budget.tokens)
         return [allocation.grant for allocation in allocations]
 
 
@@ -60,11 +64,11 @@ class ClientAllocation:
         "_client",
         "_delayed_s",
         "_floor",
+        "_local_objective",
         "_num_committed",
         "_num_verified",
         "_round_s",
         "_survival",
-        "_target_only_token_s",
         "_token_cost_s",
         "grant",
     )
@@ -72,9 +76,9 @@ class ClientAllocation:
     def __init__(self, client: ClientView, budget: Budget, floor: int) -> None:
         self._client = client
         self._floor = floor
-        self._target_only_token_s = budget.target_only_token_s
         self._token_cost_s = client.grant_utilisation * (client.drafting_s + budget.token_s)
         self._delayed_s = budget.token_s * max(0.0, client.co_batched_weight - client.weight)
+        self._local_objective = self._best_local_objective(budget)
         self.reset()
 
     def reset(self) -> None:
@@ -119,13 +123,11 @@ class ClientAllocation:
         others = self._delayed_s * (num_after / after_s - self._num_verified / before_s)
         return self.token_value() - own - others
 
-    def target_only_gain(self) -> float:
-        """What target-only mode would add to f_i; 0 for a client with a floor, and while a time is not known."""
-        if self._floor or self._round_s <= 0.0 or not self._target_only_token_s:
+    def local_gain(self) -> float:
+        """What local rounds would add to f_i; 0 for a client with a floor, and while a time is not known."""
+        if self._floor or self._round_s <= 0.0 or self._local_objective is None:
             return 0.0
-        num_streams = self._client.num_streams
-        target_only = self._objective(num_streams, num_streams, self._target_only_token_s)
-        return target_only - self._objective(self._num_committed, self._num_verified, self._round_s)
+        return self._local_objective - self._objective(self._num_committed, self._num_verified, self._round_s)
 
     def proposal_after_s(self) -> float:
         """From a verdict to the proposal; 0 for a client without a grant, whose proposal no step waits for."""
@@ -141,6 +143,22 @@ class ClientAllocation:
             found.append((value, ahead.proposal_after_s()))
         return found
 
+    def _best_local_objective(self, budget: Budget) -> float | None:
+        """f_i of local rounds with the best number of co-located tokens; None while their time is not known."""
+        round_s = budget.local_round_s
+        if not round_s:
+            return None
+        client = self._client
+        num_committed = num_verified = float(client.num_streams)
+        num_drafted = client.num_streams * client.co_located_utilisation
+        best = self._objective(num_committed, num_verified, round_s)
+        for survival in client.co_located_survival:
+            num_committed += client.num_streams * survival
+            num_verified += num_drafted
+            round_s += num_drafted * (budget.token_s + budget.co_located_token_s)
+            best = max(best, self._objective(num_committed, num_verified, round_s))
+        return best
+
     def _objective(self, num_committed: float, num_verified: float, round_s: float) -> float:
         """f_i."""
         return self._client.weight * math.log(num_committed / round_s) - self._delayed_s * num_verified / round_s
@@ -150,21 +168,21 @@ class ClientAllocation:
         return curve[self.grant] if self.grant < len(curve) else self._survival * self._client.acceptance_rate
 
 
-def _allocate_or_switch_to_target_only(allocations: Sequence[ClientAllocation], num_tokens: int) -> None:
-    """Allocate to the clients that gain by drafting.
+def _allocate_or_go_local(allocations: Sequence[ClientAllocation], num_tokens: int) -> None:
+    """Allocate to the clients that gain by waiting for their drafters.
 
-    First, clients leave that would be faster in target-only mode even with all tokens. Then, one by one, the client
+    First, clients leave whose local rounds would be better even than all tokens. Then, one by one, the client
     leaves that would gain most by it at its present share.
     """
     for allocation in allocations:
         _allocate_greedily([allocation], num_tokens - allocation.grant)
-    drafting = [allocation for allocation in allocations if allocation.target_only_gain() <= 0.0]
+    drafting = [allocation for allocation in allocations if allocation.local_gain() <= 0.0]
     while True:
         for allocation in allocations:
             allocation.reset()
         _allocate_greedily(drafting, num_tokens - sum(allocation.grant for allocation in drafting))
-        leaving = max(drafting, key=ClientAllocation.target_only_gain, default=None)
-        if leaving is None or leaving.target_only_gain() <= 0.0:
+        leaving = max(drafting, key=ClientAllocation.local_gain, default=None)
+        if leaving is None or leaving.local_gain() <= 0.0:
             return
         drafting.remove(leaving)
 

@@ -53,6 +53,16 @@ def test_streams_take_turns_on_the_survival_curve() -> None:
     assert seen.drafting_s == pytest.approx(0.005)
 
 
+def test_co_located_drafts_are_seen_as_those_of_one_stream() -> None:
+    client = Client("edge", FixedEstimator())
+    assert view_client(client, 2, cap=4).co_located_survival == ()
+    for _ in range(200):
+        client.on_co_located(num_requested=3, num_accepted=1, num_verified=2)
+    seen = view_client(client, 2, cap=4)
+    assert seen.co_located_survival == pytest.approx((1.0, 0.0, 0.0), abs=0.2)
+    assert seen.co_located_utilisation == pytest.approx(2 / 3)
+
+
 def run_pair(first: ClientConfig, second: ClientConfig, budget: int) -> list[int]:
     """Draft tokens verified for two equal drafters."""
     verifier = VirtualVerifier(VerifierCoreConfig(budget=budget, clients=(first, second)), unlimited_info())

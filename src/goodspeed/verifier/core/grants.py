@@ -31,7 +31,8 @@ class GrantAllocator:
         active: Mapping[Client, Sequence[ServedStream]],  # streams that draft, by client; per batch: of recipients
         recipients: Collection[Client],  # the clients whose verdicts are made now
         step_time: LeastSquaresStepTime,
-        target_only_token_s: float | None = None,  # between tokens of a stream in target-only mode; None: not known
+        local_round_s: float | None = None,  # as Budget.local_round_s
+        co_located_token_s: float = 0.0,  # as Budget.co_located_token_s
     ) -> dict[StreamKey, int]:
         """The grants of the clients' streams. Sets the clients' grants, whose sum is at most budget * overcommit."""
         clients = [client for client in active if client in recipients or not self.is_per_batch]
@@ -39,14 +40,15 @@ class GrantAllocator:
             min(client.config.cap, sum([stream.protocol.max_grant for stream in active[client]])) for client in clients
         ]
         starved = [
-            _starved(client, target_only_token_s) if client in recipients and cap > 0 else 0.0
+            _starved(client, local_round_s) if client in recipients and cap > 0 else 0.0
             for client, cap in zip(clients, caps, strict=True)
         ]
         views = [
             view_client(client, len(active[client]), cap, int(explores))
             for client, cap, explores in zip(clients, caps, clients_to_explore(starved, self._num_tokens), strict=True)
         ]
-        budget = self._budget(sum(len(active[client]) for client in clients), step_time, target_only_token_s)
+        num_streams = sum(len(active[client]) for client in clients)
+        budget = self._budget(num_streams, step_time, local_round_s, co_located_token_s)
         client_grants = self._scheduler.grants(views, budget, self._rng)
         grants: dict[StreamKey, int] = {}
         for client, grant in zip(clients, client_grants, strict=True):
@@ -56,21 +58,28 @@ class GrantAllocator:
             grants.update(_split(client, active[client]))
         return grants
 
-    def _budget(self, num_streams: int, step_time: LeastSquaresStepTime, target_only_token_s: float | None) -> Budget:
+    def _budget(
+        self,
+        num_streams: int,
+        step_time: LeastSquaresStepTime,
+        local_round_s: float | None,
+        co_located_token_s: float,
+    ) -> Budget:
         """Every stream has one token in the batch, whatever the scheduler grants."""
         return Budget(
             tokens=self._num_tokens,
             step_s=step_time.predict(num_streams, num_streams),
             token_s=step_time.token_s,
-            target_only_token_s=target_only_token_s,
+            local_round_s=local_round_s,
+            co_located_token_s=co_located_token_s,
             is_barrier=self._is_barrier,
         )
 
 
-def _starved(client: Client, target_only_token_s: float | None) -> float:
+def _starved(client: Client, local_round_s: float | None) -> float:
     """Rounds at grant 0, in units of the client's exploration interval."""
     round_s = client.timing.network_s + client.timing.verify_s
-    return client.starved_rounds / exploration_interval(round_s, target_only_token_s)
+    return client.starved_rounds / exploration_interval(round_s, local_round_s)
 
 
 def view_client(client: Client, num_streams: int, cap: int, min_grant: int = 0) -> ClientView:
@@ -94,6 +103,8 @@ def view_client(client: Client, num_streams: int, cap: int, min_grant: int = 0) 
         grant_utilisation=timing.grant_utilisation,
         num_streams=num_streams,
         co_batched_weight=timing.co_batched_weight,
+        co_located_survival=client.co_located.estimator.survival,
+        co_located_utilisation=client.co_located.utilisation,
     )
 
 

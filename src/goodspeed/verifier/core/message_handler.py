@@ -212,7 +212,7 @@ class MessageHandler:
         self._outbox.send(stream.conn, Opened(request.stream, request.epoch))
         is_new_prompt = request.num_prompt == len(request.tokens)  # otherwise an answer continues after a lost link
         if is_new_prompt and not stream.protocol.opened_target_only:
-            client.estimator.on_stream()
+            client.on_stream()
 
     def _resume(self, older: ServedStream, protocol: VerifierStream, now: float) -> None:
         """Continue in the memory of the older stream, without another prefill."""
