@@ -114,3 +114,15 @@ def test_arrays_of_unequal_length_are_refused() -> None:
     arrays["total"] = arrays["total"][:8]
     with pytest.raises(CheckpointError, match="not an n-gram table"):
         NGramTable.from_arrays(arrays, vocab_size=5)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=12), min_size=2, max_size=12))
+def test_table_on_a_base_guesses_as_one_that_learned_everything(texts: list[list[int]]) -> None:
+    half = len(texts) // 2
+    base = taught(*texts[:half], num_slots=2**14)
+    before = {name: values.tolist() for name, values in base.arrays().items()}
+    table, single = NGramTable(2**14, base), taught(*texts, num_slots=2**14)
+    for text in texts[half:]:
+        table.learn(text, 0)
+    assert all(table.guess(text[:end]) == single.guess(text[:end]) for text in texts for end in range(1, len(text)))
+    assert {name: values.tolist() for name, values in base.arrays().items()} == before

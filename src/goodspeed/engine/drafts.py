@@ -62,12 +62,37 @@ def draft_engine(config: DraftConfig, vocab_size: int, tokenizer: str = "") -> D
 
     Without a fingerprint no shipped n-gram table is used. Raises ConfigError or CheckpointError.
     """
+    return DRAFT_ENGINES[config.engine](resolve_table(config, tokenizer), vocab_size)
+
+
+def resolve_table(config: DraftConfig, tokenizer: str) -> DraftConfig:
+    """The config with the file of the shipped table, if it has the default one. Raises CheckpointError.
+
+    Raises it too if a file of the config is for another tokenizer.
+    """
     if config.table == DEFAULT_TABLE:
         config = replace(config, table=str(shipped_table(tokenizer) or NO_TABLE))
     for name in (config.memory, config.table):
         if Path(name).is_file():
             check_tokenizer(Path(name), tokenizer)
-    return DRAFT_ENGINES[config.engine](config, vocab_size)
+    return config
+
+
+def initial_memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
+    """The saved memory, or else the initial table, or else an empty table. Raises CheckpointError."""
+    if config.memory and Path(config.memory).exists():
+        return DraftMemory.load(Path(config.memory), vocab_size)
+    if config.table not in {NO_TABLE, DEFAULT_TABLE}:
+        return DraftMemory.load(Path(config.table), vocab_size)
+    return DraftMemory(NGramTable(config.table_slots), vocab_size)
+
+
+def neural_source(config: DraftConfig, vocab_size: int) -> DraftSource | None:
+    """The draft model of the config as a source, if it has one. Raises ConfigError or CheckpointError."""
+    if not config.model:
+        return None
+    source: DraftSource = import_torch_module("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
+    return source
 
 
 def save_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int, tokenizer: str = "") -> None:
@@ -101,16 +126,9 @@ def table_of(engine: DraftEngine) -> NGramTable | None:
 
 
 def _hybrid(config: DraftConfig, vocab_size: int) -> DraftEngine:
-    memory = _memory(config, vocab_size)
+    memory = initial_memory(config, vocab_size)
     sources: list[DraftSource] = [LookupSource(), NGramSource(memory.table)]
-    return HybridDraft(sources, memory.calibration(config.name), _neural_source(config, vocab_size))
-
-
-def _neural_source(config: DraftConfig, vocab_size: int) -> DraftSource | None:
-    if not config.model:
-        return None
-    source: DraftSource = import_torch_module("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
-    return source
+    return HybridDraft(sources, memory.calibration(config.name), neural_source(config, vocab_size))
 
 
 def _lookup(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
@@ -118,7 +136,7 @@ def _lookup(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
 
 
 def _table(config: DraftConfig, vocab_size: int) -> DraftEngine:
-    memory = _memory(config, vocab_size)
+    memory = initial_memory(config, vocab_size)
     return HybridDraft([NGramSource(memory.table)], memory.calibration(config.name))
 
 
@@ -138,15 +156,6 @@ def _toy(config: DraftConfig, vocab_size: int) -> DraftEngine:
 
 def _none(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
     return NullDraft()
-
-
-def _memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
-    """The saved memory, or else the initial table, or else an empty table."""
-    if config.memory and Path(config.memory).exists():
-        return DraftMemory.load(Path(config.memory), vocab_size)
-    if config.table not in {NO_TABLE, DEFAULT_TABLE}:
-        return DraftMemory.load(Path(config.table), vocab_size)
-    return DraftMemory(NGramTable(config.table_slots), vocab_size)
 
 
 DRAFT_ENGINES: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(

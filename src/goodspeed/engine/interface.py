@@ -61,6 +61,10 @@ class StreamSpec:
     """KV tokens to reserve: the prefix, all tokens that may still be committed, and the longest proposal."""
     logprobs: bool = False
     """Report the log-probability of every committed token."""
+    client: str = ""
+    """Name of the drafter whose text it is."""
+    client_stream: int = 0
+    """The drafter's own number of the stream."""
 
 
 class Prefill(Struct, frozen=True, gc=False):

@@ -28,9 +28,14 @@ PRIORS = (0.29, 0.43, 0.53, 0.69)
 
 
 class NGramTable:
-    """Counts of next tokens by context. `num_slots` is rounded up to a power of two; a slot takes 15 bytes."""
+    """Counts of next tokens by context. `num_slots` is rounded up to a power of two; a slot takes 15 bytes.
 
-    def __init__(self, num_slots: int = 2**19) -> None:
+    With a `base` the table holds only the contexts that it has learned itself, and starts each from the counts of the
+    base, which it does not change. So several tables can learn apart from each other on one base.
+    """
+
+    def __init__(self, num_slots: int = 2**19, base: "NGramTable | None" = None) -> None:
+        self._base = base
         self._set_bits = max(1, (num_slots - 1).bit_length() - 2)
         size = SET_SIZE << self._set_bits
         self._check = array("I", bytes(4 * size))
@@ -61,11 +66,12 @@ class NGramTable:
         """The most frequent next token of the longest known context at the end of `tokens`."""
         keys = _context_keys(tokens, len(tokens))
         for order in range(len(keys), 0, -1):
-            slot = self._find(keys[order - 1])
-            if slot is not None:
-                count, total = self._first_count[slot], self._total[slot]
+            found = self._find_counts(keys[order - 1])
+            if found is not None:
+                table, slot = found
+                count, total = table._first_count[slot], table._total[slot]
                 evidence = order << COARSE_SHIFT | _kind(count, total)
-                return Guess(self._first[slot], evidence, _prior(order, count, total))
+                return Guess(table._first[slot], evidence, _prior(order, count, total))
         return None
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -109,11 +115,21 @@ class NGramTable:
                 return slot
         return None
 
+    def _find_counts(self, key: int) -> "tuple[NGramTable, int] | None":
+        """The table that holds the context, this one or its base, and the slot there."""
+        slot = self._find(key)
+        if slot is not None:
+            return self, slot
+        return self._base._find_counts(key) if self._base else None
+
     def _count(self, key: int, token: int) -> None:
         slot = self._find(key)
         if slot is None:
-            self._claim(key, token)
-            return
+            slot = self._claim(key)
+            if not self._total[slot]:
+                self._first[slot] = token
+                self._total[slot] = self._first_count[slot] = 1
+                return
         if self._total[slot] == MAX_COUNT:
             self._halve(slot)
         self._total[slot] += 1
@@ -126,13 +142,18 @@ class NGramTable:
         if self._second_count[slot] >= self._first_count[slot]:  # the later of two equal counts comes first
             self._swap(slot)
 
-    def _claim(self, key: int, token: int) -> None:
-        base = key >> (64 - self._set_bits) << 2
-        slot = min(range(base, base + SET_SIZE), key=self._total.__getitem__)
+    def _claim(self, key: int) -> int:
+        """The slot of a new context, with the counts of the base, or empty."""
+        bucket = key >> (64 - self._set_bits) << 2
+        slot = min(range(bucket, bucket + SET_SIZE), key=self._total.__getitem__)
         self._check[slot] = key >> 16 & 0xFFFFFFFF
-        self._first[slot] = token
-        self._total[slot] = self._first_count[slot] = 1
-        self._second_count[slot] = 0
+        found = self._base._find_counts(key) if self._base else None
+        self._total[slot] = self._first_count[slot] = self._second_count[slot] = 0
+        if found is not None:
+            table, source = found
+            for own, other in zip(self._fields().values(), table._fields().values(), strict=True):
+                own[slot] = other[source]
+        return slot
 
     def _halve(self, slot: int) -> None:
         self._total[slot] //= 2

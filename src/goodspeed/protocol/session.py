@@ -60,11 +60,11 @@ class VerifierStream:
         self.max_grant = self._longest_useful_proposal()
         """Length of the longest proposal that the stream can use."""
 
-    def spec(self) -> StreamSpec:
-        """The stream as the engine sees it."""
+    def spec(self, client: str = "") -> StreamSpec:
+        """The stream as the engine sees it; `client` is the drafter's name."""
         request = self.request
         capacity = request.num_prompt + request.max_tokens  # grants keep proposals within it
-        return StreamSpec(request.tokens, request.sampling, capacity, request.logprobs)
+        return StreamSpec(request.tokens, request.sampling, capacity, request.logprobs, client, request.stream)
 
     def on_propose(self, propose: Propose) -> Propose | RepeatedProposal:
         """The proposal itself, if it is new. Raises ProtocolError (stream) if it is not valid."""

@@ -1,6 +1,7 @@
 """The configuration of a verification server."""
 
 from goodspeed.config import config_dataclass, option, table
+from goodspeed.engine.co_located import CoLocatedConfig
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.targets import TARGET_ENGINES
 from goodspeed.logs import LOG_LEVELS
@@ -19,6 +20,7 @@ class VerifierConfig:
     )
     seed: int = option(0, "shaped and toy engines: seed of the pair; the drafters need the same", ge=0)
     target: TargetConfig = table(TargetConfig)
+    co_located: CoLocatedConfig = table(CoLocatedConfig)
     core: VerifierCoreConfig = table(VerifierCoreConfig)
     grpc: GrpcServerConfig = table(GrpcServerConfig)
     metrics_host: str = option("127.0.0.1", "address of the Prometheus metrics")

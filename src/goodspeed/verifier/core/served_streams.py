@@ -150,7 +150,7 @@ class ServedStreams:
 
     def open(self, stream: ServedStream) -> None:
         """Add a newly admitted stream; the engine opens it with the next batch."""
-        self._outbox.open_stream(stream.key, stream.protocol.spec())
+        self._outbox.open_stream(stream.key, stream.protocol.spec(stream.client.name))
         self._add_sibling(stream)
         self._table.put(stream.key, stream, ServedStreamState.PREFILLING)
 

@@ -1,0 +1,251 @@
+"""Co-located drafts: what the verifier drafts by itself, in the engine's thread, just before a step.
+
+Each stream has an index of its own text. What answers teach is kept per client, so that nothing of one client's
+answers shows in another client's drafts, unless sharing is configured.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from goodspeed.config import config_dataclass, option
+from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
+from goodspeed.engine.calibration import MAX_TRIALS, Calibration
+from goodspeed.engine.drafts import DEFAULT_TABLE, DraftConfig, initial_memory, neural_source, resolve_table
+from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.interface import StreamSpec, TargetInfo
+from goodspeed.engine.lookup import LookupSource
+from goodspeed.engine.ngram_table import NGramSource, NGramTable
+from goodspeed.engine.target_config import TargetConfig
+from goodspeed.registry import Registry
+
+log = logging.getLogger(__name__)
+
+SHARED = ""
+"""The client whose memory all streams use if learning is shared."""
+
+
+class CoLocatedDrafts(Protocol):
+    """Drafts for the streams of a verifier. It is called from the engine's thread only.
+
+    Unlike a DraftEngine it may be told of more than it needs: open and commit must be cheap, because they are called
+    for every stream, and drafts may never be requested.
+    """
+
+    def open(self, stream: StreamKey, spec: StreamSpec) -> None:
+        """Start a stream with the committed prefix spec.tokens."""
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        """One draft per request, in order; a draft may be empty."""
+
+    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
+        """Extend the stream's committed prefix. The work is put off until the next draft."""
+
+    def close(self, stream: StreamKey) -> None:
+        """End the stream and free its memory."""
+
+
+@config_dataclass
+class CoLocatedConfig:
+    """Co-located drafts: what the verifier drafts by itself."""
+
+    engine: str = option(
+        "hybrid",
+        "how the verifier drafts: hybrid: lookup and n-gram table, each token from the better; lookup; none",
+        choices=lambda: CO_LOCATED_ENGINES,
+    )
+    model: str = option("", "hybrid: a draft model as third source, on the target's device; it needs PyTorch")
+    table: str = option(
+        DEFAULT_TABLE,
+        "hybrid: n-gram table to start from: a file, none, or default: the one shipped for the tokenizer",
+    )
+    learned_slots: int = option(
+        2**14, "hybrid: contexts that are learned from the answers of one client, 15 bytes each", ge=8, le=2**26
+    )
+    max_clients: int = option(
+        64,
+        "hybrid: clients whose contexts are kept in memory; the one that opened a stream longest ago is forgotten",
+        ge=1,
+        le=2**16,
+    )
+    shared: bool = option(
+        False,
+        "hybrid: all clients learn into one table; a client can then tell from which drafts are accepted what others' "
+        "answers contain",
+    )
+    kv_memory_mb: int = option(
+        256, "model: its KV cache, in MB (2**20 bytes); a stream without room in it gets no drafts of it", ge=1
+    )
+
+
+def co_located_drafts(config: CoLocatedConfig, target: TargetConfig, info: TargetInfo) -> CoLocatedDrafts | None:
+    """The drafts of a verifier with this target; None if it drafts nothing. A failure in them ends them, not a step.
+
+    Raises ConfigError or CheckpointError.
+    """
+    drafts = CO_LOCATED_ENGINES[config.engine](config, target, info)
+    return None if drafts is None else FailSafeCoLocatedDrafts(drafts)
+
+
+@dataclass(slots=True)
+class _ClientMemory:
+    """What the answers of one client have taught."""
+
+    engine: HybridDraft
+    num_streams: int = 0
+
+
+@dataclass(slots=True)
+class _Stream:
+    spec: StreamSpec
+    memory: _ClientMemory
+    is_open: bool = False
+    """Whether its engine has read the prefix, which is put off until the first request."""
+    pending: list[int] = field(default_factory=list)
+    """Committed tokens that the engine has not read yet."""
+
+
+class HybridCoLocatedDrafts:
+    """Co-located drafts by lookup, an n-gram table and optionally a draft model, with bounded memory.
+
+    Beyond `max_clients` the client that opened a stream longest ago is forgotten, unless it has streams. If all have
+    streams, a new client's answers are learned for as long as its streams last, and drop with them.
+    """
+
+    def __init__(self, new_engine: Callable[[], HybridDraft], max_clients: int, shared: bool) -> None:
+        """`new_engine`: makes the engine of a client that nothing is known of."""
+        self._new_engine = new_engine
+        self._max_clients = max_clients
+        self._is_shared = shared
+        self._memories: dict[str, _ClientMemory] = {}  # by client, the one that opened a stream longest ago first
+        self._streams: dict[StreamKey, _Stream] = {}
+
+    @property
+    def num_clients(self) -> int:
+        """Clients whose answers are remembered."""
+        return len(self._memories)
+
+    def open(self, stream: StreamKey, spec: StreamSpec) -> None:
+        memory = self._memory(SHARED if self._is_shared else spec.client)
+        memory.num_streams += 1
+        self._streams[stream] = _Stream(spec, memory)
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        by_engine: dict[int, list[int]] = {}
+        for index, request in enumerate(requests):
+            self._catch_up(request.stream)
+            by_engine.setdefault(id(self._streams[request.stream].memory), []).append(index)
+        drafts = [Draft((), ())] * len(requests)
+        for indices in by_engine.values():
+            engine = self._streams[requests[indices[0]].stream].memory.engine
+            for index, draft in zip(indices, engine.draft([requests[i] for i in indices]), strict=True):
+                drafts[index] = draft
+        return drafts
+
+    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
+        self._streams[stream].pending.extend(tokens)
+
+    def close(self, stream: StreamKey) -> None:
+        closed = self._streams.pop(stream)
+        closed.memory.num_streams -= 1
+        if closed.is_open:
+            closed.memory.engine.commit(stream, closed.pending)
+            closed.memory.engine.close(stream)
+
+    def _catch_up(self, key: StreamKey) -> None:
+        stream = self._streams[key]
+        engine = stream.memory.engine
+        if not stream.is_open:
+            engine.open(key, stream.spec.tokens, stream.spec.sampling)
+            stream.is_open = True
+        if stream.pending:
+            engine.commit(key, stream.pending)
+            stream.pending.clear()
+
+    def _memory(self, client: str) -> _ClientMemory:
+        memory = self._memories.pop(client, None) or _ClientMemory(self._new_engine())
+        if len(self._memories) >= self._max_clients and not self._forget():
+            return memory
+        self._memories[client] = memory
+        return memory
+
+    def _forget(self) -> bool:
+        """Forget a client without streams. False if there is none."""
+        client = next((name for name, memory in self._memories.items() if not memory.num_streams), None)
+        if client is None:
+            return False
+        del self._memories[client]
+        return True
+
+
+class FailSafeCoLocatedDrafts:
+    """Drafts of another object; after its first failure all drafts are empty, and steps continue without."""
+
+    def __init__(self, drafts: CoLocatedDrafts) -> None:
+        self._drafts: CoLocatedDrafts | None = drafts
+
+    def open(self, stream: StreamKey, spec: StreamSpec) -> None:
+        self._try(lambda drafts: drafts.open(stream, spec))
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        drafted: list[Draft] = []
+        self._try(lambda drafts: drafted.extend(drafts.draft(requests)))
+        return drafted or [Draft((), ()) for _ in requests]
+
+    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
+        self._try(lambda drafts: drafts.commit(stream, tokens))
+
+    def close(self, stream: StreamKey) -> None:
+        self._try(lambda drafts: drafts.close(stream))
+
+    def _try(self, call: Callable[[CoLocatedDrafts], None]) -> None:
+        if self._drafts is None:
+            return
+        try:
+            call(self._drafts)
+        except Exception:
+            log.exception("co-located drafting has failed; the verifier drafts nothing from now on")
+            self._drafts = None
+
+
+def _hybrid(config: CoLocatedConfig, target: TargetConfig, info: TargetInfo) -> CoLocatedDrafts:
+    drafting = resolve_table(_draft_config(config, target), info.tokenizer_fingerprint)
+    base = initial_memory(drafting, info.vocab_size)
+    neural = neural_source(drafting, info.vocab_size)
+
+    def new_engine() -> HybridDraft:
+        table = NGramTable(config.learned_slots, base.table)
+        calibration = base.calibration(drafting.name).faded(MAX_TRIALS)  # a copy
+        return HybridDraft([LookupSource(), NGramSource(table)], calibration, neural)
+
+    return HybridCoLocatedDrafts(new_engine, config.max_clients, config.shared)
+
+
+def _lookup(config: CoLocatedConfig, _target: TargetConfig, _info: TargetInfo) -> CoLocatedDrafts:
+    return HybridCoLocatedDrafts(
+        lambda: HybridDraft([LookupSource()], Calibration()), config.max_clients, config.shared
+    )
+
+
+def _none(_config: CoLocatedConfig, _target: TargetConfig, _info: TargetInfo) -> None:
+    return None
+
+
+def _draft_config(config: CoLocatedConfig, target: TargetConfig) -> DraftConfig:
+    """The same engine as a drafter would configure it, on the target's device."""
+    return DraftConfig(
+        model=config.model,
+        table=config.table,
+        table_slots=config.learned_slots,
+        device=target.device,
+        dtype=target.dtype,
+        threads=target.threads or os.cpu_count() or 1,
+        kv_memory_mb=config.kv_memory_mb,
+    )
+
+
+CO_LOCATED_ENGINES: Registry[Callable[[CoLocatedConfig, TargetConfig, TargetInfo], CoLocatedDrafts | None]] = Registry(
+    "co-located draft engine", {"hybrid": _hybrid, "lookup": _lookup, "none": _none}
+)
