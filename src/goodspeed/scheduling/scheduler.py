@@ -21,7 +21,7 @@ class ClientView(Struct, frozen=True, gc=False):
     network_s: float = 0.0
     """From a verdict sent to the next proposal received, without drafting: the network both ways, and the hosts."""
     drafting_s: float = 0.0
-    """Per draft token."""
+    """Per step of drafting. Each step proposes a token; a draft that ends before its grant took one step more."""
     verify_s: float = 0.0
     """From a proposal received to its verdict sent (the wait for the step, and the step), without the time that its own
     draft tokens take in the step."""

@@ -5,10 +5,9 @@ costs its own client drafting_s, and every client that waits for that step token
 docs/explain/time_aware.md.
 """
 
-import copy
-import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,10 +21,11 @@ MIN_ROUND_S = 1e-9
 class TimeAwareScheduler:
     """Maximises sum_i w_i log(tokens per second of i), to first order in what clients do to each other.
 
-    A client has n_i streams, and each of them commits a token of the target's own besides. With the share u_i of grants
-    that is verified, its round takes T_i(S) = network_i + verify_i + (drafting_i + token_s) u_i S. While clients are
-    not synchronised, each token of i delays the others that are at the verifier when i's step ends
-    (co_batched_weight_i) by token_s once in T_i:
+    A client has n_i streams, and each of them commits a token of the target's own besides. Of S granted tokens a share
+    u_i is verified, after d_i(S) = min(S, n_i + u_i S) steps of drafting: a draft ends with a step that proposes
+    nothing, unless it uses its grant. So a round takes T_i(S) = network_i + verify_i + drafting_i d_i(S) +
+    token_s u_i S. While clients are not synchronised, each token of i delays the others that are at the verifier when
+    i's step ends (co_batched_weight_i) by token_s once in T_i:
 
         f_i(S) = w_i log(mu_i(S) / T_i(S)) - token_s (co_batched_weight_i - w_i) (n_i + u_i S) / T_i(S),   S > 0
 
@@ -36,197 +36,196 @@ class TimeAwareScheduler:
 
     At k = 0 this is target-only mode. So no client waits for drafts that would be faster without.
 
-    The sum is separable. Tokens are allocated greedily, each to the client for which it gains most, until no token
-    gains or the budget is spent; clients that are better off with local rounds then return their tokens. That is
-    exact where every f_i is concave (the first term has one maximum; tests compare with brute force). Utility is that
-    of the expected goodput, not the paper's gradient form with 1 / X_i: per second the noise of X_i costs more than
-    turns of integer grants bring (docs/measurements/log.md).
+    The sum is separable. Every client gets the grant that is best for f_i, which is exact, if the budget holds all of
+    them. Otherwise the budget goes where a token gains most, by the concave envelopes of the f_i; that is nearly exact
+    (tests compare with brute force). Utility is that of the expected goodput, not the paper's gradient form with
+    1 / X_i: per second the noise of X_i costs more than turns of integer grants bring (docs/measurements/log.md).
 
-    Under the barrier all rounds take T(S) = max(network_i + drafting_i S_i) over clients with a grant, + step_s +
+    Under the barrier all rounds take T(S) = max(network_i + drafting_i d_i(S_i)) over clients with a grant, + step_s +
     token_s sum_i S_i, and the objective is sum_i w_i log(mu_i(S_i) / T(S)).
     """
 
     def grants(self, clients: Sequence[ClientView], budget: Budget, rng: np.random.Generator) -> list[int]:
         del rng
         floors = floors_within(clients, budget.tokens)
-        allocations = [ClientAllocation(client, budget, floor) for client, floor in zip(clients, floors, strict=True)]
         if budget.is_barrier:
-            _allocate_under_barrier(allocations, budget, budget.tokens - sum(floors))
-        else:
-            _allocate_or_go_local(allocations, budget.tokens)
-        return [allocation.grant for allocation in allocations]
+            return _grants_under_barrier(clients, budget, floors)
+        caps = [min(client.max_grant, budget.tokens) for client in clients]
+        curves = [
+            objective_by_grant(client, budget, floor, cap)
+            for client, floor, cap in zip(clients, floors, caps, strict=True)
+        ]
+        best = [_argmax(curve, floor) for curve, floor in zip(curves, floors, strict=True)]
+        return best if sum(best) <= budget.tokens else _share(curves, floors, best, budget.tokens)
 
 
-class ClientAllocation:
-    """The grant of one client as it grows token by token, and what the next token would change."""
+def objective_by_grant(client: ClientView, budget: Budget, floor: int, cap: int) -> list[float]:
+    """f_i by grant, from 0 to `cap` or to where it falls. While a time is not known, the value of tokens alone counts.
 
-    __slots__ = (
-        "_client",
-        "_delayed_s",
-        "_floor",
-        "_local_objective",
-        "_num_committed",
-        "_num_verified",
-        "_round_s",
-        "_survival",
-        "_token_cost_s",
-        "grant",
-    )
-
-    def __init__(self, client: ClientView, budget: Budget, floor: int) -> None:
-        self._client = client
-        self._floor = floor
-        self._token_cost_s = client.grant_utilisation * (client.drafting_s + budget.token_s)
-        self._delayed_s = budget.token_s * max(0.0, client.co_batched_weight - client.weight)
-        self._local_objective = self._best_local_objective(budget)
-        self.reset()
-
-    def reset(self) -> None:
-        """Return to the floor."""
-        self.grant = 0
-        self._round_s = self._client.network_s + self._client.verify_s
-        self._num_committed = float(self._client.num_streams)  # per round, expected
-        self._num_verified = float(self._client.num_streams)  # tokens in its steps, with the target's own
-        self._survival = 1.0
-        self._survival = self._next_survival()
-        for _ in range(self._floor):
-            self.add_token()
-
-    def add_token(self) -> None:
-        """Grant the next token."""
-        self._num_committed += self._survival
-        self._round_s += self._token_cost_s
-        self._num_verified += self._client.grant_utilisation
-        self.grant += 1
-        self._survival = self._next_survival()
-
-    @property
-    def weight(self) -> float:
-        return self._client.weight
-
-    @property
-    def is_at_cap(self) -> bool:
-        return self.grant >= self._client.max_grant
-
-    def token_value(self) -> float:
-        """What the next token adds to w log mu."""
-        return self._client.weight * math.log1p(self._survival / self._num_committed)
-
-    def gain(self) -> float:
-        """What the next token adds to f_i; its value alone while the round time is not known."""
-        before_s = self._round_s
-        after_s = before_s + self._token_cost_s
-        if before_s <= 0.0:
-            return self.token_value()
-        own = self._client.weight * math.log(after_s / before_s)
-        num_after = self._num_verified + self._client.grant_utilisation
-        others = self._delayed_s * (num_after / after_s - self._num_verified / before_s)
-        return self.token_value() - own - others
-
-    def local_gain(self) -> float:
-        """What local rounds would add to f_i; 0 for a client with a floor, and while a time is not known."""
-        if self._floor or self._round_s <= 0.0 or self._local_objective is None:
-            return 0.0
-        return self._local_objective - self._objective(self._num_committed, self._num_verified, self._round_s)
-
-    def proposal_after_s(self) -> float:
-        """From a verdict to the proposal; 0 for a client without a grant, whose proposal no step waits for."""
-        return self._client.network_s + self._client.drafting_s * self.grant if self.grant else 0.0
-
-    def lookahead(self, num_tokens: int) -> list[tuple[float, float]]:
-        """(token_value, proposal_after_s) of each of the next tokens; the allocation itself does not change."""
-        ahead = copy.copy(self)
-        found = []
-        for _ in range(min(num_tokens, self._client.max_grant - self.grant)):
-            value = ahead.token_value()
-            ahead.add_token()
-            found.append((value, ahead.proposal_after_s()))
-        return found
-
-    def _best_local_objective(self, budget: Budget) -> float | None:
-        """f_i of local rounds with the best number of co-located tokens; None while their time is not known."""
-        round_s = budget.local_round_s
-        if not round_s:
-            return None
-        client = self._client
-        num_committed = num_verified = float(client.num_streams)
-        num_drafted = client.num_streams * client.co_located_utilisation
-        best = self._objective(num_committed, num_verified, round_s)
-        for survival in client.co_located_survival:
-            num_committed += client.num_streams * survival
-            num_verified += num_drafted
-            round_s += num_drafted * (budget.token_s + budget.co_located_token_s)
-            best = max(best, self._objective(num_committed, num_verified, round_s))
-        return best
-
-    def _objective(self, num_committed: float, num_verified: float, round_s: float) -> float:
-        """f_i."""
-        return self._client.weight * math.log(num_committed / round_s) - self._delayed_s * num_verified / round_s
-
-    def _next_survival(self) -> float:
-        curve = self._client.survival
-        return curve[self.grant] if self.grant < len(curve) else self._survival * self._client.acceptance_rate
-
-
-def _allocate_or_go_local(allocations: Sequence[ClientAllocation], num_tokens: int) -> None:
-    """Allocate to the clients that gain by waiting for their drafters.
-
-    First, clients leave whose local rounds would be better even than all tokens. Then, one by one, the client
-    leaves that would gain most by it at its present share.
+    A client with a floor has no local rounds, and its curve is meaningful from its floor on.
     """
-    for allocation in allocations:
-        _allocate_greedily([allocation], num_tokens - allocation.grant)
-    drafting = [allocation for allocation in allocations if allocation.local_gain() <= 0.0]
-    while True:
-        for allocation in allocations:
-            allocation.reset()
-        _allocate_greedily(drafting, num_tokens - sum(allocation.grant for allocation in drafting))
-        leaving = max(drafting, key=ClientAllocation.local_gain, default=None)
-        if leaving is None or leaving.local_gain() <= 0.0:
-            return
-        drafting.remove(leaving)
+    base_s = client.network_s + client.verify_s
+    if base_s <= 0.0:
+        return [client.weight * math.log(num_committed) for num_committed in _committed_by_grant(client, cap)]
+    weight, utilisation, delayed_s = client.weight, client.grant_utilisation, _delayed_s(client, budget)
+    drafting_s, token_s, num_streams = client.drafting_s, budget.token_s, float(client.num_streams)
+    curve: list[float] = []
+    before = -math.inf
+    for grant, num_committed in enumerate(_committed_by_grant(client, cap)):
+        num_used = utilisation * grant
+        num_verified = num_streams + num_used
+        round_s = base_s + drafting_s * min(float(grant), num_verified) + token_s * num_used
+        value = weight * math.log(num_committed / round_s) - delayed_s * num_verified / round_s
+        curve.append(value)
+        if value < before and grant > max(floor, 1) and grant >= num_verified:
+            break
+        before = value
+    if not floor and budget.local_round_s:
+        curve[0] = local_objective(client, budget, budget.local_round_s)
+    return curve
 
 
-def _allocate_greedily(allocations: Sequence[ClientAllocation], num_left: int) -> None:
-    """Without a barrier: grant the token that gains most, as long as any gains."""
-    heap = [(-allocation.gain(), i) for i, allocation in enumerate(allocations) if not allocation.is_at_cap]
-    heapq.heapify(heap)
-    while heap and num_left > 0 and heap[0][0] < 0.0:
-        i = heap[0][1]
-        allocations[i].add_token()
-        num_left -= 1
-        if allocations[i].is_at_cap:
-            heapq.heappop(heap)
-        else:
-            heapq.heapreplace(heap, (-allocations[i].gain(), i))
+def local_objective(client: ClientView, budget: Budget, round_s: float) -> float:
+    """f_i(0): local rounds with the best number of co-located tokens. They take `round_s` without those tokens."""
+    delayed_s = _delayed_s(client, budget)
+    num_committed = num_verified = float(client.num_streams)
+    num_drafted = client.num_streams * client.co_located_utilisation
+    best = client.weight * math.log(num_committed / round_s) - delayed_s * num_verified / round_s
+    for survival in client.co_located_survival:
+        num_committed += client.num_streams * survival
+        num_verified += num_drafted
+        round_s += num_drafted * (budget.token_s + budget.co_located_token_s)
+        best = max(best, client.weight * math.log(num_committed / round_s) - delayed_s * num_verified / round_s)
+    return best
 
 
-def _allocate_under_barrier(allocations: Sequence[ClientAllocation], budget: Budget, num_left: int) -> None:
+def _delayed_s(client: ClientView, budget: Budget) -> float:
+    """Weighted seconds by which a token of the client delays others."""
+    return budget.token_s * max(0.0, client.co_batched_weight - client.weight)
+
+
+def _drafting_s(client: ClientView, grant: int) -> float:
+    return client.drafting_s * min(float(grant), client.num_streams + client.grant_utilisation * grant)
+
+
+def _committed_by_grant(client: ClientView, cap: int) -> list[float]:
+    """mu_i by grant, 0..cap."""
+    curve, survival = client.survival, 1.0
+    num_committed = float(client.num_streams)
+    committed = [num_committed]
+    for j in range(cap):
+        survival = curve[j] if j < len(curve) else survival * client.acceptance_rate
+        num_committed += survival
+        committed.append(num_committed)
+    return committed
+
+
+def _argmax(curve: Sequence[float], floor: int) -> int:
+    """The smallest of the best grants from `floor` on."""
+    best = floor
+    for grant in range(floor + 1, len(curve)):
+        if curve[grant] > curve[best]:
+            best = grant
+    return best
+
+
+def _share(curves: Sequence[Sequence[float]], floors: Sequence[int], best: Sequence[int], num_tokens: int) -> list[int]:
+    """Grants for which the budget is too small: the tokens of the steepest segments of the concave envelopes.
+
+    A segment that no longer fits is left out; what remains goes to whoever gains most by it.
+    """
+    grants = list(floors)
+    num_left = num_tokens - sum(floors)
+    segments = [
+        (-(curve[end] - curve[start]) / (end - start), i, end - start)
+        for i, curve in enumerate(curves)
+        for start, end in _envelope(curve, floors[i], best[i])
+    ]
+    is_whole = [True] * len(curves)
+    for _, i, length in sorted(segments):
+        is_whole[i] = is_whole[i] and length <= num_left
+        if is_whole[i]:
+            grants[i] += length
+            num_left -= length
+    while num_left > 0:
+        gain, i, grant = max(_improvements(curves, grants, num_left), default=(0.0, 0, 0))
+        if gain <= 0.0:
+            break
+        num_left -= grant - grants[i]
+        grants[i] = grant
+    return grants
+
+
+def _envelope(curve: Sequence[float], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The segments of the concave envelope between two grants, the steepest first."""
+    corners: list[int] = []
+    for grant in range(start, end + 1):
+        while len(corners) > 1 and _is_below(curve, corners[-2], corners[-1], grant):
+            corners.pop()
+        corners.append(grant)
+    return pairwise(corners)
+
+
+def _is_below(curve: Sequence[float], start: int, middle: int, end: int) -> bool:
+    """True if the curve at `middle` does not rise above the straight line from `start` to `end`."""
+    return (curve[middle] - curve[start]) * (end - middle) <= (curve[end] - curve[middle]) * (middle - start)
+
+
+def _improvements(
+    curves: Sequence[Sequence[float]], grants: Sequence[int], num_left: int
+) -> Iterator[tuple[float, int, int]]:
+    """(gain, client, grant) of the best larger grant of every client that has one within `num_left` tokens."""
+    for i, curve in enumerate(curves):
+        best = _argmax(curve[: grants[i] + num_left + 1], grants[i])
+        if best > grants[i]:
+            yield curve[best] - curve[grants[i]], i, best
+
+
+def _grants_under_barrier(clients: Sequence[ClientView], budget: Budget, floors: Sequence[int]) -> list[int]:
     """One round time for all clients, exactly: for every time D by which all have proposed, the best tokens within D.
 
     For a given D the objective is separable and concave in grants, and its time depends on their sum alone. So the best
     grants with a given sum are the tokens of highest value whose proposals arrive by D. All D and all sums are tried.
     """
-    if not allocations or num_left <= 0:
-        return
+    grants = list(floors)
+    num_left = budget.tokens - sum(floors)
+    if not clients or num_left <= 0:
+        return grants
     tokens = sorted(
-        (-value, j, i, proposal_after_s)
-        for i, allocation in enumerate(allocations)
-        for j, (value, proposal_after_s) in enumerate(allocation.lookahead(num_left))
+        (-value, j, i, after_s)
+        for i, client in enumerate(clients)
+        for j, (value, after_s) in enumerate(
+            _token_values(client, floors[i], min(client.max_grant, floors[i] + num_left))
+        )
     )
-    first_s = max(allocation.proposal_after_s() for allocation in allocations)
+    first_s = max(_proposal_after_s(client, floor) for client, floor in zip(clients, floors, strict=True))
     values = np.array([0.0, *(-token[0] for token in tokens)])
     arrivals = np.array([first_s, *(token[3] for token in tokens)])
     deadlines = np.unique(np.maximum(arrivals, first_s))
     is_taken = arrivals <= deadlines[:, np.newaxis]  # [deadlines, 1 + tokens], bool
     is_taken[:, 0] = False
     num_taken = np.cumsum(is_taken, axis=1)
-    step_s = budget.step_s + budget.token_s * (sum(allocation.grant for allocation in allocations) + num_taken)
+    step_s = budget.step_s + budget.token_s * (sum(floors) + num_taken)
     round_s = np.maximum(deadlines[:, np.newaxis] + step_s, MIN_ROUND_S)
-    weight = sum(allocation.weight for allocation in allocations)
+    weight = sum(client.weight for client in clients)
     utility = np.cumsum(values * is_taken, axis=1) - weight * np.log(round_s)
     best = np.argmax(np.where(num_taken <= num_left, utility, -np.inf))
     deadline, last = np.unravel_index(best, utility.shape)
     for index in range(1, int(last) + 1):
         if is_taken[deadline, index]:
-            allocations[tokens[index - 1][2]].add_token()
+            grants[tokens[index - 1][2]] += 1
+    return grants
+
+
+def _token_values(client: ClientView, floor: int, cap: int) -> list[tuple[float, float]]:
+    """(what it adds to w log mu, when its proposal arrives) of each token from the floor to the cap."""
+    committed = _committed_by_grant(client, cap)
+    return [
+        (client.weight * math.log(committed[grant] / committed[grant - 1]), _proposal_after_s(client, grant))
+        for grant in range(floor + 1, cap + 1)
+    ]
+
+
+def _proposal_after_s(client: ClientView, grant: int) -> float:
+    """From a verdict to the proposal; 0 for a client without a grant, whose proposal no step waits for."""
+    return client.network_s + _drafting_s(client, grant) if grant else 0.0

@@ -35,7 +35,7 @@ class FixedEstimator:
 
 def view(num_streams: int, survival: Sequence[float] = (), config: ClientConfig | None = None) -> ClientView:
     client = Client("edge", FixedEstimator(survival), config=config or ClientConfig())
-    client.timing.on_proposal(0.13, 0.03, 3)
+    client.timing.on_proposal(0.13, 0.03, 3, grant=3)
     client.timing.on_verdict(0.02, 3.0)
     return view_client(client, num_streams, cap=min(num_streams * 4, client.config.cap))
 
@@ -55,7 +55,7 @@ def test_streams_take_turns_on_the_survival_curve() -> None:
 
 def test_co_located_drafts_are_seen_as_those_of_one_stream() -> None:
     client = Client("edge", FixedEstimator())
-    assert view_client(client, 2, cap=4).co_located_survival == ()
+    assert view_client(client, 2, cap=4).co_located_survival == []
     for _ in range(200):
         client.on_co_located(num_requested=3, num_accepted=1, num_verified=2)
     seen = view_client(client, 2, cap=4)

@@ -3,40 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from goodspeed.scheduling.estimators.adaptive import adaptive_survival_estimator
+from goodspeed.scheduling.estimators.co_located import CoLocatedAcceptance
 from goodspeed.scheduling.reliability import ReliabilityCurve
 from goodspeed.scheduling.scheduler import Estimator
-from goodspeed.stats.ewma import DecayedMean
 from goodspeed.verifier.core.core_config import ClientConfig
-from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT, RoundTiming
+from goodspeed.verifier.core.timing.round_timing import RoundTiming
 
 MAX_ABSENT = 1024
 """Clients without a session that are remembered. The bound keeps ever new names from filling the memory."""
 
 ConnId = int
 """Identifies one link; the host never reuses it."""
-
-
-class CoLocatedAcceptance:
-    """What the verifier's own drafts are worth for the streams of a client."""
-
-    def __init__(self) -> None:
-        self.estimator = adaptive_survival_estimator(0.0, 0.0)
-        """Of one stream; its survival curve is as long as the longest draft that was requested so far."""
-        self._utilisation = DecayedMean(ROUND_WEIGHT)
-
-    @property
-    def utilisation(self) -> float:
-        """Share of requested tokens that are verified; 1 before the first verdict."""
-        return self._utilisation.get(default=1.0)
-
-    def on_drafted(self, num_requested: int, num_accepted: int, num_verified: int) -> None:
-        """Of a draft of up to `num_requested` tokens `num_verified` were verified, and `num_accepted` accepted.
-
-        Requested tokens that were not drafted count as not accepted, as in Estimator.on_verdict.
-        """
-        self.estimator.on_verdict(num_requested, num_accepted)
-        self._utilisation.observe(num_verified, num_requested)
 
 
 @dataclass(slots=True, eq=False)
@@ -68,11 +45,11 @@ class Client:
     def on_stream(self) -> None:
         """A stream with a new prompt starts."""
         self.estimator.on_stream()
-        self.co_located.estimator.on_stream()
+        self.co_located.on_stream()
 
     def on_co_located(self, num_requested: int, num_accepted: int, num_verified: int) -> None:
-        """The outcome of a stream's co-located draft, verified or only compared (CoLocatedAcceptance.on_drafted)."""
-        self.co_located.on_drafted(num_requested, num_accepted, num_verified)
+        """The outcome of a stream's co-located draft, verified or only compared (CoLocatedAcceptance.on_draft)."""
+        self.co_located.on_draft(num_requested, num_accepted, num_verified)
 
     def on_answer(self, baseline_s: float, elapsed_s: float) -> None:
         """A stream is finished; both times are 0 if its baseline is not known."""

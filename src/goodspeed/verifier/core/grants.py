@@ -103,7 +103,7 @@ def view_client(client: Client, num_streams: int, cap: int, min_grant: int = 0) 
         grant_utilisation=timing.grant_utilisation,
         num_streams=num_streams,
         co_batched_weight=timing.co_batched_weight,
-        co_located_survival=client.co_located.estimator.survival,
+        co_located_survival=client.co_located.survival,
         co_located_utilisation=client.co_located.utilisation,
     )
 

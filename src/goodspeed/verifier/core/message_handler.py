@@ -239,7 +239,8 @@ class MessageHandler:
         if isinstance(proposal, RepeatedProposal):
             self._repeat(client, proposal.verdict)
             return
-        client.timing.on_proposal(now - stream.waiting_since, propose.drafting_us / 1e6, len(propose.tokens))
+        turnaround_s, drafting_s = now - stream.waiting_since, propose.drafting_us / 1e6
+        client.timing.on_proposal(turnaround_s, drafting_s, len(propose.tokens), stream.grant)
         stream.proposal = proposal
         self._streams.on_ready(stream, now)
 

@@ -11,22 +11,22 @@ from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 def test_the_turnaround_is_divided_into_drafting_and_network() -> None:
     timing = RoundTiming()
     for num_tokens in (2, 8, 5) * 30:
-        timing.on_proposal(0.05 + 0.004 * num_tokens, 0.004 * num_tokens, num_tokens)
+        timing.on_proposal(0.05 + 0.004 * num_tokens, 0.004 * num_tokens, num_tokens, grant=num_tokens)
     assert timing.network_s == pytest.approx(0.05)
     assert timing.drafting_s == pytest.approx(0.004)
 
 
 def test_reported_drafting_is_cut_to_the_turnaround() -> None:
     timing = RoundTiming()
-    timing.on_proposal(0.05, 10.0, 5)
+    timing.on_proposal(0.05, 10.0, 5, grant=5)
     assert (timing.network_s, timing.drafting_s) == pytest.approx((0.0, 0.01))
 
 
-def test_empty_proposals_do_not_change_the_drafting_time_of_a_token() -> None:
+def test_a_draft_that_ends_early_took_a_step_more_than_it_has_tokens() -> None:
     timing = RoundTiming()
-    timing.on_proposal(0.1, 0.04, 4)
-    for _ in range(50):
-        timing.on_proposal(0.1, 0.0, 0)
+    for num_tokens in (0, 2, 7) * 10:
+        timing.on_proposal(0.1, 0.01 * (num_tokens + 1), num_tokens, grant=8)
+    timing.on_proposal(0.1, 0.08, 8, grant=8)
     assert timing.drafting_s == pytest.approx(0.01)
 
 

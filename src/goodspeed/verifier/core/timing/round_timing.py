@@ -62,7 +62,7 @@ class RoundTiming:
         self._network_s = Ewma(ROUND_WEIGHT)
         self._verify_s = Ewma(ROUND_WEIGHT)
         self._co_batched_weight = Ewma(ROUND_WEIGHT)
-        self._drafting_s = DecayedMean(ROUND_WEIGHT)  # per draft token
+        self._drafting_s = DecayedMean(ROUND_WEIGHT)  # per step of drafting
         self._grant_utilisation = DecayedMean(ROUND_WEIGHT)
         self._num_target_only = 0  # rounds since the last verdict on a proposal
 
@@ -73,7 +73,7 @@ class RoundTiming:
 
     @property
     def drafting_s(self) -> float:
-        """Per draft token; 0 before the first."""
+        """Per step of drafting, which proposes a token or ends the draft; 0 before the first."""
         return self._drafting_s.get()
 
     @property
@@ -91,13 +91,16 @@ class RoundTiming:
         """Share of granted tokens that are verified; 1 before the first verdict."""
         return self._grant_utilisation.get(default=1.0)
 
-    def on_proposal(self, turnaround_s: float, drafting_s: float, num_tokens: int) -> None:
-        """A proposal has arrived `turnaround_s` after the verdict; its drafter reports `drafting_s` of drafting."""
+    def on_proposal(self, turnaround_s: float, drafting_s: float, num_tokens: int, grant: int) -> None:
+        """A proposal of `num_tokens` has arrived `turnaround_s` after the verdict that granted `grant`, 1 or more.
+
+        Its drafter reports `drafting_s` of drafting. A draft that ends before its grant took a step more than it has
+        tokens: a drafter that proposes nothing costs time, too.
+        """
         self.turnaround.observe(turnaround_s)
         drafting_s = min(drafting_s, turnaround_s)
         self._network_s.observe(turnaround_s - drafting_s)
-        if num_tokens:
-            self._drafting_s.observe(drafting_s, num_tokens)
+        self._drafting_s.observe(drafting_s, min(num_tokens + 1, grant))
 
     def on_verdict(self, verify_s: float, co_batched_weight: float) -> None:
         """A proposal was verified; the arguments have the meanings of the properties."""
