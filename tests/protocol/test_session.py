@@ -66,7 +66,7 @@ def verdict_for(verifier: VerifierStream, propose: Propose, grant: int = 4) -> V
     """The verdict on a new proposal."""
     accepted = verifier.on_propose(propose)
     assert isinstance(accepted, Propose)
-    return verdict_on(verifier, verified(verifier.committed, accepted.tokens), grant, 0.001, 0.03)
+    return verdict_on(verifier, verified(verifier.committed, accepted.tokens), grant, accepted.tokens)
 
 
 def refused(verifier: VerifierStream, propose: Propose) -> ErrorCode:
@@ -102,7 +102,7 @@ def test_a_repeated_proposal_gets_the_same_verdict() -> None:
     propose = drafter.propose(good_draft(drafter, 3), 0.0)
     verifier.on_propose(propose)
     assert verifier.on_propose(propose) == RepeatedProposal(None)  # still being verified
-    verdict = verdict_on(verifier, verified(verifier.committed, propose.tokens), 4)
+    verdict = verdict_on(verifier, verified(verifier.committed, propose.tokens), 4, propose.tokens)
     assert verifier.on_propose(propose) == RepeatedProposal(verdict)
     assert drafter.on_verdict(verdict) != ()
     assert drafter.on_verdict(verdict) == ()  # a repeated verdict commits nothing
@@ -136,13 +136,13 @@ def test_a_proposal_after_the_end_is_refused() -> None:
 
 def test_after_a_grant_of_0_verdicts_come_without_proposals_until_the_next_grant() -> None:
     drafter, verifier = started(grant=0)
-    assert verifier.is_target_only
+    assert verifier.is_local
     assert not drafter.is_ready
     for number, grant in ((1, 0), (2, 3)):
         verdict = verdict_on(verifier, verified(verifier.committed, ()), grant)
         assert (verdict.round, verdict.num_accepted, verdict.grant) == (number, 0, grant)
         assert len(drafter.on_verdict(verdict)) == 1
-    assert not verifier.is_target_only
+    assert not verifier.is_local
     verdict = verdict_for(verifier, drafter.propose(good_draft(drafter, 3), 0.0))
     assert (verdict.round, verdict.num_accepted) == (3, 3)
     assert len(drafter.on_verdict(verdict)) == 4
@@ -154,8 +154,12 @@ def test_a_proposal_after_a_grant_of_0_is_refused() -> None:
     assert refused(verifier, Propose(3, 0, 1, 4, tokens_crc32(verifier.committed), ())) is ErrorCode.WRONG_ROUND
 
 
-def test_a_proposal_in_target_only_mode_is_refused() -> None:
-    drafter, verifier = started(replace(OPEN, mode=Mode.TARGET_ONLY))
+@pytest.mark.parametrize("mode", [Mode.TARGET_ONLY, Mode.CO_LOCATED])
+def test_a_proposal_in_a_mode_without_proposals_is_refused(mode: Mode) -> None:
+    drafter, verifier = started(replace(OPEN, mode=mode))
+    assert verifier.never_proposes
+    assert verifier.is_local
+    assert verifier.max_grant == drafter.grant == 0
     assert not drafter.is_ready
     propose = Propose(3, 0, 1, 4, tokens_crc32(verifier.committed), ())
     assert refused(verifier, propose) is ErrorCode.WRONG_ROUND
@@ -210,12 +214,70 @@ def test_counts_that_do_not_match_are_malformed() -> None:
 
 def test_a_trimmed_proposal_is_verified_like_a_shorter_one() -> None:
     drafter, verifier = started()
-    verifier.on_propose(drafter.propose(good_draft(drafter, 4), 0.0))
-    trimmed = verifier.trim(1)
-    assert (len(trimmed.tokens), len(trimmed.confidences)) == (1, 1)
-    verdict = verdict_on(verifier, verified(verifier.committed, trimmed.tokens), 4)
+    propose = drafter.propose(good_draft(drafter, 4), 0.0)
+    verifier.on_propose(propose)
+    trimmed = propose.tokens[:1]
+    verdict = verdict_on(verifier, verified(verifier.committed, trimmed), 4, trimmed)
+    assert (verdict.num_accepted, verdict.next_token) == (1, propose.tokens[1])  # the drafter sees that it was right
     assert len(drafter.on_verdict(verdict)) == 2
     assert drafter.committed == verifier.committed == target_text(6)
+
+
+def verdict_after(verifier: VerifierStream, draft_tokens: Sequence[int]) -> Verdict:
+    """The verdict on a step over these tokens, whoever drafted them."""
+    return verdict_on(verifier, verified(verifier.committed, draft_tokens), 4, draft_tokens)
+
+
+def test_a_local_round_commits_co_located_tokens() -> None:
+    drafter, verifier = started(grant=0)
+    text = target_text(10)
+    verdict = verdict_after(verifier, (*text[4:7], 98))
+    assert (verdict.num_accepted, verdict.co_located_tokens, verdict.num_co_located) == (0, tuple(text[4:7]), 4)
+    assert (verdict.next_token, verdict.committed_length, verdict.num_committed) == (text[7], 8, 4)
+    assert drafter.on_verdict(verdict) == verifier.new_tokens == tuple(text[4:8])
+    assert drafter.committed == verifier.committed == text[:8]
+    propose = drafter.propose(good_draft(drafter, 1), 0.0)
+    assert drafter.on_verdict(verdict_for(verifier, propose)) == tuple(text[8:10])
+
+
+def test_co_located_tokens_may_follow_a_proposal() -> None:
+    drafter, verifier = started()
+    text = target_text(10)
+    verifier.on_propose(drafter.propose(good_draft(drafter, 2), 0.0))
+    verdict = verdict_after(verifier, text[4:9])
+    assert (verdict.num_accepted, verdict.co_located_tokens, verdict.num_co_located) == (2, tuple(text[6:9]), 3)
+    assert drafter.on_verdict(verdict) == tuple(text[4:10])
+    assert drafter.committed == verifier.committed
+
+
+def test_co_located_tokens_may_replace_a_proposal_which_is_judged_all_the_same() -> None:
+    drafter, verifier = started()
+    text = target_text(10)
+    verifier.on_propose(drafter.propose(draft(*text[4:6], 98), 0.0))
+    verdict = verdict_after(verifier, text[4:8])
+    assert (verdict.num_accepted, verdict.co_located_tokens, verdict.num_co_located) == (2, tuple(text[6:8]), 2)
+    assert drafter.on_verdict(verdict) == tuple(text[4:9])
+    assert drafter.committed == verifier.committed
+
+
+def test_co_located_tokens_are_cut_at_the_end_of_the_answer() -> None:
+    text = target_text(12)
+    drafter, verifier = started(replace(OPEN, end_tokens=(text[6],)), grant=0)
+    verdict = verdict_after(verifier, text[4:9])
+    assert (verdict.co_located_tokens, verdict.next_token, verdict.finish) == (
+        tuple(text[4:6]),
+        text[6],
+        FinishReason.STOP,
+    )
+    drafter.on_verdict(verdict)
+    assert drafter.committed == verifier.committed == text[:7]
+
+
+def test_a_shadow_draft_is_requested_only_beside_a_grant_of_0() -> None:
+    for mode, grant, shadow in ((Mode.DISTRIBUTED, 0, 6), (Mode.DISTRIBUTED, 1, 0), (Mode.CO_LOCATED, 0, 0)):
+        verifier = VerifierStream(replace(OPEN, mode=mode), WELCOME)
+        verifier.on_outcome(verified(PROMPT, ()))
+        assert verifier.make_verdict(grant, 0.0, 0.0, shadow=60).shadow == shadow
 
 
 def test_an_end_token_inside_the_accepted_tokens_ends_the_stream_there() -> None:
@@ -232,8 +294,9 @@ def test_an_end_token_inside_the_accepted_tokens_ends_the_stream_there() -> None
 
 def test_max_tokens_inside_the_accepted_tokens_ends_the_stream_there() -> None:
     drafter, verifier = started(replace(OPEN, max_tokens=4))
-    verifier.on_propose(drafter.propose(good_draft(drafter, 2), 0.0))
-    verdict = verdict_on(verifier, Outcome(3, 2, 42), 4)
+    propose = drafter.propose(good_draft(drafter, 2), 0.0)
+    verifier.on_propose(propose)
+    verdict = verdict_on(verifier, Outcome(3, 2, 42), 4, propose.tokens)
     assert (verdict.num_accepted, verdict.finish, verdict.committed_length) == (2, FinishReason.LENGTH, 7)
     target_only = VerifierStream(replace(OPEN, max_tokens=1, mode=Mode.TARGET_ONLY), WELCOME)
     assert verdict_on(target_only, Outcome(3, 0, 42), 4).finish is FinishReason.LENGTH
@@ -260,7 +323,7 @@ def test_log_probabilities_are_cut_with_their_tokens() -> None:
     propose = drafter.propose(good_draft(drafter, 4), 0.0)
     verifier.on_propose(propose)
     outcome = replace(verified(verifier.committed, propose.tokens), logprobs=(-1.0, -2.0, -3.0, -4.0, -5.0))
-    assert verdict_on(verifier, outcome, 4).logprobs == (-1.0, -2.0)
+    assert verdict_on(verifier, outcome, 4, propose.tokens).logprobs == (-1.0, -2.0)
 
 
 def test_target_only_mode_counts_rounds_without_proposals() -> None:
@@ -299,6 +362,8 @@ def test_a_verdict_of_an_older_epoch_is_ignored() -> None:
         lambda verdict: replace(verdict, committed_length=7),
         lambda verdict: replace(verdict, round=2),
         lambda verdict: replace(verdict, next_token=100),
+        lambda verdict: replace(verdict, co_located_tokens=(1,), committed_length=9),  # more than were verified
+        lambda verdict: replace(verdict, co_located_tokens=(100,), num_co_located=1, committed_length=9),
         lambda verdict: replace(verdict, logprobs=(-1.0,)),
     ],
 )

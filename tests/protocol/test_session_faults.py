@@ -103,9 +103,9 @@ class FaultyLink(RuleBasedStateMachine):
             self.is_prefilled = True
             self.down.append(verdict_on(self.verifier, self.outcome(()), grant))
         elif self.work is not None:
-            trimmed = self.verifier.trim(num_trimmed_to).tokens
+            trimmed = self.work.tokens[:num_trimmed_to]
             self.work = None
-            self.down.append(verdict_on(self.verifier, self.outcome(trimmed), grant))
+            self.down.append(verdict_on(self.verifier, self.outcome(trimmed), grant, trimmed))
 
     @precondition(lambda self: self.down)
     @rule(is_repeated=st.booleans())

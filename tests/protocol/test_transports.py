@@ -16,7 +16,7 @@ from goodspeed.protocol.grpc_config import GrpcClientConfig, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
 from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
-from goodspeed.protocol.messages import Cancel, Error, Load, Message, Open, Refused, Verdict
+from goodspeed.protocol.messages import Cancel, Error, Message, Open, Refused, Verdict
 from goodspeed.protocol.transport import Accept, Connect, Connection
 
 STALL_S = 1.0
@@ -308,7 +308,7 @@ async def test_an_error_can_still_be_sent_after_bytes_that_are_no_messages() -> 
 
     network = InProcessTransport(answer)
     connection = await network.connector()()
-    await connection.send([Load(1, 2, 3, 4)])
+    await connection.send([Error(ErrorCode.INTERNAL, "of a verifier")])
     (error,) = await connection.receive()
     assert isinstance(error, Error)
     assert (error.code, error.stream) == (ErrorCode.MALFORMED, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from goodspeed.errors import DataError
 from goodspeed.protocol.messages import FinishReason, Mode
+from goodspeed.protocol.session import num_common
 from goodspeed.records.acceptance_trace import (
     RIGHT,
     STOPPED,
@@ -67,7 +68,7 @@ class AcceptanceTracer:
         """The answers that have ended with this event."""
         if event == "start":
             self._streams.clear()
-        elif event == "open" and fields["request"]["mode"] != Mode.TARGET_ONLY:
+        elif event == "open" and fields["request"]["mode"] == Mode.DISTRIBUTED:
             self._streams[fields["stream"]] = _TracedStream(self._num_answers, fields["request"])
             self._num_answers += 1
         elif event == "drafts":
@@ -122,24 +123,27 @@ class _TracedStream:
     drafting_s: list[float] = field(default_factory=list)
 
     def commit(self, tokens: Sequence[int]) -> None:
-        """Tokens that a verdict has committed: at most one more than were proposed."""
+        """Tokens that a verdict has committed. The verifier's own draft tokens may be among them, at any depth."""
         proposal, self.proposal = self.proposal, None
         drafted = proposal["tokens"] if proposal else ()
+        num_right = num_common(drafted, tokens)
         for depth, token in enumerate(tokens):
-            if proposal is None or depth >= len(drafted):
+            if proposal is None or depth > num_right:
+                self._add(UNKNOWN, 0.0, depth, 0.0)
+            elif depth == len(drafted):
                 self._add(*self._outcome_without_draft(proposal), depth, 0.0)
-                continue
-            confidence = proposal["confidences"][depth] / 255
-            drafting_s = proposal["drafting_us"] / 1e6 / len(drafted)
-            self._add(RIGHT if token == drafted[depth] else WRONG, confidence, depth, drafting_s)
+            else:
+                confidence = proposal["confidences"][depth] / 255
+                drafting_s = proposal["drafting_us"] / 1e6 / len(drafted)
+                self._add(RIGHT if token == drafted[depth] else WRONG, confidence, depth, drafting_s)
         self.window = None
 
-    def _outcome_without_draft(self, proposal: Fields | None) -> tuple[str, float]:
-        """Outcome and confidence of a token beyond the draft.
+    def _outcome_without_draft(self, proposal: Fields) -> tuple[str, float]:
+        """Outcome and confidence of the token that follows the draft.
 
         A draft shorter than its window ended because survival would have fallen below the minimum.
         """
-        if proposal is None or self.window is None:
+        if self.window is None:
             return UNKNOWN, 0.0
         max_tokens, min_survival = self.window
         if len(proposal["tokens"]) == max_tokens:

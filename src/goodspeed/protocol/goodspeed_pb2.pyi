@@ -11,6 +11,7 @@ class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DISTRIBUTED: _ClassVar[Mode]
     TARGET_ONLY: _ClassVar[Mode]
+    CO_LOCATED: _ClassVar[Mode]
 
 class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -45,6 +46,7 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SHUTTING_DOWN: _ClassVar[ErrorCode]
 DISTRIBUTED: Mode
 TARGET_ONLY: Mode
+CO_LOCATED: Mode
 GREEDY: Rule
 COUPLED: Rule
 REJECTION: Rule
@@ -82,16 +84,18 @@ class VerifierFrame(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[VerifierMessage, _Mapping]]] = ...) -> None: ...
 
 class DrafterMessage(_message.Message):
-    __slots__ = ("propose", "hello", "open", "cancel")
+    __slots__ = ("propose", "hello", "open", "cancel", "shadow_draft")
     PROPOSE_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_DRAFT_FIELD_NUMBER: _ClassVar[int]
     propose: Propose
     hello: Hello
     open: Open
     cancel: Cancel
-    def __init__(self, propose: _Optional[_Union[Propose, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ...) -> None: ...
+    shadow_draft: ShadowDraft
+    def __init__(self, propose: _Optional[_Union[Propose, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., shadow_draft: _Optional[_Union[ShadowDraft, _Mapping]] = ...) -> None: ...
 
 class VerifierMessage(_message.Message):
     __slots__ = ("verdict", "welcome", "refused", "opened", "load", "error")
@@ -217,6 +221,20 @@ class SparseProbs(_message.Message):
     weights: bytes
     def __init__(self, id_deltas: _Optional[_Iterable[int]] = ..., weights: _Optional[bytes] = ...) -> None: ...
 
+class ShadowDraft(_message.Message):
+    __slots__ = ("stream", "epoch", "committed_length", "tokens", "drafting_us")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRAFTING_US_FIELD_NUMBER: _ClassVar[int]
+    stream: int
+    epoch: int
+    committed_length: int
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    drafting_us: int
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., committed_length: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., drafting_us: _Optional[int] = ...) -> None: ...
+
 class Cancel(_message.Message):
     __slots__ = ("stream", "epoch")
     STREAM_FIELD_NUMBER: _ClassVar[int]
@@ -234,7 +252,7 @@ class Opened(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("stream", "epoch", "round", "num_accepted", "next_token", "committed_length", "grant", "finish", "queue_us", "verify_us", "logprobs", "baseline_us", "elapsed_us")
+    __slots__ = ("stream", "epoch", "round", "num_accepted", "next_token", "committed_length", "grant", "finish", "queue_us", "verify_us", "logprobs", "baseline_us", "elapsed_us", "co_located_tokens", "num_co_located", "shadow")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -248,6 +266,9 @@ class Verdict(_message.Message):
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     BASELINE_US_FIELD_NUMBER: _ClassVar[int]
     ELAPSED_US_FIELD_NUMBER: _ClassVar[int]
+    CO_LOCATED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    NUM_CO_LOCATED_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
     stream: int
     epoch: int
     round: int
@@ -261,7 +282,10 @@ class Verdict(_message.Message):
     logprobs: _containers.RepeatedScalarFieldContainer[float]
     baseline_us: int
     elapsed_us: int
-    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., num_accepted: _Optional[int] = ..., next_token: _Optional[int] = ..., committed_length: _Optional[int] = ..., grant: _Optional[int] = ..., finish: _Optional[_Union[FinishReason, str]] = ..., queue_us: _Optional[int] = ..., verify_us: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., baseline_us: _Optional[int] = ..., elapsed_us: _Optional[int] = ...) -> None: ...
+    co_located_tokens: _containers.RepeatedScalarFieldContainer[int]
+    num_co_located: int
+    shadow: int
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., num_accepted: _Optional[int] = ..., next_token: _Optional[int] = ..., committed_length: _Optional[int] = ..., grant: _Optional[int] = ..., finish: _Optional[_Union[FinishReason, str]] = ..., queue_us: _Optional[int] = ..., verify_us: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., baseline_us: _Optional[int] = ..., elapsed_us: _Optional[int] = ..., co_located_tokens: _Optional[_Iterable[int]] = ..., num_co_located: _Optional[int] = ..., shadow: _Optional[int] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("open_streams", "queued_streams", "kv_used", "kv_capacity")

@@ -2,8 +2,8 @@
 
 A session: Hello -> Welcome | Refused. A stream: Open -> Opened, then Verdict of round 0 (the target's token after the
 prefix) once it is prefilled; then Propose of round r -> Verdict of round r, r = 1, 2, ... until a Verdict has a finish
-reason, or either end closes the stream (Cancel, Error). In target-only mode Verdicts come without Proposes. Rounds are
-idempotent: a repeated Propose gets the same Verdict again.
+reason, or either end closes the stream (Cancel, Error). After a grant of 0 the round is local: its Verdict comes
+without a Propose. Rounds are idempotent: a repeated Propose gets the same Verdict again.
 
 The fields of a message are those of goodspeed.proto, whose comments are the contract. Times are in microseconds.
 """
@@ -16,16 +16,29 @@ from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.errors import ErrorCode
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class Mode(IntEnum):
-    """Whether a stream has proposals."""
+    """Which drafts a stream may have."""
 
     DISTRIBUTED = 0
-    """The drafter proposes, the verifier verifies."""
+    """The drafter's proposals and the verifier's own drafts, as the verifier chooses in every round."""
     TARGET_ONLY = 1
-    """The target model generates without drafts, on the same engine and over the same link (DSD's "fused mode")."""
+    """None: the target model generates on the same engine and over the same link (DSD's "fused mode")."""
+    CO_LOCATED = 2
+    """The verifier's own only; the drafter never proposes."""
+
+
+class RoundMode(IntEnum):
+    """Which drafts a round had."""
+
+    REMOTE = 0
+    """A proposal of at least one token, whatever the verifier drafted beside it."""
+    CO_LOCATED = 1
+    """The verifier's own only."""
+    TARGET_ONLY = 2
+    """None."""
 
 
 class FinishReason(IntEnum):
@@ -112,17 +125,19 @@ class Propose(Struct, frozen=True, gc=False):
 
 
 class Verdict(Struct, frozen=True, gc=False):
-    """The result of verifying a proposal: it commits the first `num_accepted` draft tokens, then `next_token`."""
+    """The result of a round. It commits the first `num_accepted` proposed tokens, `co_located_tokens`, `next_token`."""
 
     stream: int
     epoch: int
     round: int
     num_accepted: int
+    """Length of the common prefix of the whole proposal and of the tokens that this round commits without the last."""
     next_token: int
     """The target's own token; where the stream ends inside the accepted draft, the last committed token."""
     committed_length: int
     """Committed tokens after this round, prompt included."""
     grant: int
+    """Maximum length of the next proposal; 0: the next round is local, without a proposal."""
     finish: FinishReason = FinishReason.NONE
     queue_us: int = 0
     verify_us: int = 0
@@ -131,6 +146,28 @@ class Verdict(Struct, frozen=True, gc=False):
     """With a finish reason: estimated time of target-only mode, from the Opened of this epoch; 0: no estimate."""
     elapsed_us: int = 0
     """With a finish reason: measured time, from the Opened of this epoch; 0: no estimate to compare it with."""
+    co_located_tokens: tuple[int, ...] = ()
+    """Accepted draft tokens of the verifier's own."""
+    num_co_located: int = 0
+    """Draft tokens of its own that the verifier has verified in this round."""
+    shadow: int = 0
+    """With grant 0: the drafter shall send a ShadowDraft of at most so many tokens; 0: none."""
+
+    @property
+    def num_committed(self) -> int:
+        """Tokens that this round commits."""
+        return self.num_accepted + len(self.co_located_tokens) + 1
+
+
+class ShadowDraft(Struct, frozen=True, gc=False):
+    """What the drafter would have proposed, as a Verdict has requested. No one awaits, verifies or answers it."""
+
+    stream: int
+    epoch: int
+    committed_length: int
+    """Committed tokens that precede the draft, prompt included."""
+    tokens: tuple[int, ...]
+    drafting_us: int = 0
 
 
 class Cancel(Struct, frozen=True):
@@ -158,6 +195,6 @@ class Error(Struct, frozen=True):
     epoch: int = 0
 
 
-FromDrafter = Hello | Open | Propose | Cancel
+FromDrafter = Hello | Open | Propose | ShadowDraft | Cancel
 FromVerifier = Welcome | Refused | Opened | Verdict | Load | Error
 Message = FromDrafter | FromVerifier

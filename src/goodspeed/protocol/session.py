@@ -41,15 +41,21 @@ class VerifierStream:
     """The verifier's end of one stream. `request` has passed limits.check_open.
 
     Order of calls: on_outcome and make_verdict for the prefill (round 0); then for each round on_propose, on_outcome
-    and make_verdict; without on_propose while the stream is in target-only mode.
+    and make_verdict; in local rounds without on_propose.
     """
 
     def __init__(self, request: Open, welcome: Welcome) -> None:
         self.request = request
-        self.opened_target_only = request.mode is Mode.TARGET_ONLY
+        self.never_proposes = request.mode is not Mode.DISTRIBUTED
+        """The drafter never proposes: every round is local."""
         self.committed = list(request.tokens)
         self._finish = FinishReason.NONE
-        self._new_tokens: tuple[int, ...] = ()  # committed by the latest outcome
+        self.new_tokens: tuple[int, ...] = ()
+        """Committed by the latest outcome."""
+        self.num_proposal_accepted = 0
+        """Length of the common prefix of the latest outcome's whole proposal and of new_tokens without the last one."""
+        self.num_co_located = 0
+        """Draft tokens of the latest outcome that are not the proposal's."""
         self._new_logprobs: tuple[float, ...] = ()
         self._welcome = welcome
         self._end_tokens = frozenset(request.end_tokens)
@@ -83,33 +89,22 @@ class VerifierStream:
         self._round = propose.round
         return propose
 
-    def trim(self, num_tokens: int) -> Propose:
-        """Drop all but the first tokens of the pending proposal, and return it.
-
-        The text stays exact if `num_tokens` does not depend on which tokens were drawn.
-        """
-        assert self._pending is not None
-        pending = self._pending
-        self._pending = replace(
-            pending,
-            tokens=pending.tokens[:num_tokens],
-            confidences=pending.confidences[:num_tokens],
-            draft_probs=pending.draft_probs[:num_tokens],
-        )
-        return self._pending
-
-    def on_outcome(self, outcome: Outcome) -> None:
+    def on_outcome(self, outcome: Outcome, draft_tokens: Sequence[int] = ()) -> None:
         """Commit the tokens that the engine has decided on, cut after an end token and at max_tokens.
 
-        Call it for the outcome that ends the prefill (round 0), for each pending proposal, and for each step in
-        target-only mode; then call make_verdict.
+        Call it for the outcome that ends the prefill (round 0), and for the step of each later round; then call
+        make_verdict. `draft_tokens` are those that the step has verified: the pending proposal or its first tokens, the
+        verifier's own draft, or both. The text stays exact if which tokens those are does not depend on drawn tokens.
         """
         assert outcome.next_token is not None
+        assert outcome.num_accepted <= len(draft_tokens)
         if self._pending is None and self._verdict is not None:
-            self._round += 1  # in target-only mode no proposal starts the round
-        drafted = self._pending.tokens[: outcome.num_accepted] if self._pending else ()
-        tokens, self._finish = self._cut((*drafted, outcome.next_token))
-        self._new_tokens, self._new_logprobs = tokens, outcome.logprobs[: len(tokens)]
+            self._round += 1  # no proposal starts a local round
+        proposed = self._pending.tokens if self._pending else ()
+        tokens, self._finish = self._cut((*draft_tokens[: outcome.num_accepted], outcome.next_token))
+        self.new_tokens, self._new_logprobs = tokens, outcome.logprobs[: len(tokens)]
+        self.num_proposal_accepted = num_common(proposed, tokens[:-1])
+        self.num_co_located = len(draft_tokens) - num_common(proposed, draft_tokens)
         self.committed.extend(tokens)
         self._committed_crc32 = tokens_crc32(tokens, self._committed_crc32)
         self._pending = None
@@ -120,8 +115,8 @@ class VerifierStream:
         return bool(self._finish)
 
     @property
-    def is_target_only(self) -> bool:
-        """The next verdict waits for no proposal: the last grant was 0, as it always is if the stream was opened so."""
+    def is_local(self) -> bool:
+        """The next round is local, without a proposal: the last grant was 0, as it always is if never_proposes."""
         return self._verdict is not None and self._verdict.grant == 0 and not self.is_finished
 
     @property
@@ -132,35 +127,44 @@ class VerifierStream:
     @property
     def num_new_tokens(self) -> int:
         """Number of tokens that the latest outcome has committed."""
-        return len(self._new_tokens)
+        return len(self.new_tokens)
 
     def make_verdict(
-        self, grant: int, queue_s: float, verify_s: float, baseline_and_elapsed_us: tuple[int, int] = (0, 0)
+        self,
+        grant: int,
+        queue_s: float,
+        verify_s: float,
+        baseline_and_elapsed_us: tuple[int, int] = (0, 0),
+        shadow: int = 0,
     ) -> Verdict:
-        """The verdict on the latest outcome. `grant` is the scheduler's, and is cut to max_grant.
+        """The verdict on the latest outcome. `grant` and `shadow` are the scheduler's, and are cut to max_grant.
 
         `baseline_and_elapsed_us` are the verdict's fields of these names, which only the last verdict has.
         """
+        grant = min(grant, self.max_grant)
         self._verdict = Verdict(
             stream=self.request.stream,
             epoch=self.request.epoch,
             round=self._round,
-            num_accepted=len(self._new_tokens) - 1,
-            next_token=self._new_tokens[-1],
+            num_accepted=self.num_proposal_accepted,
+            next_token=self.new_tokens[-1],
             committed_length=len(self.committed),
-            grant=min(grant, self.max_grant),
+            grant=grant,
             finish=self._finish,
             queue_us=min(round(queue_s * 1e6), MAX_ROUND_US),
             verify_us=min(round(verify_s * 1e6), MAX_ROUND_US),
             logprobs=self._new_logprobs,
             baseline_us=baseline_and_elapsed_us[0],
             elapsed_us=baseline_and_elapsed_us[1],
+            co_located_tokens=self.new_tokens[self.num_proposal_accepted : -1],
+            num_co_located=self.num_co_located,
+            shadow=0 if grant else min(shadow, self.max_grant),
         )
         return self._verdict
 
     def _check_turn(self, propose: Propose) -> None:
         is_due = self._verdict is not None and self._pending is None and not self.is_finished
-        if not is_due or propose.round != self._round + 1 or self.is_target_only:
+        if not is_due or propose.round != self._round + 1 or self.is_local:
             raise ProtocolError(
                 ErrorCode.WRONG_ROUND,
                 f"proposal of round {propose.round} when the stream is {self._state()}",
@@ -186,17 +190,17 @@ class VerifierStream:
     def _state(self) -> str:
         if self.is_finished:
             return "finished"
-        if self.opened_target_only:
-            return "in target-only mode"
+        if self.never_proposes:
+            return f"in mode {self.request.mode.name}"
         if self._verdict is None:
             return "being prefilled"
-        if self.is_target_only:
-            return f"in target-only mode after round {self._round}"
+        if self.is_local:
+            return f"in local rounds after round {self._round}"
         return f"{'verifying' if self._pending else 'past'} round {self._round}"
 
     def _longest_useful_proposal(self) -> int:
         """A round commits a token of the target's own as well, so one token fewer than are still to be generated."""
-        if self.is_finished or self.opened_target_only:
+        if self.is_finished or self.never_proposes:
             return 0
         num_remaining = self.request.num_prompt + self.request.max_tokens - len(self.committed)
         return min(self._welcome.max_proposal, num_remaining - 1)
@@ -207,6 +211,16 @@ class VerifierStream:
             if token in self._end_tokens:
                 return tokens[: i + 1], FinishReason.STOP
         return tokens[:num_remaining], FinishReason.LENGTH if len(tokens) >= num_remaining else FinishReason.NONE
+
+
+def num_common(tokens: Sequence[int], others: Sequence[int]) -> int:
+    """Length of the common prefix."""
+    num_equal = 0
+    for token, other in zip(tokens, others):  # noqa: B905 (mypyc compiles zip only without keywords)
+        if token != other:
+            break
+        num_equal += 1
+    return num_equal
 
 
 def repeat_last_verdict(last: Verdict, propose: Propose) -> Verdict:
@@ -234,7 +248,8 @@ class DrafterStream:
 
     def __init__(self, opening: Open, vocab_size: int = 2**32) -> None:
         self.opening = opening
-        self.opened_target_only = opening.mode is Mode.TARGET_ONLY
+        self.never_proposes = opening.mode is not Mode.DISTRIBUTED
+        """Every round is local."""
         self.committed = list(opening.tokens)
         self.grant = 0
         self.finish = FinishReason.NONE
@@ -247,7 +262,7 @@ class DrafterStream:
     def is_ready(self) -> bool:
         """The stream may propose: the last verdict is received, has a grant, and is not the last of the stream."""
         is_due = self._next_round > 0 and self._pending is None and not self.finish
-        return is_due and self.grant > 0 and not self.opened_target_only
+        return is_due and self.grant > 0 and not self.never_proposes
 
     @property
     def max_draft(self) -> int:
@@ -279,9 +294,9 @@ class DrafterStream:
         """
         if verdict.epoch != self.opening.epoch or verdict.round < self._next_round:
             return ()
-        drafted = self._pending.tokens if self._pending else ()
-        tokens = (*drafted[: verdict.num_accepted], verdict.next_token)
-        self._check_verdict(verdict, drafted, len(self.committed) + len(tokens))
+        proposed = self._pending.tokens if self._pending else ()
+        tokens = (*proposed[: verdict.num_accepted], *verdict.co_located_tokens, verdict.next_token)
+        self._check_verdict(verdict, proposed, tokens)
         self.committed.extend(tokens)
         self._committed_crc32 = tokens_crc32(tokens, self._committed_crc32)
         self.grant = verdict.grant
@@ -304,26 +319,29 @@ class DrafterStream:
         self.grant = 0
         return self.opening
 
-    def _check_verdict(self, verdict: Verdict, drafted: tuple[int, ...], length: int) -> None:
-        """Raises ProtocolError for a contradiction. `length` is the committed length that follows from the verdict."""
+    def _check_verdict(self, verdict: Verdict, proposed: tuple[int, ...], tokens: tuple[int, ...]) -> None:
+        """Raises ProtocolError for a contradiction. `tokens` are those that follow from the verdict."""
+        length = len(self.committed) + len(tokens)
         max_length = self.opening.num_prompt + self.opening.max_tokens
-        is_due = self._pending is not None or self.grant == 0  # before round 0 and in target-only mode the grant is 0
+        is_due = self._pending is not None or self.grant == 0  # before round 0 and in local rounds the grant is 0
         wrong: list[str] = []
         if not is_due or self.finish:
             wrong.append("no verdict is due")
         if verdict.round != self._next_round:
             wrong.append(f"round {self._next_round} is due")
-        if verdict.num_accepted > len(drafted):
-            wrong.append(f"{len(drafted)} tokens were proposed")
+        if verdict.num_accepted > len(proposed):
+            wrong.append(f"{len(proposed)} tokens were proposed")
+        if len(verdict.co_located_tokens) > verdict.num_co_located:
+            wrong.append("more co-located tokens than were verified")
         if verdict.committed_length != length:
             wrong.append(f"{length} tokens are committed")
         if length > max_length:
             wrong.append(f"the maximum length is {max_length}")
         if length == max_length and not verdict.finish:
             wrong.append("not finished")
-        if verdict.next_token >= self._vocab_size:
+        if max(tokens) >= self._vocab_size:
             wrong.append(f"the vocabulary has {self._vocab_size}")
-        if verdict.logprobs and len(verdict.logprobs) != verdict.num_accepted + 1:
+        if verdict.logprobs and len(verdict.logprobs) != len(tokens):
             wrong.append("the number of log-probabilities is wrong")
         if wrong:
             raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {', '.join(wrong)}", verdict.stream)

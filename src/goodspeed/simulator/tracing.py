@@ -39,7 +39,7 @@ class RequestTracer:
         for message in messages:
             if isinstance(message, Verdict):
                 verify_s, queue_s = message.verify_us / 1e6, message.queue_us / 1e6
-                what = f"round {message.round}: {message.num_accepted} accepted"
+                what = f"round {message.round}: {message.num_committed - 1} accepted"
                 self._add(client, message.stream, ("verifier queue", what), -verify_s - queue_s, -verify_s)
                 self._add(client, message.stream, ("verifier", what), -verify_s, 0.0)
                 self._add(client, message.stream, ("downlink", what), 0.0, self._until(arrives_ns))

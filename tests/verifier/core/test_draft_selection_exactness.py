@@ -61,7 +61,8 @@ class Pair:
             self.stream.protocol.on_propose(self.stream.proposal)
 
     def conclude(self, outcome: Outcome) -> None:
-        self.drafter.on_verdict(verdict_on(self.stream.protocol, outcome, WINDOW))
+        draft_tokens = self.stream.proposal.tokens if self.stream.proposal else ()
+        self.drafter.on_verdict(verdict_on(self.stream.protocol, outcome, WINDOW, draft_tokens))
 
 
 def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:

@@ -83,7 +83,7 @@ class DrafterCore:
         protocol = DrafterStream(opening(request, key, self.welcome), self.welcome.vocab_size)
         stream = UserStream(key, protocol, now)
         self._streams.on_waiting(stream, now)
-        if not stream.opened_target_only:
+        if not stream.never_proposes:
             self.outbox.engine_updates.append(StreamOpened(key, request.tokens, request.sampling))
         self._open_waiting(now)
         return key
@@ -193,7 +193,7 @@ class DrafterCore:
         if not tokens:
             return
         stream.on_admitted()
-        if not stream.opened_target_only:
+        if not stream.never_proposes:
             self.outbox.engine_updates.append(StreamCommitted(stream.key, tokens))
         measured = measure(stream, link, proposal, verdict, now)
         self.outbox.events.append(
@@ -203,7 +203,7 @@ class DrafterCore:
             self._remove(stream)
         elif stream.protocol.is_ready:
             self._draft(stream, link, now)
-        else:  # target-only mode: the next verdict follows without a proposal
+        else:  # a local round: the next verdict follows without a proposal
             self._streams.on_awaiting_verdict(stream, now)
 
     def _draft(self, stream: UserStream, link: VerifierLink, now: float) -> None:
@@ -270,7 +270,7 @@ class DrafterCore:
 
     def _remove(self, stream: UserStream) -> None:
         self._streams.remove(stream)
-        if not stream.opened_target_only:
+        if not stream.never_proposes:
             self.outbox.engine_updates.append(StreamClosed(stream.key))
 
     def _send(self, stream: UserStream, message: FromDrafter) -> None:

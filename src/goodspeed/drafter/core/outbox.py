@@ -7,14 +7,16 @@ from msgspec import Struct
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.drafter.core.engine_updates import EngineUpdate
 from goodspeed.errors import GoodSpeedError
-from goodspeed.protocol.messages import FinishReason, FromDrafter
+from goodspeed.protocol.messages import FinishReason, FromDrafter, RoundMode
 
 
 class Round(Struct, frozen=True, gc=False):
     """The result and the cost of one round of a stream."""
 
     num_proposed: int
+    """Draft tokens that the drafter has proposed."""
     num_accepted: int
+    """Proposed tokens that were right."""
     grant: int
     """Draft tokens that the verifier grants for the next round."""
     queue_s: float
@@ -26,10 +28,16 @@ class Round(Struct, frozen=True, gc=False):
     """In the last round: the verifier's estimate of its target-only time for the whole stream; 0: not known."""
     elapsed_s: float = 0.0
     """In the last round: the time that the stream took at the verifier; 0: not known."""
+    mode: RoundMode = RoundMode.TARGET_ONLY
+    """Which drafts were verified; the first round has none."""
+    num_co_located: int = 0
+    """Draft tokens of its own that the verifier has verified."""
+    num_co_located_accepted: int = 0
+    """Draft tokens of the verifier's own that were committed."""
 
     @property
     def has_proposal(self) -> bool:
-        """False for the first round and for rounds in target-only mode."""
+        """False for the first round and for local rounds."""
         return self.rtt_s is not None
 
 

@@ -4,14 +4,14 @@ from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import Round
 from goodspeed.drafter.core.user_streams import UserStream
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import Propose, Verdict
+from goodspeed.protocol.messages import Propose, RoundMode, Verdict
 from goodspeed.windows.window_policy import WindowView
 
 
 def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, verdict: Verdict, now: float) -> Round:
     """The round that `verdict` ends; the estimates of its stream and of its link are updated.
 
-    `proposal` is what the verdict answers; None in the first round of an epoch and in target-only mode.
+    `proposal` is what the verdict answers; None in the first round of an epoch and in local rounds.
     """
     queue_s, verify_s = verdict.queue_us / 1e6, verdict.verify_us / 1e6
     link.on_verdict(queue_s, verify_s)
@@ -20,7 +20,7 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         num_proposed = len(proposal.tokens)
         num_accepted = _num_accepted(proposal, verdict)
         drafting_s = stream.drafting_s
-        stream.acceptance.on_round(num_proposed, num_accepted)
+        stream.acceptance.on_round(_num_judged(num_proposed, num_accepted, verdict), num_accepted)
         rtt_s = max(0.0, now - stream.sent_at - queue_s - verify_s)
         link.rtt_s.observe(rtt_s)
     return Round(
@@ -33,6 +33,9 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         rtt_s,
         verdict.baseline_us / 1e6,
         verdict.elapsed_us / 1e6,
+        _mode(num_proposed, verdict),
+        verdict.num_co_located,
+        len(verdict.co_located_tokens),
     )
 
 
@@ -59,10 +62,22 @@ def check_logprobs(stream: UserStream, verdict: Verdict) -> None:
 
 
 def _num_accepted(proposal: Propose, verdict: Verdict) -> int:
-    """Accepted draft tokens.
+    """Proposed tokens that were right.
 
-    The verdict does not count an accepted token that ends the answer: it sends that token as its next_token.
+    The verdict does not count the last committed token: one that ends the answer, or where only the first tokens of the
+    proposal were verified, the target's own in place of the next.
     """
     num_accepted = verdict.num_accepted
-    ends_with_draft = proposal.tokens[num_accepted : num_accepted + 1] == (verdict.next_token,)
-    return num_accepted + ends_with_draft
+    is_last_right = proposal.tokens[num_accepted : num_accepted + 1] == (verdict.next_token,)
+    return num_accepted + (is_last_right and not verdict.co_located_tokens)
+
+
+def _num_judged(num_proposed: int, num_accepted: int, verdict: Verdict) -> int:
+    """Proposed tokens of which the verdict says something: those after the committed ones are unknown if all match."""
+    return num_accepted if num_accepted == verdict.num_committed else num_proposed
+
+
+def _mode(num_proposed: int, verdict: Verdict) -> RoundMode:
+    if num_proposed:
+        return RoundMode.REMOTE
+    return RoundMode.CO_LOCATED if verdict.num_co_located else RoundMode.TARGET_ONLY

@@ -31,7 +31,7 @@ class UserStreamState(IntEnum):
     DRAFTING = 3
     """The draft engine, which is drafting for it."""
     AWAITING_VERDICT = 4
-    """The verdict on its proposal or, in target-only mode, the next verdict."""
+    """The verdict on its proposal or of its local round."""
 
 
 @dataclass(slots=True)
@@ -101,9 +101,9 @@ class UserStream:
     acceptance: StreamAcceptance = field(default_factory=StreamAcceptance)
 
     @property
-    def opened_target_only(self) -> bool:
-        """The request is in target-only mode: the draft engine does not know the stream."""
-        return self.protocol.opened_target_only
+    def never_proposes(self) -> bool:
+        """The request is in a mode without proposals: the draft engine does not know the stream."""
+        return self.protocol.never_proposes
 
     @property
     def epoch(self) -> int:
@@ -185,7 +185,7 @@ class UserStreams:
         return requests
 
     def on_awaiting_verdict(self, stream: UserStream, now: float) -> None:
-        """Its proposal was sent, or in target-only mode the previous verdict was received."""
+        """Its proposal was sent, or the verdict before a local round was received."""
         self._table.put(stream.key, stream, UserStreamState.AWAITING_VERDICT)
         stream.last_sent_at = now
         stream.since = now

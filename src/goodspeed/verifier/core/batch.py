@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.interface import Prefill, StreamSpec, Verify, Work
+from goodspeed.protocol.messages import Propose
 from goodspeed.scheduling.draft_selection import DraftSelection, ProposalCandidate
 from goodspeed.scheduling.marginals import log_survival
 from goodspeed.scheduling.scheduler import ClientView
@@ -69,7 +71,7 @@ def make_verifications(
     lengths = draft_selection([candidate_of(stream) for stream in proposing], budget)
     for stream, length in zip(proposing, lengths, strict=True):
         if stream.proposal and length < len(stream.proposal.tokens):
-            stream.proposal, stream.is_trimmed = stream.protocol.trim(length), True
+            stream.proposal, stream.is_trimmed = _trimmed(stream.proposal, length), True
     return [_verification(stream) for stream in ready]
 
 
@@ -132,6 +134,16 @@ def _client_survival(client: Client, num_tokens: int) -> list[float]:
     estimator = client.estimator
     view = ClientView(estimator.acceptance_rate, estimator.goodput, survival=estimator.survival)
     return [math.exp(log_survival(view, j)) for j in range(1, num_tokens + 1)]
+
+
+def _trimmed(proposal: Propose, num_tokens: int) -> Propose:
+    """The proposal without all but its first tokens."""
+    return replace(
+        proposal,
+        tokens=proposal.tokens[:num_tokens],
+        confidences=proposal.confidences[:num_tokens],
+        draft_probs=proposal.draft_probs[:num_tokens],
+    )
 
 
 def _verification(stream: ServedStream) -> Verify:

@@ -223,7 +223,7 @@ class VerifierCore:
                 self._baseline.on_finished(num_prompt, len(stream.protocol.committed) - num_prompt)
                 self._streams.remember_verdict(stream.client, verdict, self._config.max_streams)
                 self._handler.close(stream)
-            elif stream.protocol.is_target_only and stream.conn is not None:
+            elif stream.protocol.is_local and stream.conn is not None:
                 self._streams.on_ready(stream, now)
             else:
                 self._streams.on_drafting(stream, now)
@@ -246,7 +246,7 @@ class VerifierCore:
         active: dict[Client, list[ServedStream]] = {}
         for stream in self._streams if clients is None else self._streams.in_order(clients):
             protocol = stream.protocol
-            is_over = protocol.opened_target_only or protocol.is_finished
+            is_over = protocol.never_proposes or protocol.is_finished
             if stream.conn is not None and not is_over and stream.num_unprefilled == 0:
                 active.setdefault(stream.client, []).append(stream)
         return active
@@ -268,6 +268,6 @@ def _apply_outcomes(verified: Sequence[tuple[ServedStream, Outcome]]) -> None:
         if proposal is not None:
             client.on_proposal_verified(stream.num_granted, len(proposal.tokens), outcome.num_accepted)
             client.reliability.on_verdict(proposal.confidences, outcome.num_accepted)
-        elif protocol.is_target_only and not protocol.opened_target_only:
+        elif protocol.is_local and not protocol.never_proposes:
             client.on_proposal_verified(0, 0, 0)
-        protocol.on_outcome(outcome)
+        protocol.on_outcome(outcome, proposal.tokens if proposal else ())

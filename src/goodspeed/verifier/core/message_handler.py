@@ -211,7 +211,7 @@ class MessageHandler:
         self._streams.open(stream)
         self._outbox.send(stream.conn, Opened(request.stream, request.epoch))
         is_new_prompt = request.num_prompt == len(request.tokens)  # otherwise an answer continues after a lost link
-        if is_new_prompt and not stream.protocol.opened_target_only:
+        if is_new_prompt and not stream.protocol.never_proposes:
             client.on_stream()
 
     def _resume(self, older: ServedStream, protocol: VerifierStream, now: float) -> None:

@@ -68,7 +68,7 @@ class ServedStream:
         """The round is over: count it, and clear what belongs to it."""
         client = self.client
         client.num_rounds += 1
-        client.num_committed += verdict.num_accepted + 1
+        client.num_committed += verdict.num_committed
         if self.protocol.is_finished:
             client.on_answer(verdict.baseline_us / 1e6, verdict.elapsed_us / 1e6)
         self.proposal, self.is_trimmed = None, False
