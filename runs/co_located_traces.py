@@ -1,9 +1,10 @@
 """Writes the acceptance traces of remote and of co-located drafts over the same answers, for the simulator to replay.
 
-DATA is a data set of `goodspeed tune collect` over the built-in domains, greedy. Each domain is a client. `remote.jsonl`
-has the hybrid draft engine with a shipped draft model, `co_located.jsonl` lookup and the n-gram table; both start from
-the shipped table and learn from the client's own answers, one after the other. Line i of both files is the same answer.
-Confidences are rounded to two digits and drafting times left out, to keep the files small. Three minutes.
+DATA is a data set of `goodspeed tune collect` over the built-in domains, greedy. Each domain is a client.
+`remote.jsonl` has the hybrid draft engine with a shipped draft model, `co_located.jsonl` lookup and the n-gram table;
+both start from the shipped table and learn from the client's own answers, one after the other. Line i of both files is
+the same answer. Confidences are rounded to two digits and drafting times left out, to keep the files small. Three
+minutes.
 
     goodspeed tune collect --out DATA --prompts maths rewriting coding travel --max-tokens 224 --top-k 1 --split test
     python -m runs.co_located_traces DATA configs/scenarios/traces
