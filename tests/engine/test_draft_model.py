@@ -96,6 +96,32 @@ def test_every_token_is_read_once_when_all_are_accepted() -> None:
     assert model.caches[1] == tokens[:-2]
 
 
+def test_continued_draft_reads_no_token_twice() -> None:
+    model, engine = pair()
+    engine.open(1, PROMPT, Sampling())
+    drafted = engine.draft([DraftRequest(1, 3)])[0].tokens
+    for _ in range(4):
+        drafted += engine.draft([DraftRequest(1, 1, after=drafted)])[0].tokens
+    assert model.num_read == len(PROMPT) + 6
+    engine.commit(1, drafted[:4])
+    engine.draft([DraftRequest(1, 1, after=drafted[4:])])
+    assert model.caches[1] == [*PROMPT, *drafted]
+    assert model.num_read == len(PROMPT) + 7
+
+
+def test_calibration_learns_from_all_parts_of_a_continued_draft() -> None:
+    _, engine = pair()
+    engine.open(1, PROMPT, Sampling())
+    drafted = engine.draft([DraftRequest(1, 2)])[0].tokens
+    drafted += engine.draft([DraftRequest(1, 2, after=drafted)])[0].tokens
+    engine.draft([DraftRequest(1, 2, after=(*drafted[:3], 7))])
+    engine.commit(1, drafted[:2])
+    engine.commit(1, [drafted[2], 7])
+    learned = engine.calibration.arrays()
+    coarse = learned["counts"][learned["buckets"] % 2 == 0]
+    assert coarse.sum(axis=0).tolist() == [3, 4]  # the token that was to follow, instead of 7, was wrong
+
+
 def test_rejected_tokens_are_overwritten() -> None:
     model, engine = pair()
     engine.open(1, PROMPT, Sampling())

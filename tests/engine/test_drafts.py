@@ -6,6 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engine.continued_drafts import (
+    check_a_draft_in_pieces_is_the_whole,
+    check_after_is_like_a_longer_prefix,
+    check_commit_leaves_no_trace,
+    check_commit_of_a_continued_draft,
+)
 
 from goodspeed.config import from_mapping
 from goodspeed.decoding.draft import Draft, DraftRequest
@@ -74,6 +80,25 @@ def test_shorter_draft_is_a_prefix_of_the_longer_one(engine: DraftEngine) -> Non
     long = engine.draft([DraftRequest(1, 6)])[0]
     short = engine.draft([DraftRequest(1, 2)])[0]
     assert short.tokens == long.tokens[:2]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
+def test_after_is_drafted_on_as_if_committed(engine: DraftEngine, sampling: Sampling) -> None:
+    engine.open(2, PROMPT[:20], sampling)
+    engine.commit(2, PROMPT[20:])  # the table has learned something
+    engine.draft([DraftRequest(2, 4)])
+    check_after_is_like_a_longer_prefix(engine, PROMPT[:40], sampling, PROMPT[25:27])
+    check_a_draft_in_pieces_is_the_whole(engine, PROMPT[:40], sampling)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
+def test_continued_draft_is_dropped_by_a_commit_of_other_tokens(engine: DraftEngine, sampling: Sampling) -> None:
+    check_commit_leaves_no_trace(engine, PROMPT[:40], sampling, PROMPT[25:28])
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
+def test_continued_draft_is_committed_in_parts(engine: DraftEngine, sampling: Sampling) -> None:
+    check_commit_of_a_continued_draft(engine, PROMPT[:40], sampling)
 
 
 def test_resumed_stream_drafts_as_if_it_had_never_stopped() -> None:

@@ -134,6 +134,34 @@ def test_calibration_counts_the_token_at_which_confidence_ended_the_draft() -> N
     assert draft(engine, 4, min_survival=0.5) == (1, 1, 1, 1)
 
 
+def observations(engine: HybridDraft) -> list[int]:
+    """How often the coarsest kind of evidence was right, and how often it was observed."""
+    counts = engine.calibration.arrays()["counts"]
+    return [int(counts[0, 0]), int(counts[0, 1])]
+
+
+def test_calibration_learns_from_all_parts_of_a_continued_draft() -> None:
+    engine = HybridDraft([ConstantSource(1)], Calibration())
+    engine.open(1, [0], Sampling())
+    engine.draft([DraftRequest(1, 2)])
+    engine.draft([DraftRequest(1, 1, after=(1, 1))])
+    engine.draft([DraftRequest(1, 1, after=(1, 1, 1))])
+    engine.commit(1, [1, 1])
+    assert observations(engine) == [2, 2]
+    engine.commit(1, [1, 2])
+    assert observations(engine) == [3, 4]
+
+
+def test_calibration_learns_nothing_from_tokens_of_others() -> None:
+    """The candidates at the position of the first imposed token count; none were drafted at the next one."""
+    engine = HybridDraft([ConstantSource(1)], Calibration())
+    engine.open(1, [0], Sampling())
+    engine.draft([DraftRequest(1, 3)])
+    engine.draft([DraftRequest(1, 2, after=(1, 5, 6))])
+    engine.commit(1, [1, 5, 6, 1, 2])
+    assert observations(engine) == [2, 4]
+
+
 @pytest.mark.parametrize("rule", [Rule.COUPLED, Rule.REJECTION])
 def test_temperatures_are_calibrated_apart(rule: Rule) -> None:
     engine = HybridDraft([ConstantSource(1)], Calibration())

@@ -32,7 +32,7 @@ class Draft(Struct, frozen=True, gc=False):
 
 
 class DraftRequest(Struct, frozen=True, gc=False):
-    """A request for up to `max_tokens` draft tokens after the stream's committed prefix.
+    """A request for up to `max_tokens` draft tokens after the stream's committed prefix and `after`.
 
     The engine ends the draft before the product of confidences falls below `min_survival`. Under the rejection rule
     this decision may depend on the prefix and the draft distribution, but not on the sampled token.
@@ -41,3 +41,5 @@ class DraftRequest(Struct, frozen=True, gc=False):
     stream: StreamKey
     max_tokens: int
     min_survival: float = 0.0
+    after: tuple[int, ...] = ()
+    """Draft as if these tokens were committed. The product of confidences begins after them."""

@@ -22,15 +22,29 @@ class Prefix:
         self.tokens = list(tokens)
         self.num_committed = len(self.tokens)
 
-    def rewind(self) -> None:
-        """Drop the drafted tokens."""
-        del self.tokens[self.num_committed :]
+    @property
+    def drafted(self) -> list[int]:
+        return self.tokens[self.num_committed :]
 
-    def commit(self, tokens: Sequence[int]) -> None:
-        """Drop the drafted tokens and append committed ones."""
-        self.rewind()
-        self.tokens.extend(tokens)
+    def num_matching(self, tokens: Sequence[int]) -> int:
+        """How many drafted tokens equal `tokens` before the first difference."""
+        num_matching = 0
+        for token, drafted in zip(tokens, self.drafted, strict=False):
+            if token != drafted:
+                break
+            num_matching += 1
+        return num_matching
+
+    def rewind(self, after: Sequence[int] = ()) -> None:
+        """Replace the drafted tokens by `after`."""
+        self.tokens[self.num_committed :] = after
+
+    def commit(self, tokens: Sequence[int]) -> list[int]:
+        """Drop the drafted tokens and append committed ones. Returns the drafted tokens that followed them, if any."""
+        following = self.drafted[len(tokens) :] if self.num_matching(tokens) == len(tokens) else []
+        self.rewind(tokens)
         self.num_committed = len(self.tokens)
+        return following
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +68,7 @@ class DraftSource(Protocol):
         """A guess at the next token of each prefix, including its drafted tokens; None if the source has none."""
 
     def rewind(self, prefix: Prefix) -> None:
-        """The drafted tokens of the prefix are about to be dropped."""
+        """The drafted tokens of the prefix are about to be dropped or replaced."""
 
     def commit(self, prefix: Prefix) -> None:
         """The target's tokens were appended to the prefix, which has no drafted tokens now. May learn from them."""

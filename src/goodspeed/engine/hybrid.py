@@ -31,8 +31,9 @@ class CandidateToken:
 class _Stream:
     prefix: Prefix
     candidates: list[list[CandidateToken]] = field(default_factory=list)
-    """For each position of the last draft, and for the position at which a low confidence ended it."""
+    """For each drafted position, and for the one at which a low confidence ended it; empty for tokens of others."""
     confidences: list[float] = field(default_factory=list)
+    """Of the last request's tokens. Those before them are its `after`."""
     survival: float = 1.0
 
 
@@ -58,8 +59,8 @@ class HybridDraft:
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         streams = [self._streams[request.stream] for request in requests]
-        for stream in streams:
-            self._rewind(stream)
+        for stream, request in zip(streams, requests, strict=True):
+            self._rewind(stream, request.after)
         active = [pair for pair in zip(streams, requests, strict=True) if pair[1].max_tokens > 0]
         while active:
             known = self._all_candidates([stream.prefix for stream, _ in active])
@@ -70,21 +71,28 @@ class HybridDraft:
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
         state = self._streams[stream]
         self._learn(state, tokens)
-        self._rewind(state)
-        state.prefix.commit(tokens)
+        for source in self.sources:
+            source.rewind(state.prefix)
+        following = state.prefix.commit(tokens)
         for source in self.sources:
             source.commit(state.prefix)
+        state.prefix.rewind(following)
+        state.candidates = state.candidates[len(tokens) :] if following else []
 
     def close(self, stream: StreamKey) -> None:
         prefix = self._streams.pop(stream).prefix
         for source in self.sources:
             source.close(prefix)
 
-    def _rewind(self, stream: _Stream) -> None:
-        for source in self.sources:
-            source.rewind(stream.prefix)
-        stream.prefix.rewind()
-        stream.candidates.clear()
+    def _rewind(self, stream: _Stream, after: Sequence[int]) -> None:
+        """Make `after` the drafted tokens; candidates are kept where the tokens before them stay."""
+        num_kept = stream.prefix.num_matching(after)
+        if num_kept < len(stream.prefix.drafted):
+            for source in self.sources:
+                source.rewind(stream.prefix)
+        stream.prefix.rewind(after)
+        del stream.candidates[min(num_kept + 1, len(after)) :]
+        stream.candidates.extend([] for _ in range(len(after) - len(stream.candidates)))
         stream.confidences.clear()
         stream.survival = 1.0
 
@@ -109,7 +117,7 @@ class HybridDraft:
 
     def _learn(self, stream: _Stream, tokens: Sequence[int]) -> None:
         """Compare the last draft with the committed tokens up to the first difference; later positions are unknown."""
-        drafted = stream.prefix.tokens[stream.prefix.num_committed :]
+        drafted = stream.prefix.drafted
         for i, (token, candidates) in enumerate(zip(tokens, stream.candidates, strict=False)):
             for candidate in candidates:
                 self.calibration.observe(candidate.buckets, candidate.token == token)
@@ -118,7 +126,8 @@ class HybridDraft:
 
 
 def _drafted(stream: _Stream) -> Draft:
-    return Draft(tuple(stream.prefix.tokens[stream.prefix.num_committed :]), tuple(stream.confidences))
+    tokens = stream.prefix.tokens
+    return Draft(tuple(tokens[len(tokens) - len(stream.confidences) :]), tuple(stream.confidences))
 
 
 def _advance(stream: _Stream, request: DraftRequest, candidates: list[CandidateToken]) -> bool:

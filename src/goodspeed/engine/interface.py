@@ -21,12 +21,17 @@ class DraftEngine(Protocol):
         """Start a stream with the committed prefix `tokens`: the prompt, and the answer so far if it is resumed."""
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
-        """One draft per request, in order; a draft may be empty. The engine may batch over streams."""
+        """One draft per request, in order; a draft may be empty. The engine may batch over streams.
+
+        Its tokens are those of a stream that was opened with the committed prefix and request.after. So a draft can be
+        continued: with the drafted tokens as `after`, the engine keeps what it has computed for them.
+        """
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
-        """Extend the committed prefix by the target's own tokens and drop all drafted tokens.
+        """Extend the committed prefix by the target's own tokens.
 
-        The engine may learn from them: an n-gram table counts them, a calibration compares them with the last draft.
+        The engine may learn from them: an n-gram table counts them, a calibration compares them with the last draft,
+        which includes all parts of a draft that was continued.
         """
 
     def close(self, stream: StreamKey) -> None:

@@ -22,21 +22,29 @@ MAX_DEPTH = 7  # later draft positions share one calibration bucket
 @dataclass(slots=True)
 class _Stream:
     prefix: Prefix
-    trials: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
-    """Token and buckets for each position of the last draft, and for the one at which a low confidence ended it."""
+    trials: list[tuple[int, tuple[int, ...]] | None] = field(default_factory=list)
+    """Token and buckets for each drafted position, and for the one at which a low confidence ended the draft.
+
+    None if the token was not drafted here.
+    """
     confidences: list[float] = field(default_factory=list)
+    """Of the last request's tokens, as draft_probs. The drafted tokens before them are its `after`."""
     draft_probs: list[SparseProbs] = field(default_factory=list)
     survival: float = 1.0
 
-    def drafted(self) -> list[int]:
-        return self.prefix.tokens[self.prefix.num_committed :]
-
-    def rewind(self) -> None:
-        self.prefix.rewind()
-        self.trials.clear()
+    def rewind(self, after: Sequence[int]) -> None:
+        """Make `after` the drafted tokens; trials are kept where the tokens before them stay."""
+        num_kept = self.prefix.num_matching(after)
+        self.prefix.rewind(after)
+        del self.trials[min(num_kept + 1, len(after)) :]
+        self.trials.extend([None] * (len(after) - len(self.trials)))
         self.confidences.clear()
         self.draft_probs.clear()
         self.survival = 1.0
+
+    def draft(self) -> Draft:
+        tokens = self.prefix.tokens[len(self.prefix.tokens) - len(self.confidences) :]
+        return Draft(tuple(tokens), tuple(self.confidences), tuple(self.draft_probs))
 
 
 class NeuralDraft:
@@ -58,34 +66,39 @@ class NeuralDraft:
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         streams = [self._streams[request.stream] for request in requests]
-        for stream in streams:
-            stream.rewind()
+        for stream, request in zip(streams, requests, strict=True):
+            stream.rewind(request.after)
         active = [pair for pair in zip(streams, requests, strict=True) if pair[1].max_tokens > 0]
         while active := [pair for pair in active if self._runner.can_read(pair[0].prefix)]:
             rows = self._runner.rows([stream.prefix for stream, _ in active])
             pairs = zip(active, rows, strict=True)
             active = [pair for pair, row in pairs if self._advance(*pair, row)]
-        return [
-            Draft(tuple(stream.drafted()), tuple(stream.confidences), tuple(stream.draft_probs)) for stream in streams
-        ]
+        return [stream.draft() for stream in streams]
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
         state = self._streams[stream]
-        for committed, (drafted, buckets) in zip(tokens, state.trials, strict=False):
-            self.calibration.observe(buckets, drafted == committed)
-            if drafted != committed:
-                break
-        state.rewind()
-        state.prefix.commit(tokens)
+        self._learn(state, tokens)
+        following = state.prefix.commit(tokens)
+        state.prefix.rewind(following)
+        state.trials = state.trials[len(tokens) :] if following else []
 
     def close(self, stream: StreamKey) -> None:
         self._runner.close(self._streams.pop(stream).prefix)
+
+    def _learn(self, stream: _Stream, tokens: Sequence[int]) -> None:
+        """Compare the last draft with the committed tokens up to the first difference; later positions are unknown."""
+        drafted = stream.prefix.drafted
+        for i, (token, trial) in enumerate(zip(tokens, stream.trials, strict=False)):
+            if trial is not None:
+                self.calibration.observe(trial[1], trial[0] == token)
+            if i == len(drafted) or drafted[i] != token:
+                return
 
     def _advance(self, stream: _Stream, request: DraftRequest, row: npt.NDArray[np.float32]) -> bool:
         """Draft one more token. False if it is the last one, or if a low confidence ends the draft before it."""
         sampling = stream.prefix.sampling
         model_prob = top_prob(row, sampling)
-        buckets = _buckets(model_prob, len(stream.confidences), sampling)
+        buckets = _buckets(model_prob, len(stream.prefix.tokens) - stream.prefix.num_committed, sampling)
         confidence = self.calibration.confidence(buckets, model_prob)
         is_end = stream.survival * confidence < request.min_survival
         if is_end and sampling.rule is Rule.REJECTION:  # before the token is sampled

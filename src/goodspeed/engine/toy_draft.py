@@ -48,7 +48,7 @@ class ToyDraft:
         del self._streams[stream]
 
     def _draft(self, stream: _DraftStream, request: DraftRequest) -> Draft:
-        tokens, probs = list(stream.tokens), []
+        tokens, probs = [*stream.tokens, *request.after], []
         num_tokens = self._length(request)
         for _ in range(num_tokens):
             if stream.sampling.rule is Rule.REJECTION:
@@ -56,7 +56,7 @@ class ToyDraft:
                 tokens.append(draw(probs[-1], stream.sampling, len(tokens)))
             else:
                 tokens.append(self._token(tokens, stream.sampling))
-        return Draft(tuple(tokens[len(stream.tokens) :]), (self.acceptance_rate,) * num_tokens, tuple(probs))
+        return Draft(tuple(tokens[len(tokens) - num_tokens :]), (self.acceptance_rate,) * num_tokens, tuple(probs))
 
     def _length(self, request: DraftRequest) -> int:
         """The longest draft with survival of at least min_survival; independent of tokens, for the rejection rule."""

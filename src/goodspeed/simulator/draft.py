@@ -16,8 +16,16 @@ class _SimulatedStream:
     trace: AcceptanceTrace
     num_prompt: int
     num_committed: int = 0  # tokens, prompt included
-    num_cached: int = 0  # tokens in the KV cache, those of the last draft included
+    drafted: tuple[int, ...] = ()
+    """The last draft, after the tokens that it follows."""
+    num_cached: int = 0  # tokens in the KV cache, drafted ones included
+    num_context: int = 0  # committed tokens and those that the draft follows
     num_steps: int = 0  # steps of the last draft
+
+    @property
+    def num_unread(self) -> int:
+        """Tokens of the context that the first step reads: at least the last one."""
+        return max(1, self.num_context - self.num_cached)
 
 
 class SimulatedDraftEngine:
@@ -56,13 +64,18 @@ class SimulatedDraftEngine:
         drafts = [_draft(self._streams[request.stream], request) for request in requests]
         self._drafting_s += self._single_s(streams[0]) if len(streams) == 1 else self._batch_s(streams)
         for stream in streams:
-            stream.num_cached = stream.num_committed + stream.num_steps - 1
+            stream.num_cached = stream.num_context + stream.num_steps - 1
         return drafts
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
-        """All tokens but the last are draft tokens: those in the KV cache are not read again."""
+        """Drafted tokens in the KV cache are not read again."""
         state = self._streams[stream]
-        state.num_cached = min(state.num_cached, state.num_committed + len(tokens) - 1)
+        num_right = _num_equal(state.drafted, tokens)
+        if num_right < len(tokens):
+            state.drafted = ()
+            state.num_cached = min(state.num_cached, state.num_committed + num_right)
+        else:
+            state.drafted = state.drafted[num_right:]
         state.num_committed += len(tokens)
 
     def close(self, stream: StreamKey) -> None:
@@ -70,20 +83,20 @@ class SimulatedDraftEngine:
 
     def _single_s(self, stream: _SimulatedStream) -> float:
         """One stream: the first step reads what is not cached; the others take the time of their mean context."""
-        num_committed, num_more = stream.num_committed, stream.num_steps - 1
-        first_s = self._latency.step_s(self._shape(1, num_committed - stream.num_cached, 0, num_committed))
+        num_context, num_more = stream.num_context, stream.num_steps - 1
+        first_s = self._latency.step_s(self._shape(1, stream.num_unread, 0, num_context))
         if not num_more:
             return first_s
-        return first_s + num_more * self._latency.step_s(StepShape(1, 1, 0, num_committed + (num_more + 1) // 2))
+        return first_s + num_more * self._latency.step_s(StepShape(1, 1, 0, num_context + (num_more + 1) // 2))
 
     def _batch_s(self, streams: Sequence[_SimulatedStream]) -> float:
         """Several streams: step by step, over those that still draft."""
         drafting_s = 0.0
-        num_unread = sum(stream.num_committed - stream.num_cached for stream in streams)
+        num_unread = sum(stream.num_unread for stream in streams)
         for step in range(max(stream.num_steps for stream in streams)):
             active = [stream for stream in streams if step < stream.num_steps]
             num_tokens = len(active) if step else num_unread
-            num_context = sum(stream.num_committed + step for stream in active)
+            num_context = sum(stream.num_context + step for stream in active)
             drafting_s += self._latency.step_s(self._shape(len(active), num_tokens, 0, num_context))
         return drafting_s
 
@@ -99,11 +112,15 @@ def _draft(stream: _SimulatedStream, request: DraftRequest) -> Draft:
     A trace knows nothing of what follows a wrong token. The drafter does not know that the token is wrong, so it
     continues with that token's confidence (docs/measurements/prediction.md).
     """
+    _rewind(stream, request.after)
     trace, start = stream.trace, stream.num_committed - stream.num_prompt
     tokens: list[int] = []
     confidences: list[float] = []
     survival, token, confidence = 1.0, RIGHT, 1.0
-    for depth in range(request.max_tokens):
+    if WRONG in request.after:
+        token, depth = WRONG, request.after.index(WRONG)
+        confidence = trace.confidence(start + depth, depth)
+    for depth in range(len(request.after), len(request.after) + request.max_tokens):
         if token == RIGHT:
             confidence = trace.confidence(start + depth, depth)
         survival *= confidence
@@ -114,4 +131,21 @@ def _draft(stream: _SimulatedStream, request: DraftRequest) -> Draft:
         tokens.append(token)
         confidences.append(confidence)
     stream.num_steps = min(len(tokens) + 1, request.max_tokens)
+    stream.drafted = (*request.after, *tokens)
     return Draft(tuple(tokens), tuple(confidences))
+
+
+def _rewind(stream: _SimulatedStream, after: tuple[int, ...]) -> None:
+    """Go on after these tokens; of what was drafted, those that equal them stay cached."""
+    stream.num_context = stream.num_committed + len(after)
+    stream.num_cached = min(stream.num_cached, stream.num_committed + _num_equal(stream.drafted, after))
+
+
+def _num_equal(drafted: Sequence[int], tokens: Sequence[int]) -> int:
+    """How many of both are equal before the first difference."""
+    num_equal = 0
+    for token, other in zip(drafted, tokens, strict=False):
+        if token != other:
+            break
+        num_equal += 1
+    return num_equal

@@ -38,7 +38,7 @@ class VaryingDraft:
         del self._tokens[stream]
 
     def _draft(self, request: DraftRequest) -> Draft:
-        tokens, confidences, survival = list(self._tokens[request.stream]), list[float](), 1.0
+        tokens, confidences, survival = [*self._tokens[request.stream], *request.after], list[float](), 1.0
         while len(confidences) < request.max_tokens:
             slot = _slot(tokens)
             survival *= float(self._confidences[slot])

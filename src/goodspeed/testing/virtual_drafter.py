@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 
-from goodspeed.decoding.draft import DraftRequest
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.engine_updates import DraftWork, StreamCommitted, StreamOpened, apply_updates
@@ -272,6 +271,6 @@ class VirtualDrafterHost:
                 self.engine_log[update.stream] = list(update.tokens)
             elif isinstance(update, StreamCommitted):
                 self.engine_log[update.stream].extend(update.tokens)
-        drafts = self.engine.draft([DraftRequest(r.stream, r.max_tokens, r.min_survival) for r in work.requests])
+        drafts = self.engine.draft(work.requests)
         self.core.on_drafted(drafts, self.drafting_s, self._clock.now)
         self._settle()

@@ -7,6 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.engine.continued_drafts import (
+    check_a_draft_in_pieces_is_the_whole,
+    check_after_is_like_a_longer_prefix,
+    check_commit_leaves_no_trace,
+    check_commit_of_a_continued_draft,
+)
 
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
@@ -54,6 +60,16 @@ def test_draft_that_is_the_target_is_accepted(folder: Path, sampling: Sampling) 
     assert num_proposed > 80
     # Rejection: what is sent is rounded to 16 bits, so that very little is lost.
     assert num_accepted >= num_proposed - (sampling.rule is Rule.REJECTION)
+
+
+@pytest.mark.parametrize("name", ["torch", "hybrid"])
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
+def test_draft_is_continued_as_if_committed(folder: Path, name: str, sampling: Sampling) -> None:
+    engine = draft_engine(config(folder, name), VOCAB_SIZE)
+    check_after_is_like_a_longer_prefix(engine, PROMPTS[1], sampling, PROMPTS[2][:2])
+    check_a_draft_in_pieces_is_the_whole(engine, PROMPTS[1], sampling)
+    check_commit_leaves_no_trace(engine, PROMPTS[1], sampling, PROMPTS[2][:3])
+    check_commit_of_a_continued_draft(engine, PROMPTS[1], sampling)
 
 
 def test_pieces_read_like_the_whole(folder: Path) -> None:
