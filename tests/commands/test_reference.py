@@ -37,7 +37,9 @@ def test_every_key_has_a_help_text_and_every_number_a_range(config: type["Datacl
 def test_config_reference_lists_every_key_once() -> None:
     reference = config_reference()
     assert reference.count("(config-linkconfig)=") == 1
-    assert "| `budget` | integer | `24` | 0 or more | draft tokens that one verification batch may hold |" in reference
+    assert (
+        "| `budget` | integer | `0` | 0 or more | draft tokens that one verification batch may hold; 0: " in reference
+    )
     assert "### scenario file: `[[verifiers.outages]]`" in reference
     for config in every_config():
         section = reference.partition(f"(config-{config.__name__.lower()})=")[2].partition("\n(config-")[0]

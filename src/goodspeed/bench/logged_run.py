@@ -9,6 +9,7 @@ from goodspeed.records.event_log import Event, check_start, read_events
 from goodspeed.scheduling.estimators.evidence import SurvivalEvidence
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
+from goodspeed.verifier.core.draft_budget import automatic_budget
 
 """A parsed line of the event log."""
 
@@ -84,7 +85,7 @@ class _LogReader:
 
     def result(self) -> LoggedRun:
         clients = {name: self._view(name, evidence) for name, evidence in sorted(self.evidence.items())}
-        return LoggedRun(self.config.budget, clients)
+        return LoggedRun(self.config.budget or automatic_budget(len(clients)), clients)
 
     def _view(self, name: str, evidence: SurvivalEvidence) -> ClientView:
         entry = next(self._entries(name), ClientConfig())

@@ -22,6 +22,7 @@ from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.batching_view import make_batching_view
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.draft_budget import DraftBudget
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.message_handler import MessageHandler
 from goodspeed.verifier.core.outbox import Reply, VerifierOutbox
@@ -55,6 +56,7 @@ class VerifierCore:
         self._allocator = GrantAllocator(config)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._ordering = ORDERINGS[config.ordering](config.length_bucket)
+        self._draft_budget = DraftBudget(config.budget)
         self._draft_selection = DRAFT_SELECTIONS[config.draft_selection]
         self._step_time = LeastSquaresStepTime()
         self._lasting_step_time = LeastSquaresStepTime(LASTING)  # of steps without prefill
@@ -156,7 +158,8 @@ class VerifierCore:
     def _make_batch(self) -> Batch:
         streams, config = self._streams, self._config
         selected = select_streams(streams.ready, config.max_batch_streams, self._ordering)
-        verifications = make_verifications(selected, config.budget, self._draft_selection, self._candidate_of())
+        budget = self._draft_budget.tokens(len(selected), self._lasting_step_time)
+        verifications = make_verifications(selected, budget, self._draft_selection, self._candidate_of())
         num_tokens = sum(1 + len(item.draft_tokens) for item in verifications)
         prefills = make_prefills(streams.prefilling, config.prefill_room(num_tokens))
         work: tuple[Work, ...] = (*verifications, *prefills)

@@ -29,7 +29,12 @@ class VerifierCoreConfig:
     """The limits and policies of the verifier's core."""
 
     name: str = option("verifier", "name that drafters see of this verifier")
-    budget: int = option(24, "draft tokens that one verification batch may hold", ge=0)
+    budget: int = option(
+        0,
+        "draft tokens that one verification batch may hold; 0: 4 for each stream and at least 24, but not more than "
+        "would double the time of its step",
+        ge=0,
+    )
     max_proposal: int = option(16, "draft tokens that one proposal may hold, whatever the grant", ge=1)
     scheduler: str = option("time_aware", "policy that shares the budget among drafters", choices=SCHEDULERS)
     estimator: str = option("adaptive_survival", "how acceptance is estimated", choices=ESTIMATORS)

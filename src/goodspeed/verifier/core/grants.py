@@ -11,6 +11,7 @@ from goodspeed.scheduling.proportional_shares import ProportionalShare, fill
 from goodspeed.scheduling.scheduler import Budget, ClientView
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.draft_budget import DraftBudget
 from goodspeed.verifier.core.served_streams import ServedStream
 from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
@@ -19,7 +20,8 @@ class GrantAllocator:
     """Owns the scheduler and its random generator."""
 
     def __init__(self, config: VerifierCoreConfig) -> None:
-        self._num_tokens = int(config.budget * config.overcommit)
+        self._budget = DraftBudget(config.budget)
+        self._overcommit = config.overcommit
         self.is_per_batch = config.scheduler in PER_BATCH
         """True if the scheduler allocates to the recipients of the present verdicts only."""
         self._is_barrier = config.batching == "barrier"
@@ -43,12 +45,20 @@ class GrantAllocator:
             _starved(client, local_round_s) if client in recipients and cap > 0 else 0.0
             for client, cap in zip(clients, caps, strict=True)
         ]
+        num_streams = sum(len(active[client]) for client in clients)
+        num_tokens = int(self._budget.tokens(num_streams, step_time) * self._overcommit)
         views = [
             view_client(client, len(active[client]), cap, int(explores))
-            for client, cap, explores in zip(clients, caps, clients_to_explore(starved, self._num_tokens), strict=True)
+            for client, cap, explores in zip(clients, caps, clients_to_explore(starved, num_tokens), strict=True)
         ]
-        num_streams = sum(len(active[client]) for client in clients)
-        budget = self._budget(num_streams, step_time, local_round_s, co_located_token_s)
+        budget = Budget(
+            tokens=num_tokens,
+            step_s=step_time.predict(num_streams, num_streams),  # without drafts, every stream has one token
+            token_s=step_time.token_s,
+            local_round_s=local_round_s,
+            co_located_token_s=co_located_token_s,
+            is_barrier=self._is_barrier,
+        )
         client_grants = self._scheduler.grants(views, budget, self._rng)
         grants: dict[StreamKey, int] = {}
         for client, grant in zip(clients, client_grants, strict=True):
@@ -57,23 +67,6 @@ class GrantAllocator:
                 client.starved_rounds = 0 if client.grant else client.starved_rounds + 1
             grants.update(_split(client, active[client]))
         return grants
-
-    def _budget(
-        self,
-        num_streams: int,
-        step_time: LeastSquaresStepTime,
-        local_round_s: float | None,
-        co_located_token_s: float,
-    ) -> Budget:
-        """Every stream has one token in the batch, whatever the scheduler grants."""
-        return Budget(
-            tokens=self._num_tokens,
-            step_s=step_time.predict(num_streams, num_streams),
-            token_s=step_time.token_s,
-            local_round_s=local_round_s,
-            co_located_token_s=co_located_token_s,
-            is_barrier=self._is_barrier,
-        )
 
 
 def _starved(client: Client, local_round_s: float | None) -> float:

@@ -1,0 +1,35 @@
+"""The draft tokens that one verification batch may hold."""
+
+from typing import Final
+
+from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
+
+MIN_TOKENS: Final = 24
+"""Draft tokens for few streams, so that a far one may have a long proposal."""
+STREAM_TOKENS: Final = 4
+"""Draft tokens for each stream where there are many."""
+
+
+def automatic_budget(num_streams: int, max_tokens: float = float("inf")) -> int:
+    """The budget of a batch of `num_streams` streams; beyond `max_tokens` it only gives one token to each stream."""
+    return max(num_streams, int(min(max(MIN_TOKENS, STREAM_TOKENS * num_streams), max_tokens)))
+
+
+class DraftBudget:
+    """A configured budget, or one that follows the streams and the engine.
+
+    The latter ends where the draft tokens alone would double the step: there a verified token takes as long as one
+    without drafts.
+    """
+
+    def __init__(self, num_tokens: int) -> None:
+        """`num_tokens` is 0 for a budget that follows the streams."""
+        self._num_tokens = num_tokens
+
+    def tokens(self, num_streams: int, step_time: LeastSquaresStepTime) -> int:
+        """For a batch of `num_streams` streams."""
+        if self._num_tokens:
+            return self._num_tokens
+        token_s = step_time.token_s
+        max_tokens = step_time.predict(num_streams, num_streams) / token_s if token_s > 0.0 else float("inf")
+        return automatic_budget(num_streams, max_tokens)

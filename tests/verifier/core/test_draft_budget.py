@@ -1,0 +1,31 @@
+"""The draft tokens that one batch may hold."""
+
+import pytest
+
+from goodspeed.verifier.core.draft_budget import DraftBudget, automatic_budget
+from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
+
+
+def step_time(base_s: float, token_s: float) -> LeastSquaresStepTime:
+    found = LeastSquaresStepTime()
+    for num_tokens in (1, 9, 30, 64) * 4:
+        found.observe(num_tokens, 1, base_s + token_s * num_tokens)
+    return found
+
+
+def test_a_configured_budget_stays() -> None:
+    assert DraftBudget(7).tokens(64, step_time(0.02, 0.02)) == 7
+
+
+@pytest.mark.parametrize(("num_streams", "num_tokens"), [(0, 24), (1, 24), (6, 24), (16, 64), (128, 512)])
+def test_the_automatic_budget_grows_with_the_streams(num_streams: int, num_tokens: int) -> None:
+    assert DraftBudget(0).tokens(num_streams, LeastSquaresStepTime()) == num_tokens
+    assert automatic_budget(num_streams) == num_tokens
+
+
+def test_the_automatic_budget_does_not_double_a_step() -> None:
+    assert DraftBudget(0).tokens(4, step_time(0.014, 0.001)) == 18
+
+
+def test_every_stream_may_have_a_token_however_steep_the_step_is() -> None:
+    assert DraftBudget(0).tokens(8, step_time(0.001, 0.01)) == 8
