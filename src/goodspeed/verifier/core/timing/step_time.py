@@ -1,147 +1,170 @@
-"""How long a step of the engine takes, learned online: one interface, two estimators.
+"""How long a step of the engine takes, learned online: one model for scheduling, batching and the baseline.
 
-LeastSquaresStepTime serves batching and scheduling. It averages out noise, but a change of the machine's speed misleads
-its slope: times before and after the change are attributed to the token counts that happened to occur
-(docs/measurements/log.md).
+    seconds = slowness * (centre_s + token * (tokens - mean_tokens) + stream * (streams - mean_streams)) + prompt tokens
 
-DifferenceStepTime serves the baseline, which must hold on a machine whose speed changes. It compares neighbouring steps
-and scales what it learns to the present speed.
+`slowness` follows the machine, the mean size follows the recent steps, and the slopes `token` and `stream` are least
+squares over deviations from the recent mean size. A change of the machine's speed is therefore not attributed to the
+tokens that happened to occur before and after it, nor a stream's own cost to its draft tokens. What was compared and
+measured: docs/measurements/step_time.md.
 """
 
-from typing import Final, Protocol
+import math
+from typing import Final
 
-from goodspeed.stats.ewma import Ewma
+from goodspeed.stats.ewma import DecayedMean
 from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
 
-RECENT: Final = 0.95
-"""Decay per step of the evidence for batching: about the last 20 steps count."""
 LASTING: Final = 0.995
-"""Decay per step of the evidence for slopes: about the last 200 steps count, so that a slope does not follow noise."""
-MIN_VARIANCE: Final = 1e-6
-"""tokens^2. With less, all steps were alike and their times have no slope."""
-
-MIN_STEPS: Final = 16.0
-"""Decayed number of steps before which DifferenceStepTime predicts nothing."""
-ALIKE_TOKENS: Final = 0.5
-"""Mean numbers of tokens that differ by less are alike."""
-MAX_CHANGE: Final = 1.0
-"""Share of the recent step time. A larger difference of neighbouring steps has another cause than their tokens."""
-STREAM_PRIOR: Final = 4.0
-"""streams^2. Evidence that a stream costs no more than its tokens, so that little evidence of more counts little."""
+"""Decay of the evidence for slopes per step that has some: about the last 200 steps count."""
+MIN_STEPS: Final = 16
+"""Steps before which the model is not settled."""
+ALIKE: Final = 0.5
+"""Numbers of tokens that differ by less are alike: they say nothing about slopes."""
+STREAM_PRIOR: Final = 0.1
+"""streams^2. Evidence that a stream costs no more than its tokens, in case both always change together."""
 MIN_SHARE: Final = 0.1
-"""No step is predicted to take less than this share of the last one."""
+"""No step is predicted to take less than this share of a step of mean size."""
+FIRST_DEVIATION: Final = 0.1
+MIN_DEVIATION: Final = 0.01
+"""Mean deviation from the prediction, as a share of it: before the first step, and at least."""
+MAX_DEVIATIONS: Final = 4.0
+"""A step further from its prediction is an outlier."""
+NUM_CHANGED: Final = 5
+"""So many outliers in a row on the same side are a change of the machine's speed."""
 
 
-class StepTimeModel(Protocol):
-    """Learns from the steps of the engine and predicts others."""
+class StepTimeModel:
+    """Learns from the steps of the engine and predicts others, in constant time and memory.
 
-    def observe(self, num_tokens: int, num_streams: int, step_s: float) -> None:
-        """A step over `num_tokens` new tokens of `num_streams` streams took `step_s` seconds."""
-
-    def predict(self, num_tokens: int, num_streams: int) -> float:
-        """Seconds of such a step; 0 before the first observation."""
-
-
-class LeastSquaresStepTime:
-    """Least squares of seconds = a + b * tokens over recent steps, with a and b not negative.
-
-    Steps are linear in this range: the time to read the weights, then a time per token. Streams have no part in it.
-    """
-
-    def __init__(self, decay: float = RECENT) -> None:
-        self._decay: Final = decay
-        self._weight = 0.0
-        self._mean_tokens = 0.0  # weighted, as all that follow
-        self._mean_s = 0.0
-        self._variance = 0.0  # of tokens
-        self._covariance = 0.0  # of tokens and seconds
-
-    @property
-    def mean_s(self) -> float | None:
-        """Mean time of recent steps; None before the first."""
-        return self._mean_s if self._weight else None
-
-    @property
-    def token_s(self) -> float:
-        """Seconds of one more token; 0 before two steps with different numbers of tokens."""
-        if self._variance < MIN_VARIANCE:
-            return 0.0
-        return max(0.0, self._covariance / self._variance)
-
-    def observe(self, num_tokens: int, num_streams: int, step_s: float) -> None:
-        del num_streams
-        self._weight = self._decay * self._weight + 1.0
-        share = 1.0 / self._weight
-        tokens_off = num_tokens - self._mean_tokens
-        seconds_off = step_s - self._mean_s
-        self._mean_tokens += share * tokens_off
-        self._mean_s += share * seconds_off
-        self._variance = (1.0 - share) * (self._variance + share * tokens_off * tokens_off)
-        self._covariance = (1.0 - share) * (self._covariance + share * tokens_off * seconds_off)
-
-    def predict(self, num_tokens: int, num_streams: int) -> float:
-        del num_streams
-        if self._variance < MIN_VARIANCE:
-            return self._mean_s
-        token_s = self.token_s
-        base_s = max(0.0, self._mean_s - token_s * self._mean_tokens)
-        return base_s + token_s * num_tokens
-
-
-class DifferenceStepTime:
-    """The time of the last step, corrected by learned slopes for tokens and streams that a step has more or less.
-
-    The evidence is pairs of neighbouring steps: the difference of their times, as a share of the recent step time,
-    explained by the differences of their tokens and streams. So the slopes outlast a change of speed, and what a stream
-    costs is not attributed to the draft tokens that it brings.
+    `num_tokens` and `num_streams` are those of a whole step; `num_prompt` of the tokens are prefilled, the others are
+    verified. Steps with prefill teach the cost of a prompt token and nothing else.
     """
 
     def __init__(self) -> None:
-        self._num_steps = 0.0  # decayed
-        self._mean_tokens = 0.0  # decayed
-        self._last_tokens = 0
-        self._last_streams = 0
-        self._last_s = 0.0
-        self._recent_s = Ewma(ROUND_WEIGHT)
-        # Decayed sums over pairs, of products of differences: t in tokens, s in streams, x in shares of the step time.
+        self._num_steps = 0  # that verified and did not prefill
+        self._slowness = 1.0  # of the machine, relative to its first steps; all other times are relative to it
+        self._deviation = FIRST_DEVIATION
+        self._num_outliers = 0  # in a row on one side; negative: shorter than predicted
+        self._outlier_sum = 0.0  # of their logarithms
+        self._mean_tokens = 0.0
+        self._mean_streams = 0.0
+        self._centre_s = 0.0  # of a step of mean size
+        self._token = 0.0
+        self._stream = 0.0
+        # Decayed sums of products of deviations from the recent means: t in tokens, s in streams, x in seconds.
         self._tt = 0.0
         self._ts = 0.0
         self._ss = 0.0
         self._tx = 0.0
         self._sx = 0.0
+        self._prompt_token = DecayedMean(ROUND_WEIGHT)
+
+    @property
+    def mean_s(self) -> float | None:
+        """A step of mean size, at the present speed; None before the first."""
+        return self._slowness * self._centre_s if self._num_steps else None
+
+    @property
+    def knows_slopes(self) -> bool:
+        """True after steps of different sizes."""
+        return self._tt > 0.0
+
+    @property
+    def token_s(self) -> float:
+        """Seconds of one more token at the present speed and size; 0 until steps had different sizes.
+
+        While all steps are alike it is the last known value, scaled to the present speed.
+        """
+        return self._slowness * self._token
 
     @property
     def is_settled(self) -> bool:
-        """True after enough steps that took a measurable time."""
-        return self._num_steps >= MIN_STEPS and self._last_s > 0.0
+        """True after enough steps."""
+        return self._num_steps >= MIN_STEPS
 
     def can_predict(self, num_tokens: int) -> bool:
         """True after enough steps of about `num_tokens` tokens, or of different sizes."""
-        return self.is_settled and (self._tt > 0.0 or abs(self._mean_tokens - num_tokens) < ALIKE_TOKENS)
+        return self.is_settled and (self.knows_slopes or abs(self._mean_tokens - num_tokens) < ALIKE)
 
-    def observe(self, num_tokens: int, num_streams: int, step_s: float) -> None:
-        change_s = step_s - self._last_s
-        self._recent_s.observe(step_s)
-        recent_s = self._recent_s.get()
-        if self._num_steps and abs(change_s) < MAX_CHANGE * recent_s:
-            self._learn(num_tokens - self._last_tokens, num_streams - self._last_streams, change_s / recent_s)
-        self._num_steps = LASTING * self._num_steps + 1.0
-        self._mean_tokens += (num_tokens - self._mean_tokens) / self._num_steps
-        self._last_tokens, self._last_streams, self._last_s = num_tokens, num_streams, step_s
+    def observe(self, num_tokens: int, num_streams: int, step_s: float, num_prompt: int = 0) -> None:
+        """A step took `step_s` seconds. A step without a measurable time is no evidence."""
+        if step_s <= 0.0:
+            return
+        if num_prompt:
+            if self._num_steps:
+                verify_s = self.predict(num_tokens - num_prompt, num_streams)
+                self._prompt_token.observe(max(0.0, step_s - verify_s) / self._slowness, num_prompt)
+            return
+        self._num_steps += 1
+        if self._num_steps == 1:
+            self._mean_tokens, self._mean_streams, self._centre_s = num_tokens, num_streams, step_s
+            return
+        expected_s = self._expected_s(num_tokens, num_streams)
+        error = step_s / (self._slowness * expected_s) - 1.0
+        if not self._is_outlier(error):
+            self._learn(num_tokens, num_streams, error * expected_s)
+        elif self._follow_change(error):
+            return
+        self._adapt(num_tokens, num_streams, error)
 
-    def predict(self, num_tokens: int, num_streams: int) -> float:
-        if self._tt == 0.0:
-            return self._last_s
-        stream = max(0.0, self._tt * self._sx - self._ts * self._tx)
-        stream /= self._tt * (self._ss + STREAM_PRIOR) - self._ts * self._ts
-        token = max(0.0, self._tx - stream * self._ts) / self._tt
-        share = token * (num_tokens - self._last_tokens) + stream * (num_streams - self._last_streams)
-        return max(MIN_SHARE * self._last_s, self._last_s + share * self._recent_s.get())
+    def predict(self, num_tokens: int, num_streams: int, num_prompt: int = 0) -> float:
+        """Seconds of such a step at the present speed; 0 before the first observation."""
+        if not self._num_steps:
+            return 0.0
+        prompt_s = self._prompt_token.get() * num_prompt
+        return self._slowness * (self._expected_s(num_tokens - num_prompt, num_streams) + prompt_s)
 
-    def _learn(self, tokens: int, streams: int, share: float) -> None:
-        """Add a pair of neighbouring steps: the differences of their tokens, streams and times."""
-        self._tt = LASTING * self._tt + tokens * tokens
-        self._ts = LASTING * self._ts + tokens * streams
-        self._ss = LASTING * self._ss + streams * streams
-        self._tx = LASTING * self._tx + tokens * share
-        self._sx = LASTING * self._sx + streams * share
+    def _expected_s(self, num_tokens: int, num_streams: int) -> float:
+        """Without prefill and relative to the slowness."""
+        change_s = self._token * (num_tokens - self._mean_tokens) + self._stream * (num_streams - self._mean_streams)
+        return max(MIN_SHARE * self._centre_s, self._centre_s + change_s)
+
+    @property
+    def _max_error(self) -> float:
+        return MAX_DEVIATIONS * max(MIN_DEVIATION, self._deviation)
+
+    def _is_outlier(self, error: float) -> bool:
+        is_outlier = abs(error) > self._max_error
+        if not is_outlier or (error > 0.0) is not (self._num_outliers > 0):
+            self._num_outliers, self._outlier_sum = 0, 0.0
+        return is_outlier
+
+    def _follow_change(self, error: float) -> bool:
+        """Count the outlier. True if the last ones were a change of speed, which the model then has followed."""
+        self._num_outliers += 1 if error > 0.0 else -1
+        self._outlier_sum += math.log1p(error)
+        if abs(self._num_outliers) < NUM_CHANGED:
+            return False
+        self._slowness *= math.exp(self._outlier_sum / NUM_CHANGED)
+        self._num_outliers, self._outlier_sum = 0, 0.0
+        return True
+
+    def _learn(self, num_tokens: int, num_streams: int, unexplained_s: float) -> None:
+        """Take in a step's evidence for slopes, which weighs as much at large sizes as at small ones."""
+        tokens, streams = num_tokens - self._mean_tokens, num_streams - self._mean_streams
+        if max(abs(tokens), abs(streams)) < ALIKE:
+            return
+        seconds = unexplained_s + self._token * tokens + self._stream * streams
+        weight = 1.0 / self._mean_tokens**2
+        self._tt = LASTING * self._tt + weight * tokens * tokens
+        self._ts = LASTING * self._ts + weight * tokens * streams
+        self._ss = LASTING * self._ss + weight * streams * streams
+        self._tx = LASTING * self._tx + weight * tokens * seconds
+        self._sx = LASTING * self._sx + weight * streams * seconds
+        if not self.knows_slopes:
+            return
+        prior = STREAM_PRIOR * weight
+        determinant = self._tt * (self._ss + prior) - self._ts * self._ts
+        self._stream = max(0.0, self._tt * self._sx - self._ts * self._tx) / determinant
+        token = max(0.0, self._tx - self._stream * self._ts) / self._tt
+        self._token = min(token, self._centre_s / self._mean_tokens)
+
+    def _adapt(self, num_tokens: int, num_streams: int, error: float) -> None:
+        """Move the mean size along the slopes, and the slowness by what they leave unexplained."""
+        weight = max(ROUND_WEIGHT, 1.0 / self._num_steps)
+        error = max(-self._max_error, min(self._max_error, error))
+        self._centre_s += weight * (self._expected_s(num_tokens, num_streams) - self._centre_s)
+        self._mean_tokens += weight * (num_tokens - self._mean_tokens)
+        self._mean_streams += weight * (num_streams - self._mean_streams)
+        self._slowness *= 1.0 + weight * error
+        self._deviation += weight * (abs(error) - self._deviation)
