@@ -3,11 +3,11 @@
 import pytest
 
 from goodspeed.verifier.core.draft_budget import DraftBudget, automatic_budget
-from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
+from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 
-def step_time(base_s: float, token_s: float) -> LeastSquaresStepTime:
-    found = LeastSquaresStepTime()
+def step_time(base_s: float, token_s: float) -> StepTimeModel:
+    found = StepTimeModel()
     for num_tokens in (1, 9, 30, 64) * 4:
         found.observe(num_tokens, 1, base_s + token_s * num_tokens)
     return found
@@ -19,7 +19,7 @@ def test_a_configured_budget_stays() -> None:
 
 @pytest.mark.parametrize(("num_streams", "num_tokens"), [(0, 24), (1, 24), (6, 24), (16, 64), (128, 512)])
 def test_the_automatic_budget_grows_with_the_streams(num_streams: int, num_tokens: int) -> None:
-    assert DraftBudget(0).tokens(num_streams, LeastSquaresStepTime()) == num_tokens
+    assert DraftBudget(0).tokens(num_streams, StepTimeModel()) == num_tokens
     assert automatic_budget(num_streams) == num_tokens
 
 

@@ -17,7 +17,7 @@ from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_streams import ServedStream
-from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
+from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
 
@@ -38,7 +38,7 @@ def test_streams_share_the_grant_of_their_client_and_take_turns_with_the_remaind
     allocator = GrantAllocator(VerifierCoreConfig(budget=7, scheduler="fixed"))
     seen = []
     for _ in range(3):
-        grants = allocator.allocate({client: streams}, recipients={client}, step_time=LeastSquaresStepTime())
+        grants = allocator.allocate({client: streams}, recipients={client}, step_time=StepTimeModel())
         client.num_rounds += 1
         assert sorted(grants.values()) == [2, 2, 3]
         seen.append(grants)
@@ -50,7 +50,7 @@ def test_opening_more_streams_does_not_win_most_of_the_budget(scheduler: str) ->
     many, many_streams = client_with_streams("many", 8, first_key=1)
     one, one_stream = client_with_streams("one", 1, first_key=100)
     GrantAllocator(VerifierCoreConfig(budget=16, scheduler=scheduler)).allocate(
-        {many: many_streams, one: one_stream}, {many, one}, LeastSquaresStepTime()
+        {many: many_streams, one: one_stream}, {many, one}, StepTimeModel()
     )
     assert many.grant + one.grant <= 16
     assert one.grant >= 3
@@ -63,7 +63,7 @@ def test_a_starved_client_is_granted_a_token_again() -> None:
         good.estimator.on_verdict(0, 0)  # its goodput is low, so the scheduler prefers it
     allocator = GrantAllocator(VerifierCoreConfig(budget=1))
     grants = [
-        allocator.allocate({good: good_streams, bad: bad_streams}, {good, bad}, LeastSquaresStepTime())[2]
+        allocator.allocate({good: good_streams, bad: bad_streams}, {good, bad}, StepTimeModel())[2]
         for _ in range(3 * EXPLORE_AFTER)
     ]
     assert sum(grants) >= 2
@@ -90,7 +90,7 @@ def test_no_stream_is_granted_more_than_the_rest_of_its_answer_can_use() -> None
     for _ in range(20 - 3):  # three tokens of twenty are left, the last one the target's own
         verdict_on(stream.protocol, Outcome(1, 0, 8), grant=0)
     GrantAllocator(VerifierCoreConfig(budget=12)).allocate(
-        {ending: [stream], other: other_streams}, {ending, other}, LeastSquaresStepTime()
+        {ending: [stream], other: other_streams}, {ending, other}, StepTimeModel()
     )
     assert (ending.grant, other.grant) == (2, 10)
 

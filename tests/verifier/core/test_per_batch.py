@@ -10,7 +10,7 @@ from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_streams import ServedStream
-from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
+from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
 
@@ -30,7 +30,7 @@ def test_two_recipients_of_eight_clients_get_the_whole_budget_of_a_per_batch_sch
     active = clients_with_a_stream(8)
     recipients = list(active)[2:4]
     grants = GrantAllocator(VerifierCoreConfig(budget=16, scheduler=scheduler)).allocate(
-        active, recipients, LeastSquaresStepTime()
+        active, recipients, StepTimeModel()
     )
     assert [grants[active[client][0].key] for client in recipients] == [for_each] * 2
 
@@ -39,8 +39,8 @@ def test_a_client_keeps_its_grant_until_it_receives_another() -> None:
     active = clients_with_a_stream(4)
     first, second = list(active)[:2], list(active)[2:]
     allocator = GrantAllocator(VerifierCoreConfig(budget=16, scheduler="price"))
-    allocator.allocate(active, first, LeastSquaresStepTime())
+    allocator.allocate(active, first, StepTimeModel())
     grants = [client.grant for client in first]
-    allocator.allocate(active, second, LeastSquaresStepTime())
+    allocator.allocate(active, second, StepTimeModel())
     assert [client.grant for client in first] == grants
     assert all(grants)

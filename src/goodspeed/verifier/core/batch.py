@@ -34,6 +34,11 @@ class Batch(Struct, frozen=True, gc=False):
         return sum(item.num_tokens if isinstance(item, Prefill) else 1 + len(item.draft_tokens) for item in self.work)
 
     @property
+    def num_prompt(self) -> int:
+        """The tokens that are prefilled."""
+        return sum(item.num_tokens for item in self.work if isinstance(item, Prefill))
+
+    @property
     def has_prefills(self) -> bool:
         return any(isinstance(item, Prefill) for item in self.work)
 

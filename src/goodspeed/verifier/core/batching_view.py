@@ -17,15 +17,18 @@ def make_batching_view(
     absent = [stream for stream in streams.drafting.values() if stream.conn is not None]
     num_verified_tokens = sum(stream.num_tokens for stream in ready)
     num_unprefilled = sum(stream.num_unprefilled for stream in streams.prefilling.values())
-    num_ready_tokens = num_verified_tokens + min(config.prefill_room(num_verified_tokens), num_unprefilled)
+    num_prompt = min(config.prefill_room(num_verified_tokens), num_unprefilled)
+    num_ready_tokens = num_verified_tokens + num_prompt
     num_ready = len(ready) + len(streams.prefilling)
+    step_s = step_time.predict(num_ready_tokens, num_ready, num_prompt)
     return BatchingView(
         num_ready=num_ready,
         num_target_only=sum(stream.proposal is None for stream in ready),
         num_ready_tokens=num_ready_tokens,
+        num_ready_prompt=num_prompt,
         ready_since=next(iter((streams.ready or streams.prefilling).values())).waiting_since,
         num_awaited=sum(not streams.has_missed_batch(stream) for stream in absent),
-        arrivals=_arrivals(absent, now, now + step_time.predict(num_ready_tokens, num_ready)),
+        arrivals=_arrivals(absent, now, now + step_s),
         turnaround_s=max((stream.client.timing.turnaround.mean_s for stream in ready if stream.proposal), default=0.0),
         step_time=step_time,
     )

@@ -29,7 +29,7 @@ from goodspeed.verifier.core.outbox import Reply, VerifierOutbox
 from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
 from goodspeed.verifier.core.timing.baseline import Baseline
 from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
-from goodspeed.verifier.core.timing.step_time import LASTING, LeastSquaresStepTime
+from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,9 @@ class VerifierCore:
         self._ordering = ORDERINGS[config.ordering](config.length_bucket)
         self._draft_budget = DraftBudget(config.budget)
         self._draft_selection = DRAFT_SELECTIONS[config.draft_selection]
-        self._step_time = LeastSquaresStepTime()
-        self._lasting_step_time = LeastSquaresStepTime(LASTING)  # of steps without prefill
+        self._step_time = StepTimeModel()
         self._target_only_token_s = Ewma(ROUND_WEIGHT)  # of streams in target-only mode: the step and the wait for it
-        self._baseline = Baseline(config.max_batch_streams, config.prefill_chunk)
+        self._baseline = Baseline(self._step_time, config.max_batch_streams, config.prefill_chunk)
         self._is_stepping = False
         self.close_at: float | None = None
         """When the batch closes that next_batch has postponed; None: none is postponed."""
@@ -158,7 +157,7 @@ class VerifierCore:
     def _make_batch(self) -> Batch:
         streams, config = self._streams, self._config
         selected = select_streams(streams.ready, config.max_batch_streams, self._ordering)
-        budget = self._draft_budget.tokens(len(selected), self._lasting_step_time)
+        budget = self._draft_budget.tokens(len(selected), self._step_time)
         verifications = make_verifications(selected, budget, self._draft_selection, self._candidate_of())
         num_tokens = sum(1 + len(item.draft_tokens) for item in verifications)
         prefills = make_prefills(streams.prefilling, config.prefill_room(num_tokens))
@@ -170,7 +169,7 @@ class VerifierCore:
     def _candidate_of(self) -> CandidateOf:
         if self._config.draft_selection == "arrival":
             return arrival_candidate
-        token_s = self._config.time_price * self._lasting_step_time.token_s
+        token_s = self._config.time_price * self._step_time.token_s
         return lambda stream: value_candidate(stream, len(stream.siblings), token_s)
 
     def _learn_timings(self, batch: Batch, streams: Sequence[ServedStream], started: float, now: float) -> None:
@@ -180,12 +179,9 @@ class VerifierCore:
         """
         has_prefills, step_s = batch.has_prefills, now - started
         if batch.work:
-            num_tokens, num_streams = batch.num_tokens, len(batch.work)
-            self._step_time.observe(num_tokens, num_streams, step_s)
+            self._step_time.observe(batch.num_tokens, len(batch.work), step_s, batch.num_prompt)
             self._baseline.on_step_started(started)
-            self._baseline.on_step(batch.work, num_tokens, step_s)
-            if not has_prefills:
-                self._lasting_step_time.observe(num_tokens, num_streams, step_s)
+            self._baseline.on_step(batch.work, batch.num_tokens, step_s)
         co_batched_weight = self._co_batched_weight(streams)
         for stream in streams:
             timing, waited_s = stream.client.timing, now - stream.waiting_since
@@ -195,7 +191,7 @@ class VerifierCore:
                     self._target_only_token_s.observe(waited_s)
             elif not has_prefills:
                 num_verified = len(stream.proposal.tokens)
-                own_s = self._lasting_step_time.token_s * num_verified
+                own_s = self._step_time.token_s * num_verified
                 timing.on_verdict(waited_s - own_s, co_batched_weight)
                 timing.on_grant_used(stream.grant, num_verified)
 
@@ -205,8 +201,8 @@ class VerifierCore:
         active = self._drafting_streams(recipients if self._allocator.is_per_batch else None)
         target_only_token_s = self._target_only_token_s.value
         if target_only_token_s is None:
-            target_only_token_s = self._lasting_step_time.mean_s
-        return self._allocator.allocate(active, recipients, self._lasting_step_time, target_only_token_s)
+            target_only_token_s = self._step_time.mean_s
+        return self._allocator.allocate(active, recipients, self._step_time, target_only_token_s)
 
     def _conclude_rounds(
         self, streams: Sequence[ServedStream], grants: dict[StreamKey, int], started: float, now: float

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
+from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 MIN_TOKENS: Final = 24
 """Draft tokens for few streams, so that a far one may have a long proposal."""
@@ -26,7 +26,7 @@ class DraftBudget:
         """`num_tokens` is 0 for a budget that follows the streams."""
         self._num_tokens = num_tokens
 
-    def tokens(self, num_streams: int, step_time: LeastSquaresStepTime) -> int:
+    def tokens(self, num_streams: int, step_time: StepTimeModel) -> int:
         """For a batch of `num_streams` streams."""
         if self._num_tokens:
             return self._num_tokens

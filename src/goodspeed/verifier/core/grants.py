@@ -13,7 +13,7 @@ from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.draft_budget import DraftBudget
 from goodspeed.verifier.core.served_streams import ServedStream
-from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
+from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 
 class GrantAllocator:
@@ -32,7 +32,7 @@ class GrantAllocator:
         self,
         active: Mapping[Client, Sequence[ServedStream]],  # streams that draft, by client; per batch: of recipients
         recipients: Collection[Client],  # the clients whose verdicts are made now
-        step_time: LeastSquaresStepTime,
+        step_time: StepTimeModel,
         local_round_s: float | None = None,  # as Budget.local_round_s
         co_located_token_s: float = 0.0,  # as Budget.co_located_token_s
     ) -> dict[StreamKey, int]:

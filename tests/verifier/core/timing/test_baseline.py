@@ -10,6 +10,7 @@ from goodspeed.protocol.messages import Mode, Open, Verdict
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.timing.baseline import Baseline
+from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 THREE_A_ROUND = VerifierCoreConfig(scheduler="fixed", budget=2)
 FIRST = open_request(1, max_tokens=60)  # 1 + 19 * 3 + 2: its last step differs from the others
@@ -185,8 +186,10 @@ def test_the_baseline_of_a_resumed_stream_starts_with_its_resumption() -> None:
 
 
 def test_the_hosts_time_between_steps_counts_unless_the_batch_waits() -> None:
-    baseline = Baseline(max_batch_streams=0, prefill_chunk=128)
+    step_time = StepTimeModel()
+    baseline = Baseline(step_time, max_batch_streams=0, prefill_chunk=128)
     for _ in range(20):
+        step_time.observe(1, 1, 0.010)
         baseline.on_step([Verify(1, ())], 1, 0.010)
     assert baseline.token_s(1) == pytest.approx(0.010)
     baseline.on_step_concluded(0.010, has_work=True)

@@ -5,7 +5,6 @@ import pytest
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.timing.round_timing import RoundTiming
-from goodspeed.verifier.core.timing.step_time import LeastSquaresStepTime
 
 
 def test_the_turnaround_is_divided_into_drafting_and_network() -> None:
@@ -28,15 +27,6 @@ def test_a_draft_that_ends_early_took_a_step_more_than_it_has_tokens() -> None:
         timing.on_proposal(0.1, 0.01 * (num_tokens + 1), num_tokens, grant=8)
     timing.on_proposal(0.1, 0.08, 8, grant=8)
     assert timing.drafting_s == pytest.approx(0.01)
-
-
-def test_the_time_of_a_token_is_the_slope_over_steps_of_different_sizes() -> None:
-    step_time = LeastSquaresStepTime()
-    step_time.observe(4, 1, 0.024)
-    assert step_time.token_s == 0.0
-    for num_tokens in (4, 9, 6) * 5:
-        step_time.observe(num_tokens, 1, 0.02 + 0.001 * num_tokens)
-    assert step_time.token_s == pytest.approx(0.001)
 
 
 def test_the_core_measures_network_drafting_verification_and_co_batched_weight() -> None:

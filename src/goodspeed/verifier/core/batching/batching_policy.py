@@ -22,6 +22,7 @@ class BatchingView(Struct, frozen=True, gc=False):
     num_ready: int  # streams with work, at least one
     num_target_only: int  # of these: streams in target-only mode, which are ready again when the step ends
     num_ready_tokens: int
+    num_ready_prompt: int  # of these: prompt tokens
     ready_since: float  # time of arrival of the oldest work
     num_awaited: int  # drafting streams that did not miss the last batch
     arrivals: Sequence[ExpectedProposal]

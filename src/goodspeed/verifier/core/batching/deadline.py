@@ -34,7 +34,8 @@ def _total_delay(view: BatchingView, num_joining: int, num_tokens: Sequence[int]
     num_late = len(arrivals) - num_joining
     start = arrivals[num_joining - 1].expected if num_joining else now
     num_served = view.num_ready + num_joining
-    end = start + step_time.predict(view.num_ready_tokens + num_tokens[num_joining], num_served)
+    num_now = view.num_ready_tokens + num_tokens[num_joining]
+    end = start + step_time.predict(num_now, num_served, view.num_ready_prompt)
     delay_s = num_served * (end - now)
     if num_late:
         late_step_s = step_time.predict(num_tokens[-1] - num_tokens[num_joining], num_late)

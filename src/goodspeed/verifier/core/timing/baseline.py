@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from goodspeed.engine.interface import Prefill, Work
 from goodspeed.stats.ewma import DecayedMean, Ewma
 from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
-from goodspeed.verifier.core.timing.step_time import DifferenceStepTime
+from goodspeed.verifier.core.timing.step_time import MIN_SHARE, StepTimeModel
 
 
 @dataclass(slots=True, eq=False)
@@ -31,11 +31,12 @@ class Baseline:
     prompt tokens there are per answer token depends on the users, whatever the speed.
     """
 
-    def __init__(self, max_batch_streams: int, prefill_chunk: int) -> None:
-        """`max_batch_streams` is 0 if a batch may hold all streams."""
+    def __init__(self, step_time: StepTimeModel, max_batch_streams: int, prefill_chunk: int) -> None:
+        """`step_time` learns from every step before this does; `max_batch_streams` is 0 if a batch may hold all."""
         self._max_batch_streams = max_batch_streams
         self._prefill_chunk = prefill_chunk
-        self._step_time = DifferenceStepTime()  # of steps without prefill
+        self._step_time = step_time
+        self._last_step = (0, 0, 0.0)  # tokens, streams and seconds of the last step without prefill
         self._host_s = Ewma(ROUND_WEIGHT)  # from the end of a step to the start of the next, if it waits for nothing
         self._idle_since: float | None = None  # None unless there is work for the engine
         self._prefill_s = DecayedMean(ROUND_WEIGHT)  # that a prompt token adds to a step
@@ -50,10 +51,10 @@ class Baseline:
         """The engine ran a step over `work`, which has `num_tokens` tokens in all."""
         chunks = [item.num_tokens for item in work if isinstance(item, Prefill)]
         if not chunks:
-            self._step_time.observe(num_tokens, len(work), step_s)
+            self._last_step = num_tokens, len(work), step_s
         elif self._step_time.is_settled:
             num_prompt = sum(chunks)
-            verify_s = self._step_time.predict(num_tokens - num_prompt, len(work) - len(chunks))
+            verify_s = self._step_time.predict(num_tokens - num_prompt, len(work))
             self._prefill_s.observe(max(0.0, step_s - verify_s), num_prompt)
 
     def on_step_concluded(self, now: float, has_work: bool) -> None:
@@ -73,7 +74,7 @@ class Baseline:
         num_batched = min(num_streams, self._max_batch_streams or num_streams)
         if num_batched == 0 or not self._step_time.can_predict(num_batched):
             return None
-        step_s = self._step_time.predict(num_batched, num_batched) + self._host_s.get()
+        step_s = self._present_step_s(num_batched) + self._host_s.get()
         others_prefill_s = self._prompt_tokens.get() * self._prefill_s.get() * (num_streams - 1)
         return step_s * num_streams / num_batched + others_prefill_s
 
@@ -82,6 +83,13 @@ class Baseline:
         stream.baseline_s += token_s * num_committed
         if not has_started:
             stream.baseline_s += self._prompt_s(stream.num_prefilled, token_s)
+
+    def _present_step_s(self, num_streams: int) -> float:
+        """The last step, less what its draft tokens added; the model itself would leave out what it takes for noise."""
+        last_tokens, last_streams, last_s = self._last_step
+        model = self._step_time
+        change_s = model.predict(num_streams, num_streams) - model.predict(last_tokens, last_streams)
+        return max(MIN_SHARE * last_s, last_s + change_s)
 
     def _prompt_s(self, num_tokens: int, token_s: float) -> float:
         """Seconds of a stream's own prompt beyond the token_s in which its last token brings the answer's first."""

@@ -22,13 +22,17 @@ ALIKE: Final = 0.5
 """Numbers of tokens that differ by less are alike: they say nothing about slopes."""
 STREAM_PRIOR: Final = 0.1
 """streams^2. Evidence that a stream costs no more than its tokens, in case both always change together."""
+OTHER_LOAD: Final = 0.5
+"""Difference of the logarithms of mean sizes. Beyond it the slopes may be others (a knee lies between them)."""
+FADED: Final = 0.1
+"""Share of the evidence that is kept then."""
 MIN_SHARE: Final = 0.1
 """No step is predicted to take less than this share of a step of mean size."""
 FIRST_DEVIATION: Final = 0.1
-MIN_DEVIATION: Final = 0.01
-"""Mean deviation from the prediction, as a share of it: before the first step, and at least."""
+MIN_DEVIATION: Final = 0.02
+"""Mean deviation of the logarithm of a step's time from its prediction's: at first and after a change, and at least."""
 MAX_DEVIATIONS: Final = 4.0
-"""A step further from its prediction is an outlier."""
+"""A step further from its prediction is an outlier, unless its size explains it."""
 NUM_CHANGED: Final = 5
 """So many outliers in a row on the same side are a change of the machine's speed."""
 
@@ -52,6 +56,7 @@ class StepTimeModel:
         self._token = 0.0
         self._stream = 0.0
         # Decayed sums of products of deviations from the recent means: t in tokens, s in streams, x in seconds.
+        self._evidence_tokens = 0.0  # mean size when the sums began
         self._tt = 0.0
         self._ts = 0.0
         self._ss = 0.0
@@ -97,53 +102,73 @@ class StepTimeModel:
             return
         self._num_steps += 1
         if self._num_steps == 1:
-            self._mean_tokens, self._mean_streams, self._centre_s = num_tokens, num_streams, step_s
+            self._mean_tokens, self._mean_streams, self._centre_s = float(num_tokens), float(num_streams), step_s
+            self._evidence_tokens = self._mean_tokens
             return
-        expected_s = self._expected_s(num_tokens, num_streams)
-        error = step_s / (self._slowness * expected_s) - 1.0
-        if not self._is_outlier(error):
-            self._learn(num_tokens, num_streams, error * expected_s)
+        relative_s = step_s / self._slowness
+        tokens, streams = num_tokens - self._mean_tokens, num_streams - self._mean_streams
+        expected_s = self._expected_s(tokens, streams)
+        error = math.log(relative_s / expected_s)
+        if not self._is_outlier(error, tokens, streams):
+            self._learn(tokens, streams, relative_s - expected_s)
         elif self._follow_change(error):
             return
-        self._adapt(num_tokens, num_streams, error)
+        self._adapt(tokens, streams, relative_s)
+        self._deviation += ROUND_WEIGHT * (min(abs(error), 2.0 * self._deviation) - self._deviation)
 
     def predict(self, num_tokens: int, num_streams: int, num_prompt: int = 0) -> float:
         """Seconds of such a step at the present speed; 0 before the first observation."""
         if not self._num_steps:
             return 0.0
         prompt_s = self._prompt_token.get() * num_prompt
-        return self._slowness * (self._expected_s(num_tokens - num_prompt, num_streams) + prompt_s)
+        tokens, streams = num_tokens - num_prompt - self._mean_tokens, num_streams - self._mean_streams
+        return self._slowness * (self._expected_s(tokens, streams) + prompt_s)
 
-    def _expected_s(self, num_tokens: int, num_streams: int) -> float:
-        """Without prefill and relative to the slowness."""
-        change_s = self._token * (num_tokens - self._mean_tokens) + self._stream * (num_streams - self._mean_streams)
-        return max(MIN_SHARE * self._centre_s, self._centre_s + change_s)
+    def _expected_s(self, tokens: float, streams: float) -> float:
+        """A step of so many tokens and streams more than the mean, without prefill and relative to the slowness."""
+        return max(MIN_SHARE * self._centre_s, self._centre_s + self._token * tokens + self._stream * streams)
+
+    @property
+    def _weight(self) -> float:
+        """Of the latest step in the means."""
+        return max(ROUND_WEIGHT, 1.0 / self._num_steps)
 
     @property
     def _max_error(self) -> float:
         return MAX_DEVIATIONS * max(MIN_DEVIATION, self._deviation)
 
-    def _is_outlier(self, error: float) -> bool:
-        is_outlier = abs(error) > self._max_error
+    def _is_outlier(self, error: float, tokens: float, streams: float) -> bool:
+        is_outlier = abs(error) > self._max_error and abs(error) > self._max_error_of(tokens, streams)
         if not is_outlier or (error > 0.0) is not (self._num_outliers > 0):
             self._num_outliers, self._outlier_sum = 0, 0.0
         return is_outlier
 
+    def _max_error_of(self, tokens: float, streams: float) -> float:
+        """More than max_error for a size of which the slopes know little, as far as time can grow with size."""
+        explained = abs(math.log1p(tokens / self._mean_tokens)) if tokens > -self._mean_tokens else math.inf
+        if self.knows_slopes:
+            weight = 1.0 / self._mean_tokens**2
+            streams_evidence = self._ss + STREAM_PRIOR * weight
+            leverage = weight * (tokens * tokens / self._tt + streams * streams / streams_evidence)
+            explained = min(explained, self._max_error * math.sqrt(leverage))
+        return self._max_error + explained
+
     def _follow_change(self, error: float) -> bool:
         """Count the outlier. True if the last ones were a change of speed, which the model then has followed."""
         self._num_outliers += 1 if error > 0.0 else -1
-        self._outlier_sum += math.log1p(error)
+        self._outlier_sum += error
         if abs(self._num_outliers) < NUM_CHANGED:
             return False
         self._slowness *= math.exp(self._outlier_sum / NUM_CHANGED)
-        self._num_outliers, self._outlier_sum = 0, 0.0
+        self._num_outliers, self._outlier_sum, self._deviation = 0, 0.0, FIRST_DEVIATION
         return True
 
-    def _learn(self, num_tokens: int, num_streams: int, unexplained_s: float) -> None:
+    def _learn(self, tokens: float, streams: float, unexplained_s: float) -> None:
         """Take in a step's evidence for slopes, which weighs as much at large sizes as at small ones."""
-        tokens, streams = num_tokens - self._mean_tokens, num_streams - self._mean_streams
         if max(abs(tokens), abs(streams)) < ALIKE:
             return
+        if abs(math.log(self._mean_tokens / self._evidence_tokens)) > OTHER_LOAD:
+            self._fade_evidence()
         seconds = unexplained_s + self._token * tokens + self._stream * streams
         weight = 1.0 / self._mean_tokens**2
         self._tt = LASTING * self._tt + weight * tokens * tokens
@@ -153,18 +178,25 @@ class StepTimeModel:
         self._sx = LASTING * self._sx + weight * streams * seconds
         if not self.knows_slopes:
             return
-        prior = STREAM_PRIOR * weight
-        determinant = self._tt * (self._ss + prior) - self._ts * self._ts
+        determinant = self._tt * (self._ss + STREAM_PRIOR * weight) - self._ts * self._ts
         self._stream = max(0.0, self._tt * self._sx - self._ts * self._tx) / determinant
         token = max(0.0, self._tx - self._stream * self._ts) / self._tt
         self._token = min(token, self._centre_s / self._mean_tokens)
 
-    def _adapt(self, num_tokens: int, num_streams: int, error: float) -> None:
+    def _fade_evidence(self) -> None:
+        self._evidence_tokens = self._mean_tokens
+        self._tt *= FADED
+        self._ts *= FADED
+        self._ss *= FADED
+        self._tx *= FADED
+        self._sx *= FADED
+
+    def _adapt(self, tokens: float, streams: float, relative_s: float) -> None:
         """Move the mean size along the slopes, and the slowness by what they leave unexplained."""
-        weight = max(ROUND_WEIGHT, 1.0 / self._num_steps)
-        error = max(-self._max_error, min(self._max_error, error))
-        self._centre_s += weight * (self._expected_s(num_tokens, num_streams) - self._centre_s)
-        self._mean_tokens += weight * (num_tokens - self._mean_tokens)
-        self._mean_streams += weight * (num_streams - self._mean_streams)
-        self._slowness *= 1.0 + weight * error
-        self._deviation += weight * (abs(error) - self._deviation)
+        weight, max_error = self._weight, self._max_error
+        expected_s = self._expected_s(tokens, streams)
+        ratio = min(math.exp(max_error), max(math.exp(-max_error), relative_s / expected_s))
+        self._centre_s += weight * (expected_s - self._centre_s)
+        self._mean_tokens += weight * tokens
+        self._mean_streams += weight * streams
+        self._slowness *= 1.0 + weight * (ratio - 1.0)
