@@ -45,6 +45,20 @@ def test_confidence_window_stops_by_survival() -> None:
     assert window_policy(WindowConfig("confidence", 8, 0.2)).next_window(VIEW) == Window(6, 0.2)
 
 
+def survival_bound(view: WindowView) -> float:
+    return window_policy(WindowConfig("confidence", 8, 0.05)).next_window(view).min_survival
+
+
+def test_confidence_window_ends_where_drafting_costs_more_than_a_token_brings() -> None:
+    far = replace(VIEW, grant=8, rtt_s=0.03, verify_s=0.02, acceptance_rate=0.6)
+    assert survival_bound(replace(far, drafting_s_per_token=0.0002)) == 0.05
+    near = replace(far, rtt_s=0.0)
+    by_drafting = [survival_bound(replace(near, drafting_s_per_token=ms / 1e3)) for ms in (1, 2, 4, 8, 100)]
+    assert by_drafting == sorted(by_drafting)
+    assert by_drafting[3] == pytest.approx(0.008 * 1.6 / 0.028)  # the best window has one token
+    assert by_drafting[4] == 0.5
+
+
 def test_unknown_policy_names_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match="did you mean 'confidence'"):
         WindowConfig("confidnce")

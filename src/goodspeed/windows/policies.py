@@ -18,9 +18,9 @@ class WindowConfig:
     policy: str = option("confidence", "policy that chooses the length of a proposal", choices=lambda: WINDOWS)
     max_tokens: int = option(16, "longest proposal, if the grant allows it; 0: propose nothing", ge=0)
     min_survival: float = option(
-        0.2,
+        0.05,
         "confidence policy: end a draft before the first token whose survival (probability that it and all tokens "
-        "before it are accepted) is lower",
+        "before it are accepted) is lower; it ends earlier where drafting a token takes longer than it is worth",
         ge=0.0,
         le=1.0,
     )
