@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Open, Propose, Welcome
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Open, Propose, ShadowDraft, Welcome
 
 
 def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> None:
@@ -72,3 +72,21 @@ def check_draft(propose: Propose, vocab_size: int) -> None:
                 ErrorCode.MALFORMED, "a draft distribution is unsorted, empty, or lacks its token", propose.stream
             )
         _check_tokens((int(ids[-1]),), vocab_size, propose.stream)
+
+
+def check_shadow_draft(draft: ShadowDraft, num_requested: int, committed_lengths: range, vocab_size: int) -> None:
+    """Raises ProtocolError (stream) if the draft is too long, or does not follow one of these committed lengths."""
+    if len(draft.tokens) > num_requested:
+        raise ProtocolError(
+            ErrorCode.OVER_GRANT,
+            f"shadow draft of {len(draft.tokens)} tokens, {num_requested} were requested",
+            draft.stream,
+        )
+    if draft.committed_length not in committed_lengths:
+        raise ProtocolError(
+            ErrorCode.DIVERGED,
+            f"shadow draft after {draft.committed_length} tokens, "
+            f"expected {committed_lengths.start} to {committed_lengths.stop - 1}",
+            draft.stream,
+        )
+    _check_tokens(draft.tokens, vocab_size, draft.stream)

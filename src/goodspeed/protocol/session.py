@@ -16,7 +16,7 @@ from goodspeed.decoding.draft import Draft
 from goodspeed.engine.interface import Outcome, StreamSpec
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_draft
-from goodspeed.protocol.messages import FinishReason, Mode, Open, Propose, Verdict, Welcome
+from goodspeed.protocol.messages import FinishReason, Mode, Open, Propose, ShadowDraft, Verdict, Welcome
 
 MAX_ROUND_US = 2**32 - 1
 """Longest time that a uint32 field of a round can hold; longer ones are cut to it."""
@@ -32,7 +32,10 @@ def tokens_crc32(tokens: Sequence[int], start: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedProposal:
-    """The drafter has sent a proposal again. The host repeats `verdict`; None: the proposal is still being verified."""
+    """The drafter has sent a proposal again. The host repeats `verdict`.
+
+    None: the proposal is still being verified, or local rounds have followed its verdict, which the drafter then has.
+    """
 
     verdict: Verdict | None
 
@@ -82,6 +85,8 @@ class VerifierStream:
             )
         if propose.round == self._round and (self._pending or self._verdict):
             return RepeatedProposal(None if self._pending else self._verdict)
+        if propose.round < self._round:
+            return RepeatedProposal(None)
         self._check_turn(propose)
         self._check_prefix(propose)
         check_draft(propose, self._welcome.vocab_size)
@@ -151,8 +156,8 @@ class VerifierStream:
             committed_length=len(self.committed),
             grant=grant,
             finish=self._finish,
-            queue_us=min(round(queue_s * 1e6), MAX_ROUND_US),
-            verify_us=min(round(verify_s * 1e6), MAX_ROUND_US),
+            queue_us=_to_us(queue_s),
+            verify_us=_to_us(verify_s),
             logprobs=self._new_logprobs,
             baseline_us=baseline_and_elapsed_us[0],
             elapsed_us=baseline_and_elapsed_us[1],
@@ -223,20 +228,20 @@ def num_common(tokens: Sequence[int], others: Sequence[int]) -> int:
     return num_equal
 
 
-def repeat_last_verdict(last: Verdict, propose: Propose) -> Verdict:
+def repeat_last_verdict(last: Verdict, propose: Propose) -> RepeatedProposal:
     """The last verdict of a finished stream again, if the proposal is the one that it answered.
 
-    Raises ProtocolError (stream) for any other proposal.
+    Raises ProtocolError (stream) for a proposal of another epoch or of a later round.
     """
     if propose.epoch != last.epoch:
         raise ProtocolError(
             ErrorCode.STALE_EPOCH, f"epoch is {propose.epoch}, the stream is at {last.epoch}", last.stream
         )
-    if propose.round != last.round:
+    if propose.round > last.round:
         raise ProtocolError(
             ErrorCode.WRONG_ROUND, f"proposal of round {propose.round} when the stream is finished", last.stream
         )
-    return last
+    return RepeatedProposal(last if propose.round == last.round else None)
 
 
 class DrafterStream:
@@ -252,6 +257,8 @@ class DrafterStream:
         """Every round is local."""
         self.committed = list(opening.tokens)
         self.grant = 0
+        self.shadow = 0
+        """Tokens that a shadow draft may have, as the last verdict requests it; 0: it requests none."""
         self.finish = FinishReason.NONE
         self._vocab_size = vocab_size
         self._committed_crc32 = tokens_crc32(opening.tokens)
@@ -266,9 +273,9 @@ class DrafterStream:
 
     @property
     def max_draft(self) -> int:
-        """Length of the longest useful proposal: the grant, or one token fewer than are still to be generated."""
+        """Length of the longest useful draft: grant or shadow, or one token fewer than are still to be generated."""
         remaining = self.opening.num_prompt + self.opening.max_tokens - len(self.committed)
-        return max(0, min(self.grant, remaining - 1))
+        return max(0, min(self.grant or self.shadow, remaining - 1))
 
     def propose(self, draft: Draft, drafting_s: float) -> Propose:
         """The proposal of the next round. `draft` has at most max_draft tokens, and is_ready must be true."""
@@ -283,9 +290,19 @@ class DrafterStream:
             tokens=draft.tokens,
             confidences=tuple([round(255 * confidence) for confidence in draft.confidences]),
             draft_probs=draft.draft_probs,
-            drafting_us=min(round(drafting_s * 1e6), MAX_ROUND_US),
+            drafting_us=_to_us(drafting_s),
         )
         return self._pending
+
+    def shadow_draft(self, draft: Draft, committed_length: int, drafting_s: float) -> ShadowDraft:
+        """The answer to a request for a shadow draft. `draft` follows the first `committed_length` committed tokens."""
+        return ShadowDraft(
+            stream=self.opening.stream,
+            epoch=self.opening.epoch,
+            committed_length=committed_length,
+            tokens=draft.tokens,
+            drafting_us=_to_us(drafting_s),
+        )
 
     def on_verdict(self, verdict: Verdict) -> tuple[int, ...]:
         """The newly committed tokens; empty for a repeated verdict and for one of another epoch.
@@ -300,6 +317,7 @@ class DrafterStream:
         self.committed.extend(tokens)
         self._committed_crc32 = tokens_crc32(tokens, self._committed_crc32)
         self.grant = verdict.grant
+        self.shadow = 0 if verdict.grant or self.never_proposes else verdict.shadow
         self.finish = verdict.finish
         self._next_round = verdict.round + 1
         self._pending = None
@@ -316,7 +334,7 @@ class DrafterStream:
         self.opening = replace(self.opening, epoch=self.opening.epoch + 1, tokens=tuple(self.committed))
         self._next_round = 0
         self._pending = None
-        self.grant = 0
+        self.grant = self.shadow = 0
         return self.opening
 
     def _check_verdict(self, verdict: Verdict, proposed: tuple[int, ...], tokens: tuple[int, ...]) -> None:
@@ -345,3 +363,7 @@ class DrafterStream:
             wrong.append("the number of log-probabilities is wrong")
         if wrong:
             raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {', '.join(wrong)}", verdict.stream)
+
+
+def _to_us(seconds: float) -> int:
+    return min(round(seconds * 1e6), MAX_ROUND_US)

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec import Struct
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
@@ -13,7 +14,7 @@ from goodspeed.drafter.core.link import MEASUREMENT_WEIGHT, Dial, VerifierLink, 
 from goodspeed.drafter.core.links import VerifierLinks
 from goodspeed.drafter.core.outbox import Disconnect, Outbox, StreamFailed, TokensCommitted, ToVerifier
 from goodspeed.drafter.core.request import GenerationRequest, opening
-from goodspeed.drafter.core.rounds import check_logprobs, measure, view_stream
+from goodspeed.drafter.core.rounds import check_logprobs, learn_from_shadow, measure, view_stream
 from goodspeed.drafter.core.timeouts import Timeouts
 from goodspeed.drafter.core.user_streams import UserStream, UserStreams
 from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
@@ -33,6 +34,17 @@ from goodspeed.stats.ewma import Ewma
 from goodspeed.windows.policies import window_policy
 
 NO_DRAFT = Draft((), ())
+
+
+class StartedDraft(Struct, frozen=True, gc=False):
+    """A draft that the draft engine is working on."""
+
+    stream: StreamKey
+    epoch: int
+    is_shadow: bool
+    """It becomes a shadow draft, not a proposal."""
+    committed_length: int
+    """Committed tokens that precede it."""
 
 
 class DrafterCore:
@@ -56,7 +68,9 @@ class DrafterCore:
         self._window = window_policy(config.window)
         self._streams = UserStreams()
         self._keys = itertools.count(1)
-        self._drafting: dict[StreamKey, int] | None = None  # epochs of the streams in the draft engine; None: idle
+        self._drafting: list[StartedDraft] | None = (
+            None  # in the draft engine, in the order of its requests; None: idle
+        )
 
     @property
     def num_streams(self) -> int:
@@ -146,24 +160,29 @@ class DrafterCore:
 
     def next_drafts(self) -> DraftWork | None:
         """Work for the idle draft engine, over all streams that are ready; None: there is none, or it is busy."""
-        if self._drafting is not None or not (self.outbox.engine_updates or self._streams.ready):
+        if self._drafting is not None or not (self.outbox.engine_updates or self._streams.has_draft_requests):
             return None
-        requests = self._streams.start_drafting()
-        self._drafting = {request.stream: self._stream(request.stream).epoch for request in requests}
-        return DraftWork(self.outbox.take_engine_updates(), requests)
+        proposals, shadows = self._streams.start_drafting(), self._streams.start_shadow_drafting()
+        self._drafting = [self._started(request, is_shadow=False) for request in proposals]
+        self._drafting += [self._started(request, is_shadow=True) for request in shadows]
+        return DraftWork(self.outbox.take_engine_updates(), [*proposals, *shadows])
 
     def on_drafted(self, drafts: Sequence[Draft], drafting_s: float, now: float) -> None:
         """The draft engine has done the work of next_drafts; `drafts` are in the order of its requests."""
         assert self._drafting is not None
-        epochs, self._drafting = self._drafting, None
+        started, self._drafting = self._drafting, None
         longest = 0
         for draft in drafts:
             longest = max(longest, len(draft.tokens))
         if longest:
             self.drafting_s_per_token.observe(drafting_s / longest)
-        for (key, epoch), draft in zip(epochs.items(), drafts, strict=True):
-            stream = self._streams.get(key)
-            if stream and stream.epoch == epoch:
+        for start, draft in zip(started, drafts, strict=True):
+            stream = self._streams.get(start.stream)
+            if stream is None or stream.epoch != start.epoch:
+                continue
+            if start.is_shadow:
+                self._send_shadow(stream, draft, start.committed_length, drafting_s)
+            else:
                 self._propose(stream, draft, drafting_s, now)
         self._open_waiting(now)
 
@@ -195,6 +214,7 @@ class DrafterCore:
         stream.on_admitted()
         if not stream.never_proposes:
             self.outbox.engine_updates.append(StreamCommitted(stream.key, tokens))
+        learn_from_shadow(stream)
         measured = measure(stream, link, proposal, verdict, now)
         self.outbox.events.append(
             TokensCommitted(stream.key, tokens, verdict.logprobs, verdict.finish, measured, link.index)
@@ -205,6 +225,8 @@ class DrafterCore:
             self._draft(stream, link, now)
         else:  # a local round: the next verdict follows without a proposal
             self._streams.on_awaiting_verdict(stream, now)
+            if stream.protocol.max_draft:
+                self._draft_shadow(stream, link)
 
     def _draft(self, stream: UserStream, link: VerifierLink, now: float) -> None:
         """Have the stream's next proposal drafted; a window of 0 tokens is proposed at once, without the engine."""
@@ -213,6 +235,24 @@ class DrafterCore:
             self._propose(stream, NO_DRAFT, 0.0, now)
         else:
             self._streams.on_ready(stream, DraftRequest(stream.key, window.max_tokens, window.min_survival), now)
+
+    def _draft_shadow(self, stream: UserStream, link: VerifierLink) -> None:
+        """Have a shadow draft drafted, as long as the proposal would be."""
+        window = self._window.next_window(view_stream(stream, link, self.drafting_s_per_token.get()))
+        if window.max_tokens == 0:
+            self._send_shadow(stream, NO_DRAFT, len(stream.protocol.committed), 0.0)
+        else:
+            request = DraftRequest(stream.key, window.max_tokens, window.min_survival)
+            self._streams.on_shadow_requested(stream, request)
+
+    def _started(self, request: DraftRequest, is_shadow: bool) -> StartedDraft:
+        stream = self._stream(request.stream)
+        return StartedDraft(stream.key, stream.epoch, is_shadow, len(stream.protocol.committed))
+
+    def _send_shadow(self, stream: UserStream, draft: Draft, committed_length: int, drafting_s: float) -> None:
+        stream.shadow = stream.protocol.shadow_draft(draft, committed_length, drafting_s)
+        self._send(stream, stream.shadow)
+        learn_from_shadow(stream)
 
     def _propose(self, stream: UserStream, draft: Draft, drafting_s: float, now: float) -> None:
         self._send(stream, stream.protocol.propose(draft, drafting_s))

@@ -5,6 +5,7 @@ from goodspeed.drafter.core.outbox import Round
 from goodspeed.drafter.core.user_streams import UserStream
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Propose, RoundMode, Verdict
+from goodspeed.protocol.shadow_draft import compare_shadow_draft
 from goodspeed.windows.window_policy import WindowView
 
 
@@ -37,6 +38,16 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         verdict.num_co_located,
         len(verdict.co_located_tokens),
     )
+
+
+def learn_from_shadow(stream: UserStream) -> None:
+    """Count the stream's shadow draft like a proposal, once its result is known."""
+    if stream.shadow is None:
+        return
+    result = compare_shadow_draft(stream.shadow, stream.protocol.committed, is_finished=False)
+    if result is not None:
+        stream.acceptance.on_round(len(stream.shadow.tokens), result.num_accepted)
+        stream.shadow = None
 
 
 def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: float) -> WindowView:

@@ -7,6 +7,7 @@ from typing import Final
 
 from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.drafter.core.link import VerifierLink
+from goodspeed.protocol.messages import ShadowDraft
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.protocol.stream_queues import StreamQueues
 
@@ -99,6 +100,8 @@ class UserStream:
     drafting_s: float = 0.0
     """Drafting time of its proposal."""
     acceptance: StreamAcceptance = field(default_factory=StreamAcceptance)
+    shadow: ShadowDraft | None = None
+    """Sent, and not yet compared with what was committed since."""
 
     @property
     def never_proposes(self) -> bool:
@@ -143,6 +146,7 @@ class UserStreams:
         self.ready = table.queue(UserStreamState.READY)
         self.awaiting_verdict = table.queue(UserStreamState.AWAITING_VERDICT)
         """The stream whose proposal was sent (the last time) first comes first."""
+        self._shadow_requests: dict[StreamKey, DraftRequest] = {}  # of streams that await a verdict
 
     def __len__(self) -> int:
         return len(self._table)
@@ -153,9 +157,16 @@ class UserStreams:
     def get(self, key: StreamKey) -> UserStream | None:
         return self._table.get(key)
 
+    @property
+    def has_draft_requests(self) -> bool:
+        """The draft engine has work on proposals or shadow drafts."""
+        return bool(self.ready or self._shadow_requests)
+
     def on_waiting(self, stream: UserStream, now: float) -> None:
         """A new stream, or one that is to be opened again."""
         self._release_link(stream)
+        self._shadow_requests.pop(stream.key, None)
+        stream.shadow = None
         self._table.put(stream.key, stream, UserStreamState.WAITING)
         stream.since = now
         if stream.stalled_since is None:
@@ -171,8 +182,13 @@ class UserStreams:
     def on_ready(self, stream: UserStream, request: DraftRequest, now: float) -> None:
         """A proposal is to be drafted for it."""
         self._table.put(stream.key, stream, UserStreamState.READY)
+        self._shadow_requests.pop(stream.key, None)
         stream.draft_request = request
         stream.since = now
+
+    def on_shadow_requested(self, stream: UserStream, request: DraftRequest) -> None:
+        """A shadow draft is to be drafted for it while it awaits a verdict."""
+        self._shadow_requests[stream.key] = request
 
     def start_drafting(self) -> list[DraftRequest]:
         """The requests of all streams that are ready; the draft engine now works on them."""
@@ -182,6 +198,12 @@ class UserStreams:
             requests.append(stream.draft_request)
             stream.draft_request = None
             self._table.put(stream.key, stream, UserStreamState.DRAFTING)
+        return requests
+
+    def start_shadow_drafting(self) -> list[DraftRequest]:
+        """The requests of all shadow drafts; the draft engine now works on them."""
+        requests = list(self._shadow_requests.values())
+        self._shadow_requests.clear()
         return requests
 
     def on_awaiting_verdict(self, stream: UserStream, now: float) -> None:
@@ -197,6 +219,7 @@ class UserStreams:
 
     def remove(self, stream: UserStream) -> None:
         self._release_link(stream)
+        self._shadow_requests.pop(stream.key, None)
         self._table.remove(stream.key)
 
     def _release_link(self, stream: UserStream) -> None:

@@ -42,6 +42,10 @@ class Client:
         self.num_proposed += num_proposed
         self.num_accepted += num_accepted
 
+    def on_shadow_draft(self, num_granted: int, num_accepted: int) -> None:
+        """Of `num_granted` tokens, a shadow draft had `num_accepted` right; no verification was spent on it."""
+        self.estimator.on_verdict(num_granted, num_accepted)
+
     def on_stream(self) -> None:
         """A stream with a new prompt starts."""
         self.estimator.on_stream()

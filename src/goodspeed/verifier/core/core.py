@@ -216,7 +216,7 @@ class VerifierCore:
             grant, queue_s = grants.get(stream.key, 0), started - stream.waiting_since
             verdict = stream.protocol.make_verdict(grant, queue_s, now - started, times_us)
             self._outbox.send(stream.conn, verdict)
-            stream.on_verdict(verdict)
+            stream.on_verdict(verdict, now)
             if is_finished:
                 num_prompt = len(stream.request.tokens)
                 self._baseline.on_finished(num_prompt, len(stream.protocol.committed) - num_prompt)

@@ -13,6 +13,7 @@ from goodspeed.protocol.messages import (
     Opened,
     Propose,
     Refused,
+    ShadowDraft,
     Verdict,
 )
 from goodspeed.protocol.session import RepeatedProposal, VerifierStream, repeat_last_verdict
@@ -61,7 +62,9 @@ class MessageHandler:
         try:
             self._dispatch(session, message, now)
         except ProtocolError as error:
-            self._report_error(session, error, message.epoch if isinstance(message, Open | Propose) else None, now)
+            self._report_error(
+                session, error, message.epoch if isinstance(message, Open | Propose | ShadowDraft) else None, now
+            )
 
     def on_malformed(self, conn: ConnId, error: ProtocolError, now: float) -> None:
         """A link's next bytes were not a message; `error` names a stream, or concerns the session."""
@@ -143,6 +146,8 @@ class MessageHandler:
             self._on_propose(client, message, now)
         elif isinstance(message, Open):
             self._on_open(client, message, now)
+        elif isinstance(message, ShadowDraft):
+            self._on_shadow_draft(client, message, now)
         elif isinstance(message, Cancel):
             self._on_cancel(client, message)
         else:
@@ -248,11 +253,17 @@ class MessageHandler:
         last = self._streams.last_verdict(client, propose.stream)
         if last is None:
             raise ProtocolError(ErrorCode.UNKNOWN_STREAM, f"stream {propose.stream} is not open", propose.stream)
-        self._repeat(client, repeat_last_verdict(last, propose))
+        self._repeat(client, repeat_last_verdict(last, propose).verdict)
 
     def _repeat(self, client: Client, verdict: Verdict | None) -> None:
         if verdict is not None:
             self._outbox.send(client.conn, verdict)
+
+    def _on_shadow_draft(self, client: Client, draft: ShadowDraft, now: float) -> None:
+        """A draft that is late, for a stream or an epoch that has ended, is ignored."""
+        stream = self._streams.of(client).get(draft.stream)
+        if stream and stream.conn == client.conn and draft.epoch == stream.request.epoch:
+            stream.shadows.on_shadow_draft(draft, client, stream.protocol.committed, self._welcome.vocab_size, now)
 
     def _on_cancel(self, client: Client, cancel: Cancel) -> None:
         held = self._streams.of(client).get(cancel.stream)

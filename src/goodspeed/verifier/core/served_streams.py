@@ -12,6 +12,7 @@ from goodspeed.protocol.session import VerifierStream
 from goodspeed.protocol.stream_queues import StreamQueues
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.outbox import VerifierOutbox
+from goodspeed.verifier.core.shadow_drafts import ShadowDrafts
 from goodspeed.verifier.core.timing.baseline import StreamBaseline
 
 
@@ -44,6 +45,7 @@ class ServedStream:
     proposal: Propose | None = None  # to be verified
     is_trimmed: bool = False  # the batch verifies only the first tokens of the proposal
     grant: int = 0  # of its last verdict
+    shadows: ShadowDrafts = field(default_factory=ShadowDrafts)
     baseline: StreamBaseline | None = None  # None: not known
 
     @property
@@ -64,7 +66,7 @@ class ServedStream:
         """Tokens that its verification adds to a step."""
         return 1 + (len(self.proposal.tokens) if self.proposal else 0)
 
-    def on_verdict(self, verdict: Verdict) -> None:
+    def on_verdict(self, verdict: Verdict, now: float) -> None:
         """The round is over: count it, and clear what belongs to it."""
         client = self.client
         client.num_rounds += 1
@@ -73,6 +75,7 @@ class ServedStream:
             client.on_answer(verdict.baseline_us / 1e6, verdict.elapsed_us / 1e6)
         self.proposal, self.is_trimmed = None, False
         self.grant = verdict.grant
+        self.shadows.on_verdict(verdict, client, self.protocol.committed, now)
 
     def can_resume(self, request: Open) -> bool:
         """True if the engine holds exactly the state that the reopening needs."""
