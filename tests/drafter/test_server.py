@@ -13,10 +13,13 @@ from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import InlineDraftRunner, ThreadDraftRunner
+from goodspeed.drafter.uplink import VerifierEndpoint, dial
 from goodspeed.engine.toy_draft import ToyDraft
-from goodspeed.errors import LinkLostError
+from goodspeed.errors import LinkLostError, ProtocolError
+from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
-from goodspeed.protocol.messages import Mode
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Mode, Welcome
+from goodspeed.protocol.transport import Connection
 from goodspeed.testing.virtual_drafter import target_only_tokens
 
 REQUEST = GenerationRequest(tuple(b"the quick brown"), max_tokens=40)
@@ -113,6 +116,21 @@ async def test_refused_drafter_reports_the_reason() -> None:
         with pytest.raises(LinkLostError, match="TOKENIZER_MISMATCH"):
             async with drafter_at([verifier], meet_s=0.2):
                 pass
+
+
+@pytest.mark.parametrize("version", [1, 2, 4])
+async def test_a_verifier_of_another_protocol_version_is_left_with_the_reason(version: int) -> None:
+    async def welcome(connection: Connection) -> None:
+        await connection.receive()
+        await connection.send([Welcome(version, "old", "toy", "toy", 259, 4096, 64, 16, ())])
+        with contextlib.suppress(LinkLostError):
+            await connection.receive()
+
+    network = InProcessTransport(welcome)
+    verifier = VerifierEndpoint("old", network.connector())
+    with pytest.raises(ProtocolError, match=f"the verifier has protocol version {version}, this drafter has 3"):
+        await dial(verifier, Hello(PROTOCOL_VERSION, "drafter", "toy"))
+    await network.close()
 
 
 async def test_shutdown_ends_every_answer_here_and_there() -> None:

@@ -35,6 +35,7 @@ from goodspeed.protocol.messages import (
     Opened,
     Propose,
     Refused,
+    ShadowDraft,
     Verdict,
     Welcome,
 )
@@ -69,7 +70,7 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
 @pytest.mark.parametrize(
     ("message", "frame"),
     [
-        (Hello(2, "edge", "abc", "secret"), "0a17121508021204656467651a036162632206736563726574"),
+        (Hello(3, "edge", "abc", "secret"), "0a17121508031204656467651a036162632206736563726574"),
         (
             Open(7, 1, (1, 300, 49151), 2, 16, SAMPLED, (0,), Mode.TARGET_ONLY, logprobs=True),
             "0a3a1a38080710011a0601ac02ffff0220022810321f09000000000000e03f102819cdccccccccccec3f"
@@ -82,10 +83,11 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
             ),
             "0a2d0a2b08071001186420ac022defbeadde3205ffff02000c3a03c800ff420c0a0405e3fe02120409000100489c4a",
         ),
+        (ShadowDraft(7, 1, 100, 300, (49151, 0), 9_500), "0a142a1208071001186420ac022a04ffff0200309c4a"),
         (Cancel(0, 0), "0a022200"),
         (
-            Welcome(2, "v", "m", "f", 49152, 8192, 64, 16, (0, 2)),
-            "0a1c121a08021201761a016d22016628808003308040384040104a020002",
+            Welcome(3, "v", "m", "f", 49152, 8192, 64, 16, (0, 2)),
+            "0a1c121a08031201761a016d22016628808003308040384040104a020002",
         ),
         (Refused(ErrorCode.CAPACITY, "full"), "0a0a1a08080d120466756c6c"),
         (Opened(7, 300), "0a072205080710ac02"),
@@ -93,12 +95,16 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
             Verdict(7, 1, 100, 3, 49151, 304, 5, FinishReason.LENGTH, 8_000, 85_000, (-0.5, 0.0), 2**40, 900),
             "0a300a2e080710011864200328ffff0230b0023805400248c03e508898055a08000000bf0000000060808080808020688407",
         ),
+        (
+            Verdict(7, 1, 100, 2, 9, 304, 0, co_located_tokens=(49151, 300), num_co_located=4, shadow=3),
+            "0a1b0a190807100118642002280930b0027205ffff02ac027804800103",
+        ),
         (Load(3, 2, 2**33, 10), "0a0e2a0c08031002188080808020200a"),
         (Error(ErrorCode.INTERNAL, "", 0), "0a0432021800"),
         (Error(ErrorCode.VERSION, "no"), "0a083206080212026e6f"),
     ],
 )
-def test_messages_have_the_bytes_of_protocol_version_2(message: Message, frame: str) -> None:
+def test_messages_have_the_bytes_of_protocol_version_3(message: Message, frame: str) -> None:
     assert encode_message(message).hex() == frame
 
 

@@ -55,6 +55,7 @@ class FaultyLink(RuleBasedStateMachine):
         check_open(self.drafter.opening, WELCOME)
         self.verifier = VerifierStream(self.drafter.opening, WELCOME)
         self.work: Propose | None = None
+        self.has_lost_verdict = False
         self.is_prefilled = False
 
     def outcome(self, draft: Sequence[int]) -> Outcome:
@@ -84,11 +85,8 @@ class FaultyLink(RuleBasedStateMachine):
         propose = self.up[0] if is_repeated else self.up.popleft()
         try:
             accepted = self.verifier.on_propose(propose)
-        except ProtocolError as error:  # only for messages of an older round or epoch
-            allowed = (
-                {ErrorCode.STALE_EPOCH} if propose.epoch != self.drafter.opening.epoch else {ErrorCode.WRONG_ROUND}
-            )
-            if error.code not in allowed or propose == self.drafter.pending_proposal:
+        except ProtocolError as error:
+            if error.code is not ErrorCode.STALE_EPOCH or propose.epoch == self.drafter.opening.epoch:
                 raise
             return
         if isinstance(accepted, RepeatedProposal):
@@ -96,21 +94,36 @@ class FaultyLink(RuleBasedStateMachine):
         else:
             self.work = accepted
 
-    @rule(num_trimmed_to=st.integers(0, 6), grant=st.integers(0, 8))
-    def step(self, num_trimmed_to: int, grant: int) -> None:
-        """The engine's next step: prefill, or the pending proposal, which may be trimmed first."""
-        if not self.is_prefilled:
-            self.is_prefilled = True
-            self.down.append(verdict_on(self.verifier, self.outcome(()), grant))
-        elif self.work is not None:
-            trimmed = self.work.tokens[:num_trimmed_to]
-            self.work = None
-            self.down.append(verdict_on(self.verifier, self.outcome(trimmed), grant, trimmed))
+    @rule(
+        num_trimmed_to=st.integers(0, 6),
+        grant=st.integers(-8, 8).map(lambda grant: max(0, grant)),
+        num_right=st.integers(0, 4),
+        num_wrong=st.integers(0, 2),
+    )
+    def step(self, num_trimmed_to: int, grant: int, num_right: int, num_wrong: int) -> None:
+        """The engine's next step: prefill, or the first tokens of the pending proposal, then co-located tokens."""
+        draft: tuple[int, ...] = ()
+        if self.is_prefilled:
+            if self.work is None and not self.verifier.is_local:
+                return
+            proposed = self.work.tokens[:num_trimmed_to] if self.work else ()
+            at = len(self.verifier.committed) + len(proposed)
+            draft = (*proposed, *TEXT[at : at + num_right], *[(TEXT[-1] + 1) % 50] * num_wrong)
+        self.is_prefilled = True
+        self.work = None
+        verdict = verdict_on(self.verifier, self.outcome(draft), grant, draft)
+        assert verdict.committed_length == len(self.verifier.committed)
+        self.down.append(verdict)
 
     @precondition(lambda self: self.down)
     @rule(is_repeated=st.booleans())
     def arrive_at_the_drafter(self, is_repeated: bool) -> None:
-        self.drafter.on_verdict(self.down[0] if is_repeated else self.down.popleft())
+        """After a lost verdict, that of the next local round shows the gap: the stream is opened again."""
+        try:
+            self.drafter.on_verdict(self.down[0] if is_repeated else self.down.popleft())
+        except ProtocolError:
+            assert self.has_lost_verdict
+            self.cut_and_resume(True)
 
     @precondition(lambda self: self.up)
     @rule()
@@ -121,6 +134,7 @@ class FaultyLink(RuleBasedStateMachine):
     @rule()
     def lose_a_verdict(self) -> None:
         self.down.pop()
+        self.has_lost_verdict = True
 
     @precondition(lambda self: self.drafter.finish is FinishReason.NONE)
     @rule(is_clean=st.booleans())
@@ -143,7 +157,7 @@ class FaultyLink(RuleBasedStateMachine):
         if self.drafter.finish is FinishReason.NONE:
             self.cut_and_resume(True)
         for _ in range(MAX_TOKENS + 1):
-            self.step(6, 3)
+            self.step(6, 3, 1, 1)
             while self.down:
                 self.arrive_at_the_drafter(False)
             if self.drafter.is_ready:

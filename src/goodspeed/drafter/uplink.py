@@ -101,5 +101,7 @@ def _welcome(first: Message) -> Welcome:
     if not isinstance(first, Welcome):
         raise ProtocolError(ErrorCode.OUT_OF_ORDER, f"received {type(first).__name__}, expected Welcome")
     if first.version != PROTOCOL_VERSION:
-        raise ProtocolError(ErrorCode.VERSION, f"protocol version is {first.version}, expected {PROTOCOL_VERSION}")
+        raise ProtocolError(
+            ErrorCode.VERSION, f"the verifier has protocol version {first.version}, this drafter has {PROTOCOL_VERSION}"
+        )
     return first

@@ -12,7 +12,7 @@ def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> N
     """Raises ProtocolError (session) if a verifier with this Welcome cannot serve the drafter."""
     if hello.version != PROTOCOL_VERSION:
         raise ProtocolError(
-            ErrorCode.VERSION, f"protocol version is {hello.version}, this verifier speaks {welcome.version}"
+            ErrorCode.VERSION, f"the drafter has protocol version {hello.version}, this verifier has {welcome.version}"
         )
     if not 0 < len(hello.drafter) <= 128 or not hello.drafter.isprintable():
         raise ProtocolError(

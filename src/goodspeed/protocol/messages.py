@@ -164,6 +164,8 @@ class ShadowDraft(Struct, frozen=True, gc=False):
 
     stream: int
     epoch: int
+    round: int
+    """Of the Verdict."""
     committed_length: int
     """Committed tokens that precede the draft, prompt included."""
     tokens: tuple[int, ...]

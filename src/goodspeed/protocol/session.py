@@ -294,11 +294,12 @@ class DrafterStream:
         )
         return self._pending
 
-    def shadow_draft(self, draft: Draft, committed_length: int, drafting_s: float) -> ShadowDraft:
-        """The answer to a request for a shadow draft. `draft` follows the first `committed_length` committed tokens."""
+    def shadow_draft(self, round_: int, draft: Draft, committed_length: int, drafting_s: float) -> ShadowDraft:
+        """The answer to the verdict of this round; `draft` follows the first `committed_length` committed tokens."""
         return ShadowDraft(
             stream=self.opening.stream,
             epoch=self.opening.epoch,
+            round=round_,
             committed_length=committed_length,
             tokens=draft.tokens,
             drafting_us=_to_us(drafting_s),

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -62,6 +63,21 @@ class VirtualClock:
             self.now, _, action = heapq.heappop(self._events)
             action()
         self.now = end
+
+
+class ReachableVerifier(Protocol):
+    """What a virtual drafter connects to."""
+
+    is_alive: bool
+
+    def connect(self, handler: Callable[[Message], None]) -> int:
+        """The number of the connection, whose messages `handler` gets."""
+
+    def receive(self, conn: int, message: Message) -> None:
+        """The drafter's next message."""
+
+    def disconnect(self, conn: int) -> None:
+        """The connection is lost."""
 
 
 class ToyVerifier:
@@ -158,7 +174,7 @@ class VirtualDrafterHost:
     def __init__(
         self,
         clock: VirtualClock,
-        verifiers: Sequence[ToyVerifier],
+        verifiers: Sequence[ReachableVerifier],
         config: DrafterCoreConfig | None = None,
         core: DrafterCore | None = None,
     ) -> None:

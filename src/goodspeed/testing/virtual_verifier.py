@@ -4,7 +4,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Sequence
 
-from goodspeed.decoding.draft import DraftRequest
+from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import DraftEngine, Outcome, TargetEngine, TargetInfo
 from goodspeed.engine.toy_draft import ToyDraft
@@ -158,6 +158,8 @@ class VirtualVerifier:
 class VirtualDrafter:
     """Opens streams, and proposes what its engine drafts within the grant, after network_s and drafting_s per token.
 
+    It answers requests for shadow drafts likewise.
+
     `texts` holds the tokens of finished streams by id and `last_verdicts` their last verdicts; then on_text is called.
     """
 
@@ -230,10 +232,30 @@ class VirtualDrafter:
             conn, epoch = self._conn, stream.opening.epoch
             delay_s = self._network_s() + self._drafting_s * stream.max_draft
             self._verifier.after(delay_s, lambda: self._propose(conn, verdict.stream, epoch))
+        elif stream.max_draft:
+            conn, epoch, length = self._conn, stream.opening.epoch, stream.max_draft
+            delay_s = self._network_s() + self._drafting_s * length
+            self._verifier.after(delay_s, lambda: self._send_shadow(conn, epoch, verdict, length))
 
     def _propose(self, conn: int, stream_id: int, epoch: int) -> None:
+        stream = self._current(conn, stream_id, epoch)
+        if stream is not None:
+            draft, drafting_s = self._draft(stream_id, stream.max_draft)
+            self._verifier.deliver(self._conn, stream.propose(draft, drafting_s))
+
+    def _send_shadow(self, conn: int, epoch: int, verdict: Verdict, length: int) -> None:
+        stream = self._current(conn, verdict.stream, epoch)
+        if stream is not None:
+            draft, drafting_s = self._draft(verdict.stream, length)
+            shadow = stream.shadow_draft(verdict.round, draft, len(stream.committed), drafting_s)
+            self._verifier.deliver(self._conn, shadow)
+
+    def _current(self, conn: int, stream_id: int, epoch: int) -> DrafterStream | None:
+        """None: the stream has ended or was opened again."""
         stream = self._streams.get(stream_id)
-        if stream is None or conn != self._conn or stream.opening.epoch != epoch:
-            return
-        draft = self._drafts.draft([DraftRequest(stream_id, stream.max_draft, self.min_survival)])[0]
-        self._verifier.deliver(self._conn, stream.propose(draft, self._drafting_s * len(draft.tokens)))
+        return stream if stream and conn == self._conn and stream.opening.epoch == epoch else None
+
+    def _draft(self, stream_id: int, max_tokens: int) -> tuple[Draft, float]:
+        """The draft and its drafting time."""
+        draft = self._drafts.draft([DraftRequest(stream_id, max_tokens, self.min_survival)])[0]
+        return draft, self._drafting_s * len(draft.tokens)

@@ -16,7 +16,7 @@ from goodspeed.drafter.core.outbox import Disconnect, Outbox, StreamFailed, Toke
 from goodspeed.drafter.core.request import GenerationRequest, opening
 from goodspeed.drafter.core.rounds import check_logprobs, learn_from_shadow, measure, view_stream
 from goodspeed.drafter.core.timeouts import Timeouts
-from goodspeed.drafter.core.user_streams import UserStream, UserStreams
+from goodspeed.drafter.core.user_streams import ShadowRequest, UserStream, UserStreams
 from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
 from goodspeed.protocol.messages import (
     Cancel,
@@ -26,6 +26,7 @@ from goodspeed.protocol.messages import (
     Load,
     Opened,
     Refused,
+    ShadowDraft,
     Verdict,
     Welcome,
 )
@@ -41,10 +42,10 @@ class StartedDraft(Struct, frozen=True, gc=False):
 
     stream: StreamKey
     epoch: int
-    is_shadow: bool
-    """It becomes a shadow draft, not a proposal."""
     committed_length: int
     """Committed tokens that precede it."""
+    shadow_round: int | None
+    """It is a shadow draft, for the verdict of this round; None: it becomes a proposal."""
 
 
 class DrafterCore:
@@ -163,9 +164,10 @@ class DrafterCore:
         if self._drafting is not None or not (self.outbox.engine_updates or self._streams.has_draft_requests):
             return None
         proposals, shadows = self._streams.start_drafting(), self._streams.start_shadow_drafting()
-        self._drafting = [self._started(request, is_shadow=False) for request in proposals]
-        self._drafting += [self._started(request, is_shadow=True) for request in shadows]
-        return DraftWork(self.outbox.take_engine_updates(), [*proposals, *shadows])
+        self._drafting = [self._started(request, None) for request in proposals]
+        self._drafting += [self._started(shadow.draft, shadow.round) for shadow in shadows]
+        requests = [*proposals, *(shadow.draft for shadow in shadows)]
+        return DraftWork(self.outbox.take_engine_updates(), requests)
 
     def on_drafted(self, drafts: Sequence[Draft], drafting_s: float, now: float) -> None:
         """The draft engine has done the work of next_drafts; `drafts` are in the order of its requests."""
@@ -180,10 +182,11 @@ class DrafterCore:
             stream = self._streams.get(start.stream)
             if stream is None or stream.epoch != start.epoch:
                 continue
-            if start.is_shadow:
-                self._send_shadow(stream, draft, start.committed_length, drafting_s)
-            else:
+            if start.shadow_round is None:
                 self._propose(stream, draft, drafting_s, now)
+            else:
+                shadow = stream.protocol.shadow_draft(start.shadow_round, draft, start.committed_length, drafting_s)
+                self._send_shadow(stream, shadow)
         self._open_waiting(now)
 
     def _open_waiting(self, now: float) -> None:
@@ -226,7 +229,7 @@ class DrafterCore:
         else:  # a local round: the next verdict follows without a proposal
             self._streams.on_awaiting_verdict(stream, now)
             if stream.protocol.max_draft:
-                self._draft_shadow(stream, link)
+                self._draft_shadow(stream, link, verdict)
 
     def _draft(self, stream: UserStream, link: VerifierLink, now: float) -> None:
         """Have the stream's next proposal drafted; a window of 0 tokens is proposed at once, without the engine."""
@@ -236,22 +239,23 @@ class DrafterCore:
         else:
             self._streams.on_ready(stream, DraftRequest(stream.key, window.max_tokens, window.min_survival), now)
 
-    def _draft_shadow(self, stream: UserStream, link: VerifierLink) -> None:
+    def _draft_shadow(self, stream: UserStream, link: VerifierLink, verdict: Verdict) -> None:
         """Have a shadow draft drafted, as long as the proposal would be."""
         window = self._window.next_window(view_stream(stream, link, self.drafting_s_per_token.get()))
         if window.max_tokens == 0:
-            self._send_shadow(stream, NO_DRAFT, len(stream.protocol.committed), 0.0)
+            empty = stream.protocol.shadow_draft(verdict.round, NO_DRAFT, verdict.committed_length, 0.0)
+            self._send_shadow(stream, empty)
         else:
             request = DraftRequest(stream.key, window.max_tokens, window.min_survival)
-            self._streams.on_shadow_requested(stream, request)
+            self._streams.on_shadow_requested(stream, ShadowRequest(verdict.round, request))
 
-    def _started(self, request: DraftRequest, is_shadow: bool) -> StartedDraft:
+    def _started(self, request: DraftRequest, shadow_round: int | None) -> StartedDraft:
         stream = self._stream(request.stream)
-        return StartedDraft(stream.key, stream.epoch, is_shadow, len(stream.protocol.committed))
+        return StartedDraft(stream.key, stream.epoch, len(stream.protocol.committed), shadow_round)
 
-    def _send_shadow(self, stream: UserStream, draft: Draft, committed_length: int, drafting_s: float) -> None:
-        stream.shadow = stream.protocol.shadow_draft(draft, committed_length, drafting_s)
-        self._send(stream, stream.shadow)
+    def _send_shadow(self, stream: UserStream, shadow: ShadowDraft) -> None:
+        stream.shadow = shadow
+        self._send(stream, shadow)
         learn_from_shadow(stream)
 
     def _propose(self, stream: UserStream, draft: Draft, drafting_s: float, now: float) -> None:

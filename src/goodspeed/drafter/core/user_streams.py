@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
+from msgspec import Struct
+
 from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.protocol.messages import ShadowDraft
@@ -42,6 +44,13 @@ class Refusal:
     retry_at: float
     num_refusals: int = 1
     """In a row."""
+
+
+class ShadowRequest(Struct, frozen=True, gc=False):
+    """A shadow draft that the verdict of this round has asked for."""
+
+    round: int
+    draft: DraftRequest
 
 
 class StreamAcceptance:
@@ -146,7 +155,7 @@ class UserStreams:
         self.ready = table.queue(UserStreamState.READY)
         self.awaiting_verdict = table.queue(UserStreamState.AWAITING_VERDICT)
         """The stream whose proposal was sent (the last time) first comes first."""
-        self._shadow_requests: dict[StreamKey, DraftRequest] = {}  # of streams that await a verdict
+        self._shadow_requests: dict[StreamKey, ShadowRequest] = {}  # of streams that await a verdict
 
     def __len__(self) -> int:
         return len(self._table)
@@ -186,7 +195,7 @@ class UserStreams:
         stream.draft_request = request
         stream.since = now
 
-    def on_shadow_requested(self, stream: UserStream, request: DraftRequest) -> None:
+    def on_shadow_requested(self, stream: UserStream, request: ShadowRequest) -> None:
         """A shadow draft is to be drafted for it while it awaits a verdict."""
         self._shadow_requests[stream.key] = request
 
@@ -200,7 +209,7 @@ class UserStreams:
             self._table.put(stream.key, stream, UserStreamState.DRAFTING)
         return requests
 
-    def start_shadow_drafting(self) -> list[DraftRequest]:
+    def start_shadow_drafting(self) -> list[ShadowRequest]:
         """The requests of all shadow drafts; the draft engine now works on them."""
         requests = list(self._shadow_requests.values())
         self._shadow_requests.clear()

@@ -13,6 +13,7 @@ from goodspeed.verifier.core.client import Client
 class ShadowRequest(Struct, frozen=True, gc=False):
     """A verdict has asked for a shadow draft."""
 
+    round: int  # of the verdict
     num_tokens: int  # at most
     committed_length: int  # of the verdict
     sent_at: float
@@ -26,7 +27,7 @@ class ShadowDrafts:
 
     def __init__(self) -> None:
         self.request: ShadowRequest | None = None
-        """Of the latest verdict that asked; None: it was answered, or nothing was asked."""
+        """The latest one; None: it was answered."""
         self._draft: ShadowDraft | None = None
         self._num_requested = 0  # of the draft
 
@@ -34,13 +35,13 @@ class ShadowDrafts:
         """A round has ended."""
         self._compare(client, committed, bool(verdict.finish))
         if verdict.shadow:
-            self.request = ShadowRequest(verdict.shadow, verdict.committed_length, now)
+            self.request = ShadowRequest(verdict.round, verdict.shadow, verdict.committed_length, now)
 
     def on_shadow_draft(
         self, draft: ShadowDraft, client: Client, committed: Sequence[int], vocab_size: int, now: float
     ) -> None:
-        """The drafter's answer; one that was not requested is ignored. Raises ProtocolError (stream)."""
-        if self.request is None:
+        """The drafter's answer; one to an earlier request is ignored. Raises ProtocolError (stream)."""
+        if self.request is None or self.request.round != draft.round:
             return
         request, self.request = self.request, None
         check_shadow_draft(draft, request.num_tokens, range(request.committed_length, len(committed) + 1), vocab_size)
