@@ -77,7 +77,15 @@ def test_tokens_per_round_exclude_target_only_answers() -> None:
     values = compute_metrics(_run(alone, SLOW), FROM_START).values
     assert values["mean_acceptance_length"] == pytest.approx(21 / 12)
     assert values["acceptance_rate"] == pytest.approx(9 / 36)
-    assert values["target_only_share"] == pytest.approx(0.5)
+
+
+def test_rounds_by_mode_are_shares_of_all_rounds() -> None:
+    both = replace(SLOW, num_remote_rounds=6, num_co_located_rounds=3, num_co_located=8, num_co_located_accepted=2)
+    values = compute_metrics(_run(both), FROM_START).values
+    assert values["remote_rounds"] == pytest.approx(6 / 12)
+    assert values["co_located_rounds"] == pytest.approx(3 / 12)
+    assert values["target_only_rounds"] == pytest.approx(3 / 12)
+    assert values["co_located_acceptance_rate"] == pytest.approx(0.25)
 
 
 def test_verifier_metrics_and_bytes_cover_the_whole_run() -> None:

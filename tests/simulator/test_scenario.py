@@ -52,7 +52,7 @@ def down(*outages: dict[str, Any]) -> dict[str, Any]:
         ),
         (
             tier(mode="target_onyl"),
-            "mode is 'target_onyl', expected one of distributed, target_only; did you mean 'target_only'",
+            "mode is 'target_onyl', expected one of distributed, target_only, co_located; did you mean 'target_only'",
         ),
         ({"mode": "fused"}, "mode is 'fused', which is called 'target_only' now"),
         ({"machine": {"chill": 0.1}}, r"unknown key 'machine.chill'; it is called 'machine.cold_cache_penalty' now"),

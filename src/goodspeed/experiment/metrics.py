@@ -100,6 +100,10 @@ def _share(of: Callable[[AnswerRecord], float]) -> Callable[[MeasuredRun], float
     return lambda measured: ratio(measured.total(of), measured.total(latency_s))
 
 
+def _share_of_rounds(of: Callable[[AnswerRecord], float]) -> Callable[[MeasuredRun], float]:
+    return lambda measured: ratio(measured.total(of), measured.total(lambda answer: answer.num_rounds))
+
+
 def _attributed_s(answer: AnswerRecord) -> float:
     return answer.drafting_s + answer.network_s + answer.queue_s + answer.verify_s
 
@@ -184,6 +188,15 @@ METRICS: Registry[Metric] = Registry(
                 measured.total(lambda answer: answer.num_accepted), measured.total(lambda answer: answer.num_proposed)
             ),
         ),
+        "co_located_acceptance_rate": Metric(
+            "acceptance rate of co-located drafts",
+            "",
+            1.0,
+            lambda measured: ratio(
+                measured.total(lambda answer: answer.num_co_located_accepted),
+                measured.total(lambda answer: answer.num_co_located),
+            ),
+        ),
         "mean_acceptance_length": Metric(
             "tokens per round",
             "",
@@ -201,11 +214,14 @@ METRICS: Registry[Metric] = Registry(
                 measured.total(lambda answer: answer.baseline_s), measured.total(lambda answer: answer.elapsed_s)
             ),
         ),
-        "target_only_share": Metric(
-            "answers in target-only mode",
-            "%",
-            100.0,
-            lambda measured: ratio(measured.total(lambda answer: answer.is_target_only), len(measured.answers)),
+        "remote_rounds": Metric(
+            "rounds, remote", "%", 100.0, _share_of_rounds(lambda answer: answer.num_remote_rounds)
+        ),
+        "co_located_rounds": Metric(
+            "rounds, co-located", "%", 100.0, _share_of_rounds(lambda answer: answer.num_co_located_rounds)
+        ),
+        "target_only_rounds": Metric(
+            "rounds, target-only", "%", 100.0, _share_of_rounds(lambda answer: answer.num_target_only_rounds)
         ),
         **_shares(),
         "utilisation": Metric("verifier utilisation", "%", 100.0, _utilisation),

@@ -112,6 +112,7 @@ def _tiers(replications: Sequence[Replication]) -> str:
         "TPOT p99, ms",
         "acceptance rate",
         "tokens per round",
+        "rounds: remote, co-located, target-only, %",
     ]
     return page.table(headers, [_tier(name, answers) for name, answers in sorted(tiers.items())])
 
@@ -129,7 +130,14 @@ def _tier(name: str, answers: Sequence[AnswerRecord]) -> list[str]:
         *(number(1e3 * time_s) for time_s in times_s),
         number(acceptance_rate),
         number(length),
+        _rounds_by_mode(answers),
     ]
+
+
+def _rounds_by_mode(answers: Sequence[AnswerRecord]) -> str:
+    by_mode = [(a.num_remote_rounds, a.num_co_located_rounds, a.num_target_only_rounds) for a in answers]
+    num_rounds = sum(answer.num_rounds for answer in answers)
+    return " / ".join(f"{100.0 * ratio(sum(counts), num_rounds):.0f}" for counts in zip(*by_mode, strict=True))
 
 
 def _counted(replications: Sequence[Replication]) -> list[AnswerRecord]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from goodspeed.drafter.core.outbox import TokensCommitted
+from goodspeed.protocol.messages import RoundMode
 from goodspeed.simulator.kernel import Signal
 from goodspeed.simulator.result import AnswerRecord
 from goodspeed.simulator.workload.workload import WorkloadRequest
@@ -22,6 +23,10 @@ class AnswerInProgress:
     num_rounds: int = 0
     num_proposed: int = 0
     num_accepted: int = 0
+    num_remote_rounds: int = 0
+    num_co_located_rounds: int = 0
+    num_co_located: int = 0
+    num_co_located_accepted: int = 0
     drafting_s: float = 0.0
     network_s: float = 0.0
     queue_s: float = 0.0
@@ -39,6 +44,10 @@ class AnswerInProgress:
         self.num_rounds += 1
         self.num_proposed += measured.num_proposed
         self.num_accepted += measured.num_accepted
+        self.num_remote_rounds += measured.mode is RoundMode.REMOTE
+        self.num_co_located_rounds += measured.mode is RoundMode.CO_LOCATED
+        self.num_co_located += measured.num_co_located
+        self.num_co_located_accepted += measured.num_co_located_accepted
         self.drafting_s += measured.drafting_s
         self.network_s += measured.rtt_s or 0.0
         self.queue_s += measured.queue_s
@@ -73,6 +82,10 @@ class AnswerInProgress:
             verify_s=self.verify_s,
             baseline_s=self.baseline_s,
             elapsed_s=self.elapsed_s,
+            num_remote_rounds=self.num_remote_rounds,
+            num_co_located_rounds=self.num_co_located_rounds,
+            num_co_located=self.num_co_located,
+            num_co_located_accepted=self.num_co_located_accepted,
         )
 
 

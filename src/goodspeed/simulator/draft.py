@@ -106,33 +106,38 @@ class SimulatedDraftEngine:
         return StepShape(num_streams, num_tokens, num_prefill_tokens, num_context_tokens, idle_s)
 
 
-def _draft(stream: _SimulatedStream, request: DraftRequest) -> Draft:
-    """Draft up to max_tokens. A token whose survival falls below the bound costs its step but is not proposed.
+def trace_draft(trace: AcceptanceTrace, position: int, request: DraftRequest) -> Draft:
+    """Draft up to max_tokens after `position` tokens of the answer. A draft of n < max_tokens tokens takes n + 1 steps.
 
-    A trace knows nothing of what follows a wrong token. The drafter does not know that the token is wrong, so it
-    continues with that token's confidence (docs/measurements/prediction.md).
+    The last of them yields the token whose survival falls below the bound. A trace knows nothing of what follows a
+    wrong token. The drafter does not know that the token is wrong, so it continues with that token's confidence
+    (docs/measurements/prediction.md).
     """
-    _rewind(stream, request.after)
-    trace, start = stream.trace, stream.num_committed - stream.num_prompt
     tokens: list[int] = []
     confidences: list[float] = []
     survival, token, confidence = 1.0, RIGHT, 1.0
     if WRONG in request.after:
         token, depth = WRONG, request.after.index(WRONG)
-        confidence = trace.confidence(start + depth, depth)
+        confidence = trace.confidence(position + depth, depth)
     for depth in range(len(request.after), len(request.after) + request.max_tokens):
         if token == RIGHT:
-            confidence = trace.confidence(start + depth, depth)
+            confidence = trace.confidence(position + depth, depth)
         survival *= confidence
         if survival < request.min_survival:
             break
-        if token == RIGHT and not trace.is_right(start + depth, depth):
+        if token == RIGHT and not trace.is_right(position + depth, depth):
             token = WRONG
         tokens.append(token)
         confidences.append(confidence)
-    stream.num_steps = min(len(tokens) + 1, request.max_tokens)
-    stream.drafted = (*request.after, *tokens)
     return Draft(tuple(tokens), tuple(confidences))
+
+
+def _draft(stream: _SimulatedStream, request: DraftRequest) -> Draft:
+    _rewind(stream, request.after)
+    draft = trace_draft(stream.trace, stream.num_committed - stream.num_prompt, request)
+    stream.num_steps = min(len(draft.tokens) + 1, request.max_tokens)
+    stream.drafted = (*request.after, *draft.tokens)
+    return draft
 
 
 def _rewind(stream: _SimulatedStream, after: tuple[int, ...]) -> None:

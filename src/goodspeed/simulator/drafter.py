@@ -9,8 +9,9 @@ from goodspeed.drafter.core.engine_updates import DraftWork, apply_updates
 from goodspeed.drafter.core.outbox import StreamEvent, StreamFailed
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.protocol.messages import Mode
-from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
+from goodspeed.simulator.acceptance.acceptance_model import AnswerTraces
 from goodspeed.simulator.answer_in_progress import AnswerInProgress
+from goodspeed.simulator.co_located import ExpectedStream
 from goodspeed.simulator.draft import SimulatedDraftEngine
 from goodspeed.simulator.environment import Environment
 from goodspeed.simulator.kernel import Call, Event, time_ns
@@ -39,6 +40,7 @@ class SimulatedDrafter:
         self._kernel = environment.kernel
         self._counters = environment.counters
         self._tracer = environment.tracer
+        self._expected_streams = environment.expected_streams
         self._slot = parts.slot
         self._core = parts.core
         self._engine = parts.engine
@@ -60,9 +62,9 @@ class SimulatedDrafter:
         """Open the connections to the verifiers."""
         self.uplink.start(self)
 
-    def answer(self, answer: AnswerInProgress, trace: AcceptanceTrace) -> None:
+    def answer(self, answer: AnswerInProgress, traces: AnswerTraces) -> None:
         """Start to answer a request. Requires `is_welcomed`, and a request that fits the verifiers."""
-        self._slot.accept_request(Call(lambda: self._open(answer, trace)))
+        self._slot.accept_request(Call(lambda: self._open(answer, traces)))
 
     def flush(self) -> None:
         """Carry out the core's decisions: draft, send messages, deliver stream events, close connections.
@@ -104,14 +106,17 @@ class SimulatedDrafter:
             assert welcome is not None
             self._counters.answers.append(answer.record(welcome.verifier, is_target_only, self._kernel.now_s))
         del self._answers[event.stream]
+        self._expected_streams.forget(self._client, event.stream)
         answer.end()
 
-    def _open(self, answer: AnswerInProgress, trace: AcceptanceTrace) -> None:
+    def _open(self, answer: AnswerInProgress, traces: AnswerTraces) -> None:
         num_prompt_tokens, num_answer_tokens = answer.request.num_prompt_tokens, answer.request.num_answer_tokens
         request = GenerationRequest((RIGHT,) * num_prompt_tokens, num_answer_tokens, mode=self._mode)
         key = self._core.open(request, self._kernel.now_s)
         self._answers[key] = answer
-        self._engine.expect(key, trace, num_prompt_tokens)
+        self._engine.expect(key, traces.drafter, num_prompt_tokens)
+        if traces.co_located:
+            self._expected_streams.expect(self._client, key, ExpectedStream(traces.co_located, num_prompt_tokens))
         self._tracer.follow(self._client, key, answer.request_number)
         self.flush()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from goodspeed.records.event_log import EventSink
 from goodspeed.simulator.answer_in_progress import RunCounters
+from goodspeed.simulator.co_located import ExpectedStreams
 from goodspeed.simulator.kernel import Kernel
 from goodspeed.simulator.placement import Placement
 from goodspeed.simulator.rng_streams import RngStreams
@@ -24,3 +25,4 @@ class Environment:
     tracer: RequestTracer
     placement: Placement
     events_of: EventsOf | None  # None: no event logs are written
+    expected_streams: ExpectedStreams  # of co-located drafts

@@ -7,7 +7,7 @@ import numpy as np
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.event_logging import LoggedDrafterCore
-from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
+from goodspeed.simulator.acceptance.acceptance_model import AnswerTraces
 from goodspeed.simulator.acceptance.models import acceptance_model
 from goodspeed.simulator.draft import SimulatedDraftEngine
 from goodspeed.simulator.drafter import DrafterParts, SimulatedDrafter
@@ -35,6 +35,7 @@ class Fleet:
         self._routing = scenario.routing_of(tier)
         self._latency = tier.latency.model()
         self._acceptance = acceptance_model(tier.acceptance)
+        self._co_located = acceptance_model(tier.co_located_acceptance) if tier.co_located_acceptance else None
         self._workload = workload(tier.workload, tier.count)
 
     def start_drafter(self, number: int, verifiers: Sequence[SimulatedVerifier]) -> None:
@@ -50,9 +51,14 @@ class Fleet:
                 self.routes.route(number, identity.number), slot, identity.slot
             )
 
-        def trace_of(request: int) -> AcceptanceTrace:
-            rng = environment.rng_streams.rng(Role.ACCEPTANCE, self._index, number, request)
-            return self._acceptance.new_trace(number, request, rng)
+        def traces_of(request: int) -> AnswerTraces:
+            path = (Role.ACCEPTANCE, self._index, number, request)
+            drafter = self._acceptance.new_trace(number, request, environment.rng_streams.rng(*path))
+            if self._co_located is None:
+                return AnswerTraces(drafter)
+            return AnswerTraces(
+                drafter, self._co_located.new_trace(number, request, environment.rng_streams.rng(*path))
+            )
 
         parts = DrafterParts(
             core,
@@ -64,7 +70,7 @@ class Fleet:
         user = SimulatedUser(kernel, environment.counters, drafter, min(verifier.max_tokens for verifier in verifiers))
         requests = self._workload.requests(number, environment.rng_streams.rng(Role.WORKLOAD, self._index, number))
         drafter.start()
-        kernel.start(user.run(requests, trace_of))
+        kernel.start(user.run(requests, traces_of))
         for cut in self._tier.cuts:
             kernel.start(parts.uplink.cut(cut))
 

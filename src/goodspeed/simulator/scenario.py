@@ -12,6 +12,7 @@ from goodspeed.protocol.messages import Mode
 from goodspeed.registry import Registry, nearest_name
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.simulator.acceptance.models import AcceptanceConfig
+from goodspeed.simulator.co_located import CoLocatedCost
 from goodspeed.simulator.latency.models import LatencyConfig
 from goodspeed.simulator.machine import MachineConfig
 from goodspeed.simulator.outage import VerifierOutage, check_times
@@ -19,7 +20,10 @@ from goodspeed.simulator.workload.workloads import WorkloadConfig
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
 
-MODES: Registry[Mode] = Registry("mode", {"distributed": Mode.DISTRIBUTED, "target_only": Mode.TARGET_ONLY})
+MODES: Registry[Mode] = Registry(
+    "mode",
+    {"distributed": Mode.DISTRIBUTED, "target_only": Mode.TARGET_ONLY, "co_located": Mode.CO_LOCATED},
+)
 FORMER_MODES = {"fused": "target_only"}
 BANDWIDTHS = {"bandwidth_mbps", "up_mbps", "down_mbps"}
 
@@ -33,6 +37,7 @@ class VerifierTier:
     kv_capacity: int = option(100_000, "tokens of all streams together that each can hold", ge=1)
     max_context: int = option(8_192, "tokens of one stream, prompt and answer", ge=1)
     latency: LatencyConfig = table(LatencyConfig)
+    co_located: CoLocatedCost = table(CoLocatedCost)
     core: VerifierCoreConfig = table(VerifierCoreConfig)
     outages: tuple[VerifierOutage, ...] = option((), "[[verifiers.outages]] tables: times in which one is down")
 
@@ -89,6 +94,11 @@ class DrafterTier:
     retry: RetryConfig = table(RetryConfig)
     workload: WorkloadConfig = table(WorkloadConfig)
     acceptance: AcceptanceConfig = table(AcceptanceConfig)
+    co_located_acceptance: AcceptanceConfig | None = option(
+        None,
+        "acceptance of the drafts that the verifiers make for these streams; without it they make none. It takes the "
+        "random numbers of `acceptance`: a token that is hard for the one is hard for the other",
+    )
 
     def __post_init__(self) -> None:
         check_times("cuts", self.cuts)
@@ -103,7 +113,7 @@ class Scenario:
     seed: int = option(0, "seed of all random streams", ge=0)
     mode: str = option(
         "distributed",
-        "distributed: drafters draft; target_only: verifiers generate without drafts",
+        "distributed: drafters and verifiers draft; co_located: verifiers alone; target_only: nobody",
         choices=lambda: MODES,
         was_values=FORMER_MODES,
     )

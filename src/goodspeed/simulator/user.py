@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable
 
 from goodspeed.errors import ConfigError
-from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
+from goodspeed.simulator.acceptance.acceptance_model import AnswerTraces
 from goodspeed.simulator.answer_in_progress import AnswerInProgress, RunCounters
 from goodspeed.simulator.drafter import SimulatedDrafter
 from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns
 from goodspeed.simulator.workload.workload import WorkloadRequest
 
-TraceOf = Callable[[int], AcceptanceTrace]
-"""The acceptance trace of a client's request, by the request's number."""
+TracesOf = Callable[[int], AnswerTraces]
+"""The acceptance traces of a client's request, by the request's number."""
 
 
 class SimulatedUser:
@@ -23,7 +23,7 @@ class SimulatedUser:
         self._drafter = drafter
         self._max_tokens = max_tokens
 
-    def run(self, requests: Iterable[WorkloadRequest], trace_of: TraceOf) -> Process:
+    def run(self, requests: Iterable[WorkloadRequest], traces_of: TracesOf) -> Process:
         """Raises ConfigError if the first request fits no verifier; later ones that do not fit count as failed."""
         previous: AnswerInProgress | None = None
         for number, request in enumerate(requests):
@@ -38,7 +38,7 @@ class SimulatedUser:
             previous = AnswerInProgress(self._drafter.client, number, request, now_s, Signal(self._kernel))
             while not self._drafter.is_welcomed:
                 yield self._drafter.uplink.welcomed
-            self._drafter.answer(previous, trace_of(number))
+            self._drafter.answer(previous, traces_of(number))
 
     def _fits(self, number: int, request: WorkloadRequest) -> bool:
         num_tokens = request.num_prompt_tokens + request.num_answer_tokens

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from goodspeed.simulator.answer_in_progress import RunCounters
+from goodspeed.simulator.co_located import ExpectedStreams
 from goodspeed.simulator.environment import Environment, EventsOf
 from goodspeed.simulator.fleet import Fleet
 from goodspeed.simulator.kernel import Kernel, duration_ns
@@ -32,7 +33,7 @@ def simulate(
     rng_streams = RngStreams(scenario.seed if seed is None else seed)
     placement = SharedMachine(kernel, scenario.machine) if scenario.machine.cores else DedicatedMachines(kernel)
     environment = Environment(
-        kernel, rng_streams, RunCounters(), RequestTracer(kernel, num_traced), placement, events_of
+        kernel, rng_streams, RunCounters(), RequestTracer(kernel, num_traced), placement, events_of, ExpectedStreams()
     )
     with without_gc():
         return SimulatedWorld(scenario, environment).run()

@@ -130,6 +130,16 @@ def test_a_client_may_replay_one_recorded_client() -> None:
         assert results == {("1" if client % 2 == 0 else "0") * 12}
 
 
+def test_all_clients_may_replay_the_same_recorded_client(tmp_path: Path) -> None:
+    with (tmp_path / "log.jsonl").open("w") as file:
+        write_acceptance_trace([traced_answer("111", "ann"), traced_answer("000", "bob")], file)
+    config = ReplayedTraceConfig(str(tmp_path / "log.jsonl"), client="bob")
+    model = acceptance_model(AcceptanceConfig("trace", trace=config))
+    assert {bits(model.new_trace(client, 0, np.random.default_rng(client)), 6) for client in range(8)} == {"000000"}
+    with pytest.raises(ConfigError, match=r"'bobby'; did you mean 'bob'"):
+        acceptance_model(AcceptanceConfig("trace", trace=replace(config, client="bobby")))
+
+
 def test_an_acceptance_trace_is_read_as_it_was_written(tmp_path: Path) -> None:
     answers = [*live_answers(BURSTS, 3, 3), traced_answer(RIGHT + WRONG + UNKNOWN + STOPPED)]
     with (tmp_path / "log.jsonl").open("w") as file:

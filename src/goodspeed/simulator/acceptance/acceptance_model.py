@@ -1,5 +1,6 @@
 """The interface of acceptance models: which draft tokens the target would accept."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -27,3 +28,11 @@ class AcceptanceModel(Protocol):
 
     def new_trace(self, client: int, request: int, rng: np.random.Generator) -> AcceptanceTrace:
         """The trace of a client's request-th answer (both from 0). All its randomness comes from `rng`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTraces:
+    """The traces of one answer."""
+
+    drafter: AcceptanceTrace
+    co_located: AcceptanceTrace | None = None  # None: the verifier makes no drafts for it

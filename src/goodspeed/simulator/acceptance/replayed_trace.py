@@ -10,6 +10,7 @@ import numpy as np
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.records.acceptance_trace import TracedAnswer, read_acceptance_trace
+from goodspeed.registry import nearest_name
 from goodspeed.simulator.acceptance.hidden_markov import STARTS, fit_chain, impute_bits
 from goodspeed.simulator.acceptance.observed_answers import ObservedAnswers, observed_answers
 
@@ -23,6 +24,7 @@ class ReplayedTraceConfig:
     """An acceptance trace to replay."""
 
     file: str = option("", "acceptance trace: JSONL file written by `goodspeed drafter --acceptance-trace`")
+    client: str = option("", "replay the answers of this recorded client only; empty: of all")
     is_per_client: bool = option(False, "each client replays the answers of one recorded client; false: of all")
     is_in_order: bool = option(False, "requests replay the answers in order; false: each draws one at random")
 
@@ -95,12 +97,18 @@ def replayed_trace_acceptance(config: ReplayedTraceConfig) -> ReplayedTraceAccep
     """
     path = Path(config.file)
     changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
-    return _read(path, changed_ns, config.is_per_client, config.is_in_order)
+    return _read(path, changed_ns, config)
 
 
 @functools.lru_cache(maxsize=64)
-def _read(path: Path, _changed_ns: int, is_per_client: bool, is_in_order: bool) -> ReplayedTraceAcceptance:
-    return ReplayedTraceAcceptance(read_acceptance_trace(path), is_per_client, is_in_order)
+def _read(path: Path, _changed_ns: int, config: ReplayedTraceConfig) -> ReplayedTraceAcceptance:
+    answers = read_acceptance_trace(path)
+    if config.client:
+        recorded = sorted({answer.client for answer in answers})
+        if config.client not in recorded:
+            raise ConfigError(f"{path} has no client {config.client!r}; {nearest_name(config.client, recorded)}")
+        answers = [answer for answer in answers if answer.client == config.client]
+    return ReplayedTraceAcceptance(answers, config.is_per_client, config.is_in_order)
 
 
 def replayed_traces(answers: Sequence[TracedAnswer]) -> list[list[ReplayedTrace]]:
