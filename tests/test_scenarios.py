@@ -17,6 +17,7 @@ NUM_CLIENTS_AND_DURATION = {
     "goodspeed_n8": (8, 4.0),
     "home_lab": (5, 20.0),
     "phone_fleet": (240, 1.5),
+    "three_links": (12, 2.0),
 }
 """Number of clients, and simulated seconds of a run that takes a moment only."""
 
