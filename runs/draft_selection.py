@@ -34,7 +34,13 @@ from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.stats.intervals import interval
 from goodspeed.testing.varying_draft import VaryingDraft
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
+from goodspeed.testing.virtual_verifier import (
+    VirtualDrafter,
+    VirtualEngines,
+    VirtualVerifier,
+    open_request,
+    unlimited_info,
+)
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
@@ -70,7 +76,9 @@ class SelectionMetrics:
 def run(setup: PairSetup, config: VerifierCoreConfig, seed: int, num_rounds: int) -> SelectionMetrics:
     """Run with one stream per client at all times."""
     rng = np.random.default_rng(seed)
-    verifier = VirtualVerifier(config, unlimited_info(), lambda _tokens: 0.02, engine=setup.engine())
+    engine = setup.engine()
+    engines = VirtualEngines(engine) if engine else None
+    verifier = VirtualVerifier(config, unlimited_info(), lambda _tokens: 0.02, engines=engines)
     for i in range(len(RATES)):
         turnaround_s = float(rng.uniform(0.001, 0.002))
         drafter = VirtualDrafter(verifier, f"drafter {i}", setup.drafts(i, seed), partial(float, turnaround_s))

@@ -32,6 +32,7 @@ from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
+from goodspeed.verifier.step import run_batch
 
 NUM_STREAMS = 64
 NUM_DRAFT_TOKENS = 4
@@ -67,10 +68,8 @@ class TimedRounds:
                 self.drafts.open(stream, opening(stream).tokens, Sampling())
                 self._take(self.core.on_message(conn, opening(stream), 0.0))
         while batch := self.core.next_batch(time.monotonic()):
-            for key, spec in batch.opened:
-                self.engine.open(key, spec)
             now = time.monotonic()
-            self._take(self.core.on_verified(batch, self.engine.step(batch.work), now, now))
+            self._take(self.core.on_verified(batch, run_batch(self.engine, batch), now, now))
 
     def run(self) -> list[float]:
         """Seconds of each part of one round."""
@@ -86,11 +85,11 @@ class TimedRounds:
         batch = self.core.next_batch(time.monotonic())
         marks.append(time.thread_time())
         assert batch is not None
-        assert len(batch.work) == NUM_STREAMS
+        assert len(batch.turns) == NUM_STREAMS
         start_s = time.monotonic()
-        outcomes = self.engine.step(batch.work)
+        result = run_batch(self.engine, batch)
         step_s = time.thread_time() - marks[-1]
-        replies = self.core.on_verified(batch, outcomes, start_s, time.monotonic())
+        replies = self.core.on_verified(batch, result, start_s, time.monotonic())
         marks.append(time.thread_time() - step_s)
         for _, reply in replies:
             encode_message(reply)

@@ -19,11 +19,10 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -189,15 +188,14 @@ def memory_mb(pid: int) -> tuple[float, float]:
 
 def logged_rounds(log: Path, until_s: float) -> Iterator[LoggedRound]:
     """The rounds of the event log up to `until_s`, in order. The first round of a stream is its prefill."""
-    step, work = 0, dict[int, Mapping[str, Any]]()
+    step = 0
     for line in log.read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
-        if event["event"] == "batch" and event["batch"]["work"]:
-            step, work = step + 1, {item["stream"]: item for item in event["batch"]["work"]}
-        elif event["event"] == "verified" and event["now"] <= until_s:
-            for outcome in event["outcomes"]:
+        if event["event"] == "verified" and event["work"] and event["now"] <= until_s:
+            step += 1
+            for work, outcome in zip(event["work"], event["outcomes"], strict=True):
                 if outcome["next_token"] is not None:
-                    num_proposed = len(work[outcome["stream"]].get("draft_tokens", ()))
+                    num_proposed = len(work.get("draft_tokens", ()))
                     yield LoggedRound(outcome["stream"], step, event["now"], num_proposed, outcome["num_accepted"])
 
 

@@ -66,12 +66,12 @@ def measure(case: PriceCase, scheduler: str, overcommit: float, seed: int) -> tu
         drafters.append(VirtualDrafter(verifier, f"drafter {i}", rate, jittered(turnaround_ms / 1e3, rng)))
         drafters[-1].open(open_request(1, prompt=(i, seed, 2), max_tokens=100_000))
     verifier.run(WARM_UP_S)
-    before, first_batch = committed(drafters), len(verifier.batches)
+    before, first_step = committed(drafters), len(verifier.steps)
     verifier.run(MEASURED_S)
     goodputs = (committed(drafters) - before) / MEASURED_S
     num_drafted = [
-        sum(len(item.draft_tokens) for item in batch.work if isinstance(item, Verify))
-        for batch in verifier.batches[first_batch:]
+        sum(len(item.draft_tokens) for item in step.work if isinstance(item, Verify))
+        for step in verifier.steps[first_step:]
     ]
     return float(goodputs.sum()), float(np.log(goodputs).sum()), float(np.mean(num_drafted)) / case.budget
 

@@ -48,7 +48,6 @@ class RunLogSink:
         self._on_step = on_step
         self._is_active = True
         self._links: dict[int, _Link] = {}
-        self._work: list[Mapping[str, Any]] = []
         self._handlers: dict[str, Callable[[float, Mapping[str, Any]], None]] = {
             "start": self._on_start,
             "message": self._on_message,
@@ -65,8 +64,7 @@ class RunLogSink:
         """Ignore further events, and drop a step that has not finished."""
         self._is_active = False
         steps = self.steps
-        for started in (steps.closed_s, steps.num_draft_tokens, steps.num_prefill_tokens):
-            del started[len(steps.verified_s) :]
+        del steps.closed_s[len(steps.verified_s) :]
 
     def timed(self, accept: Accept) -> Accept:
         """Wrap the verifier's accept function to time the sending of verdicts."""
@@ -95,23 +93,21 @@ class RunLogSink:
             self._links[conn].num_proposed = len(message["tokens"])
 
     def _on_batch(self, now: float, fields: Mapping[str, Any]) -> None:
-        self._work = fields["batch"]["work"]
-        if not self._work:
-            return
-        steps = self.steps
-        steps.closed_s.append(now - self.start_s)
-        steps.num_draft_tokens.append(sum(len(work.get("draft_tokens", ())) for work in self._work))
-        steps.num_prefill_tokens.append(sum(work.get("num_tokens", 0) for work in self._work))
+        batch = fields["batch"]
+        if batch["turns"] or batch["prefills"]:
+            self.steps.closed_s.append(now - self.start_s)
 
     def _on_verified(self, now: float, fields: Mapping[str, Any]) -> None:
-        if not self._work:
+        if not fields["work"]:
             return
         steps = self.steps
+        steps.num_draft_tokens.append(sum(len(work.get("draft_tokens", ())) for work in fields["work"]))
+        steps.num_prefill_tokens.append(sum(work.get("num_tokens", 0) for work in fields["work"]))
         for times in (steps.verified_s, steps.sending_s, steps.sent_s):
             times.append(now - self.start_s)
         with_token = [
             (work, outcome)
-            for work, outcome in zip(self._work, fields["outcomes"], strict=True)
+            for work, outcome in zip(fields["work"], fields["outcomes"], strict=True)
             if outcome["next_token"] is not None
         ]
         verdicts = [reply for reply in fields["replies"] if reply["kind"] == "Verdict"]

@@ -1,7 +1,7 @@
 """Statistics of a verifier's events, live or simulated: step times, and times from verdict to next proposal."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,6 @@ class StepStatistics:
     info: dict[str, Any] = field(default_factory=dict)  # the target's TargetInfo
     _lengths: dict[int, int] = field(default_factory=dict)  # by stream of the engine
     _verdicts: dict[tuple[int, int], float] = field(default_factory=dict)  # time of each stream's last verdict
-    _work: list[Any] = field(default_factory=list)
 
     def write(self, event: str, now: float, fields: Mapping[str, Any]) -> None:
         """See EventSink."""
@@ -28,9 +27,7 @@ class StepStatistics:
                 self.info = dict(fields["info"])
             case "message":
                 self._on_message(now, fields["conn"], fields["message"])
-            case "batch":
-                self._work = fields["batch"]["work"]
-            case "verified" if self._work:
+            case "verified" if fields["work"]:
                 self._on_verified(now, fields)
 
     def read(self, lines: Iterable[str]) -> None:
@@ -64,9 +61,9 @@ class StepStatistics:
             self.drafting_s.append(drafting_s)
 
     def _on_verified(self, now: float, fields: Mapping[str, Any]) -> None:
-        self.shapes.append(self._shape())
+        self.shapes.append(self._shape(fields["work"]))
         self.steps_s.append(now - fields["started"])
-        for work, outcome in zip(self._work, fields["outcomes"], strict=True):
+        for work, outcome in zip(fields["work"], fields["outcomes"], strict=True):
             new = work["num_tokens"] if work["kind"] == "Prefill" else outcome["num_accepted"]
             key = work["stream"]
             self._lengths[key] = self._lengths.get(key, 0) + new + (outcome["next_token"] is not None)
@@ -74,10 +71,10 @@ class StepStatistics:
             if reply["kind"] == "Verdict":
                 self._verdicts[reply["conn"], reply["stream"]] = now
 
-    def _shape(self) -> tuple[int, int, int, int]:
+    def _shape(self, step: Sequence[Mapping[str, Any]]) -> tuple[int, int, int, int]:
         """The StepShape as the simulated target computes it: the last committed token is not in the KV cache yet."""
         num_tokens = num_prefill = num_context = 0
-        for work in self._work:
+        for work in step:
             length = self._lengths.get(work["stream"], 0)
             if work["kind"] == "Prefill":
                 num_new = work["num_tokens"]
@@ -87,4 +84,4 @@ class StepStatistics:
                 num_new = 1 + len(work["draft_tokens"])
                 num_context += length + num_new - 1
             num_tokens += num_new
-        return len(self._work), num_tokens, num_prefill, num_context
+        return len(step), num_tokens, num_prefill, num_context

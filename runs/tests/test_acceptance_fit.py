@@ -10,6 +10,7 @@ from goodspeed.analysis.goodness_of_fit import goodness_of_fit
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError, DataError
 from goodspeed.records.acceptance_trace import write_acceptance_trace
+from goodspeed.records.event_log import FORMAT
 from goodspeed.simulator.acceptance.models import AcceptanceConfig
 from goodspeed.testing.live_answer import live_answers
 
@@ -41,7 +42,7 @@ def test_too_few_answers_are_an_error(log: Path) -> None:
 
 def test_event_log_of_a_drafter_is_read(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    path.write_text('{"event":"start","format":2,"now":1.0,"config":{},"seed":1}\n')
+    path.write_text(f'{{"event":"start","format":{FORMAT},"now":1.0,"config":{{}},"seed":1}}\n')
     with pytest.raises(ConfigError, match="0 answers"):
         read(path)
     path.write_text('{"event":"open","now":1.0}\n')

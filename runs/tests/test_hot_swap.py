@@ -23,23 +23,27 @@ def test_intervals_during_a_swap_and_the_next_ones_are_reported_separately() -> 
 def test_rounds_of_a_log_are_those_with_a_token_until_the_load_ends(tmp_path: Path) -> None:
     events = [
         {"event": "start", "now": 0.0},
-        _batch({"kind": "Prefill", "stream": 1, "num_tokens": 9}, {"kind": "Prefill", "stream": 2, "num_tokens": 64}),
-        _verified(1.0, (1, 0, 5), (2, 0, None)),
-        _batch(),
-        _batch({"kind": "Verify", "stream": 1, "draft_tokens": [7, 8]}),
-        _verified(2.0, (1, 1, 6)),
-        _batch({"kind": "Verify", "stream": 1, "draft_tokens": [7]}),
-        _verified(3.0, (1, 1, 6)),
+        _verified(1.0, (_prefill(1, 9), (0, 5)), (_prefill(2, 64), (0, None))),
+        _verified(1.5),
+        _verified(2.0, (_verify(1, 7, 8), (1, 6))),
+        _verified(3.0, (_verify(1, 7), (1, 6))),
     ]
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps(event) + "\n" for event in events))
     assert list(logged_rounds(log, until_s=2.5)) == [LoggedRound(1, 1, 1.0, 0, 0), LoggedRound(1, 2, 2.0, 2, 1)]
 
 
-def _batch(*work: dict[str, object]) -> dict[str, object]:
-    return {"event": "batch", "now": 0.0, "batch": {"closed": [], "opened": [], "work": list(work)}}
+def _prefill(stream: int, num_tokens: int) -> dict[str, object]:
+    return {"kind": "Prefill", "stream": stream, "num_tokens": num_tokens}
 
 
-def _verified(now: float, *outcomes: tuple[int, int, int | None]) -> dict[str, object]:
-    named = [dict(zip(("stream", "num_accepted", "next_token"), outcome, strict=True)) for outcome in outcomes]
-    return {"event": "verified", "now": now, "outcomes": named, "replies": []}
+def _verify(stream: int, *draft_tokens: int) -> dict[str, object]:
+    return {"kind": "Verify", "stream": stream, "draft_tokens": draft_tokens}
+
+
+def _verified(now: float, *rounds: tuple[dict[str, object], tuple[int, int | None]]) -> dict[str, object]:
+    outcomes = [
+        {"stream": work["stream"], "num_accepted": num_accepted, "next_token": next_token}
+        for work, (num_accepted, next_token) in rounds
+    ]
+    return {"event": "verified", "now": now, "work": [work for work, _ in rounds], "outcomes": outcomes, "replies": []}

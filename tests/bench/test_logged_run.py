@@ -21,9 +21,9 @@ def _hello(conn: int, name: str) -> Event:
 def _step(*rounds: tuple[int, int, int], conns: Sequence[int]) -> Iterator[Event]:
     """(stream, proposed, accepted) each; `conns` of the verdicts."""
     work = [{"kind": "Verify", "stream": stream, "draft_tokens": [7] * length} for stream, length, _ in rounds]
-    yield {"event": "batch", "batch": {"closed": [], "opened": [], "work": work}}
     outcomes = [{"stream": stream, "num_accepted": accepted, "next_token": 1} for stream, _, accepted in rounds]
-    yield {"event": "verified", "outcomes": outcomes, "replies": [{"kind": "Verdict", "conn": conn} for conn in conns]}
+    verdicts = [{"kind": "Verdict", "conn": conn} for conn in conns]
+    yield {"event": "verified", "work": work, "outcomes": outcomes, "replies": verdicts}
 
 
 def _lines(*events: Event) -> list[str]:
@@ -49,13 +49,13 @@ def test_each_clients_curve_is_found_behind_the_censoring() -> None:
 
 
 def test_rounds_without_a_proposal_and_prefills_are_no_evidence() -> None:
-    prefill: Event = {"event": "batch", "batch": {"work": [{"kind": "Prefill", "stream": 12, "num_tokens": 4}]}}
     chunk: Event = {
         "event": "verified",
+        "work": [{"kind": "Prefill", "stream": 12, "num_tokens": 4}],
         "outcomes": [{"stream": 12, "num_accepted": 0, "next_token": None}],
         "replies": [],
     }
-    run = logged_run(_lines(prefill, chunk, *_step((12, 0, 0), conns=(2,)), *_step((11, 2, 1), conns=(1,))))
+    run = logged_run(_lines(chunk, *_step((12, 0, 0), conns=(2,)), *_step((11, 2, 1), conns=(1,))))
     assert list(run.clients) == ["ann"]
 
 

@@ -12,14 +12,13 @@ from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.co_located import (
     CO_LOCATED_ENGINES,
     CoLocatedConfig,
-    CoLocatedDrafts,
     FailSafeCoLocatedDrafts,
     HybridCoLocatedDrafts,
     co_located_drafts,
 )
 from goodspeed.engine.draft_memory import DraftMemory
 from goodspeed.engine.hybrid import HybridDraft
-from goodspeed.engine.interface import StreamSpec, TargetInfo
+from goodspeed.engine.interface import CoLocatedDrafts, StreamSpec, TargetInfo
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
 from goodspeed.engine.target_config import TargetConfig

@@ -270,8 +270,10 @@ def test_live_run_replays_identically_and_a_planted_difference_is_found(tmp_path
     asyncio.run(run())
     lines = (tmp_path / "verifier.jsonl").read_text().splitlines()
     assert replay(lines) is None
-    number, event = next((i, e) for i, e in enumerate(map(json.loads, lines)) if e["event"] == "batch" and i > 40)
-    event["batch"]["work"] = event["batch"]["work"][:-1]
+    number, event = next(
+        (i, e) for i, e in enumerate(map(json.loads, lines)) if e["event"] == "batch" and e["batch"]["turns"] and i > 40
+    )
+    event["batch"]["turns"] = event["batch"]["turns"][:-1]
     difference = replay([*lines[:number], json.dumps(event), *lines[number + 1 :]])
     assert difference is not None
     assert difference.line == number + 1

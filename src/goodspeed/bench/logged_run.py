@@ -54,22 +54,21 @@ class _LogReader:
     evidence: dict[str, SurvivalEvidence] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)  # drafter by connection
     _owners: dict[int, str] = field(default_factory=dict)  # drafter by stream key of the engine
-    _proposed: dict[int, int] = field(default_factory=dict)  # number of draft tokens by stream in the current batch
 
     def read(self, event: Event) -> None:
         match event["event"]:
             case "message" if event["message"]["kind"] == "Hello":
                 self._names[event["conn"]] = event["message"]["drafter"]
-            case "batch":
-                work = event["batch"]["work"]
-                self._proposed = {
-                    item["stream"]: len(item["draft_tokens"]) for item in work if item["kind"] == "Verify"
-                }
             case "verified":
-                committed = [outcome for outcome in event["outcomes"] if outcome["next_token"] is not None]
-                self._identify(committed, [reply for reply in event["replies"] if reply["kind"] == "Verdict"])
-                for outcome in committed:
-                    self._observe(outcome["stream"], outcome["num_accepted"])
+                rounds = [
+                    (work, outcome)
+                    for work, outcome in zip(event["work"], event["outcomes"], strict=True)
+                    if outcome["next_token"] is not None
+                ]
+                verdicts = [reply for reply in event["replies"] if reply["kind"] == "Verdict"]
+                self._identify([outcome for _, outcome in rounds], verdicts)
+                for work, outcome in rounds:
+                    self._observe(outcome["stream"], len(work.get("draft_tokens", ())), outcome["num_accepted"])
 
     def _identify(self, outcomes: Sequence[Event], verdicts: Sequence[Event]) -> None:
         """Verdicts are in the order of the outcomes; after a lost connection one is missing, and none is assigned."""
@@ -77,8 +76,7 @@ class _LogReader:
             for outcome, verdict in zip(outcomes, verdicts, strict=True):
                 self._owners[outcome["stream"]] = self._names[verdict["conn"]]
 
-    def _observe(self, stream: int, num_accepted: int) -> None:
-        num_proposed = self._proposed.get(stream, 0)
+    def _observe(self, stream: int, num_proposed: int, num_accepted: int) -> None:
         if num_proposed and stream in self._owners:
             evidence = self.evidence.setdefault(self._owners[stream], SurvivalEvidence())
             evidence.observe(num_proposed, num_accepted)

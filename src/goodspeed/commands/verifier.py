@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goodspeed.commands.flags import add_flags, from_args, output_file
+from goodspeed.engine.co_located import co_located_drafts
 from goodspeed.engine.targets import target_engine
 from goodspeed.engine.torch_import import keep_cores
 from goodspeed.logs import set_up_logging
@@ -62,11 +63,14 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
         loop.add_signal_handler(number, stop.set)
     engine_thread = new_engine_thread()
     engine = await loop.run_in_executor(engine_thread, target_engine, config.engine, config.target, config.seed)
+    co_located = await loop.run_in_executor(
+        engine_thread, co_located_drafts, config.co_located, config.target, engine.info
+    )
     async with AsyncExitStack() as stack:
         events = JsonlEventLog(Path(config.event_log)) if config.event_log else None
         if events:
             stack.callback(events.close)
-        server = VerifierServer(config.core, engine, events, engine_thread)
+        server = VerifierServer(config.core, engine, events, engine_thread, co_located)
         server.metrics.registry.register(LoopCollector(server.collect_metrics, loop))
         metrics = MetricsServer(server.metrics.registry, config.metrics_host, config.metrics_port)
         stack.push_async_callback(asyncio.to_thread, metrics.close)  # a scrape in progress needs the event loop

@@ -8,14 +8,13 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.engine.calibration import MAX_TRIALS, Calibration
 from goodspeed.engine.drafts import DEFAULT_TABLE, DraftConfig, initial_memory, neural_source, resolve_table
 from goodspeed.engine.hybrid import HybridDraft
-from goodspeed.engine.interface import StreamSpec, TargetInfo
+from goodspeed.engine.interface import CoLocatedDrafts, StreamSpec, TargetInfo
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
 from goodspeed.engine.target_config import TargetConfig
@@ -25,26 +24,6 @@ log = logging.getLogger(__name__)
 
 SHARED = ""
 """The client whose memory all streams use if learning is shared."""
-
-
-class CoLocatedDrafts(Protocol):
-    """Drafts for the streams of a verifier. It is called from the engine's thread only.
-
-    Unlike a DraftEngine it may be told of more than it needs: open and commit must be cheap, because they are called
-    for every stream, and drafts may never be requested.
-    """
-
-    def open(self, stream: StreamKey, spec: StreamSpec) -> None:
-        """Start a stream with the committed prefix spec.tokens."""
-
-    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
-        """One draft per request, in order; a draft may be empty."""
-
-    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
-        """Extend the stream's committed prefix. The work is put off until the next draft."""
-
-    def close(self, stream: StreamKey) -> None:
-        """End the stream and free its memory."""
 
 
 @config_dataclass

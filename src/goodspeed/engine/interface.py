@@ -1,6 +1,6 @@
-"""The engine interfaces: TargetEngine for the verifier, DraftEngine for the drafter.
+"""The engine interfaces: TargetEngine and CoLocatedDrafts for the verifier, DraftEngine for the drafter.
 
-Both exchange tokens and outcomes, not logits. So an engine with its own loop and its own acceptance test, such as vLLM,
+All exchange tokens and outcomes, not logits. So an engine with its own loop and its own acceptance test, such as vLLM,
 can implement them as well as an engine that is called for each forward pass.
 """
 
@@ -121,3 +121,23 @@ class TargetEngine(Protocol):
 
     def close(self, stream: StreamKey) -> None:
         """End the stream and free its KV memory."""
+
+
+class CoLocatedDrafts(Protocol):
+    """Drafts for the streams of a verifier. It is called from the engine's thread only.
+
+    Unlike a DraftEngine it may be told of more than it needs: open and commit must be cheap, because they are called
+    for every stream, and drafts may never be requested.
+    """
+
+    def open(self, stream: StreamKey, spec: StreamSpec) -> None:
+        """Start a stream with the committed prefix spec.tokens."""
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        """One draft per request, in order; a draft may be empty."""
+
+    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
+        """Extend the stream's committed prefix. The work is put off until the next draft."""
+
+    def close(self, stream: StreamKey) -> None:
+        """End the stream and free its memory."""

@@ -153,6 +153,12 @@ class Verdict(Struct, frozen=True, gc=False):
     shadow: int = 0
     """With grant 0: the drafter shall send a ShadowDraft of at most so many tokens; 0: none."""
 
+    def mode(self, num_proposed: int) -> RoundMode:
+        """The mode of the round, in which the drafter proposed `num_proposed` tokens."""
+        if num_proposed:
+            return RoundMode.REMOTE
+        return RoundMode.CO_LOCATED if self.num_co_located else RoundMode.TARGET_ONLY
+
     @property
     def num_committed(self) -> int:
         """Tokens that this round commits."""

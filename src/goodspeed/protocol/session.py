@@ -66,8 +66,8 @@ class VerifierStream:
         self._round = 0  # being verified, or verified last
         self._pending: Propose | None = None
         self._verdict: Verdict | None = None  # None until the prefix is prefilled
-        self.max_grant = self._longest_useful_proposal()
-        """Length of the longest proposal that the stream can use."""
+        self.max_draft = self._longest_useful_draft()
+        """Number of draft tokens that a round can use."""
 
     def spec(self, client: str = "") -> StreamSpec:
         """The stream as the engine sees it; `client` is the drafter's name."""
@@ -113,7 +113,12 @@ class VerifierStream:
         self.committed.extend(tokens)
         self._committed_crc32 = tokens_crc32(tokens, self._committed_crc32)
         self._pending = None
-        self.max_grant = self._longest_useful_proposal()
+        self.max_draft = self._longest_useful_draft()
+
+    @property
+    def max_grant(self) -> int:
+        """Length of the longest proposal that the stream can use."""
+        return 0 if self.never_proposes else self.max_draft
 
     @property
     def is_finished(self) -> bool:
@@ -203,9 +208,9 @@ class VerifierStream:
             return f"in local rounds after round {self._round}"
         return f"{'verifying' if self._pending else 'past'} round {self._round}"
 
-    def _longest_useful_proposal(self) -> int:
+    def _longest_useful_draft(self) -> int:
         """A round commits a token of the target's own as well, so one token fewer than are still to be generated."""
-        if self.is_finished or self.never_proposes:
+        if self.is_finished or self.request.mode is Mode.TARGET_ONLY:
             return 0
         num_remaining = self.request.num_prompt + self.request.max_tokens - len(self.committed)
         return min(self._welcome.max_proposal, num_remaining - 1)

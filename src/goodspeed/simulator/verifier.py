@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from goodspeed.protocol.messages import FromDrafter, FromVerifier
+from goodspeed.simulator.co_located import SimulatedCoLocatedDrafts
 from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns, time_ns
 from goodspeed.simulator.outage import VerifierOutage
 from goodspeed.simulator.placement import CpuSlot
@@ -16,9 +17,18 @@ from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.outbox import Reply
 from goodspeed.verifier.event_logging import LoggedVerifierCore
+from goodspeed.verifier.step import run_batch
 
 NewCore = Callable[[], VerifierCore | LoggedVerifierCore]
 """Makes the core of a server that starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedEngines:
+    """What a simulated verifier computes with."""
+
+    target: SimulatedTargetEngine
+    co_located: SimulatedCoLocatedDrafts | None  # None: no drafter expects any
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +45,12 @@ class SimulatedVerifier:
     """Runs a verifier core as VerifierServer does. `run` is its process; `fail` is one process per outage."""
 
     def __init__(
-        self, kernel: Kernel, identity: VerifierIdentity, new_core: NewCore, engine: SimulatedTargetEngine
+        self, kernel: Kernel, identity: VerifierIdentity, new_core: NewCore, engines: SimulatedEngines
     ) -> None:
         self.identity = identity
         self.is_up = True
-        self._engine = engine
+        self._engine = engines.target
+        self._co_located = engines.co_located
         self._kernel = kernel
         self._new_core = new_core
         self._core = new_core()
@@ -99,6 +110,8 @@ class SimulatedVerifier:
         self.is_up = False
         self._num_outages += 1
         self._engine.drop_streams()
+        if self._co_located:
+            self._co_located.drop_streams()
         wires, self._wires = self._wires, {}  # first: the old core is not notified of the losses
         for wire in wires.values():
             wire.lose("the verifier is down")
@@ -116,24 +129,23 @@ class SimulatedVerifier:
         if self._num_outages != num_outages:
             return
         engine, started = self._engine, self._kernel.now_s
-        for key in batch.closed:
-            engine.close(key)
-        for key, spec in batch.opened:
-            engine.open(key, spec)
-        outcomes = []
-        if batch.work:
-            engine.idle_s = started - self._idle_since_s
-            outcomes = engine.step(batch.work)
-            yield self.identity.slot.run_step(engine.step_s)
+        engine.idle_s = started - self._idle_since_s
+        result = run_batch(engine, batch, self._co_located, self._drafting_clock)
+        if batch.has_step:
+            yield self.identity.slot.run_step(result.drafting_s + engine.step_s)
             ended_s = self._kernel.now_s
             yield from self._drain()
             if self._num_outages != num_outages:
                 return
             self._idle_since_s = ended_s
-        replies = self._core.on_verified(batch, outcomes, started, self._kernel.now_s)
+        replies = self._core.on_verified(batch, result, started, self._kernel.now_s)
         yield from self._handle_batch()
         if self._num_outages == num_outages:
             self._deliver(replies)
+
+    def _drafting_clock(self) -> float:
+        """Seconds of co-located drafting since the start."""
+        return self._co_located.drafting_s if self._co_located else 0.0
 
     def _wait(self, num_outages: int) -> Process:
         """Wait for a message or a lost connection, or for the core's next wake-up."""

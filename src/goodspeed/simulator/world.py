@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from goodspeed.simulator.answer_in_progress import RunCounters
-from goodspeed.simulator.co_located import ExpectedStreams
+from goodspeed.simulator.co_located import ExpectedStreams, SimulatedCoLocatedDrafts
 from goodspeed.simulator.environment import Environment, EventsOf
 from goodspeed.simulator.fleet import Fleet
 from goodspeed.simulator.kernel import Kernel, duration_ns
@@ -16,7 +16,7 @@ from goodspeed.simulator.rng_streams import RngStreams
 from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
 from goodspeed.simulator.target import SimulatedTargetEngine, target_info
 from goodspeed.simulator.tracing import RequestTracer
-from goodspeed.simulator.verifier import SimulatedVerifier, VerifierIdentity
+from goodspeed.simulator.verifier import SimulatedEngines, SimulatedVerifier, VerifierIdentity
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.event_logging import LoggedVerifierCore
 
@@ -88,6 +88,11 @@ class SimulatedWorld:
     def _start_verifier(self, number: int, tier: VerifierTier, index: int) -> SimulatedVerifier:
         environment = self._environment
         config = replace(tier.core, name=f"{tier.name}-{index}")
+        co_located = None
+        if any(drafters.co_located_acceptance for drafters in self._scenario.drafters):
+            co_located = SimulatedCoLocatedDrafts(tier.co_located, environment.expected_streams)
+        else:
+            config = replace(config, co_located_tokens=0)
         info = target_info(tier.kv_capacity, tier.max_context)
         events = environment.events_of(config.name) if environment.events_of else None
 
@@ -98,9 +103,8 @@ class SimulatedWorld:
             return LoggedVerifierCore(config, info, events, environment.kernel.now_s)
 
         identity = VerifierIdentity(number, tier.name, config.name, environment.placement.slot())
-        verifier = SimulatedVerifier(
-            environment.kernel, identity, new_core, SimulatedTargetEngine(info, tier.latency.model())
-        )
+        engines = SimulatedEngines(SimulatedTargetEngine(info, tier.latency.model()), co_located)
+        verifier = SimulatedVerifier(environment.kernel, identity, new_core, engines)
         environment.kernel.start(verifier.run())
         for outage in tier.outages:
             if outage.index == index:

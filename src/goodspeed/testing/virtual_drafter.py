@@ -33,6 +33,7 @@ from goodspeed.protocol.messages import (
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.step import run_batch
 
 
 def target_only_tokens(request: GenerationRequest) -> list[int]:
@@ -133,13 +134,9 @@ class ToyVerifier:
             self._reply(self.core.on_time(self._clock.now))
 
     def _on_stepped(self, batch: Batch, started: float) -> None:
-        for closed in batch.closed:
-            self.engine.close(closed)
-        for key, spec in batch.opened:
-            self.engine.open(key, spec)
-        outcomes = self.engine.step(batch.work) if batch.work else []
+        result = run_batch(self.engine, batch)
         self._is_stepping = False
-        self._reply(self.core.on_verified(batch, outcomes, started, self._clock.now))
+        self._reply(self.core.on_verified(batch, result, started, self._clock.now))
 
 
 @dataclass

@@ -3,19 +3,23 @@
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from msgspec import structs
 
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.interface import DraftEngine, Outcome, TargetEngine, TargetInfo
+from goodspeed.engine.interface import CoLocatedDrafts, DraftEngine, TargetEngine, TargetInfo
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_model import ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Hello, Message, Open, Opened, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.records.event_log import EventSink, NullEventSink
-from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.event_logging import LoggedVerifierCore
+from goodspeed.verifier.step import run_batch
 
 GREEDY = Sampling()
 
@@ -45,6 +49,16 @@ def unlimited_info() -> TargetInfo:
     return toy_info(max_context=10**6, kv_capacity=10**9)
 
 
+@dataclass(frozen=True, slots=True)
+class VirtualEngines:
+    """What a virtual verifier computes with."""
+
+    target: TargetEngine
+    co_located: CoLocatedDrafts | None = None
+    drafting_s: float = 0.0
+    """Per co-located draft token."""
+
+
 class VirtualVerifier:
     """Core and engine. Each link has a list of the messages that it received, or a handler that gets them."""
 
@@ -54,15 +68,17 @@ class VirtualVerifier:
         info: TargetInfo | None = None,
         step_s: Callable[[int], float] = lambda num_tokens: 0.010 + 0.001 * num_tokens,
         events: EventSink | None = None,
-        engine: TargetEngine | None = None,
+        engines: VirtualEngines | None = None,
     ) -> None:
         self.now = 100.0
         self.engine = ToyTarget(info or toy_info())
-        self._target: TargetEngine = engine or self.engine
-        self.core = LoggedVerifierCore(
-            config or VerifierCoreConfig(), self._target.info, events or NullEventSink(), self.now
-        )
+        self._engines = engines or VirtualEngines(self.engine)
+        config = config or VerifierCoreConfig()
+        if self._engines.co_located is None:
+            config = replace(config, co_located_tokens=0)
+        self.core = LoggedVerifierCore(config, self._engines.target.info, events or NullEventSink(), self.now)
         self.batches: list[Batch] = []
+        self.steps: list[StepResult] = []
         self.received: dict[int, list[Message]] = {}
         self._step_s = step_s
         self._handlers: dict[int, Callable[[Message], None]] = {}
@@ -111,13 +127,14 @@ class VirtualVerifier:
             self._poll()
         self.now = end
 
-    def step(self) -> Batch | None:
+    def step(self) -> StepResult | None:
         """Run one batch in no time, if the core closes one now."""
         batch = self.core.next_batch(self.now)
-        if batch is not None:
-            outcomes = self._run_engine(batch)
-            self._finish(batch, outcomes, self.now)
-        return batch
+        if batch is None:
+            return None
+        result = self._run_engine(batch)
+        self._finish(batch, result, self.now)
+        return result
 
     def step_until_idle(self) -> None:
         while self.step():
@@ -133,22 +150,23 @@ class VirtualVerifier:
         batch = self.core.next_batch(self.now)
         if batch is not None:
             self._is_stepping = True
-            outcomes, started = self._run_engine(batch), self.now
-            self.after(self._step_s(batch.num_tokens), lambda: self._finish(batch, outcomes, started))
+            result, started = self._run_engine(batch), self.now
+            step_s = self._step_s(result.num_tokens) + result.drafting_s
+            self.after(step_s, lambda: self._finish(batch, result, started))
         elif (wake_at := self.core.wake_at()) is not None and not any(time <= wake_at for time, _, _ in self._events):
             self.after(wake_at - self.now, lambda: self._send(self.core.on_time(self.now)))
 
-    def _run_engine(self, batch: Batch) -> list[Outcome]:
+    def _run_engine(self, batch: Batch) -> StepResult:
         self.batches.append(batch)
-        for key in batch.closed:
-            self._target.close(key)
-        for key, spec in batch.opened:
-            self._target.open(key, spec)
-        return self._target.step(batch.work) if batch.work else []
+        engines = self._engines
+        result = run_batch(engines.target, batch, engines.co_located)
+        result = structs.replace(result, drafting_s=engines.drafting_s * sum(map(len, result.co_located)))
+        self.steps.append(result)
+        return result
 
-    def _finish(self, batch: Batch, outcomes: list[Outcome], started: float) -> None:
+    def _finish(self, batch: Batch, result: StepResult, started: float) -> None:
         self._is_stepping = False
-        self._send(self.core.on_verified(batch, outcomes, started, self.now))
+        self._send(self.core.on_verified(batch, result, started, self.now))
 
     def _send(self, replies: Sequence[tuple[int, Message]]) -> None:
         for conn, message in replies:

@@ -1,15 +1,16 @@
 """Replay of a verifier's event log."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from goodspeed.config import from_mapping
-from goodspeed.engine.interface import Outcome, TargetInfo
+from goodspeed.engine.interface import Outcome, Prefill, TargetInfo, Verify, Work
 from goodspeed.errors import DataError, ErrorCode, ProtocolError
 from goodspeed.protocol.message_json import message_from_json, replies_to_json
 from goodspeed.records.event_log import Event
 from goodspeed.records.json_values import from_json_value
 from goodspeed.records.replay import DecisionDifference, replay_log
-from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.outbox import Reply
@@ -35,7 +36,7 @@ class ReplayedVerifier:
             "disconnect": lambda e: core.on_disconnect(e["conn"], e["now"]),
             "time": lambda e: core.on_time(e["now"]),
             "shutdown": lambda e: core.on_shutdown(e["now"]),
-            "verified": lambda e: core.on_verified(self._running(), _outcomes(e), e["started"], e["now"]),
+            "verified": lambda e: core.on_verified(self._running(), _result(e), e["started"], e["now"]),
             "failed": lambda e: core.on_failed(self._running(), e["reason"], e["now"]),
         }
 
@@ -62,5 +63,13 @@ def _protocol_error(event: Event) -> ProtocolError:
     return ProtocolError(ErrorCode(event["code"]), event["reason"], event["stream"])
 
 
-def _outcomes(event: Event) -> list[Outcome]:
-    return [from_json_value(outcome, Outcome) for outcome in event["outcomes"]]
+def _result(event: Event) -> StepResult:
+    outcomes = [from_json_value(outcome, Outcome) for outcome in event["outcomes"]]
+    co_located = tuple(map(tuple, event["co_located"]))
+    return StepResult(tuple(map(_work, event["work"])), outcomes, co_located, event["drafting_s"])
+
+
+def _work(item: Mapping[str, Any]) -> Work:
+    fields = {name: value for name, value in item.items() if name != "kind"}
+    work: Work = from_json_value(fields, Verify if item["kind"] == "Verify" else Prefill)
+    return work

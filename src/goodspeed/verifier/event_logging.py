@@ -1,14 +1,14 @@
 """A core that writes every input and decision to the event log, one line each: enough to replay them."""
 
-from collections.abc import Sequence
+from msgspec import structs
 
-from goodspeed.engine.interface import Outcome, TargetInfo
+from goodspeed.engine.interface import TargetInfo, Verify, Work
 from goodspeed.errors import ProtocolError
 from goodspeed.protocol.message_json import message_to_json, replies_to_json
 from goodspeed.protocol.messages import Message
 from goodspeed.records.event_log import EventSink, write_start
 from goodspeed.records.json_values import to_json_value
-from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.client import ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -59,9 +59,9 @@ class LoggedVerifierCore:
     def wake_at(self) -> float | None:
         return self._core.wake_at()
 
-    def on_verified(self, batch: Batch, outcomes: Sequence[Outcome], started: float, now: float) -> list[Reply]:
-        replies = self._core.on_verified(batch, outcomes, started, now)
-        return self._write("verified", now, {"started": started, "outcomes": to_json_value(outcomes)}, replies)
+    def on_verified(self, batch: Batch, result: StepResult, started: float, now: float) -> list[Reply]:
+        replies = self._core.on_verified(batch, result, started, now)
+        return self._write("verified", now, {"started": started, **result_to_json(result)}, replies)
 
     def on_failed(self, batch: Batch, reason: str, now: float) -> list[Reply]:
         return self._write("failed", now, {"reason": reason}, self._core.on_failed(batch, reason, now))
@@ -75,6 +75,16 @@ class LoggedVerifierCore:
 
 
 def batch_to_json(batch: Batch) -> dict[str, object]:
-    """The batch as JSON values; each piece of work names its kind."""
-    work = [{"kind": type(item).__name__, **to_json_value(item)} for item in batch.work]
-    return {"closed": batch.closed, "opened": [key for key, _ in batch.opened], "work": work}
+    """The batch as JSON values; streams that it opens by their keys alone."""
+    return {**to_json_value(structs.replace(batch, opened=())), "opened": [key for key, _ in batch.opened]}
+
+
+def result_to_json(result: StepResult) -> dict[str, object]:
+    """The result as JSON values; each piece of work names its kind. Draft distributions are in the proposals."""
+    return {**to_json_value(structs.replace(result, work=())), "work": [_work_to_json(item) for item in result.work]}
+
+
+def _work_to_json(item: Work) -> dict[str, object]:
+    if isinstance(item, Verify):
+        return {"kind": "Verify", "stream": item.stream, "draft_tokens": item.draft_tokens}
+    return {"kind": "Prefill", **to_json_value(item)}

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import Verdict
 from goodspeed.protocol.transport import LinkTraffic
-from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.batch import StepResult
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core import CoreStats
 from goodspeed.verifier.core.outbox import Reply
@@ -68,12 +68,12 @@ class VerifierMetrics:
         self._verify = self._histogram("verify_seconds", "duration of a step of the engine", SECONDS)
         self._queue = self._histogram("queue_seconds", "time that a proposal waited for its step", SECONDS)
 
-    def on_step(self, batch: Batch, verify_s: float, replies: Iterable[Reply]) -> None:
-        """The engine has run the batch."""
-        if not batch.work:
+    def on_step(self, result: StepResult, verify_s: float, replies: Iterable[Reply]) -> None:
+        """The engine has run a batch."""
+        if not result.work:
             return
-        self._batch_streams.observe(len(batch.work))
-        self._batch_tokens.observe(batch.num_tokens)
+        self._batch_streams.observe(len(result.work))
+        self._batch_tokens.observe(result.num_tokens)
         self._verify.observe(verify_s)
         for _, message in replies:
             if isinstance(message, Verdict):

@@ -6,15 +6,16 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from prometheus_client.metrics_core import Metric
 
-from goodspeed.engine.interface import Outcome, TargetEngine
+from goodspeed.engine.interface import CoLocatedDrafts, TargetEngine
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
 from goodspeed.protocol.messages import Error, FinishReason, Hello, Message, Opened, Refused, Verdict, Welcome
 from goodspeed.protocol.transport import Connection, LinkTraffic
 from goodspeed.records.event_log import EventSink
-from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.client import MAX_ABSENT, ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -22,6 +23,7 @@ from goodspeed.verifier.core.outbox import Reply
 from goodspeed.verifier.drafter_link import DrafterLink
 from goodspeed.verifier.event_logging import LoggedVerifierCore
 from goodspeed.verifier.metrics import VerifierMetrics, core_metrics
+from goodspeed.verifier.step import run_step
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class VerifierServer:
     All inputs and decisions of the core go to `events`, if given. An engine that raises fails the streams of its batch;
     the server continues.
 
+    `co_located` drafts for streams whose drafters are far, slow, poor or absent; it must not fail.
+
     `engine_thread` is the thread that loaded the engine, if loading computed anything. OpenMP keeps a team of threads
     per computing thread, and with two teams on all cores every parallel region waits for sleeping threads
     (docs/explain/engine.md).
@@ -48,10 +52,14 @@ class VerifierServer:
         engine: TargetEngine,
         events: EventSink | None = None,
         engine_thread: ThreadPoolExecutor | None = None,
+        co_located: CoLocatedDrafts | None = None,
     ) -> None:
+        if co_located is None:
+            config = replace(config, co_located_tokens=0)
         self.metrics = VerifierMetrics()
         self._clock = time.monotonic
         self._engine = engine
+        self._co_located = co_located
         self._core: VerifierCore | LoggedVerifierCore = (
             VerifierCore(config, engine.info)
             if events is None
@@ -149,15 +157,26 @@ class VerifierServer:
         loop = asyncio.get_running_loop()
         started = self._clock()
         try:
-            outcomes = await loop.run_in_executor(self._engine_thread, run_batch, self._engine, batch)
+            result = await loop.run_in_executor(self._engine_thread, self._run_batch, batch)
         except Exception as error:
             log.exception("engine step failed", extra={"ids": {"streams": len(batch.streams)}})
             self._deliver(self._core.on_failed(batch, f"the engine failed: {error}", self._clock()))
             return
         now = self._clock()
-        replies = self._core.on_verified(batch, outcomes, started, now)
+        replies = self._core.on_verified(batch, result, started, now)
         self._deliver(replies)
-        self.metrics.on_step(batch, now - started, replies)
+        self.metrics.on_step(result, now - started, replies)
+
+    def _run_batch(self, batch: Batch) -> StepResult:
+        """In the engine's thread. A stream that cannot be closed does not fail the batch."""
+        for key in batch.closed:
+            try:
+                self._engine.close(key)
+            except Exception:
+                log.exception("closing a stream failed", extra={"ids": {"key": key}})
+            if self._co_located:
+                self._co_located.close(key)
+        return run_step(self._engine, batch, self._co_located, time.perf_counter)
 
     async def _wait(self) -> None:
         """Wait until a message has arrived, or until the core's timer is due."""
@@ -193,18 +212,6 @@ class VerifierServer:
 def new_engine_thread() -> ThreadPoolExecutor:
     """The thread in which the engine computes everything."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-
-
-def run_batch(engine: TargetEngine, batch: Batch) -> list[Outcome]:
-    """Run a batch in the engine's thread. A stream that cannot be closed does not fail the batch."""
-    for key in batch.closed:
-        try:
-            engine.close(key)
-        except Exception:
-            log.exception("closing a stream failed", extra={"ids": {"key": key}})
-    for key, spec in batch.opened:
-        engine.open(key, spec)
-    return engine.step(batch.work) if batch.work else []
 
 
 def _log_message(conn: ConnId, drafter: str, message: Message) -> None:

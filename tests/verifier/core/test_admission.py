@@ -102,12 +102,12 @@ def test_long_prompt_is_prefilled_in_chunks_beside_the_proposals_of_others() -> 
     drafter = VirtualDrafter(verifier, "busy", 0.7)
     drafter.open(open_request(1, max_tokens=200))
     verifier.run(0.2)
-    first = len(verifier.batches)
+    first = len(verifier.steps)
     newcomer = verifier.welcome("newcomer")
     long_prompt = tuple(i % 250 for i in range(1000))
     verifier.deliver(newcomer, open_request(1, prompt=long_prompt))
     verifier.run(2.0)
-    works = [batch.work for batch in verifier.batches[first:]]
+    works = [batch.work for batch in verifier.steps[first:]]
     chunks = [sum(item.num_tokens for item in work if isinstance(item, Prefill)) for work in works]
     assert sum(chunks) == 1000
     assert max(chunks) == 64
@@ -133,7 +133,7 @@ def test_a_single_prompt_gets_the_whole_chunk() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(prefill_chunk=100))
     verifier.deliver(verifier.welcome("edge"), open_request(1, prompt=(1,) * 250))
     verifier.step_until_idle()
-    assert [batch.work for batch in verifier.batches] == [(Prefill(1, 100),), (Prefill(1, 100),), (Prefill(1, 50),)]
+    assert [batch.work for batch in verifier.steps] == [(Prefill(1, 100),), (Prefill(1, 100),), (Prefill(1, 50),)]
 
 
 def test_prompts_get_the_tokens_that_proposals_leave_of_a_step() -> None:
@@ -151,7 +151,7 @@ def test_a_full_step_still_holds_some_prompt_tokens() -> None:
     verifier = VirtualVerifier(VerifierCoreConfig(max_step_tokens=1))
     verifier.deliver(verifier.welcome("edge"), open_request(1, prompt=(1,) * 70))
     verifier.step_until_idle()
-    assert [batch.work for batch in verifier.batches] == [(Prefill(1, 32),), (Prefill(1, 32),), (Prefill(1, 6),)]
+    assert [batch.work for batch in verifier.steps] == [(Prefill(1, 32),), (Prefill(1, 32),), (Prefill(1, 6),)]
 
 
 def test_streams_beyond_max_admitted_wait_though_there_is_memory() -> None:

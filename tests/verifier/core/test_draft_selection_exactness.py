@@ -6,7 +6,7 @@ A greedy neighbour competes for a budget of half of what both propose. Texts hav
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -23,13 +23,16 @@ from goodspeed.engine.toy_model import ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Open, Welcome
 from goodspeed.protocol.session import DrafterStream, VerifierStream
-from goodspeed.scheduling.draft_selection import ProposalCandidate, select_by_value
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import open_request
-from goodspeed.verifier.core.batch import CandidateOf, make_verifications, value_candidate
+from goodspeed.verifier.core.batch import Batch, Turn
+from goodspeed.verifier.core.batch_builder import TokenPrice, make_turn
 from goodspeed.verifier.core.client import Client
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.served_streams import ServedStream
+from goodspeed.verifier.step import proposal_path, select_draft_tokens
 
+TurnOf = Callable[[ServedStream], Turn]
 VOCAB_SIZE = 4
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", VOCAB_SIZE, 10**6, 64, 16, ())
 PROMPT, LENGTH, WINDOW = (1, 2, 3), 3, 2
@@ -50,6 +53,7 @@ class Pair:
         self.drafter = DrafterStream(request)
         protocol = VerifierStream(request, WELCOME)
         self.stream = ServedStream(key, client, 1, protocol, 10**6, 0, 0.0)
+        self.stream.siblings = {request.stream: self.stream}
         self._engine = engine
         engine.open(key, protocol.spec())
         self.conclude(engine.step([Prefill(key, len(request.tokens))])[0])
@@ -77,7 +81,7 @@ def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:
     return Draft(tuple(more), tuple(confidences), tuple(probs))
 
 
-def texts(candidates: CandidateOf) -> Iterator[tuple[int, ...]]:
+def texts(turn_of: TurnOf) -> Iterator[tuple[int, ...]]:
     """The texts of seeds 0, 1, ..., each beside the endless stream of the neighbour."""
     engine = ToyTarget(toy_info(vocab_size=VOCAB_SIZE, max_context=10**6, kv_capacity=10**9))
     client, neighbour = (Client(name, ESTIMATORS["censored"](0.1, 0.05)) for name in ("sampled", "greedy"))
@@ -91,7 +95,9 @@ def texts(candidates: CandidateOf) -> Iterator[tuple[int, ...]]:
             mine.propose(drawn(mine.drafter.committed, mine.drafter.max_draft, seed))
             other.propose(other_drafts.draft([DraftRequest(1, WINDOW)])[0])
             pairs = [mine, other]
-            work = make_verifications([pair.stream for pair in pairs], WINDOW, select_by_value, candidates)
+            turns = tuple(turn_of(pair.stream) for pair in pairs)
+            paths = [proposal_path(turn) for turn in turns]
+            work = select_draft_tokens(Batch((), (), turns, budget=WINDOW), paths)
             for pair, outcome in zip(pairs, engine.step(work), strict=True):
                 if proposal := pair.stream.proposal:
                     num_tokens = len(proposal.tokens)
@@ -105,9 +111,9 @@ def texts(candidates: CandidateOf) -> Iterator[tuple[int, ...]]:
         yield tuple(mine.drafter.committed[len(PROMPT) :])
 
 
-def p_value(candidates: CandidateOf) -> float:
+def p_value(turn_of: TurnOf) -> float:
     """Chi-square of the texts against the target's distribution; rare texts count together."""
-    counts = Counter(texts(candidates))
+    counts = Counter(texts(turn_of))
     common = {text: number for text in all_texts() if (number := NUM_TEXTS * text_prob(text)) >= 5.0}
     observed = [counts[text] for text in common]
     observed.append(NUM_TEXTS - sum(observed))
@@ -126,15 +132,19 @@ def text_prob(text: Sequence[int]) -> float:
     return prob
 
 
-def by_confidence(stream: ServedStream) -> ProposalCandidate:
+def sound(stream: ServedStream) -> Turn:
+    return make_turn(stream, VerifierCoreConfig(co_located_tokens=0), TokenPrice())
+
+
+def by_confidence(stream: ServedStream) -> Turn:
     """The planted bug: every proposal is ranked by its confidences."""
-    assert stream.proposal is not None
-    survival = stream.client.reliability.survival(stream.proposal.confidences)
-    return replace(value_candidate(stream, 1, 0.0), survival=survival)
+    confidences = stream.proposal.confidences if stream.proposal else ()
+    survival = stream.client.reliability.survival(confidences)
+    return replace(sound(stream), survival=tuple(survival))
 
 
 def test_selection_by_value_keeps_sampled_texts_exact() -> None:
-    assert p_value(lambda stream: value_candidate(stream, 1, 0.0)) > SOUND
+    assert p_value(sound) > SOUND
 
 
 def test_ranking_drawn_tokens_by_their_confidence_is_detected() -> None:

@@ -8,16 +8,17 @@ from goodspeed.engine.interface import Outcome, Verify
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Propose, Welcome
 from goodspeed.protocol.session import VerifierStream, tokens_crc32
-from goodspeed.scheduling.draft_selection import select_by_arrival
 from goodspeed.scheduling.exploration import EXPLORE_AFTER
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request
-from goodspeed.verifier.core.batch import arrival_candidate, make_verifications
+from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.batch_builder import TokenPrice, make_turn
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_streams import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
+from goodspeed.verifier.step import proposal_path, select_draft_tokens
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
 
@@ -78,7 +79,7 @@ def test_proposals_beyond_the_budget_are_cut_in_order_of_arrival() -> None:
         drafter.open(open_request(1, max_tokens=100))
     verifier.run(30.0)
     drafted = [
-        sum(len(item.draft_tokens) for item in batch.work if isinstance(item, Verify)) for batch in verifier.batches
+        sum(len(item.draft_tokens) for item in batch.work if isinstance(item, Verify)) for batch in verifier.steps
     ]
     assert max(drafted) == 8
     assert all(len(drafter.texts[1]) == 103 for drafter in drafters)
@@ -95,14 +96,6 @@ def test_no_stream_is_granted_more_than_the_rest_of_its_answer_can_use() -> None
     assert (ending.grant, other.grant) == (2, 10)
 
 
-def test_unused_grants_count_as_rejected_unless_the_batch_trimmed_the_proposal() -> None:
-    stream = proposed(1, num_tokens=3)
-    stream.grant = 8
-    assert stream.num_granted == 8
-    make_verifications([stream], 2, select_by_arrival, arrival_candidate)
-    assert stream.num_granted == 2  # the rest of a trimmed proposal is unknown
-
-
 def proposed(key: int, num_tokens: int) -> ServedStream:
     """A stream with a proposal of `num_tokens` tokens to be verified."""
     _, (stream,) = client_with_streams(f"client {key}", 1, first_key=key)
@@ -114,8 +107,10 @@ def proposed(key: int, num_tokens: int) -> ServedStream:
 
 
 def test_later_proposals_get_the_rest_of_the_budget_and_always_a_token_of_the_target() -> None:
-    streams = {key: proposed(key, num_tokens=5) for key in (7, 3, 9)}
-    work = make_verifications(list(streams.values()), 8, select_by_arrival, arrival_candidate)
+    config = VerifierCoreConfig(draft_selection="arrival", co_located_tokens=0)
+    turns = tuple(make_turn(proposed(key, num_tokens=5), config, TokenPrice()) for key in (7, 3, 9))
+    batch = Batch((), (), turns, budget=8, draft_selection="arrival")
+    work = select_draft_tokens(batch, [proposal_path(turn) for turn in turns])
     assert work == [Verify(7, (0, 1, 2, 3, 4)), Verify(3, (0, 1, 2)), Verify(9, ())]
 
 

@@ -54,7 +54,7 @@ def generated(config: VerifierCoreConfig, num_streams: int = 7) -> tuple[Virtual
 
 
 def widest(verifier: VirtualVerifier) -> int:
-    return max(sum(isinstance(item, Verify) for item in batch.work) for batch in verifier.batches)
+    return max(sum(isinstance(item, Verify) for item in batch.work) for batch in verifier.steps)
 
 
 @pytest.mark.parametrize("ordering", ORDERINGS)

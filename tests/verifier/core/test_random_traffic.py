@@ -11,17 +11,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from goodspeed.decoding.draft import Draft
-from goodspeed.engine.interface import Outcome, Prefill, Verify
+from goodspeed.engine.interface import Prefill, Verify
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Cancel, Error, Load, Message, Mode, Propose, Refused, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.testing.virtual_verifier import hello, open_request, target_only_text
-from goodspeed.verifier.core.batch import Batch
+from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.step import run_batch
 
 BUDGET = 10
 PREFILL_CHUNK = 16
@@ -56,7 +57,7 @@ class RandomTraffic(RuleBasedStateMachine):
         self.core = VerifierCore(config, self.engine.info)
         self.now = 0.0
         self.batch: Batch | None = None
-        self.outcomes: list[Outcome] = []
+        self.result = StepResult()
         self.conns: dict[int, int] = {}
         self.num_conns = 0
         self.streams: dict[tuple[int, int], DrafterStream] = {}
@@ -139,21 +140,17 @@ class RandomTraffic(RuleBasedStateMachine):
         self.batch = self.core.next_batch(self.now)
         if self.batch is None:
             return
-        drafted = [len(item.draft_tokens) for item in self.batch.work if isinstance(item, Verify)]
-        prefilled = [item.num_tokens for item in self.batch.work if isinstance(item, Prefill)]
+        self.result = run_batch(self.engine, self.batch)
+        drafted = [len(item.draft_tokens) for item in self.result.work if isinstance(item, Verify)]
+        prefilled = [item.num_tokens for item in self.result.work if isinstance(item, Prefill)]
         assert sum(drafted) <= BUDGET
         assert sum(prefilled) <= PREFILL_CHUNK
-        for key in self.batch.closed:
-            self.engine.close(key)
-        for key, spec in self.batch.opened:
-            self.engine.open(key, spec)
-        self.outcomes = self.engine.step(self.batch.work) if self.batch.work else []
 
     def finish_step(self) -> None:
         assert self.batch is not None
         batch, self.batch = self.batch, None
         self.now += 0.05
-        self.take(self.core.on_verified(batch, self.outcomes, self.now - 0.05, self.now))
+        self.take(self.core.on_verified(batch, self.result, self.now - 0.05, self.now))
 
     @invariant()
     def memory_is_within_bounds(self) -> None:
@@ -173,12 +170,8 @@ class RandomTraffic(RuleBasedStateMachine):
             self.disconnect(drafter)
         self.wait(6.0)
         while batch := self.core.next_batch(self.now):
-            assert not batch.work
-            for key in batch.closed:
-                self.engine.close(key)
-            for key, spec in batch.opened:
-                self.engine.open(key, spec)
-            self.core.on_verified(batch, [], self.now, self.now)
+            assert not batch.has_step
+            self.core.on_verified(batch, run_batch(self.engine, batch), self.now, self.now)
         assert self.engine.num_open == 0
         assert self.core.stats().load == Load(0, 0, 0, KV_CAPACITY)
 

@@ -109,7 +109,7 @@ def test_grants_sum_to_at_most_the_overcommitted_budget() -> None:
         VirtualDrafter(verifier, f"drafter {i}", 0.7).open(open_request(1, max_tokens=200))
     verifier.run(1.0)
     assert sum(client.grant for client in verifier.core.stats().clients) == 12
-    drafted = [sum(len(w.draft_tokens) for w in batch.work if isinstance(w, Verify)) for batch in verifier.batches]
+    drafted = [sum(len(w.draft_tokens) for w in batch.work if isinstance(w, Verify)) for batch in verifier.steps]
     assert max(drafted) == 6
 
 

@@ -171,7 +171,7 @@ def test_reopening_with_the_committed_prefix_prefills_nothing() -> None:
     next_verdict = started(verifier, again, resumed)
     assert (next_verdict.round, next_verdict.epoch) == (0, 1)
     assert [*resumed.tokens, next_verdict.next_token] == target_only_text(request)[:202]
-    work = [item for batch in verifier.batches for item in batch.work]
+    work = [item for batch in verifier.steps for item in batch.work]
     assert sum(item.num_tokens for item in work if isinstance(item, Prefill)) == 200
 
 

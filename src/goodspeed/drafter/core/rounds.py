@@ -4,7 +4,7 @@ from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import Round
 from goodspeed.drafter.core.user_streams import UserStream
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import Propose, RoundMode, Verdict
+from goodspeed.protocol.messages import Propose, Verdict
 from goodspeed.protocol.shadow_draft import compare_shadow_draft
 from goodspeed.windows.window_policy import WindowView
 
@@ -34,7 +34,7 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         rtt_s,
         verdict.baseline_us / 1e6,
         verdict.elapsed_us / 1e6,
-        _mode(num_proposed, verdict),
+        verdict.mode(num_proposed),
         verdict.num_co_located,
         len(verdict.co_located_tokens),
     )
@@ -86,9 +86,3 @@ def _num_accepted(proposal: Propose, verdict: Verdict) -> int:
 def _num_judged(num_proposed: int, num_accepted: int, verdict: Verdict) -> int:
     """Proposed tokens of which the verdict says something: those after the committed ones are unknown if all match."""
     return num_accepted if num_accepted == verdict.num_committed else num_proposed
-
-
-def _mode(num_proposed: int, verdict: Verdict) -> RoundMode:
-    if num_proposed:
-        return RoundMode.REMOTE
-    return RoundMode.CO_LOCATED if verdict.num_co_located else RoundMode.TARGET_ONLY

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from goodspeed.protocol.messages import RoundMode, Verdict
 from goodspeed.scheduling.estimators.co_located import CoLocatedAcceptance
 from goodspeed.scheduling.reliability import ReliabilityCurve
 from goodspeed.scheduling.scheduler import Estimator
+from goodspeed.stats.ewma import Ewma
 from goodspeed.verifier.core.core_config import ClientConfig
-from goodspeed.verifier.core.timing.round_timing import RoundTiming
+from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT, RoundTiming
 
 MAX_ABSENT = 1024
 """Clients without a session that are remembered. The bound keeps ever new names from filling the memory."""
@@ -29,9 +31,13 @@ class Client:
     co_located: CoLocatedAcceptance = field(default_factory=CoLocatedAcceptance)
     grant: int = 0  # over all its streams
     starved_rounds: int = 0  # verdicts in a row with a grant of 0
+    local_goodput: Ewma = field(default_factory=lambda: Ewma(ROUND_WEIGHT))  # committed tokens per local round
     num_rounds: int = 0  # verdicts
+    rounds_by_mode: list[int] = field(default_factory=lambda: [0] * len(RoundMode))  # without those of prompts
     num_proposed: int = 0
     num_accepted: int = 0
+    num_co_located: int = 0  # co-located draft tokens that were verified
+    num_co_located_accepted: int = 0
     num_committed: int = 0
     baseline_s: float = 0.0  # sum over its finished answers with a known baseline
     elapsed_s: float = 0.0  # sum over the same answers, each from its opening to its last verdict
@@ -45,6 +51,17 @@ class Client:
     def on_shadow_draft(self, num_granted: int, num_accepted: int) -> None:
         """Of `num_granted` tokens, a shadow draft had `num_accepted` right; no verification was spent on it."""
         self.estimator.on_verdict(num_granted, num_accepted)
+
+    def on_round(self, mode: RoundMode, verdict: Verdict) -> None:
+        """A verdict was sent."""
+        self.num_rounds += 1
+        self.num_committed += verdict.num_committed
+        self.num_co_located += verdict.num_co_located
+        self.num_co_located_accepted += min(len(verdict.co_located_tokens), verdict.num_co_located)
+        if verdict.round:  # 0: the prompt's
+            self.rounds_by_mode[mode] += 1
+            if mode is not RoundMode.REMOTE:
+                self.local_goodput.observe(verdict.num_committed)
 
     def on_stream(self) -> None:
         """A stream with a new prompt starts."""

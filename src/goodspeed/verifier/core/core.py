@@ -2,22 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.interface import Outcome, TargetInfo, Work
+from goodspeed.engine.interface import Outcome, TargetInfo, Verify
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import Load, Message
-from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS
-from goodspeed.stats.ewma import Ewma
-from goodspeed.verifier.core.batch import (
-    Batch,
-    CandidateOf,
-    arrival_candidate,
-    make_prefills,
-    make_verifications,
-    select_streams,
-    value_candidate,
-)
+from goodspeed.protocol.messages import Load, Message, Propose
+from goodspeed.protocol.session import num_common
+from goodspeed.stats.ewma import DecayedMean, Ewma
+from goodspeed.verifier.core.batch import Batch, StepResult, Turn
+from goodspeed.verifier.core.batch_builder import TokenPrice, make_prefills, make_turn, select_streams
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.batching_view import make_batching_view
 from goodspeed.verifier.core.client import Client, ConnId
@@ -40,11 +34,30 @@ class CoreStats:
     clients: tuple[Client, ...]
 
 
+class CoLocatedDraft(NamedTuple):
+    """What the verifier drafted after the committed tokens of a stream, whether or not the step has verified it."""
+
+    tokens: tuple[int, ...]
+    num_requested: int
+
+
+class VerifiedStream(NamedTuple):
+    """A stream whose round the step has ended."""
+
+    stream: ServedStream
+    outcome: Outcome
+    draft_tokens: tuple[int, ...]
+    """That the step has verified."""
+    co_located: CoLocatedDraft | None
+    """None: nothing was requested."""
+
+
 class VerifierCore:
     """Admits streams, closes batches, turns the engine's outcomes into verdicts, and grants draft tokens.
 
     The host calls on_* for every input and sends the returned replies in order. While the engine is idle, the host
-    calls next_batch after every input and at wake_at. It runs the batch and reports with on_verified or on_failed.
+    calls next_batch after every input and at wake_at. It runs the batch (verifier/step.py) and reports with on_verified
+    or on_failed.
     `now` is in seconds and never decreases. No input of a peer raises.
     """
 
@@ -57,9 +70,9 @@ class VerifierCore:
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._ordering = ORDERINGS[config.ordering](config.length_bucket)
         self._draft_budget = DraftBudget(config.budget)
-        self._draft_selection = DRAFT_SELECTIONS[config.draft_selection]
         self._step_time = StepTimeModel()
-        self._target_only_token_s = Ewma(ROUND_WEIGHT)  # of streams in target-only mode: the step and the wait for it
+        self._local_s = Ewma(ROUND_WEIGHT)  # of a local round: the step and the wait for it, without its own drafts
+        self._co_located_token_s = DecayedMean(ROUND_WEIGHT)  # drafting time
         self._baseline = Baseline(self._step_time, config.max_batch_streams, config.prefill_chunk)
         self._is_stepping = False
         self.close_at: float | None = None
@@ -113,20 +126,20 @@ class VerifierCore:
         times = [time for time in (self.close_at, self._handler.wake_at()) if time is not None]
         return min(times, default=None)
 
-    def on_verified(self, batch: Batch, outcomes: Sequence[Outcome], started: float, now: float) -> list[Reply]:
-        """The engine ran the batch from `started` to `now`; outcomes are in the order of its work.
+    def on_verified(self, batch: Batch, result: StepResult, started: float, now: float) -> list[Reply]:
+        """The engine ran the batch from `started` to `now`.
 
         The order of the four steps matters. Timings are read from proposals and grants that later steps overwrite.
         Outcomes extend the streams before grants are limited to what the streams can still use. Verdicts carry grants.
         """
         self._is_stepping = False
         verified = [
-            (stream, outcome)
-            for outcome in outcomes
+            VerifiedStream(stream, outcome, *drafts)
+            for outcome, drafts in zip(result.outcomes, _drafts_of(batch, result), strict=True)
             if outcome.next_token is not None and (stream := self._streams.get(outcome.stream))
         ]
-        streams = [stream for stream, _ in verified]
-        self._learn_timings(batch, streams, started, now)
+        streams = [item.stream for item in verified]
+        self._learn_timings(batch, result, verified, now - started, now)
         _apply_outcomes(verified)
         grants = self._allocate_grants(streams)
         self._conclude_rounds(streams, grants, started, now)
@@ -158,51 +171,65 @@ class VerifierCore:
         streams, config = self._streams, self._config
         selected = select_streams(streams.ready, config.max_batch_streams, self._ordering)
         budget = self._draft_budget.tokens(len(selected), self._step_time)
-        verifications = make_verifications(selected, budget, self._draft_selection, self._candidate_of())
-        num_tokens = sum(1 + len(item.draft_tokens) for item in verifications)
-        prefills = make_prefills(streams.prefilling, config.prefill_room(num_tokens))
-        work: tuple[Work, ...] = (*verifications, *prefills)
+        price = self._token_price(selected) if selected and config.draft_selection == "value" else TokenPrice()
+        turns = tuple([make_turn(stream, config, price) for stream in selected])
+        num_verified = len(turns) + min(budget, sum([_num_drafted(turn) for turn in turns]))
+        prefills = tuple(make_prefills(streams.prefilling, config.prefill_room(num_verified)))
         closed, opened = self._outbox.take_stream_updates()
-        streams.on_step(work)
-        return Batch(closed, opened, work)
+        streams.on_step(turns, prefills)
+        return Batch(closed, opened, turns, prefills, budget, price.verified, config.draft_selection)
 
-    def _candidate_of(self) -> CandidateOf:
-        if self._config.draft_selection == "arrival":
-            return arrival_candidate
-        token_s = self._config.time_price * self._step_time.token_s
-        return lambda stream: value_candidate(stream, len(stream.siblings), token_s)
+    def _token_price(self, streams: Sequence[ServedStream]) -> TokenPrice:
+        """One more token in the step delays every stream of the step, once in its round."""
+        local_round_s = self._local_round_s() or 0.0
+        loss = 0.0
+        for stream in (*streams, *self._streams.prefilling.values()):
+            timing, proposal = stream.client.timing, stream.proposal
+            round_s = timing.round_s(len(proposal.tokens)) if proposal else local_round_s
+            if round_s > 0.0:
+                loss += stream.weight / round_s
+        loss *= self._config.time_price
+        token_s = self._step_time.token_s
+        return TokenPrice(loss * token_s, loss * (token_s + self._co_located_token_s.get()))
 
-    def _learn_timings(self, batch: Batch, streams: Sequence[ServedStream], started: float, now: float) -> None:
+    def _local_round_s(self) -> float | None:
+        """As Budget.local_round_s; a mean step before the first local round, None before the first step."""
+        measured_s = self._local_s.value
+        return self._step_time.mean_s if measured_s is None else measured_s
+
+    def _learn_timings(
+        self, batch: Batch, result: StepResult, verified: Sequence[VerifiedStream], step_s: float, now: float
+    ) -> None:
         """Step 1: learn from the times of the step and of the streams' rounds.
 
         A step with prefill says nothing about rounds, since prompt tokens may cost something else than draft tokens.
         """
-        has_prefills, step_s = batch.has_prefills, now - started
-        if batch.work:
-            self._step_time.observe(batch.num_tokens, len(batch.work), step_s, batch.num_prompt)
-            self._baseline.on_step_started(started)
-            self._baseline.on_step(batch.work, batch.num_tokens, step_s)
-        co_batched_weight = self._co_batched_weight(streams)
-        for stream in streams:
-            timing, waited_s = stream.client.timing, now - stream.waiting_since
+        has_prefills, engine_s = bool(batch.prefills), step_s - result.drafting_s
+        if result.work:
+            self._step_time.observe(result.num_tokens, len(result.work), engine_s, result.num_prompt)
+            self._baseline.on_step_started(now - step_s)
+            self._baseline.on_step(result.work, result.num_tokens, engine_s)
+        if num_co_located := sum(map(len, result.co_located)):
+            self._co_located_token_s.observe(result.drafting_s, num_co_located)
+        token_s, drafting_s = self._step_time.token_s, self._co_located_token_s.get()
+        co_batched_weight = self._co_batched_weight([item.stream for item in verified])
+        for stream, _, draft_tokens, _ in verified:
+            timing, num_verified = stream.client.timing, len(draft_tokens)
+            waited_s = now - stream.waiting_since - token_s * num_verified
             if stream.proposal is None:
-                timing.on_target_only_round()
+                timing.on_local_round()
                 if not has_prefills:
-                    self._target_only_token_s.observe(waited_s)
+                    self._local_s.observe(max(0.0, waited_s - drafting_s * num_verified))
             elif not has_prefills:
-                num_verified = len(stream.proposal.tokens)
-                own_s = self._step_time.token_s * num_verified
-                timing.on_verdict(waited_s - own_s, co_batched_weight)
-                timing.on_grant_used(stream.grant, num_verified)
+                timing.on_verdict(waited_s, co_batched_weight)
+                timing.on_grant_used(stream.grant, min(num_verified, len(stream.proposal.tokens)))
 
     def _allocate_grants(self, streams: Sequence[ServedStream]) -> dict[StreamKey, int]:
         """Step 3: the grants of all streams that draft (per-batch schedulers: of these clients' streams)."""
         recipients = {stream.client for stream in streams}
         active = self._drafting_streams(recipients if self._allocator.is_per_batch else None)
-        target_only_token_s = self._target_only_token_s.value
-        if target_only_token_s is None:
-            target_only_token_s = self._step_time.mean_s
-        return self._allocator.allocate(active, recipients, self._step_time, target_only_token_s)
+        local_round_s, co_located_token_s = self._local_round_s(), self._co_located_token_s.get()
+        return self._allocator.allocate(active, recipients, self._step_time, local_round_s, co_located_token_s)
 
     def _conclude_rounds(
         self, streams: Sequence[ServedStream], grants: dict[StreamKey, int], started: float, now: float
@@ -238,7 +265,7 @@ class VerifierCore:
     def _co_batched_weight(self, streams: Sequence[ServedStream]) -> float:
         """Total weight of the streams that the step has kept waiting; a stream has its share of its client's weight."""
         waiting = [*streams, *self._streams.ready.values(), *self._streams.prefilling.values()]
-        return sum(stream.client.config.weight / len(stream.siblings) for stream in waiting)
+        return sum([stream.weight for stream in waiting])
 
     def _drafting_streams(self, clients: Iterable[Client] | None) -> dict[Client, list[ServedStream]]:
         """The streams of these (None: all) clients that draft now or after this step, the oldest first."""
@@ -257,16 +284,60 @@ class VerifierCore:
         return self._outbox.take_replies()
 
 
-def _apply_outcomes(verified: Sequence[tuple[ServedStream, Outcome]]) -> None:
-    """Step 2: learn the clients' acceptance, and commit the accepted tokens.
+def _num_drafted(turn: Turn) -> int:
+    """The largest number of draft tokens that the step can verify of the turn."""
+    num_co_located = turn.co_located.max_tokens if turn.co_located else 0
+    return min(turn.max_tokens, len(turn.proposal) + num_co_located)
 
-    A round that the scheduler put into target-only mode counts as one without draft tokens.
-    """
-    for stream, outcome in verified:
-        client, proposal, protocol = stream.client, stream.proposal, stream.protocol
-        if proposal is not None:
-            client.on_proposal_verified(stream.num_granted, len(proposal.tokens), outcome.num_accepted)
-            client.reliability.on_verdict(proposal.confidences, outcome.num_accepted)
+
+def _drafts_of(batch: Batch, result: StepResult) -> list[tuple[tuple[int, ...], CoLocatedDraft | None]]:
+    """The last two fields of VerifiedStream, for each piece of work."""
+    drafts: list[tuple[tuple[int, ...], CoLocatedDraft | None]] = []
+    for i, item in enumerate(result.work):
+        if isinstance(item, Verify):
+            request = batch.turns[i].co_located
+            draft = CoLocatedDraft(result.co_located[i], request.max_tokens) if request else None
+            drafts.append((item.draft_tokens, draft))
+        else:
+            drafts.append(((), None))
+    return drafts
+
+
+def _apply_outcomes(verified: Sequence[VerifiedStream]) -> None:
+    """Step 2: commit the accepted tokens, and learn the clients' acceptance."""
+    for stream, outcome, draft_tokens, co_located in verified:
+        protocol = stream.protocol
+        protocol.on_outcome(outcome, draft_tokens)
+        if stream.proposal is not None:
+            _learn_acceptance(stream, stream.proposal, outcome, len(draft_tokens))
         elif protocol.is_local and not protocol.never_proposes:
-            client.on_proposal_verified(0, 0, 0)
-        protocol.on_outcome(outcome, proposal.tokens if proposal else ())
+            stream.client.on_proposal_verified(0, 0, 0)
+        if co_located is not None:
+            _learn_co_located(stream, co_located, len(draft_tokens))
+
+
+def _learn_acceptance(stream: ServedStream, proposal: Propose, outcome: Outcome, num_verified: int) -> None:
+    """The committed tokens show how far the proposal was right, whatever was verified of it.
+
+    Drawn tokens were right if the rule accepted them. Where a drafter proposes fewer tokens than granted, the rest
+    counts as rejected: granting it brought nothing. Tokens beyond those committed are unknown and do not count.
+    """
+    client, new_tokens = stream.client, stream.protocol.new_tokens
+    num_right = outcome.num_accepted if proposal.draft_probs else num_common(proposal.tokens, new_tokens)
+    num_judged = num_verified if proposal.draft_probs else len(new_tokens)
+    is_known = num_right < num_judged or num_right == len(proposal.tokens)
+    num_verified = min(num_verified, len(proposal.tokens))
+    client.on_proposal_verified(stream.grant if is_known else num_right, num_verified, num_right)
+    confidences = proposal.confidences if is_known else proposal.confidences[:num_right]
+    client.reliability.on_verdict(confidences, num_right)
+
+
+def _learn_co_located(stream: ServedStream, draft: CoLocatedDraft, num_verified: int) -> None:
+    """As _learn_acceptance; tokens that were requested and not drafted count as rejected."""
+    new_tokens = stream.protocol.new_tokens
+    num_right = num_common(draft.tokens, new_tokens)
+    if num_right == len(new_tokens) < len(draft.tokens):
+        stream.client.on_co_located(num_right, num_right, num_right)
+    else:
+        num_drafted = len(draft.tokens) if stream.proposal else num_verified
+        stream.client.on_co_located(draft.num_requested, num_right, num_drafted)

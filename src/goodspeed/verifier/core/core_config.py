@@ -36,6 +36,9 @@ class VerifierCoreConfig:
         ge=0,
     )
     max_proposal: int = option(16, "draft tokens that one proposal may hold, whatever the grant", ge=1)
+    co_located_tokens: int = option(
+        8, "draft tokens that the verifier itself may draft for a stream and round; 0: none", ge=0, le=64
+    )
     scheduler: str = option("time_aware", "policy that shares the budget among drafters", choices=SCHEDULERS)
     estimator: str = option("adaptive_survival", "how acceptance is estimated", choices=ESTIMATORS)
     beta: float = option(

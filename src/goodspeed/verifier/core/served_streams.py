@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.interface import Prefill, Work
+from goodspeed.engine.interface import Prefill
 from goodspeed.protocol.messages import Open, Propose, Verdict
 from goodspeed.protocol.session import VerifierStream
 from goodspeed.protocol.stream_queues import StreamQueues
+from goodspeed.verifier.core.batch import Turn
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.outbox import VerifierOutbox
 from goodspeed.verifier.core.shadow_drafts import ShadowDrafts
@@ -43,7 +44,6 @@ class ServedStream:
     siblings: Mapping[int, "ServedStream"] = field(default_factory=dict)  # its client's streams by id, with itself
     num_steps_before: int = 0  # steps that the engine had started when the drafter's turn started
     proposal: Propose | None = None  # to be verified
-    is_trimmed: bool = False  # the batch verifies only the first tokens of the proposal
     grant: int = 0  # of its last verdict
     shadows: ShadowDrafts = field(default_factory=ShadowDrafts)
     baseline: StreamBaseline | None = None  # None: not known
@@ -53,13 +53,15 @@ class ServedStream:
         return self.protocol.request
 
     @property
-    def num_granted(self) -> int:
-        """Draft tokens that the proposal could have brought to verification.
+    def weight(self) -> float:
+        """Its share of its client's weight."""
+        return self.client.config.weight / len(self.siblings)
 
-        Where a drafter proposes fewer tokens than granted, the rest counts as rejected: granting it brought nothing.
-        Where the batch trimmed the proposal, the rest is unknown and does not count.
-        """
-        return len(self.proposal.tokens) if self.is_trimmed and self.proposal else self.grant
+    @property
+    def goodput(self) -> float:
+        """Tokens that a round of its mode commits, smoothed over its client's rounds."""
+        client = self.client
+        return client.estimator.goodput if self.proposal else client.local_goodput.get(default=1.0)
 
     @property
     def num_tokens(self) -> int:
@@ -69,11 +71,10 @@ class ServedStream:
     def on_verdict(self, verdict: Verdict, now: float) -> None:
         """The round is over: count it, and clear what belongs to it."""
         client = self.client
-        client.num_rounds += 1
-        client.num_committed += verdict.num_committed
+        client.on_round(verdict.mode(len(self.proposal.tokens) if self.proposal else 0), verdict)
         if self.protocol.is_finished:
             client.on_answer(verdict.baseline_us / 1e6, verdict.elapsed_us / 1e6)
-        self.proposal, self.is_trimmed = None, False
+        self.proposal = None
         self.grant = verdict.grant
         self.shadows.on_verdict(verdict, client, self.protocol.committed, now)
 
@@ -179,16 +180,22 @@ class ServedStreams:
         stream.waiting_since = now
         self._table.put(stream.key, stream, ServedStreamState.READY)
 
-    def on_step(self, work: Sequence[Work]) -> None:
+    def on_step(self, turns: Sequence[Turn], prefills: Sequence[Prefill]) -> None:
         """The engine starts a step over this work; streams in state DRAFTING have missed it."""
-        for item in work:
-            stream = self._table.get(item.stream)
+        for turn in turns:
+            self._on_stepping(turn.stream)
+        for prefill in prefills:
+            stream = self._table.get(prefill.stream)
             assert stream is not None
-            if isinstance(item, Prefill):
-                stream.num_unprefilled -= item.num_tokens
+            stream.num_unprefilled -= prefill.num_tokens
             if stream.num_unprefilled == 0:
-                self._table.put(stream.key, stream, ServedStreamState.STEPPING)
+                self._on_stepping(stream.key)
         self._num_steps += 1
+
+    def _on_stepping(self, key: StreamKey) -> None:
+        stream = self._table.get(key)
+        assert stream is not None
+        self._table.put(key, stream, ServedStreamState.STEPPING)
 
     def on_drafting(self, stream: ServedStream, now: float) -> None:
         """The drafter's turn starts."""

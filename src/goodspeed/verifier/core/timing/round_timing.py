@@ -91,6 +91,10 @@ class RoundTiming:
         """Share of granted tokens that are verified; 1 before the first verdict."""
         return self._grant_utilisation.get(default=1.0)
 
+    def round_s(self, num_tokens: int) -> float:
+        """A round with a proposal of `num_tokens`, without the step time of these tokens; 0 while it is not known."""
+        return self.network_s + self.verify_s + self.drafting_s * num_tokens
+
     def on_proposal(self, turnaround_s: float, drafting_s: float, num_tokens: int, grant: int) -> None:
         """A proposal of `num_tokens` has arrived `turnaround_s` after the verdict that granted `grant`, 1 or more.
 
@@ -109,7 +113,7 @@ class RoundTiming:
         self._verify_s.observe(max(0.0, verify_s), weight)
         self._co_batched_weight.observe(co_batched_weight, weight)
 
-    def on_target_only_round(self) -> None:
+    def on_local_round(self) -> None:
         """A round without a proposal has ended."""
         self._num_target_only += 1
 
