@@ -22,13 +22,13 @@ from goodspeed.drafter.core.engine_updates import (
     apply_updates,
 )
 from goodspeed.drafter.draft_runner import DraftResult, DraftRunner, InlineDraftRunner, OnDrafted, ThreadDraftRunner
-from goodspeed.engine.drafts import DraftConfig, draft_engine, save_memory, transfer_learned_state
+from goodspeed.engine.drafts import NO_ENGINE, DraftConfig, draft_engine, save_memory, transfer_learned_state
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.models.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-QUICK_ENGINES = ("hybrid", "lookup", "table", "toy", "none")
+QUICK_ENGINES = ("hybrid", "lookup", "table", "toy", NO_ENGINE)
 """Without a draft model these engines draft in microseconds, less than it takes to wake a thread."""
 
 NumTokens = Mapping[StreamKey, int]
@@ -46,6 +46,11 @@ class SwappableDraft:
         self._engine = self._load(config)
         self.runner = SwappableDraftRunner(runner_for(config, self._engine))
         self._lock = asyncio.Lock()
+
+    @property
+    def proposes(self) -> bool:
+        """False: the engine never drafts a token."""
+        return self.config.engine != NO_ENGINE
 
     async def swap(self, config: DraftConfig) -> None:
         """Replace the engine by that of `config`; returns when the new one drafts. It keeps what was learned online.

@@ -22,6 +22,8 @@ from goodspeed.registry import Registry
 
 DEFAULT_TABLE = "default"
 NO_TABLE = "none"
+NO_ENGINE = "none"
+"""The draft engine that never proposes."""
 
 
 @config_dataclass
@@ -167,7 +169,7 @@ DRAFT_ENGINES: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(
         "torch": _torch,
         "shaped": _shaped,
         "toy": _toy,
-        "none": _none,
+        NO_ENGINE: _none,
     },
     group="goodspeed.draft_engine",
 )

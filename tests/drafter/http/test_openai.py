@@ -13,11 +13,15 @@ from tests.drafter.live import LiveVerifier, api_of, drafter_at
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.draft_swap import SwappableDraft
+from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.server import DrafterServer
+from goodspeed.engine.drafts import DraftConfig
 from goodspeed.engine.interface import Outcome, Work
 from goodspeed.engine.toy_model import END_TOKEN
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.protocol.messages import Mode
 from goodspeed.testing.virtual_drafter import target_only_tokens
 
 HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -222,16 +226,27 @@ async def test_extension_chooses_the_mode_and_reports_the_rounds(tokenizer: Toke
             mode: await at.client.chat.completions.create(
                 model="toy", messages=HELLO, max_tokens=30, temperature=0, extra_body={"goodspeed": {"mode": mode}}
             )
-            for mode in ("distributed", "target_only")
+            for mode in ("distributed", "co_located", "target_only")
         }
         speculation = {mode: (reply.model_extra or {})["goodspeed"] for mode, reply in replies.items()}
-        assert speculation["target_only"]["proposed"] == 0
+        assert speculation["target_only"]["proposed"] == speculation["co_located"]["proposed"] == 0
         assert speculation["target_only"]["rounds"] == speculation["target_only"]["target_only_rounds"] == 30
         assert 0 < speculation["distributed"]["accepted"] <= speculation["distributed"]["proposed"]
         assert speculation["distributed"]["target_only_rounds"] < speculation["distributed"]["rounds"] < 30
         assert all(field["committed"] == 30 and field["verifier"] == "verifier" for field in speculation.values())
         texts = [reply.choices[0].message.content for reply in replies.values()]
-        assert texts[0] == texts[1]
+        assert texts[0] == texts[1] == texts[2]
+
+
+@pytest.mark.parametrize(("engine", "chosen"), [("none", Mode.CO_LOCATED), ("toy", Mode.DISTRIBUTED)])
+async def test_drafter_without_a_draft_engine_leaves_drafts_to_the_verifier(
+    tokenizer: Tokenizer, engine: str, chosen: Mode
+) -> None:
+    draft = SwappableDraft(DraftConfig(engine=engine), tokenizer)
+    async with LiveVerifier().running() as verifier, drafter_at([verifier], runner=draft.runner) as drafter:
+        service = ApiService(drafter, tokenizer, max_tokens=100, meet_s=1.0, draft=draft)
+        assert service.mode_of(Mode.DISTRIBUTED) is chosen
+        assert service.mode_of(Mode.TARGET_ONLY) is Mode.TARGET_ONLY
 
 
 async def test_speed_up_over_the_target_only_baseline_is_reported_once_it_is_known(tokenizer: Tokenizer) -> None:

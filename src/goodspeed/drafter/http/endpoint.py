@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
@@ -78,6 +78,7 @@ class GenerationEndpoint:
         service = self._service
         parsed = await asyncio.to_thread(self._kind.parse, body, service.tokenizer)
         welcome = await service.welcome_of(parsed.model)
+        parsed = replace(parsed, mode=service.mode_of(parsed.mode))
         requests = generation_requests(parsed, welcome, service.max_tokens)
         envelope = Envelope(self._kind.format, welcome, parsed.includes_usage)
         with service.server.generate(*requests) as answers:

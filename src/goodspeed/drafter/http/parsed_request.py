@@ -66,7 +66,7 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
 class Extension(msgspec.Struct, forbid_unknown_fields=True):
     """The field "goodspeed", which OpenAI's API does not have."""
 
-    mode: Literal["distributed", "target_only"] = "distributed"
+    mode: Literal["distributed", "target_only", "co_located"] = "distributed"
     rule: Literal["coupled", "rejection"] = "coupled"
 
 
@@ -180,7 +180,7 @@ def _parse(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, log
         sampling=_sampling(body, extension),
         stops=_stops(body.stop),
         logprobs=logprobs,
-        mode=Mode.TARGET_ONLY if extension.mode == "target_only" else Mode.DISTRIBUTED,
+        mode=Mode[extension.mode.upper()],
         is_streamed=bool(body.stream),
         includes_usage=bool(body.stream_options and body.stream_options.include_usage),
     )

@@ -6,7 +6,7 @@ from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.protocol.messages import Welcome
+from goodspeed.protocol.messages import Mode, Welcome
 
 ANY_MODEL = "default"
 """A model name that stands for the model that the verifier serves."""
@@ -34,3 +34,8 @@ class ApiService:
             message = f"model is {model!r}, which is not served; expected {welcome.model!r}"
             raise ApiError(404, message, "model", "model_not_found")
         return welcome
+
+    def mode_of(self, requested: Mode) -> Mode:
+        """The mode of a stream: a drafter without a draft engine leaves drafts to the verifier."""
+        is_without_drafts = self.draft is not None and not self.draft.proposes
+        return Mode.CO_LOCATED if is_without_drafts and requested is Mode.DISTRIBUTED else requested
