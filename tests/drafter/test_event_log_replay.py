@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
+from tests.drafter.switching_verifier import SwitchingVerifier
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
@@ -11,7 +12,7 @@ from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_log_replay import replay
 from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.errors import DataError, ErrorCode
-from goodspeed.protocol.messages import Error, Mode
+from goodspeed.protocol.messages import Error, Mode, RoundMode
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafterHost
 
 PROMPT = tuple(b"the quick brown")
@@ -59,6 +60,34 @@ def test_log_replays_to_the_same_decisions() -> None:
     events = {json.loads(line)["event"] for line in lines}
     assert events == {"start", "open", "cancel", "link_up", "link_lost", "message", "time", "drafts", "drafted"}
     assert replay(lines) is None
+
+
+def test_log_of_all_modes_replays_to_the_same_decisions() -> None:
+    log, clock = Lines(), VirtualClock()
+    config = DrafterCoreConfig()
+    core = LoggedDrafterCore(config, 3, log, clock.now)
+    drafter = VirtualDrafterHost(clock, [SwitchingVerifier(clock, seed=5)], config, core)
+    clock.run(0.1)
+    keys = [drafter.open(GenerationRequest(PROMPT, 200, mode=mode)) for mode in Mode]
+    clock.run(0.3)
+    drafter.cut()
+    clock.run(30)
+    events = [
+        event
+        for line in log.lines
+        for event in json.loads(line).get("decision", {}).get("events", ())
+        if event["kind"] == "TokensCommitted"
+    ]
+    modes = {(event["stream"], RoundMode(event["round"]["mode"])) for event in events}
+    distributed, target_only, co_located = keys
+    assert modes == {
+        *((distributed, mode) for mode in RoundMode),
+        (target_only, RoundMode.TARGET_ONLY),
+        (co_located, RoundMode.CO_LOCATED),
+        (co_located, RoundMode.TARGET_ONLY),
+    }
+    assert any('"ShadowDraft"' in line for line in log.lines)
+    assert replay(log.lines) is None
 
 
 @pytest.mark.parametrize("event", ["message", "drafts", "drafted", "link_lost", "time"])
