@@ -3,7 +3,7 @@
 One drafter and one verifier on loopback play greedy rounds in an open session: remote ones with proposals of four
 tokens, local ones with four co-located draft tokens or none, and local ones that all ask for a shadow draft. The relay
 counts all bytes of the TCP streams, including window updates, pings and acknowledgements of HTTP/2, without TCP and IP
-headers. Connection.traffic is compared with it. A minute; no model.
+headers. Connection.traffic is compared with it. Three minutes; no model.
 
     python -m runs.wire_bytes
 """
@@ -29,7 +29,7 @@ VOCAB_SIZE = 49152
 NUM_TOKENS = 4
 """Draft tokens of a round that has any."""
 WARM_UP = 50
-STEP_S = 0.001
+STEP_S = 0.004
 """Time between the verdicts of local rounds, which nothing else paces."""
 
 

@@ -260,17 +260,30 @@ def test_co_located_tokens_may_replace_a_proposal_which_is_judged_all_the_same()
     assert drafter.committed == verifier.committed
 
 
-def test_co_located_tokens_are_cut_at_the_end_of_the_answer() -> None:
+@pytest.mark.parametrize(
+    ("end", "length", "finish"),
+    [(6, 7, FinishReason.STOP), (7, 8, FinishReason.STOP), (8, 8, FinishReason.LENGTH)],
+    ids=["before", "at", "beyond"],
+)
+def test_co_located_tokens_are_cut_at_an_end_token_or_else_at_max_tokens(
+    end: int, length: int, finish: FinishReason
+) -> None:
+    """max_tokens ends the text after 8 tokens; the end token is before, at or beyond that."""
     text = target_text(12)
-    drafter, verifier = started(replace(OPEN, end_tokens=(text[6],)), grant=0)
-    verdict = verdict_after(verifier, text[4:9])
-    assert (verdict.co_located_tokens, verdict.next_token, verdict.finish) == (
-        tuple(text[4:6]),
-        text[6],
-        FinishReason.STOP,
-    )
+    drafter, verifier = started(replace(OPEN, end_tokens=(text[end],), max_tokens=5), grant=0)
+    verdict = verdict_after(verifier, text[4:10])
+    assert (verdict.co_located_tokens, verdict.next_token) == (tuple(text[4 : length - 1]), text[length - 1])
+    assert (verdict.finish, verdict.committed_length) == (finish, length)
     drafter.on_verdict(verdict)
-    assert drafter.committed == verifier.committed == text[:7]
+    assert drafter.committed == verifier.committed == text[:length]
+
+
+def test_a_proposal_of_an_earlier_round_is_ignored() -> None:
+    drafter, verifier = started()
+    propose = drafter.propose(good_draft(drafter, 2), 0.0)
+    verdict_for(verifier, propose, grant=0)
+    verdict_after(verifier, ())
+    assert verifier.on_propose(propose) == RepeatedProposal(None)
 
 
 def test_a_shadow_draft_is_requested_only_beside_a_grant_of_0() -> None:
