@@ -52,8 +52,11 @@ class SwitchingStream:
     protocol: VerifierStream
     send: Callable[[Message], None]
     proposal: Propose | None = None
-    shadows: ShadowDrafts = field(default_factory=ShadowDrafts)
     is_prefilled: bool = False
+    shadows: ShadowDrafts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shadows = ShadowDrafts(self.protocol.request.sampling)
 
 
 class SwitchingVerifier:

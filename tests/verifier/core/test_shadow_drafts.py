@@ -3,12 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
+from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, ShadowDraft, Verdict, Welcome
 from goodspeed.protocol.session import VerifierStream
 from goodspeed.scheduling.policies import ESTIMATORS
-from goodspeed.testing.virtual_verifier import VirtualVerifier, open_request
+from goodspeed.testing.virtual_verifier import GREEDY, VirtualVerifier, open_request
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.shadow_drafts import ShadowDrafts
 
@@ -22,10 +23,10 @@ NUM_PROMPT = 3
 class ShadowedStream:
     """A stream in local rounds, each of which commits one token of TEXT and takes 10 ms."""
 
-    def __init__(self, max_tokens: int = 20) -> None:
-        self.protocol = VerifierStream(open_request(1, TEXT[:NUM_PROMPT], max_tokens), WELCOME)
+    def __init__(self, max_tokens: int = 20, sampling: Sampling = GREEDY) -> None:
+        self.protocol = VerifierStream(open_request(1, TEXT[:NUM_PROMPT], max_tokens, sampling), WELCOME)
         self.client = Client("edge", ESTIMATORS["censored"](0.1, 0.05))
-        self.shadows = ShadowDrafts()
+        self.shadows = ShadowDrafts(sampling)
         self.now = 100.0
 
     def commit(self, num_tokens: int = 1, shadow: int = 0) -> Verdict:
@@ -101,6 +102,19 @@ def test_times_are_those_of_a_proposal() -> None:
     assert timing.turnaround.mean_s == pytest.approx(0.02)
     assert timing.network_s == pytest.approx(0.016)
     assert timing.drafting_s == pytest.approx(0.001)
+
+
+def test_nothing_is_learned_of_drawn_tokens_whose_positions_a_proposal_may_have() -> None:
+    """A proposal would draw the same numbers, and a grant must not depend on them."""
+    stream = ShadowedStream(sampling=Sampling(1.0, rule=Rule.REJECTION))
+    verdict = stream.commit(shadow=4)
+    stream.receive(answer(verdict, (TEXT[4], 99, 99, 99)))
+    stream.commit(3)
+    assert learned(stream)
+    assert not stream.client.timing.turnaround.is_known
+    stream.commit()
+    assert learned(stream, (4, 1))
+    assert stream.client.timing.drafting_s == pytest.approx(0.0)  # 4 ms of drafting, cut to the turnaround of 0
 
 
 def test_an_answer_to_an_earlier_request_is_ignored() -> None:

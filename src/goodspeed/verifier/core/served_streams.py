@@ -45,8 +45,11 @@ class ServedStream:
     num_steps_before: int = 0  # steps that the engine had started when the drafter's turn started
     proposal: Propose | None = None  # to be verified
     grant: int = 0  # of its last verdict
-    shadows: ShadowDrafts = field(default_factory=ShadowDrafts)
+    shadows: ShadowDrafts = field(init=False)
     baseline: StreamBaseline | None = None  # None: not known
+
+    def __post_init__(self) -> None:
+        self.shadows = ShadowDrafts(self.request.sampling)
 
     @property
     def request(self) -> Open:

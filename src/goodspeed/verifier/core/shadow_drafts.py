@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.protocol.limits import check_shadow_draft
 from goodspeed.protocol.messages import ShadowDraft, Verdict
 from goodspeed.protocol.shadow_draft import compare_shadow_draft
@@ -19,17 +20,29 @@ class ShadowRequest(Struct, frozen=True, gc=False):
     sent_at: float
 
 
+class ReceivedDraft(Struct, frozen=True, gc=False):
+    """A shadow draft that is being compared."""
+
+    draft: ShadowDraft
+    num_requested: int  # tokens
+    turnaround_s: float  # from the verdict sent to the draft received
+
+
 class ShadowDrafts:
     """At most one request that is not answered, and at most one draft that is being compared.
 
     What a draft shows is reported to the client: its times on arrival, its acceptance once enough is committed.
+
+    Under the rejection rule a proposal may follow that draws the same numbers for the same positions, and whether a
+    drawn token is proposed must not depend on which token it is (docs/explain/exactness.md). So nothing of such a draft
+    is reported before all its positions are committed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sampling: Sampling) -> None:
         self.request: ShadowRequest | None = None
         """The latest one; None: it was answered."""
-        self._draft: ShadowDraft | None = None
-        self._num_requested = 0  # of the draft
+        self._received: ReceivedDraft | None = None
+        self._is_drawn = sampling.rule is Rule.REJECTION
 
     def on_verdict(self, verdict: Verdict, client: Client, committed: Sequence[int], now: float) -> None:
         """A round has ended."""
@@ -44,23 +57,38 @@ class ShadowDrafts:
         if self.request is None or self.request.round != draft.round:
             return
         request, self.request = self.request, None
-        check_shadow_draft(draft, request.num_tokens, range(request.committed_length, len(committed) + 1), vocab_size)
-        self._compare(client, committed, is_over=True)  # an older draft, as far as it has come
-        client.timing.on_proposal(now - request.sent_at, draft.drafting_us / 1e6, len(draft.tokens), request.num_tokens)
-        self._draft, self._num_requested = draft, request.num_tokens
+        committed_lengths = range(request.committed_length, len(committed) + 1)
+        check_shadow_draft(draft, request.num_tokens, committed_lengths, vocab_size)
+        if not self._is_drawn:
+            self._compare(client, committed, is_over=True)  # an older draft, as far as it has come
+        self._received = ReceivedDraft(draft, request.num_tokens, now - request.sent_at)
+        if not self._is_drawn:
+            self._report_times(client, self._received)
         self._compare(client, committed, is_over=False)
 
     def _compare(self, client: Client, committed: Sequence[int], is_over: bool) -> None:
-        """Report how far the draft was right, if that is known; a draft that is over is not compared any further.
+        """Report how far the draft was right, if that is known; if the comparison is over, as far as it is known.
 
         As with proposals, tokens that were requested and not drafted count as not accepted.
         """
-        if self._draft is None:
+        received = self._received
+        if received is None:
             return
-        result = compare_shadow_draft(self._draft, committed, is_over)
+        draft = received.draft
+        is_covered = is_over or len(committed) >= draft.committed_length + len(draft.tokens)
+        result = compare_shadow_draft(draft, committed, is_over) if is_covered or not self._is_drawn else None
         if result is None:
             return
-        self._draft = None
-        num_granted = self._num_requested if result.is_complete else result.num_accepted
+        self._received = None
+        if self._is_drawn:
+            self._report_times(client, received)
+        num_granted = received.num_requested if result.is_complete else result.num_accepted
         if num_granted:
             client.on_shadow_draft(num_granted, result.num_accepted)
+
+    @staticmethod
+    def _report_times(client: Client, received: ReceivedDraft) -> None:
+        """Those of a proposal after a grant of as many tokens as were requested."""
+        draft = received.draft
+        drafting_s, num_tokens = draft.drafting_us / 1e6, len(draft.tokens)
+        client.timing.on_proposal(received.turnaround_s, drafting_s, num_tokens, received.num_requested)
