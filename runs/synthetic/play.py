@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 from runs.synthetic.acceptance_trace import BUDGET, Floats, SyntheticTrace
 
 from goodspeed.scheduling.estimators.prior import INITIAL_ACCEPTANCE_RATE, INITIAL_GOODPUT, within_bounds
-from goodspeed.scheduling.exploration import EXPLORE_AFTER, clients_to_explore
+from goodspeed.scheduling.exploration import SHADOW_TOKENS, ShadowSchedule
 from goodspeed.scheduling.policies import ESTIMATORS, SCHEDULERS
 from goodspeed.scheduling.scheduler import Budget, ClientView, Estimator
 
@@ -102,26 +101,30 @@ def play(policy: SyntheticPolicy, trace: SyntheticTrace) -> PlayedRounds:
     scheduler = SCHEDULERS[policy.scheduler]()
     learners = [policy.learner(i) for i in range(num_clients)]
     rng = np.random.default_rng(0)
-    starved_rounds = [0] * num_clients
+    schedules = [ShadowSchedule() for _ in range(num_clients)]
     shape = trace.run_lengths.shape
     played = PlayedRounds(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape))
     for t, run_lengths in enumerate(trace.run_lengths.tolist()):
-        starved = [rounds / EXPLORE_AFTER for rounds in starved_rounds]
-        is_due_by_client = clients_to_explore(starved, BUDGET if policy.is_exploring else 0)
-        views = [
-            replace(learner.view(), min_grant=int(is_due))
-            for learner, is_due in zip(learners, is_due_by_client, strict=True)
-        ]
+        views = [learner.view() for learner in learners]
         grants = scheduler.grants(views, Budget(BUDGET), rng)
-        starved_rounds = [0 if grant else rounds + 1 for grant, rounds in zip(grants, starved_rounds, strict=True)]
         accepted = [min(grant, length) for grant, length in zip(grants, run_lengths, strict=True)]
         for i, learner in enumerate(learners):
             _notify_prompt(policy, learner, t)
             learner.on_round(grants[i], accepted[i], float(trace.ratio_sums[t, i, grants[i]]))
+            if policy.is_exploring and _asks(schedules[i], grants[i]):
+                num_accepted = min(SHADOW_TOKENS, run_lengths[i])
+                learner.on_round(SHADOW_TOKENS, num_accepted, float(trace.ratio_sums[t, i, SHADOW_TOKENS]))
+                schedules[i].on_shadow_draft(num_accepted)
         played.grants[t] = grants
         played.committed[t] = np.add(accepted, 1)
         played.smoothed[t] = [view.goodput for view in views]
     return played
+
+
+def _asks(schedule: ShadowSchedule, grant: int) -> bool:
+    """Whether the client drafts a shadow draft after this round; any accepted token would be useful."""
+    schedule.on_round(grant)
+    return not grant and schedule.is_due and schedule.ask(num_useful=1, chance=1.0)
 
 
 def _notify_prompt(policy: SyntheticPolicy, learner: Learner, t: int) -> None:

@@ -1,43 +1,53 @@
-"""No client stays at grant 0 forever, and exploration costs little time."""
+"""When a client with local rounds is asked for a shadow draft."""
 
-import numpy as np
 import pytest
-from msgspec.structs import replace
 
-from goodspeed.scheduling.exploration import EXPLORE_AFTER, clients_to_explore, exploration_interval
-from goodspeed.scheduling.gradient import GradientScheduler
-from goodspeed.scheduling.scheduler import Budget, ClientView
+from goodspeed.scheduling.exploration import MAX_INTERVAL, ShadowSchedule
 
 
-def test_the_longest_starved_come_first_when_the_budget_is_short() -> None:
-    assert clients_to_explore([1.0, 0.0, 1.5, 1.1], budget=2) == [False, False, True, True]
+def rounds_asked(schedule: ShadowSchedule, num_rounds: int, num_useful: int | None, chance: float = 0.01) -> list[int]:
+    """The local rounds, from 1 on, in which the client is asked."""
+    asked = []
+    for number in range(1, num_rounds + 1):
+        schedule.on_round(0)
+        if schedule.is_due and schedule.ask(num_useful, chance):
+            asked.append(number)
+    return asked
 
 
-def test_recently_granted_clients_do_not_explore() -> None:
-    assert clients_to_explore([0.0, 0.9], budget=10) == [False, False]
+def test_a_client_that_could_come_back_is_asked_once_in_eight_rounds() -> None:
+    assert rounds_asked(ShadowSchedule(), 47, num_useful=2) == [1, 3, 7, 15, 23, 31, 39, 47]
 
 
-def test_every_client_is_granted_a_token_again_and_again() -> None:
-    clients = [ClientView(acceptance_rate=0.9, goodput=1.0, weight=100.0), *[ClientView(0.01, 5.0)] * 3]
-    starved_rounds = [0] * 4
-    num_granted = [0] * 4
-    for _ in range(100):
-        due = clients_to_explore([rounds / EXPLORE_AFTER for rounds in starved_rounds], budget=1)
-        views = [replace(client, min_grant=int(is_due)) for client, is_due in zip(clients, due, strict=True)]
-        grants = GradientScheduler().grants(views, Budget(1), np.random.default_rng(0))
-        assert sum(grants) <= 1
-        starved_rounds = [0 if grant else rounds + 1 for grant, rounds in zip(grants, starved_rounds, strict=True)]
-        num_granted = [count + (grant > 0) for count, grant in zip(num_granted, grants, strict=True)]
-    assert min(num_granted[1:]) >= 100 // (EXPLORE_AFTER + 4)
+def test_a_client_that_no_acceptance_could_bring_back_is_asked_less_and_less() -> None:
+    assert rounds_asked(ShadowSchedule(), 1023, num_useful=None) == [2**i - 1 for i in range(1, 11)]
 
 
-@pytest.mark.parametrize("round_s", [0.02, 0.1, 0.5])
-def test_exploration_takes_at_most_a_twentieth_of_the_time(round_s: float) -> None:
-    local_round_s = 0.02
-    rounds = exploration_interval(round_s, local_round_s)
-    assert (round_s - local_round_s) <= 0.0501 * rounds * local_round_s
-    assert rounds == pytest.approx(max(EXPLORE_AFTER, 20 * (round_s / local_round_s - 1)))
+def test_a_hopeless_client_is_asked_within_eight_rounds_after_that_has_changed() -> None:
+    schedule = ShadowSchedule()
+    rounds_asked(schedule, 600, num_useful=None)
+    assert rounds_asked(schedule, MAX_INTERVAL, num_useful=2) != []
 
 
-def test_exploration_is_frequent_while_no_time_is_known() -> None:
-    assert exploration_interval(0.0, 0.0) == exploration_interval(0.0, 0.02) == EXPLORE_AFTER
+@pytest.mark.parametrize(("chance", "is_asked"), [(0.01, True), (0.5, False)])
+def test_a_useful_shadow_draft_that_was_unlikely_is_followed_by_another(chance: float, is_asked: bool) -> None:
+    schedule = ShadowSchedule()
+    rounds_asked(schedule, 31, num_useful=2, chance=chance)
+    schedule.on_shadow_draft(1)
+    assert rounds_asked(schedule, 1, num_useful=2, chance=chance) == []
+    schedule.on_shadow_draft(2)
+    assert bool(rounds_asked(schedule, 1, num_useful=2, chance=chance)) is is_asked
+
+
+def test_after_a_grant_the_first_local_round_asks() -> None:
+    schedule = ShadowSchedule()
+    rounds_asked(schedule, 40, num_useful=2)
+    schedule.on_round(4)
+    assert rounds_asked(schedule, 1, num_useful=2) == [1]
+
+
+def test_a_new_prompt_is_asked_in_its_first_local_round() -> None:
+    schedule = ShadowSchedule()
+    rounds_asked(schedule, 600, num_useful=None)
+    schedule.on_stream()
+    assert rounds_asked(schedule, 7, num_useful=None) == [1]

@@ -42,6 +42,9 @@ BASELINES = frozenset({"fixed", "random", "proportional", "tiers"})
 PER_BATCH = frozenset({"price", "time_aware"})
 """Schedulers that allocate to the clients of the step that has just ended, not to all clients that draft."""
 
+COUNTS_TIME = frozenset({"time_aware"})
+"""Schedulers that can tell whether waiting for a client's proposal would pay at a better acceptance."""
+
 ESTIMATORS: Registry[Callable[[float, float], Estimator]] = Registry(
     "estimator",
     {

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
+from msgspec.structs import replace
 
 from goodspeed.scheduling.marginals import floors_within
 from goodspeed.scheduling.scheduler import Budget, ClientView
@@ -97,6 +98,19 @@ def local_objective(client: ClientView, budget: Budget, round_s: float) -> float
         round_s += num_drafted * (budget.token_s + budget.co_located_token_s)
         best = max(best, client.weight * math.log(num_committed / round_s) - delayed_s * num_verified / round_s)
     return best
+
+
+def num_useful(client: ClientView, budget: Budget) -> int | None:
+    """The smallest number of accepted draft tokens of a client with which a remote round beats a local one.
+
+    None: no number does. 1 while a time is not known.
+    """
+    if not budget.local_round_s or client.network_s + client.verify_s <= 0.0:
+        return 1
+    local = local_objective(client, budget, budget.local_round_s)
+    sure = replace(client, acceptance_rate=1.0, survival=(), grant_utilisation=1.0)
+    curve = objective_by_grant(sure, budget, floor=1, cap=client.max_grant)
+    return next((grant for grant in range(1, len(curve)) if curve[grant] > local), None)
 
 
 def _delayed_s(client: ClientView, budget: Budget) -> float:

@@ -8,7 +8,7 @@ from goodspeed.engine.interface import Outcome, Verify
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Propose, Welcome
 from goodspeed.protocol.session import VerifierStream, tokens_crc32
-from goodspeed.scheduling.exploration import EXPLORE_AFTER
+from goodspeed.scheduling.exploration import MAX_INTERVAL, SHADOW_TOKENS
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request
 from goodspeed.verifier.core.batch import Batch
@@ -17,6 +17,7 @@ from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_streams import ServedStream
+from goodspeed.verifier.core.shadow_drafts import ShadowRequest
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
 from goodspeed.verifier.step import proposal_path, select_draft_tokens
 
@@ -57,17 +58,32 @@ def test_opening_more_streams_does_not_win_most_of_the_budget(scheduler: str) ->
     assert one.grant >= 3
 
 
-def test_a_starved_client_is_granted_a_token_again() -> None:
+def test_a_client_without_a_grant_is_asked_for_shadow_drafts() -> None:
     good, good_streams = client_with_streams("good", 1, first_key=1, accepted=4)
-    bad, bad_streams = client_with_streams("bad", 1, first_key=2, accepted=0)
+    bad, (stream,) = client_with_streams("bad", 1, first_key=2, accepted=0)
     for _ in range(50):
         good.estimator.on_verdict(0, 0)  # its goodput is low, so the scheduler prefers it
-    allocator = GrantAllocator(VerifierCoreConfig(budget=1))
-    grants = [
-        allocator.allocate({good: good_streams, bad: bad_streams}, {good, bad}, StepTimeModel())[2]
-        for _ in range(3 * EXPLORE_AFTER)
-    ]
-    assert sum(grants) >= 2
+    allocator = GrantAllocator(VerifierCoreConfig(budget=1, scheduler="gradient"))
+    asked = []
+    for _ in range(4 * MAX_INTERVAL):
+        grants = allocator.allocate({good: good_streams, bad: [stream]}, {good, bad}, StepTimeModel())
+        assert grants == {1: 1, 2: 0}
+        assert allocator.shadow_tokens(good_streams[0]) == 0
+        asked.append(allocator.shadow_tokens(stream))
+    assert set(asked) == {0, SHADOW_TOKENS}
+    assert sum(map(bool, asked)) >= 4
+
+
+def test_a_stream_whose_shadow_draft_is_under_way_is_not_asked_for_another() -> None:
+    client, (stream,) = client_with_streams("edge", 1, first_key=1, accepted=0)
+    other, others = client_with_streams("other", 1, first_key=2, accepted=4)
+    for _ in range(50):
+        other.estimator.on_verdict(0, 0)
+    allocator = GrantAllocator(VerifierCoreConfig(budget=1, scheduler="gradient"))
+    stream.shadows.request = ShadowRequest(round=0, num_tokens=SHADOW_TOKENS, committed_length=3, sent_at=0.0)
+    for _ in range(4 * MAX_INTERVAL):
+        allocator.allocate({client: [stream], other: others}, {client, other}, StepTimeModel())
+        assert allocator.shadow_tokens(stream) == 0
 
 
 def test_proposals_beyond_the_budget_are_cut_in_order_of_arrival() -> None:

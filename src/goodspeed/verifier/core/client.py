@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from goodspeed.protocol.messages import RoundMode, Verdict
 from goodspeed.scheduling.estimators.co_located import CoLocatedAcceptance
+from goodspeed.scheduling.exploration import ShadowSchedule
 from goodspeed.scheduling.reliability import ReliabilityCurve
 from goodspeed.scheduling.scheduler import Estimator
 from goodspeed.stats.ewma import Ewma
@@ -30,8 +31,8 @@ class Client:
     reliability: ReliabilityCurve = field(default_factory=ReliabilityCurve)
     co_located: CoLocatedAcceptance = field(default_factory=CoLocatedAcceptance)
     grant: int = 0  # over all its streams
-    starved_rounds: int = 0  # verdicts in a row with a grant of 0
     local_goodput: Ewma = field(default_factory=lambda: Ewma(ROUND_WEIGHT))  # committed tokens per local round
+    shadow_schedule: ShadowSchedule = field(default_factory=ShadowSchedule)
     num_rounds: int = 0  # verdicts
     rounds_by_mode: list[int] = field(default_factory=lambda: [0] * len(RoundMode))  # without those of prompts
     num_proposed: int = 0
@@ -51,6 +52,7 @@ class Client:
     def on_shadow_draft(self, num_granted: int, num_accepted: int) -> None:
         """Of `num_granted` tokens, a shadow draft had `num_accepted` right; no verification was spent on it."""
         self.estimator.on_verdict(num_granted, num_accepted)
+        self.shadow_schedule.on_shadow_draft(num_accepted)
 
     def on_round(self, mode: RoundMode, verdict: Verdict) -> None:
         """A verdict was sent."""
@@ -66,6 +68,7 @@ class Client:
     def on_stream(self) -> None:
         """A stream with a new prompt starts."""
         self.estimator.on_stream()
+        self.shadow_schedule.on_stream()
         self.co_located.on_stream()
 
     def on_co_located(self, num_requested: int, num_accepted: int, num_verified: int) -> None:

@@ -241,7 +241,8 @@ class VerifierCore:
             is_finished = stream.protocol.is_finished
             times_us = stream.baseline.measured_us(now) if is_finished and stream.baseline else (0, 0)
             grant, queue_s = grants.get(stream.key, 0), started - stream.waiting_since
-            verdict = stream.protocol.make_verdict(grant, queue_s, now - started, times_us)
+            shadow = 0 if grant else self._allocator.shadow_tokens(stream)
+            verdict = stream.protocol.make_verdict(grant, queue_s, now - started, times_us, shadow=shadow)
             self._outbox.send(stream.conn, verdict)
             stream.on_verdict(verdict, now)
             if is_finished:

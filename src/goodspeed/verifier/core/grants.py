@@ -1,14 +1,17 @@
-"""Allocates the budget to clients by the scheduler, and the grant of a client to its streams."""
+"""Allocates the budget to clients by the scheduler, and the grant of a client to its streams; and shadow drafts."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.scheduling.exploration import clients_to_explore, exploration_interval
-from goodspeed.scheduling.policies import PER_BATCH, SCHEDULERS
+from goodspeed.scheduling.exploration import SHADOW_TOKENS
+from goodspeed.scheduling.marginals import log_survival
+from goodspeed.scheduling.policies import COUNTS_TIME, PER_BATCH, SCHEDULERS
 from goodspeed.scheduling.proportional_shares import ProportionalShare, fill
 from goodspeed.scheduling.scheduler import Budget, ClientView
+from goodspeed.scheduling.time_aware import num_useful
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.draft_budget import DraftBudget
@@ -25,7 +28,10 @@ class GrantAllocator:
         self.is_per_batch = config.scheduler in PER_BATCH
         """True if the scheduler allocates to the recipients of the present verdicts only."""
         self._is_barrier = config.batching == "barrier"
+        self._counts_time = config.scheduler in COUNTS_TIME
         self._scheduler = SCHEDULERS[config.scheduler]()
+        self._views: dict[Client, ClientView] = {}  # of the latest allocation, as are the limits
+        self._limits = Budget(0)
         self._rng = np.random.default_rng(config.seed)
 
     def allocate(
@@ -41,17 +47,11 @@ class GrantAllocator:
         caps = [
             min(client.config.cap, sum([stream.protocol.max_grant for stream in active[client]])) for client in clients
         ]
-        starved = [
-            _starved(client, local_round_s) if client in recipients and cap > 0 else 0.0
-            for client, cap in zip(clients, caps, strict=True)
-        ]
         num_streams = sum(len(active[client]) for client in clients)
         num_tokens = int(self._budget.tokens(num_streams, step_time) * self._overcommit)
-        views = [
-            view_client(client, len(active[client]), cap, int(explores))
-            for client, cap, explores in zip(clients, caps, clients_to_explore(starved, num_tokens), strict=True)
-        ]
-        budget = Budget(
+        views = [view_client(client, len(active[client]), cap) for client, cap in zip(clients, caps, strict=True)]
+        self._views = dict(zip(clients, views, strict=True))
+        self._limits = Budget(
             tokens=num_tokens,
             step_s=step_time.predict(num_streams, num_streams),  # without drafts, every stream has one token
             token_s=step_time.token_s,
@@ -59,24 +59,32 @@ class GrantAllocator:
             co_located_token_s=co_located_token_s,
             is_barrier=self._is_barrier,
         )
-        client_grants = self._scheduler.grants(views, budget, self._rng)
+        client_grants = self._scheduler.grants(views, self._limits, self._rng)
         grants: dict[StreamKey, int] = {}
         for client, grant in zip(clients, client_grants, strict=True):
             client.grant = grant
             if client in recipients:
-                client.starved_rounds = 0 if client.grant else client.starved_rounds + 1
+                client.shadow_schedule.on_round(grant)
             grants.update(_split(client, active[client]))
         return grants
 
+    def shadow_tokens(self, stream: ServedStream) -> int:
+        """Length of the shadow draft that the verdict of a stream shall ask for; 0: none.
 
-def _starved(client: Client, local_round_s: float | None) -> float:
-    """Rounds at grant 0, in units of the client's exploration interval."""
-    round_s = client.timing.network_s + client.timing.verify_s
-    return client.starved_rounds / exploration_interval(round_s, local_round_s)
+        Must be called after `allocate`, for streams with a grant of 0 whose verdicts are made now.
+        """
+        client, view = stream.client, self._views.get(stream.client)
+        if view is None or client.grant or stream.shadows.request or not client.shadow_schedule.is_due:
+            return 0
+        num_streams = view.num_streams
+        needed = num_useful(view, self._limits) if self._counts_time else num_streams
+        chance = 0.0 if needed is None else math.exp(log_survival(view, needed))
+        is_asked = client.shadow_schedule.ask(needed and -(-needed // num_streams), chance)
+        return SHADOW_TOKENS if is_asked else 0
 
 
-def view_client(client: Client, num_streams: int, cap: int, min_grant: int = 0) -> ClientView:
-    """What the scheduler sees of a client with n streams that can use `cap` tokens; it gets at least `min_grant`.
+def view_client(client: Client, num_streams: int, cap: int) -> ClientView:
+    """What the scheduler sees of a client with n streams that can use `cap` tokens.
 
     The client's j-th token is the j/n-th token of each stream: its survival curve repeats each value n times, and its
     acceptance rate is a^(1/n). Its goodput is the sum over its streams. A token delays each stream by the n-th part of
@@ -88,7 +96,7 @@ def view_client(client: Client, num_streams: int, cap: int, min_grant: int = 0) 
         goodput=estimator.goodput * num_streams,
         weight=config.weight,
         max_grant=cap,
-        min_grant=min(max(config.floor, min_grant), cap),
+        min_grant=min(config.floor, cap),
         survival=_interleaved(estimator.survival, num_streams),
         network_s=timing.network_s,
         drafting_s=timing.drafting_s / num_streams,
