@@ -40,13 +40,15 @@ class ShadowDrafts:
 
     def __init__(self, sampling: Sampling) -> None:
         self.request: ShadowRequest | None = None
-        """The latest one; None: it was answered."""
+        """The latest one; None: it was answered, or a grant has replaced it."""
         self._received: ReceivedDraft | None = None
         self._is_drawn = sampling.rule is Rule.REJECTION
 
     def on_verdict(self, verdict: Verdict, client: Client, committed: Sequence[int], now: float) -> None:
         """A round has ended."""
         self._compare(client, committed, bool(verdict.finish))
+        if verdict.grant:  # the drafter drafts the proposal instead, if it has not started yet
+            self.request = None
         if verdict.shadow:
             self.request = ShadowRequest(verdict.round, verdict.shadow, verdict.committed_length, now)
 
