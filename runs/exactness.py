@@ -1,9 +1,10 @@
 """Exactness: distributed decoding generates the texts of the target-only baseline, token by token.
 
 Four drafters with windows from 0 to 8 answer prompts at several temperatures (0: greedy; above: coupled), with deadline
-batching and links with jitter, in one process. In each pass one drafter is killed in mid-stream and restarted, and its
-unfinished requests are repeated. The baseline is the target with one stream and one token per step. Exit code 1: a text
-differs. Ten minutes on two cores; needs the target model.
+batching and links with jitter, in one process. Random grants, many of them 0, switch the streams between remote,
+co-located and target-only rounds. In each pass one drafter is killed in mid-stream and restarted, and its unfinished
+requests are repeated. The baseline is the target with one stream and one token per step. Exit code 1: a text differs.
+Ten minutes on two cores; needs the target model.
 
     python -m runs.exactness --dtype fp32 --prompts 64 --max-tokens 48 --json results/exactness.json
 """
@@ -29,6 +30,7 @@ from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import InlineDraftRunner
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import VerifierEndpoint
+from goodspeed.engine.co_located import CoLocatedConfig, co_located_drafts
 from goodspeed.engine.drafts import DraftConfig, draft_engine
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.null_draft import NullDraft
@@ -42,7 +44,7 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
 from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
-from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, RoundMode
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 from goodspeed.windows.policies import WindowConfig
@@ -110,9 +112,14 @@ async def generate(edge: Edge, text: ReferenceRequest) -> tuple[int, ...]:
 
 async def generate_all(
     target: TargetEngine, texts: Sequence[ReferenceRequest], windows: Sequence[int]
-) -> list[tuple[int, ...]]:
-    """Generate the texts by drafters with these windows; drafter 0 is killed once a third of the texts are complete."""
-    verifier = VerifierServer(VerifierCoreConfig(batching="deadline", budget=8 * len(windows)), target)
+) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The texts by drafters with these windows, and the number of rounds by mode.
+
+    Drafter 0 is killed once a third of the texts are complete.
+    """
+    core = VerifierCoreConfig(batching="deadline", scheduler="random", budget=4 * len(windows))
+    drafts = co_located_drafts(CoLocatedConfig(), TargetConfig(), target.info)
+    verifier = VerifierServer(core, target, co_located=drafts)
     driving = asyncio.create_task(verifier.run())
     network = InProcessTransport(verifier.serve)
     edges = [Edge(network, target, f"edge{i}", ENGINES[i % len(ENGINES)], window) for i, window in enumerate(windows)]
@@ -139,7 +146,8 @@ async def generate_all(
     await verifier.close()
     await driving
     await network.close()
-    return [generated[i] for i in range(len(texts))]
+    rounds = np.sum([client.rounds_by_mode for client in verifier.stats().clients], axis=0)
+    return [generated[i] for i in range(len(texts))], rounds.tolist()
 
 
 def make_texts(
@@ -169,9 +177,11 @@ def compare(target: TargetEngine, texts: Sequence[ReferenceRequest]) -> dict[str
     passes = [list(WINDOWS)[i : i + NUM_DRAFTERS] for i in range(0, len(WINDOWS), NUM_DRAFTERS)]
     passes[-1] += list(WINDOWS)[2 : 2 + NUM_DRAFTERS - len(passes[-1])]
     differing = []
+    rounds_by_mode = [0] * len(RoundMode)
     for number, windows in enumerate(passes):
         indices = range(number, len(texts), len(passes))
-        generated = asyncio.run(generate_all(target, [texts[i] for i in indices], windows))
+        generated, rounds = asyncio.run(generate_all(target, [texts[i] for i in indices], windows))
+        rounds_by_mode = [before + more for before, more in zip(rounds_by_mode, rounds, strict=True)]
         differing += [
             {"prompt": i, "windows": windows, "token": position}
             for i, tokens in zip(indices, generated, strict=True)
@@ -181,6 +191,7 @@ def compare(target: TargetEngine, texts: Sequence[ReferenceRequest]) -> dict[str
         "texts": len(texts),
         "tokens": sum(map(len, baseline)),
         "kills": len(passes),
+        "rounds_by_mode": {mode.name.lower(): rounds_by_mode[mode] for mode in RoundMode},
         "differing": differing,
         "baseline_s": round(baseline_s, 1),
         "distributed_s": round(time.monotonic() - start_s - baseline_s, 1),
