@@ -65,15 +65,15 @@ class VerifierCore:
         self._config = config
         self._outbox = VerifierOutbox()
         self._streams = ServedStreams(self._outbox)
-        self._handler = MessageHandler(config, info, self._streams, self._outbox)
+        self._step_time = StepTimeModel()
+        self._baseline = Baseline(self._step_time, config.max_batch_streams)
+        self._handler = MessageHandler(config, info, self._streams, self._baseline, self._outbox)
         self._allocator = GrantAllocator(config)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._ordering = ORDERINGS[config.ordering](config.length_bucket)
         self._draft_budget = DraftBudget(config.budget)
-        self._step_time = StepTimeModel()
         self._local_s = Ewma(ROUND_WEIGHT)  # of a local round: the step and the wait for it, without its own drafts
         self._co_located_token_s = DecayedMean(ROUND_WEIGHT)  # drafting time
-        self._baseline = Baseline(self._step_time, config.max_batch_streams, config.prefill_chunk)
         self._is_stepping = False
         self.close_at: float | None = None
         """When the batch closes that next_batch has postponed; None: none is postponed."""
@@ -119,7 +119,10 @@ class VerifierCore:
         elif not self._outbox.has_stream_updates:
             return None
         self._is_stepping = True
-        return self._make_batch()
+        batch = self._make_batch()
+        if batch.has_step:
+            self._baseline.on_step_started(now)
+        return batch
 
     def wake_at(self) -> float | None:
         """When on_time and next_batch are due without another input, after next_batch returned None; None: never."""
@@ -207,8 +210,8 @@ class VerifierCore:
         has_prefills, engine_s = bool(batch.prefills), step_s - result.drafting_s
         if result.work:
             self._step_time.observe(result.num_tokens, len(result.work), engine_s, result.num_prompt)
-            self._baseline.on_step_started(now - step_s)
-            self._baseline.on_step(result.work, result.num_tokens, engine_s)
+            num_prefilled = sum([item.stream.baseline.is_prefilling for item in verified])
+            self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, engine_s)
         if num_co_located := sum(map(len, result.co_located)):
             self._co_located_token_s.observe(result.drafting_s, num_co_located)
         token_s, drafting_s = self._step_time.token_s, self._co_located_token_s.get()
@@ -235,33 +238,23 @@ class VerifierCore:
         self, streams: Sequence[ServedStream], grants: dict[StreamKey, int], started: float, now: float
     ) -> None:
         """Step 4: send the verdicts, end the finished streams, and give the others their next turn."""
-        token_s = self._baseline.token_s(self._streams.num_served)
         for stream in streams:
-            self._extend_baseline(stream, token_s)
+            self._baseline.add_round(stream.baseline, stream.protocol.num_new_tokens)
+        for stream in streams:
             is_finished = stream.protocol.is_finished
-            times_us = stream.baseline.measured_us(now) if is_finished and stream.baseline else (0, 0)
+            times_us = self._baseline.measured_us(stream.baseline, now) if is_finished else (0, 0)
             grant, queue_s = grants.get(stream.key, 0), started - stream.waiting_since
             shadow = 0 if grant else self._allocator.shadow_tokens(stream)
             verdict = stream.protocol.make_verdict(grant, queue_s, now - started, times_us, shadow=shadow)
             self._outbox.send(stream.conn, verdict)
             stream.on_verdict(verdict, now)
             if is_finished:
-                num_prompt = len(stream.request.tokens)
-                self._baseline.on_finished(num_prompt, len(stream.protocol.committed) - num_prompt)
                 self._streams.remember_verdict(stream.client, verdict, self._config.max_streams)
                 self._handler.close(stream)
             elif stream.protocol.is_local and stream.conn is not None:
                 self._streams.on_ready(stream, now)
             else:
                 self._streams.on_drafting(stream, now)
-
-    def _extend_baseline(self, stream: ServedStream, token_s: float | None) -> None:
-        """Add the round; a round whose baseline is not known leaves the whole stream without one."""
-        if token_s is None:
-            stream.baseline = None
-        elif stream.baseline:
-            protocol = stream.protocol
-            self._baseline.add_round(stream.baseline, protocol.num_new_tokens, protocol.has_verdict, token_s)
 
     def _co_batched_weight(self, streams: Sequence[ServedStream]) -> float:
         """Total weight of the streams that the step has kept waiting; a stream has its share of its client's weight."""

@@ -23,7 +23,7 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.outbox import VerifierOutbox
 from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
 from goodspeed.verifier.core.sessions import ClientSession, SessionTable
-from goodspeed.verifier.core.timing.baseline import StreamBaseline
+from goodspeed.verifier.core.timing.baseline import Baseline
 
 HANDSHAKE_TIMEOUT_S = 10.0
 """How long a link may stay without its Hello."""
@@ -39,11 +39,17 @@ class MessageHandler:
     """
 
     def __init__(
-        self, config: VerifierCoreConfig, info: TargetInfo, streams: ServedStreams, outbox: VerifierOutbox
+        self,
+        config: VerifierCoreConfig,
+        info: TargetInfo,
+        streams: ServedStreams,
+        baseline: Baseline,
+        outbox: VerifierOutbox,
     ) -> None:
         self.sessions = SessionTable(config, info)
         self._welcome = self.sessions.welcome
         self._streams = streams
+        self._baseline = baseline
         self._admission = Admission(info.kv_capacity, config.max_admitted, config.max_queued)
         self._outbox = outbox
         self._lease_s = config.lease_s
@@ -211,7 +217,7 @@ class MessageHandler:
             capacity=queued.capacity,
             num_unprefilled=len(request.tokens),
             waiting_since=now,
-            baseline=StreamBaseline(now, len(request.tokens)),
+            baseline=self._baseline.open(now, is_prefilling=True),
         )
         self._streams.open(stream)
         self._outbox.send(stream.conn, Opened(request.stream, request.epoch))
@@ -230,7 +236,7 @@ class MessageHandler:
             capacity=protocol.spec().capacity,
             num_unprefilled=0,
             waiting_since=now,
-            baseline=StreamBaseline(now, num_prefilled=0),
+            baseline=self._baseline.open(now, is_prefilling=False),
         )
         self._streams.replace(stream, now)
         self._outbox.send(stream.conn, Opened(request.stream, request.epoch))

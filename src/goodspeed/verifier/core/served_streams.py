@@ -46,7 +46,7 @@ class ServedStream:
     proposal: Propose | None = None  # to be verified
     grant: int = 0  # of its last verdict
     shadows: ShadowDrafts = field(init=False)
-    baseline: StreamBaseline | None = None  # None: not known
+    baseline: StreamBaseline = field(default_factory=StreamBaseline)
 
     def __post_init__(self) -> None:
         self.shadows = ShadowDrafts(self.request.sampling)

@@ -187,17 +187,25 @@ def test_the_baseline_of_a_resumed_stream_starts_with_its_resumption() -> None:
 
 def test_the_hosts_time_between_steps_counts_unless_the_batch_waits() -> None:
     step_time = StepTimeModel()
-    baseline = Baseline(step_time, max_batch_streams=0, prefill_chunk=128)
-    for _ in range(20):
+    baseline = Baseline(step_time, max_batch_streams=0)
+    stream = baseline.open(0.0, is_prefilling=False)
+
+    def token_s(started: float) -> float:
+        """What a round of one token in a step of 10 ms adds to the stream's baseline."""
+        before_s = stream.rounds_s
         step_time.observe(1, 1, 0.010)
+        baseline.on_step_started(started)
         baseline.on_step([Verify(1, ())], 1, 0.010)
-    assert baseline.token_s(1) == pytest.approx(0.010)
+        baseline.add_round(stream, 1)
+        return stream.rounds_s - before_s
+
+    for _ in range(20):
+        token_s(started=0.0)
+    assert token_s(started=0.0) == pytest.approx(0.010)
     baseline.on_step_concluded(0.010, has_work=True)
-    baseline.on_step_started(0.012)
-    assert baseline.token_s(1) == pytest.approx(0.012)
+    assert token_s(started=0.012) == pytest.approx(0.012)
     baseline.on_step_concluded(0.022, has_work=True)
     baseline.on_wait()
-    baseline.on_step_started(5.0)
+    assert token_s(started=5.0) == pytest.approx(0.012)
     baseline.on_step_concluded(5.010, has_work=False)
-    baseline.on_step_started(9.0)
-    assert baseline.token_s(1) == pytest.approx(0.012)
+    assert token_s(started=9.0) == pytest.approx(0.012)

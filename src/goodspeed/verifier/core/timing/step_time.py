@@ -41,11 +41,13 @@ class StepTimeModel:
     """Learns from the steps of the engine and predicts others, in constant time and memory.
 
     `num_tokens` and `num_streams` are those of a whole step; `num_prompt` of the tokens are prefilled, the others are
-    verified. Steps with prefill teach the cost of a prompt token and nothing else.
+    verified. Steps with prefill teach the cost of a prompt token and nothing else. As long as there are no others,
+    prompt tokens count as verified ones.
     """
 
     def __init__(self) -> None:
-        self._num_steps = 0  # that verified and did not prefill
+        self._num_steps = 0  # that the slopes were learned from
+        self._has_bare = False  # one without prefill is among them
         self._slowness = 1.0  # of the machine, relative to its first steps; all other times are relative to it
         self._deviation = FIRST_DEVIATION
         self._num_outliers = 0  # in a row on one side; negative: shorter than predicted
@@ -95,11 +97,11 @@ class StepTimeModel:
         """A step took `step_s` seconds. A step without a measurable time is no evidence."""
         if step_s <= 0.0:
             return
-        if num_prompt:
-            if self._num_steps:
-                verify_s = self.predict(num_tokens - num_prompt, num_streams)
-                self._prompt_token.observe(max(0.0, step_s - verify_s) / self._slowness, num_prompt)
+        if num_prompt and self._has_bare:
+            verify_s = self.predict(num_tokens - num_prompt, num_streams)
+            self._prompt_token.observe(max(0.0, step_s - verify_s) / self._slowness, num_prompt)
             return
+        self._has_bare = not num_prompt
         self._num_steps += 1
         if self._num_steps == 1:
             self._mean_tokens, self._mean_streams, self._centre_s = float(num_tokens), float(num_streams), step_s
@@ -120,7 +122,7 @@ class StepTimeModel:
         """Seconds of such a step at the present speed; 0 before the first observation."""
         if not self._num_steps:
             return 0.0
-        prompt_s = self._prompt_token.get() * num_prompt
+        prompt_s = self._prompt_token.get(default=self._token) * num_prompt
         tokens, streams = num_tokens - num_prompt - self._mean_tokens, num_streams - self._mean_streams
         return self._slowness * (self._expected_s(tokens, streams) + prompt_s)
 
