@@ -17,7 +17,7 @@ from goodspeed.engine.co_located import (
     co_located_drafts,
 )
 from goodspeed.engine.draft_memory import DraftMemory
-from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.hybrid import DraftKnowledge
 from goodspeed.engine.interface import CoLocatedDrafts, StreamSpec, TargetInfo
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
@@ -90,10 +90,10 @@ def test_shared_learning_shows_in_every_clients_drafts() -> None:
 
 
 def hybrid_drafts(max_clients: int) -> HybridCoLocatedDrafts:
-    def new_engine() -> HybridDraft:
-        return HybridDraft([LookupSource(), NGramSource(NGramTable(64))], Calibration())
+    def new_knowledge() -> DraftKnowledge:
+        return DraftKnowledge([LookupSource(), NGramSource(NGramTable(64))], Calibration())
 
-    return HybridCoLocatedDrafts(new_engine, max_clients, shared=False)
+    return HybridCoLocatedDrafts(new_knowledge, max_clients, is_shared=False)
 
 
 def test_client_that_opened_a_stream_longest_ago_is_forgotten() -> None:
@@ -108,17 +108,14 @@ def test_client_that_opened_a_stream_longest_ago_is_forgotten() -> None:
 
 def test_clients_with_streams_are_not_forgotten_for_a_newcomer() -> None:
     drafts = hybrid_drafts(max_clients=2)
-    for stream, client in enumerate("abc"):
-        drafts.open(stream, spec([7], client))
-        drafts.draft([DraftRequest(stream, 1)])
-        drafts.commit(stream, ANSWER)
-        drafts.draft([DraftRequest(stream, 1)])
+    for stream, client in enumerate("ab"):
+        teach(drafts, stream, client)
+        drafts.open(10 + stream, spec([8, *ANSWER[:3]], client))
+    teach(drafts, 2, "c")
     assert drafts.num_clients == 2
-    drafts.open(10, spec([8, *ANSWER[:3]], "a"))
-    assert drafted(drafts, 10) == tuple(ANSWER[3:7])
-    drafts.close(2)
-    drafts.open(11, spec([8, *ANSWER[:3]], "c"))
-    assert drafted(drafts, 11) == ()
+    assert drafted(drafts, 10) == drafted(drafts, 11) == tuple(ANSWER[3:7])
+    drafts.open(12, spec([8, *ANSWER[:3]], "c"))
+    assert drafted(drafts, 12) == ()
 
 
 def test_streams_of_several_clients_are_drafted_in_one_call() -> None:
@@ -140,7 +137,7 @@ def test_starts_from_the_table_and_leaves_it_as_it_is(tmp_path: Path) -> None:
     drafts.open(2, spec([9, 2, 3], "b"))
     assert drafted(drafts, 1, 3) == (4, 5, 6)
     drafts.commit(1, [8, 2, 3, 8, 2, 3, 8])
-    drafts.draft([DraftRequest(1, 1)])
+    drafts.close(1)
     drafts.open(3, spec([9, 2, 3], "a"))
     assert drafted(drafts, 3, 1) == (8,)
     assert drafted(drafts, 2, 3) == (4, 5, 6)

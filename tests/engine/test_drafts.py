@@ -126,6 +126,7 @@ def test_learned_state_survives_a_restart(tmp_path: Path) -> None:
     first = draft_engine(config, VOCAB_SIZE)
     first.open(1, [1, 2], Sampling())
     first.commit(1, [3, 4, 5, 6])
+    first.close(1)
     save_memory(first, config, VOCAB_SIZE)
     second = draft_engine(config, VOCAB_SIZE)
     second.open(1, [9, 2, 3], Sampling())
@@ -182,6 +183,7 @@ def test_learned_state_is_transferred() -> None:
     learned, fresh = draft_engine(DraftConfig(), VOCAB_SIZE), draft_engine(DraftConfig(), VOCAB_SIZE)
     learned.open(1, [1, 2], Sampling())
     learned.commit(1, [3, 4, 5, 6])
+    learned.close(1)
     transfer_learned_state(learned, fresh)
     assert drafted(fresh) == (4, 5, 6)
     transfer_learned_state(learned, draft_engine(DraftConfig(engine="toy"), VOCAB_SIZE))  # which has nothing to take it

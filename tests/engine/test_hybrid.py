@@ -8,8 +8,8 @@ import pytest
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.draft_source import Guess, Prefix
-from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.draft_source import EVIDENCE_BITS, PackedGuess, Prefix
+from goodspeed.engine.hybrid import DraftKnowledge, HybridDraft
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
 
@@ -20,22 +20,22 @@ class ConstantSource:
     """Always guesses one token, with one kind of evidence."""
 
     def __init__(self, token: int, evidence: int = 1, prior: float = 0.5) -> None:
-        self.guess = Guess(token, evidence, prior)
+        self.packed = token << EVIDENCE_BITS | evidence
+        self.priors = [prior] * (evidence + 1)
 
-    def open(self, prefix: Prefix) -> None: ...
+    def open(self, prefix: Prefix) -> "ConstantSource":  # noqa: ARG002
+        return self
 
-    def guesses(self, prefixes: Sequence[Prefix]) -> list[Guess | None]:
-        return [self.guess for _ in prefixes]
+    def guess(self) -> PackedGuess:
+        return self.packed
 
-    def rewind(self, prefix: Prefix) -> None: ...
+    def commit(self) -> None: ...
 
-    def commit(self, prefix: Prefix) -> None: ...
-
-    def close(self, prefix: Prefix) -> None: ...
+    def close(self) -> None: ...
 
 
 def hybrid() -> HybridDraft:
-    return HybridDraft([LookupSource(), NGramSource(NGramTable(2**10))], Calibration())
+    return HybridDraft(DraftKnowledge([LookupSource(), NGramSource(NGramTable(2**10))], Calibration()))
 
 
 def draft(engine: HybridDraft, num_tokens: int, min_survival: float = 0.0, stream: int = 1) -> tuple[int, ...]:
@@ -52,12 +52,16 @@ def test_learns_from_other_streams_answers() -> None:
     engine = hybrid()
     engine.open(1, [7], Sampling())
     engine.commit(1, PATTERN)
+    engine.close(1)
     engine.open(2, [8, *PATTERN[:2]], Sampling())
     assert draft(engine, 3, stream=2) == (4, 1, 5)
 
 
 def test_commit_drops_the_draft() -> None:
-    engine, fresh = HybridDraft([LookupSource()], Calibration()), HybridDraft([LookupSource()], Calibration())
+    engine, fresh = (
+        HybridDraft(DraftKnowledge([LookupSource()], Calibration())),
+        HybridDraft(DraftKnowledge([LookupSource()], Calibration())),
+    )
     engine.open(1, PATTERN * 2 + PATTERN[:3], Sampling())
     assert draft(engine, 4) == (1, 5, 9, 2)
     engine.commit(1, [1, 5, 8, 4])
@@ -66,7 +70,7 @@ def test_commit_drops_the_draft() -> None:
 
 
 def test_source_that_is_right_more_often_wins() -> None:
-    engine = HybridDraft([ConstantSource(1), ConstantSource(2)], Calibration())
+    engine = HybridDraft(DraftKnowledge([ConstantSource(1), ConstantSource(2)], Calibration()))
     engine.open(1, [0], Sampling())
     for i in range(200):
         engine.draft([DraftRequest(1, 1)])
@@ -78,8 +82,8 @@ def test_source_that_is_right_more_often_wins() -> None:
 
 def test_agreement_is_counted_apart_from_dissent() -> None:
     calibration = Calibration()
-    agreeing = HybridDraft([ConstantSource(1), ConstantSource(1)], calibration)
-    differing = HybridDraft([ConstantSource(1), ConstantSource(2)], calibration)
+    agreeing = HybridDraft(DraftKnowledge([ConstantSource(1), ConstantSource(1)], calibration))
+    differing = HybridDraft(DraftKnowledge([ConstantSource(1), ConstantSource(2)], calibration))
     for engine, answer in ((agreeing, 1), (differing, 3)):
         engine.open(1, [0], Sampling())
         for _ in range(100):
@@ -89,19 +93,24 @@ def test_agreement_is_counted_apart_from_dissent() -> None:
     assert differing.draft([DraftRequest(1, 1)])[0].confidences[0] < 0.1
 
 
-class CountingSource(ConstantSource):
-    """Counts the prefixes that it was called with."""
+class CountingSource:
+    """A batched source that counts the prefixes that it was called with."""
 
     num_asked = 0
+    priors = (0.5, 0.6)
 
-    def guesses(self, prefixes: Sequence[Prefix]) -> list[Guess | None]:
+    def open(self, prefix: Prefix) -> None: ...
+
+    def guesses(self, prefixes: Sequence[Prefix]) -> list[PackedGuess]:
         self.num_asked += len(prefixes)
-        return super().guesses(prefixes)
+        return [6 << EVIDENCE_BITS | 1 for _ in prefixes]
+
+    def close(self, prefix: Prefix) -> None: ...
 
 
 def test_draft_model_runs_only_where_the_other_sources_are_not_confident() -> None:
-    neural = CountingSource(6, prior=0.6)
-    engine = HybridDraft([ConstantSource(5, prior=0.9)], Calibration(), neural)
+    neural = CountingSource()
+    engine = HybridDraft(DraftKnowledge([ConstantSource(5, prior=0.9)], Calibration()), neural)
     engine.open(1, [0], Sampling())
     assert draft(engine, 4) == (5, 5, 5, 5)
     assert neural.num_asked == 0
@@ -114,7 +123,7 @@ def test_draft_model_runs_only_where_the_other_sources_are_not_confident() -> No
 
 def test_nothing_is_learned_beyond_the_first_difference() -> None:
     """The second draft token would be right every time, but stands on a wrong first one: no evidence either way."""
-    engine = HybridDraft([ConstantSource(1)], Calibration())
+    engine = HybridDraft(DraftKnowledge([ConstantSource(1)], Calibration()))
     engine.open(1, [0], Sampling())
     for _ in range(50):
         engine.draft([DraftRequest(1, 4)])
@@ -126,7 +135,7 @@ def test_nothing_is_learned_beyond_the_first_difference() -> None:
 
 def test_calibration_counts_the_token_at_which_confidence_ended_the_draft() -> None:
     """A kind of evidence that was unlucky at first must be able to come back."""
-    engine = HybridDraft([ConstantSource(1, prior=0.05)], Calibration())
+    engine = HybridDraft(DraftKnowledge([ConstantSource(1, prior=0.05)], Calibration()))
     engine.open(1, [0], Sampling())
     for _ in range(50):
         assert draft(engine, 4, min_survival=0.5) in {(), (1,), (1, 1), (1, 1, 1), (1, 1, 1, 1)}
@@ -141,7 +150,7 @@ def observations(engine: HybridDraft) -> list[int]:
 
 
 def test_calibration_learns_from_all_parts_of_a_continued_draft() -> None:
-    engine = HybridDraft([ConstantSource(1)], Calibration())
+    engine = HybridDraft(DraftKnowledge([ConstantSource(1)], Calibration()))
     engine.open(1, [0], Sampling())
     engine.draft([DraftRequest(1, 2)])
     engine.draft([DraftRequest(1, 1, after=(1, 1))])
@@ -154,7 +163,7 @@ def test_calibration_learns_from_all_parts_of_a_continued_draft() -> None:
 
 def test_calibration_learns_nothing_from_tokens_of_others() -> None:
     """The candidates at the position of the first imposed token count; none were drafted at the next one."""
-    engine = HybridDraft([ConstantSource(1)], Calibration())
+    engine = HybridDraft(DraftKnowledge([ConstantSource(1)], Calibration()))
     engine.open(1, [0], Sampling())
     engine.draft([DraftRequest(1, 3)])
     engine.draft([DraftRequest(1, 2, after=(1, 5, 6))])
@@ -164,7 +173,7 @@ def test_calibration_learns_nothing_from_tokens_of_others() -> None:
 
 @pytest.mark.parametrize("rule", [Rule.COUPLED, Rule.REJECTION])
 def test_temperatures_are_calibrated_apart(rule: Rule) -> None:
-    engine = HybridDraft([ConstantSource(1)], Calibration())
+    engine = HybridDraft(DraftKnowledge([ConstantSource(1)], Calibration()))
     engine.open(1, [0], Sampling())
     engine.open(2, [0], Sampling(temperature=1.0, rule=rule))
     for _ in range(100):

@@ -4,19 +4,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.draft_source import Prefix
-from goodspeed.engine.lookup import LENGTHS, LookupSource
+from goodspeed.engine.draft_source import EVIDENCE_BITS, EVIDENCE_MASK, Prefix
+from goodspeed.engine.lookup import LENGTHS, LookupSource, SuffixIndex
 
 
-def opened(tokens: list[int]) -> tuple[LookupSource, Prefix]:
-    source, prefix = LookupSource(), Prefix(1, tokens, Sampling())
-    source.open(prefix)
-    return source, prefix
+def opened(tokens: list[int]) -> tuple[SuffixIndex, Prefix]:
+    prefix = Prefix(1, tokens, Sampling())
+    return LookupSource().open(prefix), prefix
 
 
-def guess(source: LookupSource, prefix: Prefix) -> int | None:
-    found = source.guesses([prefix])[0]
-    return found.token if found else None
+def guess(index: SuffixIndex) -> int | None:
+    packed = index.guess()
+    return packed >> EVIDENCE_BITS if packed else None
 
 
 def by_scan(tokens: list[int]) -> int | None:
@@ -31,11 +30,11 @@ def by_scan(tokens: list[int]) -> int | None:
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.lists(st.integers(0, 3), max_size=12))
 def test_guess_is_the_latest_continuation_of_the_longest_suffix(prompt: list[int], drafted: list[int]) -> None:
-    source, prefix = opened(prompt)
+    index, prefix = opened(prompt)
     for token in drafted:
-        assert guess(source, prefix) == by_scan(prefix.tokens)
-        prefix.tokens.append(token)
-    assert guess(source, prefix) == by_scan([*prompt, *drafted])
+        assert guess(index) == by_scan(prefix.tokens)
+        prefix.append(token)
+    assert guess(index) == by_scan([*prompt, *drafted])
 
 
 @given(
@@ -44,36 +43,38 @@ def test_guess_is_the_latest_continuation_of_the_longest_suffix(prompt: list[int
     st.lists(st.integers(0, 3), max_size=8),
 )
 def test_dropped_drafts_leave_no_trace(prompt: list[int], drafted: list[int], committed: list[int]) -> None:
-    source, prefix = opened(prompt)
+    index, prefix = opened(prompt)
     for token in drafted:
-        source.guesses([prefix])
-        prefix.tokens.append(token)
-    source.guesses([prefix])
-    source.rewind(prefix)
+        index.guess()
+        prefix.append(token)
+    index.guess()
     prefix.commit(committed)
-    source.commit(prefix)
-    fresh, other = opened([*prompt, *committed])
-    assert source.guesses([prefix]) == fresh.guesses([other])
+    index.commit()
+    assert index.guess() == opened([*prompt, *committed])[0].guess()
 
 
 def test_longer_match_wins_over_a_later_one() -> None:
-    source, prefix = opened([1, 2, 3, 7, 9, 3, 8, 1, 2, 3])
-    assert guess(source, prefix) == 7
+    index, _ = opened([1, 2, 3, 7, 9, 3, 8, 1, 2, 3])
+    assert guess(index) == 7
 
 
 def test_repeated_continuation_is_better_evidence() -> None:
-    once, prefix = opened([1, 2, 5, 1])
-    twice, other = opened([1, 2, 5, 1, 2, 6, 1])
-    first, second = once.guesses([prefix])[0], twice.guesses([other])[0]
-    assert first is not None
-    assert second is not None
-    assert second.token == first.token == 2
-    assert second.evidence > first.evidence
-    assert second.prior > first.prior
+    once, twice = opened([1, 2, 5, 1])[0].guess(), opened([1, 2, 5, 1, 2, 6, 1])[0].guess()
+    assert once >> EVIDENCE_BITS == twice >> EVIDENCE_BITS == 2
+    assert twice & EVIDENCE_MASK > once & EVIDENCE_MASK
+    assert LookupSource.priors[twice & EVIDENCE_MASK] > LookupSource.priors[once & EVIDENCE_MASK]
 
 
 def test_drafted_tokens_are_looked_up_too() -> None:
-    source, prefix = opened([4, 4, 9])
-    assert guess(source, prefix) is None
-    prefix.tokens.extend([8, 9])
-    assert guess(source, prefix) == 8
+    index, prefix = opened([4, 4, 9])
+    assert guess(index) is None
+    prefix.append(8)
+    prefix.append(9)
+    assert guess(index) == 8
+
+
+def test_tokens_of_any_vocabulary_are_looked_up() -> None:
+    """Tokens are characters inside the index, also those whose numbers are not characters by themselves."""
+    for token in (0, 0xD800, 0xDFFF, 0xFFFF, 151_935, 262_143):
+        index, _ = opened([token, 7, token])
+        assert guess(index) == 7

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.draft_source import COARSE_SHIFT, Prefix
-from goodspeed.engine.ngram_table import MAX_ORDER, NGramSource, NGramTable
+from goodspeed.engine.draft_source import COARSE_SHIFT, EVIDENCE_BITS, EVIDENCE_MASK, Prefix
+from goodspeed.engine.ngram_table import LEARNED_TOGETHER, MAX_ORDER, NGramSource, NGramTable
 from goodspeed.errors import CheckpointError
 
 
@@ -19,8 +19,8 @@ def taught(*texts: list[int], num_slots: int = 2**10) -> NGramTable:
 
 
 def token_after(table: NGramTable, tokens: list[int]) -> int | None:
-    guess = table.guess(tokens)
-    return guess.token if guess else None
+    packed = table.guess(tokens)
+    return packed >> EVIDENCE_BITS if packed else None
 
 
 def test_guess_uses_the_longest_known_context() -> None:
@@ -33,9 +33,8 @@ def test_guess_uses_the_longest_known_context() -> None:
 def test_evidence_names_the_order_of_the_context() -> None:
     table = taught([1, 2, 3, 4, 5])
     for order in range(1, MAX_ORDER + 1):
-        guess = table.guess([0] * MAX_ORDER + [1, 2, 3, 4][-order:])
-        assert guess is not None
-        assert guess.evidence >> COARSE_SHIFT == order
+        packed = table.guess([0] * MAX_ORDER + [1, 2, 3, 4][-order:])
+        assert (packed & EVIDENCE_MASK) >> COARSE_SHIFT == order
 
 
 def test_most_frequent_continuation_leads() -> None:
@@ -76,23 +75,30 @@ def test_full_set_evicts_the_least_used_slot() -> None:
 def test_prompts_are_not_learned_and_answers_are() -> None:
     source = NGramSource(NGramTable(64))
     prefix = Prefix(1, [1, 2, 3], Sampling())
-    source.open(prefix)
+    guesser = source.open(prefix)
     assert token_after(source.table, [1]) is None
     prefix.commit([4, 5])
-    source.commit(prefix)
+    guesser.commit()
+    guesser.close()
     assert token_after(source.table, [1, 2, 3]) == 4
     assert token_after(source.table, [4]) == 5
     assert token_after(source.table, [2]) is None
 
 
 def test_every_answer_token_is_learned_once() -> None:
-    source = NGramSource(NGramTable(64))
+    source = NGramSource(NGramTable(2**10))
     prefix = Prefix(1, [1], Sampling())
-    source.open(prefix)
-    for tokens in ([2], [3, 4], [5]):
-        prefix.commit(tokens)
-        source.commit(prefix)
-    assert sorted(source.table.arrays()["total"].tolist())[-10:] == [1] * 10  # 4 + 3 + 2 + 1 contexts
+    guesser = source.open(prefix)
+    answer = list(range(2, 2 + 2 * LEARNED_TOGETHER))
+    for start in range(0, len(answer), 3):
+        prefix.commit(answer[start : start + 3])
+        guesser.commit()
+        prefix.append(99)  # a drafted token
+    guesser.close()
+    totals = source.table.arrays()["total"]
+    assert set(totals.tolist()) == {0, 1}
+    assert totals.sum() == 4 * len(answer) - 3 - 2 - 1  # the first answer tokens have shorter contexts
+    assert token_after(source.table, [answer[-1]]) is None
 
 
 def test_arrays_bring_the_table_back() -> None:

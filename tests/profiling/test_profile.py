@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.hybrid import DraftKnowledge, HybridDraft
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_target import ToyTarget, toy_info
@@ -47,7 +47,9 @@ def test_draft_engines_say_how_much_they_drafted() -> None:
     grid = ProfileGrid((2,), (4,), (30,))
     (toy,) = profile_draft(ToyDraft(0.8), TEXT, grid, 2, lambda: None)
     assert toy.num_drafted == 4.0
-    (lookup,) = profile_draft(HybridDraft([LookupSource()], Calibration()), tuple(range(200)), grid, 2, lambda: None)
+    (lookup,) = profile_draft(
+        HybridDraft(DraftKnowledge([LookupSource()], Calibration())), tuple(range(200)), grid, 2, lambda: None
+    )
     assert lookup.num_drafted == 0.0, "nothing repeats in that text"
 
 

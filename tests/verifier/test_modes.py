@@ -15,7 +15,7 @@ from goodspeed.decoding.rules import draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.co_located import HybridCoLocatedDrafts
-from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.hybrid import DraftKnowledge
 from goodspeed.engine.interface import CoLocatedDrafts, StreamSpec
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.toy_draft import ToyDraft
@@ -60,7 +60,9 @@ class ToyGuesses:
 
 
 def lookup_drafts() -> HybridCoLocatedDrafts:
-    return HybridCoLocatedDrafts(lambda: HybridDraft([LookupSource()], Calibration()), max_clients=8, shared=False)
+    return HybridCoLocatedDrafts(
+        lambda: DraftKnowledge([LookupSource()], Calibration()), max_clients=8, is_shared=False
+    )
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.8, seed=5, rule=Rule.COUPLED)], ids=["greedy", "coupled"])

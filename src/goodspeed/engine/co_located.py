@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
-from goodspeed.engine.calibration import MAX_TRIALS, Calibration
+from goodspeed.engine.calibration import Calibration
+from goodspeed.engine.draft_source import BatchedDraftSource
 from goodspeed.engine.drafts import DEFAULT_TABLE, DraftConfig, initial_memory, neural_source, resolve_table
-from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.hybrid import DraftKnowledge, HybridDraft
 from goodspeed.engine.interface import CoLocatedDrafts, StreamSpec, TargetInfo
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
@@ -41,7 +42,7 @@ class CoLocatedConfig:
         "hybrid: n-gram table to start from: a file, none, or default: the one shipped for the tokenizer",
     )
     learned_slots: int = option(
-        2**14, "hybrid: contexts that are learned from the answers of one client, 15 bytes each", ge=8, le=2**26
+        2**14, "hybrid: contexts that are learned from the answers of one client, 17 bytes each", ge=8, le=2**26
     )
     max_clients: int = option(
         64,
@@ -72,7 +73,7 @@ def co_located_drafts(config: CoLocatedConfig, target: TargetConfig, info: Targe
 class _ClientMemory:
     """What the answers of one client have taught."""
 
-    engine: HybridDraft
+    knowledge: DraftKnowledge
     num_streams: int = 0
 
 
@@ -81,7 +82,7 @@ class _Stream:
     spec: StreamSpec
     memory: _ClientMemory
     is_open: bool = False
-    """Whether its engine has read the prefix, which is put off until the first request."""
+    """Whether the engine has read the prefix, which is put off until the first request."""
     pending: list[int] = field(default_factory=list)
     """Committed tokens that the engine has not read yet."""
 
@@ -90,14 +91,21 @@ class HybridCoLocatedDrafts:
     """Co-located drafts by lookup, an n-gram table and optionally a draft model, with bounded memory.
 
     Beyond `max_clients` the client that opened a stream longest ago is forgotten, unless it has streams. If all have
-    streams, a new client's answers are learned for as long as its streams last, and drop with them.
+    streams, what a new client's answers teach is dropped with its streams.
     """
 
-    def __init__(self, new_engine: Callable[[], HybridDraft], max_clients: int, shared: bool) -> None:
-        """`new_engine`: makes the engine of a client that nothing is known of."""
-        self._new_engine = new_engine
+    def __init__(
+        self,
+        new_knowledge: Callable[[], DraftKnowledge],
+        max_clients: int,
+        is_shared: bool,
+        neural: BatchedDraftSource | None = None,
+    ) -> None:
+        """`new_knowledge`: what the streams of a client draft from of which nothing is known."""
+        self._engine = HybridDraft(new_knowledge(), neural)
+        self._new_knowledge = new_knowledge
         self._max_clients = max_clients
-        self._is_shared = shared
+        self._is_shared = is_shared
         self._memories: dict[str, _ClientMemory] = {}  # by client, the one that opened a stream longest ago first
         self._streams: dict[StreamKey, _Stream] = {}
 
@@ -112,16 +120,9 @@ class HybridCoLocatedDrafts:
         self._streams[stream] = _Stream(spec, memory)
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
-        by_engine: dict[int, list[int]] = {}
-        for index, request in enumerate(requests):
+        for request in requests:
             self._catch_up(request.stream)
-            by_engine.setdefault(id(self._streams[request.stream].memory), []).append(index)
-        drafts = [Draft((), ())] * len(requests)
-        for indices in by_engine.values():
-            engine = self._streams[requests[indices[0]].stream].memory.engine
-            for index, draft in zip(indices, engine.draft([requests[i] for i in indices]), strict=True):
-                drafts[index] = draft
-        return drafts
+        return self._engine.draft(requests)
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
         self._streams[stream].pending.extend(tokens)
@@ -130,24 +131,22 @@ class HybridCoLocatedDrafts:
         closed = self._streams.pop(stream)
         closed.memory.num_streams -= 1
         if closed.is_open:
-            closed.memory.engine.commit(stream, closed.pending)
-            closed.memory.engine.close(stream)
+            self._engine.commit(stream, closed.pending)
+            self._engine.close(stream)
 
     def _catch_up(self, key: StreamKey) -> None:
         stream = self._streams[key]
-        engine = stream.memory.engine
         if not stream.is_open:
-            engine.open(key, stream.spec.tokens, stream.spec.sampling)
+            self._engine.open_with(stream.memory.knowledge, key, stream.spec.tokens, stream.spec.sampling)
             stream.is_open = True
         if stream.pending:
-            engine.commit(key, stream.pending)
+            self._engine.commit(key, stream.pending)
             stream.pending.clear()
 
     def _memory(self, client: str) -> _ClientMemory:
-        memory = self._memories.pop(client, None) or _ClientMemory(self._new_engine())
-        if len(self._memories) >= self._max_clients and not self._forget():
-            return memory
-        self._memories[client] = memory
+        memory = self._memories.pop(client, None) or _ClientMemory(self._new_knowledge())
+        if len(self._memories) < self._max_clients or self._forget():
+            self._memories[client] = memory
         return memory
 
     def _forget(self) -> bool:
@@ -192,20 +191,22 @@ class FailSafeCoLocatedDrafts:
 def _hybrid(config: CoLocatedConfig, target: TargetConfig, info: TargetInfo) -> CoLocatedDrafts:
     drafting = resolve_table(_draft_config(config, target), info.tokenizer_fingerprint)
     base = initial_memory(drafting, info.vocab_size)
-    neural = neural_source(drafting, info.vocab_size)
+    calibration = base.calibration(drafting.name)
 
-    def new_engine() -> HybridDraft:
+    def new_knowledge() -> DraftKnowledge:
         table = NGramTable(config.learned_slots, base.table)
-        calibration = base.calibration(drafting.name).faded(MAX_TRIALS)  # a copy
-        return HybridDraft([LookupSource(), NGramSource(table)], calibration, neural)
+        return DraftKnowledge([LookupSource(), NGramSource(table)], Calibration(calibration))
 
-    return HybridCoLocatedDrafts(new_engine, config.max_clients, config.shared)
+    neural = neural_source(drafting, info.vocab_size)
+    return HybridCoLocatedDrafts(new_knowledge, config.max_clients, config.shared, neural)
 
 
 def _lookup(config: CoLocatedConfig, _target: TargetConfig, _info: TargetInfo) -> CoLocatedDrafts:
-    return HybridCoLocatedDrafts(
-        lambda: HybridDraft([LookupSource()], Calibration()), config.max_clients, config.shared
-    )
+    return HybridCoLocatedDrafts(_lookup_knowledge, config.max_clients, config.shared)
+
+
+def _lookup_knowledge() -> DraftKnowledge:
+    return DraftKnowledge([LookupSource()], Calibration())
 
 
 def _none(_config: CoLocatedConfig, _target: TargetConfig, _info: TargetInfo) -> None:

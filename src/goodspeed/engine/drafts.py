@@ -7,8 +7,8 @@ from pathlib import Path
 from goodspeed.config import config_dataclass, option
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_memory import MAX_TRANSFERRED_TRIALS, DraftMemory, check_tokenizer
-from goodspeed.engine.draft_source import DraftSource
-from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.draft_source import BatchedDraftSource, DraftSource
+from goodspeed.engine.hybrid import DraftKnowledge, HybridDraft
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
@@ -40,7 +40,7 @@ class DraftConfig:
         "hybrid and table: n-gram table to start from: a file, none, or default: the one shipped for the tokenizer",
     )
     table_slots: int = option(
-        2**19, "hybrid and table: contexts that a new n-gram table holds, 15 bytes each", ge=8, le=2**26
+        2**19, "hybrid and table: contexts that a new n-gram table holds, 17 bytes each", ge=8, le=2**26
     )
     acceptance_rate: float = option(
         0.8, "toy and shaped: share of draft tokens that the target accepts", ge=0.0, le=1.0
@@ -89,11 +89,11 @@ def initial_memory(config: DraftConfig, vocab_size: int) -> DraftMemory:
     return DraftMemory(NGramTable(config.table_slots), vocab_size)
 
 
-def neural_source(config: DraftConfig, vocab_size: int) -> DraftSource | None:
+def neural_source(config: DraftConfig, vocab_size: int) -> BatchedDraftSource | None:
     """The draft model of the config as a source, if it has one. Raises ConfigError or CheckpointError."""
     if not config.model:
         return None
-    source: DraftSource = import_torch_module("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
+    source: BatchedDraftSource = import_torch_module("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
     return source
 
 
@@ -118,7 +118,8 @@ def transfer_learned_state(learned: DraftEngine, fresh: DraftEngine) -> None:
         if table and isinstance(source, NGramSource):
             source.table = table
     if [type(source) for source in learned.sources] == [type(source) for source in fresh.sources]:
-        fresh.calibration = learned.calibration.faded(MAX_TRANSFERRED_TRIALS)
+        calibration = learned.calibration.faded(MAX_TRANSFERRED_TRIALS)
+        fresh.knowledge = DraftKnowledge(fresh.knowledge.sources, calibration)
 
 
 def table_of(engine: DraftEngine) -> NGramTable | None:
@@ -130,16 +131,17 @@ def table_of(engine: DraftEngine) -> NGramTable | None:
 def _hybrid(config: DraftConfig, vocab_size: int) -> DraftEngine:
     memory = initial_memory(config, vocab_size)
     sources: list[DraftSource] = [LookupSource(), NGramSource(memory.table)]
-    return HybridDraft(sources, memory.calibration(config.name), neural_source(config, vocab_size))
+    knowledge = DraftKnowledge(sources, memory.calibration(config.name))
+    return HybridDraft(knowledge, neural_source(config, vocab_size))
 
 
 def _lookup(_config: DraftConfig, _vocab_size: int) -> DraftEngine:
-    return HybridDraft([LookupSource()], Calibration())
+    return HybridDraft(DraftKnowledge([LookupSource()], Calibration()))
 
 
 def _table(config: DraftConfig, vocab_size: int) -> DraftEngine:
     memory = initial_memory(config, vocab_size)
-    return HybridDraft([NGramSource(memory.table)], memory.calibration(config.name))
+    return HybridDraft(DraftKnowledge([NGramSource(memory.table)], memory.calibration(config.name)))
 
 
 def _torch(config: DraftConfig, vocab_size: int) -> DraftEngine:

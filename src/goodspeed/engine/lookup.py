@@ -7,8 +7,7 @@ one dictionary lookup per length, longest first, independent of the length of th
 
 from collections.abc import Sequence
 
-from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.draft_source import COARSE_SHIFT, Guess, Prefix
+from goodspeed.engine.draft_source import COARSE_SHIFT, EVIDENCE_BITS, TAIL, PackedGuess, Prefix, text_of
 
 LENGTHS = (8, 5, 3, 2, 1)
 """Suffix lengths that are looked up, longest first. More did not raise acceptance (docs/measurements/log.md)."""
@@ -16,87 +15,81 @@ LENGTHS = (8, 5, 3, 2, 1)
 PRIORS = ((0.84, 0.97), (0.70, 0.88), (0.59, 0.79), (0.49, 0.74), (0.22, 0.57))
 """Per length, the measured share of right guesses: if the last two occurrences differ, and if they agree."""
 
-Ngram = tuple[int, ...]
-
 
 class SuffixIndex:
-    """The latest occurrence of each n-gram of one growing text. Drafted tokens are in an overlay that is dropped whole.
+    """The latest occurrence of each n-gram of a stream's committed tokens, and guesses from it.
 
     An entry is 2 * position + agreed: `position` is that of the token after the latest occurrence, and `agreed` is 1 if
     the occurrence before was followed by the same token.
     """
 
-    __slots__ = ("_drafted", "_entries", "_num_indexed")
+    __slots__ = ("_entries", "_num_indexed", "_prefix")
 
-    def __init__(self) -> None:
-        self._entries: dict[Ngram, int] = {}
-        self._drafted: dict[Ngram, int] = {}
+    def __init__(self, prefix: Prefix) -> None:
+        self._prefix = prefix
+        self._entries: dict[str, int] = {}
         self._num_indexed = 0
+        self.commit()
 
-    def extend(self, tokens: Sequence[int], num_committed: int) -> None:
-        """Index the tokens added since the last call; those from num_committed on are drafted, not committed."""
-        for i in range(self._num_indexed, len(tokens)):
-            self._add(tokens, i, self._entries if i < num_committed else self._drafted)
-        self._num_indexed = len(tokens)
+    def guess(self) -> PackedGuess:
+        tokens, tail, num_indexed = self._prefix.tokens, self._prefix.tail, self._num_indexed
+        if len(tail) < TAIL or (len(tokens) > num_indexed and tokens[-1] in tokens[num_indexed - 1 : -1]):
+            return self._guess_with_drafted()
+        # From the middle length on, because the suffixes of an n-gram that occurred have occurred too.
+        get = self._entries.get
+        index, entry = 2, get(tail[-3:])
+        if entry is None:
+            index, entry = 3, get(tail[-2:])
+            if entry is None:
+                index, entry = 4, get(tail[-1:])
+                if entry is None:
+                    return 0
+        elif (longer := get(tail[-5:])) is not None:
+            index, entry = 1, longer
+            if (longest := get(tail)) is not None:
+                index, entry = 0, longest
+        return tokens[entry >> 1] << EVIDENCE_BITS | (index + 1) << COARSE_SHIFT | entry & 1
 
-    def rewind(self, num_committed: int) -> None:
-        """Drop the drafted tokens."""
-        self._drafted.clear()
-        self._num_indexed = min(self._num_indexed, num_committed)
+    def commit(self) -> None:
+        self._add(self._prefix.tokens, self._num_indexed, self._entries)
+        self._num_indexed = len(self._prefix.tokens)
 
-    def find(self, tokens: Sequence[int]) -> tuple[int, int] | None:
-        """(index into LENGTHS of the longest suffix that occurred before, its entry), or None."""
+    def close(self) -> None:
+        """Nothing to do: the index goes with the stream."""
+
+    def _guess_with_drafted(self) -> PackedGuess:
+        """The guess where an n-gram may have occurred before a drafted token, as the last token has: a rare case."""
+        tokens, tail = self._prefix.tokens, self._prefix.tail
+        drafted: dict[str, int] = {}
+        self._add(tokens, self._num_indexed, drafted)
         for index, length in enumerate(LENGTHS):
-            entry = self._get(tuple(tokens[-length:]))
-            if entry is not None:
-                return index, entry
-        return None
+            ngram = tail[-length:]
+            entry = drafted.get(ngram) or self._entries.get(ngram)
+            if entry is not None and len(ngram) == length:
+                return tokens[entry >> 1] << EVIDENCE_BITS | (index + 1) << COARSE_SHIFT | entry & 1
+        return 0
 
-    def _add(self, tokens: Sequence[int], i: int, entries: dict[Ngram, int]) -> None:
-        token = tokens[i]
-        for length in LENGTHS:
-            if i >= length:
-                ngram = tuple(tokens[i - length : i])
-                last = self._get(ngram)
-                entries[ngram] = 2 * i + (last is not None and tokens[last >> 1] == token)
-
-    def _get(self, ngram: Ngram) -> int | None:
-        if self._drafted:
-            entry = self._drafted.get(ngram)
-            if entry is not None:
-                return entry
-        return self._entries.get(ngram)
+    def _add(self, tokens: Sequence[int], start: int, entries: dict[str, int]) -> None:
+        """Add the n-grams before each of tokens[start:] to `entries`, of which older ones are in the index."""
+        begin = max(0, start - TAIL)
+        text = text_of(tokens[begin:])
+        get = self._entries.get
+        for i in range(start, len(tokens)):
+            token, end, plain, agreed = tokens[i], i - begin, 2 * i, 2 * i + 1
+            for length in LENGTHS:
+                if length <= i:
+                    ngram = text[end - length : end]
+                    last = get(ngram) if entries is self._entries else entries.get(ngram) or get(ngram)
+                    entries[ngram] = plain if last is None or tokens[last >> 1] != token else agreed
 
 
 class LookupSource:
     """Guesses from the stream's own prompt and answer, including drafted tokens."""
 
-    def __init__(self) -> None:
-        self._indexes: dict[StreamKey, SuffixIndex] = {}
+    priors = tuple(
+        PRIORS[(evidence >> COARSE_SHIFT) - 1][evidence & 1] if evidence >> COARSE_SHIFT else 0.5
+        for evidence in range((len(LENGTHS) + 1) << COARSE_SHIFT)
+    )
 
-    def open(self, prefix: Prefix) -> None:
-        index = self._indexes[prefix.stream] = SuffixIndex()
-        index.extend(prefix.tokens, prefix.num_committed)
-
-    def guesses(self, prefixes: Sequence[Prefix]) -> list[Guess | None]:
-        return [self._guess(prefix) for prefix in prefixes]
-
-    def rewind(self, prefix: Prefix) -> None:
-        self._indexes[prefix.stream].rewind(prefix.num_committed)
-
-    def commit(self, prefix: Prefix) -> None:
-        self._indexes[prefix.stream].extend(prefix.tokens, prefix.num_committed)
-
-    def close(self, prefix: Prefix) -> None:
-        del self._indexes[prefix.stream]
-
-    def _guess(self, prefix: Prefix) -> Guess | None:
-        index = self._indexes[prefix.stream]
-        index.extend(prefix.tokens, prefix.num_committed)
-        found = index.find(prefix.tokens)
-        if found is None:
-            return None
-        length_index, entry = found
-        agreed = entry & 1
-        evidence = (length_index + 1) << COARSE_SHIFT | agreed
-        return Guess(prefix.tokens[entry >> 1], evidence, PRIORS[length_index][agreed])
+    def open(self, prefix: Prefix) -> SuffixIndex:
+        return SuffixIndex(prefix)

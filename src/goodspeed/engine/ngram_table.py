@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.draft_source import COARSE_SHIFT, Guess, Prefix
+from goodspeed.engine.draft_source import COARSE_SHIFT, EVIDENCE_BITS, PackedGuess, Prefix
 from goodspeed.errors import CheckpointError
 
 MAX_ORDER = 4  # tokens of context; 5 and 6 did not raise acceptance (docs/measurements/log.md)
@@ -25,10 +24,15 @@ FIELDS = {"check": "<u4", "first": "<i4", "second": "<i4", "total": "|u1", "firs
 
 PRIORS = (0.29, 0.43, 0.53, 0.69)
 """Measured share of right guesses after a context of 1, 2, 3, 4 tokens that was seen once; see _prior."""
+TOTALS = (1.0, 2.0, 3.5, 9.0, 40.0)
+"""A typical count of a context in each class of _kinds."""
+
+LEARNED_TOGETHER = 16
+"""Tokens of a stream that are learned at once. Half the time of learning each by itself."""
 
 
 class NGramTable:
-    """Counts of next tokens by context. `num_slots` is rounded up to a power of two; a slot takes 15 bytes.
+    """Counts of next tokens by context. `num_slots` is rounded up to a power of two; a slot takes 17 bytes.
 
     With a `base` the table holds only the contexts that it has learned itself, and starts each from the counts of the
     base, which it does not change. So several tables can learn apart from each other on one base.
@@ -36,14 +40,17 @@ class NGramTable:
 
     def __init__(self, num_slots: int = 2**19, base: "NGramTable | None" = None) -> None:
         self._base = base
-        self._set_bits = max(1, (num_slots - 1).bit_length() - 2)
-        size = SET_SIZE << self._set_bits
+        set_bits = max(1, (num_slots - 1).bit_length() - 2)
+        size = SET_SIZE << set_bits
+        self._shift = 64 - set_bits
         self._check = array("I", bytes(4 * size))
         self._first = array("i", bytes(4 * size))
         self._second = array("i", bytes(4 * size))
         self._total = array("B", bytes(size))  # 0: the slot is free
         self._first_count = array("B", bytes(size))
         self._second_count = array("B", bytes(size))
+        self._tags = bytearray(size)  # of the check; 0: the slot is free
+        self._kinds = bytearray(size)  # as in KINDS
 
     @property
     def num_slots(self) -> int:
@@ -62,17 +69,23 @@ class NGramTable:
             for key in _context_keys(tokens, i):
                 self._count(key, token)
 
-    def guess(self, tokens: Sequence[int]) -> Guess | None:
+    def guess(self, tokens: Sequence[int]) -> PackedGuess:
         """The most frequent next token of the longest known context at the end of `tokens`."""
         keys = _context_keys(tokens, len(tokens))
-        for order in range(len(keys), 0, -1):
-            found = self._find_counts(keys[order - 1])
-            if found is not None:
-                table, slot = found
-                count, total = table._first_count[slot], table._total[slot]
-                evidence = order << COARSE_SHIFT | _kind(count, total)
-                return Guess(table._first[slot], evidence, _prior(order, count, total))
-        return None
+        order = len(keys)
+        base = self._base
+        # Whoever learned a context has learned its suffixes, so on a base most contexts need one look here.
+        own_order = order if base is None or order < 2 or self._find(keys[1]) >= 0 else 1
+        while order:
+            key, table = keys[order - 1], self
+            slot = self._find(key) if order <= own_order else -1
+            if slot < 0 and base is not None:
+                table = base
+                slot = base._find(key)
+            if slot >= 0:
+                return table._first[slot] << EVIDENCE_BITS | order << COARSE_SHIFT | table._kinds[slot]
+            order -= 1
+        return 0
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The whole table, to be saved: one [num_slots] array per field."""
@@ -95,6 +108,10 @@ class NGramTable:
         table = cls(size)
         for name, values in table._fields().items():
             values[:] = array(values.typecode, arrays[name].astype(values.typecode).tobytes())
+        is_used = arrays["total"] > 0
+        table._tags[:] = np.where(is_used, arrays["check"] & 0xFF | 1, 0).astype(np.uint8).tobytes()
+        kinds = np.frombuffer(KINDS, dtype=np.uint8)
+        table._kinds[:] = kinds[arrays["total"].astype(np.intp) << 8 | arrays["first_count"]].tobytes()
         return table
 
     def _fields(self) -> dict[str, "array[int]"]:
@@ -107,104 +124,140 @@ class NGramTable:
             "second_count": self._second_count,
         }
 
-    def _find(self, key: int) -> int | None:
+    def _find(self, key: int) -> int:
+        """The slot of the context, or -1."""
         check = key >> 16 & 0xFFFFFFFF
-        base = key >> (64 - self._set_bits) << 2
-        for slot in range(base, base + SET_SIZE):
-            if self._check[slot] == check and self._total[slot]:
-                return slot
-        return None
-
-    def _find_counts(self, key: int) -> "tuple[NGramTable, int] | None":
-        """The table that holds the context, this one or its base, and the slot there."""
-        slot = self._find(key)
-        if slot is not None:
-            return self, slot
-        return self._base._find_counts(key) if self._base else None
+        start = key >> self._shift << 2
+        slot = self._tags.find(check & 0xFF | 1, start, start + SET_SIZE)
+        while slot >= 0 and self._check[slot] != check:
+            slot = self._tags.find(check & 0xFF | 1, slot + 1, start + SET_SIZE)
+        return slot
 
     def _count(self, key: int, token: int) -> None:
         slot = self._find(key)
-        if slot is None:
+        if slot < 0:
             slot = self._claim(key)
-            if not self._total[slot]:
-                self._first[slot] = token
-                self._total[slot] = self._first_count[slot] = 1
-                return
-        if self._total[slot] == MAX_COUNT:
-            self._halve(slot)
-        self._total[slot] += 1
-        if self._first[slot] == token:
+        total = self._total[slot]
+        if not total:
+            self._first[slot] = token
+            self._first_count[slot] = 1
+        elif self._first[slot] == token:
+            if total == MAX_COUNT:
+                total = self._halve(slot)
             self._first_count[slot] += 1
-            return
-        is_second = self._second[slot] == token and self._second_count[slot]
-        self._second[slot] = token
-        self._second_count[slot] = self._second_count[slot] + 1 if is_second else 1
-        if self._second_count[slot] >= self._first_count[slot]:  # the later of two equal counts comes first
-            self._swap(slot)
+        else:
+            if total == MAX_COUNT:
+                total = self._halve(slot)
+            self._count_second(slot, token)
+        self._total[slot] = total + 1
+        self._kinds[slot] = KINDS[(total + 1) << 8 | self._first_count[slot]]
+
+    def _count_second(self, slot: int, token: int) -> None:
+        """Count a token that is not the first one; the later of two equal counts comes first."""
+        count = self._second_count[slot] + 1 if self._second[slot] == token else 1
+        self._second[slot], self._second_count[slot] = token, count
+        if count >= self._first_count[slot]:
+            self._second[slot], self._second_count[slot] = self._first[slot], self._first_count[slot]
+            self._first[slot], self._first_count[slot] = token, count
 
     def _claim(self, key: int) -> int:
         """The slot of a new context, with the counts of the base, or empty."""
-        bucket = key >> (64 - self._set_bits) << 2
-        slot = min(range(bucket, bucket + SET_SIZE), key=self._total.__getitem__)
-        self._check[slot] = key >> 16 & 0xFFFFFFFF
-        found = self._base._find_counts(key) if self._base else None
-        self._total[slot] = self._first_count[slot] = self._second_count[slot] = 0
-        if found is not None:
-            table, source = found
-            for own, other in zip(self._fields().values(), table._fields().values(), strict=True):
-                own[slot] = other[source]
+        start = key >> self._shift << 2
+        totals = self._total[start : start + SET_SIZE]
+        slot = start + totals.index(min(totals))
+        check = key >> 16 & 0xFFFFFFFF
+        self._check[slot] = check
+        self._tags[slot] = check & 0xFF | 1
+        base = self._base
+        source = base._find(key) if base is not None else -1
+        if base is not None and source >= 0:
+            self._first[slot], self._first_count[slot] = base._first[source], base._first_count[source]
+            self._second[slot], self._second_count[slot] = base._second[source], base._second_count[source]
+            self._total[slot] = base._total[source]
+        else:
+            self._second_count[slot] = self._total[slot] = 0
         return slot
 
-    def _halve(self, slot: int) -> None:
-        self._total[slot] //= 2
+    def _halve(self, slot: int) -> int:
+        """Halve the counts; returns the new total."""
         self._first_count[slot] //= 2
         self._second_count[slot] //= 2
+        return self._total[slot] // 2
 
-    def _swap(self, slot: int) -> None:
-        self._first[slot], self._second[slot] = self._second[slot], self._first[slot]
-        self._first_count[slot], self._second_count[slot] = self._second_count[slot], self._first_count[slot]
+
+class TableGuesser:
+    """Guesses for one stream. The table learns the stream's committed answer tokens, not its prompt tokens."""
+
+    __slots__ = ("_num_learned", "_prefix", "_table")
+
+    def __init__(self, table: NGramTable, prefix: Prefix) -> None:
+        self._table = table
+        self._prefix = prefix
+        self._num_learned = prefix.num_committed
+
+    def guess(self) -> PackedGuess:
+        return self._table.guess(self._prefix.tokens)
+
+    def commit(self) -> None:
+        if len(self._prefix.tokens) - self._num_learned >= LEARNED_TOGETHER:
+            self.close()
+
+    def close(self) -> None:
+        self._table.learn(self._prefix.tokens[: self._prefix.num_committed], self._num_learned)
+        self._num_learned = self._prefix.num_committed
 
 
 class NGramSource:
-    """Guesses from a table that all streams share. It learns committed answer tokens, not prompt tokens."""
+    """Guesses from a table that all streams share."""
 
     def __init__(self, table: NGramTable) -> None:
         self.table = table
-        self._num_learned: dict[StreamKey, int] = {}
 
-    def open(self, prefix: Prefix) -> None:
-        self._num_learned[prefix.stream] = prefix.num_committed
+    @property
+    def priors(self) -> Sequence[float]:
+        return EVIDENCE_PRIORS
 
-    def guesses(self, prefixes: Sequence[Prefix]) -> list[Guess | None]:
-        return [self.table.guess(prefix.tokens) for prefix in prefixes]
-
-    def rewind(self, prefix: Prefix) -> None:
-        """Nothing to do: the table has no drafted tokens."""
-
-    def commit(self, prefix: Prefix) -> None:
-        self.table.learn(prefix.tokens, self._num_learned[prefix.stream])
-        self._num_learned[prefix.stream] = prefix.num_committed
-
-    def close(self, prefix: Prefix) -> None:
-        del self._num_learned[prefix.stream]
+    def open(self, prefix: Prefix) -> TableGuesser:
+        return TableGuesser(self.table, prefix)
 
 
-def _context_keys(tokens: Sequence[int], end: int) -> list[int]:
+def _context_keys(tokens: Sequence[int], end: int) -> Sequence[int]:
     """A 64-bit hash of each context tokens[end - n : end], n = 1 .. MAX_ORDER, shortest first."""
+    if end >= MAX_ORDER:  # the loop below, unrolled
+        one = (MULTIPLIER ^ tokens[end - 1]) * MULTIPLIER & MASK
+        two = (one ^ tokens[end - 2]) * MULTIPLIER & MASK
+        three = (two ^ tokens[end - 3]) * MULTIPLIER & MASK
+        return one, two, three, (three ^ tokens[end - 4]) * MULTIPLIER & MASK
     keys = []
     key = MULTIPLIER
-    for i in range(end - 1, max(end - 1 - MAX_ORDER, -1), -1):
-        key = (key ^ tokens[i]) * MULTIPLIER & MASK
+    for token in tokens[:end][::-1]:
+        key = (key ^ token) * MULTIPLIER & MASK
         keys.append(key)
     return keys
 
 
-def _kind(count: int, total: int) -> int:
-    """0 .. 24: five classes of the context's count times five of the share of its most frequent token."""
-    seen = 0 if total == 1 else 1 if total == 2 else 2 if total <= 4 else 3 if total <= 16 else 4
-    return 5 * seen + min(4, 5 * count // total)
+def _kinds() -> bytes:
+    """The kind of a context, 0 .. 24, at total << 8 | count of its most frequent token.
+
+    Five classes of the total times five of the token's share.
+    """
+    totals = np.arange(MAX_COUNT + 1)[:, np.newaxis]
+    counts = np.arange(MAX_COUNT + 1)[np.newaxis, :]
+    shares = np.minimum(4, 5 * counts // np.maximum(totals, 1))
+    return (5 * np.searchsorted([1, 2, 4, 16], totals) + shares).astype(np.uint8).tobytes()
 
 
-def _prior(order: int, count: int, total: int) -> float:
+def _prior(order: int, kind: int) -> float:
     """PRIORS after one occurrence, then moving towards the observed share; PRIORS weigh as much as 3 occurrences."""
+    total = TOTALS[kind // 5]
+    count = max(1.0, (kind % 5 + 0.5) / 5 * total)
     return (count - 1 + 3 * PRIORS[order - 1]) / (total + 2)
+
+
+KINDS = _kinds()
+EVIDENCE_PRIORS = tuple(
+    _prior(evidence >> COARSE_SHIFT, evidence & (1 << COARSE_SHIFT) - 1)
+    if evidence >> COARSE_SHIFT and evidence & (1 << COARSE_SHIFT) - 1 < 25
+    else 0.5
+    for evidence in range((MAX_ORDER + 1) << COARSE_SHIFT)
+)

@@ -6,7 +6,7 @@ from tests.tuning.toy import toy_example
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.hybrid import HybridDraft
+from goodspeed.engine.hybrid import DraftKnowledge, HybridDraft
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.teacher_forcing import teacher_force_all
@@ -43,7 +43,7 @@ def test_one_pass_predicts_the_acceptance_of_lookup() -> None:
 
 
 def _lookup() -> HybridDraft:
-    return HybridDraft([LookupSource()], Calibration())
+    return HybridDraft(DraftKnowledge([LookupSource()], Calibration()))
 
 
 def test_rejection_accepts_one_minus_the_total_variation() -> None:
