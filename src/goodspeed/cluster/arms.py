@@ -12,17 +12,20 @@ from goodspeed.registry import nearest_name
 from goodspeed.scheduling.policies import BASELINES, SCHEDULERS
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
+AS_PUBLISHED: Mapping[str, object] = {"draft_selection": "arrival", "overcommit": 1.0, "co_located_tokens": 0}
+"""Of baseline schedulers."""
+
 
 def core_options(arm: str) -> dict[str, object]:
     """Options of VerifierCoreConfig from an arm such as `gradient,estimator=paper,beta=0.5`.
 
-    A baseline scheduler runs as published: it verifies tokens as they arrive, unless the arm has other options. Raises
-    ConfigError for an unknown scheduler or option.
+    A baseline scheduler runs as published: drafters alone draft, and tokens are verified as they arrive, unless the arm
+    has other options. Raises ConfigError for an unknown scheduler or option.
     """
     scheduler, *options = arm.split(",")
     SCHEDULERS[scheduler]
-    defaults: dict[str, object] = {"draft_selection": "arrival", "overcommit": 1.0} if scheduler in BASELINES else {}
-    return {"scheduler": scheduler} | defaults | _options(options, VerifierCoreConfig)
+    defaults = AS_PUBLISHED if scheduler in BASELINES else {}
+    return {"scheduler": scheduler, **defaults} | _options(options, VerifierCoreConfig)
 
 
 def core_flags(arm: str) -> tuple[str, ...]:
