@@ -15,7 +15,7 @@ from goodspeed.drafter.event_log_replay import replay as replay_drafter
 from goodspeed.records.event_log import JsonlEventLog
 from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.simulator.result import RunResult
-from goodspeed.simulator.scenario import Scenario
+from goodspeed.simulator.scenario import Scenario, scenario_of
 from goodspeed.simulator.world import simulate
 from goodspeed.testing.scenarios import EQUAL_SPLIT, TROUBLED, drafter_tier, small_scenario
 from goodspeed.verifier.event_log_replay import replay as replay_verifier
@@ -212,3 +212,11 @@ def test_spans_of_a_traced_request_cover_its_time_without_gaps() -> None:
     network_s = answer.network_s + 0.020  # of the opening, which no round measures
     assert by_actor["uplink"] + by_actor["downlink"] == pytest.approx(network_s, abs=1e-3)
     assert sum(by_actor.values()) == pytest.approx(answer.finished_s - answer.requested_s, rel=0.05)
+
+
+def test_no_verifier_is_busy_for_longer_than_the_run() -> None:
+    """The run ends within a step."""
+    latency = {"linear": {"base_s": 0.5, "token_s": 0.0}}
+    scenario = scenario_of({"duration_s": 4.3, "mode": "target_only", "verifiers": [{"latency": latency}]})
+    (verifier,) = simulate(scenario).verifiers
+    assert 3.0 < verifier.busy_s <= 4.3

@@ -33,7 +33,6 @@ class SimulatedTargetEngine:
         """How long the engine was idle before the next step. Its host sets it before each step."""
         self.num_steps = 0
         self.num_tokens = 0
-        self.busy_s = 0.0
         self.kv_tokens = 0  # reserved
         self.peak_kv_tokens = 0
         self._info = info
@@ -95,7 +94,6 @@ class SimulatedTargetEngine:
         self.step_s = self._latency.step_s(shape)
         self.num_steps += 1
         self.num_tokens += shape.num_tokens
-        self.busy_s += self.step_s
 
 
 def target_info(kv_capacity: int, max_context: int) -> TargetInfo:

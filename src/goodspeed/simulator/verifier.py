@@ -59,6 +59,8 @@ class SimulatedVerifier:
         self._conns = itertools.count(1)
         self._woken = Signal(kernel)
         self._idle_since_s = 0.0  # when the engine finished its last step
+        self._busy_s = 0.0  # in steps that have ended
+        self._busy_since_s: float | None = None  # None: no step is running
 
     @property
     def max_tokens(self) -> int:
@@ -68,10 +70,10 @@ class SimulatedVerifier:
 
     def record(self) -> VerifierRecord:
         """The verifier's work so far."""
-        engine = self._engine
-        return VerifierRecord(
-            self.identity.name, engine.num_steps, engine.num_tokens, engine.busy_s, engine.peak_kv_tokens
-        )
+        engine, busy_s = self._engine, self._busy_s
+        if self._busy_since_s is not None:
+            busy_s += self._kernel.now_s - self._busy_since_s
+        return VerifierRecord(self.identity.name, engine.num_steps, engine.num_tokens, busy_s, engine.peak_kv_tokens)
 
     def on_connect(self, wire: Wire) -> int:
         conn = next(self._conns)
@@ -109,6 +111,7 @@ class SimulatedVerifier:
     def _crash(self) -> None:
         self.is_up = False
         self._num_outages += 1
+        self._end_step()
         self._engine.drop_streams()
         if self._co_located:
             self._co_located.drop_streams()
@@ -132,8 +135,11 @@ class SimulatedVerifier:
         engine.idle_s = started - self._idle_since_s
         result = run_batch(engine, batch, self._co_located, self._drafting_clock)
         if batch.has_step:
+            self._busy_since_s = started
             yield self.identity.slot.run_step(result.drafting_s + engine.step_s)
             ended_s = self._kernel.now_s
+            if self._num_outages == num_outages:
+                self._end_step()
             yield from self._drain()
             if self._num_outages != num_outages:
                 return
@@ -142,6 +148,12 @@ class SimulatedVerifier:
         yield from self._handle_batch()
         if self._num_outages == num_outages:
             self._deliver(replies)
+
+    def _end_step(self) -> None:
+        """The running step, if there is one, ends now."""
+        if self._busy_since_s is not None:
+            self._busy_s += self._kernel.now_s - self._busy_since_s
+            self._busy_since_s = None
 
     def _drafting_clock(self) -> float:
         """Seconds of co-located drafting since the start."""
