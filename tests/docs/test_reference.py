@@ -14,6 +14,7 @@ from goodspeed.bench.report import ArmMetrics, ArmReport, OptimumReport, Report,
 from goodspeed.commands.parser import COMMANDS
 from goodspeed.commands.profile import Profile
 from goodspeed.config import config_keys
+from goodspeed.drafter.core.run_ahead import RunAheadCounts
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.http.response_body import ResponseStats
 from goodspeed.drafter.metrics import DrafterMetrics
@@ -74,6 +75,7 @@ def metric_names() -> set[str]:
     drafter.watch(LinkTraffic, lambda: 0)
     drafter.watch_draft(lambda: ("none", 0))
     drafter.watch_links([], [])
+    drafter.watch_run_ahead(RunAheadCounts())
     names = registered(drafter.registry) | registered(VerifierMetrics().registry)
     by_client = (*verifier_metrics.CLIENT_COUNTERS, *verifier_metrics.CLIENT_GAUGES)
     load = ("open_streams", "queued_streams", "kv_used_tokens", "kv_capacity_tokens")

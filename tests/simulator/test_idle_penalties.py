@@ -31,7 +31,7 @@ def table(tmp_path: Path) -> str:
 
 
 def run(table: str, rtt_ms: float) -> RunResult:
-    """A run of one drafter that proposes one token per round."""
+    """A run of one drafter that proposes one token per round, and drafts nothing past it."""
 
     def latency(role: str) -> dict[str, Any]:
         return {"kind": "table", "table": {"path": table, "role": role}}
@@ -42,6 +42,7 @@ def run(table: str, rtt_ms: float) -> RunResult:
         latency=latency("draft"),
         window={"policy": "fixed", "max_tokens": 1},
         acceptance={"fixed": {"rate": 1.0}},
+        run_ahead="never",
     )
     return simulate(
         small_scenario(tier, verifiers=[{"latency": latency("target"), "core": {"scheduler": "fixed", "budget": 4}}])

@@ -183,7 +183,7 @@ def test_a_slower_downlink_adds_exactly_its_delay() -> None:
     """Round-trip settings of 20 and 60 ms for the downlink: half of the difference in every round."""
     network_s = []
     for downlink in (20.0, 60.0):
-        result = simulate(small_scenario(drafter_tier(count=1, downlink={"rtt_ms": downlink})))
+        result = simulate(small_scenario(drafter_tier(count=1, downlink={"rtt_ms": downlink}, run_ahead="never")))
         rounds = sum(answer.num_rounds - 1 for answer in result.answers)
         network_s.append(sum(answer.network_s for answer in result.answers) / rounds)
     assert network_s == pytest.approx([0.020, 0.040], abs=1e-5)
@@ -201,7 +201,7 @@ def test_streams_wait_while_the_kv_cache_is_full() -> None:
 
 
 def test_spans_of_a_traced_request_cover_its_time_without_gaps() -> None:
-    result = simulate(small_scenario(drafter_tier(count=1)), num_traced=1)
+    result = simulate(small_scenario(drafter_tier(count=1, run_ahead="never")), num_traced=1)
     by_actor: dict[str, float] = defaultdict(float)
     for span in result.spans:
         by_actor[span.actor] += span.end_s - span.start_s

@@ -1,6 +1,7 @@
 """A draft: the tokens that a draft engine proposes, and the distributions that they were sampled from."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,13 @@ class Draft(Struct, frozen=True, gc=False):
     """Calibrated Pr(the token is accepted | all tokens before it are), one per token."""
     draft_probs: tuple[SparseProbs, ...] = ()
     """One per token under the rejection rule; empty if every token is a function of the prefix (one-hot)."""
+
+    def part(self, start: int, stop: int | None = None) -> "Draft":
+        """The tokens from `start` to before `stop`; None: to the end."""
+        return Draft(self.tokens[start:stop], self.confidences[start:stop], self.draft_probs[start:stop])
+
+
+NO_DRAFT: Final = Draft((), ())
 
 
 class DraftRequest(Struct, frozen=True, gc=False):

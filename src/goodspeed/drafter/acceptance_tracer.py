@@ -81,8 +81,9 @@ class AcceptanceTracer:
 
     def _on_requests(self, requests: Sequence[Fields]) -> None:
         for request in requests:
-            if stream := self._streams.get(request["stream"]):
-                stream.window = request["max_tokens"], request["min_survival"]
+            stream = self._streams.get(request["stream"])
+            if stream and stream.proposal is None:  # otherwise it is drafted past the proposal, or a shadow draft
+                stream.window = request["max_tokens"], request["min_survival"], len(request["after"])
 
     def _on_messages(self, messages: Sequence[Fields]) -> None:
         """A repeated proposal changes nothing; an Open discards the proposals before it."""
@@ -115,8 +116,8 @@ class _TracedStream:
     request: Fields
     proposal: Fields | None = None
     """The proposal whose verdict is awaited."""
-    window: tuple[int, float] | None = None
-    """The request to the draft engine: max_tokens, min_survival."""
+    window: tuple[int, float, int] | None = None
+    """The request to the draft engine: max_tokens, min_survival, tokens of the proposal before (a head start)."""
     outcomes: list[str] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
@@ -145,11 +146,11 @@ class _TracedStream:
         """
         if self.window is None:
             return UNKNOWN, 0.0
-        max_tokens, min_survival = self.window
-        if len(proposal["tokens"]) == max_tokens:
+        max_tokens, min_survival, num_before = self.window
+        if len(proposal["tokens"]) == num_before + max_tokens:
             return UNKNOWN, 0.0
         survival = 1.0
-        for confidence in proposal["confidences"]:
+        for confidence in proposal["confidences"][num_before:]:
             survival *= confidence / 255
         return STOPPED, min(1.0, min_survival / survival) if survival else 1.0
 

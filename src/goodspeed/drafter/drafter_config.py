@@ -5,6 +5,7 @@ import socket
 
 from goodspeed.config import config_dataclass, option, table
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
+from goodspeed.drafter.core.run_ahead import AUTO, MODES
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import ConfigError
 from goodspeed.logs import LOG_LEVELS
@@ -39,6 +40,12 @@ class DrafterConfig:
         1024, "maximum length of a chat answer whose request sets none; memory is reserved for it", ge=1
     )
     grace_s: float = option(3.0, "time that running answers have to finish when the drafter is stopped", ge=0.0)
+    run_ahead: str = option(
+        AUTO,
+        "drafting past a proposal that is under way, as if it were accepted. auto: where it saves time; never: saves "
+        "energy",
+        choices=MODES,
+    )
     window: WindowConfig = table(WindowConfig)
     draft: DraftConfig = table(DraftConfig)
     retry: RetryConfig = table(RetryConfig)
@@ -66,7 +73,7 @@ class DrafterConfig:
     @property
     def core(self) -> DrafterCoreConfig:
         """The configuration of the core."""
-        return DrafterCoreConfig(len(self.verifiers), self.window, self.retry, self.routing)
+        return DrafterCoreConfig(len(self.verifiers), self.window, self.retry, self.routing, self.run_ahead)
 
     @property
     def drafter(self) -> str:

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import TokensCommitted
+from goodspeed.drafter.core.run_ahead import RunAheadCounts
 from goodspeed.protocol.transport import LinkTraffic
 
 SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -38,7 +39,7 @@ class DrafterMetrics:
         )
         self._acceptance_rate = self._gauge("acceptance_rate", "accepted / proposed draft tokens since the start")
         self._grant = self._gauge("grant", "draft tokens granted by the latest verdict")
-        self._drafting = self._histogram("drafting_seconds", "time to draft one proposal")
+        self._drafting = self._histogram("drafting_seconds", "drafting of one proposal, from the verdict on")
         self._rtt = self._histogram("rtt_seconds", "time from proposal to verdict without queueing and verification")
         self._by_verifier: Counter[int] = Counter()  # committed tokens
 
@@ -54,6 +55,10 @@ class DrafterMetrics:
     def watch_links(self, addresses: Sequence[str], links: Iterable[VerifierLink]) -> None:
         """Add the verifiers, labelled by their addresses."""
         self.registry.register(_Links(addresses, links, self._by_verifier))
+
+    def watch_run_ahead(self, counts: RunAheadCounts) -> None:
+        """Add what was drafted past proposals."""
+        self.registry.register(_RunAhead(counts))
 
     def observe(self, committed: TokensCommitted) -> None:
         """Count one more round of some stream."""
@@ -99,6 +104,32 @@ class _Draft(Collector):
         current.add_metric([name], 1)
         yield current
         yield CounterMetricFamily("goodspeed_drafter_draft_swaps", "replacements of the draft engine", num_swaps)
+
+
+class _RunAhead(Collector):
+    """What was drafted past proposals so far, and how much of it was of use."""
+
+    def __init__(self, counts: RunAheadCounts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._counts
+        verdicts = CounterMetricFamily(
+            "goodspeed_drafter_run_ahead_verdicts",
+            "verdicts on proposals past which was drafted; hit: they committed the drafted tokens",
+            labels=["result"],
+        )
+        verdicts.add_metric(["hit"], counts.num_hits)
+        verdicts.add_metric(["miss"], counts.num_misses)
+        yield verdicts
+        yield CounterMetricFamily(
+            "goodspeed_drafter_run_ahead_drafted_tokens", "tokens drafted past proposals", counts.num_drafted
+        )
+        yield CounterMetricFamily(
+            "goodspeed_drafter_run_ahead_used_tokens",
+            "of these, the tokens that were committed or proposed; the others were wasted",
+            counts.num_used,
+        )
 
 
 class _Bytes(Collector):

@@ -42,6 +42,7 @@ class DrafterServer:
         self.metrics = DrafterMetrics()
         self.metrics.watch(lambda: self.traffic, lambda: self.num_streams)
         self.metrics.watch_links([verifier.address for verifier in verifiers], core.links)
+        self.metrics.watch_run_ahead(core.run_ahead_counts)
         self._has_met = asyncio.Event()  # set: there was a session with some verifier
         self._answers: dict[StreamKey, AnswerStream] = {}
         self._is_submitting = False  # work is being submitted: the runner may call _on_drafted at once

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
+from goodspeed.decoding.draft import NO_DRAFT, Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.interface import (
     DraftEngine,
@@ -26,7 +26,6 @@ from goodspeed.stats.chi_square import two_sample_p_value
 
 PREFILL_CHUNK = 64  # tokens
 SAMPLED_TOKENS = 5  # length of the texts of a distribution check; the first token is that of the prefill
-NO_DRAFT = Draft((), ())
 
 
 @dataclass(slots=True)

@@ -122,6 +122,7 @@ class Propose(Struct, frozen=True, gc=False):
     """round(255 * Pr(accepted | all before it are)), one per token, or empty."""
     draft_probs: tuple[SparseProbs, ...] = ()
     drafting_us: int = 0
+    """Drafting after the last Verdict; 0 if run-ahead has drafted all tokens before it."""
 
 
 class Verdict(Struct, frozen=True, gc=False):

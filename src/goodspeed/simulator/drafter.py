@@ -88,7 +88,8 @@ class SimulatedDrafter:
         """Take the drafts that the device has finished."""
         self._idle_since_s = self._kernel.now_s
         if self._tracer.is_on:
-            self._tracer.on_drafted(self._client, [request.stream for request in requests], drafting_s)
+            streams = [request.stream for request in requests]
+            self._tracer.on_drafted(self._client, streams, drafting_s, self._core.is_drafting_ahead)
         self._core.on_drafted(drafts, drafting_s, self._kernel.now_s)
         self.flush()
 

@@ -75,7 +75,8 @@ class Fleet:
             kernel.start(parts.uplink.cut(cut))
 
     def _core(self, name: str, number: int, num_verifiers: int) -> DrafterCore:
-        config = DrafterCoreConfig(num_verifiers, self._tier.window, self._tier.retry, self._routing)
+        tier = self._tier
+        config = DrafterCoreConfig(num_verifiers, tier.window, tier.retry, self._routing, tier.run_ahead)
         seed = self._environment.rng_streams.child_seed(Role.DRAFTER, self._index, number)
         if self._environment.events_of is None:
             return DrafterCore(config, np.random.default_rng(seed))

@@ -6,6 +6,8 @@ from typing import Any
 
 from goodspeed.config import config_dataclass, from_mapping, option, read_toml, table
 from goodspeed.drafter.core.core_config import RetryConfig
+from goodspeed.drafter.core.run_ahead import AUTO
+from goodspeed.drafter.core.run_ahead import MODES as RUN_AHEAD_MODES
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.link_config import LinkConfig, Outage
 from goodspeed.protocol.messages import Mode
@@ -91,6 +93,9 @@ class DrafterTier:
         (), "[[drafters.cuts]] tables: times without network, in which connections are lost"
     )
     window: WindowConfig = table(WindowConfig)
+    run_ahead: str = option(
+        AUTO, "drafting past a proposal that is under way: auto, never or always", choices=RUN_AHEAD_MODES
+    )
     retry: RetryConfig = table(RetryConfig)
     workload: WorkloadConfig = table(WorkloadConfig)
     acceptance: AcceptanceConfig = table(AcceptanceConfig)

@@ -24,10 +24,10 @@ class RequestTracer:
             self._num_left -= 1
             self._requests[client, stream] = request
 
-    def on_drafted(self, client: str, streams: Sequence[StreamKey], drafting_s: float) -> None:
+    def on_drafted(self, client: str, streams: Sequence[StreamKey], drafting_s: float, is_ahead: bool) -> None:
         """The drafter's device has just finished to draft for these streams."""
         for stream in streams:
-            self._add(client, stream, ("drafter", "draft"), -drafting_s, 0.0)
+            self._add(client, stream, ("drafter", "run-ahead" if is_ahead else "draft"), -drafting_s, 0.0)
 
     def on_sent_up(self, client: str, messages: Sequence[FromDrafter], arrives_ns: int) -> None:
         for message in messages:

@@ -27,9 +27,10 @@ def small_scenario(*tiers: Mapping[str, Any], **values: Any) -> Scenario:
 
 
 def single_stream(mode: str, rate: float, window: int, draft_s: float, num_tokens: int) -> Scenario:
-    """One drafter without network delay and a single answer of `num_tokens`; a target step takes 10 ms."""
+    """One drafter without network delay and run-ahead, and an answer of `num_tokens`; a target step takes 10 ms."""
     tier = drafter_tier(
         count=1,
+        run_ahead="never",
         link={},
         latency={"linear": {"base_s": draft_s, "token_s": 0.0}},
         window={"policy": "fixed", "max_tokens": window},

@@ -183,6 +183,7 @@ class VirtualDrafterHost:
         self.engine_log: dict[int, list[int]] = {}
         self.latency_s: Callable[[], float] = lambda: 0.005
         self.drafting_s = 0.001
+        self.drafting_s_per_token = 0.0
         self._clock = clock
         self._verifiers = verifiers
         self._conns: dict[int, int] = {}  # by verifier
@@ -260,7 +261,9 @@ class VirtualDrafterHost:
         for verifier, reason in outbox.take_disconnects():
             self.cut(reason, verifier)
         if work := self.core.next_drafts():
-            self._clock.after(self.drafting_s, lambda: self._draft(work))
+            longest = max((request.max_tokens for request in work.requests), default=0)
+            drafting_s = self.drafting_s + longest * self.drafting_s_per_token
+            self._clock.after(drafting_s, lambda: self._draft(work, drafting_s))
         wake_at = self.core.wake_at()
         if wake_at is not None and (self._wake_at is None or wake_at < self._wake_at):
             self._wake_at = wake_at
@@ -277,7 +280,7 @@ class VirtualDrafterHost:
         verifier, conn = self._verifiers[index], self._conns[index]
         self._travel(index, conn, lambda: verifier.receive(conn, message))
 
-    def _draft(self, work: DraftWork) -> None:
+    def _draft(self, work: DraftWork, drafting_s: float) -> None:
         apply_updates(self.engine, work.updates)
         for update in work.updates:
             if isinstance(update, StreamOpened):
@@ -285,5 +288,5 @@ class VirtualDrafterHost:
             elif isinstance(update, StreamCommitted):
                 self.engine_log[update.stream].extend(update.tokens)
         drafts = self.engine.draft(work.requests)
-        self.core.on_drafted(drafts, self.drafting_s, self._clock.now)
+        self.core.on_drafted(drafts, drafting_s, self._clock.now)
         self._settle()

@@ -1,6 +1,6 @@
 """The interface of window policies: what a drafter measures, and how many tokens it proposes."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -26,6 +26,9 @@ class Window(Struct, frozen=True, gc=False):
 
     max_tokens: int
     min_survival: float = 0.0
+
+
+NO_WINDOW: Final = Window(0)
 
 
 class WindowPolicy(Protocol):

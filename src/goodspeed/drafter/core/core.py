@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
+from goodspeed.decoding.draft import NO_DRAFT, Draft, DraftRequest, StreamKey
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.engine_updates import DraftWork, StreamClosed, StreamCommitted, StreamOpened
 from goodspeed.drafter.core.error_policy import ErrorAction, action_for, user_error
@@ -14,7 +14,15 @@ from goodspeed.drafter.core.link import MEASUREMENT_WEIGHT, Dial, VerifierLink, 
 from goodspeed.drafter.core.links import VerifierLinks
 from goodspeed.drafter.core.outbox import Disconnect, Outbox, StreamFailed, TokensCommitted, ToVerifier
 from goodspeed.drafter.core.request import GenerationRequest, opening
-from goodspeed.drafter.core.rounds import check_logprobs, learn_from_shadow, measure, view_stream
+from goodspeed.drafter.core.rounds import (
+    check_logprobs,
+    expected_window,
+    learn_from_shadow,
+    measure,
+    view_run_ahead,
+    view_stream,
+)
+from goodspeed.drafter.core.run_ahead import RunAhead, RunAheadCounts, RunAheads, joined, rest_request
 from goodspeed.drafter.core.timeouts import Timeouts
 from goodspeed.drafter.core.user_streams import ShadowRequest, UserStream, UserStreams
 from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
@@ -33,8 +41,6 @@ from goodspeed.protocol.messages import (
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.stats.ewma import Ewma
 from goodspeed.windows.policies import window_policy
-
-NO_DRAFT = Draft((), ())
 
 
 class StartedDraft(Struct, frozen=True, gc=False):
@@ -67,6 +73,8 @@ class DrafterCore:
         self._timeouts = Timeouts(config.retry)
         self._rng = rng
         self._window = window_policy(config.window)
+        self._run_aheads = RunAheads(config.run_ahead)
+        self._drafting_ahead: list[RunAhead] = []  # in the draft engine; then _drafting is empty
         self._streams = UserStreams()
         self._keys = itertools.count(1)
         self._drafting: list[StartedDraft] | None = (
@@ -87,6 +95,16 @@ class DrafterCore:
     def dials(self) -> Sequence[Dial]:
         """The connections to make. Each stays in the list until on_link_up or on_link_lost reports that verifier."""
         return self.links.dials
+
+    @property
+    def is_drafting_ahead(self) -> bool:
+        """The draft engine works on what follows proposals that are under way."""
+        return bool(self._drafting_ahead)
+
+    @property
+    def run_ahead_counts(self) -> RunAheadCounts:
+        """What was drafted past proposals so far."""
+        return self._run_aheads.counts
 
     def open(self, request: GenerationRequest, now: float) -> StreamKey:
         """Start a stream. Call it after the first on_link_up.
@@ -161,7 +179,11 @@ class DrafterCore:
 
     def next_drafts(self) -> DraftWork | None:
         """Work for the idle draft engine, over all streams that are ready; None: there is none, or it is busy."""
-        if self._drafting is not None or not (self.outbox.engine_updates or self._streams.has_draft_requests):
+        if self._drafting is not None:
+            return None
+        if not self._streams.has_draft_requests and self._run_aheads.has_requests:
+            return self._draft_ahead()
+        if not (self.outbox.engine_updates or self._streams.has_draft_requests):
             return None
         proposals, shadows = self._streams.start_drafting(), self._streams.start_shadow_drafting()
         self._drafting = [self._started(request, None) for request in proposals]
@@ -178,6 +200,9 @@ class DrafterCore:
             longest = max(longest, len(draft.tokens))
         if longest:
             self.drafting_s_per_token.observe(drafting_s / longest)
+        if self._drafting_ahead:
+            self._on_drafted_ahead(drafts, now)
+            return
         for start, draft in zip(started, drafts, strict=True):
             stream = self._streams.get(start.stream)
             if stream is None or stream.epoch != start.epoch:
@@ -188,6 +213,22 @@ class DrafterCore:
                 shadow = stream.protocol.shadow_draft(start.shadow_round, draft, start.committed_length, drafting_s)
                 self._send_shadow(stream, shadow)
         self._open_waiting(now)
+
+    def _draft_ahead(self) -> DraftWork:
+        """Work on what follows the proposals that are under way."""
+        self._drafting = []
+        self._drafting_ahead, requests = self._run_aheads.start_drafting(self.drafting_s_per_token.get())
+        return DraftWork(self.outbox.take_engine_updates(), requests)
+
+    def _on_drafted_ahead(self, drafts: Sequence[Draft], now: float) -> None:
+        """Continue with the streams whose verdicts have come while the engine was drafting ahead."""
+        aheads, self._drafting_ahead = self._drafting_ahead, []
+        for ahead, draft in zip(aheads, drafts, strict=True):
+            self._run_aheads.on_drafted(ahead, draft)
+        for stream in list(self._streams.ready.values()):
+            stream.waited_s = now - stream.since
+            if stream.run_ahead:
+                self._use_head_start(stream, now)
 
     def _open_waiting(self, now: float) -> None:
         """Open the waiting streams for which a verifier has room."""
@@ -218,6 +259,7 @@ class DrafterCore:
         if not stream.never_proposes:
             self.outbox.engine_updates.append(StreamCommitted(stream.key, tokens))
         learn_from_shadow(stream)
+        self._end_run_ahead(stream, tokens)
         measured = measure(stream, link, proposal, verdict, now)
         self.outbox.events.append(
             TokensCommitted(stream.key, tokens, verdict.logprobs, verdict.finish, measured, link.index)
@@ -227,6 +269,7 @@ class DrafterCore:
         elif stream.protocol.is_ready:
             self._draft(stream, link, now)
         else:  # a local round: the next verdict follows without a proposal
+            stream.forget_run_ahead()
             self._streams.on_awaiting_verdict(stream, now)
             if stream.protocol.max_draft:
                 self._draft_shadow(stream, link, verdict)
@@ -234,10 +277,29 @@ class DrafterCore:
     def _draft(self, stream: UserStream, link: VerifierLink, now: float) -> None:
         """Have the stream's next proposal drafted; a window of 0 tokens is proposed at once, without the engine."""
         window = self._window.next_window(view_stream(stream, link, self.drafting_s_per_token.get()))
+        stream.window = window
         if window.max_tokens == 0:
             self._propose(stream, NO_DRAFT, 0.0, now)
+            return
+        self._streams.on_ready(stream, DraftRequest(stream.key, window.max_tokens, window.min_survival), now)
+        if stream.run_ahead:
+            self._use_head_start(stream, now)
+
+    def _use_head_start(self, stream: UserStream, now: float) -> None:
+        """Request only what the head start lacks of the proposal; if it lacks nothing, send it."""
+        assert stream.run_ahead is not None
+        stream.head_start, is_whole = stream.run_ahead.head_start(stream.window)
+        if is_whole:
+            stream.draft_request = None
+            self._propose(stream, NO_DRAFT, 0.0, now)
         else:
-            self._streams.on_ready(stream, DraftRequest(stream.key, window.max_tokens, window.min_survival), now)
+            stream.draft_request = rest_request(stream.key, stream.window, stream.head_start)
+
+    def _end_run_ahead(self, stream: UserStream, tokens: tuple[int, ...]) -> None:
+        """A verdict has committed these tokens: if they were drafted, what follows them is a head start."""
+        self._run_aheads.end(stream.key)
+        if stream.run_ahead and not stream.run_ahead.on_verdict(tokens):
+            stream.run_ahead = None
 
     def _draft_shadow(self, stream: UserStream, link: VerifierLink, verdict: Verdict) -> None:
         """Have a shadow draft drafted, as long as the proposal would be."""
@@ -259,10 +321,18 @@ class DrafterCore:
         learn_from_shadow(stream)
 
     def _propose(self, stream: UserStream, draft: Draft, drafting_s: float, now: float) -> None:
-        self._send(stream, stream.protocol.propose(draft, drafting_s))
+        """Send the head start, if any, and what was drafted after it."""
+        proposal = joined(stream.head_start, draft)
+        stream.drafting_s = stream.waited_s + drafting_s
+        self._send(stream, stream.protocol.propose(proposal, stream.drafting_s))
         stream.sent_at = now
-        stream.drafting_s = drafting_s
         self._streams.on_awaiting_verdict(stream, now)
+        if stream.run_ahead:
+            stream.run_ahead.on_used(len(stream.head_start.tokens))
+        stream.forget_run_ahead()
+        view = view_run_ahead(stream, _link_of(stream), proposal, self.drafting_s_per_token.get())
+        next_window = expected_window(stream, len(proposal.tokens))
+        stream.run_ahead = self._run_aheads.start(stream.key, proposal, next_window, view)
 
     def _on_error(self, link: VerifierLink, error: Error, now: float) -> None:
         stream = self._stream_at(link, error.stream)
@@ -289,6 +359,8 @@ class DrafterCore:
 
     def _reopen(self, stream: UserStream, now: float) -> None:
         if stream.key not in self._streams.waiting:
+            self._run_aheads.end(stream.key)
+            stream.forget_run_ahead()
             stream.protocol.reopen()
             self._streams.on_waiting(stream, now)
 
@@ -314,6 +386,7 @@ class DrafterCore:
 
     def _remove(self, stream: UserStream) -> None:
         self._streams.remove(stream)
+        self._run_aheads.end(stream.key)
         if not stream.never_proposes:
             self.outbox.engine_updates.append(StreamClosed(stream.key))
 

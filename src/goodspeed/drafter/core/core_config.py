@@ -1,6 +1,7 @@
 """What the drafter's core decides by."""
 
 from goodspeed.config import config_dataclass, option, table
+from goodspeed.drafter.core.run_ahead import AUTO, MODES
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.windows.policies import WindowConfig
 
@@ -27,3 +28,4 @@ class DrafterCoreConfig:
     window: WindowConfig = table(WindowConfig)
     retry: RetryConfig = table(RetryConfig)
     routing: str = option("failover", "policy that chooses the verifier of a new stream", choices=ROUTINGS)
+    run_ahead: str = option(AUTO, "whether drafting goes on past a proposal that is under way", choices=MODES)

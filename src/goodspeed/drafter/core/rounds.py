@@ -1,12 +1,14 @@
 """What a verdict says about its round, and what is known before the next round."""
 
+from goodspeed.decoding.draft import Draft
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import Round
+from goodspeed.drafter.core.run_ahead import RunAheadView
 from goodspeed.drafter.core.user_streams import UserStream
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Propose, Verdict
 from goodspeed.protocol.shadow_draft import compare_shadow_draft
-from goodspeed.windows.window_policy import WindowView
+from goodspeed.windows.window_policy import Window, WindowView
 
 
 def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, verdict: Verdict, now: float) -> Round:
@@ -62,6 +64,26 @@ def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: fl
         acceptance_rate=stream.acceptance.rate,
         last_acceptance=stream.acceptance.last,
     )
+
+
+def view_run_ahead(
+    stream: UserStream, link: VerifierLink, proposal: Draft, drafting_s_per_token: float
+) -> RunAheadView:
+    """What decides whether the drafter drafts past this proposal."""
+    survival = stream.acceptance.rate  # of the guess at the target's own token
+    for confidence in proposal.confidences:
+        survival *= confidence
+    is_known = link.rtt_s.value is not None
+    under_way_s = link.rtt_s.get() + link.queue_s.get() + link.verify_s.get() if is_known else 0.0
+    return RunAheadView(survival, drafting_s_per_token, under_way_s, len(proposal.tokens))
+
+
+def expected_window(stream: UserStream, num_proposed: int) -> Window:
+    """The expected window of the proposal after one of `num_proposed` tokens: like its own, within the answer."""
+    opening = stream.protocol.opening
+    num_remaining = opening.num_prompt + opening.max_tokens - len(stream.protocol.committed)
+    longest = num_remaining - (num_proposed + 1) - 1  # each round commits a token of the target's own as well
+    return Window(max(0, min(stream.window.max_tokens, longest)), stream.window.min_survival)
 
 
 def check_logprobs(stream: UserStream, verdict: Verdict) -> None:

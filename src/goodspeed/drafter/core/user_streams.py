@@ -7,11 +7,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from goodspeed.decoding.draft import DraftRequest, StreamKey
+from goodspeed.decoding.draft import NO_DRAFT, Draft, DraftRequest, StreamKey
 from goodspeed.drafter.core.link import VerifierLink
+from goodspeed.drafter.core.run_ahead import RunAhead
 from goodspeed.protocol.messages import ShadowDraft
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.protocol.stream_queues import StreamQueues
+from goodspeed.windows.window_policy import NO_WINDOW, Window
 
 LATEST_WEIGHT: Final = 0.2
 """Weight of the latest round in the recent acceptance."""
@@ -102,6 +104,14 @@ class UserStream:
     """It was opened again on this link after an error."""
     draft_request: DraftRequest | None = None
     """While READY."""
+    window: Window = NO_WINDOW
+    """Of the proposal that is drafted or under way."""
+    run_ahead: RunAhead | None = None
+    """What is drafted past its proposal; after a hit until the next proposal is sent."""
+    head_start: Draft = NO_DRAFT
+    """First tokens of the proposal that is drafted, from run-ahead."""
+    waited_s: float = 0.0
+    """How long the proposal that is drafted had to wait for run-ahead."""
     sent_at: float = 0.0
     """When its proposal was sent for the first time."""
     last_sent_at: float = 0.0
@@ -120,6 +130,10 @@ class UserStream:
     @property
     def epoch(self) -> int:
         return self.protocol.opening.epoch
+
+    def forget_run_ahead(self) -> None:
+        """Drop what was drafted past its proposal."""
+        self.run_ahead, self.head_start, self.waited_s = None, NO_DRAFT, 0.0
 
     def retry_at(self, verifier: int) -> float:
         """When it may be opened at this verifier."""
