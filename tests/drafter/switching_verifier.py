@@ -160,7 +160,7 @@ class SwitchingVerifier:
         protocol, now = stream.protocol, self._clock.now
         protocol.on_outcome(outcome, draft_tokens)
         grant = int(self._rng.choice([0, 0, 0, 2, 5]))
-        is_replaced = stream.shadows.request is None or self._rng.random() < 0.1
+        is_replaced = not stream.shadows.is_awaited or self._rng.random() < 0.1
         shadow = int(self._rng.choice([0, 0, 1, 4])) if is_replaced else 0
         verdict = protocol.make_verdict(grant, 0.0, STEP_S, shadow=shadow)
         self.num_shadows_requested += verdict.shadow > 0

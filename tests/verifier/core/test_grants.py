@@ -17,7 +17,6 @@ from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_streams import ServedStream
-from goodspeed.verifier.core.shadow_drafts import ShadowRequest
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
 from goodspeed.verifier.step import proposal_path, select_draft_tokens
 
@@ -80,7 +79,7 @@ def test_a_stream_whose_shadow_draft_is_under_way_is_not_asked_for_another() -> 
     for _ in range(50):
         other.estimator.on_verdict(0, 0)
     allocator = GrantAllocator(VerifierCoreConfig(budget=1, scheduler="gradient"))
-    stream.shadows.request = ShadowRequest(round=0, num_tokens=SHADOW_TOKENS, committed_length=3, sent_at=0.0)
+    stream.shadows.is_awaited = True
     for _ in range(4 * MAX_INTERVAL):
         allocator.allocate({client: [stream], other: others}, {client, other}, StepTimeModel())
         assert allocator.shadow_tokens(stream) == 0

@@ -131,16 +131,16 @@ def test_an_answer_to_an_earlier_request_is_ignored() -> None:
     assert learned(stream, (4, 0))
 
 
-def test_a_grant_replaces_a_request() -> None:
+def test_after_a_grant_an_answer_is_not_awaited_but_counts() -> None:
     stream = ShadowedStream()
     verdict = stream.commit(shadow=4)
-    assert stream.shadows.request is not None
+    assert stream.shadows.is_awaited
     stream.protocol.on_outcome(Outcome(1, 0, TEXT[4]))
     granted = stream.protocol.make_verdict(2, 0.0, 0.01)
     stream.shadows.on_verdict(granted, stream.client, stream.protocol.committed, stream.now)
-    assert stream.shadows.request is None
+    assert not stream.shadows.is_awaited
     stream.receive(answer(verdict, (99,)))  # it was being drafted already
-    assert learned(stream)
+    assert learned(stream, (4, 0))
 
 
 @pytest.mark.parametrize(

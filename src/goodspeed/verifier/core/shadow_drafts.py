@@ -39,26 +39,28 @@ class ShadowDrafts:
     """
 
     def __init__(self, sampling: Sampling) -> None:
-        self.request: ShadowRequest | None = None
-        """The latest one; None: it was answered, or a grant has replaced it."""
+        self.is_awaited = False
+        """An answer is to be expected; after a grant it is not: the drafter may draft the proposal instead."""
+        self._request: ShadowRequest | None = None  # the latest one; None: it was answered
         self._received: ReceivedDraft | None = None
         self._is_drawn = sampling.rule is Rule.REJECTION
 
     def on_verdict(self, verdict: Verdict, client: Client, committed: Sequence[int], now: float) -> None:
         """A round has ended."""
         self._compare(client, committed, bool(verdict.finish))
-        if verdict.grant:  # the drafter drafts the proposal instead, if it has not started yet
-            self.request = None
+        if verdict.grant:
+            self.is_awaited = False
         if verdict.shadow:
-            self.request = ShadowRequest(verdict.round, verdict.shadow, verdict.committed_length, now)
+            self.is_awaited = True
+            self._request = ShadowRequest(verdict.round, verdict.shadow, verdict.committed_length, now)
 
     def on_shadow_draft(
         self, draft: ShadowDraft, client: Client, committed: Sequence[int], vocab_size: int, now: float
     ) -> None:
         """The drafter's answer; one to an earlier request is ignored. Raises ProtocolError (stream)."""
-        if self.request is None or self.request.round != draft.round:
+        if self._request is None or self._request.round != draft.round:
             return
-        request, self.request = self.request, None
+        request, self._request, self.is_awaited = self._request, None, False
         committed_lengths = range(request.committed_length, len(committed) + 1)
         check_shadow_draft(draft, request.num_tokens, committed_lengths, vocab_size)
         if not self._is_drawn:
