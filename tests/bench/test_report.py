@@ -24,7 +24,8 @@ CLIENTS = ("ann", "bob")
 
 def _answer(text: str, num_tokens: int, end_s: float) -> LoadAnswer:
     rounds = Speculation(
-        rounds=10, proposed=20, accepted=5, committed=15, queue_s=0.1, verify_s=0.2, drafting_s=0.3,
+        rounds=10, remote_rounds=6, co_located_rounds=2, target_only_rounds=1, proposed=20, accepted=5,
+        co_located=8, co_located_accepted=2, committed=15, queue_s=0.1, verify_s=0.2, drafting_s=0.3,
         baseline_s=end_s, elapsed_s=0.4 * end_s, speed_up=2.5,
     )  # fmt: skip
     return LoadAnswer(
@@ -71,7 +72,10 @@ def test_speed_up_compares_within_a_repetition() -> None:
 def test_rates_pool_all_answers() -> None:
     gradient = arm_reports(RUNS, CLIENTS, is_exact=True)[1]
     assert gradient.total.acceptance_rate == pytest.approx(0.25)
+    assert gradient.total.co_located_acceptance_rate == pytest.approx(0.25)
     assert gradient.total.mean_acceptance_length == pytest.approx(1.5)
+    modes = gradient.total.rounds_by_mode
+    assert (modes.remote, modes.co_located, modes.target_only) == pytest.approx((6 / 9, 2 / 9, 1 / 9))
     assert gradient.total.bytes_per_token == pytest.approx(800 / 100)
     assert gradient.clients["bob"].bytes_per_token == pytest.approx(600 / 60)
     assert gradient.total.num_answers == 4
@@ -158,8 +162,10 @@ def test_json_keeps_its_schema(tmp_path: Path) -> None:
         "cpu_s_per_token", "load_cpu_share", "optimum",
     }  # fmt: skip
     assert list(arm["clients"]) == list(CLIENTS)
+    assert set(arm["total"]["rounds_by_mode"]) == {"remote", "co_located", "target_only"}
     assert set(arm["total"]) == set(arm["clients"]["ann"]) == {
-        "goodput", "acceptance_rate", "mean_acceptance_length", "target_only_share", "estimated_speed_up",
+        "goodput", "acceptance_rate", "co_located_acceptance_rate", "mean_acceptance_length", "rounds_by_mode",
+        "estimated_speed_up",
         "bytes_per_token", "ttft_s", "time_per_token_s", "time_shares", "num_answers", "num_tokens",
     }  # fmt: skip
     assert set(arm["speed_up"]) == {"median", "min", "max", "values"}
@@ -179,6 +185,7 @@ def test_table_has_a_column_for_each_arm_and_shows_whether_texts_differ() -> Non
         "Jain's index",
         "bytes per token",
         "0 of 4",
+        "67/22/11",
         "2.60x",
         "2.50x",
     ):

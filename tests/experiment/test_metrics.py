@@ -79,12 +79,12 @@ def test_tokens_per_round_exclude_target_only_answers() -> None:
     assert values["acceptance_rate"] == pytest.approx(9 / 36)
 
 
-def test_rounds_by_mode_are_shares_of_all_rounds() -> None:
-    both = replace(SLOW, num_remote_rounds=6, num_co_located_rounds=3, num_co_located=8, num_co_located_accepted=2)
-    values = compute_metrics(_run(both), FROM_START).values
-    assert values["remote_rounds"] == pytest.approx(6 / 12)
-    assert values["co_located_rounds"] == pytest.approx(3 / 12)
-    assert values["target_only_rounds"] == pytest.approx(3 / 12)
+def test_rounds_by_mode_are_shares_of_all_rounds_but_the_prompts() -> None:
+    modes = replace(SLOW, num_remote_rounds=6, num_co_located_rounds=3, num_target_only_rounds=2)
+    values = compute_metrics(_run(replace(modes, num_co_located=8, num_co_located_accepted=2)), FROM_START).values
+    assert values["remote_rounds"] == pytest.approx(6 / 11)
+    assert values["co_located_rounds"] == pytest.approx(3 / 11)
+    assert values["target_only_rounds"] == pytest.approx(2 / 11)
     assert values["co_located_acceptance_rate"] == pytest.approx(0.25)
 
 

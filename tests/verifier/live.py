@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from goodspeed.decoding.draft import DraftRequest
-from goodspeed.engine.interface import TargetEngine
+from goodspeed.engine.interface import CoLocatedDrafts, TargetEngine
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.protocol.connection import QueueLimits
 from goodspeed.protocol.inprocess import InProcessTransport
@@ -39,11 +39,14 @@ class LiveVerifierServer:
 
 @asynccontextmanager
 async def live_verifier(
-    engine: TargetEngine, config: VerifierCoreConfig | None = None, events: EventSink | None = None
+    engine: TargetEngine,
+    config: VerifierCoreConfig | None = None,
+    events: EventSink | None = None,
+    co_located: CoLocatedDrafts | None = None,
 ) -> AsyncIterator[LiveVerifierServer]:
     """A server that runs while the context lasts, at most 60 s."""
     async with asyncio.timeout(60.0):
-        server = VerifierServer(config or VerifierCoreConfig(), engine, events)
+        server = VerifierServer(config or VerifierCoreConfig(), engine, events, co_located=co_located)
         running = asyncio.create_task(server.run())
         live = LiveVerifierServer(server, InProcessTransport(server.serve, LIMITS))
         try:

@@ -17,9 +17,13 @@ class Speculation(msgspec.Struct, frozen=True):
     """The `goodspeed` extension of a response: the drafter's counts and times of the rounds."""
 
     rounds: int = 0
+    remote_rounds: int = 0
+    co_located_rounds: int = 0
     target_only_rounds: int = 0
     proposed: int = 0
     accepted: int = 0
+    co_located: int = 0
+    co_located_accepted: int = 0
     committed: int = 0
     queue_s: float = 0.0
     verify_s: float = 0.0

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from goodspeed.bench.comparison import BASELINE
-from goodspeed.bench.report import ArmReport, Latency
+from goodspeed.bench.report import ArmMetrics, ArmReport, Latency
 from goodspeed.stats.summary import Spread
 
 TITLES = {
@@ -21,7 +21,7 @@ CAPTION = (
     r"\[1] share of the streams' time: drafting, verifier's queue, verification, other (network, prefill, waiting for "
     r"a core)  \[2] of verifier, drafters, load generator  \[3] from the baseline's answer to the same prompt  "
     r"\[4] tokens per round, as in the paper: the optimum for the acceptance and budget of this run  "
-    r"\[5] while all clients are served"
+    r"\[5] while all clients are served  \[6] remote/co-located/target-only"
 )
 
 CellText = Callable[[ArmReport], str]
@@ -60,7 +60,9 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, CellText]]:
         ("sum of log goodput", lambda arm: _spread(arm.sum_log_goodput, 2)),
         ("acceptance", lambda arm: _number(arm.total.acceptance_rate, 3)),
         *((f"  {client}", _client_acceptance(client)) for client in clients),
-        ("target-only rounds, %", lambda arm: _number(100.0 * arm.total.target_only_share, 0)),
+        (r"rounds by mode, % \[6]", lambda arm: _rounds_by_mode(arm.total)),
+        *((f"  {client}", _client_rounds_by_mode(client)) for client in clients),
+        ("co-located acceptance", lambda arm: _number(arm.total.co_located_acceptance_rate, 3)),
         ("tokens per round", lambda arm: _number(arm.total.mean_acceptance_length, 2)),
         *((rf"  {client}; optimum \[4]", _client_rounds(client)) for client in clients if has_optima),
         *(_OPTIMUM_ROWS if has_optima else ()),
@@ -113,6 +115,15 @@ def _client_goodput(client: str) -> CellText:
 
 def _client_acceptance(client: str) -> CellText:
     return lambda arm: _number(arm.clients[client].acceptance_rate, 3)
+
+
+def _rounds_by_mode(metrics: ArmMetrics) -> str:
+    shares = metrics.rounds_by_mode
+    return "/".join(_number(100.0 * share, 0) for share in (shares.remote, shares.co_located, shares.target_only))
+
+
+def _client_rounds_by_mode(client: str) -> CellText:
+    return lambda arm: _rounds_by_mode(arm.clients[client])
 
 
 def _time_shares(arm: ArmReport) -> str:

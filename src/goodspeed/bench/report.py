@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from goodspeed.bench.answer import LoadAnswer
+from goodspeed.bench.answer import LoadAnswer, Speculation
 from goodspeed.bench.comparison import BASELINE, ArmRun, num_differing
 from goodspeed.cluster.cpu_time import CpuSeconds
 from goodspeed.cluster.machine import MachineInfo
@@ -19,7 +19,7 @@ from goodspeed.stats.summary import (
     sum_log,
 )
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,23 @@ class TimeShares:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundShares:
+    """The modes of rounds, as shares of all rounds but those of prompts; NaN if there are none."""
+
+    remote: float
+    co_located: float
+    target_only: float
+
+
+@dataclass(frozen=True, slots=True)
 class ArmMetrics:
     """The metrics of one client, or of all clients together, in one arm."""
 
     goodput: Spread  # committed tokens per second, one value per repetition
-    acceptance_rate: float  # accepted / proposed
+    acceptance_rate: float  # of proposals: accepted / proposed
+    co_located_acceptance_rate: float  # of the verifier's own drafts: accepted / verified
     mean_acceptance_length: float  # committed / rounds
-    target_only_share: float  # rounds without a proposal / rounds
+    rounds_by_mode: RoundShares
     estimated_speed_up: float  # over the baseline, while all clients are served, as verifiers estimate; NaN if unknown
     bytes_per_token: float  # between drafter and verifier, both ways, per committed token
     ttft_s: Latency
@@ -174,13 +184,17 @@ def _metrics(runs: Sequence[ArmRun], clients: Sequence[int]) -> ArmMetrics:
     estimated_s = [run.estimated_s(client) for run in runs for client in clients]
     reported = [answer.speculation for answer in answers if answer.speculation]
     times_per_token_s = [answer.time_per_token_s for answer in answers if answer.time_per_token_s is not None]
-    num_rounds = sum(rounds.rounds for rounds in reported)
     baseline_s, elapsed_s = (sum(times) for times in zip(*estimated_s, strict=True))
     return ArmMetrics(
         goodput=spread(goodputs),
         acceptance_rate=ratio(sum(rounds.accepted for rounds in reported), sum(rounds.proposed for rounds in reported)),
-        mean_acceptance_length=ratio(sum(rounds.committed for rounds in reported), num_rounds),
-        target_only_share=ratio(sum(rounds.target_only_rounds for rounds in reported), num_rounds),
+        co_located_acceptance_rate=ratio(
+            sum(rounds.co_located_accepted for rounds in reported), sum(rounds.co_located for rounds in reported)
+        ),
+        mean_acceptance_length=ratio(
+            sum(rounds.committed for rounds in reported), sum(rounds.rounds for rounds in reported)
+        ),
+        rounds_by_mode=_round_shares(reported),
         estimated_speed_up=ratio(baseline_s, elapsed_s),
         bytes_per_token=ratio(
             sum(counts.wire_bytes for counts in traffic), sum(counts.num_committed for counts in traffic)
@@ -191,6 +205,14 @@ def _metrics(runs: Sequence[ArmRun], clients: Sequence[int]) -> ArmMetrics:
         num_answers=len(answers),
         num_tokens=sum(answer.num_tokens for answer in answers),
     )
+
+
+def _round_shares(reported: Sequence[Speculation]) -> RoundShares:
+    num_remote = sum(rounds.remote_rounds for rounds in reported)
+    num_co_located = sum(rounds.co_located_rounds for rounds in reported)
+    num_target_only = sum(rounds.target_only_rounds for rounds in reported)
+    num_rounds = num_remote + num_co_located + num_target_only
+    return RoundShares(*(ratio(num, num_rounds) for num in (num_remote, num_co_located, num_target_only)))
 
 
 def _latency(seconds: Sequence[float]) -> Latency:

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.drafter.core.outbox import Round, StreamEvent, StreamFailed, TokensCommitted
+from goodspeed.protocol.messages import RoundMode
 
 
 @dataclass(slots=True)
@@ -17,6 +18,11 @@ class AnswerStats:
     """Name of the verifier that committed the latest tokens."""
     rounds: list[Round] = field(default_factory=list)
     num_committed: int = 0
+
+    @property
+    def rounds_by_mode(self) -> dict[str, int]:
+        """remote_rounds, co_located_rounds and target_only_rounds; the round of the prompt is none of them."""
+        return {f"{mode.label}_rounds": sum(r.mode is mode for r in self.rounds) for mode in RoundMode}
 
 
 class AnswerStream:
@@ -45,7 +51,7 @@ class AnswerStream:
     def put(self, event: StreamEvent, verifier: str) -> None:
         """For the server: the next event of one of the streams, and the verifier's name."""
         if isinstance(event, TokensCommitted):
-            stats = self.stats[self._keys.index(event.stream)]
+            stats = self.stats_of(event.stream)
             stats.verifier = verifier
             stats.rounds.append(event.round)
             stats.num_committed += len(event.tokens)
@@ -54,6 +60,10 @@ class AnswerStream:
     def index(self, committed: TokensCommitted) -> int:
         """The request whose answer has these tokens."""
         return self._keys.index(committed.stream)
+
+    def stats_of(self, stream: StreamKey) -> AnswerStats:
+        """The rounds of the answer with this stream."""
+        return self.stats[self._keys.index(stream)]
 
     def __aiter__(self) -> "AnswerStream":
         return self

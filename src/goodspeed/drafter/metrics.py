@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.drafter.core.run_ahead import RunAheadCounts
+from goodspeed.protocol.messages import RoundMode
 from goodspeed.protocol.transport import LinkTraffic
 
 SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -24,13 +25,18 @@ class DrafterMetrics:
         self.num_committed = 0
         self._num_proposed = 0
         self._num_accepted = 0
-        self._rounds = self._counter("rounds", "verdicts received")
-        self._target_only_rounds = self._counter(
-            "target_only_rounds", "verdicts without a proposal: the first of a stream, and those in target-only mode"
+        self._rounds = self._counter("rounds", "verdicts received, those of prompts included")
+        self._rounds_by_mode = self._by_mode("rounds_by_mode", "verdicts received by the drafts that the round had")
+        self._proposed = self._counter("proposed_tokens", "draft tokens proposed, verified or not")
+        self._accepted = self._counter("accepted_tokens", "proposed tokens that were committed")
+        self._co_located = self._counter("co_located_tokens", "draft tokens of verifiers' own that were verified")
+        self._co_located_accepted = self._counter(
+            "co_located_accepted_tokens", "draft tokens of verifiers' own that were committed"
         )
-        self._proposed = self._counter("proposed_tokens", "draft tokens proposed")
-        self._accepted = self._counter("accepted_tokens", "draft tokens accepted by the target")
         self._committed = self._counter("committed_tokens", "tokens committed to answers")
+        self._committed_by_mode = self._by_mode(
+            "committed_tokens_by_mode", "tokens committed to answers by the drafts that the round had"
+        )
         self._baseline = self._counter(
             "baseline_seconds", "verifiers' estimate of the time of finished answers in target-only mode"
         )
@@ -68,8 +74,13 @@ class DrafterMetrics:
         self._num_proposed += measured.num_proposed
         self._num_accepted += measured.num_accepted
         self._rounds.inc()
-        self._target_only_rounds.inc(not measured.has_proposal)
         self._committed.inc(len(committed.tokens))
+        self._co_located.inc(measured.num_co_located)
+        self._co_located_accepted.inc(measured.num_co_located_accepted)
+        if measured.mode is not None:
+            mode = measured.mode.label
+            self._rounds_by_mode.labels(mode).inc()
+            self._committed_by_mode.labels(mode).inc(len(committed.tokens))
         self._grant.set(measured.grant)
         if measured.elapsed_s:
             self._baseline.inc(measured.baseline_s)
@@ -84,6 +95,15 @@ class DrafterMetrics:
 
     def _counter(self, name: str, help_text: str) -> prometheus_client.Counter:
         return prometheus_client.Counter(f"goodspeed_drafter_{name}", help_text, registry=self.registry)
+
+    def _by_mode(self, name: str, help_text: str) -> prometheus_client.Counter:
+        """A counter with a value for each mode from the start."""
+        counter = prometheus_client.Counter(
+            f"goodspeed_drafter_{name}", help_text, labelnames=["mode"], registry=self.registry
+        )
+        for mode in RoundMode:
+            counter.labels(mode.label)
+        return counter
 
     def _gauge(self, name: str, help_text: str) -> Gauge:
         return Gauge(f"goodspeed_drafter_{name}", help_text, registry=self.registry)

@@ -124,8 +124,8 @@ class DrafterServer:
         log.info("stream opened", extra={"ids": {"stream": key, "num_prompt": len(request.tokens)}})
 
     def _cancel(self, key: StreamKey) -> None:
-        if self._answers.pop(key, None):
-            log.info("stream cancelled", extra={"ids": {"stream": key}})
+        if answers := self._answers.pop(key, None):
+            log.info("stream cancelled", extra={"ids": {"stream": key, **answers.stats_of(key).rounds_by_mode}})
             self._core.cancel(key, time.monotonic())
             self._start(self._settle())
 
@@ -227,18 +227,19 @@ class DrafterServer:
                 self.metrics.observe(event)
             if answers := self._answers.get(event.stream):
                 answers.put(event, self._verifier_name(event))
-                self._forget_ended(event)
+                self._forget_ended(event, answers)
 
     def _verifier_name(self, event: StreamEvent) -> str:
         welcome = self._core.links[event.verifier].welcome if isinstance(event, TokensCommitted) else None
         return welcome.verifier if welcome else ""
 
-    def _forget_ended(self, event: StreamEvent) -> None:
+    def _forget_ended(self, event: StreamEvent, answers: AnswerStream) -> None:
         if isinstance(event, StreamFailed):
             log.warning("stream failed", extra={"ids": {"stream": event.stream, "reason": event.error}})
             del self._answers[event.stream]
         elif event.finish:
-            log.info("stream finished", extra={"ids": {"stream": event.stream, "reason": event.finish.name}})
+            ids = {"stream": event.stream, "reason": event.finish.name, **answers.stats_of(event.stream).rounds_by_mode}
+            log.info("stream finished", extra={"ids": ids})
             del self._answers[event.stream]
 
     def _set_timer(self) -> None:

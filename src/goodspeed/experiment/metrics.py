@@ -101,7 +101,7 @@ def _share(of: Callable[[AnswerRecord], float]) -> Callable[[MeasuredRun], float
 
 
 def _share_of_rounds(of: Callable[[AnswerRecord], float]) -> Callable[[MeasuredRun], float]:
-    return lambda measured: ratio(measured.total(of), measured.total(lambda answer: answer.num_rounds))
+    return lambda measured: ratio(measured.total(of), measured.total(lambda answer: answer.num_rounds_with_mode))
 
 
 def _attributed_s(answer: AnswerRecord) -> float:

@@ -136,7 +136,7 @@ def _tier(name: str, answers: Sequence[AnswerRecord]) -> list[str]:
 
 def _rounds_by_mode(answers: Sequence[AnswerRecord]) -> str:
     by_mode = [(a.num_remote_rounds, a.num_co_located_rounds, a.num_target_only_rounds) for a in answers]
-    num_rounds = sum(answer.num_rounds for answer in answers)
+    num_rounds = sum(map(sum, by_mode))
     return " / ".join(f"{100.0 * ratio(sum(counts), num_rounds):.0f}" for counts in zip(*by_mode, strict=True))
 
 

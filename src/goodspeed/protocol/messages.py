@@ -40,6 +40,11 @@ class RoundMode(IntEnum):
     TARGET_ONLY = 2
     """None."""
 
+    @property
+    def label(self) -> str:
+        """Its name in metrics, logs and answers."""
+        return self.name.lower()
+
 
 class FinishReason(IntEnum):
     """Why a stream ended. NONE, which is false: it continues."""

@@ -57,6 +57,8 @@ class VerifierStream:
         """Committed by the latest outcome."""
         self.num_proposal_accepted = 0
         """Length of the common prefix of the latest outcome's whole proposal and of new_tokens without the last one."""
+        self.num_proposal_verified = 0
+        """Draft tokens of the latest outcome that are the proposal's."""
         self.num_co_located = 0
         """Draft tokens of the latest outcome that are not the proposal's."""
         self._new_logprobs: tuple[float, ...] = ()
@@ -109,7 +111,8 @@ class VerifierStream:
         tokens, self._finish = self._cut((*draft_tokens[: outcome.num_accepted], outcome.next_token))
         self.new_tokens, self._new_logprobs = tokens, outcome.logprobs[: len(tokens)]
         self.num_proposal_accepted = num_common(proposed, tokens[:-1])
-        self.num_co_located = len(draft_tokens) - num_common(proposed, draft_tokens)
+        self.num_proposal_verified = num_common(proposed, draft_tokens)
+        self.num_co_located = len(draft_tokens) - self.num_proposal_verified
         self.committed.extend(tokens)
         self._committed_crc32 = tokens_crc32(tokens, self._committed_crc32)
         self._pending = None
@@ -231,6 +234,17 @@ def num_common(tokens: Sequence[int], others: Sequence[int]) -> int:
             break
         num_equal += 1
     return num_equal
+
+
+def num_right(proposal: Propose, verdict: Verdict) -> int:
+    """Proposed tokens that the verdict commits.
+
+    The verdict's own count leaves the last committed token out: one that ends the answer, or where only the first
+    tokens of the proposal were verified, the target's own in place of the next.
+    """
+    num_accepted = verdict.num_accepted
+    is_last_right = proposal.tokens[num_accepted : num_accepted + 1] == (verdict.next_token,)
+    return num_accepted + (is_last_right and not verdict.co_located_tokens)
 
 
 def repeat_last_verdict(last: Verdict, propose: Propose) -> RepeatedProposal:

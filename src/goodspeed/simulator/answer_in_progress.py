@@ -25,6 +25,7 @@ class AnswerInProgress:
     num_accepted: int = 0
     num_remote_rounds: int = 0
     num_co_located_rounds: int = 0
+    num_target_only_rounds: int = 0
     num_co_located: int = 0
     num_co_located_accepted: int = 0
     drafting_s: float = 0.0
@@ -46,6 +47,7 @@ class AnswerInProgress:
         self.num_accepted += measured.num_accepted
         self.num_remote_rounds += measured.mode is RoundMode.REMOTE
         self.num_co_located_rounds += measured.mode is RoundMode.CO_LOCATED
+        self.num_target_only_rounds += measured.mode is RoundMode.TARGET_ONLY
         self.num_co_located += measured.num_co_located
         self.num_co_located_accepted += measured.num_co_located_accepted
         self.drafting_s += measured.drafting_s
@@ -84,6 +86,7 @@ class AnswerInProgress:
             elapsed_s=self.elapsed_s,
             num_remote_rounds=self.num_remote_rounds,
             num_co_located_rounds=self.num_co_located_rounds,
+            num_target_only_rounds=self.num_target_only_rounds,
             num_co_located=self.num_co_located,
             num_co_located_accepted=self.num_co_located_accepted,
         )

@@ -27,12 +27,14 @@ class AnswerRecord:
     elapsed_s: float = 0.0  # the time that the answer took, by the verifier's clock
     num_remote_rounds: int = 0
     num_co_located_rounds: int = 0
+    num_target_only_rounds: int = 0  # without the prompt's
     num_co_located: int = 0  # co-located draft tokens that were verified
     num_co_located_accepted: int = 0
 
     @property
-    def num_target_only_rounds(self) -> int:
-        return self.num_rounds - self.num_remote_rounds - self.num_co_located_rounds
+    def num_rounds_with_mode(self) -> int:
+        """All rounds but the prompt's."""
+        return self.num_remote_rounds + self.num_co_located_rounds + self.num_target_only_rounds
 
 
 @dataclass(frozen=True, slots=True)

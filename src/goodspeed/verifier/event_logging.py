@@ -13,6 +13,7 @@ from goodspeed.verifier.core.client import ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.outbox import Reply
+from goodspeed.verifier.core.served_streams import FinishedStream
 
 
 class LoggedVerifierCore:
@@ -65,6 +66,9 @@ class LoggedVerifierCore:
 
     def on_failed(self, batch: Batch, reason: str, now: float) -> list[Reply]:
         return self._write("failed", now, {"reason": reason}, self._core.on_failed(batch, reason, now))
+
+    def finished(self, client: str, stream_id: int) -> FinishedStream | None:
+        return self._core.finished(client, stream_id)
 
     def stats(self) -> CoreStats:
         return self._core.stats()

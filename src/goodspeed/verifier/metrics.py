@@ -9,9 +9,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.messages import Verdict
+from goodspeed.protocol.messages import RoundMode, Verdict
 from goodspeed.protocol.transport import LinkTraffic
-from goodspeed.verifier.core.batch import StepResult
+from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core import CoreStats
 from goodspeed.verifier.core.outbox import Reply
@@ -20,11 +20,33 @@ SECONDS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 COLLECT_TIMEOUT_S = 5.0
 NO_TRAFFIC = LinkTraffic()
+ROUNDS_BY_MODE = "goodspeed_rounds_by_mode"
 
 CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, LinkTraffic], float]]] = (
-    ("rounds", "verdicts sent", lambda client, _: client.num_rounds),
-    ("proposed_tokens", "draft tokens verified", lambda client, _: client.num_proposed),
-    ("accepted_tokens", "draft tokens accepted", lambda client, _: client.num_accepted),
+    ("rounds", "verdicts sent, those of prompts included", lambda client, _: client.num_rounds),
+    ("proposed_tokens", "draft tokens that the drafter has proposed", lambda client, _: client.num_proposed),
+    ("verified_tokens", "proposed tokens that steps have verified", lambda client, _: client.num_verified),
+    ("accepted_tokens", "proposed tokens that steps have verified and accepted", lambda client, _: client.num_accepted),
+    (
+        "co_located_tokens",
+        "draft tokens of the verifier's own that steps have verified",
+        lambda client, _: client.num_co_located,
+    ),
+    (
+        "co_located_accepted_tokens",
+        "draft tokens of the verifier's own that steps have verified and accepted",
+        lambda client, _: client.num_co_located_accepted,
+    ),
+    (
+        "shadow_drafts",
+        "drafts that were only compared with what was committed without them",
+        lambda client, _: client.num_shadow_drafts,
+    ),
+    (
+        "shadow_accepted_tokens",
+        "tokens of shadow drafts that were right",
+        lambda client, _: client.num_shadow_accepted,
+    ),
     ("committed_tokens", "tokens committed to answers", lambda client, _: client.num_committed),
     (
         "baseline_seconds",
@@ -66,15 +88,20 @@ class VerifierMetrics:
         self._batch_streams = self._histogram("batch_streams", "streams in a verification batch", COUNTS)
         self._batch_tokens = self._histogram("batch_tokens", "new tokens in a verification batch", COUNTS)
         self._verify = self._histogram("verify_seconds", "duration of a step of the engine", SECONDS)
+        self._drafting = self._histogram(
+            "co_located_drafting_seconds", "time that the verifier drafted before a step, where it did", SECONDS
+        )
         self._queue = self._histogram("queue_seconds", "time that a proposal waited for its step", SECONDS)
 
-    def on_step(self, result: StepResult, verify_s: float, replies: Iterable[Reply]) -> None:
-        """The engine has run a batch."""
+    def on_step(self, batch: Batch, result: StepResult, step_s: float, replies: Iterable[Reply]) -> None:
+        """The engine has run a batch, in `step_s` seconds with the verifier's own drafting."""
         if not result.work:
             return
         self._batch_streams.observe(len(result.work))
         self._batch_tokens.observe(result.num_tokens)
-        self._verify.observe(verify_s)
+        self._verify.observe(step_s - result.drafting_s)
+        if any(turn.co_located for turn in batch.turns):
+            self._drafting.observe(result.drafting_s)
         for _, message in replies:
             if isinstance(message, Verdict):
                 self._queue.observe(message.queue_us / 1e6)
@@ -140,4 +167,14 @@ def core_metrics(stats: CoreStats, traffic: Mapping[str, LinkTraffic]) -> list[M
         for client in stats.clients:
             gauge.add_metric([client.name], value(client, traffic.get(client.name, NO_TRAFFIC)))
         metrics.append(gauge)
-    return metrics
+    return [*metrics, _rounds_by_mode(stats.clients)]
+
+
+def _rounds_by_mode(clients: Iterable[Client]) -> Metric:
+    family = CounterMetricFamily(
+        ROUNDS_BY_MODE, "verdicts sent by the drafts that the round had", labels=["client", "mode"]
+    )
+    for client in clients:
+        for mode in RoundMode:
+            family.add_metric([client.name, mode.label], client.rounds_by_mode[mode])
+    return family

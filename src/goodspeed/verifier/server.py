@@ -12,7 +12,17 @@ from prometheus_client.metrics_core import Metric
 
 from goodspeed.engine.interface import CoLocatedDrafts, TargetEngine
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
-from goodspeed.protocol.messages import Error, FinishReason, Hello, Message, Opened, Refused, Verdict, Welcome
+from goodspeed.protocol.messages import (
+    Error,
+    FinishReason,
+    Hello,
+    Message,
+    Opened,
+    Refused,
+    RoundMode,
+    Verdict,
+    Welcome,
+)
 from goodspeed.protocol.transport import Connection, LinkTraffic
 from goodspeed.records.event_log import EventSink
 from goodspeed.verifier.core.batch import Batch, StepResult
@@ -165,7 +175,7 @@ class VerifierServer:
         now = self._clock()
         replies = self._core.on_verified(batch, result, started, now)
         self._deliver(replies)
-        self.metrics.on_step(result, now - started, replies)
+        self.metrics.on_step(batch, result, now - started, replies)
 
     def _run_batch(self, batch: Batch) -> StepResult:
         """In the engine's thread. A stream that cannot be closed does not fail the batch."""
@@ -196,7 +206,27 @@ class VerifierServer:
             link = self._links.get(conn)
             if link is not None:
                 link.post(message)
-                _log_message(conn, link.drafter, message)
+                self._log(conn, link.drafter, message)
+
+    def _log(self, conn: ConnId, drafter: str, message: Message) -> None:
+        """Log one line per change of a session's or a stream's state."""
+        ids: dict[str, object] = {"conn": conn, "drafter": drafter}
+        if isinstance(message, Verdict):
+            if message.finish is not FinishReason.NONE:
+                ids |= {"stream": message.stream, "reason": message.finish.name, "length": message.committed_length}
+                if finished := self._core.finished(drafter, message.stream):
+                    ids |= {f"{mode.label}_rounds": finished.rounds_by_mode[mode] for mode in RoundMode}
+                log.info("stream finished", extra={"ids": ids})
+        elif isinstance(message, Opened):
+            log.info("stream opened", extra={"ids": ids | {"stream": message.stream, "epoch": message.epoch}})
+        elif isinstance(message, Welcome):
+            log.info("session started", extra={"ids": ids})
+        elif isinstance(message, Refused):
+            log.warning("session refused", extra={"ids": ids | {"code": message.code.name, "reason": message.reason}})
+        elif isinstance(message, Error):
+            event = "session ended" if message.stream is None else "stream ended"
+            ids |= {"stream": message.stream, "code": message.code.name, "reason": message.reason}
+            log.warning(event, extra={"ids": ids})
 
     def _on_link_closed(self, conn: ConnId, link: DrafterLink) -> None:
         del self._links[conn]
@@ -212,22 +242,3 @@ class VerifierServer:
 def new_engine_thread() -> ThreadPoolExecutor:
     """The thread in which the engine computes everything."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-
-
-def _log_message(conn: ConnId, drafter: str, message: Message) -> None:
-    """Log one line per change of a session's or a stream's state."""
-    ids: dict[str, object] = {"conn": conn, "drafter": drafter}
-    if isinstance(message, Verdict):
-        if message.finish is not FinishReason.NONE:
-            ids |= {"stream": message.stream, "reason": message.finish.name, "length": message.committed_length}
-            log.info("stream finished", extra={"ids": ids})
-    elif isinstance(message, Opened):
-        log.info("stream opened", extra={"ids": ids | {"stream": message.stream, "epoch": message.epoch}})
-    elif isinstance(message, Welcome):
-        log.info("session started", extra={"ids": ids})
-    elif isinstance(message, Refused):
-        log.warning("session refused", extra={"ids": ids | {"code": message.code.name, "reason": message.reason}})
-    elif isinstance(message, Error):
-        event = "session ended" if message.stream is None else "stream ended"
-        ids |= {"stream": message.stream, "code": message.code.name, "reason": message.reason}
-        log.warning(event, extra={"ids": ids})

@@ -21,7 +21,7 @@ from goodspeed.engine.interface import Outcome, Work
 from goodspeed.engine.toy_model import END_TOKEN
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.protocol.messages import Mode
+from goodspeed.protocol.messages import Mode, RoundMode
 from goodspeed.testing.virtual_drafter import target_only_tokens
 
 HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -230,9 +230,13 @@ async def test_extension_chooses_the_mode_and_reports_the_rounds(tokenizer: Toke
         }
         speculation = {mode: (reply.model_extra or {})["goodspeed"] for mode, reply in replies.items()}
         assert speculation["target_only"]["proposed"] == speculation["co_located"]["proposed"] == 0
-        assert speculation["target_only"]["rounds"] == speculation["target_only"]["target_only_rounds"] == 30
+        assert speculation["target_only"]["rounds"] == 1 + speculation["target_only"]["target_only_rounds"] == 30
         assert 0 < speculation["distributed"]["accepted"] <= speculation["distributed"]["proposed"]
-        assert speculation["distributed"]["target_only_rounds"] < speculation["distributed"]["rounds"] < 30
+        assert 0 < speculation["distributed"]["remote_rounds"] < speculation["distributed"]["rounds"] < 30
+        assert all(
+            field["rounds"] == 1 + sum(field[f"{mode.label}_rounds"] for mode in RoundMode)
+            for field in speculation.values()
+        )
         assert all(field["committed"] == 30 and field["verifier"] == "verifier" for field in speculation.values())
         texts = [reply.choices[0].message.content for reply in replies.values()]
         assert texts[0] == texts[1] == texts[2]

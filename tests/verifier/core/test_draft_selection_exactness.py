@@ -101,7 +101,7 @@ def texts(turn_of: TurnOf) -> Iterator[tuple[int, ...]]:
             for pair, outcome in zip(pairs, engine.step(work), strict=True):
                 if proposal := pair.stream.proposal:
                     num_tokens = len(proposal.tokens)
-                    pair.stream.client.on_proposal_verified(num_tokens, num_tokens, outcome.num_accepted)
+                    pair.stream.client.on_proposal_verified(num_tokens, outcome.num_accepted)
                     pair.stream.client.reliability.on_verdict(proposal.confidences, outcome.num_accepted)
                 begin = len(pair.drafter.committed)
                 pair.conclude(outcome)

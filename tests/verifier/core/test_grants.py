@@ -29,7 +29,7 @@ def client_with_streams(
     """A client with `accepted` of four tokens accepted in every round so far, and its open streams."""
     client = Client(name, ESTIMATORS["censored"](0.1, 0.05), conn=1)
     for _ in range(30):
-        client.on_proposal_verified(4, 4, accepted)
+        client.on_proposal_verified(4, accepted)
     protocol = VerifierStream(open_request(1), WELCOME)
     return client, [ServedStream(first_key + i, client, 1, protocol, 23, 0, 0.0) for i in range(num_streams)]
 

@@ -28,17 +28,12 @@ class Round(Struct, frozen=True, gc=False):
     """In the last round: the verifier's estimate of its target-only time for the whole stream; 0: not known."""
     elapsed_s: float = 0.0
     """In the last round: the time that the stream took at the verifier; 0: not known."""
-    mode: RoundMode = RoundMode.TARGET_ONLY
-    """Which drafts were verified; the first round has none."""
+    mode: RoundMode | None = None
+    """Which drafts it had; None: the round of the prompt, which cannot have any."""
     num_co_located: int = 0
     """Draft tokens of its own that the verifier has verified."""
     num_co_located_accepted: int = 0
     """Draft tokens of the verifier's own that were committed."""
-
-    @property
-    def has_proposal(self) -> bool:
-        """False for the first round and for local rounds."""
-        return self.rtt_s is not None
 
 
 class TokensCommitted(Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ from goodspeed.drafter.core.run_ahead import RunAheadView
 from goodspeed.drafter.core.user_streams import UserStream
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Propose, Verdict
+from goodspeed.protocol.session import num_right
 from goodspeed.protocol.shadow_draft import compare_shadow_draft
 from goodspeed.windows.window_policy import Window, WindowView
 
@@ -21,7 +22,7 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
     num_proposed, num_accepted, drafting_s, rtt_s = 0, 0, 0.0, None
     if proposal is not None:
         num_proposed = len(proposal.tokens)
-        num_accepted = _num_accepted(proposal, verdict)
+        num_accepted = num_right(proposal, verdict)
         drafting_s = stream.drafting_s
         stream.acceptance.on_round(_num_judged(num_proposed, num_accepted, verdict), num_accepted)
         rtt_s = max(0.0, now - stream.sent_at - queue_s - verify_s)
@@ -36,7 +37,7 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         rtt_s,
         verdict.baseline_us / 1e6,
         verdict.elapsed_us / 1e6,
-        verdict.mode(num_proposed),
+        verdict.mode(num_proposed) if verdict.round else None,
         verdict.num_co_located,
         len(verdict.co_located_tokens),
     )
@@ -92,17 +93,6 @@ def check_logprobs(stream: UserStream, verdict: Verdict) -> None:
         raise ProtocolError(
             ErrorCode.DIVERGED, f"{verdict}: the requested log-probabilities are missing", verdict.stream
         )
-
-
-def _num_accepted(proposal: Propose, verdict: Verdict) -> int:
-    """Proposed tokens that were right.
-
-    The verdict does not count the last committed token: one that ends the answer, or where only the first tokens of the
-    proposal were verified, the target's own in place of the next.
-    """
-    num_accepted = verdict.num_accepted
-    is_last_right = proposal.tokens[num_accepted : num_accepted + 1] == (verdict.next_token,)
-    return num_accepted + (is_last_right and not verdict.co_located_tokens)
 
 
 def _num_judged(num_proposed: int, num_accepted: int, verdict: Verdict) -> int:

@@ -112,11 +112,14 @@ class ResponseStats:
     def speculation(self) -> Json:
         """The "goodspeed" field; it has a speed-up over the target-only baseline if a verifier has reported one."""
         rounds = [measured for answer in self.answers for measured in answer.rounds]
+        by_mode = [answer.rounds_by_mode for answer in self.answers]
         counts: Json = {
             "rounds": len(rounds),
-            "target_only_rounds": sum(not measured.has_proposal for measured in rounds),
+            **{name: sum(counts[name] for counts in by_mode) for name in by_mode[0]},
             "proposed": sum(measured.num_proposed for measured in rounds),
             "accepted": sum(measured.num_accepted for measured in rounds),
+            "co_located": sum(measured.num_co_located for measured in rounds),
+            "co_located_accepted": sum(measured.num_co_located_accepted for measured in rounds),
             "committed": sum(answer.num_committed for answer in self.answers),
             "queue_s": sum(measured.queue_s for measured in rounds),
             "verify_s": sum(measured.verify_s for measured in rounds),

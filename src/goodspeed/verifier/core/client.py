@@ -35,24 +35,33 @@ class Client:
     shadow_schedule: ShadowSchedule = field(default_factory=ShadowSchedule)
     num_rounds: int = 0  # verdicts
     rounds_by_mode: list[int] = field(default_factory=lambda: [0] * len(RoundMode))  # without those of prompts
-    num_proposed: int = 0
-    num_accepted: int = 0
+    num_proposed: int = 0  # draft tokens of its drafter
+    num_verified: int = 0  # of these, the tokens that steps have verified
+    num_accepted: int = 0  # of these, the tokens that were committed
     num_co_located: int = 0  # co-located draft tokens that were verified
     num_co_located_accepted: int = 0
+    num_shadow_drafts: int = 0  # that were compared with committed tokens
+    num_shadow_accepted: int = 0  # tokens of shadow drafts that were right
     num_committed: int = 0
     baseline_s: float = 0.0  # sum over its finished answers with a known baseline
     elapsed_s: float = 0.0  # sum over the same answers, each from its opening to its last verdict
 
-    def on_proposal_verified(self, num_granted: int, num_proposed: int, num_accepted: int) -> None:
-        """The target accepted `num_accepted` of `num_proposed` draft tokens; for the estimator, of `num_granted`."""
+    def on_proposal_verified(self, num_granted: int, num_accepted: int) -> None:
+        """Of `num_granted` draft tokens, a proposal had `num_accepted` right."""
         self.estimator.on_verdict(num_granted, num_accepted)
-        self.num_proposed += num_proposed
-        self.num_accepted += num_accepted
 
     def on_shadow_draft(self, num_granted: int, num_accepted: int) -> None:
         """Of `num_granted` tokens, a shadow draft had `num_accepted` right; no verification was spent on it."""
         self.estimator.on_verdict(num_granted, num_accepted)
         self.shadow_schedule.on_shadow_draft(num_accepted)
+        self.num_shadow_drafts += 1
+        self.num_shadow_accepted += num_accepted
+
+    def on_proposal_answered(self, num_proposed: int, num_verified: int, num_accepted: int) -> None:
+        """Count a proposal: its tokens, those that the step has verified, and those of them that are committed."""
+        self.num_proposed += num_proposed
+        self.num_verified += num_verified
+        self.num_accepted += num_accepted
 
     def on_round(self, mode: RoundMode, verdict: Verdict) -> None:
         """A verdict was sent."""

@@ -20,7 +20,7 @@ from goodspeed.verifier.core.draft_budget import DraftBudget
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.message_handler import MessageHandler
 from goodspeed.verifier.core.outbox import Reply, VerifierOutbox
-from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
+from goodspeed.verifier.core.served_streams import FinishedStream, ServedStream, ServedStreams
 from goodspeed.verifier.core.timing.baseline import Baseline
 from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
@@ -159,6 +159,10 @@ class VerifierCore:
                 self._handler.fail(stream, ErrorCode.INTERNAL, reason)
         return self._settle(now)
 
+    def finished(self, client: str, stream_id: int) -> FinishedStream | None:
+        """A stream that has finished in the client's present session; None if it is not remembered."""
+        return self._streams.finished(client, stream_id)
+
     def stats(self) -> CoreStats:
         """The present state."""
         return CoreStats(self._handler.load(), tuple(self._handler.sessions.clients))
@@ -249,7 +253,7 @@ class VerifierCore:
             self._outbox.send(stream.conn, verdict)
             stream.on_verdict(verdict, now)
             if is_finished:
-                self._streams.remember_verdict(stream.client, verdict, self._config.max_streams)
+                self._streams.remember(stream, verdict, self._config.max_streams)
                 self._handler.close(stream)
             elif stream.protocol.is_local and stream.conn is not None:
                 self._streams.on_ready(stream, now)
@@ -305,7 +309,7 @@ def _apply_outcomes(verified: Sequence[VerifiedStream]) -> None:
         if stream.proposal is not None:
             _learn_acceptance(stream, stream.proposal, outcome, len(draft_tokens))
         elif protocol.is_local and not protocol.never_proposes:
-            stream.client.on_proposal_verified(0, 0, 0)
+            stream.client.on_proposal_verified(0, 0)
         if co_located is not None:
             _learn_co_located(stream, co_located, len(draft_tokens))
 
@@ -320,8 +324,7 @@ def _learn_acceptance(stream: ServedStream, proposal: Propose, outcome: Outcome,
     num_right = outcome.num_accepted if proposal.draft_probs else num_common(proposal.tokens, new_tokens)
     num_judged = num_verified if proposal.draft_probs else len(new_tokens)
     is_known = num_right < num_judged or num_right == len(proposal.tokens)
-    num_verified = min(num_verified, len(proposal.tokens))
-    client.on_proposal_verified(stream.grant if is_known else num_right, num_verified, num_right)
+    client.on_proposal_verified(stream.grant if is_known else num_right, num_right)
     confidences = proposal.confidences if is_known else proposal.confidences[:num_right]
     client.reliability.on_verdict(confidences, num_right)
 

@@ -170,7 +170,7 @@ class MessageHandler:
     def _on_open(self, client: Client, request: Open, now: float) -> None:
         check_open(request, self._welcome)
         self._check_epoch(client, request)
-        self._streams.forget_verdict(client, request.stream)
+        self._streams.forget_finished_stream(client, request.stream)
         self._admission.withdraw(client, request.stream)
         protocol = VerifierStream(request, self._welcome)
         older = self._streams.of(client).get(request.stream)
@@ -256,10 +256,10 @@ class MessageHandler:
         self._streams.on_ready(stream, now)
 
     def _on_propose_to_finished(self, client: Client, propose: Propose) -> None:
-        last = self._streams.last_verdict(client, propose.stream)
-        if last is None:
+        finished = self._streams.finished(client.name, propose.stream)
+        if finished is None:
             raise ProtocolError(ErrorCode.UNKNOWN_STREAM, f"stream {propose.stream} is not open", propose.stream)
-        self._repeat(client, repeat_last_verdict(last, propose).verdict)
+        self._repeat(client, repeat_last_verdict(finished.verdict, propose).verdict)
 
     def _repeat(self, client: Client, verdict: Verdict | None) -> None:
         if verdict is not None:
@@ -305,7 +305,7 @@ class MessageHandler:
         client = session.client
         if client is None:
             return
-        self._streams.forget_verdicts(client)
+        self._streams.forget_finished(client)
         for queued in self._admission.queued(client):
             self._admission.withdraw(client, queued.stream_id)
         for stream in list(self._streams.of(client).values()):

@@ -7,8 +7,8 @@ from enum import IntEnum
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.interface import Prefill
-from goodspeed.protocol.messages import Open, Propose, Verdict
-from goodspeed.protocol.session import VerifierStream
+from goodspeed.protocol.messages import Open, Propose, RoundMode, Verdict
+from goodspeed.protocol.session import VerifierStream, num_right
 from goodspeed.protocol.stream_queues import StreamQueues
 from goodspeed.verifier.core.batch import Turn
 from goodspeed.verifier.core.client import Client, ConnId
@@ -30,6 +30,14 @@ class ServedStreamState(IntEnum):
     """It is in the engine's running step."""
 
 
+@dataclass(frozen=True, slots=True)
+class FinishedStream:
+    """What is remembered of a finished stream."""
+
+    verdict: Verdict  # its last, for a proposal that is repeated late
+    rounds_by_mode: tuple[int, ...]  # by RoundMode, without that of the prompt
+
+
 @dataclass(slots=True, eq=False)
 class ServedStream:
     """An admitted stream."""
@@ -46,6 +54,7 @@ class ServedStream:
     proposal: Propose | None = None  # to be verified
     grant: int = 0  # of its last verdict
     shadows: ShadowDrafts = field(init=False)
+    rounds_by_mode: list[int] = field(default_factory=lambda: [0] * len(RoundMode))  # without that of the prompt
     baseline: StreamBaseline = field(default_factory=StreamBaseline)
 
     def __post_init__(self) -> None:
@@ -73,8 +82,15 @@ class ServedStream:
 
     def on_verdict(self, verdict: Verdict, now: float) -> None:
         """The round is over: count it, and clear what belongs to it."""
-        client = self.client
-        client.on_round(verdict.mode(len(self.proposal.tokens) if self.proposal else 0), verdict)
+        client, proposal = self.client, self.proposal
+        num_proposed = len(proposal.tokens) if proposal else 0
+        mode = verdict.mode(num_proposed)
+        client.on_round(mode, verdict)
+        if verdict.round:
+            self.rounds_by_mode[mode] += 1
+        if proposal:
+            num_verified = self.protocol.num_proposal_verified
+            client.on_proposal_answered(num_proposed, num_verified, min(num_verified, num_right(proposal, verdict)))
         if self.protocol.is_finished:
             client.on_answer(verdict.baseline_us / 1e6, verdict.elapsed_us / 1e6)
         self.proposal = None
@@ -105,7 +121,7 @@ class ServedStreams:
         self.ready = self._table.queue(ServedStreamState.READY)
         self.drafting = self._table.queue(ServedStreamState.DRAFTING)
         self._by_client: dict[str, dict[int, ServedStream]] = {}
-        self._last_verdicts: dict[str, dict[int, Verdict]] = {}
+        self._finished: dict[str, dict[int, FinishedStream]] = {}  # by client and stream id
         self._keys = itertools.count(1)
         self._num_disconnected = 0
         self._num_steps = 0  # that the engine has started
@@ -213,22 +229,22 @@ class ServedStreams:
         if not self.is_stepping(stream):
             self.on_drafting(stream, now)
 
-    def remember_verdict(self, client: Client, verdict: Verdict, max_remembered: int) -> None:
-        """Keep the last verdict of a finished stream, for a proposal that is repeated late."""
-        verdicts = self._last_verdicts.setdefault(client.name, {})
-        verdicts[verdict.stream] = verdict
-        while len(verdicts) > max_remembered:
-            del verdicts[next(iter(verdicts))]
+    def remember(self, stream: ServedStream, last: Verdict, max_remembered: int) -> None:
+        """Keep what is remembered of a finished stream; of a client, only the latest `max_remembered`."""
+        finished = self._finished.setdefault(stream.client.name, {})
+        finished[last.stream] = FinishedStream(last, tuple(stream.rounds_by_mode))
+        while len(finished) > max_remembered:
+            del finished[next(iter(finished))]
 
-    def last_verdict(self, client: Client, stream_id: int) -> Verdict | None:
-        """The last verdict of a finished stream; None if it is not remembered."""
-        return self._last_verdicts.get(client.name, {}).get(stream_id)
+    def finished(self, client: str, stream_id: int) -> FinishedStream | None:
+        """A finished stream of the client's present session; None if it is not remembered."""
+        return self._finished.get(client, {}).get(stream_id)
 
-    def forget_verdict(self, client: Client, stream_id: int) -> None:
-        self._last_verdicts.get(client.name, {}).pop(stream_id, None)
+    def forget_finished_stream(self, client: Client, stream_id: int) -> None:
+        self._finished.get(client.name, {}).pop(stream_id, None)
 
-    def forget_verdicts(self, client: Client) -> None:
-        self._last_verdicts.pop(client.name, None)
+    def forget_finished(self, client: Client) -> None:
+        self._finished.pop(client.name, None)
 
     def _add_sibling(self, stream: ServedStream) -> None:
         siblings = self._by_client.setdefault(stream.client.name, {})
