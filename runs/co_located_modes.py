@@ -2,7 +2,7 @@
 
 Eleven set-ups: Llama-3.1-8B on an H100 (7 ms a step) and Llama-3.1-70B in 8 bits on an H200 (22 ms) with 4 to 128
 clients. Their round trips are spread over 10 to 30 ms, or 2 to 6. A step takes the time of aiconfigurator's tables, a
-remote draft token 1 ms, a co-located one 0.05 ms of the verifier's host. Acceptance is replayed from
+remote draft token 1 ms, a co-located one 0.012 ms of the verifier's host. Acceptance is replayed from
 configs/scenarios/traces: four kinds of answers, the remote and the co-located drafts of the same answers. `simulate`
 appends one line per cell and seed to a file, `table` summarises such files, so that a single arm can be simulated
 again. Goodput is tokens over answer time. 20 minutes for all arms and seeds, compiled; needs the extra gpu-tables.
@@ -106,6 +106,9 @@ class ModeCell(msgspec.Struct, frozen=True):
     tpots_s: list[float]  # time per token of each answer
     acceptance_rate: float
     tokens_per_step: float
+    co_located_acceptance_rate: float = 0.0
+    rounds: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Shares of remote, co-located and target-only rounds."""
 
 
 def scenario(setup: LinkSetup, arm: ModeArm) -> Scenario:
@@ -157,10 +160,24 @@ def simulate_cell(setup: LinkSetup, arm: str, seed: int) -> ModeCell:
         client: total(found, _num_tokens) / total(found, latency_s) for client, found in sorted(by_client.items())
     }
     tpots_s = [value for value in map(tpot_s, answers) if not math.isnan(value)]
+    verifier, num_rounds = result.verifiers[0], total(answers, lambda answer: answer.num_rounds)
     num_proposed = total(answers, lambda answer: answer.num_proposed)
-    acceptance_rate = total(answers, lambda answer: answer.num_accepted) / max(1.0, num_proposed)
-    verifier = result.verifiers[0]
-    return ModeCell(setup.name, arm, seed, goodputs, tpots_s, acceptance_rate, verifier.num_tokens / verifier.num_steps)
+    num_co_located = total(answers, lambda answer: answer.num_co_located)
+    return ModeCell(
+        setup.name,
+        arm,
+        seed,
+        goodputs,
+        tpots_s,
+        total(answers, lambda answer: answer.num_accepted) / max(1.0, num_proposed),
+        verifier.num_tokens / verifier.num_steps,
+        total(answers, lambda answer: answer.num_co_located_accepted) / max(1.0, num_co_located),
+        (
+            total(answers, lambda answer: answer.num_remote_rounds) / num_rounds,
+            total(answers, lambda answer: answer.num_co_located_rounds) / num_rounds,
+            total(answers, lambda answer: answer.num_target_only_rounds) / num_rounds,
+        ),
+    )
 
 
 def total(answers: Iterable[AnswerRecord], of: Callable[[AnswerRecord], float]) -> float:
@@ -220,15 +237,20 @@ def summarise(cells: Sequence[ModeCell]) -> None:
         arms = {arm: by_arm[setup.name, arm] for arm in ARMS if (setup.name, arm) in by_arm}
         if DEFAULT in arms and TARGET_ONLY in arms:
             _print_default(setup, arms)
-    print("\n| set-up | arm | beside target-only | poorest tier | p99 of time per token | accepted | tokens per step |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "\n| set-up | arm | beside target-only | poorest tier | p99 of time per token | accepted: remote, co-located "
+        "| tokens per step | rounds: remote, co-located, target-only, % |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for (setup_name, arm), found in by_arm.items():
         base = by_arm[setup_name, TARGET_ONLY]
         p99 = p99_s(found) / p99_s(base)
-        accepted, tokens = np.mean([(cell.acceptance_rate, cell.tokens_per_step) for cell in found], axis=0)
+        rates = [(cell.acceptance_rate, cell.co_located_acceptance_rate, cell.tokens_per_step) for cell in found]
+        remote, co_located, tokens = np.mean(rates, axis=0)
+        rounds = " / ".join(f"{100 * share:.0f}" for share in np.mean([cell.rounds for cell in found], axis=0))
         print(
             f"| {setup_name} | {arm} | {ratio_text(mean_log_ratio(found, base))} | {poorest(found, base):.3f} "
-            f"| {p99:.3f} | {accepted:.2f} | {tokens:.1f} |"
+            f"| {p99:.3f} | {remote:.2f}, {co_located:.2f} | {tokens:.1f} | {rounds} |"
         )
 
 
