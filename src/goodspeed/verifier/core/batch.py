@@ -56,6 +56,20 @@ class Batch(Struct, frozen=True, gc=False):
         return tuple(dict.fromkeys(keys))
 
 
+def num_draft_steps(turns: Sequence[Turn], drafts: Sequence[Sequence[int]]) -> int:
+    """Tokens that the verifier has drafted, with those that it did not propose: an empty draft costs a step too.
+
+    `drafts` are StepResult.co_located.
+    """
+    return sum(
+        [
+            min(len(draft) + 1, turn.co_located.max_tokens)
+            for turn, draft in zip(turns, drafts, strict=True)
+            if turn.co_located
+        ]
+    )
+
+
 class StepResult(Struct, frozen=True, gc=False):
     """What the step of a batch has done."""
 

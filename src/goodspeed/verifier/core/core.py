@@ -10,7 +10,7 @@ from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Load, Message, Propose
 from goodspeed.protocol.session import num_common
 from goodspeed.stats.ewma import DecayedMean, Ewma
-from goodspeed.verifier.core.batch import Batch, StepResult, Turn
+from goodspeed.verifier.core.batch import Batch, StepResult, Turn, num_draft_steps
 from goodspeed.verifier.core.batch_builder import TokenPrice, make_prefills, make_turn, select_streams
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.batching_view import make_batching_view
@@ -216,8 +216,8 @@ class VerifierCore:
             self._step_time.observe(result.num_tokens, len(result.work), engine_s, result.num_prompt)
             num_prefilled = sum([item.stream.baseline.is_prefilling for item in verified])
             self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, engine_s)
-        if num_co_located := sum(map(len, result.co_located)):
-            self._co_located_token_s.observe(result.drafting_s, num_co_located)
+        if num_steps := num_draft_steps(batch.turns, result.co_located):
+            self._co_located_token_s.observe(result.drafting_s, num_steps)
         token_s, drafting_s = self._step_time.token_s, self._co_located_token_s.get()
         co_batched_weight = self._co_batched_weight([item.stream for item in verified])
         for stream, _, draft_tokens, _ in verified:
