@@ -10,7 +10,7 @@ import tokenizers
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import decoders, models, pre_tokenizers
 
 from goodspeed.errors import CheckpointError, RequestError
 from goodspeed.models.catalog import locate
@@ -38,32 +38,12 @@ CHATS: list[list[dict[str, str]]] = [
 ]
 
 
-def _sentencepiece(folder: Path) -> Path:
-    """A small tokenizer of the kind of Llama 2 and Mistral: BPE over characters, bytes for the rest."""
-    words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    words += ["▁", "▁▁", "a", "b", "c", "é", "▁a", "▁b", "ab", "▁ab", "世"]
-    merges = [("▁", "▁"), ("▁", "a"), ("▁", "b"), ("a", "b"), ("▁", "ab")]
-    tokenizer = tokenizers.Tokenizer(
-        models.BPE({word: i for i, word in enumerate(words)}, merges, unk_token="<unk>", byte_fallback=True)
-    )
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return folder
-
-
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, random_checkpoint: Callable[..., Path]) -> dict[str, Path]:
+def folders(sentencepiece: Path, random_checkpoint: Callable[..., Path]) -> dict[str, Path]:
     return {
         "smollm": locate(SMOLLM),
         "byte-level": random_checkpoint("llama"),
-        "sentencepiece": _sentencepiece(tmp_path_factory.mktemp("sentencepiece")),
+        "sentencepiece": sentencepiece,
     }
 
 

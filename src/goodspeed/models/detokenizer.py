@@ -34,6 +34,18 @@ class TokenBytes:
     """A byte-fallback token such as <0xE2>. A run of these is replaced byte by byte unless it is valid UTF-8."""
 
 
+@dataclass(frozen=True, slots=True)
+class TokenText:
+    """What one token adds to a text."""
+
+    carried: str
+    """The text that earlier tokens had left incomplete."""
+    text: str
+    """The text of the token itself, with the characters that it completes."""
+    data: bytes | None
+    """The bytes of the token itself; None for a special or unknown token."""
+
+
 class TokenBytesTable:
     """The bytes of every token of a tokenizer, looked up when first needed."""
 
@@ -74,31 +86,46 @@ class TokenBytesTable:
 class IncrementalDetokenizer:
     """Decodes the tokens of one answer as they come.
 
-    The texts that push and flush return, joined, equal Tokenizer.decode of all tokens. The cost per token does not
-    depend on the number of tokens before it.
+    The text of the prompt and the texts that push and flush return, joined, equal Tokenizer.decode of all tokens. The
+    cost per token does not depend on the number of tokens before it.
     """
 
-    def __init__(self, table: TokenBytesTable) -> None:
+    def __init__(self, table: TokenBytesTable, prompt: Sequence[int] = ()) -> None:
         self._table = table
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._run = bytearray()  # of byte-fallback tokens, decoded when it ends
         self._num_strip = table.num_strip
+        self._skip(prompt)
 
     def push(self, tokens: Sequence[int]) -> str:
         """The text that these tokens complete; incomplete characters are held back."""
-        return self._strip("".join(self._text(self._table.get(token)) for token in tokens))
+        added = [self.push_token(token) for token in tokens]
+        return "".join(part for each in added for part in (each.carried, each.text))
+
+    def push_token(self, token: int) -> TokenText:
+        """What the token adds; an incomplete character at its end is held back."""
+        known = self._table.get(token)
+        if known.is_byte:
+            self._run += known.data
+            return TokenText("", "", known.data)
+        if not known.data:
+            return TokenText("", "", None)
+        carried = self._strip(self._end_run())
+        decoded = self._utf8.decode(known.data)
+        text = self._strip(decoded)
+        return TokenText(carried, text, known.data[len(decoded) - len(text) :])
 
     def flush(self) -> str:
         """The text that was held back. Call it once, at the end."""
         return self._strip(self._end_run() + self._utf8.decode(b"", final=True))
 
-    def _text(self, token: TokenBytes) -> str:
-        if token.is_byte:
-            self._run += token.data
-            return ""
-        if not token.data:
-            return ""
-        return self._end_run() + self._utf8.decode(token.data)
+    def _skip(self, prompt: Sequence[int]) -> None:
+        """Spaces are removed at the start of a text: after a prompt with text, the answer keeps its own."""
+        for token in prompt:
+            if not self._num_strip:
+                break
+            self.push_token(token)
+        self.flush()
 
     def _end_run(self) -> str:
         run, self._run = self._run, bytearray()

@@ -31,6 +31,9 @@ class Tokenizer:
         self._backend = backend
         self._chat_template = chat_template
         self._token_bytes = TokenBytesTable(backend)
+        added = backend.get_added_tokens_decoder()
+        self.special_tokens = {token.content: token_id for token_id, token in added.items() if token.special}
+        """Special tokens by name; they have no text."""
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
@@ -81,9 +84,9 @@ class Tokenizer:
         """The text of the tokens, without special tokens."""
         return str(self._backend.decode(list(tokens), skip_special_tokens=True))
 
-    def stream(self) -> IncrementalDetokenizer:
-        """A detokenizer for one answer."""
-        return IncrementalDetokenizer(self._token_bytes)
+    def stream(self, prompt: Sequence[int] = ()) -> IncrementalDetokenizer:
+        """A detokenizer for one answer to the prompt."""
+        return IncrementalDetokenizer(self._token_bytes, prompt)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -5,10 +5,12 @@ import contextlib
 import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk, ChatCompletionUserMessageParam
+from tests.drafter.http.scripted import scripted_target
 from tests.drafter.live import LiveVerifier, api_of, drafter_at
 
 from goodspeed.decoding.sampling import Rule, Sampling
@@ -25,6 +27,7 @@ from goodspeed.protocol.messages import Mode, RoundMode
 from goodspeed.testing.virtual_drafter import target_only_tokens
 
 HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "Why is the sky blue?"}]
+START = END_TOKEN - 1  # <|im_start|>
 COUPLED = Sampling(0.8, seed=5, rule=Rule.COUPLED)
 
 
@@ -218,6 +221,44 @@ async def test_log_probabilities_of_the_chosen_tokens(tokenizer: Tokenizer) -> N
         assert legacy.text_offset == list(range(16))
         assert "".join(legacy.tokens or []) == completion.choices[0].text
         assert all(math.isfinite(value) for value in legacy.token_logprobs or [math.nan] if value is not None)
+
+
+async def test_bytes_of_the_log_probabilities_are_the_text(tokenizer: Tokenizer) -> None:
+    prompt = tokenizer.encode_chat([dict(message) for message in HELLO])
+    engine = scripted_target(tokenizer.fingerprint, prompt, [*"fox 🦊, é".encode(), START, *b"!", END_TOKEN])
+    async with site(tokenizer, engine) as at:
+        reply = await at.client.chat.completions.create(model="toy", messages=HELLO, temperature=0, logprobs=True)
+        (choice,) = reply.choices
+        assert choice.message.content == "fox 🦊, é!"
+        assert choice.logprobs is not None
+        entries = choice.logprobs.content or []
+        assert bytes(byte for entry in entries for byte in entry.bytes or []).decode() == "fox 🦊, é!"
+        assert [entry.bytes for entry in entries].count(None) == 1  # the special token
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stop", ["<|im_start|>", "<|im_end|>"])
+async def test_special_token_is_a_stop(tokenizer: Tokenizer, stop: str, stream: bool) -> None:
+    prompt = tokenizer.encode_chat([dict(message) for message in HELLO])
+    token = tokenizer.special_tokens[stop]
+    engine = scripted_target(tokenizer.fingerprint, prompt, [*b"fox", token, *b" and more text"])
+    async with site(tokenizer, engine) as at:
+        options: dict[str, Any] = {
+            "model": "toy",
+            "messages": HELLO,
+            "temperature": 0,
+            "max_tokens": 12,
+            "stop": ["~", stop],
+        }
+        if stream:
+            chunks = [chunk async for chunk in await at.client.chat.completions.create(**options, stream=True)]
+            assert (text_of(chunks), chunks[-1].choices[0].finish_reason) == ("fox", "stop")
+        else:
+            reply = await at.client.chat.completions.create(**options)
+            assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == ("fox", "stop")
+            assert reply.usage is not None
+            assert reply.usage.completion_tokens == 4
+        await at.verifier.drained()
 
 
 async def test_extension_chooses_the_mode_and_reports_the_rounds(tokenizer: Tokenizer) -> None:

@@ -1,6 +1,7 @@
 """What a user sees does not depend on how the tokens came."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -114,3 +115,25 @@ def test_log_probabilities_end_with_the_visible_text(tokenizer: Tokenizer, finis
     assert [(entry.token, entry.offset) for entry in entries] == [(97, 0), (98, 1), (99, 2)]
     assert transcript.num_tokens == 7
     assert transcript.finish == "stop"
+
+
+@given(tokens=st.lists(st.integers(0, 269), max_size=20), prompt=st.sampled_from([(1,), (1, 264, 265), (1, 259)]))
+def test_entries_of_a_sentencepiece_answer_are_its_text(
+    sentencepiece: Path, prompt: tuple[int, ...], tokens: list[int]
+) -> None:
+    tokenizer = Tokenizer.load(sentencepiece)
+    transcript = Transcript(tokenizer.stream(prompt), ())
+    piece = transcript.push(TokensCommitted(1, tuple(tokens), (-1.0,) * len(tokens), FinishReason.LENGTH, ROUND, 0))
+    assert tokenizer.decode(prompt) + piece.text == tokenizer.decode((*prompt, *tokens))
+    assert "".join(entry.text for entry in piece.logprobs) == piece.text
+    starts = [sum(len(entry.text) for entry in piece.logprobs[:i]) for i in range(len(tokens))]
+    assert [entry.offset for entry in piece.logprobs] == starts
+    if "\ufffd" not in piece.text and prompt != (1,):
+        assert b"".join(entry.data or b"" for entry in piece.logprobs) == piece.text.encode()
+
+
+def test_split_character_belongs_to_the_token_that_completes_it(tokenizer: Tokenizer) -> None:
+    _, pieces = show(tokenizer, [list("aé".encode()), [END_TOKEN - 1]], FinishReason.LENGTH)
+    entries = [entry for piece in pieces for entry in piece.logprobs]
+    assert [entry.text for entry in entries] == ["a", "", "é", ""]
+    assert [entry.data for entry in entries] == [b"a", b"\xc3", b"\xa9", None]

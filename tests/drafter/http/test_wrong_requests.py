@@ -36,6 +36,7 @@ WRONG: list[tuple[str, dict[str, object], str, str]] = [
     ("chat", {"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4"),
     ("chat", {"stop": ""}, "stop", "non-empty"),
     ("chat", {"stop": [1]}, "stop[0]", "got `int`"),
+    ("chat", {"stop": ["<|im_start|>user"]}, "stop", "'<.im_start.>' in it has no text"),
     ("chat", {"stream": "yes"}, "stream", "got `str`"),
     ("chat", {"stream_options": {"usage": True}}, "stream_options", "unknown field `usage`"),
     ("chat", {"logprobs": 3}, "logprobs", "got `int`"),

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from goodspeed.drafter.http.admin import AdminPages
-from goodspeed.drafter.http.endpoint import GenerationEndpoint, chat_kind, completion_kind
+from goodspeed.drafter.http.endpoint import CHAT, COMPLETION, GenerationEndpoint
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.errors import GoodSpeedError
@@ -22,8 +22,8 @@ def make_app(service: ApiService) -> ASGIApp:
     """The application of one drafter."""
     pages = _Pages(service)
     routes = [
-        Route("/v1/chat/completions", GenerationEndpoint(chat_kind(service.tokenizer), service), methods=["POST"]),
-        Route("/v1/completions", GenerationEndpoint(completion_kind(service.tokenizer), service), methods=["POST"]),
+        Route("/v1/chat/completions", GenerationEndpoint(CHAT, service), methods=["POST"]),
+        Route("/v1/completions", GenerationEndpoint(COMPLETION, service), methods=["POST"]),
         Route("/v1/models", pages.models),
         Route("/v1/models/{model:path}", pages.model),
         Route("/health", pages.health),

@@ -35,14 +35,10 @@ class EndpointKind:
     format: ResponseFormat
 
 
-def chat_kind(tokenizer: Tokenizer) -> EndpointKind:
-    """POST /v1/chat/completions."""
-    return EndpointKind(parse_chat, ChatFormat(tokenizer))
-
-
-def completion_kind(tokenizer: Tokenizer) -> EndpointKind:
-    """POST /v1/completions."""
-    return EndpointKind(parse_completion, CompletionFormat(tokenizer))
+CHAT = EndpointKind(parse_chat, ChatFormat())
+"""POST /v1/chat/completions."""
+COMPLETION = EndpointKind(parse_completion, CompletionFormat())
+"""POST /v1/completions."""
 
 
 class GenerationEndpoint:
@@ -82,7 +78,8 @@ class GenerationEndpoint:
         requests = generation_requests(parsed, welcome, service.max_tokens)
         envelope = Envelope(self._kind.format, welcome, parsed.includes_usage)
         with service.server.generate(*requests) as answers:
-            transcripts = Transcripts(answers, service.tokenizer, parsed.stops)
+            detokenizers = [service.tokenizer.stream(request.tokens) for request in requests]
+            transcripts = Transcripts(answers, detokenizers, parsed.stops)
             if parsed.is_streamed:
                 await _send_events(envelope, transcripts.pieces(), exchange)
                 stats = _stats(parsed, requests, transcripts)

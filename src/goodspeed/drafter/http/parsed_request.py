@@ -116,6 +116,8 @@ class ParsedRequest:
     max_tokens: int | None
     sampling: Sampling
     stops: tuple[str, ...]
+    stop_tokens: Tokens
+    """Special tokens that end the answer as a stop string does: they have no text."""
     logprobs: bool
     mode: Mode
     is_streamed: bool
@@ -127,7 +129,7 @@ def parse_chat(data: bytes, tokenizer: Tokenizer) -> ParsedRequest:
     body = _parse_body(data, ChatBody)
     _check_positive(body.max_completion_tokens, "max_completion_tokens")
     prompt = tuple(tokenizer.encode_chat(body.messages))
-    parsed = _parse(body, (prompt,), "messages", bool(body.logprobs))
+    parsed = _parse(body, (prompt,), tokenizer, bool(body.logprobs))
     return replace(parsed, max_tokens=body.max_completion_tokens or parsed.max_tokens)
 
 
@@ -140,7 +142,7 @@ def parse_completion(data: bytes, tokenizer: Tokenizer) -> ParsedRequest:
             f"logprobs is {body.logprobs}, expected 0 or 1: only the chosen tokens have log-probabilities",
             "logprobs",
         )
-    parsed = _parse(body, _prompts(body.prompt, tokenizer), "prompt", body.logprobs is not None)
+    parsed = _parse(body, _prompts(body.prompt, tokenizer), tokenizer, body.logprobs is not None)
     return replace(parsed, max_tokens=COMPLETION_TOKENS if parsed.max_tokens is None else parsed.max_tokens)
 
 
@@ -157,14 +159,15 @@ def generation_requests(parsed: ParsedRequest, welcome: Welcome, default_tokens:
         _check_room(len(prompt), max_tokens, parsed.prompt_field, welcome)
         for i in range(parsed.num_choices):
             sampling = replace(parsed.sampling, seed=(parsed.sampling.seed + i) % 2**64)
-            requests.append(
-                GenerationRequest(prompt, max_tokens, sampling, welcome.end_tokens, parsed.mode, parsed.logprobs)
-            )
+            ends = (*welcome.end_tokens, *parsed.stop_tokens)
+            requests.append(GenerationRequest(prompt, max_tokens, sampling, ends, parsed.mode, parsed.logprobs))
     return requests
 
 
-def _parse(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, logprobs: bool) -> ParsedRequest:
+def _parse(body: CommonBody, prompts: tuple[Tokens, ...], tokenizer: Tokenizer, logprobs: bool) -> ParsedRequest:
+    prompt_field = "messages" if isinstance(body, ChatBody) else "prompt"
     extension = body.goodspeed or Extension()
+    stops, stop_tokens = _stops(body.stop, tokenizer)
     num_choices = 1 if body.n is None else body.n
     if len(prompts) > MAX_CHOICES:
         raise ApiError(400, f"there are {len(prompts)} prompts, expected at most {MAX_CHOICES}", prompt_field)
@@ -178,7 +181,8 @@ def _parse(body: CommonBody, prompts: tuple[Tokens, ...], prompt_field: str, log
         num_choices=num_choices,
         max_tokens=body.max_tokens,
         sampling=_sampling(body, extension),
-        stops=_stops(body.stop),
+        stops=stops,
+        stop_tokens=stop_tokens,
         logprobs=logprobs,
         mode=Mode[extension.mode.upper()],
         is_streamed=bool(body.stream),
@@ -204,11 +208,28 @@ def _sampling(body: CommonBody, extension: Extension) -> Sampling:
     )
 
 
-def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
+def _stops(stop: str | list[str] | None, tokenizer: Tokenizer) -> tuple[tuple[str, ...], Tokens]:
+    """The stop strings, and the special tokens among them. Raises ApiError."""
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(stops) > MAX_STOPS or "" in stops:
         raise ApiError(400, f"stop is {stop!r:.80}, expected up to {MAX_STOPS} non-empty strings", "stop")
-    return stops
+    special = tokenizer.special_tokens
+    for text in (text for text in stops if text not in special):
+        _check_stop(
+            text, [name for name, token in special.items() if name in text and token not in tokenizer.end_tokens]
+        )
+    return stops, tuple(special[text] for text in stops if text in special)
+
+
+def _check_stop(text: str, special: list[str]) -> None:
+    """`special`: the special tokens in the stop string that do not end the answer by themselves. Raises ApiError."""
+    if special:
+        raise ApiError(
+            400,
+            f"stop is {text!r:.80}, which never occurs: the special token {special[0]!r} in it has no text; "
+            f"only {special[0]!r} by itself can be a stop",
+            "stop",
+        )
 
 
 def _prompts(prompt: str | list[str | int | list[int]], tokenizer: Tokenizer) -> tuple[Tokens, ...]:

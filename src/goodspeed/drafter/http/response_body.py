@@ -8,7 +8,6 @@ from typing import Protocol
 
 from goodspeed.drafter.answer_stream import AnswerStats
 from goodspeed.drafter.http.transcript import TextPiece, TokenLogprob
-from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Welcome
 
 Json = dict[str, object]
@@ -38,9 +37,6 @@ class ChatFormat:
     whole_object = "chat.completion"
     chunk_object = "chat.completion.chunk"
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-
     def first(self, index: int) -> Json | None:
         return _choice(index, {"delta": {"role": "assistant", "content": ""}}, None, None)
 
@@ -56,10 +52,8 @@ class ChatFormat:
         return {"content": [self._entry(entry) for entry in logprobs], "refusal": None} if logprobs else None
 
     def _entry(self, entry: TokenLogprob) -> Json:
-        text = self._tokenizer.decode((entry.token,))
-        is_incomplete = "\ufffd" in text  # part of a character: the text does not determine its bytes
-        as_bytes = None if is_incomplete else list(text.encode())
-        return {"token": text, "logprob": entry.logprob, "bytes": as_bytes, "top_logprobs": []}
+        data = None if entry.data is None else list(entry.data)
+        return {"token": entry.text, "logprob": entry.logprob, "bytes": data, "top_logprobs": []}
 
 
 class CompletionFormat:
@@ -68,9 +62,6 @@ class CompletionFormat:
     id_prefix = "cmpl-"
     whole_object = "text_completion"
     chunk_object = "text_completion"
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
 
     def first(self, index: int) -> Json | None:
         del index
@@ -86,7 +77,7 @@ class CompletionFormat:
         if not logprobs:
             return None
         return {
-            "tokens": [self._tokenizer.decode((entry.token,)) for entry in logprobs],
+            "tokens": [entry.text for entry in logprobs],
             "token_logprobs": [entry.logprob for entry in logprobs],
             "top_logprobs": None,
             "text_offset": [entry.offset for entry in logprobs],

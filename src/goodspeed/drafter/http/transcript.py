@@ -2,12 +2,11 @@
 
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from goodspeed.drafter.answer_stream import AnswerStream
 from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.models.detokenizer import IncrementalDetokenizer
-from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import FinishReason
 
 
@@ -19,6 +18,10 @@ class TokenLogprob:
     logprob: float
     offset: int
     """Where the token starts in the text, in characters."""
+    text: str
+    """The text of the token, with the characters that it completes. The texts of all tokens, joined, are the text."""
+    data: bytes | None
+    """The token's bytes; None for a special token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,12 @@ class TextPiece:
 class Transcripts:
     """The texts of all answers of a request."""
 
-    def __init__(self, answers: AnswerStream, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
+    def __init__(
+        self, answers: AnswerStream, detokenizers: Sequence[IncrementalDetokenizer], stops: Sequence[str]
+    ) -> None:
+        """One detokenizer for each answer."""
         self.answers = answers
-        self._transcripts = [Transcript(tokenizer.stream(), stops) for _ in answers.stats]
+        self._transcripts = [Transcript(detokenizer, stops) for detokenizer in detokenizers]
 
     @property
     def num_tokens(self) -> int:
@@ -78,9 +84,12 @@ class Transcript:
             self.num_tokens += 1
             if is_ended and i == len(committed.tokens) - 1:
                 break  # the end token has no text
+            added = self._detokenizer.push_token(token)
             if committed.logprobs:
-                self._hidden.append(TokenLogprob(token, committed.logprobs[i], self._num_decoded))
-            shown += self._show(self._detokenizer.push((token,)))
+                self._carry(added.carried)
+                offset = self._num_decoded + len(added.carried)
+                self._hidden.append(TokenLogprob(token, committed.logprobs[i], offset, added.text, added.data))
+            shown += self._show(added.carried + added.text)
             if self.finish:
                 return self._piece(shown)
         if committed.finish is not FinishReason.NONE:
@@ -96,11 +105,19 @@ class Transcript:
 
     def _end(self, finish: FinishReason) -> str:
         """The text that was held back, at the end of the answer."""
-        shown = self._show(self._detokenizer.flush())
+        held_back = self._detokenizer.flush()
+        self._carry(held_back)
+        shown = self._show(held_back)
         if self.finish is None:
             shown += self._cut.flush()
             self.finish = "length" if finish is FinishReason.LENGTH else "stop"
         return shown
+
+    def _carry(self, text: str) -> None:
+        """Text that was held back belongs to the latest token, which is not shown before its text is."""
+        if text and self._hidden:
+            last = self._hidden.pop()
+            self._hidden.append(replace(last, text=last.text + text))
 
     def _piece(self, shown: str) -> TextPiece:
         self._num_shown += len(shown)
