@@ -20,6 +20,7 @@ def _hello(conn: int, name: str) -> Event:
 
 def _step(*rounds: tuple[int, int, int], conns: Sequence[int]) -> Iterator[Event]:
     """(stream, proposed, accepted) each; `conns` of the verdicts."""
+    yield {"event": "batch", "batch": {"turns": [{"proposal": [7] * length} for _, length, _ in rounds]}}
     work = [{"kind": "Verify", "stream": stream, "draft_tokens": [7] * length} for stream, length, _ in rounds]
     outcomes = [{"stream": stream, "num_accepted": accepted, "next_token": 1} for stream, _, accepted in rounds]
     verdicts = [{"kind": "Verdict", "conn": conn} for conn in conns]
@@ -57,6 +58,24 @@ def test_rounds_without_a_proposal_and_prefills_are_no_evidence() -> None:
     }
     run = logged_run(_lines(chunk, *_step((12, 0, 0), conns=(2,)), *_step((11, 2, 1), conns=(1,))))
     assert list(run.clients) == ["ann"]
+
+
+def test_draft_tokens_of_the_verifier_are_no_evidence_of_the_drafter() -> None:
+    """In place of the proposal 7 7 7 the verifier has verified 7 8 9, of which two were accepted."""
+
+    def step(proposal: Sequence[int], verified: Sequence[int], accepted: int) -> Iterator[Event]:
+        yield {"event": "batch", "batch": {"turns": [{"proposal": proposal}]}}
+        work = [{"kind": "Verify", "stream": 11, "draft_tokens": verified}]
+        outcomes = [{"stream": 11, "num_accepted": accepted, "next_token": 1}]
+        replies = [{"kind": "Verdict", "conn": 1}]
+        yield {"event": "verified", "work": work, "outcomes": outcomes, "replies": replies}
+
+    local = logged_run(_lines(*step([], [7, 7, 7], 3)))
+    assert local.clients == {}
+    replaced = [event for _ in range(200) for event in step([7, 7, 7], [7, 8, 9], 2)]
+    assert logged_run(_lines(*replaced)).clients["ann"].survival[:2] == pytest.approx((1.0, 0.0), abs=0.1)
+    extended = [event for _ in range(200) for event in step([7, 7], [7, 7, 9, 9], 2)]
+    assert logged_run(_lines(*extended)).clients["ann"].survival[:2] == pytest.approx((1.0, 1.0), abs=0.1)
 
 
 def test_a_lost_link_does_not_give_its_rounds_to_another() -> None:

@@ -51,6 +51,12 @@ def test_no_distance_without_proposals_or_reported_rounds() -> None:
     assert optimum_report(RUN, [unreported, *REQUESTS[1:]]) is None
 
 
+def test_no_distance_where_the_verifier_drafted_by_itself() -> None:
+    speculation = Speculation(rounds=11, committed=16, co_located=3)
+    drafted = RequestRecord("gradient", 0, "ann", LoadAnswer("x", "stop", 16, 0.0, (1.0,), (1,), speculation))
+    assert optimum_report(RUN, [drafted, *REQUESTS[1:]]) is None
+
+
 def test_arms_without_a_log_stay_as_they_are(tmp_path: Path) -> None:
     log = tmp_path / "other.jsonl"
     log.write_text(json.dumps({"event": "start", "config": {}}) + "\n", encoding="utf-8")

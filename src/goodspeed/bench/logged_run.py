@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 from goodspeed.config import from_mapping
 from goodspeed.errors import DataError
+from goodspeed.protocol.session import num_common
 from goodspeed.records.event_log import Event, check_start, read_events
 from goodspeed.scheduling.estimators.evidence import SurvivalEvidence
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 from goodspeed.verifier.core.draft_budget import automatic_budget
-
-"""A parsed line of the event log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ def logged_run(lines: Iterable[str]) -> LoggedRun:
     """Survival curves by the Kaplan-Meier estimator: tokens after a rejection or a cut are censored.
 
     `lines` is the event log of one verifier. A drafter that stops at low confidence censors its own evidence, so the
-    curve describes the tokens that it proposes. Raises DataError for a line that is not an event and for
+    curve describes the tokens that it proposes. Where the verifier verified its own draft in place of a proposal, the
+    committed tokens say how far the proposal was right. Raises DataError for a line that is not an event and for
     another format of the log.
     """
     run: _LogReader | None = None
@@ -52,6 +53,7 @@ class _LogReader:
 
     config: VerifierCoreConfig
     evidence: dict[str, SurvivalEvidence] = field(default_factory=dict)
+    _proposals: Sequence[Sequence[int]] = ()  # by turn of the batch in the engine
     _names: dict[int, str] = field(default_factory=dict)  # drafter by connection
     _owners: dict[int, str] = field(default_factory=dict)  # drafter by stream key of the engine
 
@@ -59,16 +61,19 @@ class _LogReader:
         match event["event"]:
             case "message" if event["message"]["kind"] == "Hello":
                 self._names[event["conn"]] = event["message"]["drafter"]
+            case "batch":
+                self._proposals = [turn["proposal"] for turn in event["batch"]["turns"]]
             case "verified":
+                proposals = chain(self._proposals, repeat(()))  # prefills follow the turns
                 rounds = [
-                    (work, outcome)
-                    for work, outcome in zip(event["work"], event["outcomes"], strict=True)
+                    (proposal, work, outcome)
+                    for proposal, work, outcome in zip(proposals, event["work"], event["outcomes"], strict=False)
                     if outcome["next_token"] is not None
                 ]
                 verdicts = [reply for reply in event["replies"] if reply["kind"] == "Verdict"]
-                self._identify([outcome for _, outcome in rounds], verdicts)
-                for work, outcome in rounds:
-                    self._observe(outcome["stream"], len(work.get("draft_tokens", ())), outcome["num_accepted"])
+                self._identify([outcome for _, _, outcome in rounds], verdicts)
+                for proposal, work, outcome in rounds:
+                    self._observe(outcome["stream"], *_judged(proposal, work.get("draft_tokens", ()), outcome))
 
     def _identify(self, outcomes: Sequence[Event], verdicts: Sequence[Event]) -> None:
         """Verdicts are in the order of the outcomes; after a lost connection one is missing, and none is assigned."""
@@ -101,3 +106,12 @@ class _LogReader:
         """The entry of this client, then the entry for all clients."""
         for entry_name in (name, ""):
             yield from (entry for entry in self.config.clients if entry.name == entry_name)
+
+
+def _judged(proposal: Sequence[int], verified: Sequence[int], outcome: Event) -> tuple[int, int]:
+    """(proposed tokens of which the step says whether they were right, how many of these were)."""
+    num_verified = num_common(proposal, verified)
+    if num_verified in {len(proposal), len(verified)}:
+        return num_verified, min(num_verified, outcome["num_accepted"])
+    committed = (*verified[: outcome["num_accepted"]], outcome["next_token"])
+    return min(len(proposal), len(committed)), num_common(proposal, committed)

@@ -36,10 +36,13 @@ def _with_optimum(arm: ArmReport, requests: Sequence[RequestRecord], logs: Mappi
 
 
 def optimum_report(run: LoggedRun, requests: Sequence[RequestRecord]) -> OptimumReport | None:
-    """The optimum of one arm; None if a client proposed nothing or an answer does not report its rounds."""
+    """The optimum of one arm; None if a client proposed nothing or an answer does not report its rounds.
+
+    None too if the verifier has drafted by itself: its tokens are in the goodputs, and not in the optimum.
+    """
     names = sorted({request.client for request in requests})
     goodputs = goodputs_per_round(requests)
-    if set(names) != set(run.clients) or not np.isfinite(goodputs).all():
+    if set(names) != set(run.clients) or not np.isfinite(goodputs).all() or any(map(_has_co_located, requests)):
         return None
     clients = [run.clients[name] for name in names]
     weights = np.array([client.weight for client in clients])
@@ -67,6 +70,10 @@ def goodputs_per_round(requests: Sequence[RequestRecord]) -> NDArray[np.float64]
             for repetition in repetitions
         ]
     )
+
+
+def _has_co_located(request: RequestRecord) -> bool:
+    return bool(request.answer.speculation and request.answer.speculation.co_located)
 
 
 def _goodput(requests: Sequence[RequestRecord]) -> float:
