@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodspeed.cluster.arms import core_flags, core_options, draft_flags
+from goodspeed.cluster.arms import co_located_flags, core_flags, core_options, draft_flags
 from goodspeed.config import from_mapping
 from goodspeed.errors import ConfigError
 from goodspeed.scheduling.policies import BASELINES, SCHEDULERS
@@ -44,3 +44,15 @@ def test_drafts_are_an_engine_with_options() -> None:
     assert flags == ("--draft.engine", "hybrid", "--draft.table-slots", "1024", "--draft.memory", "learned.npz")
     with pytest.raises(ConfigError, match="did you mean 'table_slots'"):
         draft_flags("hybrid,table_slot=3")
+
+
+def test_co_located_drafts_are_an_engine_with_options() -> None:
+    flags = co_located_flags("hybrid,shared=true,learned_slots=1024")
+    assert flags == (
+        "--co-located.engine", "hybrid", "--co-located.shared", "--co-located.learned-slots", "1024",
+    )  # fmt: skip
+    assert co_located_flags("none") == ("--co-located.engine", "none")
+    assert co_located_flags("hybrid,shared=false")[-1] == "--no-co-located.shared"
+    for wrong, complaint in (("lokup", "did you mean 'lookup'"), ("hybrid,share=true", "did you mean 'shared'")):
+        with pytest.raises(ConfigError, match=complaint):
+            co_located_flags(wrong)

@@ -49,16 +49,33 @@ def test_demo_ends_with_a_table_and_identical_texts(tmp_path: Path) -> None:
     assert all(arm["cpu_s_per_token"]["load"] > 0.0 for arm in arms)
 
 
-def test_bench_compares_a_cluster_with_the_baseline(tmp_path: Path) -> None:
+def test_bench_compares_clusters_with_the_baseline(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
-    arguments = ("--pair", "toy", "--clients", "2", "--temperature", "0.7", "--max-tokens", "12", "--repetitions", "2")
+    arms = ("--scheduler", "gradient", "--co-located", "none", "hybrid")
+    arguments = (
+        *arms,
+        "--pair",
+        "toy",
+        "--clients",
+        "2",
+        "--temperature",
+        "0.7",
+        "--max-tokens",
+        "12",
+        "--repetitions",
+        "2",
+    )
     few = ("--requests", "2", "--warm-up", "1", "--event-log", str(logs), "--json", "-")
     done = _run("bench", *arguments, *few)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    baseline, ours = report["arms"]
+    baseline, ours, with_co_located = report["arms"]
+    assert with_co_located["name"] == "gradient, co-located hybrid"
+    assert with_co_located["num_differing_texts"] == 0
     assert baseline["num_differing_texts"] is None
     assert ours["num_differing_texts"] == 0
+    assert ours["total"]["rounds_by_mode"]["co_located"] == 0.0
+    assert ours["total"]["rounds_by_mode"]["remote"] > 0.0
     assert len(ours["speed_up"]["values"]) == 2
     assert report["setup"]["pair"] == "toy"
     assert baseline["optimum"] is None
@@ -67,7 +84,7 @@ def test_bench_compares_a_cluster_with_the_baseline(tmp_path: Path) -> None:
     assert optimum["certified_gap"] < 1e-6
     assert len(optimum["utility_gap"]["values"]) == 2
     assert all(value > 1.0 for value in optimum["best"].values())
-    assert len(report["requests"]) == 2 * 2 * 2 * 2
+    assert len(report["requests"]) == 3 * 2 * 2 * 2
     texts = {request["answer"]["text"] for request in report["requests"]}
     assert len(texts) > 1, "equal texts would prove nothing if all were the same"
     assert all(request["answer"]["num_tokens"] == 12 for request in report["requests"])
@@ -75,7 +92,7 @@ def test_bench_compares_a_cluster_with_the_baseline(tmp_path: Path) -> None:
         request["answer"]["speculation"] for request in report["requests"] if request["arm"] == "target-only baseline"
     ]
     assert all(rounds["proposed"] == 0 for rounds in baseline_rounds)
-    assert (logs / "time_aware-verifier.jsonl").stat().st_size > 0
+    assert (logs / "gradient, co-located none-verifier.jsonl").stat().st_size > 0
 
 
 BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")

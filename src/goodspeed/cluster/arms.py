@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from goodspeed.config import config_keys
+from goodspeed.engine.co_located import CO_LOCATED_ENGINES, CoLocatedConfig
 from goodspeed.engine.drafts import DRAFT_ENGINES, DraftConfig
 from goodspeed.errors import ConfigError
 from goodspeed.registry import nearest_name
@@ -40,10 +41,21 @@ def draft_flags(arm: str) -> tuple[str, ...]:
     return _flags("draft", {"engine": engine} | _options(options, DraftConfig))
 
 
+def co_located_flags(arm: str) -> tuple[str, ...]:
+    """Flags of `goodspeed verifier` for an arm such as `none` or `hybrid,shared=true`. Raises ConfigError."""
+    engine, *options = arm.split(",")
+    CO_LOCATED_ENGINES[engine]
+    return _flags("co-located", {"engine": engine} | _options(options, CoLocatedConfig))
+
+
 def _flags(table: str, options: Mapping[str, object]) -> tuple[str, ...]:
-    return tuple(
-        word for name, value in options.items() for word in (f"--{table}.{name.replace('_', '-')}", str(value))
-    )
+    return tuple(word for name, value in options.items() for word in _flag(f"{table}.{name.replace('_', '-')}", value))
+
+
+def _flag(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return (f"--{name}" if value else f"--no-{name}",)
+    return (f"--{name}", str(value))
 
 
 def _options(texts: Sequence[str], config: type[Any]) -> dict[str, object]:

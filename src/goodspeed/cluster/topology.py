@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from goodspeed.cluster.arms import core_flags, draft_flags
+from goodspeed.cluster.arms import co_located_flags, core_flags, draft_flags
 from goodspeed.config import from_mapping, read_toml
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.errors import ConfigError
@@ -56,10 +56,14 @@ class ServerOptions:
     verifier_config: str = ""  # TOML file
     drafter_config: str = ""  # TOML file
 
-    def verifier_flags(self, arm: str) -> tuple[str, ...]:
-        """Raises ConfigError for an unknown pair, scheduler or option, or a wrong configuration file."""
+    def verifier_flags(self, arm: str, co_located: str = "") -> tuple[str, ...]:
+        """Flags of a verifier, with its own draft engine as configured or of `co_located` (see arms.co_located_flags).
+
+        Raises ConfigError for an unknown name or option, or a wrong configuration file.
+        """
         flags = PAIRS[self.pair](self.acceptance_rate).verifier
-        return (*_config(self.verifier_config, VerifierConfig), *flags, *core_flags(arm))
+        drafts = co_located_flags(co_located) if co_located else ()
+        return (*_config(self.verifier_config, VerifierConfig), *flags, *core_flags(arm), *drafts)
 
     def drafter_flags(self, drafts: str = "") -> tuple[str, ...]:
         """Flags of a drafter, with the draft engine of the pair or of `drafts` (see arms.draft_flags).

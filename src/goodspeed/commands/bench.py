@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -40,6 +41,7 @@ from goodspeed.cluster.topology import (
 )
 from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.config import config_dataclass, option
+from goodspeed.engine.co_located import CO_LOCATED_ENGINES
 from goodspeed.errors import ConfigError
 from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.scheduling.policies import SCHEDULERS
@@ -70,6 +72,11 @@ class BenchConfig:
     drafts: tuple[str, ...] = option(
         (),
         "draft engines to compare, one cluster each with every scheduler, with options after commas; none: the pair's",
+    )
+    co_located: tuple[str, ...] = option(
+        (),
+        "how verifiers draft by themselves, one cluster each with every scheduler, with options after commas "
+        f"(hybrid,shared=true): {', '.join(CO_LOCATED_ENGINES)}",
     )
     rtt_ms: tuple[float, ...] = option(
         (), "round-trip times of the drafters' emulated links, assigned in turns; none: no emulation", ge=0.0
@@ -146,9 +153,10 @@ def _cluster_specs(config: BenchConfig) -> list[ClusterSpec]:
     for drafts in dict.fromkeys(config.drafts or ("",)):
         flags = servers.drafter_flags(drafts)
         drafters = tuple(uniform_drafters(flags, config.prompts, config.rtt_ms, config.clients))
-        for name in names:
+        for name, co_located in itertools.product(names, dict.fromkeys(config.co_located or ("",))):
             arm = f"{name} with {drafts}" if drafts else name
-            specs.append(ClusterSpec(arm, servers.verifier_flags(name), drafters))
+            arm += f", co-located {co_located}" if co_located else ""
+            specs.append(ClusterSpec(arm, servers.verifier_flags(name, co_located), drafters))
     return specs
 
 

@@ -28,6 +28,7 @@ from goodspeed.cluster.topology import (
 )
 from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.config import config_dataclass, option
+from goodspeed.engine.co_located import CO_LOCATED_ENGINES
 from goodspeed.engine.drafts import NO_TABLE
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class DemoConfig:
     requests: int = option(2, "requests of each user per repetition", ge=1)
     max_tokens: int = option(96, "maximum length of an answer, in tokens", ge=1)
     seed: int = option(0, "seed of the order of prompts", ge=0)
+    co_located: str = option(
+        "",
+        "how GoodSpeed's verifier drafts by itself, with options after commas (hybrid,shared=true): "
+        f"{', '.join(CO_LOCATED_ENGINES)}",
+    )
     untrained: bool = option(False, "measure GoodSpeed also with drafts that never saw the target's answers")
     json: str = option("", "file for the report")
     event_log: str = option("", "folder for the event logs and the logs of the servers")
@@ -135,7 +141,7 @@ def _spec(config: DemoConfig, arm: str, scheduler: str, draft_flags: tuple[str, 
     servers = ServerOptions("toy" if config.quick else "smollm2", acceptance_rate=1.0)
     drafters = tuple(drafter.spec(config.quick) for drafter in DRAFTERS)
     drafters = tuple(replace(drafter, flags=(*drafter.flags, *draft_flags)) for drafter in drafters)
-    return ClusterSpec(arm, servers.verifier_flags(scheduler), drafters)
+    return ClusterSpec(arm, servers.verifier_flags(scheduler, config.co_located), drafters)
 
 
 def _plan(config: DemoConfig) -> ComparisonPlan:

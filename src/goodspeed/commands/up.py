@@ -15,6 +15,7 @@ from goodspeed.cluster.processes import Processes
 from goodspeed.cluster.topology import PAIRS, ClusterSpec, ServerOptions, uniform_drafters, with_event_logs
 from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.config import config_dataclass, option
+from goodspeed.engine.co_located import CO_LOCATED_ENGINES
 from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.scheduling.policies import SCHEDULERS
 
@@ -37,6 +38,11 @@ class UpConfig:
         "time_aware",
         "scheduler of the verifier, with options of its core after commas (fixed,overcommit=1.5): "
         f"{', '.join(SCHEDULERS)}",
+    )
+    co_located: str = option(
+        "",
+        "how the verifier drafts by itself, with options after commas (hybrid,shared=true): "
+        f"{', '.join(CO_LOCATED_ENGINES)}",
     )
     rtt_ms: tuple[float, ...] = option(
         (), "round-trip times of the drafters' emulated links, assigned in turns; none: no emulation", ge=0.0
@@ -96,7 +102,7 @@ def _serve(config: UpConfig, is_json: bool) -> None:
 def _spec(config: UpConfig) -> ClusterSpec:
     servers = ServerOptions(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
     drafters = tuple(uniform_drafters(servers.drafter_flags(), DOMAINS, config.rtt_ms, config.clients))
-    return ClusterSpec("up", servers.verifier_flags(config.scheduler), drafters)
+    return ClusterSpec("up", servers.verifier_flags(config.scheduler, config.co_located), drafters)
 
 
 def _print_json(cluster: Cluster) -> None:
