@@ -11,7 +11,6 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from goodspeed.simulator.result import AnswerRecord
 from goodspeed.simulator.scenario import Scenario, scenario_of
 from goodspeed.simulator.world import simulate
 
@@ -68,16 +67,24 @@ def scenario(setup: Mapping[str, Any], mode: str, seconds: float) -> Scenario:
     return scenario_of({"duration_s": seconds, "drafters": [tier], "verifiers": [verifier]})
 
 
-def answers(setup: Mapping[str, Any], mode: str, seconds: float, seed: int) -> dict[tuple[str, int], AnswerRecord]:
+Times = tuple[float, float]
+"""The estimated baseline of an answer, and the time that it took."""
+
+
+def answers(setup: Mapping[str, Any], mode: str, seconds: float, seed: int) -> dict[tuple[str, int], Times]:
     """The answers whose baseline is known, by client and request."""
     result = simulate(scenario(setup, mode, seconds), seed)
-    return {(answer.client, answer.request): answer for answer in result.answers if answer.baseline_s > 0.0}
+    return {
+        (answer.client, answer.request): (answer.baseline_s, answer.elapsed_s)
+        for answer in result.answers
+        if answer.baseline_s is not None and answer.elapsed_s is not None
+    }
 
 
-def estimated(found: Iterable[AnswerRecord]) -> float:
+def estimated(found: Iterable[Times]) -> float:
     """The speed-up as responses report it, over all answers."""
-    pairs = [(answer.baseline_s, answer.elapsed_s) for answer in found]
-    return sum(baseline for baseline, _ in pairs) / sum(elapsed for _, elapsed in pairs)
+    baseline_s, elapsed_s = map(sum, zip(*found, strict=True))
+    return float(baseline_s / elapsed_s)
 
 
 def main() -> None:
@@ -96,7 +103,7 @@ def main() -> None:
             target_only_speed_ups.append(estimated(target_only.values()))
             worst += [estimated([answer]) for answer in target_only.values()]
             both = target_only.keys() & drafted.keys()
-            true = sum(target_only[key].elapsed_s for key in both) / sum(drafted[key].elapsed_s for key in both)
+            true = sum(target_only[key][1] for key in both) / sum(drafted[key][1] for key in both)
             ratios.append(estimated(drafted[key] for key in both) / true)
             true_speed_ups.append(true)
         cells = [_range(of) for of in (target_only_speed_ups, worst, ratios, true_speed_ups)]

@@ -35,7 +35,11 @@ def estimated(
             "verifiers": [{"kv_capacity": kv_capacity, "latency": latency, "core": core}],
         }
     )
-    return [answer.baseline_s / answer.elapsed_s for answer in simulate(scenario).answers if answer.elapsed_s]
+    return [
+        answer.baseline_s / answer.elapsed_s
+        for answer in simulate(scenario).answers
+        if answer.baseline_s and answer.elapsed_s
+    ]
 
 
 @pytest.mark.parametrize("workload", [PAUSES, NO_PAUSES, OPEN], ids=["pauses", "no pauses", "open loop"])

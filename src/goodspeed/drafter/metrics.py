@@ -82,7 +82,7 @@ class DrafterMetrics:
             self._rounds_by_mode.labels(mode).inc()
             self._committed_by_mode.labels(mode).inc(len(committed.tokens))
         self._grant.set(measured.grant)
-        if measured.elapsed_s:
+        if measured.baseline_s is not None and measured.elapsed_s is not None:
             self._baseline.inc(measured.baseline_s)
             self._elapsed.inc(measured.elapsed_s)
         if measured.num_proposed:

@@ -211,7 +211,8 @@ METRICS: Registry[Metric] = Registry(
             "",
             1.0,
             lambda measured: ratio(
-                measured.total(lambda answer: answer.baseline_s), measured.total(lambda answer: answer.elapsed_s)
+                measured.total(lambda answer: answer.baseline_s or 0.0),
+                measured.total(lambda answer: answer.elapsed_s or 0.0),
             ),
         ),
         "remote_rounds": Metric(

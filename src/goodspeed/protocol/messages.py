@@ -148,10 +148,10 @@ class Verdict(Struct, frozen=True, gc=False):
     queue_us: int = 0
     verify_us: int = 0
     logprobs: tuple[float, ...] = ()  # float32, one per token committed by this round, if requested
-    baseline_us: int = 0
-    """With a finish reason: estimated time of target-only mode, from the Opened of this epoch; 0: no estimate."""
-    elapsed_us: int = 0
-    """With a finish reason: measured time, from the Opened of this epoch; 0: no estimate to compare it with."""
+    baseline_us: int | None = None
+    """With a finish reason: estimated time of target-only mode, from the Opened of this epoch; None: no estimate."""
+    elapsed_us: int | None = None
+    """With a finish reason: measured time, from the Opened of this epoch; None: no estimate to compare it with."""
     co_located_tokens: tuple[int, ...] = ()
     """Accepted draft tokens of the verifier's own."""
     num_co_located: int = 0

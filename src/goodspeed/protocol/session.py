@@ -147,14 +147,16 @@ class VerifierStream:
         grant: int,
         queue_s: float,
         verify_s: float,
-        baseline_and_elapsed_us: tuple[int, int] = (0, 0),
+        baseline_and_elapsed_us: tuple[int, int] | None = None,
         shadow: int = 0,
     ) -> Verdict:
         """The verdict on the latest outcome. `grant` and `shadow` are the scheduler's, and are cut to max_grant.
 
-        `baseline_and_elapsed_us` are the verdict's fields of these names, which only the last verdict has.
+        `baseline_and_elapsed_us` are the verdict's fields of these names, which only the last verdict has, if they are
+        known.
         """
         grant = min(grant, self.max_grant)
+        baseline_us, elapsed_us = baseline_and_elapsed_us or (None, None)
         self._verdict = Verdict(
             stream=self.request.stream,
             epoch=self.request.epoch,
@@ -167,8 +169,8 @@ class VerifierStream:
             queue_us=_to_us(queue_s),
             verify_us=_to_us(verify_s),
             logprobs=self._new_logprobs,
-            baseline_us=baseline_and_elapsed_us[0],
-            elapsed_us=baseline_and_elapsed_us[1],
+            baseline_us=baseline_us,
+            elapsed_us=elapsed_us,
             co_located_tokens=self.new_tokens[self.num_proposal_accepted : -1],
             num_co_located=self.num_co_located,
             shadow=0 if grant else min(shadow, self.max_grant),

@@ -56,7 +56,7 @@ def frame_bytes(message: Message) -> int:
         return len(encode_message(message))
     num_bytes = 0
     for field, value in zip(layout, astuple(message)):  # noqa: B905 (mypyc compiles zip only without keywords)
-        if not value:
+        if not value and (value is None or not field.has_presence):
             continue
         if field.kind == VARINT:
             num_bytes += field.tag_bytes + _varint(value)
@@ -86,11 +86,12 @@ def _varint(value: int) -> int:
 
 
 class _Field:
-    """How the bytes of one field are counted; a field whose value is 0 or empty has none."""
+    """How the bytes of one field are counted; a field whose value is None has none, nor 0 or empty without presence."""
 
     def __init__(self, field: FieldDescriptor) -> None:
         self.kind = _kind(field)
         self.tag_bytes = _varint(field.number << 3)
+        self.has_presence = field.has_presence
         self.width = _WIDTHS.get(field.type, 0)
         """Bytes of each number, where it does not depend on the number."""
 
@@ -107,9 +108,7 @@ def _layout(message_class: type[Message]) -> list[_Field] | None:
     """None: messages of this class have to be encoded."""
     fields = pb.DESCRIPTOR.message_types_by_name[message_class.__name__].fields_by_name
     layout = [_Field(fields[name]) for name in message_class.__struct_fields__]
-    is_rare = any(
-        field.has_presence or (_kind(field) == ENCODED and not field.is_repeated) for field in fields.values()
-    )
+    is_rare = any(_kind(field) == ENCODED and not field.is_repeated for field in fields.values())
     return None if is_rare else layout
 
 

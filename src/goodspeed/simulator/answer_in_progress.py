@@ -32,8 +32,8 @@ class AnswerInProgress:
     network_s: float = 0.0
     queue_s: float = 0.0
     verify_s: float = 0.0
-    baseline_s: float = 0.0
-    elapsed_s: float = 0.0
+    baseline_s: float | None = None
+    elapsed_s: float | None = None
     is_over: bool = False
 
     def add(self, committed: TokensCommitted, now_s: float) -> None:

@@ -23,8 +23,8 @@ class AnswerRecord:
     network_s: float
     queue_s: float
     verify_s: float
-    baseline_s: float = 0.0  # the verifier's estimate of the target-only baseline; 0: not known
-    elapsed_s: float = 0.0  # the time that the answer took, by the verifier's clock
+    baseline_s: float | None = None  # the verifier's estimate of the target-only baseline; None: not known
+    elapsed_s: float | None = None  # the time that the answer took, by the verifier's clock; None beside baseline_s
     num_remote_rounds: int = 0
     num_co_located_rounds: int = 0
     num_target_only_rounds: int = 0  # without the prompt's

@@ -24,10 +24,10 @@ class Round(Struct, frozen=True, gc=False):
     drafting_s: float = 0.0
     rtt_s: float | None = None
     """Time from proposal to verdict, without queueing and verification; None if there was no proposal."""
-    baseline_s: float = 0.0
-    """In the last round: the verifier's estimate of its target-only time for the whole stream; 0: not known."""
-    elapsed_s: float = 0.0
-    """In the last round: the time that the stream took at the verifier; 0: not known."""
+    baseline_s: float | None = None
+    """In the last round, if it is known: the verifier's estimate of its target-only time for the whole stream."""
+    elapsed_s: float | None = None
+    """In the last round, beside baseline_s: the time that the stream took at the verifier."""
     mode: RoundMode | None = None
     """Which drafts it had; None: the round of the prompt, which cannot have any."""
     num_co_located: int = 0

@@ -117,10 +117,10 @@ class ResponseStats:
             "drafting_s": sum(measured.drafting_s for measured in rounds),
             "verifier": self.answers[-1].verifier,
         }
-        baseline_s = sum(measured.baseline_s for measured in rounds)
-        elapsed_s = sum(measured.elapsed_s for measured in rounds)
-        if elapsed_s == 0.0:
+        elapsed_s = sum(measured.elapsed_s or 0.0 for measured in rounds)
+        if not elapsed_s:
             return counts
+        baseline_s = sum(measured.baseline_s or 0.0 for measured in rounds)
         return counts | {"baseline_s": baseline_s, "elapsed_s": elapsed_s, "speed_up": baseline_s / elapsed_s}
 
 

@@ -84,10 +84,11 @@ class Client:
         """The outcome of a stream's co-located draft, verified or only compared (CoLocatedAcceptance.on_draft)."""
         self.co_located.on_draft(num_requested, num_accepted, num_verified)
 
-    def on_answer(self, baseline_s: float, elapsed_s: float) -> None:
-        """A stream is finished; both times are 0 if its baseline is not known."""
-        self.baseline_s += baseline_s
-        self.elapsed_s += elapsed_s
+    def on_answer(self, baseline_us: int | None, elapsed_us: int | None) -> None:
+        """A stream is finished; both times are None if its baseline is not known."""
+        if baseline_us is not None and elapsed_us is not None:
+            self.baseline_s += baseline_us / 1e6
+            self.elapsed_s += elapsed_us / 1e6
 
 
 class ClientTable:

@@ -246,7 +246,7 @@ class VerifierCore:
             self._baseline.add_round(stream.baseline, stream.protocol.num_new_tokens)
         for stream in streams:
             is_finished = stream.protocol.is_finished
-            times_us = self._baseline.measured_us(stream.baseline, now) if is_finished else (0, 0)
+            times_us = self._baseline.measured_us(stream.baseline, now) if is_finished else None
             grant, queue_s = grants.get(stream.key, 0), started - stream.waiting_since
             shadow = 0 if grant else self._allocator.shadow_tokens(stream)
             verdict = stream.protocol.make_verdict(grant, queue_s, now - started, times_us, shadow=shadow)

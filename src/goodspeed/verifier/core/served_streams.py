@@ -92,7 +92,7 @@ class ServedStream:
             num_verified = self.protocol.num_proposal_verified
             client.on_proposal_answered(num_proposed, num_verified, min(num_verified, num_right(proposal, verdict)))
         if self.protocol.is_finished:
-            client.on_answer(verdict.baseline_us / 1e6, verdict.elapsed_us / 1e6)
+            client.on_answer(verdict.baseline_us, verdict.elapsed_us)
         self.proposal = None
         self.grant = verdict.grant
         self.shadows.on_verdict(verdict, client, self.protocol.committed, now)

@@ -23,10 +23,17 @@ def target_only_request(stream: int, max_tokens: int) -> Open:
     return replace(open_request(stream, max_tokens=max_tokens), mode=Mode.TARGET_ONLY)
 
 
+def measured_s(end: Verdict) -> tuple[float, float]:
+    """The baseline and the elapsed time of a last verdict."""
+    assert end.baseline_us is not None
+    assert end.elapsed_us is not None
+    return end.baseline_us / 1e6, end.elapsed_us / 1e6
+
+
 def speed_up(drafter: VirtualDrafter, stream: int) -> float:
     """Baseline over elapsed time, by the last verdict of the stream."""
-    end = drafter.last_verdicts[stream]
-    return end.baseline_us / end.elapsed_us
+    baseline_s, elapsed_s = measured_s(drafter.last_verdicts[stream])
+    return baseline_s / elapsed_s
 
 
 def warmed_up(config: VerifierCoreConfig = THREE_A_ROUND) -> tuple[VirtualVerifier, VirtualDrafter]:
@@ -51,7 +58,7 @@ def test_the_baseline_of_a_round_has_one_step_per_committed_token() -> None:
 
 def test_no_baseline_is_reported_before_step_times_are_known() -> None:
     verifier, drafter = warmed_up()
-    assert (drafter.last_verdicts[1].baseline_us, drafter.last_verdicts[1].elapsed_us) == (0, 0)
+    assert (drafter.last_verdicts[1].baseline_us, drafter.last_verdicts[1].elapsed_us) == (None, None)
     (client,) = verifier.core.stats().clients
     assert (client.baseline_s, client.elapsed_s) == (0.0, 0.0)
 
@@ -130,8 +137,8 @@ def served(mode: Mode) -> tuple[list[float], list[float]]:
         drafter.on_text = partial(on_text, client)
         send_request(client, 1)
     verifier.run(25.0)
-    elapsed_s = [sum(end.elapsed_us for end in ends) / len(ends) / 1e6 for ends in counted]
-    baseline_s = [sum(end.baseline_us for end in ends) / len(ends) / 1e6 for ends in counted]
+    elapsed_s = [sum(measured_s(end)[1] for end in ends) / len(ends) for ends in counted]
+    baseline_s = [sum(measured_s(end)[0] for end in ends) / len(ends) for ends in counted]
     return elapsed_s, [baseline / elapsed for baseline, elapsed in zip(baseline_s, elapsed_s, strict=True)]
 
 
@@ -181,7 +188,7 @@ def test_the_baseline_of_a_resumed_stream_starts_with_its_resumption() -> None:
     verifier.run(10.0)
     end = drafter.last_verdicts[2]
     assert end.epoch == 1
-    assert end.elapsed_us < 1e6 * 100 * ROUND_S, "neither the first part nor the time without a link counts"
+    assert measured_s(end)[1] < 100 * ROUND_S, "neither the first part nor the time without a link counts"
     assert 2.0 < speed_up(drafter, 2) < 3 * SINGLE_S / ROUND_S, "what was committed is prefilled again, either way"
 
 

@@ -108,10 +108,10 @@ class Baseline:
             stream.num_others += num_committed * (self._num_streams - 1)
             self._num_committed += num_committed
 
-    def measured_us(self, stream: StreamBaseline, now: float) -> tuple[int, int]:
-        """The baseline and the time that passed since the opening, in microseconds; zeros if it is not known."""
+    def measured_us(self, stream: StreamBaseline, now: float) -> tuple[int, int] | None:
+        """The baseline and the time that passed since the opening, in microseconds; None if it is not known."""
         if not stream.is_known:
-            return 0, 0
+            return None
         num_others = self._num_committed - stream.committed_before - stream.num_committed
         pace = (1 + stream.num_others) / (1 + num_others)  # of the others beside this stream, without drafts and with
         prefill_s = pace * (self._prefill_s - stream.prefill_before)
