@@ -5,7 +5,7 @@ import itertools
 import json
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +207,8 @@ def test_spans_of_a_traced_request_cover_its_time_without_gaps() -> None:
         by_actor[span.actor] += span.end_s - span.start_s
     (answer,) = [answer for answer in result.answers if answer.request == 0]
     assert {span.request for span in result.spans} == {0}
+    modes = Counter(span.what.split(", ")[1].split(":")[0] for span in result.spans if span.actor == "verifier")
+    assert modes == +Counter(prompt=1, remote=answer.num_remote_rounds, target_only=answer.num_target_only_rounds)
     assert by_actor["drafter"] == pytest.approx(answer.drafting_s, abs=1e-4)
     assert by_actor["verifier"] == pytest.approx(answer.verify_s, abs=1e-4)
     network_s = answer.network_s + 0.020  # of the opening, which no round measures

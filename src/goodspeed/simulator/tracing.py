@@ -17,6 +17,7 @@ class RequestTracer:
         self._kernel = kernel
         self._num_left = num_requests
         self._requests: dict[tuple[str, StreamKey], int] = {}
+        self._num_proposed: dict[tuple[str, StreamKey], int] = {}  # in the round under way
 
     def follow(self, client: str, stream: StreamKey, request: int) -> None:
         """A client has opened a stream for its request."""
@@ -33,13 +34,17 @@ class RequestTracer:
         for message in messages:
             if isinstance(message, Open | Propose):
                 self._add(client, message.stream, ("uplink", type(message).__name__), 0.0, self._until(arrives_ns))
+            if isinstance(message, Propose) and (client, message.stream) in self._requests:
+                self._num_proposed[client, message.stream] = len(message.tokens)
 
     def on_sent_down(self, client: str, messages: Sequence[FromVerifier], arrives_ns: int) -> None:
         """A verdict reports the verifier's queueing and verification times before it was sent."""
         for message in messages:
             if isinstance(message, Verdict):
                 verify_s, queue_s = message.verify_us / 1e6, message.queue_us / 1e6
-                what = f"round {message.round}: {message.num_committed - 1} accepted"
+                num_proposed = self._num_proposed.pop((client, message.stream), 0)
+                mode = message.mode(num_proposed).label if message.round else "prompt"
+                what = f"round {message.round}, {mode}: {message.num_committed - 1} accepted"
                 self._add(client, message.stream, ("verifier queue", what), -verify_s - queue_s, -verify_s)
                 self._add(client, message.stream, ("verifier", what), -verify_s, 0.0)
                 self._add(client, message.stream, ("downlink", what), 0.0, self._until(arrives_ns))
