@@ -11,7 +11,7 @@ from tests.drafter.live import LiveVerifier, drafter_at, read, until
 
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.drafter.core.engine_updates import DraftWork, StreamClosed, StreamCommitted, StreamOpened
+from goodspeed.drafter.core.engine_updates import DraftWork, EngineUpdate, StreamClosed, StreamCommitted, StreamOpened
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import DraftResult, DraftRunner, InlineDraftRunner, ThreadDraftRunner
 from goodspeed.drafter.draft_swap import EngineStreams, SwappableDraft, SwappableDraftRunner
@@ -170,7 +170,12 @@ def _nothing(drafted: DraftResult) -> None:
 
 async def test_swap_keeps_what_was_learned_and_is_counted(tokenizer: Tokenizer) -> None:
     draft = SwappableDraft(DraftConfig(engine="table", table_slots=64), tokenizer)
-    draft.runner.submit(DraftWork([StreamOpened(1, (1, 2), GREEDY), StreamCommitted(1, (3, 4, 5, 6))], []), _nothing)
+    learned: list[EngineUpdate] = [
+        StreamOpened(1, (1, 2), GREEDY),
+        StreamCommitted(1, (3, 4, 5, 6)),
+        StreamClosed(1),
+    ]
+    draft.runner.submit(DraftWork(learned, []), _nothing)
     await draft.swap(DraftConfig(engine="hybrid", table_slots=64))
     drafts: list[Draft] = []
     work = DraftWork([StreamOpened(2, (9, 2, 3), GREEDY)], [DraftRequest(2, 3)])

@@ -64,7 +64,7 @@ def num_verified(claimed: float) -> list[int]:
     for name, drafts in (("honest", ToyDraft(0.7)), ("claims", ClaimingDraft(0.4, claimed))):
         VirtualDrafter(verifier, name, drafts).open(open_request(1, max_tokens=100_000))
     verifier.run(8.0)
-    return [client.num_proposed for client in verifier.core.stats().clients]
+    return [client.num_verified for client in verifier.core.stats().clients]
 
 
 def test_a_drafter_that_always_reports_certainty_gains_nothing() -> None:
@@ -81,7 +81,7 @@ def test_batches_hold_the_budget_and_the_rest_of_the_proposals_is_trimmed() -> N
     drafted = [sum(len(w.draft_tokens) for w in batch.work if isinstance(w, Verify)) for batch in verifier.steps]
     assert max(drafted) == 6
     sure, unsure = verifier.core.stats().clients
-    assert sure.num_proposed > 1.5 * unsure.num_proposed
+    assert sure.num_verified > 1.5 * unsure.num_verified
 
 
 def test_the_estimator_learns_only_from_committed_tokens() -> None:
@@ -121,4 +121,4 @@ def test_a_proposal_without_confidences_is_ranked_by_its_clients_survival_curve(
         VirtualDrafter(verifier, name, WithoutConfidences(rate)).open(open_request(1, max_tokens=100_000))
     verifier.run(5.0)
     sure, unsure = verifier.core.stats().clients
-    assert sure.num_proposed > 1.3 * unsure.num_proposed
+    assert sure.num_verified > 1.3 * unsure.num_verified
