@@ -1,5 +1,6 @@
 """Chat templates, beside what transformers makes of them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from goodspeed.models.chat_template import ChatTemplate, read_chat_template, spe
 
 TEMPLATES = [
     "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}{{ eos_token }}{% endfor %}",
-    "{%- for m in messages %}\n    {%- if loop.last %}\n{{ m | tojson }}\n    {% endif %}\n{% endfor %}",
-    "{% for m in messages %}{% if m.role == 'stop' %}{% break %}{% endif %}{{ m.content }}{% endfor %}",
-    "{{ strftime_now('%Y') }}{% if tools %}tools{% endif %}{% if add_generation_prompt %}go{% endif %}",
+    "{%- for m in messages %}\n    {%- if m.content %}\n{{ m | tojson }}\n    {% endif %}\n{% endfor %}",
+    "{% for m in messages %}{{ m.content }}{% if m.role == 'stop' %}{% break %}{% endif %}{% endfor %}",
+    "{{ strftime_now('%Y') }}{% if tools %}tools{% endif %}{{ messages }}{% if add_generation_prompt %}go{% endif %}",
     "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
     "{{ messages | tojson(indent=2) }}{{ unknown_name is defined }}",
 ]
@@ -41,6 +42,92 @@ def test_text_parts_are_joined() -> None:
     assert template.render([{"role": "user", "content": parts}]) == "one two"
 
 
+TEXT = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+PARTS = (
+    "{% for m in messages %}[{{ m.role }}]"
+    "{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}{% endfor %}"
+)
+FIRST_PART = "{% for m in messages %}[{{ m.role }}]{{ m.content[0].text + '' }}{% endfor %}"
+BOTH = (
+    "{% for m in messages %}[{{ m.role }}]{% if m.content is string %}{{ m.content }}"
+    "{% else %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("source", [TEXT, PARTS, FIRST_PART, BOTH])
+@pytest.mark.parametrize("content", ["blue sky", [{"type": "text", "text": "blue sky"}]])
+def test_words_reach_templates_of_either_form(source: str, content: object) -> None:
+    messages: list[dict[str, object]] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": content},
+    ]
+    assert ChatTemplate(source, {}).render(messages) == "[system]Be brief.[user]blue sky"
+
+
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+CALLING: list[dict[str, object]] = [
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "assistant", "tool_calls": [CALL]},
+    {"role": "assistant", "content": "", "tool_calls": [CALL], "refusal": None, "audio": None},
+]
+
+
+@pytest.mark.parametrize("calling", CALLING)
+@pytest.mark.parametrize(
+    "source", [TEXT, "{{ messages | tojson }}", "{% for m in messages %}{{ 'x' + m.content }}{% endfor %}"]
+)
+def test_assistant_without_content_has_an_empty_text(source: str, calling: dict[str, object]) -> None:
+    """vllm#54337. Fields without a value are as if they were not sent."""
+    messages: list[dict[str, object]] = [
+        {"role": "user", "content": "Is it warm?"},
+        calling,
+        {"role": "tool", "tool_call_id": "call_1", "content": "21 C"},
+    ]
+    prompt = ChatTemplate(source, {}).render(messages)
+    assert prompt == ChatTemplate(source, {}).render([messages[0], {**CALLING[0], "content": ""}, messages[2]])
+    assert "None" not in prompt
+    assert "null" not in prompt
+
+
+def test_empty_tool_calls_are_none() -> None:
+    template = ChatTemplate("{% for m in messages %}{{ m.content }}{{ 'tool_calls' in m }}{% endfor %}", {})
+    for calls in ("null", "[]"):
+        message = json.loads(f'{{"role": "assistant", "content": "x", "tool_calls": {calls}}}')
+        assert template.render([message]) == "xFalse"
+
+
+KNOWN_ROLES = (
+    "{% for m in messages %}{% if m.role in ['system', 'user', 'assistant'] %}"
+    "[{{ m.role }}]{{ m.content }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "role"),
+    [
+        (KNOWN_ROLES, "system"),
+        (TEXT, "system"),
+        (KNOWN_ROLES.replace("['system'", "['developer', 'system'"), "developer"),
+    ],
+)
+def test_developer_is_the_system_unless_the_template_knows_it(source: str, role: str) -> None:
+    """sglang#40082."""
+    messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    assert ChatTemplate(source, {}).render(messages) == f"[{role}]Be brief.[user]Hi"
+
+
+@pytest.mark.parametrize("role", ["tool", "function", "critic"])
+def test_message_that_the_template_would_drop_is_refused(role: str) -> None:
+    messages = [{"role": "user", "content": "Hi"}, {"role": role, "content": "21 C"}]
+    with pytest.raises(RequestError, match=f"has no place for a message with role '{role}'"):
+        ChatTemplate(KNOWN_ROLES, {}).render(messages)
+
+
+def test_template_without_the_users_words_is_refused() -> None:
+    with pytest.raises(RequestError, match="has no place for a message with role 'user'"):
+        ChatTemplate("{% if add_generation_prompt %}go{% endif %}", {}).render([{"role": "user", "content": "Hi"}])
+
+
 @pytest.mark.parametrize(
     ("messages", "message"),
     [
@@ -51,7 +138,8 @@ def test_text_parts_are_joined() -> None:
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], r"messages\[0\].content is"),
         ([{"role": "user", "content": [{"type": "text", "text": 1}]}], r"messages\[0\].content is"),
         ([{"role": "tool", "content": "hello"}], "refuses these messages: no tools here"),
-        ([{"role": "user", "content": None}], "refuses these messages"),
+        ([{"role": "user", "content": None}], r"messages\[0\].content is None, expected text"),
+        ([{"role": "user"}], r"messages\[0\].content is None, expected text"),
     ],
 )
 def test_messages_that_cannot_be_rendered_are_the_requests_fault(
@@ -81,21 +169,27 @@ def test_broken_template_is_the_checkpoints_fault() -> None:
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"tokenizer_config.json": '{"chat_template": "plain"}'}, "plain"),
+        ({"tokenizer_config.json": '{"chat_template": "plain {{ messages[0].content }}"}'}, "plain x"),
         (
             {
                 "tokenizer_config.json": '{"chat_template": [{"name": "tool_use", "template": "no"},'
-                '{"name": "default", "template": "named"}]}'
+                '{"name": "default", "template": "named {{ messages[0].content }}"}]}'
             },
-            "named",
+            "named x",
         ),
-        ({"chat_template.json": '{"chat_template": "json"}', "tokenizer_config.json": "{}"}, "json"),
         (
             {
-                "chat_template.jinja": "{{ bos_token }}jinja",
+                "chat_template.json": '{"chat_template": "json {{ messages[0].content }}"}',
+                "tokenizer_config.json": "{}",
+            },
+            "json x",
+        ),
+        (
+            {
+                "chat_template.jinja": "{{ bos_token }}jinja {{ messages[0].content }}",
                 "tokenizer_config.json": '{"chat_template": "old", "bos_token": {"content": "<s>"}}',
             },
-            "<s>jinja",
+            "<s>jinja x",
         ),
     ],
 )

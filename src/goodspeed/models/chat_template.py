@@ -1,6 +1,7 @@
 """Chat templates: from messages to the prompt of a chat model, rendered as in transformers."""
 
 import datetime
+import enum
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,23 @@ import jinja2.parser
 import jinja2.sandbox
 
 from goodspeed.errors import CheckpointError, RequestError
+from goodspeed.models.chat_message import ChatMessage, checked_message
 from goodspeed.models.folder import JsonObject, read_json
+
+PROBE = "contentprobe"
+"""A text that a template shows as it is."""
+RENDER_ERRORS = (jinja2.TemplateError, TypeError, ValueError, KeyError)
+"""What templates raise for messages that they do not expect."""
+
+
+class ContentForm(enum.Enum):
+    """The form in which a template takes the content of messages with a certain role."""
+
+    TEXT = enum.auto()
+    PARTS = enum.auto()
+    """As a list of OpenAI's content parts."""
+    LOST = enum.auto()
+    """The template drops the content in either form."""
 
 
 class ChatTemplate:
@@ -26,18 +43,47 @@ class ChatTemplate:
         except jinja2.TemplateError as error:
             raise CheckpointError(f"chat template: {error}") from error
         self._special_tokens = dict(special_tokens)
+        self._knows_developer = "developer" in source
+        self._forms: dict[str, ContentForm] = {}  # by role
 
     def render(self, messages: Sequence[Mapping[str, object]]) -> str:
         """The prompt, up to the start of the assistant's next message. Raises RequestError (field "messages")."""
-        checked = [_checked(message, i) for i, message in enumerate(messages)]
-        if not checked:
+        if not messages:
             raise RequestError("messages is empty, expected at least one", "messages")
+        prepared = [self._prepared(checked_message(message, i)) for i, message in enumerate(messages)]
         try:
-            return self._template.render(
-                messages=checked, tools=None, documents=None, add_generation_prompt=True, **self._special_tokens
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+            return self._render(prepared)
+        except RENDER_ERRORS as error:
             raise RequestError(f"the model's chat template refuses these messages: {error}", "messages") from error
+
+    def _prepared(self, message: ChatMessage) -> JsonObject:
+        """The message as the template takes it. Raises RequestError if the template would drop it."""
+        role = "system" if message.role == "developer" and not self._knows_developer else message.role
+        form = self._forms.get(role) or self._forms.setdefault(role, self._probe(role))
+        if form is ContentForm.LOST:
+            raise RequestError(
+                f"the model's chat template has no place for a message with role {message.role!r}", "messages"
+            )
+        return {**message.fields, "role": role, "content": _in_form(message.texts, form)}
+
+    def _probe(self, role: str) -> ContentForm:
+        """Find out how the template takes content: as text, or else as parts."""
+        is_refused = False
+        for form in (ContentForm.TEXT, ContentForm.PARTS):
+            try:
+                prompt = self._render(_probe_messages(role, form))
+            except RENDER_ERRORS:
+                is_refused = True  # the template says why when it gets the user's messages
+                continue
+            if PROBE in prompt:
+                return form
+        return ContentForm.TEXT if is_refused else ContentForm.LOST
+
+    def _render(self, messages: Sequence[JsonObject]) -> str:
+        """Raises RENDER_ERRORS."""
+        return self._template.render(
+            messages=messages, tools=None, documents=None, add_generation_prompt=True, **self._special_tokens
+        )
 
 
 def read_chat_template(folder: Path) -> ChatTemplate | None:
@@ -81,24 +127,25 @@ def _read_source(folder: Path, values: JsonObject) -> str | None:
     return source
 
 
-def _checked(message: object, index: int) -> dict[str, object]:
-    if not isinstance(message, Mapping):
-        raise RequestError(f"messages[{index}] is a {type(message).__name__}, expected an object", "messages")
-    role = message.get("role")
-    if not isinstance(role, str):
-        raise RequestError(f"messages[{index}].role is {role!r}, expected a string", "messages")
-    return {**message, "content": _content(message.get("content"), index)}
+def _in_form(texts: Sequence[str], form: ContentForm) -> object:
+    return [{"type": "text", "text": text} for text in texts] if form is ContentForm.PARTS else "".join(texts)
 
 
-def _content(content: object, index: int) -> str | None:
-    """The text, or the texts of OpenAI's content parts, joined; None for an assistant message of tool calls only."""
-    if content is None or isinstance(content, str):
-        return content
-    parts = content if isinstance(content, Sequence) else [content]
-    texts = [part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type") == "text"]
-    if len(texts) != len(parts) or not all(isinstance(text, str) for text in texts):
-        raise RequestError(f"messages[{index}].content is {content!r:.80}, expected text", "messages")
-    return "".join(str(text) for text in texts)
+def _probe_messages(role: str, form: ContentForm) -> list[JsonObject]:
+    """A conversation in which a message with this role is expected; its text is PROBE."""
+    message: JsonObject = {"role": role, "content": _in_form((PROBE,), form)}
+    user: JsonObject = {"role": "user", "content": _in_form(("user",), form)}
+    match role:
+        case "user":
+            return [message]
+        case "system" | "developer":
+            return [message, user]
+        case "tool":
+            call = {"id": "call00000", "type": "function", "function": {"name": "f", "arguments": {}}}
+            calling: JsonObject = {"role": "assistant", "content": _in_form(("",), form), "tool_calls": [call]}
+            return [user, calling, {**message, "name": "f", "tool_call_id": "call00000"}]
+        case _:
+            return [user, message, user]
 
 
 class _GenerationTag(jinja2.ext.Extension):

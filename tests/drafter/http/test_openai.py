@@ -354,7 +354,7 @@ async def test_unknown_model_is_not_found(tokenizer: Tokenizer) -> None:
 
 async def test_too_long_prompt_is_refused_by_its_length(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as at:
-        with pytest.raises(openai.BadRequestError, match="context of 4096 tokens") as caught:
+        with pytest.raises(openai.BadRequestError, match="maximum context length is 4096 tokens") as caught:
             await at.client.chat.completions.create(model="toy", messages=[{"role": "user", "content": "x" * 5000}])
         assert caught.value.code == "context_length_exceeded"
         assert caught.value.param == "messages"

@@ -27,7 +27,7 @@ WRONG: list[tuple[str, dict[str, object], str, str]] = [
     ("chat", {"temperature": -1}, "temperature", "expected 0 to 100"),
     ("chat", {"temperature": True}, "temperature", "got `bool`"),
     ("chat", {"top_p": 0}, "top_p", "at most 1"),
-    ("chat", {"top_k": -1}, "top_k", "0 \\(off\\)"),
+    ("chat", {"top_k": -2}, "top_k", "0 \\(off\\)"),
     ("chat", {"seed": 1.5}, "seed", "got `float`"),
     ("chat", {"max_tokens": 0}, "max_tokens", "1 or more"),
     ("chat", {"max_completion_tokens": -3}, "max_completion_tokens", "1 or more"),
@@ -43,6 +43,15 @@ WRONG: list[tuple[str, dict[str, object], str, str]] = [
     ("chat", {"top_logprobs": 5}, "top_logprobs", "not supported"),
     ("chat", {"tools": [{"type": "function"}]}, "tools", "not supported"),
     ("chat", {"response_format": {"type": "json_object"}}, "response_format", "not supported"),
+    ("chat", {"repetition_penalty": 1.1}, "repetition_penalty", "not supported"),
+    ("chat", {"min_p": 0.05}, "min_p", "not supported"),
+    ("chat", {"ignore_eos": True}, "ignore_eos", "not supported"),
+    ("chat", {"ignore_eos": 0}, "ignore_eos", "not supported"),
+    ("chat", {"skip_special_tokens": False}, "skip_special_tokens", "not supported"),
+    ("chat", {"guided_json": {"type": "object"}}, "guided_json", "not supported"),
+    ("chat", {"stop_token_ids": [5]}, "stop_token_ids", "not supported"),
+    ("chat", {"stream_options": {"continuous_usage_stats": True}}, "stream_options.continuous_usage_stats", "True"),
+    ("chat", {"messages": [{"role": "user", "content": None}]}, "messages", "content is None, expected text"),
     ("chat", {"logit_bias": {"5": 1}}, "logit_bias", "not supported"),
     ("chat", {"presence_penalty": 0.5}, "presence_penalty", "not supported"),
     ("chat", {"frequency_penalty": -1}, "frequency_penalty", "not supported"),
@@ -123,6 +132,43 @@ async def test_fields_without_effect_are_accepted(tokenizer: Tokenizer) -> None:
         assert response.status_code == 200
         response = await client.post(PATHS["chat"], json={**CHAT, "model": "default"})
         assert response.json()["model"] == "toy"
+
+
+OTHER_SERVERS = {
+    "repetition_penalty": 1.0,
+    "min_p": 0,
+    "top_k": -1,
+    "ignore_eos": False,
+    "skip_special_tokens": True,
+    "continuous_usage_stats": False,
+    "stream_options": {"include_usage": True, "continuous_usage_stats": False},
+    "guided_json": None,
+    "stop_token_ids": [],
+    "cache_prompt": True,
+    "keep_alive": "5m",
+    "field_of_tomorrow": None,
+}
+
+
+@pytest.mark.parametrize("kind", ["chat", "completion"])
+async def test_fields_of_other_servers_at_their_neutral_values_are_accepted(tokenizer: Tokenizer, kind: str) -> None:
+    """garak#748, vllm#10463."""
+    body = CHAT if kind == "chat" else COMPLETION
+    async with site(tokenizer) as (client, _):
+        plain = await client.post(PATHS[kind], json=body)
+        response = await client.post(PATHS[kind], json={**body, **OTHER_SERVERS})
+        assert response.status_code == 200
+        assert response.json()["choices"] == plain.json()["choices"]
+
+
+async def test_clients_recognise_a_prompt_beyond_the_context(tokenizer: Tokenizer) -> None:
+    """By these words LiteLLM and LangChain tell it from other errors."""
+    async with site(tokenizer) as (client, _):
+        for fields in ({"prompt": "x" * 5000}, {"max_tokens": 4096}):
+            error = (await client.post(PATHS["completion"], json={**COMPLETION, **fields})).json()["error"]
+            assert error["code"] == "context_length_exceeded"
+            assert "This model's maximum context length is 4096 tokens" in error["message"]
+            assert "prompt is too long" in error["message"]
 
 
 async def test_wrong_path_and_method_have_openais_form(tokenizer: Tokenizer) -> None:

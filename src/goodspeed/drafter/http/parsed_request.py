@@ -10,9 +10,9 @@ import msgspec
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.http.errors import ApiError
+from goodspeed.drafter.http.unsupported_fields import check_unsupported
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Mode, Welcome
-from goodspeed.registry import nearest_name
 
 BodyT = TypeVar("BodyT", bound="CommonBody")
 MAX_CHOICES = 128
@@ -22,45 +22,13 @@ COMPLETION_TOKENS = 16
 
 Tokens = tuple[int, ...]
 
-INERT = (
-    "metadata",
-    "parallel_tool_calls",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "store",
-)
-"""Fields of OpenAI's API that have no effect."""
-
-NEUTRAL: Mapping[str, tuple[object, ...]] = {
-    "audio": (None,),
-    "best_of": (None, 1),
-    "echo": (None, False),
-    "frequency_penalty": (None, 0),
-    "function_call": (None, "none", "auto"),
-    "functions": (None, []),
-    "logit_bias": (None, {}),
-    "modalities": (None, ["text"]),
-    "prediction": (None,),
-    "presence_penalty": (None, 0),
-    "reasoning_effort": (None, "none"),
-    "response_format": (None, {"type": "text"}),
-    "suffix": (None, ""),
-    "tool_choice": (None, "none", "auto"),
-    "tools": (None, []),
-    "top_logprobs": (None, 0),
-    "verbosity": (None, "medium"),
-    "web_search_options": (None,),
-}
-"""Fields of OpenAI's API that are not supported, with the values at which they have no effect."""
-
 
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     """OpenAI's stream_options."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
+    continuous_usage_stats: Literal[False] | None = None
 
 
 class Extension(msgspec.Struct, forbid_unknown_fields=True):
@@ -201,7 +169,7 @@ def _sampling(body: CommonBody, extension: Extension) -> Sampling:
     rule = Rule.REJECTION if extension.rule == "rejection" else Rule.COUPLED
     return Sampling(
         temperature=temperature,
-        top_k=body.top_k or 0,
+        top_k=0 if body.top_k in {None, -1} else body.top_k or 0,
         top_p=1.0 if body.top_p is None else body.top_p,
         seed=secrets.randbits(63) if body.seed is None else body.seed % 2**64,
         rule=Rule.GREEDY if temperature == 0.0 else rule,
@@ -263,8 +231,10 @@ def _check_room(num_prompt: int, max_tokens: int, field: str, welcome: Welcome) 
     if num_prompt + max(1, max_tokens) > welcome.max_context:
         raise ApiError(
             400,
-            f"{welcome.model} has a context of {welcome.max_context} tokens; {field} has {num_prompt} tokens, "
-            f"and {max(1, max_tokens)} more are requested",
+            # Clients recognise this error by these words of OpenAI and Anthropic.
+            f"This model's maximum context length is {welcome.max_context} tokens. However, you requested "
+            f"{num_prompt + max(1, max_tokens)} tokens ({num_prompt} in {field}, {max(1, max_tokens)} in the "
+            "completion): the prompt is too long, or max_tokens too large",
             field,
             "context_length_exceeded",
         )
@@ -292,12 +262,8 @@ def _known_fields(values: Mapping[str, object], kind: type[BodyT]) -> dict[str, 
     for name, value in values.items():
         if name in fields:
             known[name] = value
-        elif name in NEUTRAL:
-            if value not in NEUTRAL[name]:
-                raise ApiError(400, f"{name} is {value!r:.80}, which is not supported", name, "unsupported_value")
-        elif name not in INERT:
-            hint = nearest_name(name, [*fields, *NEUTRAL])
-            raise ApiError(400, f"unknown field {name!r}; {hint}", name, "unknown_parameter")
+        elif value is not None:
+            check_unsupported(name, value, fields)
     return known
 
 
