@@ -22,6 +22,7 @@ def gpu_s(num_tokens: int, num_streams: int) -> float:
 
 
 GPU = RooflineConfig(shape="llama-3.1-8b", device="h100_sxm").model()
+A100 = RooflineConfig(shape="llama-3.1-8b", device="a100_sxm").model()
 
 
 class Steps:
@@ -115,6 +116,16 @@ def test_the_slope_is_that_of_the_present_load() -> None:
         slope = (gpu_s(size + 8, mean_streams) - gpu_s(size - 8, mean_streams)) / 16
         assert steps.model.token_s == pytest.approx(slope, rel=0.3, abs=2e-6)
         steps.check((size, mean_streams), (2 * mean_streams, mean_streams), rel=0.05)
+
+
+def test_a_rise_of_the_load_beyond_the_knee_is_not_a_slower_machine() -> None:
+    def a100_s(num_tokens: int, num_streams: int) -> float:
+        return A100.step_s(StepShape(num_streams, num_tokens, 0, 500 * num_streams + num_tokens))
+
+    steps = Steps(a100_s, noise=0.01)
+    steps.run(300, (8, 20))
+    steps.run(40, (120, 128))
+    steps.check((42, 14), (372, 124), (124, 124), rel=0.1)
 
 
 def test_prefill_does_not_change_the_slope_and_has_a_cost_of_its_own() -> None:

@@ -22,6 +22,9 @@ ALIKE: Final = 0.5
 """Numbers of tokens that differ by less are alike: they say nothing about slopes."""
 STREAM_PRIOR: Final = 0.1
 """streams^2. Evidence that a stream costs no more than its tokens, in case both always change together."""
+FAR: Final = 0.5
+"""Square of a deviation from the mean size, relative to the sum of those that the slopes were learned from. A size
+beyond it (10 standard deviations) may lie on the other side of a knee."""
 OTHER_LOAD: Final = 0.5
 """Difference of the logarithms of mean sizes. Beyond it the slopes may be others (a knee lies between them)."""
 FADED: Final = 0.1
@@ -152,7 +155,8 @@ class StepTimeModel:
             weight = 1.0 / self._mean_tokens**2
             streams_evidence = self._ss + STREAM_PRIOR * weight
             leverage = weight * (tokens * tokens / self._tt + streams * streams / streams_evidence)
-            explained = min(explained, self._max_error * math.sqrt(leverage))
+            if leverage < FAR:
+                explained = min(explained, self._max_error * math.sqrt(leverage))
         return self._max_error + explained
 
     def _follow_change(self, error: float) -> bool:
