@@ -20,11 +20,14 @@ PROMPT = tuple(b"the quick brown")
 COUPLED = Sampling(0.8, seed=7, rule=Rule.COUPLED)
 
 
-def cluster(seed: int, window: int = 4) -> tuple[VirtualClock, SwitchingVerifier, VirtualDrafterHost]:
+def cluster(
+    seed: int, window: int = 4, run_ahead: str = "never"
+) -> tuple[VirtualClock, SwitchingVerifier, VirtualDrafterHost]:
     """A virtual clock at a time when the drafter has met its verifier."""
     clock = VirtualClock()
     verifier = SwitchingVerifier(clock, seed)
-    config = DrafterCoreConfig(window=WindowConfig("fixed", window), retry=RetryConfig(repeat_s=0.05))
+    retry = RetryConfig(repeat_s=0.05)
+    config = DrafterCoreConfig(window=WindowConfig("fixed", window), retry=retry, run_ahead=run_ahead)
     drafter = VirtualDrafterHost(clock, [verifier], config)
     clock.run(0.1)
     return clock, verifier, drafter
@@ -32,17 +35,17 @@ def cluster(seed: int, window: int = 4) -> tuple[VirtualClock, SwitchingVerifier
 
 @given(
     seed=st.integers(0, 2**32),
-    window=st.integers(0, 6),
+    drafting=st.tuples(st.integers(0, 6), st.sampled_from(["never", "auto", "always"])),
     times_s=st.tuples(st.sampled_from([0.0, 0.004, 0.03]), st.sampled_from([0.0, 0.008, 0.06])),
     cuts=st.lists(st.floats(0.001, 0.3), max_size=3),
     sampling=st.sampled_from([Sampling(), COUPLED]),
 )
 @settings(max_examples=60)
 def test_text_does_not_depend_on_modes(
-    seed: int, window: int, times_s: tuple[float, float], cuts: list[float], sampling: Sampling
+    seed: int, drafting: tuple[int, str], times_s: tuple[float, float], cuts: list[float], sampling: Sampling
 ) -> None:
     """Proposals are sent again while their verdicts are under way: repeat_s is shorter than the longest round."""
-    clock, verifier, drafter = cluster(seed, window)
+    clock, verifier, drafter = cluster(seed, *drafting)
     drafter.drafting_s, latency_s = times_s
     drafter.latency_s = lambda: latency_s
     request = GenerationRequest(PROMPT, 40, sampling)
