@@ -26,15 +26,14 @@ CONFIDENT = 0.7
 MAX_SOURCES = 3  # _pattern compares each with two others
 BUCKET_SOURCES = 4  # the evidence of so many sources fits into the 63 bits of a bucket
 
-CandidateToken = tuple[int, list[Cell]]
-"""A token that at least one source proposes, and the counts of its evidence, coarsest first."""
-
-
 Support = tuple[int, list[Cell], float]
 """One candidate of a pattern of guesses: the first source that proposes it, its counts, and its prior Pr(right)."""
 
 Evidence = tuple[int, tuple[int, int, int], float]
 """The same for every calibration: with buckets instead of counts."""
+Trial = tuple[list[PackedGuess], list[Support]]
+"""The guesses at one position and their candidates; NO_TRIAL where a token was not drafted here."""
+NO_TRIAL: Trial = ([], [])
 
 
 class DraftKnowledge:
@@ -54,13 +53,14 @@ class _Stream:
     guessers: list[StreamGuesser]
     supports: dict[int, list[Support]]
     """Those of the stream's temperature in its knowledge."""
-    candidates: list[list[CandidateToken]] = field(default_factory=list)
-    """For each drafted position, and for the one at which a low confidence ended it; empty for tokens of others."""
+    trials: list[Trial] = field(default_factory=list)
+    """For each drafted position, and for the one at which a low confidence ended the draft."""
     confidences: list[float] = field(default_factory=list)
     """Of the last request's tokens. Those before them are its `after`."""
     survival: float = 1.0
+    """Product of the confidences."""
     guesses: list[PackedGuess] = field(default_factory=list)
-    """Of the sources other than the neural one, while it is waited for."""
+    """While the neural source is waited for, the guesses of the others."""
 
 
 class HybridDraft:
@@ -105,9 +105,9 @@ class HybridDraft:
             if request.max_tokens > 0 and self._run(stream, request):
                 active.append((stream, request))
         while active and self._neural is not None:
-            guesses = self._neural.guesses([stream.prefix for stream, _ in active])
-            pairs = zip(active, guesses, strict=True)
-            active = [pair for pair, guess in pairs if self._continue(*pair, guess)]
+            advice = self._neural.guesses([stream.prefix for stream, _ in active])
+            pairs = zip(active, advice, strict=True)
+            active = [pair for pair, guess in pairs if self._run(*pair, [*pair[0].guesses[:-1], guess])]
         return [_drafted(self._streams[request.stream]) for request in requests]
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
@@ -118,7 +118,7 @@ class HybridDraft:
             guesser.commit()
         if following:
             state.prefix.rewind(following)
-        state.candidates = state.candidates[len(tokens) :] if following else []
+        state.trials = state.trials[len(tokens) :] if following else []
 
     def close(self, stream: StreamKey) -> None:
         closed = self._streams.pop(stream)
@@ -127,75 +127,76 @@ class HybridDraft:
         if self._neural is not None:
             self._neural.close(closed.prefix)
 
-    def _run(self, stream: _Stream, request: DraftRequest) -> bool:
-        """Draft until the draft is complete, or until the neural source is needed for the next token: then True."""
-        has_neural = self._neural is not None
-        guessers = stream.guessers
-        while True:
-            guesses = []
-            for guesser in guessers:  # twice as fast as a comprehension
-                guesses.append(guesser.guess())
-            if has_neural:
-                guesses.append(0)
-            candidates, token, confidence = self._choose(stream, guesses)
-            if has_neural and confidence < CONFIDENT:
-                stream.guesses = guesses
+    def _run(self, stream: _Stream, request: DraftRequest, guesses: list[PackedGuess] | None = None) -> bool:
+        """Draft until the draft is complete, or until the neural source is needed for the next token: then True.
+
+        `guesses`: those for the first token, if the neural source is one of them.
+        """
+        prefix, confidences, survival = stream.prefix, stream.confidences, stream.survival
+        may_ask = self._neural is not None and guesses is None
+        while len(confidences) < request.max_tokens:
+            if guesses is None:
+                guesses = self._guesses(stream)
+            supports = stream.supports.get(_pattern(guesses))
+            if supports is None:
+                supports = self._supports(stream, guesses)
+            token, confidence = _best(guesses, supports)
+            if may_ask and confidence < CONFIDENT:
+                stream.guesses, stream.survival = guesses, survival
                 return True
-            if not _advance(stream, request, candidates, token, confidence):
+            if not supports:
                 return False
+            stream.trials.append((guesses, supports))
+            survival *= confidence
+            if survival < request.min_survival:
+                return False
+            confidences.append(confidence)
+            prefix.append(token)
+            guesses, may_ask = None, self._neural is not None
+        return False
 
-    def _continue(self, stream: _Stream, request: DraftRequest, guess: PackedGuess) -> bool:
-        """Draft one token with a guess of the neural source, and then as _run."""
-        stream.guesses[-1] = guess
-        return _advance(stream, request, *self._choose(stream, stream.guesses)) and self._run(stream, request)
-
-    def _choose(self, stream: _Stream, guesses: Sequence[PackedGuess]) -> tuple[list[CandidateToken], int, float]:
-        """All candidates for the next token, the best one, and its confidence: 0 if there is none."""
-        pattern = _pattern(guesses)
-        supports = stream.supports.get(pattern)
-        if supports is None:
-            supports = stream.supports[pattern] = self._supports(stream, guesses)
-        candidates: list[CandidateToken] = []
-        best_token, best = 0, 0.0
-        for source, cells, prior in supports:
-            token = guesses[source] >> EVIDENCE_BITS
-            candidates.append((token, cells))
-            confidence = estimate(cells, prior)
-            if confidence > best:
-                best_token, best = token, confidence
-        return candidates, best_token, best
+    def _guesses(self, stream: _Stream) -> list[PackedGuess]:
+        """One per source; the neural one is not asked."""
+        guesses = []
+        for guesser in stream.guessers:  # twice as fast as a comprehension
+            guesses.append(guesser.guess())
+        if self._neural is not None:
+            guesses.append(0)
+        return guesses
 
     def _supports(self, stream: _Stream, guesses: Sequence[PackedGuess]) -> list[Support]:
-        """One per token that is proposed, in the sources' order."""
+        """One per token that is proposed, in the sources' order, for a pattern of guesses that is new to the stream."""
         temperature = temperature_bucket(stream.prefix.sampling.temperature)
         key = temperature, _pattern(guesses)
         evidence = self._evidence.get(key)
         if evidence is None:
             evidence = self._evidence[key] = _evidence_of(guesses, temperature, self.sources)
         cells = stream.knowledge.calibration.cells
-        return [(source, cells(buckets), prior) for source, buckets, prior in evidence]
+        supports = [(source, cells(buckets), prior) for source, buckets, prior in evidence]
+        stream.supports[key[1]] = supports
+        return supports
 
 
 def _rewind(stream: _Stream, after: Sequence[int]) -> None:
-    """Make `after` the drafted tokens; candidates are kept where the tokens before them stay."""
+    """Make `after` the drafted tokens; trials are kept where the tokens before them stay."""
     stream.confidences.clear()
     stream.survival = 1.0
     if not after:
-        stream.candidates.clear()
+        stream.trials.clear()
         stream.prefix.rewind()
         return
     num_kept = stream.prefix.num_matching(after)
     stream.prefix.rewind(after)
-    del stream.candidates[min(num_kept + 1, len(after)) :]
-    stream.candidates.extend([] for _ in range(len(after) - len(stream.candidates)))
+    del stream.trials[min(num_kept + 1, len(after)) :]
+    stream.trials.extend([NO_TRIAL] * (len(after) - len(stream.trials)))
 
 
 def _learn(stream: _Stream, tokens: Sequence[int]) -> None:
     """Compare the last draft with the committed tokens up to the first difference; later positions are unknown."""
     drafted = stream.prefix.drafted
-    for i, (token, candidates) in enumerate(zip(tokens, stream.candidates, strict=False)):
-        for candidate, cells in candidates:
-            count(cells, candidate == token)
+    for i, (token, (guesses, supports)) in enumerate(zip(tokens, stream.trials, strict=False)):
+        for source, cells, _ in supports:
+            count(cells, guesses[source] >> EVIDENCE_BITS == token)
         if i == len(drafted) or drafted[i] != token:
             return
 
@@ -205,20 +206,14 @@ def _drafted(stream: _Stream) -> Draft:
     return Draft(tuple(tokens[len(tokens) - len(stream.confidences) :]), tuple(stream.confidences))
 
 
-def _advance(
-    stream: _Stream, request: DraftRequest, candidates: list[CandidateToken], token: int, confidence: float
-) -> bool:
-    """Draft one more token. False if it is the last one, or if a low confidence ends the draft before it."""
-    if not candidates:
-        return False
-    stream.candidates.append(candidates)
-    survival = stream.survival * confidence
-    if survival < request.min_survival:
-        return False
-    stream.survival = survival
-    stream.confidences.append(confidence)
-    stream.prefix.append(token)
-    return len(stream.confidences) < request.max_tokens
+def _best(guesses: Sequence[PackedGuess], supports: Sequence[Support]) -> tuple[int, float]:
+    """The candidate with the highest confidence, the first of equals, and its confidence: 0 without a candidate."""
+    best_source, best = 0, 0.0
+    for source, cells, prior in supports:
+        confidence = estimate(cells, prior)
+        if confidence > best:
+            best_source, best = source, confidence
+    return guesses[best_source] >> EVIDENCE_BITS, best
 
 
 def _pattern(guesses: Sequence[PackedGuess]) -> int:

@@ -46,11 +46,10 @@ class NGramTable:
         self._check = array("I", bytes(4 * size))
         self._first = array("i", bytes(4 * size))
         self._second = array("i", bytes(4 * size))
-        self._total = array("B", bytes(size))  # 0: the slot is free
-        self._first_count = array("B", bytes(size))
-        self._second_count = array("B", bytes(size))
+        # total << 16 | count of first << 8 | count of second; 0: the slot is free. In one array, because an access to
+        # each is a cache miss.
+        self._counts = array("I", bytes(4 * size))
         self._tags = bytearray(size)  # of the check; 0: the slot is free
-        self._kinds = bytearray(size)  # as in KINDS
 
     @property
     def num_slots(self) -> int:
@@ -60,7 +59,7 @@ class NGramTable:
     @property
     def num_used(self) -> int:
         """Contexts in the table."""
-        return len(self._total) - self._total.count(0)
+        return len(self._counts) - self._counts.count(0)
 
     def learn(self, tokens: Sequence[int], start: int) -> None:
         """Count each token of tokens[start:] for the contexts before it."""
@@ -83,13 +82,22 @@ class NGramTable:
                 table = base
                 slot = base._find(key)
             if slot >= 0:
-                return table._first[slot] << EVIDENCE_BITS | order << COARSE_SHIFT | table._kinds[slot]
+                kind = KINDS[table._counts[slot] >> 8]
+                return table._first[slot] << EVIDENCE_BITS | order << COARSE_SHIFT | kind
             order -= 1
         return 0
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The whole table, to be saved: one [num_slots] array per field."""
-        return {name: np.array(values, dtype=FIELDS[name]) for name, values in self._fields().items()}
+        counts = np.array(self._counts, dtype=np.uint32)
+        return {
+            "check": np.array(self._check, dtype=FIELDS["check"]),
+            "first": np.array(self._first, dtype=FIELDS["first"]),
+            "second": np.array(self._second, dtype=FIELDS["second"]),
+            "total": (counts >> 16).astype(np.uint8),
+            "first_count": (counts >> 8).astype(np.uint8),
+            "second_count": counts.astype(np.uint8),
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> "NGramTable":
@@ -106,23 +114,14 @@ class NGramTable:
             if arrays[name].min() < 0 or arrays[name].max() >= vocab_size:
                 raise CheckpointError(f"token {arrays[name].max()} in an n-gram table, the vocabulary has {vocab_size}")
         table = cls(size)
-        for name, values in table._fields().items():
-            values[:] = array(values.typecode, arrays[name].astype(values.typecode).tobytes())
-        is_used = arrays["total"] > 0
-        table._tags[:] = np.where(is_used, arrays["check"] & 0xFF | 1, 0).astype(np.uint8).tobytes()
-        kinds = np.frombuffer(KINDS, dtype=np.uint8)
-        table._kinds[:] = kinds[arrays["total"].astype(np.intp) << 8 | arrays["first_count"]].tobytes()
+        counts = [arrays[name].astype(np.uint32) for name in ("total", "first_count", "second_count")]
+        table._check = array("I", arrays["check"].astype(np.uint32).tobytes())
+        table._first = array("i", arrays["first"].astype(np.int32).tobytes())
+        table._second = array("i", arrays["second"].astype(np.int32).tobytes())
+        table._counts = array("I", (counts[0] << 16 | counts[1] << 8 | counts[2]).tobytes())
+        tags = np.where(counts[0] > 0, arrays["check"] & 0xFF | 1, 0)
+        table._tags = bytearray(tags.astype(np.uint8).tobytes())
         return table
-
-    def _fields(self) -> dict[str, "array[int]"]:
-        return {
-            "check": self._check,
-            "first": self._first,
-            "second": self._second,
-            "total": self._total,
-            "first_count": self._first_count,
-            "second_count": self._second_count,
-        }
 
     def _find(self, key: int) -> int:
         """The slot of the context, or -1."""
@@ -137,52 +136,44 @@ class NGramTable:
         slot = self._find(key)
         if slot < 0:
             slot = self._claim(key)
-        total = self._total[slot]
-        if not total:
+        counts = self._counts[slot]
+        if counts >= MAX_COUNT << 16:
+            counts = counts >> 1 & 0x7F7F7F
+        if not counts:
             self._first[slot] = token
-            self._first_count[slot] = 1
+            self._counts[slot] = 1 << 16 | 1 << 8
         elif self._first[slot] == token:
-            if total == MAX_COUNT:
-                total = self._halve(slot)
-            self._first_count[slot] += 1
+            self._counts[slot] = counts + (1 << 16 | 1 << 8)
         else:
-            if total == MAX_COUNT:
-                total = self._halve(slot)
-            self._count_second(slot, token)
-        self._total[slot] = total + 1
-        self._kinds[slot] = KINDS[(total + 1) << 8 | self._first_count[slot]]
+            self._counts[slot] = self._count_second(slot, token, counts + (1 << 16))
 
-    def _count_second(self, slot: int, token: int) -> None:
-        """Count a token that is not the first one; the later of two equal counts comes first."""
-        count = self._second_count[slot] + 1 if self._second[slot] == token else 1
-        self._second[slot], self._second_count[slot] = token, count
-        if count >= self._first_count[slot]:
-            self._second[slot], self._second_count[slot] = self._first[slot], self._first_count[slot]
-            self._first[slot], self._first_count[slot] = token, count
+    def _count_second(self, slot: int, token: int, counts: int) -> int:
+        """The counts with a token that is not the first one; the later of two equal counts comes first."""
+        first_count = counts >> 8 & 0xFF
+        count = (counts & 0xFF) + 1 if self._second[slot] == token else 1
+        if count < first_count:
+            self._second[slot] = token
+            return counts & 0xFFFF00 | count
+        self._second[slot] = self._first[slot]
+        self._first[slot] = token
+        return counts & 0xFF0000 | count << 8 | first_count
 
     def _claim(self, key: int) -> int:
         """The slot of a new context, with the counts of the base, or empty."""
         start = key >> self._shift << 2
-        totals = self._total[start : start + SET_SIZE]
-        slot = start + totals.index(min(totals))
+        counts = self._counts[start : start + SET_SIZE]
+        slot = start + counts.index(min(counts))
         check = key >> 16 & 0xFFFFFFFF
         self._check[slot] = check
         self._tags[slot] = check & 0xFF | 1
         base = self._base
         source = base._find(key) if base is not None else -1
         if base is not None and source >= 0:
-            self._first[slot], self._first_count[slot] = base._first[source], base._first_count[source]
-            self._second[slot], self._second_count[slot] = base._second[source], base._second_count[source]
-            self._total[slot] = base._total[source]
+            self._first[slot], self._second[slot] = base._first[source], base._second[source]
+            self._counts[slot] = base._counts[source]
         else:
-            self._second_count[slot] = self._total[slot] = 0
+            self._counts[slot] = 0
         return slot
-
-    def _halve(self, slot: int) -> int:
-        """Halve the counts; returns the new total."""
-        self._first_count[slot] //= 2
-        self._second_count[slot] //= 2
-        return self._total[slot] // 2
 
 
 class TableGuesser:
