@@ -26,7 +26,10 @@ def main(url: str, question: str) -> None:
         if chunk.usage:
             details = (chunk.model_extra or {})["goodspeed"]
             print(f"\n\n{chunk.usage.completion_tokens} tokens in {details['rounds']} rounds")
-            print(f"accepted {details['accepted']} of {details['proposed']} draft tokens")
+            modes = ("remote", "co_located", "target_only")
+            print("rounds by mode: " + ", ".join(f"{details[f'{mode}_rounds']} {mode}" for mode in modes))
+            print(f"accepted {details['accepted']} of {details['proposed']} draft tokens of the drafter,")
+            print(f"{details['co_located_accepted']} of {details['co_located']} of the verifier's own")
             if "speed_up" in details:
                 print(f"estimated speed-up over the target-only baseline: {details['speed_up']:.2f}")
 

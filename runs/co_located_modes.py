@@ -160,7 +160,7 @@ def simulate_cell(setup: LinkSetup, arm: str, seed: int) -> ModeCell:
         client: total(found, _num_tokens) / total(found, latency_s) for client, found in sorted(by_client.items())
     }
     tpots_s = [value for value in map(tpot_s, answers) if not math.isnan(value)]
-    verifier, num_rounds = result.verifiers[0], total(answers, lambda answer: answer.num_rounds)
+    verifier, num_rounds = result.verifiers[0], total(answers, lambda answer: answer.num_rounds_with_mode)
     num_proposed = total(answers, lambda answer: answer.num_proposed)
     num_co_located = total(answers, lambda answer: answer.num_co_located)
     return ModeCell(

@@ -18,7 +18,10 @@ from goodspeed.drafter.core.run_ahead import RunAheadCounts
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.http.response_body import ResponseStats
 from goodspeed.drafter.metrics import DrafterMetrics
+from goodspeed.engine.co_located import CoLocatedConfig, co_located_drafts
 from goodspeed.engine.drafts import DRAFT_ENGINES
+from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.toy_target import toy_info
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol.transport import LinkTraffic
 from goodspeed.records.acceptance_trace import TracedAnswer
@@ -76,7 +79,11 @@ def metric_names() -> set[str]:
     drafter.watch_draft(lambda: ("none", 0))
     drafter.watch_links([], [])
     drafter.watch_run_ahead(RunAheadCounts())
-    names = registered(drafter.registry) | registered(VerifierMetrics().registry)
+    verifier = VerifierMetrics()
+    co_located = co_located_drafts(CoLocatedConfig(engine="lookup"), TargetConfig(), toy_info())
+    assert co_located
+    verifier.watch_co_located(co_located)
+    names = registered(drafter.registry) | registered(verifier.registry)
     names.add(verifier_metrics.ROUNDS_BY_MODE)
     by_client = (*verifier_metrics.CLIENT_COUNTERS, *verifier_metrics.CLIENT_GAUGES)
     load = ("open_streams", "queued_streams", "kv_used_tokens", "kv_capacity_tokens")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engine.test_draft_model import ToyReaderModel
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
@@ -17,11 +18,14 @@ from goodspeed.engine.co_located import (
     co_located_drafts,
 )
 from goodspeed.engine.draft_memory import DraftMemory
+from goodspeed.engine.draft_model import MIN_CAPACITY, DraftModelRunner
 from goodspeed.engine.hybrid import DraftKnowledge
 from goodspeed.engine.interface import CoLocatedDrafts, StreamSpec, TargetInfo
 from goodspeed.engine.lookup import LookupSource
+from goodspeed.engine.neural_source import NeuralSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
 from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.toy_model import TOY_VOCAB_SIZE
 
 ANSWER = [3, 1, 4, 1, 5, 9, 2, 6]
 INFO = TargetInfo("toy", "f", "no such tokenizer", 259, 1000, 10_000)
@@ -172,6 +176,22 @@ def test_nothing_is_drafted_after_a_failure() -> None:
         drafts.commit(1, [1])
     drafts.close(1)
     assert failing.num_calls == 2
+    assert not drafts.is_up
+
+
+def test_without_memory_for_the_model_lookup_drafts_alone_and_that_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    neural = NeuralSource(DraftModelRunner(ToyReaderModel(memory=MIN_CAPACITY), TOY_VOCAB_SIZE))
+    drafts = FailSafeCoLocatedDrafts(
+        HybridCoLocatedDrafts(lambda: DraftKnowledge([LookupSource()], Calibration()), 4, False, neural)
+    )
+    text = [1, 2, 3, 4, 5, 6, 1, 2, 3]
+    for stream in (1, 2):
+        drafts.open(stream, spec(text))
+    draft = drafts.draft([DraftRequest(1, 3), DraftRequest(2, 3)])
+    assert draft[1].tokens == (4, 5, 6)
+    assert (drafts.is_up, drafts.num_without_memory) == (True, 1)
+    drafts.draft([DraftRequest(2, 3)])
+    assert [record.getMessage() for record in caplog.records] == ["no memory for the draft model's cache"]
 
 
 def test_engine_none_drafts_nothing() -> None:

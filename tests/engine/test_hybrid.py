@@ -97,6 +97,7 @@ class CountingSource:
     """A batched source that counts the prefixes that it was called with."""
 
     num_asked = 0
+    num_without_memory = 0
     priors = (0.5, 0.6)
 
     def open(self, prefix: Prefix) -> None: ...

@@ -71,6 +71,8 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
         if events:
             stack.callback(events.close)
         server = VerifierServer(config.core, engine, events, engine_thread, co_located)
+        if co_located:
+            server.metrics.watch_co_located(co_located)
         server.metrics.registry.register(LoopCollector(server.collect_metrics, loop))
         metrics = MetricsServer(server.metrics.registry, config.metrics_host, config.metrics_port)
         stack.push_async_callback(asyncio.to_thread, metrics.close)  # a scrape in progress needs the event loop

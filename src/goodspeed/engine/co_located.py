@@ -60,7 +60,9 @@ class CoLocatedConfig:
     )
 
 
-def co_located_drafts(config: CoLocatedConfig, target: TargetConfig, info: TargetInfo) -> CoLocatedDrafts | None:
+def co_located_drafts(
+    config: CoLocatedConfig, target: TargetConfig, info: TargetInfo
+) -> "FailSafeCoLocatedDrafts | None":
     """The drafts of a verifier with this target; None if it drafts nothing. A failure in them ends them, not a step.
 
     Raises ConfigError or CheckpointError.
@@ -103,6 +105,8 @@ class HybridCoLocatedDrafts:
     ) -> None:
         """`new_knowledge`: what the streams of a client draft from of which nothing is known."""
         self._engine = HybridDraft(new_knowledge(), neural)
+        self._neural = neural
+        self._num_reported = 0  # of num_without_memory
         self._new_knowledge = new_knowledge
         self._max_clients = max_clients
         self._is_shared = is_shared
@@ -114,6 +118,11 @@ class HybridCoLocatedDrafts:
         """Clients whose answers are remembered."""
         return len(self._memories)
 
+    @property
+    def num_without_memory(self) -> int:
+        """How often there was no memory for a stream of the draft model, so that lookup and table drafted alone."""
+        return self._neural.num_without_memory if self._neural else 0
+
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         memory = self._memory(SHARED if self._is_shared else spec.client)
         memory.num_streams += 1
@@ -122,7 +131,11 @@ class HybridCoLocatedDrafts:
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         for request in requests:
             self._catch_up(request.stream)
-        return self._engine.draft(requests)
+        drafts = self._engine.draft(requests)
+        if self.num_without_memory > self._num_reported:
+            self._num_reported = self.num_without_memory
+            log.warning("no memory for the draft model's cache", extra={"ids": {"num_streams": len(self._streams)}})
+        return drafts
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
         self._streams[stream].pending.extend(tokens)
@@ -163,6 +176,17 @@ class FailSafeCoLocatedDrafts:
 
     def __init__(self, drafts: CoLocatedDrafts) -> None:
         self._drafts: CoLocatedDrafts | None = drafts
+        self._hybrid = drafts if isinstance(drafts, HybridCoLocatedDrafts) else None
+
+    @property
+    def is_up(self) -> bool:
+        """No failure has happened."""
+        return self._drafts is not None
+
+    @property
+    def num_without_memory(self) -> int:
+        """As HybridCoLocatedDrafts.num_without_memory."""
+        return self._hybrid.num_without_memory if self._hybrid else 0
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         self._try(lambda drafts: drafts.open(stream, spec))

@@ -68,6 +68,8 @@ class DraftModelRunner:
     ) -> None:
         """`token_ids`: the token of each column of the model's logits; None: column i is token i."""
         self.token_ids = token_ids
+        self.num_without_memory = 0
+        """How often there was no memory for the cache of a stream, for which the model then drafts nothing."""
         self._model = model
         # A checkpoint may pad its vocabulary beyond that of the target.
         self._num_columns = min(vocab_size, model.vocab_size)
@@ -112,6 +114,7 @@ class DraftModelRunner:
         try:
             self._model.open(prefix.stream, capacity)
         except CapacityError:
+            self.num_without_memory += 1
             return False
         self._caches[prefix.stream] = _Cache(capacity)
         return True

@@ -96,6 +96,10 @@ class BatchedDraftSource(Protocol):
     def priors(self) -> Sequence[float]:
         """As those of a DraftSource."""
 
+    @property
+    def num_without_memory(self) -> int:
+        """How often there was no memory for a stream, for which the source then guesses nothing."""
+
     def open(self, prefix: Prefix) -> None:
         """Start a stream."""
 

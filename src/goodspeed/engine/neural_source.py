@@ -24,6 +24,10 @@ class NeuralSource:
     def priors(self) -> Sequence[float]:
         return EVIDENCE_PRIORS
 
+    @property
+    def num_without_memory(self) -> int:
+        return self._runner.num_without_memory
+
     def open(self, prefix: Prefix) -> None:
         self._runner.open(prefix)
 

@@ -1,13 +1,14 @@
 """The verifier's Prometheus metrics: histograms of its steps, and the state of the core at each scrape."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from goodspeed.engine.co_located import FailSafeCoLocatedDrafts
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import RoundMode, Verdict
 from goodspeed.protocol.transport import LinkTraffic
@@ -93,6 +94,10 @@ class VerifierMetrics:
         )
         self._queue = self._histogram("queue_seconds", "time that a proposal waited for its step", SECONDS)
 
+    def watch_co_located(self, drafts: FailSafeCoLocatedDrafts) -> None:
+        """Add the state of the verifier's own drafting."""
+        self.registry.register(_CoLocated(drafts))
+
     def on_step(self, batch: Batch, result: StepResult, step_s: float, replies: Iterable[Reply]) -> None:
         """The engine has run a batch, in `step_s` seconds with the verifier's own drafting."""
         if not result.work:
@@ -108,6 +113,25 @@ class VerifierMetrics:
 
     def _histogram(self, name: str, help_text: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(f"goodspeed_{name}", help_text, buckets=buckets, registry=self.registry)
+
+
+class _CoLocated(Collector):
+    """The state of the verifier's own drafting."""
+
+    def __init__(self, drafts: FailSafeCoLocatedDrafts) -> None:
+        self._drafts = drafts
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "goodspeed_co_located_up",
+            "1 while the verifier's own drafting works, 0 once it has failed",
+            self._drafts.is_up,
+        )
+        yield CounterMetricFamily(
+            "goodspeed_co_located_without_memory",
+            "times that there was no memory for a stream of the verifier's draft model",
+            self._drafts.num_without_memory,
+        )
 
 
 class MetricsServer:
