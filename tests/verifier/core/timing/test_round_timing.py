@@ -29,6 +29,17 @@ def test_a_draft_that_ends_early_took_a_step_more_than_it_has_tokens() -> None:
     assert timing.drafting_s == pytest.approx(0.01)
 
 
+def test_a_link_that_becomes_fast_is_noticed_by_a_few_shadow_drafts() -> None:
+    """The client's rounds are local, with a shadow draft after every eighth."""
+    timing = RoundTiming()
+    timing.on_proposal(0.2, 0.0, 4, grant=4)
+    for _ in range(8):
+        for _ in range(8):
+            timing.on_local_round()
+        timing.on_proposal(0.002, 0.0, 4, grant=4)
+    assert timing.network_s < 0.004
+
+
 def test_the_core_measures_network_drafting_verification_and_co_batched_weight() -> None:
     """Two drafters behind a barrier, where the near one waits for the far one."""
     verifier = VirtualVerifier(VerifierCoreConfig(batching="barrier", scheduler="fixed"), unlimited_info())

@@ -13,8 +13,6 @@ ROUND_WEIGHT: Final = 1 / 16
 """Weight of the latest round."""
 MAX_ROUND_WEIGHT: Final = 1 / 2
 """Weight of a round with a proposal after many without one, when earlier measurements are out of date."""
-
-
 MEAN_GAIN: Final = 1 / 8
 DEVIATION_GAIN: Final = 1 / 4
 MAX_DEVIATIONS: Final = 4
@@ -64,7 +62,8 @@ class RoundTiming:
         self._co_batched_weight = Ewma(ROUND_WEIGHT)
         self._drafting_s = DecayedMean(ROUND_WEIGHT)  # per step of drafting
         self._grant_utilisation = DecayedMean(ROUND_WEIGHT)
-        self._num_target_only = 0  # rounds since the last verdict on a proposal
+        self._num_unverified = 0  # rounds since the last verdict on a proposal
+        self._num_unproposed = 0  # rounds since the last proposal or shadow draft
 
     @property
     def network_s(self) -> float:
@@ -103,20 +102,27 @@ class RoundTiming:
         """
         self.turnaround.observe(turnaround_s)
         drafting_s = min(drafting_s, turnaround_s)
-        self._network_s.observe(turnaround_s - drafting_s)
+        self._network_s.observe(turnaround_s - drafting_s, _weight_after(self._num_unproposed))
+        self._num_unproposed = 0
         self._drafting_s.observe(drafting_s, min(num_tokens + 1, grant))
 
     def on_verdict(self, verify_s: float, co_batched_weight: float) -> None:
         """A proposal was verified; the arguments have the meanings of the properties."""
-        weight = min(MAX_ROUND_WEIGHT, 1.0 - (1.0 - ROUND_WEIGHT) ** (1 + self._num_target_only))
-        self._num_target_only = 0
+        weight = _weight_after(self._num_unverified)
+        self._num_unverified = 0
         self._verify_s.observe(max(0.0, verify_s), weight)
         self._co_batched_weight.observe(co_batched_weight, weight)
 
     def on_local_round(self) -> None:
         """A round without a proposal has ended."""
-        self._num_target_only += 1
+        self._num_unverified += 1
+        self._num_unproposed += 1
 
     def on_grant_used(self, num_granted: int, num_verified: int) -> None:
         """The batch verified `num_verified` of `num_granted` tokens: a draft may stop early or be cut."""
         self._grant_utilisation.observe(num_verified, num_granted)
+
+
+def _weight_after(num_local: int) -> float:
+    """Weight of a measurement after `num_local` local rounds, which have measured nothing."""
+    return min(MAX_ROUND_WEIGHT, 1.0 - (1.0 - ROUND_WEIGHT) ** (1 + num_local))
