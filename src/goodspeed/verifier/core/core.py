@@ -121,7 +121,7 @@ class VerifierCore:
         self._is_stepping = True
         batch = self._make_batch()
         if batch.has_step:
-            self._baseline.on_step_started(now)
+            self._baseline.on_batch(now)
         return batch
 
     def wake_at(self) -> float | None:
@@ -215,7 +215,7 @@ class VerifierCore:
         if result.work:
             self._step_time.observe(result.num_tokens, len(result.work), engine_s, result.num_prompt)
             num_prefilled = sum([item.stream.baseline.is_prefilling for item in verified])
-            self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, engine_s)
+            self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, now - step_s, engine_s)
         if num_steps := num_draft_steps(batch.turns, result.co_located):
             self._co_located_token_s.observe(result.drafting_s, num_steps)
         token_s, drafting_s = self._step_time.token_s, self._co_located_token_s.get()

@@ -201,8 +201,8 @@ def test_the_hosts_time_between_steps_counts_unless_the_batch_waits() -> None:
         """What a round of one token in a step of 10 ms adds to the stream's baseline."""
         before_s = stream.rounds_s
         step_time.observe(1, 1, 0.010)
-        baseline.on_step_started(started)
-        baseline.on_step([Verify(1, ())], 1, 0.010)
+        baseline.on_batch(started - 0.001)
+        baseline.on_step([Verify(1, ())], 1, started, 0.010)
         baseline.add_round(stream, 1)
         return stream.rounds_s - before_s
 

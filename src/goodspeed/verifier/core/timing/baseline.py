@@ -43,7 +43,7 @@ class Baseline:
         self._max_batch_streams = max_batch_streams
         self._host_s = Ewma(ROUND_WEIGHT)  # from the end of a step to the start of the next, if it waits for nothing
         self._idle_since: float | None = None  # None unless there is work for the engine
-        self._started_at: float | None = None  # of the running step
+        self._busy_since: float | None = None  # when the running step's batch closed, or a stream woke the host for it
         self._num_streams = 0  # in the last step, if it had no drafts
         self._token_s: float | None = None  # of each of them, without prefill; None: not known
         self._serving_s = 0.0  # sum over all steps of the time that each would have taken
@@ -52,22 +52,31 @@ class Baseline:
 
     def open(self, now: float, is_prefilling: bool) -> StreamBaseline:
         """The baseline of a stream that is opened, or resumed without another prefill."""
-        running_s = 0.0 if self._started_at is None else now - self._started_at
-        serving_s = self._serving_s + running_s
+        if self._busy_since is None and self._idle_since is None:
+            self._busy_since = now  # this stream wakes the host
+        serving_s = self._serving_s + (0.0 if self._busy_since is None else now - self._busy_since)
         return StreamBaseline(now, is_prefilling, serving_s, self._prefill_s, self._num_committed)
 
-    def on_step_started(self, now: float) -> None:
-        """The engine starts a step."""
-        if self._idle_since is not None:
-            self._host_s.observe(now - self._idle_since)
-        self._started_at, self._idle_since = now, None
+    def on_batch(self, now: float) -> None:
+        """A batch has closed: the host makes it, and the engine runs it."""
+        if self._busy_since is None:
+            self._busy_since = now
 
-    def on_step(self, work: Sequence[Work], num_streams: int, step_s: float) -> None:
-        """The step is over. Without drafts it would have verified `num_streams` streams: all past their prefill."""
+    def on_step(self, work: Sequence[Work], num_streams: int, started: float, step_s: float) -> None:
+        """The step is over; the engine started it at `started`, when the host had made the batch.
+
+        Without drafts it would have verified `num_streams` streams: all past their prefill.
+        """
+        if self._idle_since is not None:
+            self._host_s.observe(started - self._idle_since)
+            self._serving_s += self._host_s.get()
+        elif self._busy_since is not None:
+            self._serving_s += started - self._busy_since
+        self._idle_since = self._busy_since = None
         chunks = [item.num_tokens for item in work if isinstance(item, Prefill)]
         num_tokens = sum([1 + len(item.draft_tokens) for item in work if not isinstance(item, Prefill)])
         num_batched = min(num_streams, self._max_batch_streams or num_streams)
-        self._started_at, self._num_streams = None, num_streams
+        self._num_streams = num_streams
         if not self._step_time.can_predict(num_batched):
             self._token_s = None
             self._serving_s += step_s
@@ -80,8 +89,8 @@ class Baseline:
             bare_s = expected_s
         else:
             bare_s = max(MIN_SHARE * step_s, expected_s + unexplained_s)
-        bare_s += self._host_s.get()
         self._serving_s += bare_s
+        bare_s += self._host_s.get()
         self._token_s = bare_s * num_streams / num_batched if num_batched else bare_s
 
     def on_step_concluded(self, now: float, has_work: bool) -> None:
@@ -90,7 +99,7 @@ class Baseline:
 
     def on_wait(self) -> None:
         """A batch waits for more proposals, or has failed: the time to the next step is not the host's."""
-        self._idle_since = self._started_at = None
+        self._idle_since = self._busy_since = None
 
     def add_round(self, stream: StreamBaseline, num_committed: int) -> None:
         """The last step committed `num_committed` tokens of the stream; the first such step ends its prefill."""
