@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from goodspeed.scheduling.co_located_length import CoLocatedPrices, best_length
 from goodspeed.scheduling.estimators.co_located import CoLocatedAcceptance
 
 
@@ -10,7 +11,7 @@ def drafted(outcomes: list[int], num_requested: int) -> CoLocatedAcceptance:
     """After drafts of which so many tokens were accepted, each verified as a whole."""
     acceptance = CoLocatedAcceptance()
     for num_accepted in outcomes:
-        acceptance.on_draft(num_requested, num_accepted, num_requested)
+        acceptance.on_draft(num_requested, num_requested, num_accepted)
     return acceptance
 
 
@@ -46,9 +47,45 @@ def test_a_new_prompt_soon_outweighs_those_before() -> None:
     assert old.survival[0] < 0.25
 
 
-def test_utilisation_is_the_share_of_requested_tokens_that_is_verified() -> None:
+def test_drafts_have_more_tokens_than_are_accepted() -> None:
     acceptance = CoLocatedAcceptance()
-    assert acceptance.utilisation == 1.0
-    for _ in range(3):
-        acceptance.on_draft(num_requested=8, num_accepted=1, num_verified=2)
-    assert acceptance.utilisation == pytest.approx(0.25)
+    for num_drafted, num_accepted in [(2, 2), (2, 0), (0, 0), (0, 0)] * 50:
+        acceptance.on_draft(3, num_drafted, num_accepted)
+    assert acceptance.precision == pytest.approx(0.5, abs=0.05)
+    assert acceptance.survival == pytest.approx((0.25, 0.25, 0.0), abs=0.05)
+    assert acceptance.drafted == pytest.approx((0.5, 0.5, 0.0), abs=0.1)
+
+
+def test_drafts_that_do_not_pay_take_a_hundredth_of_the_time() -> None:
+    acceptance = CoLocatedAcceptance()
+    assert acceptance.explores(step_price=0.1)
+    num_drafts = 0
+    for _ in range(400):
+        if acceptance.explores(step_price=0.1):
+            acceptance.on_draft(4, 0, 0)
+            num_drafts += 1
+        else:
+            acceptance.on_undrafted()
+    assert num_drafts == 10  # 4 steps each
+    acceptance.on_stream()
+    assert acceptance.explores(step_price=0.1)
+
+
+CURVE = (0.6, 0.4, 0.2)
+DRAFTED = (0.8, 0.5, 0.3)
+
+
+def test_free_drafts_are_as_long_as_known() -> None:
+    assert best_length(CURVE, DRAFTED, 1.0, CoLocatedPrices()) == 3
+
+
+@pytest.mark.parametrize(("drafting", "length"), [(0.1, 3), (0.45, 2), (0.55, 1), (0.7, 0)])
+def test_drafts_are_shorter_where_drafting_costs_more(drafting: float, length: int) -> None:
+    assert best_length(CURVE, DRAFTED, 1.0, CoLocatedPrices(drafting=drafting)) == length
+
+
+def test_a_draft_beside_a_proposal_must_bring_more_than_that() -> None:
+    prices = CoLocatedPrices(drafting=0.05)
+    assert best_length(CURVE, DRAFTED, 1.0, prices, proposed=(0.9, 0.8, 0.7)) == 3  # behind it
+    assert best_length(CURVE, DRAFTED, 1.0, prices, proposed=(0.3, 0.02)) == 3  # instead of it
+    assert best_length((0.3, 0.1), (0.5, 0.2), 1.0, prices, proposed=(0.9, 0.1)) == 0

@@ -39,10 +39,12 @@ def local_utility(client: ClientView, budget: Budget) -> float:
     assert budget.local_round_s
     n, found = client.num_streams, []
     for k in range(len(client.co_located_survival) + 1):
-        num_drafted = n * k * client.co_located_utilisation
-        round_s = budget.local_round_s + num_drafted * (budget.token_s + budget.co_located_token_s)
+        drafted = client.co_located_drafted[:k]
+        num_steps = 1 + sum(drafted[:-1]) if k else 0
+        added_s = n * (budget.token_s * sum(drafted) + budget.co_located_token_s * num_steps)
+        round_s = budget.local_round_s + added_s
         num_committed = n * (1.0 + sum(client.co_located_survival[:k]))
-        delayed = budget.token_s * (client.co_batched_weight - client.weight) * (n + num_drafted) / round_s
+        delayed = (client.co_batched_weight - client.weight) * (n * budget.token_s + added_s) / round_s
         found.append(client.weight * math.log(num_committed / round_s) - delayed)
     return max(found)
 
@@ -77,6 +79,8 @@ def random_case(rng: np.random.Generator, is_barrier: bool) -> tuple[list[Client
         curve = np.cumprod(rng.uniform(0.2, 1.0, int(rng.integers(0, 5))))
         weight = float(rng.uniform(0.5, 2.0))
         max_grant = int(rng.integers(0, 9))
+        co_located = np.cumprod(rng.uniform(0.1, 1.0, int(rng.integers(0, 9)))).tolist()
+        precision = float(rng.uniform(0.2, 1.0))
         clients.append(
             ClientView(
                 acceptance_rate=float(rng.uniform(0.05, 0.95)),
@@ -91,8 +95,8 @@ def random_case(rng: np.random.Generator, is_barrier: bool) -> tuple[list[Client
                 grant_utilisation=float(rng.uniform(0.2, 1.0)),
                 num_streams=int(rng.integers(1, 3)),
                 co_batched_weight=weight * float(rng.uniform(1.0, 5.0)),
-                co_located_survival=tuple(np.cumprod(rng.uniform(0.1, 1.0, int(rng.integers(0, 9)))).tolist()),
-                co_located_utilisation=float(rng.uniform(0.2, 1.0)),
+                co_located_survival=tuple(co_located),
+                co_located_drafted=tuple(min(1.0, chance / precision) for chance in co_located),
             )
         )
     token_s = float(rng.choice([0.0, 0.00005, 0.0009, 0.006]))
@@ -152,8 +156,12 @@ def test_a_floor_is_met_though_local_rounds_would_be_faster() -> None:
 def test_good_co_located_drafts_replace_those_of_the_drafter() -> None:
     budget = Budget(8, 0.02, 0.0005, local_round_s=0.022, co_located_token_s=0.00005)
     drafter = replace(NEAR, network_s=0.012)
-    assert grants_of([drafter, replace(drafter, co_located_survival=(0.1, 0.01))], budget) == [4, 4]
-    assert grants_of([replace(drafter, co_located_survival=(0.6, 0.4, 0.25))], budget) == [0]
+    assert grants_of(
+        [drafter, replace(drafter, co_located_survival=(0.1, 0.01), co_located_drafted=(0.2, 0.1))], budget
+    ) == [4, 4]
+    assert grants_of(
+        [replace(drafter, co_located_survival=(0.6, 0.4, 0.25), co_located_drafted=(0.9, 0.7, 0.5))], budget
+    ) == [0]
 
 
 def test_granted_tokens_that_are_not_used_cost_nothing() -> None:

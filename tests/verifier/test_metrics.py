@@ -107,7 +107,7 @@ def test_metrics_count_what_happened() -> None:
 def test_rounds_and_draft_tokens_are_counted_by_mode(caplog: pytest.LogCaptureFixture) -> None:
     """The scheduler grants nothing in every other round or so, and the verifier drafts by itself."""
     caplog.set_level(logging.INFO)
-    config = VerifierCoreConfig(scheduler="random", budget=6)
+    config = VerifierCoreConfig(scheduler="random", budget=6, time_price=0.0)
 
     async def run() -> Values:
         drafts = HybridCoLocatedDrafts(lambda: DraftKnowledge([LookupSource()], Calibration()), 8, is_shared=False)

@@ -30,7 +30,7 @@ from goodspeed.testing.virtual_verifier import (
 )
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
-SWITCHING = VerifierCoreConfig(scheduler="random", budget=24)
+SWITCHING = VerifierCoreConfig(scheduler="random", budget=24, time_price=0.0)
 """Grants are uniform over all shares, so that a client often has none: its next round is local."""
 
 

@@ -32,8 +32,8 @@ class ClientView(Struct, frozen=True, gc=False):
     co_located_survival: Sequence[float] = ()
     """co_located_survival[j - 1] = Pr(the first j co-located draft tokens of a stream are accepted), never rising in j.
     Its length is that of the longest co-located draft. Empty: the streams have none, or nothing is known of them."""
-    co_located_utilisation: float = 1.0
-    """Share of the co-located tokens requested for a stream that are drafted and verified."""
+    co_located_drafted: Sequence[float] = ()
+    """co_located_drafted[j - 1] = Pr(a co-located draft has at least j tokens), as long as co_located_survival."""
     co_batched_weight: float = 0.0
     """Weight of the clients whose streams are at the verifier, in the step or waiting for the next one, when a step of
     this client ends. Each further token in that step delays them; the client itself is included."""
@@ -48,7 +48,7 @@ class Budget(Struct, frozen=True, gc=False):
     local_round_s: float | None = None
     """From verdict to verdict of a stream with a grant of 0, which waits for no drafter, without the time that its own
     co-located tokens take; None: not known."""
-    co_located_token_s: float = 0.0  # drafting of one co-located token at the verifier
+    co_located_token_s: float = 0.0  # a step of co-located drafting, which proposes a token or ends the draft
     is_barrier: bool = False  # every client is in every batch, and a batch waits for the last of them
 
 

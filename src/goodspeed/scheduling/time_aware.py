@@ -30,10 +30,12 @@ class TimeAwareScheduler:
 
         f_i(S) = w_i log(mu_i(S) / T_i(S)) - token_s (co_batched_weight_i - w_i) (n_i + u_i S) / T_i(S),   S > 0
 
-    With a grant of 0 the client's rounds are local: they wait for no network and no drafter, and verify k co-located
-    draft tokens of each stream, of which a share v_i is drafted. With their survival c_j the best k counts:
+    With a grant of 0 the client's rounds are local: they wait for no network and no drafter, and verify up to k
+    co-located draft tokens of each stream. With their survival c_j, and the chance e_j that a draft has so many tokens,
+    the best k counts:
 
-        mu_i(0) = n_i (1 + c_1 + ... + c_k),   T_i(0) = local_round_s + n_i k v_i (token_s + co_located_token_s)
+        mu_i(0) = n_i (1 + c_1 + ... + c_k)
+        T_i(0) = local_round_s + n_i (token_s (e_1 + ... + e_k) + co_located_token_s (1 + e_1 + ... + e_(k-1)))
 
     At k = 0 this is target-only mode. So no client waits for drafts that would be faster without.
 
@@ -88,15 +90,19 @@ def objective_by_grant(client: ClientView, budget: Budget, floor: int, cap: int)
 
 def local_objective(client: ClientView, budget: Budget, round_s: float) -> float:
     """f_i(0): local rounds with the best number of co-located tokens. They take `round_s` without those tokens."""
-    delayed_s = _delayed_s(client, budget)
-    num_committed = num_verified = float(client.num_streams)
-    num_drafted = client.num_streams * client.co_located_utilisation
-    best = client.weight * math.log(num_committed / round_s) - delayed_s * num_verified / round_s
-    for survival in client.co_located_survival:
-        num_committed += client.num_streams * survival
-        num_verified += num_drafted
-        round_s += num_drafted * (budget.token_s + budget.co_located_token_s)
-        best = max(best, client.weight * math.log(num_committed / round_s) - delayed_s * num_verified / round_s)
+    num_streams, token_s, step_s = client.num_streams, budget.token_s, budget.co_located_token_s
+    others = max(0.0, client.co_batched_weight - client.weight)
+    added_s = num_streams * token_s  # to the step, by this client
+    num_committed = float(num_streams)
+    best = client.weight * math.log(num_committed / round_s) - others * added_s / round_s
+    reached_before = 1.0
+    for chance, reached in zip(client.co_located_survival, client.co_located_drafted, strict=True):
+        own_s = num_streams * (reached_before * step_s + reached * token_s)
+        round_s += own_s
+        added_s += own_s
+        num_committed += num_streams * chance
+        reached_before = reached
+        best = max(best, client.weight * math.log(num_committed / round_s) - others * added_s / round_s)
     return best
 
 

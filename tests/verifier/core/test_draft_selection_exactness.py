@@ -23,10 +23,11 @@ from goodspeed.engine.toy_model import ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Open, Welcome
 from goodspeed.protocol.session import DrafterStream, VerifierStream
+from goodspeed.scheduling.co_located_length import CoLocatedPrices
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import open_request
 from goodspeed.verifier.core.batch import Batch, Turn
-from goodspeed.verifier.core.batch_builder import TokenPrice, make_turn
+from goodspeed.verifier.core.batch_builder import make_turn
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.served_streams import ServedStream
@@ -133,7 +134,7 @@ def text_prob(text: Sequence[int]) -> float:
 
 
 def sound(stream: ServedStream) -> Turn:
-    return make_turn(stream, VerifierCoreConfig(co_located_tokens=0), TokenPrice())
+    return make_turn(stream, VerifierCoreConfig(co_located_tokens=0), CoLocatedPrices())
 
 
 def by_confidence(stream: ServedStream) -> Turn:

@@ -8,11 +8,12 @@ from goodspeed.engine.interface import Outcome, Verify
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Propose, Welcome
 from goodspeed.protocol.session import VerifierStream, tokens_crc32
+from goodspeed.scheduling.co_located_length import CoLocatedPrices
 from goodspeed.scheduling.exploration import MAX_INTERVAL, SHADOW_TOKENS
 from goodspeed.scheduling.policies import ESTIMATORS
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request
 from goodspeed.verifier.core.batch import Batch
-from goodspeed.verifier.core.batch_builder import TokenPrice, make_turn
+from goodspeed.verifier.core.batch_builder import make_turn
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.grants import GrantAllocator
@@ -123,7 +124,7 @@ def proposed(key: int, num_tokens: int) -> ServedStream:
 
 def test_later_proposals_get_the_rest_of_the_budget_and_always_a_token_of_the_target() -> None:
     config = VerifierCoreConfig(draft_selection="arrival", co_located_tokens=0)
-    turns = tuple(make_turn(proposed(key, num_tokens=5), config, TokenPrice()) for key in (7, 3, 9))
+    turns = tuple(make_turn(proposed(key, num_tokens=5), config, CoLocatedPrices()) for key in (7, 3, 9))
     batch = Batch((), (), turns, budget=8, draft_selection="arrival")
     work = select_draft_tokens(batch, [proposal_path(turn) for turn in turns])
     assert work == [Verify(7, (0, 1, 2, 3, 4)), Verify(3, (0, 1, 2)), Verify(9, ())]

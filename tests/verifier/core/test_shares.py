@@ -57,10 +57,10 @@ def test_co_located_drafts_are_seen_as_those_of_one_stream() -> None:
     client = Client("edge", FixedEstimator())
     assert view_client(client, 2, cap=4).co_located_survival == []
     for _ in range(200):
-        client.on_co_located(num_requested=3, num_accepted=1, num_verified=2)
+        client.on_co_located(num_requested=3, num_drafted=2, num_accepted=1)
     seen = view_client(client, 2, cap=4)
     assert seen.co_located_survival == pytest.approx((1.0, 0.0, 0.0), abs=0.2)
-    assert seen.co_located_utilisation == pytest.approx(2 / 3)
+    assert seen.co_located_drafted == pytest.approx((1.0, 0.0, 0.0), abs=0.2)
 
 
 def run_pair(first: ClientConfig, second: ClientConfig, budget: int) -> list[int]:

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.interface import Prefill
+from goodspeed.scheduling.co_located_length import CoLocatedPrices, best_length
 from goodspeed.scheduling.marginals import log_survival
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.verifier.core.batch import Turn
@@ -52,16 +53,7 @@ def make_prefills(
     return [Prefill(key, chunk) for key, chunk in chunks.items()]
 
 
-class TokenPrice(NamedTuple):
-    """Utility that one more token in a step costs the streams of the step, together."""
-
-    verified: float = 0.0
-    """A draft token that the step verifies."""
-    co_located: float = 0.0
-    """A draft token that the verifier itself drafts and then verifies."""
-
-
-def make_turn(stream: ServedStream, config: VerifierCoreConfig, price: TokenPrice) -> Turn:
+def make_turn(stream: ServedStream, config: VerifierCoreConfig, prices: CoLocatedPrices) -> Turn:
     """What the closing batch may verify of a ready stream.
 
     Under the rejection rule its survival must not depend on drawn tokens (docs/explain/exactness.md).
@@ -74,16 +66,30 @@ def make_turn(stream: ServedStream, config: VerifierCoreConfig, price: TokenPric
     else:
         survival, token_value = tuple(_survival(stream)), stream.weight / stream.goodput
         floor = -(-stream.client.config.floor // len(stream.siblings))
-    request = _co_located_request(stream, config.co_located_tokens, price.co_located / token_value)
+    request = _co_located_request(stream, config, survival, prices)
     return Turn(stream.key, tokens, draft_probs, survival, token_value, floor, max_tokens, request)
 
 
-def _co_located_request(stream: ServedStream, max_tokens: int, min_survival: float) -> DraftRequest | None:
-    """None if no token is worth its time. A proposal with drawn tokens stands alone: none may depend on the draw."""
-    max_tokens = min(max_tokens, stream.protocol.max_draft)
-    if max_tokens <= 0 or min_survival >= 1.0 or (stream.proposal and stream.proposal.draft_probs):
+def _co_located_request(
+    stream: ServedStream, config: VerifierCoreConfig, proposed: Sequence[float], prices: CoLocatedPrices
+) -> DraftRequest | None:
+    """The draft that is expected to be worth its time, or one that explores; None if neither is due.
+
+    A proposal with drawn tokens stands alone: no other draft may depend on the draw.
+    """
+    max_tokens = min(config.co_located_tokens, stream.protocol.max_draft)
+    if max_tokens <= 0 or (stream.proposal and stream.proposal.draft_probs):
         return None
-    return DraftRequest(stream.key, max_tokens, max(MIN_SURVIVAL, min_survival))
+    acceptance, token_value = stream.client.co_located, stream.weight / stream.goodput
+    length = best_length(acceptance.survival, acceptance.drafted, token_value, prices, proposed)
+    if acceptance.explores(prices.drafting / stream.weight):
+        length, min_survival = max_tokens, MIN_SURVIVAL
+    else:
+        min_survival = max(MIN_SURVIVAL, (prices.drafting + prices.verifying) / token_value)
+    if not length or min_survival >= 1.0:
+        acceptance.on_undrafted()
+        return None
+    return DraftRequest(stream.key, min(length, max_tokens), min_survival)
 
 
 def _survival(stream: ServedStream) -> list[float]:

@@ -80,9 +80,9 @@ class Client:
         self.shadow_schedule.on_stream()
         self.co_located.on_stream()
 
-    def on_co_located(self, num_requested: int, num_accepted: int, num_verified: int) -> None:
+    def on_co_located(self, num_requested: int, num_drafted: int, num_accepted: int) -> None:
         """The outcome of a stream's co-located draft, verified or only compared (CoLocatedAcceptance.on_draft)."""
-        self.co_located.on_draft(num_requested, num_accepted, num_verified)
+        self.co_located.on_draft(num_requested, num_drafted, num_accepted)
 
     def on_answer(self, baseline_us: int | None, elapsed_us: int | None) -> None:
         """A stream is finished; both times are None if its baseline is not known."""

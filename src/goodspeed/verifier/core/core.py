@@ -9,9 +9,10 @@ from goodspeed.engine.interface import Outcome, TargetInfo, Verify
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Load, Message, Propose
 from goodspeed.protocol.session import num_common
+from goodspeed.scheduling.co_located_length import CoLocatedPrices
 from goodspeed.stats.ewma import DecayedMean, Ewma
 from goodspeed.verifier.core.batch import Batch, StepResult, Turn, num_draft_steps
-from goodspeed.verifier.core.batch_builder import TokenPrice, make_prefills, make_turn, select_streams
+from goodspeed.verifier.core.batch_builder import make_prefills, make_turn, select_streams
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.batching_view import make_batching_view
 from goodspeed.verifier.core.client import Client, ConnId
@@ -51,6 +52,12 @@ class VerifiedStream(NamedTuple):
     co_located: CoLocatedDraft | None
     """None: nothing was requested."""
 
+    @property
+    def num_drafting_steps(self) -> int:
+        """Of the co-located draft: one for each token, and one that ended it before its full length."""
+        draft = self.co_located
+        return min(len(draft.tokens) + 1, draft.num_requested) if draft else 0
+
 
 class VerifierCore:
     """Admits streams, closes batches, turns the engine's outcomes into verdicts, and grants draft tokens.
@@ -73,7 +80,7 @@ class VerifierCore:
         self._ordering = ORDERINGS[config.ordering](config.length_bucket)
         self._draft_budget = DraftBudget(config.budget)
         self._local_s = Ewma(ROUND_WEIGHT)  # of a local round: the step and the wait for it, without its own drafts
-        self._co_located_token_s = DecayedMean(ROUND_WEIGHT)  # drafting time
+        self._co_located_step_s = DecayedMean(ROUND_WEIGHT)  # of a step of co-located drafting
         self._is_stepping = False
         self.close_at: float | None = None
         """When the batch closes that next_batch has postponed; None: none is postponed."""
@@ -178,15 +185,15 @@ class VerifierCore:
         streams, config = self._streams, self._config
         selected = select_streams(streams.ready, config.max_batch_streams, self._ordering)
         budget = self._draft_budget.tokens(len(selected), self._step_time)
-        price = self._token_price(selected) if selected and config.draft_selection == "value" else TokenPrice()
-        turns = tuple([make_turn(stream, config, price) for stream in selected])
+        prices = self._prices(selected) if selected and config.draft_selection == "value" else CoLocatedPrices()
+        turns = tuple([make_turn(stream, config, prices) for stream in selected])
         num_verified = len(turns) + min(budget, sum([_num_drafted(turn) for turn in turns]))
         prefills = tuple(make_prefills(streams.prefilling, config.prefill_room(num_verified)))
         closed, opened = self._outbox.take_stream_updates()
         streams.on_step(turns, prefills)
-        return Batch(closed, opened, turns, prefills, budget, price.verified, config.draft_selection)
+        return Batch(closed, opened, turns, prefills, budget, prices.verifying, config.draft_selection)
 
-    def _token_price(self, streams: Sequence[ServedStream]) -> TokenPrice:
+    def _prices(self, streams: Sequence[ServedStream]) -> CoLocatedPrices:
         """One more token in the step delays every stream of the step, once in its round."""
         local_round_s = self._local_round_s() or 0.0
         loss = 0.0
@@ -197,7 +204,7 @@ class VerifierCore:
                 loss += stream.weight / round_s
         loss *= self._config.time_price
         token_s = self._step_time.token_s
-        return TokenPrice(loss * token_s, loss * (token_s + self._co_located_token_s.get()))
+        return CoLocatedPrices(drafting=loss * self._co_located_step_s.get(), verifying=loss * token_s)
 
     def _local_round_s(self) -> float | None:
         """As Budget.local_round_s; a mean step before the first local round, None before the first step."""
@@ -217,16 +224,17 @@ class VerifierCore:
             num_prefilled = sum([item.stream.baseline.is_prefilling for item in verified])
             self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, now - step_s, engine_s)
         if num_steps := num_draft_steps(batch.turns, result.co_located):
-            self._co_located_token_s.observe(result.drafting_s, num_steps)
-        token_s, drafting_s = self._step_time.token_s, self._co_located_token_s.get()
+            self._co_located_step_s.observe(result.drafting_s, num_steps)
+        token_s, drafting_s = self._step_time.token_s, self._co_located_step_s.get()
         co_batched_weight = self._co_batched_weight([item.stream for item in verified])
-        for stream, _, draft_tokens, _ in verified:
-            timing, num_verified = stream.client.timing, len(draft_tokens)
+        for item in verified:
+            stream, num_verified = item.stream, len(item.draft_tokens)
+            timing = stream.client.timing
             waited_s = now - stream.waiting_since - token_s * num_verified
             if stream.proposal is None:
                 timing.on_local_round()
                 if not has_prefills:
-                    self._local_s.observe(max(0.0, waited_s - drafting_s * num_verified))
+                    self._local_s.observe(max(0.0, waited_s - drafting_s * item.num_drafting_steps))
             elif not has_prefills:
                 timing.on_verdict(waited_s, co_batched_weight)
                 timing.on_grant_used(stream.grant, min(num_verified, len(stream.proposal.tokens)))
@@ -235,8 +243,8 @@ class VerifierCore:
         """Step 3: the grants of all streams that draft (per-batch schedulers: of these clients' streams)."""
         recipients = {stream.client for stream in streams}
         active = self._drafting_streams(recipients if self._allocator.is_per_batch else None)
-        local_round_s, co_located_token_s = self._local_round_s(), self._co_located_token_s.get()
-        return self._allocator.allocate(active, recipients, self._step_time, local_round_s, co_located_token_s)
+        local_round_s, step_s = self._local_round_s(), self._co_located_step_s.get()
+        return self._allocator.allocate(active, recipients, self._step_time, local_round_s, step_s)
 
     def _conclude_rounds(
         self, streams: Sequence[ServedStream], grants: dict[StreamKey, int], started: float, now: float
@@ -311,7 +319,7 @@ def _apply_outcomes(verified: Sequence[VerifiedStream]) -> None:
         elif protocol.is_local and not protocol.never_proposes:
             stream.client.on_proposal_verified(0, 0)
         if co_located is not None:
-            _learn_co_located(stream, co_located, len(draft_tokens))
+            _learn_co_located(stream, co_located)
 
 
 def _learn_acceptance(stream: ServedStream, proposal: Propose, outcome: Outcome, num_verified: int) -> None:
@@ -329,12 +337,11 @@ def _learn_acceptance(stream: ServedStream, proposal: Propose, outcome: Outcome,
     client.reliability.on_verdict(confidences, num_right)
 
 
-def _learn_co_located(stream: ServedStream, draft: CoLocatedDraft, num_verified: int) -> None:
+def _learn_co_located(stream: ServedStream, draft: CoLocatedDraft) -> None:
     """As _learn_acceptance; tokens that were requested and not drafted count as rejected."""
     new_tokens = stream.protocol.new_tokens
     num_right = num_common(draft.tokens, new_tokens)
     if num_right == len(new_tokens) < len(draft.tokens):
         stream.client.on_co_located(num_right, num_right, num_right)
     else:
-        num_drafted = len(draft.tokens) if stream.proposal else num_verified
-        stream.client.on_co_located(draft.num_requested, num_right, num_drafted)
+        stream.client.on_co_located(draft.num_requested, len(draft.tokens), num_right)

@@ -81,7 +81,7 @@ class VerifierCoreConfig:
         was_values={"late": "value"},
     )
     time_price: float = option(
-        0.25, "share of the delay that a token causes for other streams which is charged to its value", ge=0.0
+        1.0, "share of the delay that a token causes for other streams which is charged to its value", ge=0.0
     )
     overcommit: float = option(1.0, "sum of all grants, as a multiple of the budget", ge=1.0)
     seed: int = option(0, "seed of the scheduler's random choices", ge=0)

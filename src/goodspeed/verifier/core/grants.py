@@ -105,7 +105,7 @@ def view_client(client: Client, num_streams: int, cap: int) -> ClientView:
         num_streams=num_streams,
         co_batched_weight=timing.co_batched_weight,
         co_located_survival=client.co_located.survival,
-        co_located_utilisation=client.co_located.utilisation,
+        co_located_drafted=client.co_located.drafted,
     )
 
 
