@@ -90,6 +90,9 @@ def test_both_ends_count_the_same_rounds(caplog: pytest.LogCaptureFixture) -> No
     assert ours["goodspeed_drafter_rounds_total"] == 2 + sum(
         ours[f"goodspeed_drafter_rounds_by_mode_total {mode.label}"] for mode in RoundMode
     )
+    num_sent = ours["goodspeed_drafter_shadow_drafts_total"]
+    assert num_sent >= theirs["goodspeed_shadow_drafts_total"]
+    assert ours["goodspeed_drafter_shadow_tokens_total"] >= num_sent > 0
     lines = [vars(record)["ids"] for record in caplog.records if record.getMessage() == "stream finished"]
     counts = [{mode: ids[f"{mode.label}_rounds"] for mode in RoundMode} for ids in lines]
     assert len(counts) == 4, "a line of each server for each stream"

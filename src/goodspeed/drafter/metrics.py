@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.drafter.core.run_ahead import RunAheadCounts
-from goodspeed.protocol.messages import RoundMode
+from goodspeed.protocol.messages import FromDrafter, RoundMode, ShadowDraft
 from goodspeed.protocol.transport import LinkTraffic
 
 SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -33,6 +33,8 @@ class DrafterMetrics:
         self._co_located_accepted = self._counter(
             "co_located_accepted_tokens", "draft tokens of verifiers' own that were committed"
         )
+        self._shadow_drafts = self._counter("shadow_drafts", "drafts sent that no verifier verifies")
+        self._shadow_tokens = self._counter("shadow_tokens", "draft tokens of shadow drafts")
         self._committed = self._counter("committed_tokens", "tokens committed to answers")
         self._committed_by_mode = self._by_mode(
             "committed_tokens_by_mode", "tokens committed to answers by the drafts that the round had"
@@ -65,6 +67,12 @@ class DrafterMetrics:
     def watch_run_ahead(self, counts: RunAheadCounts) -> None:
         """Add what was drafted past proposals."""
         self.registry.register(_RunAhead(counts))
+
+    def on_sent(self, message: FromDrafter) -> None:
+        """Count a message to a verifier."""
+        if isinstance(message, ShadowDraft):
+            self._shadow_drafts.inc()
+            self._shadow_tokens.inc(len(message.tokens))
 
     def observe(self, committed: TokensCommitted) -> None:
         """Count one more round of some stream."""

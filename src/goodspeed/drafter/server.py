@@ -215,6 +215,7 @@ class DrafterServer:
             message = uplink.queue.popleft()
             try:
                 await uplink.connection.send((message,))
+                self.metrics.on_sent(message)
             except ProtocolError as error:  # too long to be sent: treat it as refused by the verifier
                 assert not isinstance(message, Hello)
                 refusal = Error(error.code, str(error), message.stream, message.epoch)
