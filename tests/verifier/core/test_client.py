@@ -9,7 +9,7 @@ from msgspec import structs
 from goodspeed.scheduling.policies import BASELINES
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, target_only_text
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 
 CUTTING = VerifierCoreConfig(scheduler="fixed", budget=4, overcommit=4.0, draft_selection="arrival")
 """Two clients propose four times what a step verifies."""
@@ -64,3 +64,13 @@ def test_a_round_has_one_mode_unless_it_is_a_prompts(scheduler: str) -> None:
     for client in verifier.core.stats().clients:
         assert client.num_committed == NUM_TOKENS
         assert sum(client.rounds_by_mode) == client.num_rounds - 1
+
+
+@pytest.mark.parametrize("scheduler", ["time_aware", "gradient"])
+def test_a_client_that_may_not_propose_is_not_asked_what_it_would_propose(scheduler: str) -> None:
+    capped = ClientConfig(name="capped", cap=0)
+    verifier = VirtualVerifier(VerifierCoreConfig(scheduler=scheduler, clients=(capped,)))
+    VirtualDrafter(verifier, "capped", 0.9).open(open_request(1, max_tokens=NUM_TOKENS))
+    verifier.run(20.0)
+    (client,) = verifier.core.stats().clients
+    assert (client.num_proposed, client.num_shadow_drafts, client.num_committed) == (0, 0, NUM_TOKENS)

@@ -74,7 +74,9 @@ class GrantAllocator:
         Must be called after `allocate`, for streams with a grant of 0 whose verdicts are made now.
         """
         client, view = stream.client, self._views.get(stream.client)
-        if view is None or client.grant or stream.shadows.is_awaited or not client.shadow_schedule.is_due:
+        if view is None or not view.max_grant or client.grant:
+            return 0
+        if stream.shadows.is_awaited or not client.shadow_schedule.is_due:
             return 0
         num_streams = view.num_streams
         needed = num_useful(view, self._limits) if self._counts_time else num_streams
