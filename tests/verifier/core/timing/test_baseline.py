@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from goodspeed.engine.interface import Verify
+from goodspeed.engine.interface import Prefill, Verify
 from goodspeed.protocol.messages import Mode, Open, Verdict
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -216,3 +216,29 @@ def test_the_hosts_time_between_steps_counts_unless_the_batch_waits() -> None:
     assert token_s(started=5.0) == pytest.approx(0.012)
     baseline.on_step_concluded(5.010, has_work=False)
     assert token_s(started=9.0) == pytest.approx(0.012)
+
+
+def test_the_baseline_of_a_single_target_only_client_is_known() -> None:
+    """All its steps are alike, but for those of its prompts."""
+    verifier = VirtualVerifier(VerifierCoreConfig(), unlimited_info())
+    drafter = VirtualDrafter(verifier, "a", 1.0)
+    for stream in (1, 2):
+        drafter.open(target_only_request(stream, 40))
+        verifier.run(1.0)
+    assert speed_up(drafter, 2) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_new_stream_that_wakes_the_host_waits_for_it_without_drafts_too() -> None:
+    step_time = StepTimeModel()
+    baseline = Baseline(step_time, max_batch_streams=0)
+    for _ in range(20):
+        step_time.observe(1, 1, 0.010)
+    stream = baseline.open(1.0, is_prefilling=True)
+    late = baseline.open(1.004, is_prefilling=True)
+    baseline.on_batch(1.005)
+    baseline.on_step([Prefill(1, 1), Prefill(2, 1)], 0, started=1.006, step_s=0.015)
+    for opened in (stream, late):
+        baseline.add_round(opened, 1)
+        measured = baseline.measured_us(opened, 1.021)
+        assert measured is not None
+        assert measured[0] == pytest.approx(measured[1], abs=1)

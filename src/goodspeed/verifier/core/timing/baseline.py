@@ -77,7 +77,8 @@ class Baseline:
         num_tokens = sum([1 + len(item.draft_tokens) for item in work if not isinstance(item, Prefill)])
         num_batched = min(num_streams, self._max_batch_streams or num_streams)
         self._num_streams = num_streams
-        if not self._step_time.can_predict(num_batched):
+        has_verified = num_batched > 0 or num_tokens > 0
+        if not (self._step_time.can_predict(num_batched) if has_verified else self._step_time.is_settled):
             self._token_s = None
             self._serving_s += step_s
             return
