@@ -17,8 +17,10 @@ from tests.engine.continued_drafts import (
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.rules import draft_choice, draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.co_located import CoLocatedConfig, co_located_drafts
 from goodspeed.engine.draft_model import MAX_STREAM_INPUT, StreamInput
 from goodspeed.engine.drafts import DraftConfig, draft_engine
+from goodspeed.engine.interface import StreamSpec, TargetInfo
 from goodspeed.engine.neural_draft import PROBS_SIZE
 from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.target_config import TargetConfig
@@ -70,6 +72,28 @@ def test_draft_is_continued_as_if_committed(folder: Path, name: str, sampling: S
     check_a_draft_in_pieces_is_the_whole(engine, PROMPTS[1], sampling)
     check_commit_leaves_no_trace(engine, PROMPTS[1], sampling, PROMPTS[2][:3])
     check_commit_of_a_continued_draft(engine, PROMPTS[1], sampling)
+
+
+def test_co_located_stream_without_memory_drafts_by_lookup_and_table(folder: Path) -> None:
+    """1 MB is room for some of the streams; the others draft as without a model, and are counted."""
+    info = TargetInfo("toy", "", "", VOCAB_SIZE, 10**4, 10**5)
+    target = TargetConfig(device="cpu", dtype="fp32", threads=1)
+    with_model = co_located_drafts(CoLocatedConfig(model=str(folder), kv_memory_mb=1), target, info)
+    without = co_located_drafts(CoLocatedConfig(), target, info)
+    assert with_model
+    assert without
+    differ = []
+    for stream in range(40):
+        spec = StreamSpec(PROMPTS[3], Sampling(), 100, client=f"client {stream}")
+        drafted = []
+        for drafts in (with_model, without):
+            drafts.open(stream, spec)
+            drafts.commit(stream, (7,))
+            drafted.append(drafts.draft([DraftRequest(stream, 4)])[0])
+        differ.append(drafted[0] != drafted[1])
+    assert differ == sorted(differ, reverse=True)  # the first streams have the memory
+    assert 0 < sum(differ) < 40
+    assert with_model.num_without_memory == 40 - sum(differ)
 
 
 def test_pieces_read_like_the_whole(folder: Path) -> None:
