@@ -92,7 +92,7 @@ class VerifierMetrics:
         self._drafting = self._histogram(
             "co_located_drafting_seconds", "time that the verifier drafted before a step, where it did", SECONDS
         )
-        self._queue = self._histogram("queue_seconds", "time that a proposal waited for its step", SECONDS)
+        self._queue = self._histogram("queue_seconds", "time that a stream waited for its step", SECONDS)
 
     def watch_co_located(self, drafts: FailSafeCoLocatedDrafts) -> None:
         """Add the state of the verifier's own drafting."""
