@@ -11,6 +11,8 @@ class CoLocatedPrices(NamedTuple):
     """A step of co-located drafting, which proposes a token or ends the draft."""
     verifying: float = 0.0
     """A verified token."""
+    loss_per_s: float = 0.0
+    """A second more."""
 
 
 def best_length(

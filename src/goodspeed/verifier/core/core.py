@@ -17,13 +17,14 @@ from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.batching_view import make_batching_view
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.draft_budget import DraftBudget
+from goodspeed.verifier.core.draft_budget import DraftBudget, best_num_tokens
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.message_handler import MessageHandler
 from goodspeed.verifier.core.outbox import Reply, VerifierOutbox
 from goodspeed.verifier.core.served_streams import FinishedStream, ServedStream, ServedStreams
 from goodspeed.verifier.core.timing.baseline import Baseline
 from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
+from goodspeed.verifier.core.timing.step_curve import StepCurve
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 
@@ -79,6 +80,7 @@ class VerifierCore:
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._ordering = ORDERINGS[config.ordering](config.length_bucket)
         self._draft_budget = DraftBudget(config.budget)
+        self._step_curve = StepCurve()
         self._local_s = Ewma(ROUND_WEIGHT)  # of a local round: the step and the wait for it, without its own drafts
         self._co_located_step_s = DecayedMean(ROUND_WEIGHT)  # of a step of co-located drafting
         self._is_stepping = False
@@ -187,11 +189,41 @@ class VerifierCore:
         budget = self._draft_budget.tokens(len(selected), self._step_time)
         prices = self._prices(selected) if selected and config.draft_selection == "value" else CoLocatedPrices()
         turns = tuple([make_turn(stream, config, prices) for stream in selected])
+        if self._draft_budget.is_automatic and config.draft_selection == "value":
+            budget = self._best_budget(turns, budget, prices)
         num_verified = len(turns) + min(budget, sum([_num_drafted(turn) for turn in turns]))
         prefills = tuple(make_prefills(streams.prefilling, config.prefill_room(num_verified)))
         closed, opened = self._outbox.take_stream_updates()
         streams.on_step(turns, prefills)
         return Batch(closed, opened, turns, prefills, budget, prices.verifying, config.draft_selection)
+
+    def _best_budget(self, turns: Sequence[Turn], max_tokens: int, prices: CoLocatedPrices) -> int:
+        """The budget with which the step pays best, by the times of steps of about its size."""
+        num_prompt = sum([stream.num_unprefilled for stream in self._streams.prefilling.values()])
+        num_others = len(turns) + min(self._config.prefill_room(len(turns)), num_prompt)
+        if not num_others:
+            return max_tokens
+        values: list[float] = []
+        for turn in turns:
+            values += [turn.token_value * chance for chance in self._expected_survival(turn)]
+
+        def step_s(num_drafted: int) -> float:
+            known_s = self._step_curve.seconds(num_others + num_drafted)
+            if known_s is not None:
+                return known_s
+            return self._step_time.predict(num_others + num_drafted, len(turns))
+
+        base_s, floors = step_s(0), sum([turn.floor for turn in turns])
+        best = best_num_tokens(values, max_tokens, lambda num_drafted: step_s(num_drafted) - base_s, prices.loss_per_s)
+        return max(best, min(floors, max_tokens))
+
+    def _expected_survival(self, turn: Turn) -> Sequence[float]:
+        """Of the tokens of the proposal, or of the co-located draft that a local round would verify."""
+        if turn.proposal or turn.co_located is None:
+            return turn.survival
+        stream = self._streams.get(turn.stream)
+        assert stream is not None
+        return stream.client.co_located.survival[: turn.co_located.max_tokens]
 
     def _prices(self, streams: Sequence[ServedStream]) -> CoLocatedPrices:
         """One more token in the step delays every stream of the step, once in its round."""
@@ -204,7 +236,7 @@ class VerifierCore:
                 loss += stream.weight / round_s
         loss *= self._config.time_price
         token_s = self._step_time.token_s
-        return CoLocatedPrices(drafting=loss * self._co_located_step_s.get(), verifying=loss * token_s)
+        return CoLocatedPrices(loss * self._co_located_step_s.get(), loss * token_s, loss)
 
     def _local_round_s(self) -> float | None:
         """As Budget.local_round_s; a mean step before the first local round, None before the first step."""
@@ -220,6 +252,7 @@ class VerifierCore:
         """
         has_prefills, engine_s = bool(batch.prefills), step_s - result.drafting_s
         if result.work:
+            self._step_curve.observe(result.num_tokens, engine_s)
             self._step_time.observe(result.num_tokens, len(result.work), engine_s, result.num_prompt)
             num_prefilled = sum([item.stream.baseline.is_prefilling for item in verified])
             self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, now - step_s, engine_s)

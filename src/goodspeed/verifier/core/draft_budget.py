@@ -1,5 +1,7 @@
 """The draft tokens that one verification batch may hold."""
 
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Final
 
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
@@ -8,6 +10,8 @@ MIN_TOKENS: Final = 24
 """Draft tokens for few streams, so that a far one may have a long proposal."""
 STREAM_TOKENS: Final = 4
 """Draft tokens for each stream where there are many."""
+NUM_SIZES: Final = 32
+"""Sizes of a step that are compared."""
 
 
 def automatic_budget(num_streams: int, max_tokens: float = float("inf")) -> int:
@@ -26,6 +30,10 @@ class DraftBudget:
         """`num_tokens` is 0 for a budget that follows the streams."""
         self._num_tokens = num_tokens
 
+    @property
+    def is_automatic(self) -> bool:
+        return not self._num_tokens
+
     def tokens(self, num_streams: int, step_time: StepTimeModel) -> int:
         """For a batch of `num_streams` streams."""
         if self._num_tokens:
@@ -33,3 +41,16 @@ class DraftBudget:
         token_s = step_time.token_s
         max_tokens = step_time.predict(num_streams, num_streams) / token_s if token_s > 0.0 else float("inf")
         return automatic_budget(num_streams, max_tokens)
+
+
+def best_num_tokens(
+    values: Sequence[float],  # utility of each draft token that a step could verify
+    max_tokens: int,
+    added_s: Callable[[int], float],  # by so many draft tokens to the step
+    loss_per_s: float,  # utility that the streams of the step lose for each second that it is longer
+) -> int:
+    """How many draft tokens a step should verify, the most valuable first, where its time is no straight line."""
+    gains = [0.0, *accumulate(sorted(values, reverse=True)[:max_tokens])]
+    sizes: list[int] = [*range(0, len(gains) - 1, max(1, len(gains) // NUM_SIZES)), len(gains) - 1]
+    utilities = [gains[num_tokens] - loss_per_s * added_s(num_tokens) for num_tokens in sizes]
+    return sizes[utilities.index(max(utilities))]
