@@ -6,6 +6,7 @@ import numpy as np
 
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.core.run_ahead import RunAheadCounts
 from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.simulator.acceptance.acceptance_model import AnswerTraces
 from goodspeed.simulator.acceptance.models import acceptance_model
@@ -27,6 +28,8 @@ class Fleet:
 
     def __init__(self, environment: Environment, scenario: Scenario, index: int) -> None:
         tier = scenario.drafters[index]
+        self.run_ahead_counts: list[RunAheadCounts] = []
+        """Of each drafter."""
         self.routes = Routes(environment.kernel, environment.rng_streams, index, tier)
         self._environment = environment
         self._index = index
@@ -43,6 +46,7 @@ class Fleet:
         environment, kernel = self._environment, self._environment.kernel
         name = f"{self._tier.name}-{number}"
         core = self._core(name, number, len(verifiers))
+        self.run_ahead_counts.append(core.run_ahead_counts)
         slot = environment.placement.slot()
 
         def find_route(verifier: int) -> tuple[VerifierEnd, Route]:

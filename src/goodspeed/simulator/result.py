@@ -61,6 +61,16 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class RunAheadRecord:
+    """What all drafters have drafted past proposals that were under way."""
+
+    num_hits: int = 0  # verdicts that committed the drafted tokens
+    num_misses: int = 0  # the other verdicts on proposals past which was drafted
+    num_drafted: int = 0  # tokens
+    num_used: int = 0  # tokens that were committed or proposed
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """One replication. Answers are in the order in which they finished; unfinished ones are only counted."""
 
@@ -74,3 +84,4 @@ class RunResult:
     num_bytes_up: int
     num_bytes_down: int
     spans: tuple[Span, ...] = ()
+    run_ahead: RunAheadRecord = RunAheadRecord()

@@ -11,7 +11,7 @@ from goodspeed.simulator.environment import Environment, EventsOf
 from goodspeed.simulator.fleet import Fleet
 from goodspeed.simulator.kernel import Kernel, duration_ns
 from goodspeed.simulator.placement import DedicatedMachines, SharedMachine
-from goodspeed.simulator.result import RunResult
+from goodspeed.simulator.result import RunAheadRecord, RunResult
 from goodspeed.simulator.rng_streams import RngStreams
 from goodspeed.simulator.scenario import DrafterTier, Scenario, VerifierTier
 from goodspeed.simulator.target import SimulatedTargetEngine, target_info
@@ -83,6 +83,16 @@ class SimulatedWorld:
             num_bytes_up=sum(route.up_meter.num_bytes for route in routes),
             num_bytes_down=sum(route.down_meter.num_bytes for route in routes),
             spans=tuple(self._environment.tracer.spans),
+            run_ahead=self._run_ahead(),
+        )
+
+    def _run_ahead(self) -> RunAheadRecord:
+        counts = [counts for fleet in self._fleets for counts in fleet.run_ahead_counts]
+        return RunAheadRecord(
+            num_hits=sum(one.num_hits for one in counts),
+            num_misses=sum(one.num_misses for one in counts),
+            num_drafted=sum(one.num_drafted for one in counts),
+            num_used=sum(one.num_used for one in counts),
         )
 
     def _start_verifier(self, number: int, tier: VerifierTier, index: int) -> SimulatedVerifier:
