@@ -4,7 +4,7 @@ Simulated, with target steps of 20 ms (70B on an H200) and 7 ms (8B on an H100),
 always waits for proposals of up to 8 tokens, which the drafter's window shortens. `time_aware`: the default, which goes
 on by itself where waiting does not pay. Gains are beside `never` with the same seed: mean, and standard error over the
 seeds. `hits` are the proposals past which was drafted and whose verdict committed only drafted tokens; `in vain` is the
-share of all drafted tokens (proposals included) that were drafted ahead and dropped. Three minutes; no model.
+share of all drafted tokens (proposals included) that were drafted ahead and dropped. Ten minutes; no model.
 
     python -m runs.run_ahead
 """
@@ -45,7 +45,7 @@ def scenario(core: Mapping[str, Any], link_and_step_ms: tuple[float, float], rat
         **tier,
     }
     latency = {"linear": {"base_s": step_ms / 1e3, "token_s": 0.00005}}
-    return scenario_of({"duration_s": 120.0, "drafters": [drafters], "verifiers": [{"latency": latency, "core": core}]})
+    return scenario_of({"duration_s": 60.0, "drafters": [drafters], "verifiers": [{"latency": latency, "core": core}]})
 
 
 def goodput(result: RunResult) -> float:

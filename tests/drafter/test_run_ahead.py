@@ -15,9 +15,7 @@ from goodspeed.drafter.core.run_ahead import (
     MODES,
     RunAhead,
     RunAheadCounts,
-    RunAheadView,
     joined,
-    pays,
 )
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.protocol.message_json import message_to_json
@@ -25,6 +23,7 @@ from goodspeed.protocol.messages import Propose
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafterHost, target_only_tokens
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
+from goodspeed.windows.run_ahead import RunAheadView, pays
 from goodspeed.windows.window_policy import Window
 
 REQUEST = GenerationRequest(tuple(b"the quick brown"), max_tokens=60)

@@ -21,6 +21,7 @@ views = st.builds(
     queue_s=st.floats(0, 10),
     acceptance_rate=st.floats(0, 1),
     last_acceptance=st.none() | st.floats(0, 1),
+    runs_ahead=st.booleans(),
 )
 
 
@@ -57,6 +58,23 @@ def test_confidence_window_ends_where_drafting_costs_more_than_a_token_brings() 
     assert by_drafting == sorted(by_drafting)
     assert by_drafting[3] == pytest.approx(0.008 * 1.6 / 0.028)  # the best window has one token
     assert by_drafting[4] == 0.5
+
+
+def test_confidence_window_with_run_ahead_is_drafted_while_a_proposal_is_under_way() -> None:
+    """70 ms under way at 10 ms a token: the guess and six tokens. Fast drafts have the whole grant."""
+    slow = replace(VIEW, grant=16, rtt_s=0.05, verify_s=0.02, drafting_s_per_token=0.01, acceptance_rate=0.9)
+    policy = window_policy(WindowConfig("confidence", 16))
+    assert policy.next_window(slow).max_tokens == 16
+    assert policy.next_window(replace(slow, runs_ahead=True)).max_tokens == 6
+    assert policy.next_window(replace(slow, runs_ahead=True, drafting_s_per_token=5e-5)).max_tokens == 16
+    assert policy.next_window(replace(slow, runs_ahead=True, acceptance_rate=0.2)).max_tokens == 16
+
+
+def test_analytic_window_counts_what_run_ahead_saves() -> None:
+    slow = replace(VIEW, grant=16, rtt_s=0.02, verify_s=0.02, drafting_s_per_token=0.01, acceptance_rate=0.9)
+    policy = window_policy(WindowConfig("analytic", 16))
+    assert policy.next_window(slow).max_tokens == 6
+    assert policy.next_window(replace(slow, runs_ahead=True)).max_tokens == 3
 
 
 def test_unknown_policy_names_the_nearest_one() -> None:

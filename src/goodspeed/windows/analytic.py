@@ -1,5 +1,6 @@
 """The window that maximises the expected tokens per second."""
 
+from goodspeed.windows.run_ahead import RunAheadView, saving_s
 from goodspeed.windows.window_policy import Window, WindowView
 
 MIN_WINDOW = 1
@@ -26,5 +27,14 @@ class AnalyticWindow:
 def tokens_per_s(view: WindowView, length: int) -> float:
     """Expected committed tokens of a round with this window, per second; infinite while no time is known."""
     tokens = sum(view.acceptance_rate**j for j in range(length + 1))
-    round_s = view.rtt_s + view.queue_s + view.verify_s + length * view.drafting_s_per_token
+    under_way_s = view.rtt_s + view.queue_s + view.verify_s
+    round_s = under_way_s + length * view.drafting_s_per_token
+    if view.runs_ahead:
+        round_s -= max(0.0, saving_s(run_ahead_view(view, length)))
     return tokens / round_s if round_s else float("inf")
+
+
+def run_ahead_view(view: WindowView, length: int) -> RunAheadView:
+    """A round with this window, in which drafting may go on past the proposal."""
+    under_way_s = view.rtt_s + view.queue_s + view.verify_s
+    return RunAheadView(view.acceptance_rate ** (length + 1), view.drafting_s_per_token, under_way_s, length)

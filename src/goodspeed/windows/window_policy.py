@@ -19,6 +19,8 @@ class WindowView(Struct, frozen=True, gc=False):
     """Of a token after accepted ones: accepted / (accepted + rounds with a rejection), smoothed."""
     last_acceptance: float | None = None
     """accepted / proposed of the last round with a proposal; None before the first."""
+    runs_ahead: bool = False
+    """Drafting may go on past the proposal."""
 
 
 class Window(Struct, frozen=True, gc=False):

@@ -41,6 +41,7 @@ from goodspeed.protocol.messages import (
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.stats.ewma import Ewma
 from goodspeed.windows.policies import window_policy
+from goodspeed.windows.window_policy import Window
 
 
 class StartedDraft(Struct, frozen=True, gc=False):
@@ -276,7 +277,7 @@ class DrafterCore:
 
     def _draft(self, stream: UserStream, link: VerifierLink, now: float) -> None:
         """Have the stream's next proposal drafted; a window of 0 tokens is proposed at once, without the engine."""
-        window = self._window.next_window(view_stream(stream, link, self.drafting_s_per_token.get()))
+        window = self._next_window(stream, link)
         stream.window = window
         if window.max_tokens == 0:
             self._propose(stream, NO_DRAFT, 0.0, now)
@@ -284,6 +285,10 @@ class DrafterCore:
         self._streams.on_ready(stream, DraftRequest(stream.key, window.max_tokens, window.min_survival), now)
         if stream.run_ahead:
             self._use_head_start(stream, now)
+
+    def _next_window(self, stream: UserStream, link: VerifierLink) -> Window:
+        view = view_stream(stream, link, self.drafting_s_per_token.get(), self._run_aheads.is_on)
+        return self._window.next_window(view)
 
     def _use_head_start(self, stream: UserStream, now: float) -> None:
         """Request only what the head start lacks of the proposal; if it lacks nothing, send it."""
@@ -303,7 +308,7 @@ class DrafterCore:
 
     def _draft_shadow(self, stream: UserStream, link: VerifierLink, verdict: Verdict) -> None:
         """Have a shadow draft drafted, as long as the proposal would be."""
-        window = self._window.next_window(view_stream(stream, link, self.drafting_s_per_token.get()))
+        window = self._next_window(stream, link)
         if window.max_tokens == 0:
             empty = stream.protocol.shadow_draft(verdict.round, NO_DRAFT, verdict.committed_length, 0.0)
             self._send_shadow(stream, empty)

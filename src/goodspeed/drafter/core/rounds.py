@@ -3,12 +3,12 @@
 from goodspeed.decoding.draft import Draft
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import Round
-from goodspeed.drafter.core.run_ahead import RunAheadView
 from goodspeed.drafter.core.user_streams import UserStream
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Propose, Verdict
 from goodspeed.protocol.session import num_right
 from goodspeed.protocol.shadow_draft import compare_shadow_draft
+from goodspeed.windows.run_ahead import RunAheadView
 from goodspeed.windows.window_policy import Window, WindowView
 
 
@@ -53,7 +53,7 @@ def learn_from_shadow(stream: UserStream) -> None:
         stream.shadow = None
 
 
-def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: float) -> WindowView:
+def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: float, runs_ahead: bool) -> WindowView:
     """The window policy's input."""
     return WindowView(
         grant=stream.protocol.max_draft,
@@ -64,6 +64,7 @@ def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: fl
         queue_s=link.queue_s.get(),
         acceptance_rate=stream.acceptance.rate,
         last_acceptance=stream.acceptance.last,
+        runs_ahead=runs_ahead,
     )
 
 

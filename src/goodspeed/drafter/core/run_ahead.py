@@ -10,50 +10,20 @@ that would be drafted after the verdict: run-ahead changes when a proposal is se
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec import Struct
-
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.rules import one_hot
+from goodspeed.windows.run_ahead import RunAheadView, pays
 from goodspeed.windows.window_policy import Window
 
 AUTO: Final = "auto"
 NEVER: Final = "never"
 MODES: Final = (AUTO, NEVER, "always")
-MIN_SAVING: Final = 0.03
-"""Auto: the least expected saving, as a share of the round. Below it, drafting on is not worth its energy."""
 SAME: Final = 0.8
 """A token that was too unlikely is not asked for again while the bound is at least this part of what it was."""
 MAX_CALL_S: Final = 0.002
 """An engine call drafts as many tokens as take this long, at least one: a verdict may have to wait for its end."""
 MIN_TOKEN_S: Final = 1e-5
 """Drafting a token is reckoned to take as long at least."""
-
-
-class RunAheadView(Struct, frozen=True, gc=False):
-    """What decides whether a drafter drafts past a proposal. Times are smoothed."""
-
-    hit_probability: float
-    """Pr(the whole proposal is accepted and the target's own token is guessed)."""
-    drafting_s_per_token: float
-    under_way_s: float
-    """From a proposal sent to its verdict received; 0: not known."""
-    num_next: int
-    """Expected length of the next proposal."""
-
-
-def pays(view: RunAheadView) -> bool:
-    """Whether the expected saving is MIN_SAVING of the round or more.
-
-    A hit saves the drafting of the tokens that follow the guess and are drafted before the verdict comes. If drafting
-    is not complete by then, a miss costs half a token on average: the rest of the engine's call.
-    """
-    token_s = view.drafting_s_per_token
-    if not token_s:
-        return False
-    num_in_time = view.under_way_s / token_s - 1.0
-    saving_s = view.hit_probability * token_s * max(0.0, min(float(view.num_next), num_in_time))
-    delay_s = (1.0 - view.hit_probability) * token_s / 2.0 if num_in_time < view.num_next else 0.0
-    return saving_s - delay_s >= MIN_SAVING * (view.under_way_s + view.num_next * token_s)
 
 
 class RunAheadCounts:
@@ -163,13 +133,18 @@ class RunAheads:
         self._incomplete: dict[StreamKey, RunAhead] = {}  # those whose proposal is under way
 
     @property
+    def is_on(self) -> bool:
+        """Something may be drafted past proposals."""
+        return self._mode != NEVER
+
+    @property
     def has_requests(self) -> bool:
         """Something may be drafted past a proposal. Meaningful while the draft engine is idle."""
         return bool(self._incomplete)
 
     def start(self, stream: StreamKey, proposal: Draft, next_window: Window, view: RunAheadView) -> RunAhead | None:
         """The proposal is under way. None: nothing is drafted past it."""
-        is_off = self._mode == NEVER or not (proposal.tokens and next_window.max_tokens > 0)
+        is_off = not self.is_on or not (proposal.tokens and next_window.max_tokens > 0)
         if is_off or (self._mode == AUTO and not pays(view)):
             return None
         ahead = self._incomplete[stream] = RunAhead(stream, proposal, next_window, self.counts)
