@@ -17,6 +17,7 @@ A token's acceptance is drawn from a Beta distribution of the given mean with a 
 hybrids, and the drafter knows it. 20,000 rounds of each kind, seed 0; half a minute; no model.
 """
 
+import argparse
 import itertools
 from collections.abc import Callable
 from typing import Final
@@ -126,6 +127,7 @@ def _rest_of_call_s(under_way_s: float, whole_s: float) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print("| step, ms | RTT, ms | acceptance | none | run-ahead | branch | streamed | target-only | local |")
     print("|---|---|---|---|---|---|---|---|---|")
     for step_s, rtt_s, rate in itertools.product(STEPS_S, RTTS_S, RATES):

@@ -1,4 +1,4 @@
-"""Goodput with and without run-ahead, its hit rate and its waste: one far client whose drafts take 10 ms a token.
+"""Goodput with and without run-ahead, its hit rate and its waste: one far client with slow drafts.
 
 Simulated, with target steps of 20 ms (70B on an H200) and 7 ms (8B on an H100), 0.05 ms a token. `fixed`: the verifier
 always waits for proposals of up to 8 tokens, which the drafter's window shortens. `time_aware`: the default, which goes
@@ -31,11 +31,10 @@ ARMS = ("never", "auto", "always")
 
 
 def scenario(core: Mapping[str, Any], link_and_step_ms: tuple[float, float], rate: float, **tier: Any) -> Scenario:
-    """`tier` has more keys of the drafter tier."""
+    """`tier` has the other keys of the drafter tier."""
     rtt_ms, step_ms = link_and_step_ms
     drafters = {
         "link": {"rtt_ms": rtt_ms, "jitter": 0.1},
-        "latency": {"linear": {"base_s": 0.010, "token_s": 0.0}},
         "acceptance": {"fixed": {"rate": rate}},
         "workload": {
             "closed": {"think_s": 0.0},
@@ -88,13 +87,18 @@ def show_setup(name: str, scenarios: Mapping[str, Scenario], seeds: Sequence[int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--schedulers", nargs="+", default=list(SCHEDULERS), choices=list(SCHEDULERS))
+    parser.add_argument("--steps-ms", type=float, nargs="+", default=STEPS_MS)
+    parser.add_argument("--rtts-ms", type=float, nargs="+", default=RTTS_MS)
+    parser.add_argument("--rates", type=float, nargs="+", default=ACCEPTANCE_RATES)
+    parser.add_argument("--draft-ms", type=float, default=10.0, help="drafting time of a token")
     args = parser.parse_args()
     print("| scheduler | step, ms | RTT, ms | acceptance | run-ahead | tokens/s | gain | hits | in vain |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for (scheduler, core), step_ms, rtt_ms, rate in itertools.product(
-        SCHEDULERS.items(), STEPS_MS, RTTS_MS, ACCEPTANCE_RATES
-    ):
-        scenarios = {arm: scenario(core, (rtt_ms, step_ms), rate, run_ahead=arm) for arm in ARMS}
+    latency = {"linear": {"base_s": args.draft_ms / 1e3, "token_s": 0.0}}
+    for scheduler, step_ms, rtt_ms, rate in itertools.product(args.schedulers, args.steps_ms, args.rtts_ms, args.rates):
+        core = SCHEDULERS[scheduler]
+        scenarios = {arm: scenario(core, (rtt_ms, step_ms), rate, run_ahead=arm, latency=latency) for arm in ARMS}
         show_setup(f"{scheduler} | {step_ms:g} | {rtt_ms:g} | {rate}", scenarios, range(args.seeds))
 
 
