@@ -4,8 +4,7 @@ SuffixDraft is the published algorithm (Oliaro et al., SuffixDecoding, arXiv:241
 all continuations of the last 1 to 8 tokens, in the stream's own text and in earlier answers of the client. For every
 length and both texts it follows the most frequent token, and it proposes the path with the largest sum of survival
 estimates. It is here for comparison only; its speed in Python says nothing about suffix trees in C++. Each domain of
-DATA, a data set of `goodspeed tune collect`, is a client with an engine of its own. Ten
-seconds.
+DATA, a data set of `goodspeed tune collect`, is a client with an engine of its own. Ten seconds.
 
     python -m runs.suffix_decoding DATA
 """

@@ -19,7 +19,9 @@ PATTERN = [3, 1, 4, 1, 5, 9, 2, 6]
 class ConstantSource:
     """Always guesses one token, with one kind of evidence."""
 
-    def __init__(self, token: int, evidence: int = 1, prior: float = 0.5) -> None:
+    def __init__(self, token: int, evidence: int = 1, prior: float = 0.5, decisive_below: int = 0) -> None:
+        self.decisive_below = decisive_below
+        self.num_guesses = 0
         self.packed = token << EVIDENCE_BITS | evidence
         self.priors = [prior] * (evidence + 1)
 
@@ -27,6 +29,7 @@ class ConstantSource:
         return self
 
     def guess(self) -> PackedGuess:
+        self.num_guesses += 1
         return self.packed
 
     def commit(self) -> None: ...
@@ -91,6 +94,15 @@ def test_agreement_is_counted_apart_from_dissent() -> None:
             engine.commit(1, [answer])
     assert agreeing.draft([DraftRequest(1, 1)])[0].confidences[0] > 0.9
     assert differing.draft([DraftRequest(1, 1)])[0].confidences[0] < 0.1
+
+
+@pytest.mark.parametrize(("evidence", "is_asked"), [(4, False), (5, True)])
+def test_sources_after_a_decisive_guess_are_not_asked(evidence: int, is_asked: bool) -> None:
+    sources = [ConstantSource(1, evidence, prior=0.3, decisive_below=5), ConstantSource(2, prior=0.9)]
+    engine = HybridDraft(DraftKnowledge(sources, Calibration()))
+    engine.open(1, [0], Sampling())
+    assert draft(engine, 3) == ((2, 2, 2) if is_asked else (1, 1, 1))
+    assert sources[1].num_guesses == (3 if is_asked else 0)
 
 
 class CountingSource:

@@ -68,6 +68,10 @@ class Prefix:
 class StreamGuesser(Protocol):
     """A source's guesses for one stream."""
 
+    @property
+    def decisive_below(self) -> int:
+        """After a guess with evidence below this the later sources are not asked; 0: they always are."""
+
     def guess(self) -> PackedGuess:
         """The most likely token after the stream's prefix, including its drafted tokens."""
 

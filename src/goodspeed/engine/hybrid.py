@@ -156,10 +156,13 @@ class HybridDraft:
         return False
 
     def _guesses(self, stream: _Stream) -> list[PackedGuess]:
-        """One per source; the neural one is not asked."""
+        """One per source; 0 for those after a decisive guess, and for the neural one, which is not asked here."""
         guesses = []
-        for guesser in stream.guessers:  # twice as fast as a comprehension
-            guesses.append(guesser.guess())
+        is_decided = False
+        for guesser in stream.guessers:
+            guess = 0 if is_decided else guesser.guess()
+            guesses.append(guess)
+            is_decided = is_decided or 0 < guess & EVIDENCE_MASK < guesser.decisive_below
         if self._neural is not None:
             guesses.append(0)
         return guesses

@@ -180,6 +180,7 @@ class TableGuesser:
     """Guesses for one stream. The table learns the stream's committed answer tokens, not its prompt tokens."""
 
     __slots__ = ("_num_learned", "_prefix", "_table")
+    decisive_below = 0
 
     def __init__(self, table: NGramTable, prefix: Prefix) -> None:
         self._table = table
