@@ -1,5 +1,6 @@
 """What a drafter has learned survives a restart; a file that cannot be trusted is refused with its reason."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_memory import DraftMemory, check_tokenizer, tokenizer_of
+from goodspeed.engine.draft_source import EVIDENCE_BITS
 from goodspeed.engine.ngram_table import NGramTable
 from goodspeed.errors import CheckpointError
 
@@ -81,9 +83,20 @@ def test_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_other_vocabulary_is_refused(tmp_path: Path) -> None:
-    learned().save(tmp_path / "memory.npz")
+    replace(learned(), tokenizer="").save(tmp_path / "memory.npz")
     with pytest.raises(CheckpointError, match=r"\[2, 100\], expected \[2, 99\]"):
         DraftMemory.load(tmp_path / "memory.npz", 99)
+
+
+def test_contexts_with_padding_are_left_out(tmp_path: Path) -> None:
+    """vllm#7252: a target may pad its vocabulary further than a drafter's tokenizer goes."""
+    memory = DraftMemory(NGramTable(64), 384, "abc")
+    memory.table.learn([1, 2, 3, 380, 5], 1)
+    memory.save(tmp_path / "memory.npz")
+    table = DraftMemory.load(tmp_path / "memory.npz", 320).table
+    assert table.guess([1, 2]) == memory.table.guess([1, 2]) != 0
+    assert memory.table.guess([1, 2, 3]) >> EVIDENCE_BITS == 380
+    assert table.guess([1, 2, 3]) == 0
 
 
 def test_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import transformers
 
 from goodspeed.errors import CheckpointError, RequestError
-from goodspeed.models.chat_template import ChatTemplate, read_chat_template, special_tokens
+from goodspeed.models.chat_template import ChatTemplate, read_chat_template
+from goodspeed.models.special_tokens import special_tokens
 
 TEMPLATES = [
     "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}{{ eos_token }}{% endfor %}",

@@ -84,6 +84,33 @@ def test_tied_head_is_left_out_even_if_stored(random_checkpoint: Callable[..., P
     assert "lm_head.weight" not in read_weights(folder)
 
 
+@pytest.mark.parametrize("is_sharded", [False, True])
+def test_head_that_differs_from_a_tied_embedding_is_kept_as_transformers_does(
+    random_checkpoint: Callable[..., Path], is_sharded: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """vllm#51063."""
+    folder = random_checkpoint("llama", tie_word_embeddings=True)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].flip(0).contiguous()
+    name = "shard.safetensors" if is_sharded else "model.safetensors"
+    if is_sharded:
+        (folder / "model.safetensors").unlink()
+        head = {"lm_head.weight": tensors.pop("lm_head.weight")}
+        save_file(head, folder / "head.safetensors", metadata={"format": "pt"})
+        names = {**dict.fromkeys(tensors, name), **dict.fromkeys(head, "head.safetensors")}
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    save_file(tensors, folder / name, metadata={"format": "pt"})
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    assert torch.equal(read_weights(folder)["lm_head.weight"], theirs.lm_head.weight)
+    assert not read_config(folder).tie_word_embeddings
+    assert "the weights have another head; it is used" in caplog.text
+
+
+def test_single_file_counts_beside_an_index_as_in_transformers(llama: Path) -> None:
+    (llama / "model.safetensors.index.json").write_text('{"weight_map": {"lm_head.weight": "old.safetensors"}}')
+    assert read_weights(llama).keys() == tensor_shapes(read_config(llama)).keys()
+
+
 def test_weights_outlive_their_file(llama: Path) -> None:
     weights = read_weights(llama)
     total = sum(weight.double().abs().sum() for weight in weights.values())
@@ -119,6 +146,7 @@ def test_missing_shard_is_named(llama: Path) -> None:
 
 @pytest.mark.parametrize("weight_map", ["", {}, {"lm_head.weight": "../elsewhere.safetensors"}])
 def test_broken_index_is_refused(llama: Path, weight_map: object) -> None:
+    (llama / "model.safetensors").unlink()
     (llama / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     with pytest.raises(CheckpointError, match=r"model.safetensors.index.json: "):
         read_weights(llama)

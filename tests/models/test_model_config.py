@@ -113,13 +113,6 @@ def test_sliding_window(tmp_path: Path, values: dict[str, object], expected: int
     assert read_config(_folder(tmp_path, **values)).sliding_window == expected
 
 
-def test_end_tokens_of_generation_config_come_first(tmp_path: Path) -> None:
-    folder = _folder(tmp_path, eos_token_id=7)
-    assert read_config(folder).end_tokens == (7,)
-    (folder / "generation_config.json").write_text('{"eos_token_id": [9, 8, 9]}')
-    assert read_config(folder).end_tokens == (9, 8)
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [

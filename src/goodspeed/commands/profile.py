@@ -113,7 +113,7 @@ def _measure(config: ProfileConfig, target: TargetEngine) -> Profile:
     ]
     prompts = ProfileGrid((1,), config.prefill, (max(config.prefill, default=1),))
     bench = TargetProfiler(target, _text(), config.repeats)
-    drafts = draft_engine(config.draft, target.info.vocab_size)
+    drafts = draft_engine(config.draft, target.info.num_tokens)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("measuring", total=2 * (len(grid.points()) + len(prompts.points()) + len(rested)))

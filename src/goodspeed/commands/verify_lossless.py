@@ -88,7 +88,7 @@ def _run(args: argparse.Namespace) -> int:
     config = from_args(LosslessConfig, args)
     prompts = _prompts(config)  # before the engines: a missing file is known at once
     target, tokenizer = _load(config)
-    pair = EnginePair(target, draft_engine(config.draft, target.info.vocab_size))
+    pair = EnginePair(target, draft_engine(config.draft, target.info.num_tokens))
     tokens = [tuple(tokenizer.encode_chat(_messages(prompt))) for prompt in prompts]
     results = _check_all(pair, config, tokens, target.info.end_tokens)
     if args.json:

@@ -214,14 +214,14 @@ class FailSafeCoLocatedDrafts:
 
 def _hybrid(config: CoLocatedConfig, target: TargetConfig, info: TargetInfo) -> CoLocatedDrafts:
     drafting = resolve_table(_draft_config(config, target), info.tokenizer_fingerprint)
-    base = initial_memory(drafting, info.vocab_size)
+    base = initial_memory(drafting, info.num_tokens)
     calibration = base.calibration(drafting.name)
 
     def new_knowledge() -> DraftKnowledge:
         table = NGramTable(config.learned_slots, base.table)
         return DraftKnowledge([LookupSource(), NGramSource(table)], Calibration(calibration))
 
-    neural = neural_source(drafting, info.vocab_size)
+    neural = neural_source(drafting, info.num_tokens)
     return HybridCoLocatedDrafts(new_knowledge, config.max_clients, config.shared, neural)
 
 

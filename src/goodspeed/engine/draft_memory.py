@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.ngram_table import NGramTable
+from goodspeed.engine.ngram_table import NGramTable, without_padding
 from goodspeed.errors import CheckpointError
 
 FORMAT = 2
@@ -58,12 +58,16 @@ class DraftMemory:
 
     @classmethod
     def load(cls, path: Path, vocab_size: int) -> "DraftMemory":
-        """Read a file of save(). Raises CheckpointError if it is missing, damaged or for another vocabulary."""
+        """Read a file of save(). Raises CheckpointError if it is missing, damaged or for another vocabulary.
+
+        A file that names its tokenizer may have padding: contexts with ids of `vocab_size` or more are left out.
+        """
         arrays = _read(path)
-        found = arrays.get("format", np.zeros(2)).tolist()
-        if found != [FORMAT, vocab_size]:
-            raise CheckpointError(f"{path} has [format, vocabulary] {found}, expected {[FORMAT, vocab_size]}")
         tokenizer = str(arrays.get("tokenizer", ""))
+        found = arrays.get("format", np.zeros(2)).tolist()
+        if found[:1] != [FORMAT] or (found != [FORMAT, vocab_size] and not tokenizer):
+            raise CheckpointError(f"{path} has [format, vocabulary] {found}, expected {[FORMAT, vocab_size]}")
+        arrays = without_padding(arrays, vocab_size) if tokenizer else arrays
         try:
             return cls(NGramTable.from_arrays(arrays, vocab_size), vocab_size, tokenizer, _calibrations(arrays))
         except CheckpointError as error:

@@ -60,9 +60,10 @@ class DraftConfig:
 
 
 def draft_engine(config: DraftConfig, vocab_size: int, tokenizer: str = "") -> DraftEngine:
-    """The draft engine for a target with this vocabulary and tokenizer fingerprint.
+    """The draft engine for a target whose tokenizer has `vocab_size` tokens and this fingerprint.
 
-    Without a fingerprint no shipped n-gram table is used. Raises ConfigError or CheckpointError.
+    Target and draft may pad their vocabularies differently. Without a fingerprint no shipped n-gram table is used.
+    Raises ConfigError or CheckpointError.
     """
     return DRAFT_ENGINES[config.engine](resolve_table(config, tokenizer), vocab_size)
 

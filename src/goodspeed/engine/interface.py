@@ -53,6 +53,13 @@ class TargetInfo:
     kv_capacity: int  # tokens, over all streams
     end_tokens: tuple[int, ...] = ()
     """Tokens that end an answer unless the request says otherwise."""
+    tokenizer_size: int | None = None
+    """Number of tokens of the tokenizer; None: vocab_size. Ids from there to vocab_size are padding."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Ids that stand for a token: what a draft engine must know."""
+        return self.vocab_size if self.tokenizer_size is None else min(self.vocab_size, self.tokenizer_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,17 @@ class NGramSource:
         return TableGuesser(self.table, prefix)
 
 
+def without_padding(arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a table without the slots whose next tokens are not in the vocabulary; other arrays stay."""
+    if not {"first", "second"} <= arrays.keys():
+        return dict(arrays)
+    is_padding = (arrays["first"] >= vocab_size) | (arrays["second"] >= vocab_size)
+    return {
+        name: np.where(is_padding, 0, values).astype(values.dtype) if name in FIELDS else values
+        for name, values in arrays.items()
+    }
+
+
 def _context_keys(tokens: Sequence[int], end: int) -> Sequence[int]:
     """A 64-bit hash of each context tokens[end - n : end], n = 1 .. MAX_ORDER, shortest first."""
     if end >= MAX_ORDER:  # the loop below, unrolled

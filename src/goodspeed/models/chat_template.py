@@ -16,6 +16,7 @@ import jinja2.sandbox
 from goodspeed.errors import CheckpointError, RequestError
 from goodspeed.models.chat_message import ChatMessage, checked_message
 from goodspeed.models.folder import JsonObject, read_json
+from goodspeed.models.special_tokens import special_tokens
 
 PROBE = "contentprobe"
 """A text that a template shows as it is."""
@@ -95,18 +96,6 @@ def read_chat_template(folder: Path) -> ChatTemplate | None:
     values = read_json(path) if path.exists() else {}
     source = _read_source(folder, values)
     return ChatTemplate(source, special_tokens(folder)) if source is not None else None
-
-
-def special_tokens(folder: Path) -> dict[str, str]:
-    """Special tokens by name, for example {"bos_token": "<s>"}. Raises CheckpointError for broken files."""
-    found: dict[str, str] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        path = folder / name
-        for key, value in (read_json(path) if path.exists() else {}).items():
-            content = value.get("content") if isinstance(value, dict) else value
-            if key.endswith("_token") and isinstance(content, str):
-                found[key] = content
-    return found
 
 
 def _read_source(folder: Path, values: JsonObject) -> str | None:

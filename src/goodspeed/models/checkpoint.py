@@ -1,5 +1,6 @@
 """The weights of a model: safetensors files in a folder, with Hugging Face names."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.folder import SINGLE_FILE, JsonObject, weight_files, write_json
+from goodspeed.models.folder import SINGLE_FILE, JsonObject, read_json, weight_files, write_json
 from goodspeed.models.model_config import ModelConfig, config_json, read_config
+
+log = logging.getLogger(__name__)
 
 __all__ = ["ModelConfig", "read_config", "read_weights", "tensor_shapes", "write_checkpoint"]
 
@@ -20,7 +23,10 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     Names and shapes are exactly those of tensor_shapes(read_config(folder)); a tied lm_head.weight is omitted. Raises
     CheckpointError if a file is missing, truncated or of another model.
     """
-    shapes = tensor_shapes(read_config(folder))
+    config = read_config(folder)
+    if read_json(folder / "config.json").get("tie_word_embeddings") and not config.tie_word_embeddings:
+        log.warning("%s: config.json ties head and embedding, but the weights have another head; it is used", folder)
+    shapes = tensor_shapes(config)
     weights: dict[str, torch.Tensor] = {}
     for path in weight_files(folder):
         weights.update(_read_file(path, shapes))

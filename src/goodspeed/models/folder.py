@@ -24,26 +24,15 @@ def check_folder(folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, sharded or not, sorted by name. Raises CheckpointError."""
-    if (folder / INDEX_FILE).exists():
-        return _shards(folder)
+    """The safetensors files of a checkpoint, sharded or not, sorted by name. Raises CheckpointError.
+
+    If both forms are there, the single file counts, as in transformers.
+    """
     if (folder / SINGLE_FILE).exists():
         return [folder / SINGLE_FILE]
+    if (folder / INDEX_FILE).exists():
+        return _shards(folder)
     raise CheckpointError(f"no weights: {folder} has neither {SINGLE_FILE} nor {INDEX_FILE}")
-
-
-def read_end_tokens(folder: Path) -> tuple[int, ...]:
-    """The end tokens of generation_config.json, or else of config.json. Raises CheckpointError."""
-    for name in ("generation_config.json", "config.json"):
-        path = folder / name
-        ids = read_json(path).get("eos_token_id") if path.exists() else None
-        if isinstance(ids, int):
-            return (ids,)
-        if isinstance(ids, list) and ids:
-            if not all(isinstance(token, int) for token in ids):
-                raise CheckpointError(f"{path}: eos_token_id is {ids!r}, expected token ids")
-            return tuple(dict.fromkeys(ids))
-    return ()
 
 
 def read_json(path: Path) -> JsonObject:

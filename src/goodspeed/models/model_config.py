@@ -1,10 +1,12 @@
 """The shape of a model, read from config.json of a Hugging Face checkpoint. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.folder import JsonObject, read_end_tokens, read_json
+from goodspeed.models.folder import JsonObject, read_json
+from goodspeed.models.special_tokens import read_end_tokens
+from goodspeed.models.tied_head import has_own_head
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 
@@ -85,9 +87,16 @@ def read_config(folder: Path) -> ModelConfig:
     path = folder / "config.json"
     values = read_json(path)
     try:
-        return _parse(values, read_end_tokens(folder))
+        return _untied(_parse(values, read_end_tokens(folder)), folder)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _untied(config: ModelConfig, folder: Path) -> ModelConfig:
+    """As transformers does: the weights decide if they have a head of their own, whatever config.json says."""
+    if config.tie_word_embeddings and has_own_head(folder):
+        return replace(config, tie_word_embeddings=False)
+    return config
 
 
 def config_json(config: ModelConfig) -> dict[str, object]:

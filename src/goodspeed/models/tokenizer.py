@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import tokenizers
 
 from goodspeed.errors import CheckpointError, RequestError
-from goodspeed.models.chat_template import ChatTemplate, read_chat_template, special_tokens
+from goodspeed.models.chat_template import ChatTemplate, read_chat_template
 from goodspeed.models.detokenizer import IncrementalDetokenizer, TokenBytesTable
-from goodspeed.models.folder import read_end_tokens
+from goodspeed.models.special_tokens import end_token_conflict, read_end_tokens
+
+log = logging.getLogger(__name__)
 
 USER_PLACEHOLDER = "<<what the user says>>"
 
@@ -45,9 +48,11 @@ class Tokenizer:
             backend = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:
             raise CheckpointError(f"cannot read {path}: {error}") from error
+        if conflict := end_token_conflict(folder):
+            log.warning(conflict)
         backend.no_truncation()
         backend.no_padding()
-        return cls(backend, _end_tokens(folder, backend), read_chat_template(folder))
+        return cls(backend, read_end_tokens(folder), read_chat_template(folder))
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a plain text, with the special tokens that the model expects around it, such as <s>.
@@ -116,12 +121,3 @@ def _check_unicode(text: str, field: str) -> None:
 def _merge(merge: str | Sequence[str]) -> list[str]:
     """One merge as a pair; older files have it as one string."""
     return merge.split(" ", 1) if isinstance(merge, str) else list(merge)
-
-
-def _end_tokens(folder: Path, backend: tokenizers.Tokenizer) -> tuple[int, ...]:
-    """End tokens of the model or, in a folder without a model, the tokenizer's own."""
-    found = read_end_tokens(folder)
-    if not found and "eos_token" in (named := special_tokens(folder)):
-        token = backend.token_to_id(named["eos_token"])
-        return () if token is None else (token,)
-    return found

@@ -41,13 +41,20 @@ class TorchDraftModel:
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
-        segments = [Segment(new.tokens, self._regions[new.stream], new.num_cached, 1) for new in inputs]
+        segments = [Segment(self._known(new.tokens), self._regions[new.stream], new.num_cached, 1) for new in inputs]
         logits = self._decoder.forward(segments, self._pool)
         rows: npt.NDArray[np.float32] = logits.float().cpu().numpy()
         return rows
 
     def close(self, stream: StreamKey) -> None:
         self._pool.free(self._regions.pop(stream))
+
+    def _known(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """The target may pad its vocabulary further than this model: such an id is read as token 0."""
+        num_embeddings = self._decoder.config.vocab_size
+        if max(tokens) < num_embeddings:
+            return tokens
+        return tuple(token if token < num_embeddings else 0 for token in tokens)
 
 
 def torch_draft(config: DraftConfig, vocab_size: int) -> NeuralDraft:

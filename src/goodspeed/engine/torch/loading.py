@@ -45,14 +45,16 @@ def make_target(decoder: Decoder, config: TargetConfig, name: str, tokenizer: Pa
     """A target engine of that name with the decoder; `tokenizer` is the folder of its tokenizer."""
     shape = decoder.config
     kv_capacity = config.kv_memory_mb * 2**20 // kv_bytes_per_token(shape, decoder.dtype)
+    loaded = Tokenizer.load(tokenizer)
     info = TargetInfo(
         model=name,
         model_fingerprint=numerics_fingerprint(decoder),
-        tokenizer_fingerprint=Tokenizer.load(tokenizer).fingerprint,
+        tokenizer_fingerprint=loaded.fingerprint,
         vocab_size=shape.vocab_size,
         max_context=min(shape.max_context, kv_capacity),
         kv_capacity=kv_capacity,
         end_tokens=shape.end_tokens,
+        tokenizer_size=loaded.vocab_size,
     )
     is_invariant = is_batch_invariant(decoder)
     LOG.info("%s in %s on %s: KV cache of %d tokens", name, decoder.dtype, decoder.device, kv_capacity)

@@ -135,7 +135,7 @@ class Collector:
             model=config.target.model,
             model_fingerprint=model_fingerprint(self.folder, PRECISIONS[str(self._decoder.dtype)]),
             tokenizer_fingerprint=self.tokenizer.fingerprint,
-            vocab_size=self._decoder.config.vocab_size,
+            vocab_size=min(self._decoder.config.vocab_size, self.tokenizer.vocab_size),
             top_k=config.top_k,
             max_tokens=config.max_tokens,
             seed=config.seed,

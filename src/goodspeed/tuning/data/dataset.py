@@ -33,6 +33,7 @@ class DatasetInfo:
     model_fingerprint: str
     tokenizer_fingerprint: str
     vocab_size: int
+    """Tokens of the tokenizer; the target's vocabulary may have padding beyond them."""
     top_k: int
     max_tokens: int
     """Longest answer."""

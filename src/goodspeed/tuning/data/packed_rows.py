@@ -77,12 +77,20 @@ class Cutter:
         prompt = example.prompt[-self._max_prompt :]
         num = min(len(example.answer), self._length - len(prompt) + 1)
         return Document(
-            np.concatenate((prompt, example.answer[: num - 1])),
-            self._row_of[example.answer[:num]],
-            self._row_of[example.top_tokens[:num, :top_k]],
+            self._inputs(np.concatenate((prompt, example.answer[: num - 1]))),
+            self._rows(example.answer[:num]),
+            self._rows(example.top_tokens[:num, :top_k]),
             _probs(example.top_logprobs[:num].astype(np.float32), temperature)[:, :top_k],
             np.ones(num, np.float32) if weights is None else weights[:num],
         )
+
+    def _inputs(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """As a draft model reads them: ids of the target's padding that the student does not have become token 0."""
+        return np.where(tokens < len(self._row_of), tokens, 0).astype(tokens.dtype)
+
+    def _rows(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The rows of the student's head, -1 for tokens without one."""
+        return np.where(tokens < len(self._row_of), self._row_of[self._inputs(tokens)], -1).astype(np.int32)
 
 
 def _probs(logprobs: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ from goodspeed.models.checkpoint import read_config, read_weights, tensor_shapes
 from goodspeed.models.draft_vocab import read_draft_vocab
 from goodspeed.models.model_config import ModelConfig
 from goodspeed.models.packing import EMBEDDING, HEAD
+from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.tuning.data.example import Example
 from goodspeed.tuning.train.student import NORM, StudentInit
 from goodspeed.tuning.tuning_config import StudentConfig
@@ -32,7 +33,7 @@ def initial_student(config: StudentConfig, target: Path, examples: Iterable[Exam
     elif config.init == "fresh":
         shape, weights, draft_vocab = *_fresh(config, read_config(target), seed), None
     else:
-        shape, weights, draft_vocab = _from_checkpoint(locate(config.init), read_config(target))
+        shape, weights, draft_vocab = _from_checkpoint(locate(config.init), target)
     if config.vocabulary:
         draft_vocab = most_used(
             examples, config.vocabulary, torch.arange(shape.vocab_size) if draft_vocab is None else draft_vocab
@@ -63,12 +64,10 @@ def _from_layers(config: StudentConfig, target: Path) -> tuple[ModelConfig, dict
     return replace(shape, num_layers=len(config.layers)), copied
 
 
-def _from_checkpoint(
-    folder: Path, target: ModelConfig
-) -> tuple[ModelConfig, dict[str, torch.Tensor], torch.Tensor | None]:
-    shape = read_config(folder)
-    if shape.vocab_size != target.vocab_size:
-        raise ConfigError(f"{folder} has a vocabulary of {shape.vocab_size}, the target's has {target.vocab_size}")
+def _from_checkpoint(folder: Path, target: Path) -> tuple[ModelConfig, dict[str, torch.Tensor], torch.Tensor | None]:
+    shape, num_tokens = read_config(folder), Tokenizer.load(target).vocab_size
+    if shape.vocab_size < num_tokens:
+        raise ConfigError(f"{folder} has a vocabulary of {shape.vocab_size}, the target's tokenizer has {num_tokens}")
     draft_vocab = read_draft_vocab(folder, shape.vocab_size)
     return shape, read_weights(folder), None if draft_vocab is None else torch.from_numpy(draft_vocab)
 
