@@ -113,6 +113,7 @@ def all_series() -> list[Series]:
         ),
         Series("2% of the steps ten times as long", cpu_s, outliers=0.02),
         Series("a fifth of the steps with prefill", cpu_s, prefills=0.2),
+        Series("19 of 20 steps with prefill", cpu_s, prefills=0.95),
     ]
 
 

@@ -248,9 +248,9 @@ class VerifierCore:
     ) -> None:
         """Step 1: learn from the times of the step and of the streams' rounds.
 
-        A step with prefill says nothing about rounds, since prompt tokens may cost something else than draft tokens.
+        Rounds count with the prefill in their steps: under load nearly every step has some, and local rounds share it.
         """
-        has_prefills, engine_s = bool(batch.prefills), step_s - result.drafting_s
+        engine_s = step_s - result.drafting_s
         if result.work:
             self._step_curve.observe(result.num_tokens, engine_s)
             self._step_time.observe(result.num_tokens, len(result.work), engine_s, result.num_prompt)
@@ -266,9 +266,8 @@ class VerifierCore:
             waited_s = now - stream.waiting_since - token_s * num_verified
             if stream.proposal is None:
                 timing.on_local_round()
-                if not has_prefills:
-                    self._local_s.observe(max(0.0, waited_s - drafting_s * item.num_drafting_steps))
-            elif not has_prefills:
+                self._local_s.observe(max(0.0, waited_s - drafting_s * item.num_drafting_steps))
+            else:
                 timing.on_verdict(waited_s, co_batched_weight)
                 timing.on_grant_used(stream.grant, min(num_verified, len(stream.proposal.tokens)))
 

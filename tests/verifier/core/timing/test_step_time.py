@@ -1,5 +1,6 @@
 """The step-time model on series of steps whose true times are known."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -139,6 +140,18 @@ def test_prefill_does_not_change_the_slope_and_has_a_cost_of_its_own() -> None:
     assert steps.model.token_s == pytest.approx(0.00056, rel=0.15)
     steps.check((4, 4), (12, 4))
     assert steps.model.predict(108, 3, 100) == pytest.approx(cpu_s(8, 3) + 0.02, rel=0.05)
+
+
+def test_slopes_are_learned_where_nearly_every_step_has_prefill() -> None:
+    steps = Steps(cpu_s)
+    rng = np.random.default_rng(2)
+    for step in range(600):
+        if step % 30 == 0:
+            steps.run(1)
+        num_tokens, num_prompt = int(rng.integers(3, 16)), int(rng.integers(16, 65))
+        step_s = (cpu_s(num_tokens, 3) + 0.0002 * num_prompt) * math.exp(rng.normal(0.0, 0.05))
+        steps.model.observe(num_tokens + num_prompt, 3, step_s, num_prompt)
+    assert steps.model.token_s == pytest.approx(0.00056, rel=0.15)
 
 
 def test_other_sizes_are_predicted_only_after_steps_of_different_sizes() -> None:

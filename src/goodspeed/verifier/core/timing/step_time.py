@@ -44,8 +44,8 @@ class StepTimeModel:
     """Learns from the steps of the engine and predicts others, in constant time and memory.
 
     `num_tokens` and `num_streams` are those of a whole step; `num_prompt` of the tokens are prefilled, the others are
-    verified. Steps with prefill teach the cost of a prompt token and nothing else. As long as there are no others,
-    prompt tokens count as verified ones.
+    verified. Steps with prefill teach the cost of a prompt token and the slopes, but not the speed. As long as there
+    are no others, prompt tokens count as verified ones.
     """
 
     def __init__(self) -> None:
@@ -101,8 +101,7 @@ class StepTimeModel:
         if step_s <= 0.0:
             return
         if num_prompt and self._has_bare:
-            verify_s = self.predict(num_tokens - num_prompt, num_streams)
-            self._prompt_token.observe(max(0.0, step_s - verify_s) / self._slowness, num_prompt)
+            self._observe_with_prompt(num_tokens - num_prompt, num_streams, step_s / self._slowness, num_prompt)
             return
         self._has_bare = not num_prompt
         self._num_steps += 1
@@ -120,6 +119,20 @@ class StepTimeModel:
             return
         self._adapt(tokens, streams, relative_s)
         self._deviation += ROUND_WEIGHT * (min(abs(error), 2.0 * self._deviation) - self._deviation)
+
+    def _observe_with_prompt(self, num_tokens: int, num_streams: int, relative_s: float, num_prompt: int) -> None:
+        """What the verified tokens leave unexplained is the prompt's; what that leaves, by size, is the slopes'.
+
+        Under load nearly every step has prefill: without it the slopes would never be known. The speed is learned from
+        other steps only.
+        """
+        tokens, streams = num_tokens - self._mean_tokens, num_streams - self._mean_streams
+        expected_s = self._expected_s(tokens, streams)
+        self._prompt_token.observe(max(0.0, relative_s - expected_s), num_prompt)
+        verify_s = relative_s - self._prompt_token.get() * num_prompt
+        if verify_s > 0.0 and abs(math.log(verify_s / expected_s)) <= self._max_error_of(tokens, streams):
+            self._learn(tokens, streams, verify_s - expected_s)
+        self._move_mean(tokens, streams)
 
     def predict(self, num_tokens: int, num_streams: int, num_prompt: int = 0) -> float:
         """Seconds of such a step at the present speed; 0 before the first observation."""
@@ -202,7 +215,12 @@ class StepTimeModel:
         weight, max_error = self._weight, self._max_error
         expected_s = self._expected_s(tokens, streams)
         ratio = min(math.exp(max_error), max(math.exp(-max_error), relative_s / expected_s))
-        self._centre_s += weight * (expected_s - self._centre_s)
+        self._move_mean(tokens, streams)
+        self._slowness *= 1.0 + weight * (ratio - 1.0)
+
+    def _move_mean(self, tokens: float, streams: float) -> None:
+        """Move the mean size along the slopes."""
+        weight = self._weight
+        self._centre_s += weight * (self._expected_s(tokens, streams) - self._centre_s)
         self._mean_tokens += weight * tokens
         self._mean_streams += weight * streams
-        self._slowness *= 1.0 + weight * (ratio - 1.0)
