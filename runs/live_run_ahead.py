@@ -60,8 +60,10 @@ async def measure(run_ahead: str, rtt_ms: float, rate: float, seconds: float) ->
     running.append(asyncio.create_task(drafter.run()))
     await drafter.meet(30.0)
     started = time.monotonic()
-    while time.monotonic() < started + seconds:
-        with drafter.generate(GenerationRequest(PROMPT, 150)) as answer:
+    for number in itertools.count():
+        if time.monotonic() > started + seconds:
+            break
+        with drafter.generate(GenerationRequest((*PROMPT, number % 256), 100)) as answer:
             async for _ in answer:
                 pass
     tokens_per_s = drafter.metrics.num_committed / (time.monotonic() - started)

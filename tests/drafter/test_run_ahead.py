@@ -15,6 +15,7 @@ from goodspeed.drafter.core.run_ahead import (
     MODES,
     RunAhead,
     RunAheadCounts,
+    RunAheads,
     joined,
 )
 from goodspeed.engine.toy_draft import ToyDraft
@@ -153,6 +154,31 @@ def test_run_ahead_pays_where_drafting_is_slow_and_the_link_is_long() -> None:
     assert not pays(view(0.4, 0.00005, 0.070)), "drafting takes no time"
     assert not pays(view(0.03, 0.010, 0.070)), "the proposal is hardly ever accepted as a whole"
     assert not pays(view(0.4, 0.010, 0.0)), "nothing is known"
+
+
+def test_shadow_drafts_report_what_run_ahead_would_save() -> None:
+    far = view(0.4, 0.010, 0.070)
+    assert RunAheads("auto").saving_s(far) == pytest.approx(0.4 * 4 * 0.010)
+    assert RunAheads("never").saving_s(far) == 0.0
+    assert RunAheads("auto").saving_s(view(0.03, 0.010, 0.070)) == 0.0
+
+
+def test_slow_drafts_of_a_far_client_are_used_if_run_ahead_makes_them_pay() -> None:
+    """RTT 20 ms, steps of 20 ms: the target alone is as fast as drafting after the verdict."""
+    num_tokens = {}
+    for mode in ("never", "auto"):
+        clock = VirtualClock()
+        verifier = ToyVerifier(clock)
+        verifier.step_s = 0.020
+        drafter = VirtualDrafterHost(clock, [verifier], DrafterCoreConfig(run_ahead=mode))
+        drafter.engine = ToyDraft(0.9)
+        drafter.drafting_s, drafter.drafting_s_per_token = 0.0, 0.010
+        drafter.latency_s = lambda: 0.010
+        clock.run(0.1)
+        drafter.open(replace(REQUEST, max_tokens=4000))
+        clock.run(40)
+        num_tokens[mode] = len(drafter.received[1].tokens)
+    assert num_tokens["auto"] > 1.1 * num_tokens["never"]
 
 
 def drafter_of(

@@ -84,6 +84,7 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
             "0a2d0a2b08071001186420ac022defbeadde3205ffff02000c3a03c800ff420c0a0405e3fe02120409000100489c4a",
         ),
         (ShadowDraft(7, 1, 100, 300, (49151, 0), 9_500), "0a142a1208071001186420ac022a04ffff0200309c4a"),
+        (ShadowDraft(7, 1, 100, 300, (), 9_500, 4_000), "0a112a0f08071001186420ac02309c4a38a01f"),
         (Cancel(0, 0), "0a022200"),
         (
             Welcome(3, "v", "m", "f", 49152, 8192, 64, 16, (0, 2)),

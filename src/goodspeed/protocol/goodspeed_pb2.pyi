@@ -222,20 +222,22 @@ class SparseProbs(_message.Message):
     def __init__(self, id_deltas: _Optional[_Iterable[int]] = ..., weights: _Optional[bytes] = ...) -> None: ...
 
 class ShadowDraft(_message.Message):
-    __slots__ = ("stream", "epoch", "round", "committed_length", "tokens", "drafting_us")
+    __slots__ = ("stream", "epoch", "round", "committed_length", "tokens", "drafting_us", "saved_us")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_LENGTH_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     DRAFTING_US_FIELD_NUMBER: _ClassVar[int]
+    SAVED_US_FIELD_NUMBER: _ClassVar[int]
     stream: int
     epoch: int
     round: int
     committed_length: int
     tokens: _containers.RepeatedScalarFieldContainer[int]
     drafting_us: int
-    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., committed_length: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., drafting_us: _Optional[int] = ...) -> None: ...
+    saved_us: int
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., committed_length: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., drafting_us: _Optional[int] = ..., saved_us: _Optional[int] = ...) -> None: ...
 
 class Cancel(_message.Message):
     __slots__ = ("stream", "epoch")

@@ -182,6 +182,8 @@ class ShadowDraft(Struct, frozen=True, gc=False):
     """Committed tokens that precede the draft, prompt included."""
     tokens: tuple[int, ...]
     drafting_us: int = 0
+    saved_us: int = 0
+    """Of drafting_us, what run-ahead saves of a round with such a proposal, on average."""
 
 
 class Cancel(Struct, frozen=True):

@@ -315,7 +315,9 @@ class DrafterStream:
         )
         return self._pending
 
-    def shadow_draft(self, round_: int, draft: Draft, committed_length: int, drafting_s: float) -> ShadowDraft:
+    def shadow_draft(
+        self, round_: int, draft: Draft, committed_length: int, drafting_s: float, saved_s: float = 0.0
+    ) -> ShadowDraft:
         """The answer to the verdict of this round; `draft` follows the first `committed_length` committed tokens."""
         return ShadowDraft(
             stream=self.opening.stream,
@@ -324,6 +326,7 @@ class DrafterStream:
             committed_length=committed_length,
             tokens=draft.tokens,
             drafting_us=_to_us(drafting_s),
+            saved_us=_to_us(saved_s),
         )
 
     def on_verdict(self, verdict: Verdict) -> tuple[int, ...]:

@@ -104,6 +104,18 @@ def test_times_are_those_of_a_proposal() -> None:
     assert timing.drafting_s == pytest.approx(0.001)
 
 
+def test_what_run_ahead_saves_is_no_time_of_the_round() -> None:
+    """Of 4 ms of drafting and 20 ms in all, a proposal would take 3 ms less. More than was drafted cannot be saved."""
+    for saved_us, drafting_s in ((3000, 0.001), (10**6, 0.0)):
+        stream = ShadowedStream()
+        verdict = stream.commit(shadow=4)
+        stream.now += 0.02
+        stream.receive(replace(answer(verdict, TEXT[4:7]), saved_us=saved_us))
+        timing = stream.client.timing
+        assert timing.network_s == pytest.approx(0.016)
+        assert timing.drafting_s == pytest.approx(drafting_s / 4)
+
+
 def test_nothing_is_learned_of_drawn_tokens_whose_positions_a_proposal_may_have() -> None:
     """A proposal would draw the same numbers, and a grant must not depend on them."""
     stream = ShadowedStream(sampling=Sampling(1.0, rule=Rule.REJECTION))

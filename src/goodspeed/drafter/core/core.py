@@ -211,8 +211,7 @@ class DrafterCore:
             if start.shadow_round is None:
                 self._propose(stream, draft, drafting_s, now)
             else:
-                shadow = stream.protocol.shadow_draft(start.shadow_round, draft, start.committed_length, drafting_s)
-                self._send_shadow(stream, shadow)
+                self._send_drafted_shadow(stream, start, draft, drafting_s)
         self._open_waiting(now)
 
     def _draft_ahead(self) -> DraftWork:
@@ -319,6 +318,13 @@ class DrafterCore:
     def _started(self, request: DraftRequest, shadow_round: int | None) -> StartedDraft:
         stream = self._stream(request.stream)
         return StartedDraft(stream.key, stream.epoch, len(stream.protocol.committed), shadow_round)
+
+    def _send_drafted_shadow(self, stream: UserStream, start: StartedDraft, draft: Draft, drafting_s: float) -> None:
+        assert start.shadow_round is not None
+        view = view_run_ahead(stream, _link_of(stream), draft, self.drafting_s_per_token.get())
+        saved_s = min(drafting_s, self._run_aheads.saving_s(view))
+        length = start.committed_length
+        self._send_shadow(stream, stream.protocol.shadow_draft(start.shadow_round, draft, length, drafting_s, saved_s))
 
     def _send_shadow(self, stream: UserStream, shadow: ShadowDraft) -> None:
         stream.shadow = shadow

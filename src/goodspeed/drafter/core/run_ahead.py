@@ -12,7 +12,7 @@ from typing import Final
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.rules import one_hot
-from goodspeed.windows.run_ahead import RunAheadView, pays
+from goodspeed.windows.run_ahead import RunAheadView, pays, saving_s
 from goodspeed.windows.window_policy import Window
 
 AUTO: Final = "auto"
@@ -136,6 +136,12 @@ class RunAheads:
     def is_on(self) -> bool:
         """Something may be drafted past proposals."""
         return self._mode != NEVER
+
+    def saving_s(self, view: RunAheadView) -> float:
+        """What drafting ahead would save of such a round on average; 0 if nothing would be drafted."""
+        if self._mode == NEVER or (self._mode == AUTO and not pays(view)):
+            return 0.0
+        return max(0.0, saving_s(view))
 
     @property
     def has_requests(self) -> bool:

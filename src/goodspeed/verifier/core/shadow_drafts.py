@@ -92,7 +92,8 @@ class ShadowDrafts:
 
     @staticmethod
     def _report_times(client: Client, received: ReceivedDraft) -> None:
-        """Those of a proposal after a grant of as many tokens as were requested."""
+        """Those of a proposal after a grant of as many tokens as were requested, with what run-ahead would save."""
         draft = received.draft
-        drafting_s, num_tokens = draft.drafting_us / 1e6, len(draft.tokens)
-        client.timing.on_proposal(received.turnaround_s, drafting_s, num_tokens, received.num_requested)
+        saved_s = min(draft.saved_us, draft.drafting_us) / 1e6
+        turnaround_s, drafting_s = max(0.0, received.turnaround_s - saved_s), draft.drafting_us / 1e6 - saved_s
+        client.timing.on_proposal(turnaround_s, drafting_s, len(draft.tokens), received.num_requested)
