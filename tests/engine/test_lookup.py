@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.draft_source import EVIDENCE_BITS, EVIDENCE_MASK, Prefix
-from goodspeed.engine.lookup import LENGTHS, LookupSource, SuffixIndex
+from goodspeed.engine.lookup import INDEXED_TOGETHER, LENGTHS, LookupSource, SuffixIndex
 
 
 def opened(tokens: list[int]) -> tuple[SuffixIndex, Prefix]:
@@ -78,3 +78,24 @@ def test_tokens_of_any_vocabulary_are_looked_up() -> None:
     for token in (0, 0xD800, 0xDFFF, 0xFFFF, 151_935, 262_143):
         index, _ = opened([token, 7, token])
         assert guess(index) == 7
+
+
+def test_long_prompt_is_indexed_from_its_end() -> None:
+    """A piece with every commit; a later occurrence wins over one that was indexed after it."""
+    filler = [10 + i % 997 for i in range(2 * INDEXED_TOGETHER)]
+    index, prefix = opened([1, 2, 3, 4, *filler, 1, 2, 5, *filler, 8])
+
+    def after(tokens: list[int]) -> int | None:
+        """The guess after these tokens, as if they were drafted."""
+        prefix.rewind(tokens)
+        found = guess(index)
+        prefix.rewind()
+        return found
+
+    assert after([1, 2, 3]) is None
+    assert after(filler[-5:]) == 8
+    for _ in range(5):
+        prefix.commit([9])
+        index.commit()
+    assert after([1, 2, 3]) == 4
+    assert after([1, 2]) == 5

@@ -5,8 +5,6 @@ one dictionary lookup per length, longest first, independent of the length of th
 2023) instead looks up once per round and copies the tokens that follow.
 """
 
-from collections.abc import Sequence
-
 from goodspeed.engine.draft_source import COARSE_SHIFT, EVIDENCE_BITS, TAIL, PackedGuess, Prefix, text_of
 
 LENGTHS = (8, 5, 3, 2, 1)
@@ -18,22 +16,28 @@ PRIORS = ((0.84, 0.97), (0.70, 0.88), (0.59, 0.79), (0.49, 0.74), (0.22, 0.57))
 DECISIVE = 3
 """So many of the LENGTHS are decisive: asking the table as well costs 1.5 µs and did not raise acceptance."""
 
+INDEXED_TOGETHER = 1024
+"""Tokens of a long prefix that are indexed at once, which takes 2 ms; the rest follows with later commits."""
+
 
 class SuffixIndex:
     """The latest occurrence of each n-gram of a stream's committed tokens, and guesses from it.
 
     An entry is 2 * position + agreed: `position` is that of the token after the latest occurrence, and `agreed` is 1 if
-    the occurrence before was followed by the same token.
+    the occurrence before was followed by the same token. Of a long prefix the end is indexed first, so that no step
+    of a verifier waits for a whole book.
     """
 
-    __slots__ = ("_entries", "_num_indexed", "_prefix")
+    __slots__ = ("_entries", "_num_indexed", "_num_left", "_prefix")
     decisive_below = (DECISIVE + 1) << COARSE_SHIFT
 
     def __init__(self, prefix: Prefix) -> None:
         self._prefix = prefix
         self._entries: dict[str, int] = {}
-        self._num_indexed = 0
-        self.commit()
+        self._num_indexed = len(prefix.tokens)
+        self._num_left = max(0, self._num_indexed - INDEXED_TOGETHER)
+        """The first tokens, which are not indexed yet."""
+        self._add(self._num_left, self._num_indexed, self._entries)
 
     def guess(self) -> PackedGuess:
         tokens, tail, num_indexed = self._prefix.tokens, self._prefix.tail, self._num_indexed
@@ -55,8 +59,10 @@ class SuffixIndex:
         return tokens[entry >> 1] << EVIDENCE_BITS | (index + 1) << COARSE_SHIFT | entry & 1
 
     def commit(self) -> None:
-        self._add(self._prefix.tokens, self._num_indexed, self._entries)
+        self._add(self._num_indexed, len(self._prefix.tokens), self._entries)
         self._num_indexed = len(self._prefix.tokens)
+        if self._num_left:
+            self._add_older()
 
     def close(self) -> None:
         """Nothing to do: the index goes with the stream."""
@@ -65,7 +71,7 @@ class SuffixIndex:
         """The guess where an n-gram may have occurred before a drafted token, as the last token has: a rare case."""
         tokens, tail = self._prefix.tokens, self._prefix.tail
         drafted: dict[str, int] = {}
-        self._add(tokens, self._num_indexed, drafted)
+        self._add(self._num_indexed, len(tokens), drafted)
         for index, length in enumerate(LENGTHS):
             ngram = tail[-length:]
             entry = drafted.get(ngram) or self._entries.get(ngram)
@@ -73,12 +79,22 @@ class SuffixIndex:
                 return tokens[entry >> 1] << EVIDENCE_BITS | (index + 1) << COARSE_SHIFT | entry & 1
         return 0
 
-    def _add(self, tokens: Sequence[int], start: int, entries: dict[str, int]) -> None:
-        """Add the n-grams before each of tokens[start:] to `entries`, of which older ones are in the index."""
+    def _add_older(self) -> None:
+        """Index the latest tokens that are not indexed yet; occurrences that are in the index are later ones."""
+        start = max(0, self._num_left - INDEXED_TOGETHER)
+        older: dict[str, int] = {}
+        self._add(start, self._num_left, older)
+        for ngram, entry in older.items():
+            self._entries.setdefault(ngram, entry)
+        self._num_left = start
+
+    def _add(self, start: int, stop: int, entries: dict[str, int]) -> None:
+        """Add the n-grams before each of the prefix's tokens[start:stop] to `entries`; others are in the index."""
+        tokens = self._prefix.tokens
         begin = max(0, start - TAIL)
-        text = text_of(tokens[begin:])
+        text = text_of(tokens[begin:stop])
         get = self._entries.get
-        for i in range(start, len(tokens)):
+        for i in range(start, stop):
             token, end, plain, agreed = tokens[i], i - begin, 2 * i, 2 * i + 1
             for length in LENGTHS:
                 if length <= i:
