@@ -50,3 +50,12 @@ def test_a_step_passes_a_jump_behind_which_much_is_flat() -> None:
 def test_a_step_has_no_more_draft_tokens_than_there_are_or_may_be() -> None:
     assert best_num_tokens([], 8, lambda _: 0.0, 1.0) == 0
     assert best_num_tokens([0.2, 0.9], 1, lambda _: 0.0, 1.0) == 1
+
+
+def test_no_more_is_granted_than_batches_hold() -> None:
+    budget = DraftBudget(0)
+    assert budget.granted(16, StepTimeModel()) == 64
+    for _ in range(50):
+        budget.on_batch(20, 10)
+    assert budget.granted(16, StepTimeModel()) == 32
+    assert budget.tokens(16, StepTimeModel()) == 64

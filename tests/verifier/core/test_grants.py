@@ -1,5 +1,7 @@
 """How the budget is allocated to clients and their streams."""
 
+from typing import Any
+
 import pytest
 from tests.protocol.verdicts import verdict_on
 
@@ -16,12 +18,18 @@ from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.batch_builder import make_turn
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.draft_budget import DraftBudget
 from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_streams import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
 from goodspeed.verifier.step import proposal_path, select_draft_tokens
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "toy", 259, 4096, 64, 16, ())
+
+
+def make_allocator(**options: Any) -> GrantAllocator:
+    config = VerifierCoreConfig(**options)
+    return GrantAllocator(config, DraftBudget(config.budget))
 
 
 def client_with_streams(
@@ -37,7 +45,7 @@ def client_with_streams(
 
 def test_streams_share_the_grant_of_their_client_and_take_turns_with_the_remainder() -> None:
     client, streams = client_with_streams("edge", 3, first_key=1)
-    allocator = GrantAllocator(VerifierCoreConfig(budget=7, scheduler="fixed"))
+    allocator = make_allocator(budget=7, scheduler="fixed")
     seen = []
     for _ in range(3):
         grants = allocator.allocate({client: streams}, recipients={client}, step_time=StepTimeModel())
@@ -51,7 +59,7 @@ def test_streams_share_the_grant_of_their_client_and_take_turns_with_the_remaind
 def test_opening_more_streams_does_not_win_most_of_the_budget(scheduler: str) -> None:
     many, many_streams = client_with_streams("many", 8, first_key=1)
     one, one_stream = client_with_streams("one", 1, first_key=100)
-    GrantAllocator(VerifierCoreConfig(budget=16, scheduler=scheduler)).allocate(
+    make_allocator(budget=16, scheduler=scheduler).allocate(
         {many: many_streams, one: one_stream}, {many, one}, StepTimeModel()
     )
     assert many.grant + one.grant <= 16
@@ -63,7 +71,7 @@ def test_a_client_without_a_grant_is_asked_for_shadow_drafts() -> None:
     bad, (stream,) = client_with_streams("bad", 1, first_key=2, accepted=0)
     for _ in range(50):
         good.estimator.on_verdict(0, 0)  # its goodput is low, so the scheduler prefers it
-    allocator = GrantAllocator(VerifierCoreConfig(budget=1, scheduler="gradient"))
+    allocator = make_allocator(budget=1, scheduler="gradient")
     asked = []
     for _ in range(4 * MAX_INTERVAL):
         grants = allocator.allocate({good: good_streams, bad: [stream]}, {good, bad}, StepTimeModel())
@@ -79,7 +87,7 @@ def test_a_stream_whose_shadow_draft_is_under_way_is_not_asked_for_another() -> 
     other, others = client_with_streams("other", 1, first_key=2, accepted=4)
     for _ in range(50):
         other.estimator.on_verdict(0, 0)
-    allocator = GrantAllocator(VerifierCoreConfig(budget=1, scheduler="gradient"))
+    allocator = make_allocator(budget=1, scheduler="gradient")
     stream.shadows.is_awaited = True
     for _ in range(4 * MAX_INTERVAL):
         allocator.allocate({client: [stream], other: others}, {client, other}, StepTimeModel())
@@ -106,9 +114,7 @@ def test_no_stream_is_granted_more_than_the_rest_of_its_answer_can_use() -> None
     other, other_streams = client_with_streams("other", 1, first_key=2)
     for _ in range(20 - 3):  # three tokens of twenty are left, the last one the target's own
         verdict_on(stream.protocol, Outcome(1, 0, 8), grant=0)
-    GrantAllocator(VerifierCoreConfig(budget=12)).allocate(
-        {ending: [stream], other: other_streams}, {ending, other}, StepTimeModel()
-    )
+    make_allocator(budget=12).allocate({ending: [stream], other: other_streams}, {ending, other}, StepTimeModel())
     assert (ending.grant, other.grant) == (2, 10)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from goodspeed.protocol.messages import RoundMode, Verdict
 from goodspeed.scheduling.estimators.co_located import CoLocatedAcceptance
 from goodspeed.scheduling.exploration import ShadowSchedule
+from goodspeed.scheduling.floor_multiplier import FloorMultiplier
 from goodspeed.scheduling.reliability import ReliabilityCurve
 from goodspeed.scheduling.scheduler import Estimator
 from goodspeed.stats.ewma import Ewma
@@ -33,6 +34,7 @@ class Client:
     grant: int = 0  # over all its streams
     local_goodput: Ewma = field(default_factory=lambda: Ewma(ROUND_WEIGHT))  # committed tokens per local round
     shadow_schedule: ShadowSchedule = field(default_factory=ShadowSchedule)
+    floor: FloorMultiplier = field(default_factory=FloorMultiplier)
     num_rounds: int = 0  # verdicts
     rounds_by_mode: list[int] = field(default_factory=lambda: [0] * len(RoundMode))  # without those of prompts
     num_proposed: int = 0  # draft tokens of its drafter
@@ -49,6 +51,11 @@ class Client:
     def on_proposal_verified(self, num_granted: int, num_accepted: int) -> None:
         """Of `num_granted` draft tokens, a proposal had `num_accepted` right."""
         self.estimator.on_verdict(num_granted, num_accepted)
+
+    @property
+    def weight(self) -> float:
+        """Its configured weight; more while it is below its own target-only baseline."""
+        return self.config.weight * self.floor.factor
 
     def on_shadow_draft(self, num_granted: int, num_accepted: int) -> None:
         """Of `num_granted` tokens, a shadow draft had `num_accepted` right; no verification was spent on it."""

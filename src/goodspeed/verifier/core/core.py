@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.interface import Outcome, TargetInfo, Verify
@@ -26,6 +26,9 @@ from goodspeed.verifier.core.timing.baseline import Baseline
 from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
 from goodspeed.verifier.core.timing.step_curve import StepCurve
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
+
+FLOOR_ROUNDS: Final = 32
+"""Rounds of a stream between two comparisons with its baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,10 @@ class VerifierCore:
         self._step_time = StepTimeModel()
         self._baseline = Baseline(self._step_time, config.max_batch_streams)
         self._handler = MessageHandler(config, info, self._streams, self._baseline, self._outbox)
-        self._allocator = GrantAllocator(config)
+        self._draft_budget = DraftBudget(config.budget)
+        self._allocator = GrantAllocator(config, self._draft_budget)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._ordering = ORDERINGS[config.ordering](config.length_bucket)
-        self._draft_budget = DraftBudget(config.budget)
         self._step_curve = StepCurve()
         self._local_s = Ewma(ROUND_WEIGHT)  # of a local round: the step and the wait for it, without its own drafts
         self._co_located_step_s = DecayedMean(ROUND_WEIGHT)  # of a step of co-located drafting
@@ -191,6 +194,8 @@ class VerifierCore:
         turns = tuple([make_turn(stream, config, prices) for stream in selected])
         if self._draft_budget.is_automatic and config.draft_selection == "value":
             budget = self._best_budget(turns, budget, prices)
+            if turns:
+                self._draft_budget.on_batch(budget, len(turns))
         num_verified = len(turns) + min(budget, sum([_num_drafted(turn) for turn in turns]))
         prefills = tuple(make_prefills(streams.prefilling, config.prefill_room(num_verified)))
         closed, opened = self._outbox.take_stream_updates()
@@ -265,7 +270,7 @@ class VerifierCore:
             timing = stream.client.timing
             waited_s = now - stream.waiting_since - token_s * num_verified
             if stream.proposal is None:
-                timing.on_local_round()
+                timing.on_local_round(self._local_s.get())
                 self._local_s.observe(max(0.0, waited_s - drafting_s * item.num_drafting_steps))
             else:
                 timing.on_verdict(waited_s, co_batched_weight)
@@ -287,6 +292,10 @@ class VerifierCore:
         for stream in streams:
             is_finished = stream.protocol.is_finished
             times_us = self._baseline.measured_us(stream.baseline, now) if is_finished else None
+            if self._allocator.counts_time and (
+                is_finished or sum(stream.rounds_by_mode) % FLOOR_ROUNDS == FLOOR_ROUNDS - 1
+            ):
+                stream.observe_floor(self._baseline.measured_us(stream.baseline, now))
             grant, queue_s = grants.get(stream.key, 0), started - stream.waiting_since
             shadow = 0 if grant else self._allocator.shadow_tokens(stream)
             verdict = stream.protocol.make_verdict(grant, queue_s, now - started, times_us, shadow=shadow)

@@ -1,9 +1,12 @@
 """The draft tokens that one verification batch may hold."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final
 
+from goodspeed.stats.ewma import Ewma
+from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 MIN_TOKENS: Final = 24
@@ -29,18 +32,31 @@ class DraftBudget:
     def __init__(self, num_tokens: int) -> None:
         """`num_tokens` is 0 for a budget that follows the streams."""
         self._num_tokens = num_tokens
+        self._stream_tokens = Ewma(ROUND_WEIGHT)  # that a batch held for each of its streams
 
     @property
     def is_automatic(self) -> bool:
         return not self._num_tokens
 
     def tokens(self, num_streams: int, step_time: StepTimeModel) -> int:
-        """For a batch of `num_streams` streams."""
+        """The most that a batch of `num_streams` streams may hold."""
         if self._num_tokens:
             return self._num_tokens
         token_s = step_time.token_s
         max_tokens = step_time.predict(num_streams, num_streams) / token_s if token_s > 0.0 else float("inf")
         return automatic_budget(num_streams, max_tokens)
+
+    def on_batch(self, num_tokens: int, num_streams: int) -> None:
+        """A batch of so many streams, at least 1, may hold `num_tokens`: the fewer the nearer the engine's knee."""
+        self._stream_tokens.observe(num_tokens / num_streams)
+
+    def granted(self, num_streams: int, step_time: StepTimeModel) -> int:
+        """What may be granted to `num_streams` streams: no more than batches verify, or it would be drafted in vain."""
+        num_tokens = self.tokens(num_streams, step_time)
+        stream_tokens = self._stream_tokens.value
+        if stream_tokens is None:
+            return num_tokens
+        return min(num_tokens, max(1, math.ceil(stream_tokens * num_streams)))
 
 
 def best_num_tokens(

@@ -22,13 +22,14 @@ from goodspeed.verifier.core.timing.step_time import StepTimeModel
 class GrantAllocator:
     """Owns the scheduler and its random generator."""
 
-    def __init__(self, config: VerifierCoreConfig) -> None:
-        self._budget = DraftBudget(config.budget)
+    def __init__(self, config: VerifierCoreConfig, budget: DraftBudget) -> None:
+        self._budget = budget
         self._overcommit = config.overcommit
         self.is_per_batch = config.scheduler in PER_BATCH
         """True if the scheduler allocates to the recipients of the present verdicts only."""
         self._is_barrier = config.batching == "barrier"
-        self._counts_time = config.scheduler in COUNTS_TIME
+        self.counts_time = config.scheduler in COUNTS_TIME
+        """True if the scheduler divides time, and can tell what a token costs others."""
         self._scheduler = SCHEDULERS[config.scheduler]()
         self._views: dict[Client, ClientView] = {}  # of the latest allocation, as are the limits
         self._limits = Budget(0)
@@ -48,7 +49,7 @@ class GrantAllocator:
             min(client.config.cap, sum([stream.protocol.max_grant for stream in active[client]])) for client in clients
         ]
         num_streams = sum(len(active[client]) for client in clients)
-        num_tokens = int(self._budget.tokens(num_streams, step_time) * self._overcommit)
+        num_tokens = int(self._budget.granted(num_streams, step_time) * self._overcommit)
         views = [view_client(client, len(active[client]), cap) for client, cap in zip(clients, caps, strict=True)]
         self._views = dict(zip(clients, views, strict=True))
         self._limits = Budget(
@@ -79,7 +80,7 @@ class GrantAllocator:
         if stream.shadows.is_awaited or not client.shadow_schedule.is_due:
             return 0
         num_streams = view.num_streams
-        needed = num_useful(view, self._limits) if self._counts_time else num_streams
+        needed = num_useful(view, self._limits) if self.counts_time else num_streams
         chance = 0.0 if needed is None else math.exp(log_survival(view, needed))
         is_asked = client.shadow_schedule.ask(needed and -(-needed // num_streams), chance)
         return SHADOW_TOKENS if is_asked else 0
@@ -96,7 +97,7 @@ def view_client(client: Client, num_streams: int, cap: int) -> ClientView:
     return ClientView(
         acceptance_rate=estimator.acceptance_rate ** (1.0 / num_streams),
         goodput=estimator.goodput * num_streams,
-        weight=config.weight,
+        weight=client.weight,
         max_grant=cap,
         min_grant=min(config.floor, cap),
         survival=_interleaved(estimator.survival, num_streams),

@@ -53,6 +53,7 @@ class ServedStream:
     num_steps_before: int = 0  # steps that the engine had started when the drafter's turn started
     proposal: Propose | None = None  # to be verified
     grant: int = 0  # of its last verdict
+    compared_us: tuple[int, int] = (0, 0)  # its baseline and its time when they were last compared
     shadows: ShadowDrafts = field(init=False)
     rounds_by_mode: list[int] = field(default_factory=lambda: [0] * len(RoundMode))  # without that of the prompt
     baseline: StreamBaseline = field(default_factory=StreamBaseline)
@@ -67,7 +68,7 @@ class ServedStream:
     @property
     def weight(self) -> float:
         """Its share of its client's weight."""
-        return self.client.config.weight / len(self.siblings)
+        return self.client.weight / len(self.siblings)
 
     @property
     def goodput(self) -> float:
@@ -79,6 +80,13 @@ class ServedStream:
     def num_tokens(self) -> int:
         """Tokens that its verification adds to a step."""
         return 1 + (len(self.proposal.tokens) if self.proposal else 0)
+
+    def observe_floor(self, measured_us: tuple[int, int] | None) -> None:
+        """Compare its time with its baseline since the last call; `measured_us` as Baseline.measured_us."""
+        if measured_us is not None:
+            baseline_us, elapsed_us = measured_us
+            self.client.floor.observe(baseline_us - self.compared_us[0], elapsed_us - self.compared_us[1])
+            self.compared_us = measured_us
 
     def on_verdict(self, verdict: Verdict, now: float) -> None:
         """The round is over: count it, and clear what belongs to it."""

@@ -35,7 +35,7 @@ def test_a_link_that_becomes_fast_is_noticed_by_a_few_shadow_drafts() -> None:
     timing.on_proposal(0.2, 0.0, 4, grant=4)
     for _ in range(8):
         for _ in range(8):
-            timing.on_local_round()
+            timing.on_local_round(0.02)
         timing.on_proposal(0.002, 0.0, 4, grant=4)
     assert timing.network_s < 0.004
 
