@@ -165,6 +165,19 @@ def test_nothing_is_drafted_beyond_the_models_context() -> None:
     engine.close(2)
 
 
+def test_continued_draft_ends_at_the_models_context() -> None:
+    """Run-ahead may ask for more than the draft model can read."""
+    _, engine = pair(max_context=8)
+    engine.open(1, PROMPT, Sampling())
+    drafted = engine.draft([DraftRequest(1, 3)])[0].tokens
+    for length in (1, 0, 0):
+        more = engine.draft([DraftRequest(1, 1, after=drafted)])[0].tokens
+        assert len(more) == length
+        drafted += more
+    engine.commit(1, drafted)
+    assert engine.draft([DraftRequest(1, 1)])[0].tokens == ()
+
+
 def test_stream_without_cache_memory_gets_an_empty_draft() -> None:
     model, engine = pair(memory=MIN_CAPACITY)
     for stream in (1, 2):
