@@ -107,10 +107,16 @@ async def read(server: DrafterServer, request: GenerationRequest) -> list[int]:
 
 @contextlib.asynccontextmanager
 async def api_of(
-    server: DrafterServer, tokenizer: Tokenizer, api_key: str = "", draft: SwappableDraft | None = None
+    server: DrafterServer,
+    tokenizer: Tokenizer,
+    api_key: str = "",
+    draft: SwappableDraft | None = None,
+    comment_s: float = 15.0,
 ) -> AsyncIterator[str]:
     """The drafter's HTTP API on a free port, as a base URL."""
-    service = ApiService(server, tokenizer, max_tokens=100, meet_s=5.0, api_key=api_key, draft=draft)
+    service = ApiService(
+        server, tokenizer, max_tokens=100, meet_s=5.0, api_key=api_key, draft=draft, comment_s=comment_s
+    )
     web = WebServer(make_app(service), listen("127.0.0.1", 0), grace_s=1.0)
     running = asyncio.create_task(web.run())
     try:

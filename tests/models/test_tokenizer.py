@@ -132,6 +132,15 @@ def _tokenizer(folder: Path) -> Tokenizer:
     return LOADED[folder]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=MIXED_TEXT)
+def test_lower_bound_of_the_number_of_tokens(folders: dict[str, Path], kind: str, text: str) -> None:
+    tokenizer = _tokenizer(folders[kind])
+    if tokenizer.decode(tokenizer.encode(text)) == text:  # no byte is without a token
+        assert tokenizer.min_tokens(text) <= len(tokenizer.encode(text))
+    assert tokenizer.min_tokens("word " * 1000) >= 5
+
+
 def test_character_of_several_tokens_comes_with_its_last_byte(folders: dict[str, Path]) -> None:
     tokenizer = Tokenizer.load(folders["byte-level"])
     stream = tokenizer.stream()

@@ -22,6 +22,7 @@ from goodspeed.drafter.http.serving import WebServer, listen
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
 from goodspeed.logs import set_up_logging
+from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.records.event_log import EventFanOut, EventSink, JsonlEventLog
 
 if TYPE_CHECKING:
@@ -62,13 +63,27 @@ def _run(args: argparse.Namespace) -> int:
         async def serve() -> None:
             server = draft_server(config, tokenizer, _with_traffic_log(config, draft.runner), events)
             server.metrics.watch_draft(lambda: (draft.config.name, draft.num_swaps))
-            service = ApiService(server, tokenizer, config.max_tokens, config.retry.give_up_s, config.api_key, draft)
-            await _serve(
-                server, WebServer(make_app(service), listener, config.grace_s), config.grace_s, args.ready_file
-            )
+            service = _api_service(config, server, tokenizer, draft)
+            web = WebServer(make_app(service), listener, config.grace_s, config.keep_alive_s)
+            await _serve(server, web, config.grace_s, args.ready_file)
 
         asyncio.run(serve())
     return 0
+
+
+def _api_service(
+    config: DrafterConfig, server: DrafterServer, tokenizer: Tokenizer, draft: SwappableDraft
+) -> ApiService:
+    return ApiService(
+        server=server,
+        tokenizer=tokenizer,
+        max_tokens=config.max_tokens,
+        meet_s=config.retry.give_up_s,
+        api_key=config.api_key,
+        draft=draft,
+        cors_origins=config.cors_origins,
+        comment_s=config.comment_s,
+    )
 
 
 def _with_traffic_log(config: DrafterConfig, drafting: DraftRunner) -> DraftRunner:

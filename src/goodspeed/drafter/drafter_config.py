@@ -31,6 +31,13 @@ class DrafterConfig:
     host: str = option("127.0.0.1", "address of the HTTP API; 0.0.0.0 for every interface (then use an API key)")
     port: int = option(8000, "port of the HTTP API; 0: any free port", ge=0, le=65535)
     api_key: str = option("", "OpenAI API key that requests must carry; empty: none")
+    keep_alive_s: float = option(75.0, "time after which an idle HTTP connection is closed", gt=0.0, le=86400.0)
+    comment_s: float = option(
+        15.0, "time without an event after which a streamed answer has a comment, so that proxies keep it", gt=0.0
+    )
+    cors_origins: tuple[str, ...] = option(
+        (), "origins of web pages that may use the API, such as https://example.com; *: every page"
+    )
     tokenizer: str = option(
         "",
         f"tokenizer of the target: a model's name or folder, or {TOY}; empty: that of {DEFAULT_MODEL}, or {TOY} for "

@@ -43,7 +43,8 @@ class DrafterServer:
         self.metrics.watch(lambda: self.traffic, lambda: self.num_streams)
         self.metrics.watch_links([verifier.address for verifier in verifiers], core.links)
         self.metrics.watch_run_ahead(core.run_ahead_counts)
-        self._has_met = asyncio.Event()  # set: there was a session with some verifier
+        self._failed: set[int] = set()  # verifiers that were tried in vain
+        self._has_tried = asyncio.Event()  # set: there was a session, or every verifier was tried in vain
         self._answers: dict[StreamKey, AnswerStream] = {}
         self._is_submitting = False  # work is being submitted: the runner may call _on_drafted at once
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,13 +77,17 @@ class DrafterServer:
         return sum((uplink.traffic for uplink in self._uplinks), LinkTraffic())
 
     async def meet(self, timeout_s: float) -> Welcome:
-        """Wait for the first session. Raises LinkLostError if there is none in time."""
+        """Wait for the first session.
+
+        Raises LinkLostError if there is none in time, or at once if every verifier was tried in vain.
+        """
         try:
             async with asyncio.timeout(timeout_s):
-                await self._has_met.wait()
+                await self._has_tried.wait()
         except TimeoutError:
-            raise LinkLostError(f"no verifier could be reached: {self._core.links.lost_reason}") from None
-        assert self._core.welcome is not None
+            raise LinkLostError(f"no verifier could be reached within {timeout_s:g} s") from None
+        if self._core.welcome is None:
+            raise LinkLostError(f"no verifier could be reached: {self._core.links.lost_reason}")
         return self._core.welcome
 
     def generate(self, *requests: GenerationRequest) -> AnswerStream:
@@ -136,13 +141,16 @@ class DrafterServer:
         try:
             session = await uplink.dial(self._hello)
             self._core.on_link_up(dial.verifier, session.welcome, time.monotonic())
-            self._has_met.set()
+            self._has_tried.set()
             await self._converse(dial.verifier, session.connection, session.early_messages)
         except (LinkLostError, ProtocolError) as error:
             self._queue_messages()  # those for this verifier are lost with its link
             reason = uplink.disconnect_reason or str(error)
             connection = uplink.drop(reason)
             self._core.on_link_lost(dial.verifier, reason, time.monotonic())
+            self._failed.add(dial.verifier)
+            if len(self._failed) == len(self._uplinks):
+                self._has_tried.set()
             await self._settle()
             if connection:
                 await connection.close()

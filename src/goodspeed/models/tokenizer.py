@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from goodspeed.models.special_tokens import end_token_conflict, read_end_tokens
 
 log = logging.getLogger(__name__)
 
+MAX_NFC_RATIO = 3
+"""How many times shorter in UTF-8 the normal form NFC of a text may be (three jamo of a syllable)."""
 USER_PLACEHOLDER = "<<what the user says>>"
 
 
@@ -54,24 +57,32 @@ class Tokenizer:
         backend.no_padding()
         return cls(backend, read_end_tokens(folder), read_chat_template(folder))
 
-    def encode(self, text: str) -> list[int]:
-        """Tokens of a plain text, with the special tokens that the model expects around it, such as <s>.
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Tokens of a text; of a plain text with the special tokens that the model expects around it, such as <s>.
 
         Raises RequestError (field "prompt") if the text is not valid Unicode.
         """
         _check_unicode(text, "prompt")
-        return list(self._backend.encode(text).ids)
+        return self._encoded(text, special=add_special_tokens)
 
     def encode_chat(self, messages: Sequence[Mapping[str, object]]) -> list[int]:
         """Tokens of a chat (OpenAI's messages) up to the start of the assistant's next message.
 
         Raises RequestError (field "messages") if the model's chat template refuses the messages.
         """
+        return self.encode(self.render_chat(messages), add_special_tokens=False)
+
+    def render_chat(self, messages: Sequence[Mapping[str, object]]) -> str:
+        """The text of encode_chat, with its special tokens. Raises as encode_chat."""
         if self._chat_template is None:
             raise RequestError("this model has no chat template; send a plain prompt to /v1/completions", "messages")
         text = self._chat_template.render(messages)
         _check_unicode(text, "messages")
-        return list(self._backend.encode(text, add_special_tokens=False).ids)
+        return text
+
+    def min_tokens(self, text: str) -> int:
+        """A lower bound of the number of tokens, without encoding the text."""
+        return math.ceil(len(text.encode()) / self._max_token_bytes)
 
     def encode_user_turn(self) -> list[int]:
         """Tokens of a chat before the content of its first user message.
@@ -83,15 +94,32 @@ class Tokenizer:
         )
         if USER_PLACEHOLDER not in text:
             raise RequestError("this model's chat template has no place for a user's message", "messages")
-        return list(self._backend.encode(text[: text.index(USER_PLACEHOLDER)], add_special_tokens=False).ids)
+        return self._encoded(text[: text.index(USER_PLACEHOLDER)], special=False)
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of the tokens, without special tokens."""
-        return str(self._backend.decode(list(tokens), skip_special_tokens=True))
+    def decode(self, tokens: Sequence[int], *, has_special: bool = False) -> str:
+        """The text of the tokens, without special tokens, or with their names."""
+        return str(self._backend.decode(list(tokens), skip_special_tokens=not has_special))
 
     def stream(self, prompt: Sequence[int] = ()) -> IncrementalDetokenizer:
         """A detokenizer for one answer to the prompt."""
         return IncrementalDetokenizer(self._token_bytes, prompt)
+
+    def _encoded(self, text: str, *, special: bool) -> list[int]:
+        """A batch of one: only encode_batch_fast lets other threads run meanwhile."""
+        (encoding,) = self._backend.encode_batch_fast([text], add_special_tokens=special)
+        return list(encoding.ids)
+
+    @cached_property
+    def _max_token_bytes(self) -> float:
+        """The most bytes of text that one token stands for; infinite if the normaliser may drop text."""
+        normalizer = json.loads(self._backend.to_str())["normalizer"] or {}
+        kinds = {step["type"] for step in normalizer.get("normalizers", [normalizer] if normalizer else [])}
+        if not kinds <= {"NFC", "Prepend", "Replace"}:
+            return math.inf
+        longest = max(
+            len(self._token_bytes.get(token).data or name.encode()) for name, token in self._backend.get_vocab().items()
+        )
+        return longest * (MAX_NFC_RATIO if "NFC" in kinds else 1)
 
     @cached_property
     def fingerprint(self) -> str:

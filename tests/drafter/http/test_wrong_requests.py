@@ -1,20 +1,30 @@
 """A wrong request gets an error in OpenAI's form that names the field, and leaves no stream behind."""
 
+import asyncio
 import contextlib
+import gzip
 import json
 from collections.abc import AsyncIterator
 
 import httpx
+import numpy as np
 import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, until
 
+from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
+from goodspeed.drafter.draft_runner import InlineDraftRunner
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.exchange import MAX_BODY_BYTES
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.server import DrafterServer
+from goodspeed.drafter.uplink import VerifierEndpoint
+from goodspeed.engine.null_draft import NullDraft
 from goodspeed.engine.toy_target import ToyTarget, toy_info
+from goodspeed.errors import LinkLostError
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
+from goodspeed.protocol.transport import Connection
 
 CHAT = {"model": "toy", "messages": [{"role": "user", "content": "x"}], "max_tokens": 4, "temperature": 0}
 COMPLETION = {"model": "toy", "prompt": "x", "max_tokens": 4, "temperature": 0}
@@ -226,3 +236,67 @@ async def test_drafter_without_a_verifier_reports_it(tokenizer: Tokenizer) -> No
                 response = await client.post(PATHS["chat"], content=json.dumps(CHAT))
                 assert response.status_code == 503
                 assert "no verifier could be reached for 0.2 s" in response.json()["error"]["message"]
+                assert response.headers["retry-after"] == "2"
+
+
+@pytest.mark.parametrize("path", ["/v1/models", PATHS["chat"], PATHS["completion"]])
+async def test_drafter_that_never_met_a_verifier_says_so_at_once(tokenizer: Tokenizer, path: str) -> None:
+    async def refuse() -> Connection:
+        raise LinkLostError("connection refused")
+
+    hello = Hello(PROTOCOL_VERSION, "drafter", tokenizer.fingerprint)
+    core = DrafterCore(DrafterCoreConfig(num_verifiers=2), np.random.default_rng(0))
+    known = [VerifierEndpoint(f"v{i}", refuse) for i in range(2)]
+    drafter = DrafterServer(core, InlineDraftRunner(NullDraft()), hello, known)
+    running = asyncio.create_task(drafter.run())
+    app = make_app(ApiService(drafter, tokenizer, max_tokens=100, meet_s=3600.0))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://drafter") as client:
+        body = CHAT if "chat" in path else COMPLETION
+        response = await (client.get(path) if path == "/v1/models" else client.post(path, json=body))
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "2"
+        assert "connection refused" in response.json()["error"]["message"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_prompt_that_cannot_fit_by_its_bytes_is_not_encoded(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vllm#24910: encoding 10 MB takes 22 s."""
+    async with site(tokenizer) as (client, _):
+        monkeypatch.setattr(Tokenizer, "encode", None)  # calling it would be an internal error
+        for kind, fields in (
+            ("completion", {"prompt": "x" * 10**7}),
+            ("completion", {"prompt": ["x", "x" * 10**7]}),
+            ("chat", {"messages": [{"role": "user", "content": "x" * 10**7}]}),
+        ):
+            response = await client.post(PATHS[kind], json={**(CHAT if kind == "chat" else COMPLETION), **fields})
+            assert response.status_code == 400
+            assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    "body", [gzip.compress(json.dumps(CHAT).encode()), gzip.compress(json.dumps(CHAT).encode(), 0)]
+)
+async def test_gzip_bodies_are_read(tokenizer: Tokenizer, body: bytes) -> None:
+    async with site(tokenizer) as (client, _):
+        response = await client.post(PATHS["chat"], content=body, headers={"content-encoding": "gzip"})
+        assert response.json()["choices"] == (await client.post(PATHS["chat"], json=CHAT)).json()["choices"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status"),
+    [
+        ("br", b"x", 415),
+        ("gzip, gzip", b"x", 415),
+        ("gzip", b"no gzip", 400),
+        ("gzip", gzip.compress(json.dumps(CHAT).encode())[:-4], 400),
+        ("GZip", gzip.compress(b" " * (MAX_BODY_BYTES + 1)), 413),
+    ],
+)
+async def test_other_encodings_are_refused(tokenizer: Tokenizer, encoding: str, body: bytes, status: int) -> None:
+    async with site(tokenizer) as (client, _):
+        response = await client.post(PATHS["chat"], content=body, headers={"content-encoding": encoding})
+        assert response.status_code == status
+        assert response.json()["error"]["type"] == "invalid_request_error"

@@ -1,31 +1,35 @@
 """The HTTP application: OpenAI's endpoints, health, metrics and administration."""
 
-import hmac
-
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+import goodspeed
 from goodspeed.drafter.http.admin import AdminPages
 from goodspeed.drafter.http.endpoint import CHAT, COMPLETION, GenerationEndpoint
 from goodspeed.drafter.http.errors import ApiError, api_error
+from goodspeed.drafter.http.middleware import CorsRules, KeyCheck, RequestId
 from goodspeed.drafter.http.service import ApiService
+from goodspeed.drafter.http.tokenization import TokenizationPages
 from goodspeed.errors import GoodSpeedError
 from goodspeed.protocol.messages import Welcome
 
 
 def make_app(service: ApiService) -> ASGIApp:
     """The application of one drafter."""
-    pages = _Pages(service)
+    pages, tokenization = _Pages(service), TokenizationPages(service)
     routes = [
         Route("/v1/chat/completions", GenerationEndpoint(CHAT, service), methods=["POST"]),
         Route("/v1/completions", GenerationEndpoint(COMPLETION, service), methods=["POST"]),
         Route("/v1/models", pages.models),
         Route("/v1/models/{model:path}", pages.model),
+        Route("/tokenize", tokenization.tokenize, methods=["POST"]),
+        Route("/detokenize", tokenization.detokenize, methods=["POST"]),
+        Route("/version", pages.version),
         Route("/health", pages.health),
         Route("/metrics", pages.metrics),
     ]
@@ -33,8 +37,12 @@ def make_app(service: ApiService) -> ASGIApp:
         admin = AdminPages(service.draft, has_key=bool(service.api_key))
         routes.append(Route("/admin/draft", admin.draft, methods=["GET", "POST"]))
     handlers = {HTTPException: _on_http_error, GoodSpeedError: _on_goodspeed_error}
-    app = Starlette(routes=routes, exception_handlers=handlers)
-    return _KeyCheck(app, service.api_key) if service.api_key else app
+    app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
+    if service.api_key:
+        app = KeyCheck(app, service.api_key)
+    if service.cors_origins:
+        app = CorsRules(app, service.cors_origins)
+    return RequestId(app)
 
 
 class _Pages:
@@ -50,6 +58,9 @@ class _Pages:
     async def model(self, request: Request) -> Response:
         return JSONResponse(_model(await self._service.welcome_of(request.path_params["model"])))
 
+    async def version(self, _request: Request) -> Response:
+        return JSONResponse({"version": goodspeed.__version__})
+
     async def health(self, _request: Request) -> Response:
         server = self._service.server
         if server.is_up and server.welcome:
@@ -59,25 +70,6 @@ class _Pages:
     async def metrics(self, _request: Request) -> Response:
         text = generate_latest(self._service.server.metrics.registry)
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
-
-
-class _KeyCheck:
-    """Refuses requests to /v1 and /admin that do not carry the API key."""
-
-    def __init__(self, app: ASGIApp, api_key: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {api_key}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/admin/")) and not self._has_key(scope):
-            error = ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
-            await JSONResponse(error.body(), 401)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _has_key(self, scope: Scope) -> bool:
-        header = dict(scope["headers"]).get(b"authorization", b"")
-        return hmac.compare_digest(header, self._expected)
 
 
 def _model(welcome: Welcome) -> dict[str, object]:
@@ -93,4 +85,4 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 async def _on_goodspeed_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, GoodSpeedError)
     response = api_error(error)
-    return JSONResponse(response.body(), response.status)
+    return JSONResponse(response.body(), response.status, response.headers)

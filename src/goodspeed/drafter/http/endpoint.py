@@ -4,13 +4,22 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.http.errors import ApiError, api_error
-from goodspeed.drafter.http.exchange import HttpExchange
-from goodspeed.drafter.http.parsed_request import ParsedRequest, generation_requests, parse_chat, parse_completion
+from goodspeed.drafter.http.exchange import HttpExchange, content_encoding
+from goodspeed.drafter.http.parsed_request import (
+    CommonBody,
+    ParsedRequest,
+    generation_requests,
+    parse_chat,
+    parse_completion,
+    read_chat,
+    read_completion,
+)
 from goodspeed.drafter.http.response_body import (
     ChatFormat,
     CompletionFormat,
@@ -25,34 +34,35 @@ from goodspeed.errors import GoodSpeedError
 from goodspeed.models.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
+BodyT = TypeVar("BodyT", bound=CommonBody)
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointKind:
+class EndpointKind(Generic[BodyT]):
     """The differences between the two endpoints."""
 
-    parse: Callable[[bytes, Tokenizer], ParsedRequest]
+    read: Callable[[bytes], BodyT]
+    parse: Callable[[BodyT, Tokenizer, int], ParsedRequest]
     format: ResponseFormat
 
 
-CHAT = EndpointKind(parse_chat, ChatFormat())
+CHAT = EndpointKind(read_chat, parse_chat, ChatFormat())
 """POST /v1/chat/completions."""
-COMPLETION = EndpointKind(parse_completion, CompletionFormat())
+COMPLETION = EndpointKind(read_completion, parse_completion, CompletionFormat())
 """POST /v1/completions."""
 
 
-class GenerationEndpoint:
+class GenerationEndpoint(Generic[BodyT]):
     """An ASGI application. When the client disconnects, its streams end here and at the verifier."""
 
-    def __init__(self, kind: EndpointKind, service: ApiService) -> None:
+    def __init__(self, kind: EndpointKind[BodyT], service: ApiService) -> None:
         self._kind = kind
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope
-        exchange = HttpExchange(receive, send)
+        exchange = HttpExchange(receive, send, self._service.comment_s)
         try:
-            body = await exchange.body()
+            body = await exchange.body(content_encoding(scope))
             await exchange.while_connected(self._respond(body, exchange))
         except GoodSpeedError as error:
             await exchange.fail(api_error(error))
@@ -72,8 +82,9 @@ class GenerationEndpoint:
     async def _generate(self, body: bytes, exchange: HttpExchange) -> None:
         """Parse the request, open one stream per choice, and send their text as it comes or at the end."""
         service = self._service
-        parsed = await asyncio.to_thread(self._kind.parse, body, service.tokenizer)
-        welcome = await service.welcome_of(parsed.model)
+        read = await asyncio.to_thread(self._kind.read, body)
+        welcome = await service.welcome_of(read.model)
+        parsed = await asyncio.to_thread(self._kind.parse, read, service.tokenizer, welcome.max_context)
         parsed = replace(parsed, mode=service.mode_of(parsed.mode))
         requests = generation_requests(parsed, welcome, service.max_tokens)
         envelope = Envelope(self._kind.format, welcome, parsed.includes_usage)
@@ -81,7 +92,12 @@ class GenerationEndpoint:
             detokenizers = [service.tokenizer.stream(request.tokens) for request in requests]
             transcripts = Transcripts(answers, detokenizers, parsed.stops)
             if parsed.is_streamed:
-                await _send_events(envelope, transcripts.pieces(), exchange)
+                firsts = [envelope.format.first(index) for index in range(len(requests))]
+                opening = [envelope.chunk([first]) for first in firsts if first]
+                if service.server.is_up:
+                    await exchange.events(opening)
+                    opening = []
+                await _send_events(envelope, transcripts.pieces(), exchange, opening)
                 stats = _stats(parsed, requests, transcripts)
                 if envelope.includes_usage:
                     await exchange.events([envelope.last_chunk(stats)])
@@ -93,15 +109,15 @@ class GenerationEndpoint:
 
 
 async def _send_events(
-    envelope: Envelope, pieces: AsyncIterator[tuple[int, TextPiece]], exchange: HttpExchange
+    envelope: Envelope,
+    pieces: AsyncIterator[tuple[int, TextPiece]],
+    exchange: HttpExchange,
+    opening: Sequence[Json],
 ) -> None:
-    started: set[int] = set()
+    """`opening`: events before the first piece. Without a verifier they wait for it: the status may become a 503."""
     async for index, piece in pieces:
-        choices: list[Json | None] = [envelope.format.delta(index, piece)]
-        if index not in started:
-            started.add(index)
-            choices.insert(0, envelope.format.first(index))
-        await exchange.events([envelope.chunk([choice]) for choice in choices if choice])
+        await exchange.events([*opening, envelope.chunk([envelope.format.delta(index, piece)])])
+        opening = ()
 
 
 async def _collect(pieces: AsyncIterator[tuple[int, TextPiece]], num_choices: int) -> Sequence[TextPiece]:

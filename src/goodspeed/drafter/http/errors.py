@@ -2,6 +2,9 @@
 
 from goodspeed.errors import CapacityError, GoodSpeedError, LinkLostError, RequestError
 
+RETRY_AFTER_S = "2"
+"""When a client may try again what is not possible at present; drafters reconnect within seconds."""
+
 
 class ApiError(GoodSpeedError):
     """A response with an HTTP status of 400 or more. `param` names the wrong field, `code` the kind of error."""
@@ -11,6 +14,11 @@ class ApiError(GoodSpeedError):
         self.status = status
         self.param = param
         self.code = code
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the response beside its content type."""
+        return {"retry-after": RETRY_AFTER_S} if self.status == 503 else {}
 
     def body(self) -> dict[str, object]:
         """The body that OpenAI's clients expect."""

@@ -14,7 +14,7 @@ from goodspeed.drafter.http.unsupported_fields import check_unsupported
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Mode, Welcome
 
-BodyT = TypeVar("BodyT", bound="CommonBody")
+BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 MAX_CHOICES = 128
 MAX_STOPS = 4
 COMPLETION_TOKENS = 16
@@ -92,24 +92,38 @@ class ParsedRequest:
     includes_usage: bool
 
 
-def parse_chat(data: bytes, tokenizer: Tokenizer) -> ParsedRequest:
-    """Raises ApiError or RequestError."""
-    body = _parse_body(data, ChatBody)
+def read_chat(data: bytes) -> ChatBody:
+    """Raises ApiError."""
+    return parse_body(data, ChatBody)
+
+
+def read_completion(data: bytes) -> CompletionBody:
+    """Raises ApiError."""
+    return parse_body(data, CompletionBody)
+
+
+def parse_chat(body: ChatBody, tokenizer: Tokenizer, max_context: int) -> ParsedRequest:
+    """Raises ApiError or RequestError. A prompt that cannot fit into `max_context` is not encoded."""
     _check_positive(body.max_completion_tokens, "max_completion_tokens")
-    prompt = tuple(tokenizer.encode_chat(body.messages))
+    text = tokenizer.render_chat(body.messages)
+    _check_length(text, "messages", tokenizer, max_context)
+    prompt = tuple(tokenizer.encode(text, add_special_tokens=False))
     parsed = _parse(body, (prompt,), tokenizer, bool(body.logprobs))
     return replace(parsed, max_tokens=body.max_completion_tokens or parsed.max_tokens)
 
 
-def parse_completion(data: bytes, tokenizer: Tokenizer) -> ParsedRequest:
-    """Raises ApiError or RequestError."""
-    body = _parse_body(data, CompletionBody)
+def parse_completion(body: CompletionBody, tokenizer: Tokenizer, max_context: int) -> ParsedRequest:
+    """Raises ApiError or RequestError. A prompt that cannot fit into `max_context` is not encoded."""
     if body.logprobs not in {None, 0, 1}:
         raise ApiError(
             400,
             f"logprobs is {body.logprobs}, expected 0 or 1: only the chosen tokens have log-probabilities",
             "logprobs",
         )
+    texts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
+    for text in texts:
+        if isinstance(text, str):
+            _check_length(text, "prompt", tokenizer, max_context)
     parsed = _parse(body, _prompts(body.prompt, tokenizer), tokenizer, body.logprobs is not None)
     return replace(parsed, max_tokens=COMPLETION_TOKENS if parsed.max_tokens is None else parsed.max_tokens)
 
@@ -227,20 +241,27 @@ def _check_prompt(prompt: Tokens, parsed: ParsedRequest, welcome: Welcome) -> No
         )
 
 
+def _check_length(text: str, field: str, tokenizer: Tokenizer, max_context: int) -> None:
+    """Encoding 10 MB takes seconds. Raises ApiError if the text cannot fit by its bytes."""
+    if len(text) > max_context and (num_tokens := tokenizer.min_tokens(text)) > max_context:
+        raise _too_long(f"at least {num_tokens} tokens in {field}: the prompt is too long", field, max_context)
+
+
 def _check_room(num_prompt: int, max_tokens: int, field: str, welcome: Welcome) -> None:
-    if num_prompt + max(1, max_tokens) > welcome.max_context:
-        raise ApiError(
-            400,
-            # Clients recognise this error by these words of OpenAI and Anthropic.
-            f"This model's maximum context length is {welcome.max_context} tokens. However, you requested "
-            f"{num_prompt + max(1, max_tokens)} tokens ({num_prompt} in {field}, {max(1, max_tokens)} in the "
-            "completion): the prompt is too long, or max_tokens too large",
-            field,
-            "context_length_exceeded",
-        )
+    num_tokens = num_prompt + max(1, max_tokens)
+    if num_tokens > welcome.max_context:
+        counts = f"{num_tokens} tokens ({num_prompt} in {field}, {max(1, max_tokens)} in the completion)"
+        reason = f"{counts}: the prompt is too long, or max_tokens too large"
+        raise _too_long(reason, field, welcome.max_context)
 
 
-def _parse_body(data: bytes, kind: type[BodyT]) -> BodyT:
+def _too_long(requested: str, field: str, max_context: int) -> ApiError:
+    """Clients recognise this error by OpenAI's "maximum context length", or by Anthropic's "prompt is too long"."""
+    limit = f"This model's maximum context length is {max_context} tokens. However, you requested"
+    return ApiError(400, f"{limit} {requested}", field, "context_length_exceeded")
+
+
+def parse_body(data: bytes, kind: type[BodyT]) -> BodyT:
     """Parse a body. Raises ApiError that names the field that is wrong, unknown or not supported."""
     try:
         values = msgspec.json.decode(data)

@@ -26,6 +26,10 @@ class ApiService:
     """Empty: requests need none."""
     draft: SwappableDraft | None = None
     """The draft engine if it can be replaced over HTTP."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web pages that may use the API; "*": all."""
+    comment_s: float = 15.0
+    """After so long a silence a streamed response has a comment."""
 
     async def welcome_of(self, model: str) -> Welcome:
         """The verifiers' limits. Raises ApiError if they serve another model, LinkLostError without a verifier."""

@@ -30,7 +30,8 @@ def listen(host: str, port: int) -> socket.socket:
 class WebServer:
     """Serves an application on a socket, while `run` runs. After `stop` running responses have about grace_s to end."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, grace_s: float) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, grace_s: float, keep_alive_s: float = 75.0) -> None:
+        """Connections without a request are closed after `keep_alive_s`."""
         self._listener = listener
         self._server = _Uvicorn(
             uvicorn.Config(
@@ -41,6 +42,7 @@ class WebServer:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=math.ceil(keep_alive_s),
                 timeout_graceful_shutdown=math.ceil(grace_s) + 1,
             )
         )

@@ -1,0 +1,80 @@
+"""What every request passes: a request id, the rules for web pages of other origins, and the API key."""
+
+import hmac
+import secrets
+from collections.abc import Sequence
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from goodspeed.drafter.http.errors import ApiError
+
+REQUEST_ID = b"x-request-id"
+MAX_ID_BYTES = 128
+PROTECTED = ("/v1/", "/admin/", "/tokenize", "/detokenize")
+"""Paths that need the API key."""
+
+
+class RequestId:
+    """Every response has the `x-request-id` of its request, or a new one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(REQUEST_ID, b"")[:MAX_ID_BYTES]
+        request_id = given or f"req_{secrets.token_hex(12)}".encode()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (REQUEST_ID, request_id)]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class CorsRules:
+    """Web pages of these origins may use the API. The administration stays closed to pages of other origins."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self._app = app
+        self._cors = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_admin = scope["type"] == "http" and scope["path"].startswith("/admin")
+        await (self._app if is_admin else self._cors)(scope, receive, send)
+
+
+class KeyCheck:
+    """Refuses requests to protected paths without the API key. A preflight (OPTIONS) never carries one."""
+
+    def __init__(self, app: ASGIApp, api_key: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {api_key}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._is_protected(scope) and not self._has_key(scope):
+            error = ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
+            await JSONResponse(error.body(), 401)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_protected(self, scope: Scope) -> bool:
+        if scope["type"] != "http" or scope["method"] == "OPTIONS":
+            return False
+        path: str = scope["path"]
+        return path.startswith(PROTECTED)
+
+    def _has_key(self, scope: Scope) -> bool:
+        header: bytes = dict(scope["headers"]).get(b"authorization", b"")
+        return hmac.compare_digest(header, self._expected)
