@@ -84,6 +84,7 @@ class VerifierCore:
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._ordering = ORDERINGS[config.ordering](config.length_bucket)
         self._step_curve = StepCurve()
+        self._draft_token_s = Ewma(ROUND_WEIGHT)  # that each draft token of a batch at its best size adds to its step
         self._local_s = Ewma(ROUND_WEIGHT)  # of a local round: the step and the wait for it, without its own drafts
         self._co_located_step_s = DecayedMean(ROUND_WEIGHT)  # of a step of co-located drafting
         self._is_stepping = False
@@ -220,6 +221,8 @@ class VerifierCore:
 
         base_s, floors = step_s(0), sum([turn.floor for turn in turns])
         best = best_num_tokens(values, max_tokens, lambda num_drafted: step_s(num_drafted) - base_s, prices.loss_per_s)
+        if best:
+            self._draft_token_s.observe(max(0.0, (step_s(best) - base_s) / best))
         return max(best, min(floors, max_tokens))
 
     def _expected_survival(self, turn: Turn) -> Sequence[float]:
@@ -241,6 +244,8 @@ class VerifierCore:
                 loss += stream.weight / round_s
         loss *= self._config.time_price
         token_s = self._step_time.token_s
+        if self._draft_budget.is_automatic:
+            token_s = self._draft_token_s.get(default=token_s)
         return CoLocatedPrices(loss * self._co_located_step_s.get(), loss * token_s, loss)
 
     def _local_round_s(self) -> float | None:
