@@ -246,6 +246,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     return values
 
 
+def file_value(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """The value of a key in the contents of a TOML file, in either spelling; None if it has none."""
+    for name in path:
+        if not isinstance(values, Mapping):
+            return None
+        values = values.get(name, values.get(name.replace("_", "-")))
+    return values
+
+
 def _check_spellings(values: object) -> None:
     """Raises ConfigError for a table that has both `a-b` and `a_b`, which are one key."""
     if isinstance(values, list):

@@ -1,17 +1,21 @@
 """Servers as processes: they come up, and none stays behind, however their parent ends."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from goodspeed.cluster.cluster import start_clusters
+from goodspeed.cluster.cluster import Ports, start_clusters
 from goodspeed.cluster.processes import Processes, ServerSpec
 from goodspeed.cluster.topology import ClusterSpec, ServerOptions, uniform_drafters, with_event_logs
 from goodspeed.errors import ConfigError, LinkLostError, StartError
@@ -126,3 +130,43 @@ def test_drafters_take_domains_and_links_in_turns() -> None:
     assert "20.0" in drafters[1].arguments(7700)
     with pytest.raises(ConfigError, match="clients is 0"):
         uniform_drafters(ServerOptions("toy", 0.8).drafter_flags(), ("maths",), (), 0)
+
+
+def test_running_answers_end_before_their_verifier_stops(tmp_path: Path) -> None:
+    """The answer takes many rounds of a slow link; it is at its start when the cluster is stopped."""
+    servers = ServerOptions("toy", acceptance_rate=0.8)
+    drafters = uniform_drafters(servers.drafter_flags(), ("maths",), (20.0,), 1)
+    spec = ClusterSpec("toy", servers.verifier_flags("fixed"), tuple(drafters), grace_s=30.0)
+    with Processes(tmp_path) as processes:
+        (cluster,) = start_clusters(processes, [replace_grace(spec)])
+        body = {"model": "default", "prompt": "x", "max_tokens": 150, "temperature": 0, "stream": True}
+        request = urllib.request.Request(
+            f"{cluster.urls[0]}/v1/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            events = iter(response)
+            while not next(events).startswith(b"data: "):
+                pass
+            stopping = threading.Thread(target=processes.stop)
+            stopping.start()
+            rest = b"".join(events)
+            stopping.join()
+    assert b'"finish_reason":"length"' in rest
+    assert rest.rstrip().endswith(b"data: [DONE]")
+
+
+def replace_grace(spec: ClusterSpec) -> ClusterSpec:
+    """With the drafters' own grace period as long as that of the cluster."""
+    flags = ("--grace-s", str(spec.grace_s))
+    return replace(spec, drafters=tuple(replace(each, flags=(*each.flags, *flags)) for each in spec.drafters))
+
+
+def test_port_in_use_is_found_before_a_server_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, Processes(tmp_path) as processes:
+        port = taken.getsockname()[1]
+        for ports in (Ports(verifier=port), Ports(metrics=port), Ports(first_drafter=port - 1)):
+            with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}"):
+                start_clusters(processes, [_toy_spec()], ports)
+        with pytest.raises(ConfigError, match="2 drafters from port 65535 on need ports up to 65536"):
+            start_clusters(processes, [_toy_spec()], Ports(first_drafter=65535))
+        assert processes.pids == []

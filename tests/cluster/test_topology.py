@@ -1,5 +1,6 @@
 """The flags of a cluster's servers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,29 @@ def test_configuration_file_becomes_a_flag(tmp_path: Path) -> None:
         "--config",
         str(path),
     )
+
+
+def test_file_overrides_what_nobody_has_chosen(tmp_path: Path) -> None:
+    verifier, drafter = tmp_path / "verifier.toml", tmp_path / "drafter.toml"
+    verifier.write_text('engine = "toy"\nmetrics-port = 7801\n[core]\nscheduler = "fixed"\n')
+    drafter.write_text('[draft]\nengine = "lookup"\n')
+    chosen = ServerOptions("smollm2", 0.8, str(verifier), str(drafter))
+    assert chosen.verifier_flags("price")[2:6] == ("--engine", "torch", "--core.scheduler", "price")
+    assert chosen.drafter_flags()[2:] == ("--draft.engine", "hybrid")
+    free = replace(chosen, defaults=frozenset({"pair", "scheduler"}))
+    assert free.verifier_flags("time_aware") == ("--config", str(verifier))
+    assert free.drafter_flags() == ("--config", str(drafter))
+    assert free.verifier_setting("metrics_port") == 7801
+    silent = ServerOptions("smollm2", 0.8, defaults=frozenset({"pair", "scheduler"}))
+    assert silent.verifier_flags("time_aware") == ("--engine", "torch", "--core.scheduler", "time_aware")
+
+
+def test_missing_token_of_a_file_is_found_before_a_server_starts(tmp_path: Path) -> None:
+    path = tmp_path / "server.toml"
+    path.write_text('[grpc]\ntoken_file = "secrets/token"\n')
+    for options, name in (
+        (ServerOptions("toy", 0.8, verifier_config=str(path)), "verifier_flags"),
+        (ServerOptions("toy", 0.8, drafter_config=str(path)), "drafter_flags"),
+    ):
+        with pytest.raises(ConfigError, match="cannot read 'secrets/token'"):
+            options.verifier_flags("fixed") if name == "verifier_flags" else options.drafter_flags()

@@ -1,6 +1,7 @@
 """The gRPC transport on loopback: admission, the services, and wrong or hostile peers."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from goodspeed.errors import ConfigError, ErrorCode, LinkLostError, ProtocolError
+from goodspeed.protocol.address import Address, check_port_is_free
 from goodspeed.protocol.codec import MAX_FRAME_BYTES, decode_verifier_frame, encode_message
 from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.grpc_config import METHOD, SERVICE, GrpcClientConfig, GrpcServerConfig
-from goodspeed.protocol.grpc_server import GrpcServer, serve_grpc
+from goodspeed.protocol.grpc_server import GrpcServer, check_grpc, serve_grpc
 from goodspeed.protocol.messages import Cancel, Error, Opened
 from goodspeed.protocol.transport import Accept, Connection
 
@@ -71,6 +73,56 @@ async def test_tls_protects_the_link() -> None:
         for config in (GrpcClientConfig(), GrpcClientConfig(tls=True)):  # no TLS; a CA that we do not trust
             with pytest.raises(LinkLostError):
                 await talk(server.port, config)
+
+
+async def test_missing_tls_on_one_side_is_named() -> None:
+    async with serving(tls_server()) as server:
+        with pytest.raises(LinkLostError, match=r"the verifier may use TLS: set grpc\.tls or grpc\.tls_ca"):
+            await talk(server.port, GrpcClientConfig())
+    async with serving(GrpcServerConfig(port=0)) as server:
+        with pytest.raises(LinkLostError, match="the verifier does not use TLS"):
+            await talk(server.port, GrpcClientConfig(tls=True))
+
+
+async def test_connections_to_this_machine_use_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ollama#560, grpc#29718."""
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with serving(GrpcServerConfig(port=0)) as server:
+        for host in ("127.0.0.1", "localhost"):
+            await talk(server.port, GrpcClientConfig(), host)
+    with pytest.raises(LinkLostError, match=r"grpc_proxy sets a proxy: no_proxy can exempt verifier\.invalid"):
+        await talk(7700, GrpcClientConfig(), "verifier.invalid")
+
+
+async def test_ipv6_addresses_work() -> None:
+    try:
+        check_port_is_free(Address("::1", free_port()))
+    except ConfigError:
+        pytest.skip("this machine has no IPv6")
+    async with serving(GrpcServerConfig(host="::1", port=0)) as server:
+        for host in ("::1", "[::1]"):
+            await talk(server.port, GrpcClientConfig(), host)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (GrpcServerConfig(token_file="secrets/token"), "cannot read 'secrets/token'"),
+        (GrpcServerConfig(tls_cert="cert.pem", tls_key="key.pem"), "cannot read 'key.pem'"),
+        (GrpcServerConfig(host="no such host"), "cannot listen on no such host:7700"),
+    ],
+)
+def test_what_cannot_work_is_found_before_anything_is_loaded(config: GrpcServerConfig, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_grpc(config)
 
 
 async def test_client_certificates_can_be_required() -> None:

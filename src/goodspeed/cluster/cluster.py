@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from goodspeed.cluster.machine import num_cores
 from goodspeed.cluster.processes import Processes, ReadyServer, ServerSpec
 from goodspeed.cluster.topology import ClusterSpec
+from goodspeed.errors import ConfigError
+from goodspeed.protocol.address import MAX_PORT, Address, check_port_is_free
 
 DRAFTER_THREADS = 1
+HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,13 @@ class Ports:
     metrics: int = 0
     first_drafter: int = 0
     """Port of the first drafter; the others use the following ports."""
+
+    def of_drafters(self, num_drafters: int) -> list[int]:
+        """Raises ConfigError if there are not so many ports."""
+        last = self.first_drafter + num_drafters - 1
+        if self.first_drafter and last > MAX_PORT:
+            raise ConfigError(f"{num_drafters} drafters from port {self.first_drafter} on need ports up to {last}")
+        return [self.first_drafter + number if self.first_drafter else 0 for number in range(num_drafters)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,12 @@ def start_clusters(
     specs: Sequence[ClusterSpec],
     ports: Ports = Ports(),
 ) -> list[Cluster]:
-    """Start all clusters concurrently. Raises StartError with the log of the server that fails."""
+    """Start all clusters concurrently.
+
+    Raises StartError with the log of the server that fails, and ConfigError at once if a port cannot be used.
+    """
+    for port in [*ports.of_drafters(max(len(spec.drafters) for spec in specs)), ports.verifier, ports.metrics]:
+        check_port_is_free(Address(HOST, port))
     verifiers = [processes.start(_verifier(spec, ports)) for spec in specs]
     drafters = [_start_drafters(processes, spec, wait(), ports) for spec, wait in zip(specs, verifiers, strict=True)]
     return [
@@ -63,10 +78,11 @@ def _start_drafters(
     processes: Processes, spec: ClusterSpec, verifier: ReadyServer, ports: Ports
 ) -> list[Callable[[], ReadyServer]]:
     waits = []
-    for number, drafter in enumerate(spec.drafters):
-        port = ports.first_drafter + number if ports.first_drafter else 0
+    for drafter, port in zip(spec.drafters, ports.of_drafters(len(spec.drafters)), strict=True):
         arguments = (*drafter.arguments(verifier.port), "--port", str(port))
-        waits.append(processes.start(ServerSpec(f"{spec.name}-{drafter.name}", arguments, DRAFTER_THREADS)))
+        waits.append(
+            processes.start(ServerSpec(f"{spec.name}-{drafter.name}", arguments, DRAFTER_THREADS, spec.grace_s))
+        )
     return waits
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,8 @@ class ServerSpec:
     """Arguments of the `goodspeed` command, without --ready-file."""
     num_threads: int
     """Threads of BLAS and torch."""
+    grace_s: float | None = None
+    """Of a server that stops before the others, which its running answers need: time that these have to finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,10 @@ class Processes:
             server.check(max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
-        """End all servers by SIGTERM, and after a timeout by SIGKILL. Idempotent."""
-        for server in self._servers:
-            server.signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        for server in self._servers:
-            server.wait_stopped(deadline)
+        """End all servers by SIGTERM, and after a timeout by SIGKILL: those with a grace period first. Idempotent."""
+        serving = [server for server in self._servers if server.grace_s is not None]
+        _stop(serving)
+        _stop([server for server in self._servers if server not in serving])
         self._servers.clear()
 
     def __enter__(self) -> "Processes":
@@ -89,8 +89,17 @@ class Processes:
             self.stop()
 
 
+def _stop(servers: Sequence["_Server"]) -> None:
+    for server in servers:
+        server.signal(signal.SIGTERM)
+    started = time.monotonic()
+    for server in servers:
+        server.wait_stopped(started + STOP_TIMEOUT_S + (server.grace_s or 0.0))
+
+
 class _Server:
     def __init__(self, spec: ServerSpec, folder: Path) -> None:
+        self.grace_s = spec.grace_s
         folder.mkdir(parents=True, exist_ok=True)
         self._name = spec.name
         self._log = folder / f"{spec.name}.log"

@@ -1,13 +1,21 @@
 """The servers of a cluster: one verifier, and drafters that may differ in draft engine, domain and link."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from goodspeed.cluster.arms import co_located_flags, core_flags, draft_flags
-from goodspeed.config import from_mapping, read_toml
+from goodspeed.config import file_value, from_mapping, read_toml
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.errors import ConfigError
+from goodspeed.protocol.grpc_config import (
+    GrpcClientConfig,
+    GrpcServerConfig,
+    bearer_token,
+    channel_credentials,
+    server_credentials,
+)
 from goodspeed.registry import Registry
 from goodspeed.verifier.verifier_config import VerifierConfig
 
@@ -45,6 +53,8 @@ class ClusterSpec:
     name: str  # also the prefix of its log files
     verifier: tuple[str, ...]  # flags
     drafters: tuple[DrafterSpec, ...]
+    grace_s: float = 3.0  # as of a drafter
+    """Time that running answers have to finish at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +65,40 @@ class ServerOptions:
     acceptance_rate: float  # of pairs with a chosen acceptance rate
     verifier_config: str = ""  # TOML file
     drafter_config: str = ""  # TOML file
+    defaults: frozenset[str] = frozenset()
+    """Of "pair" and "scheduler", those that nobody has chosen: the files override them."""
+
+    def verifier_setting(self, *path: str) -> Any:
+        """The value of a key in the verifier's file, or None. Raises ConfigError."""
+        return file_value(_read(self.verifier_config), path)
+
+    def drafter_setting(self, *path: str) -> Any:
+        """The value of a key in the drafters' file, or None. Raises ConfigError."""
+        return file_value(_read(self.drafter_config), path)
 
     def verifier_flags(self, arm: str, co_located: str = "") -> tuple[str, ...]:
         """Flags of a verifier, with its own draft engine as configured or of `co_located` (see arms.co_located_flags).
 
         Raises ConfigError for an unknown name or option, or a wrong configuration file.
         """
-        flags = PAIRS[self.pair](self.acceptance_rate).verifier
-        drafts = co_located_flags(co_located) if co_located else ()
-        return (*_config(self.verifier_config, VerifierConfig), *flags, *core_flags(arm), *drafts)
+        file = _config(self.verifier_config, VerifierConfig)
+        pair, core = PAIRS[self.pair](self.acceptance_rate).verifier, core_flags(arm)
+        if "pair" in self.defaults:
+            pair = _without_keys_of(_read(self.verifier_config), pair)
+        if "scheduler" in self.defaults and self.verifier_setting("core", "scheduler"):
+            core = ()
+        return (*file, *pair, *core, *(co_located_flags(co_located) if co_located else ()))
 
     def drafter_flags(self, drafts: str = "") -> tuple[str, ...]:
         """Flags of a drafter, with the draft engine of the pair or of `drafts` (see arms.draft_flags).
 
         Raises ConfigError for an unknown name or a wrong configuration file.
         """
-        flags = PAIRS[self.pair](self.acceptance_rate).drafter
-        return (*_config(self.drafter_config, DrafterConfig), *flags, *(draft_flags(drafts) if drafts else ()))
+        file = _config(self.drafter_config, DrafterConfig)
+        pair = PAIRS[self.pair](self.acceptance_rate).drafter
+        if "pair" in self.defaults:
+            pair = _without_keys_of(_read(self.drafter_config), pair)
+        return (*file, *pair, *(draft_flags(drafts) if drafts else ()))
 
 
 def uniform_drafters(
@@ -123,10 +150,34 @@ def _config(path: str, config: type[VerifierConfig] | type[DrafterConfig]) -> tu
     if not path:
         return ()
     try:
-        from_mapping(config, read_toml(Path(path)))
+        _check_secrets(from_mapping(config, read_toml(Path(path))).grpc)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return ("--config", path)
+
+
+def _read(path: str) -> dict[str, Any]:
+    return read_toml(Path(path)) if path else {}
+
+
+def _without_keys_of(values: Mapping[str, Any], flags: Sequence[str]) -> tuple[str, ...]:
+    """The pairs of flag and value whose key the file does not set."""
+    pairs = zip(flags[::2], flags[1::2], strict=True)
+    kept = [pair for pair in pairs if file_value(values, _key_of(pair[0])) is None]
+    return tuple(word for pair in kept for word in pair)
+
+
+def _key_of(flag: str) -> tuple[str, ...]:
+    return tuple(flag.removeprefix("--").replace("-", "_").split("."))
+
+
+def _check_secrets(config: GrpcServerConfig | GrpcClientConfig) -> None:
+    """Raises ConfigError if the token or a file cannot be read."""
+    bearer_token(config)
+    if isinstance(config, GrpcServerConfig):
+        server_credentials(config)
+    else:
+        channel_credentials(config)
 
 
 def _smollm2(_acceptance_rate: float) -> PairFlags:

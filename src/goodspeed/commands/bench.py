@@ -39,7 +39,7 @@ from goodspeed.cluster.topology import (
     with_event_logs,
     with_verifier_log,
 )
-from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args, given_keys
 from goodspeed.config import config_dataclass, option
 from goodspeed.engine.co_located import CO_LOCATED_ENGINES
 from goodspeed.errors import ConfigError
@@ -119,7 +119,8 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(BenchConfig, args)
-    report = _bench_endpoints(config) if config.endpoint else _bench_clusters(config)
+    defaults = frozenset({"pair", "scheduler"}) - given_keys(BenchConfig, args)
+    report = _bench_endpoints(config) if config.endpoint else _bench_clusters(config, defaults)
     _show(report, config)
     return 1 if report.num_differing_texts else 0
 
@@ -133,8 +134,9 @@ def _bench_endpoints(config: BenchConfig) -> Report:
     return _measure(experiment, (*baseline, served))
 
 
-def _bench_clusters(config: BenchConfig) -> Report:
-    specs = _cluster_specs(config)
+def _bench_clusters(config: BenchConfig, defaults: frozenset[str]) -> Report:
+    """`defaults`: the keys that nobody has chosen, for ServerOptions."""
+    specs = _cluster_specs(config, defaults)
     experiment = _experiment(config, {drafter.name: drafter.domain for drafter in specs[0].drafters})
     with run_folder(config.event_log) as folder:
         logged = with_event_logs if config.event_log else with_verifier_log
@@ -146,9 +148,11 @@ def _bench_clusters(config: BenchConfig) -> Report:
         return with_optima(report, {spec.name: verifier_log(spec, folder) for spec in specs if has_single_streams})
 
 
-def _cluster_specs(config: BenchConfig) -> list[ClusterSpec]:
-    servers = ServerOptions(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
+def _cluster_specs(config: BenchConfig, defaults: frozenset[str]) -> list[ClusterSpec]:
+    servers = ServerOptions(config.pair, config.acceptance, config.verifier_config, config.drafter_config, defaults)
     names = SCHEDULERS if "all" in config.scheduler else dict.fromkeys(config.scheduler)
+    if "scheduler" in defaults and (configured := servers.verifier_setting("core", "scheduler")):
+        names = dict.fromkeys((configured,))
     specs = []
     for drafts in dict.fromkeys(config.drafts or ("",)):
         flags = servers.drafter_flags(drafts)

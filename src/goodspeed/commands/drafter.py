@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from goodspeed.commands.flags import add_flags, from_args, output_file
 from goodspeed.drafter.acceptance_tracer import AcceptanceTraceWriter
-from goodspeed.drafter.assembly import draft_server, load_tokenizer
-from goodspeed.drafter.draft_runner import DraftRunner
+from goodspeed.drafter.assembly import draft_server, load_tokenizer, verifier_endpoints
 from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.http.app import make_app
@@ -53,15 +52,19 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(DrafterConfig, args)
     set_up_logging(config.log_level)
-    tokenizer = load_tokenizer(config.tokenizer_model)
-    draft = SwappableDraft(config.draft, tokenizer)
     with ExitStack() as stack:
-        events = _event_sink(config, stack)
-        stack.callback(draft.save_memory)
+        # What can be wrong comes first: loading a model takes long.
+        verifiers = verifier_endpoints(config)
         listener = stack.enter_context(listen(config.host, config.port))
+        events = _event_sink(config, stack)
+        traffic_log = TrafficLog(Path(config.traffic_log), config.drafter) if config.traffic_log else None
+        tokenizer = load_tokenizer(config.tokenizer_model)
+        draft = SwappableDraft(config.draft, tokenizer)
+        stack.callback(draft.save_memory)
 
         async def serve() -> None:
-            server = draft_server(config, tokenizer, _with_traffic_log(config, draft.runner), events)
+            runner = TrafficLoggingRunner(draft.runner, traffic_log) if traffic_log else draft.runner
+            server = draft_server(config, tokenizer, runner, events, verifiers)
             server.metrics.watch_draft(lambda: (draft.config.name, draft.num_swaps))
             service = _api_service(config, server, tokenizer, draft)
             web = WebServer(make_app(service), listener, config.grace_s, config.keep_alive_s)
@@ -84,13 +87,6 @@ def _api_service(
         cors_origins=config.cors_origins,
         comment_s=config.comment_s,
     )
-
-
-def _with_traffic_log(config: DrafterConfig, drafting: DraftRunner) -> DraftRunner:
-    """The draft runner, with a traffic log if the config names one. Raises ConfigError if it cannot be written."""
-    if not config.traffic_log:
-        return drafting
-    return TrafficLoggingRunner(drafting, TrafficLog(Path(config.traffic_log), config.drafter))
 
 
 def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:

@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from goodspeed.config import ConfigField, ConfigKey, config_keys, first_line, from_mapping, read_toml
+from goodspeed.config import ConfigField, ConfigKey, config_keys, file_value, first_line, from_mapping, read_toml
 from goodspeed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,6 +55,16 @@ def from_args(config: type[ConfigT], args: argparse.Namespace) -> ConfigT:
         if value is not None:
             _assign(values, key.path, tuple(value) if isinstance(value, list) else value)
     return from_mapping(config, values)
+
+
+def given_keys(config: type["DataclassInstance"], args: argparse.Namespace) -> frozenset[str]:
+    """The dotted keys that `--config` or the flags give a value; the others have their defaults. Raises ConfigError."""
+    values = read_toml(args.config) if args.config else {}
+    return frozenset(
+        key.name
+        for key in config_keys(config)
+        if getattr(args, key.name, None) is not None or file_value(values, key.path) is not None
+    )
 
 
 def flag_of(path: tuple[str, ...]) -> str:

@@ -13,8 +13,9 @@ from goodspeed.bench.experiment import run_folder
 from goodspeed.cluster.cluster import Cluster, Ports, start_clusters
 from goodspeed.cluster.processes import Processes
 from goodspeed.cluster.topology import PAIRS, ClusterSpec, ServerOptions, uniform_drafters, with_event_logs
-from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args, given_keys
 from goodspeed.config import config_dataclass, option
+from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.engine.co_located import CO_LOCATED_ENGINES
 from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.scheduling.policies import SCHEDULERS
@@ -75,23 +76,43 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(UpConfig, args)
+    servers = ServerOptions(
+        config.pair,
+        config.acceptance,
+        config.verifier_config,
+        config.drafter_config,
+        frozenset({"pair", "scheduler"}) - given_keys(UpConfig, args),
+    )
+    ports = _ports(config, servers, given_keys(UpConfig, args))
     for number in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell starts with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        _serve(config, args.json)
+        _serve(config, servers, ports, is_json=args.json)
     except KeyboardInterrupt:
         return 0
     return 0
 
 
-def _serve(config: UpConfig, is_json: bool) -> None:
+def _ports(config: UpConfig, servers: ServerOptions, given: frozenset[str]) -> Ports:
+    """A configuration file overrides a port that nobody has chosen."""
+
+    def port(name: str, default: int, in_file: int | None) -> int:
+        return default if name in given or in_file is None else in_file
+
+    return Ports(
+        port("verifier_port", config.verifier_port, servers.verifier_setting("grpc", "port")),
+        port("metrics_port", config.metrics_port, servers.verifier_setting("metrics_port")),
+        port("port", config.port, servers.drafter_setting("port")),
+    )
+
+
+def _serve(config: UpConfig, servers: ServerOptions, ports: Ports, *, is_json: bool) -> None:
     """Run until interrupted. Raises StartError if a server ends."""
     with ExitStack() as stack:
         folder = stack.enter_context(run_folder(config.event_log))
         processes = stack.enter_context(Processes(folder))
-        spec = _spec(config)
+        spec = _spec(config, servers)
         with Console(stderr=True).status("starting servers"):
-            ports = Ports(config.verifier_port, config.metrics_port, config.port)
             (cluster,) = start_clusters(processes, [with_event_logs(spec, folder) if config.event_log else spec], ports)
         _print_json(cluster) if is_json else _print(cluster, spec)
         while True:
@@ -99,10 +120,15 @@ def _serve(config: UpConfig, is_json: bool) -> None:
             time.sleep(CHECK_S)
 
 
-def _spec(config: UpConfig) -> ClusterSpec:
-    servers = ServerOptions(config.pair, config.acceptance, config.verifier_config, config.drafter_config)
+def _spec(config: UpConfig, servers: ServerOptions) -> ClusterSpec:
     drafters = tuple(uniform_drafters(servers.drafter_flags(), DOMAINS, config.rtt_ms, config.clients))
-    return ClusterSpec("up", servers.verifier_flags(config.scheduler, config.co_located), drafters)
+    grace_s = servers.drafter_setting("grace_s")
+    return ClusterSpec(
+        "up",
+        servers.verifier_flags(config.scheduler, config.co_located),
+        drafters,
+        DrafterConfig().grace_s if grace_s is None else float(grace_s),
+    )
 
 
 def _print_json(cluster: Cluster) -> None:

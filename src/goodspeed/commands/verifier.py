@@ -14,7 +14,8 @@ from goodspeed.engine.co_located import co_located_drafts
 from goodspeed.engine.targets import target_engine
 from goodspeed.engine.torch_import import keep_cores
 from goodspeed.logs import set_up_logging
-from goodspeed.protocol.grpc_server import serve_grpc
+from goodspeed.protocol.address import Address, check_port_is_free
+from goodspeed.protocol.grpc_server import check_grpc, serve_grpc
 from goodspeed.records.event_log import JsonlEventLog
 from goodspeed.verifier.metrics import LoopCollector, MetricsServer
 from goodspeed.verifier.server import VerifierServer, new_engine_thread
@@ -50,6 +51,8 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(VerifierConfig, args)
     set_up_logging(config.log_level)
+    check_grpc(config.grpc)
+    check_port_is_free(Address(config.metrics_host, config.metrics_port))
     keep_cores(config.target)
     asyncio.run(_serve(config, args.ready_file))
     return 0
@@ -61,15 +64,15 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    engine_thread = new_engine_thread()
-    engine = await loop.run_in_executor(engine_thread, target_engine, config.engine, config.target, config.seed)
-    co_located = await loop.run_in_executor(
-        engine_thread, co_located_drafts, config.co_located, config.target, engine.info
-    )
     async with AsyncExitStack() as stack:
         events = JsonlEventLog(Path(config.event_log)) if config.event_log else None
         if events:
             stack.callback(events.close)
+        engine_thread = new_engine_thread()
+        engine = await loop.run_in_executor(engine_thread, target_engine, config.engine, config.target, config.seed)
+        co_located = await loop.run_in_executor(
+            engine_thread, co_located_drafts, config.co_located, config.target, engine.info
+        )
         server = VerifierServer(config.core, engine, events, engine_thread, co_located)
         if co_located:
             server.metrics.watch_co_located(co_located)

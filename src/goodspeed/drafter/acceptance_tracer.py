@@ -16,7 +16,7 @@ from goodspeed.records.acceptance_trace import (
     TracedAnswer,
     write_acceptance_trace,
 )
-from goodspeed.records.event_log import check_start, read_events
+from goodspeed.records.event_log import check_start, open_to_append, read_events
 
 Fields = Mapping[str, Any]
 """Fields of an event of LoggedDrafterCore, as JSON values."""
@@ -26,8 +26,8 @@ class AcceptanceTraceWriter:
     """An EventSink that writes the acceptance trace of a drafter's events, and nothing else of them."""
 
     def __init__(self, client: str, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        """Raises DataError if the file cannot be written."""
+        self._file = open_to_append(path)
         self._tracer = AcceptanceTracer(client)
 
     def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:  # noqa: ARG002

@@ -3,6 +3,7 @@
 import secrets
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,19 @@ def load_tokenizer(model: str) -> Tokenizer:
         return Tokenizer.load(Path(folder))
 
 
+def verifier_endpoints(config: DrafterConfig) -> list[VerifierEndpoint]:
+    """The verifiers of the config. Raises ConfigError for a wrong address or token, or a file that cannot be read."""
+    return [VerifierEndpoint(address, grpc_connect(address, config.grpc)) for address in config.verifiers]
+
+
 def draft_server(
-    config: DrafterConfig, tokenizer: Tokenizer, runner: DraftRunner, events: EventSink | None
+    config: DrafterConfig,
+    tokenizer: Tokenizer,
+    runner: DraftRunner,
+    events: EventSink | None,
+    verifiers: Sequence[VerifierEndpoint],
 ) -> DrafterServer:
-    """The server that the config describes. Raises ConfigError."""
+    """The server that the config describes."""
     seed = secrets.randbits(32)  # for routing and jitter: drafters must not share it
     core = (
         DrafterCore(config.core, np.random.default_rng(seed))
@@ -41,5 +51,4 @@ def draft_server(
         else LoggedDrafterCore(config.core, seed, events, time.monotonic())
     )
     hello = Hello(PROTOCOL_VERSION, config.drafter, tokenizer.fingerprint)
-    verifiers = [VerifierEndpoint(address, grpc_connect(address, config.grpc)) for address in config.verifiers]
     return DrafterServer(core, runner, hello, verifiers)

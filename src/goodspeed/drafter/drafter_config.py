@@ -9,6 +9,7 @@ from goodspeed.drafter.core.run_ahead import AUTO, MODES
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import ConfigError
 from goodspeed.logs import LOG_LEVELS
+from goodspeed.protocol.address import parse_address
 from goodspeed.protocol.grpc_config import GrpcClientConfig
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.windows.policies import WindowConfig
@@ -26,7 +27,7 @@ class DrafterConfig:
         "client name, by which verifiers share their budget; of two drafters with one name the later replaces the "
         "earlier; empty: host-pid",
     )
-    verifiers: tuple[str, ...] = option(("127.0.0.1:7700",), "verifiers, as host:port", is_required=True)
+    verifiers: tuple[str, ...] = option(("127.0.0.1:7700",), "verifiers, as host:port or [IPv6]:port", is_required=True)
     routing: str = option("failover", "policy that chooses the verifier of a new answer", choices=ROUTINGS)
     host: str = option("127.0.0.1", "address of the HTTP API; 0.0.0.0 for every interface (then use an API key)")
     port: int = option(8000, "port of the HTTP API; 0: any free port", ge=0, le=65535)
@@ -73,9 +74,10 @@ class DrafterConfig:
 
     def __post_init__(self) -> None:
         for address in self.verifiers:
-            host, _, port = address.rpartition(":")
-            if not host or not port.isdecimal():
-                raise ConfigError(f"verifiers has {address!r}, expected host:port")
+            try:
+                parse_address(address)
+            except ConfigError as error:
+                raise ConfigError(f"verifiers: {error}") from error
 
     @property
     def core(self) -> DrafterCoreConfig:

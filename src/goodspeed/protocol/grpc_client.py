@@ -1,10 +1,12 @@
 """The drafter's end of the gRPC transport."""
 
 import asyncio
+import os
 
 import grpc
 
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
+from goodspeed.protocol.address import Address, parse_address
 from goodspeed.protocol.codec import decode_verifier_frame
 from goodspeed.protocol.connection import FramedConnection, Pipe, QueueLimits
 from goodspeed.protocol.grpc_config import (
@@ -22,22 +24,35 @@ from goodspeed.protocol.rpc_pipe import RPC_ERRORS, RpcPipe, describe_rpc_error
 from goodspeed.protocol.shaped_pipe import ShapedPipe
 from goodspeed.protocol.transport import Connect, Connection
 
+PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
+"""Environment variables of gRPC, the first one that is set counts. Connections to this machine never use a proxy."""
+
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
 def grpc_connect(address: str, config: GrpcClientConfig) -> Connect:
-    """A function that connects to the verifier at "host:port". Raises ConfigError if a file cannot be read."""
+    """A function that connects to the verifier at "host:port".
+
+    Raises ConfigError if the address is wrong or a file cannot be read.
+    """
+    parsed = parse_address(address)
+    target = str(parsed)
     token = bearer_token(config)
     credentials = channel_credentials(config)
     options = channel_options(config.keepalive_s)
+    if parsed.is_loopback:
+        options.append(("grpc.enable_http_proxy", 0))
 
     async def connect() -> Connection:
         if credentials is None:
-            channel = grpc.aio.insecure_channel(address, options)
+            channel = grpc.aio.insecure_channel(target, options)
         else:
-            channel = grpc.aio.secure_channel(address, credentials, options)
+            channel = grpc.aio.secure_channel(target, credentials, options)
         try:
             call = await _start_call(channel, token, config.connect_timeout_s)
+        except LinkLostError as error:
+            await channel.close()
+            raise LinkLostError(f"{error}{_hint(str(error), parsed, credentials is not None)}") from error
         except BaseException:
             await channel.close()
             raise
@@ -45,6 +60,16 @@ def grpc_connect(address: str, config: GrpcClientConfig) -> Connect:
         return FramedConnection(pipe, decode_verifier_frame, address, QueueLimits(stall_s=config.stall_s))
 
     return connect
+
+
+def _hint(reason: str, address: Address, has_tls: bool) -> str:
+    """What the user may have to change, if gRPC's reason suggests it."""
+    if not has_tls and "Socket closed" in reason:
+        return "; the verifier may use TLS: set grpc.tls or grpc.tls_ca"
+    if has_tls and "WRONG_VERSION_NUMBER" in reason:
+        return "; the verifier does not use TLS"
+    proxy = next((name for name in PROXY_VARIABLES if os.environ.get(name)), None)
+    return f"; {proxy} sets a proxy: no_proxy can exempt {address.host}" if proxy and not address.is_loopback else ""
 
 
 async def _start_call(channel: grpc.aio.Channel, token: str, timeout_s: float) -> Call:

@@ -10,6 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from goodspeed.errors import ConfigError
+from goodspeed.protocol.address import Address, check_port_is_free
 from goodspeed.protocol.codec import decode_drafter_frame
 from goodspeed.protocol.connection import FramedConnection, QueueLimits
 from goodspeed.protocol.grpc_config import (
@@ -63,8 +64,15 @@ async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
     return GrpcServer(server, port, health_servicer)
 
 
+def check_grpc(config: GrpcServerConfig) -> None:
+    """Raises ConfigError if serve_grpc could not use the port, the token or a file. It takes no time."""
+    bearer_token(config)
+    server_credentials(config)
+    check_port_is_free(Address(config.host, config.port))
+
+
 def _bind(server: grpc.aio.Server, config: GrpcServerConfig) -> int:
-    address = f"{config.host}:{config.port}"
+    address = str(Address(config.host, config.port))
     credentials = server_credentials(config)
     try:
         if credentials is None:

@@ -47,8 +47,8 @@ class JsonlEventLog:
     """Appends events to a file, one line each. The file is buffered until the buffer is full or close() is called."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[str] = path.open("a", encoding="utf-8")
+        """Raises DataError if the file cannot be written."""
+        self._file = open_to_append(path)
 
     def write(self, event: str, now: float, fields: Mapping[str, object]) -> None:
         self._file.write(json.dumps({"event": event, "now": now, **fields}, separators=(",", ":")) + "\n")
@@ -56,6 +56,15 @@ class JsonlEventLog:
     def close(self) -> None:
         """Flush the buffer and close the file."""
         self._file.close()
+
+
+def open_to_append(path: Path) -> IO[str]:
+    """Open a JSONL file, whose folder is created if necessary. Raises DataError if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error}") from error
 
 
 def write_start(events: EventSink, now: float, fields: Mapping[str, object]) -> None:

@@ -18,7 +18,9 @@ class HttpDrafterAdmin:
     def __init__(self, url: str, api_key: str = "", transport: httpx.BaseTransport | None = None) -> None:
         """`url` has no path, for instance http://127.0.0.1:8000."""
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, transport=transport)
+        self._client = httpx.Client(
+            base_url=url, headers=headers, timeout=TIMEOUT_S, transport=transport, trust_env=False
+        )
 
     def current(self) -> DraftConfig:
         """The drafter's current draft. Raises LinkLostError, or ConfigError if the drafter refuses the request."""
