@@ -102,7 +102,8 @@ def random_case(rng: np.random.Generator, is_barrier: bool) -> tuple[list[Client
     token_s = float(rng.choice([0.0, 0.00005, 0.0009, 0.006]))
     local_round_s = float(rng.choice([0.0, 0.02 + 4 * token_s]))
     co_located_token_s = float(rng.choice([0.0, 0.00005, 0.002]))
-    return clients, Budget(int(rng.integers(3, 15)), 0.02, token_s, local_round_s, co_located_token_s, is_barrier)
+    step_s = 0.02 if is_barrier else 0.0  # 0: the state in which nobody is waited for is not compared
+    return clients, Budget(int(rng.integers(3, 15)), step_s, token_s, local_round_s, co_located_token_s, is_barrier)
 
 
 @pytest.mark.parametrize(("is_barrier", "largest_gap", "share_exact"), [(False, 0.1, 0.99), (True, 1e-9, 1.0)])
@@ -200,3 +201,13 @@ def test_behind_a_barrier_drafting_is_free_while_others_are_further_away() -> No
 def test_behind_a_barrier_a_client_that_is_too_far_away_is_granted_nothing() -> None:
     near, far = grants_of([NEAR, replace(FAR, network_s=1.0)], Budget(32, 0.02, 0.0001, is_barrier=True))
     assert (near > 0, far) == (True, 0)
+
+
+def test_clients_that_wait_for_each_others_poor_drafts_all_stop() -> None:
+    """A step takes 20 ms; local rounds take 33 since the batches wait. One client alone would not gain by them."""
+    poor = ClientView(0.1, 1.1, network_s=0.003, verify_s=0.027, drafting_s=0.0005, co_batched_weight=4.0)
+    good = replace(poor, acceptance_rate=0.8, goodput=3.5)
+    budget = Budget(24, step_s=0.020, token_s=5e-5, local_round_s=0.033)
+    assert grants_of([poor], replace(budget, step_s=0.040)) == [1]
+    assert grants_of([poor] * 4, budget) == [0] * 4
+    assert min(grants_of([good] * 3 + [poor], budget)) > 0

@@ -8,6 +8,7 @@ docs/explain/time_aware.md.
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -44,6 +45,9 @@ class TimeAwareScheduler:
     (tests compare with brute force). Utility is that of the expected goodput, not the paper's gradient form with
     1 / X_i: per second the noise of X_i costs more than turns of integer grants bring (docs/measurements/log.md).
 
+    While some clients are waited for, local rounds take longer than a step, and no client alone may gain by them. The
+    grants are therefore compared with the state in which all rounds are local and take step_s.
+
     Under the barrier all rounds take T(S) = max(network_i + drafting_i d_i(S_i)) over clients with a grant, + step_s +
     token_s sum_i S_i, and the objective is sum_i w_i log(mu_i(S_i) / T(S)).
     """
@@ -59,6 +63,8 @@ class TimeAwareScheduler:
             for client, floor, cap in zip(clients, floors, caps, strict=True)
         ]
         best = [_argmax(curve, floor) for curve, floor in zip(curves, floors, strict=True)]
+        if not any(floors) and _pays_to_wait_for_nobody(clients, budget, best):
+            return [0] * len(clients)
         return best if sum(best) <= budget.tokens else _share(curves, floors, best, budget.tokens)
 
 
@@ -84,25 +90,40 @@ def objective_by_grant(client: ClientView, budget: Budget, floor: int, cap: int)
             break
         before = value
     if not floor and budget.local_round_s:
-        curve[0] = local_objective(client, budget, budget.local_round_s)
+        curve[0] = best_local_round(client, budget, budget.local_round_s).objective
     return curve
 
 
-def local_objective(client: ClientView, budget: Budget, round_s: float) -> float:
-    """f_i(0): local rounds with the best number of co-located tokens. They take `round_s` without those tokens."""
+class LocalRound(NamedTuple):
+    """The local rounds of a client with some number of co-located tokens."""
+
+    objective: float
+    """f_i(0)."""
+    num_committed: float
+    """Tokens of all its streams."""
+    added_s: float
+    """Time that its co-located tokens add to the step."""
+
+
+def best_local_round(client: ClientView, budget: Budget, round_s: float) -> LocalRound:
+    """Local rounds with the best number of co-located tokens. They take `round_s` without those tokens."""
     num_streams, token_s, step_s = client.num_streams, budget.token_s, budget.co_located_token_s
     others = max(0.0, client.co_batched_weight - client.weight)
-    added_s = num_streams * token_s  # to the step, by this client
-    num_committed = float(num_streams)
-    best = client.weight * math.log(num_committed / round_s) - others * added_s / round_s
-    reached_before = 1.0
+
+    def objective(num_committed: float, added_s: float) -> float:
+        total_s = round_s + added_s
+        delayed_s = others * (num_streams * token_s + added_s)
+        return client.weight * math.log(num_committed / total_s) - delayed_s / total_s
+
+    num_committed, added_s, reached_before = float(num_streams), 0.0, 1.0
+    best = LocalRound(objective(num_committed, added_s), num_committed, added_s)
     for chance, reached in zip(client.co_located_survival, client.co_located_drafted, strict=True):
-        own_s = num_streams * (reached_before * step_s + reached * token_s)
-        round_s += own_s
-        added_s += own_s
+        added_s += num_streams * (reached_before * step_s + reached * token_s)
         num_committed += num_streams * chance
         reached_before = reached
-        best = max(best, client.weight * math.log(num_committed / round_s) - others * added_s / round_s)
+        value = objective(num_committed, added_s)
+        if value > best.objective:
+            best = LocalRound(value, num_committed, added_s)
     return best
 
 
@@ -113,10 +134,26 @@ def num_useful(client: ClientView, budget: Budget) -> int | None:
     """
     if not budget.local_round_s or client.network_s + client.verify_s <= 0.0:
         return 1
-    local = local_objective(client, budget, budget.local_round_s)
+    local = best_local_round(client, budget, budget.local_round_s).objective
     sure = replace(client, acceptance_rate=1.0, survival=(), grant_utilisation=1.0)
     curve = objective_by_grant(sure, budget, floor=1, cap=client.max_grant)
     return next((grant for grant in range(1, len(curve)) if curve[grant] > local), None)
+
+
+def _pays_to_wait_for_nobody(clients: Sequence[ClientView], budget: Budget, grants: Sequence[int]) -> bool:
+    """Whether local rounds of all, in steps that wait for no proposal, have a higher utility than these grants."""
+    if not any(grants) or not budget.local_round_s or not budget.step_s:
+        return False
+    rounds = [best_local_round(client, budget, budget.step_s) for client in clients]
+    step_s = budget.step_s + sum(local.added_s for local in rounds)
+    gain = 0.0
+    for client, grant, local in zip(clients, grants, rounds, strict=True):
+        alone = replace(client, co_batched_weight=0.0)  # what others cost is in the times
+        if grant and alone.network_s + alone.verify_s <= 0.0:
+            return False
+        curve = objective_by_grant(alone, budget, floor=grant, cap=grant)
+        gain += client.weight * math.log(local.num_committed / step_s) - curve[grant]
+    return gain > 0.0
 
 
 def _delayed_s(client: ClientView, budget: Budget) -> float:

@@ -18,7 +18,7 @@ from goodspeed.verifier.core.batching_view import make_batching_view
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.draft_budget import DraftBudget, best_num_tokens
-from goodspeed.verifier.core.grants import GrantAllocator
+from goodspeed.verifier.core.grants import GrantAllocator, LocalTimes
 from goodspeed.verifier.core.message_handler import MessageHandler
 from goodspeed.verifier.core.outbox import Reply, VerifierOutbox
 from goodspeed.verifier.core.served_streams import FinishedStream, ServedStream, ServedStreams
@@ -285,8 +285,8 @@ class VerifierCore:
         """Step 3: the grants of all streams that draft (per-batch schedulers: of these clients' streams)."""
         recipients = {stream.client for stream in streams}
         active = self._drafting_streams(recipients if self._allocator.is_per_batch else None)
-        local_round_s, step_s = self._local_round_s(), self._co_located_step_s.get()
-        return self._allocator.allocate(active, recipients, self._step_time, local_round_s, step_s)
+        local = LocalTimes(self._streams.num_served, self._local_round_s(), self._co_located_step_s.get())
+        return self._allocator.allocate(active, recipients, self._step_time, local)
 
     def _conclude_rounds(
         self, streams: Sequence[ServedStream], grants: dict[StreamKey, int], started: float, now: float

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,17 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.draft_budget import DraftBudget
 from goodspeed.verifier.core.served_streams import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
+
+
+class LocalTimes(NamedTuple):
+    """What local rounds take."""
+
+    num_streams: int = 0
+    """Streams of all clients that a step verifies if none is waited for; at least those that draft count."""
+    round_s: float | None = None
+    """As Budget.local_round_s."""
+    co_located_token_s: float = 0.0
+    """As Budget.co_located_token_s."""
 
 
 class GrantAllocator:
@@ -40,24 +52,24 @@ class GrantAllocator:
         active: Mapping[Client, Sequence[ServedStream]],  # streams that draft, by client; per batch: of recipients
         recipients: Collection[Client],  # the clients whose verdicts are made now
         step_time: StepTimeModel,
-        local_round_s: float | None = None,  # as Budget.local_round_s
-        co_located_token_s: float = 0.0,  # as Budget.co_located_token_s
+        local: LocalTimes | None = None,  # None: not known
     ) -> dict[StreamKey, int]:
         """The grants of the clients' streams. Sets the clients' grants, whose sum is at most budget * overcommit."""
         clients = [client for client in active if client in recipients or not self.is_per_batch]
         caps = [
             min(client.config.cap, sum([stream.protocol.max_grant for stream in active[client]])) for client in clients
         ]
-        num_streams = sum(len(active[client]) for client in clients)
+        num_streams, local = sum(len(active[client]) for client in clients), local or LocalTimes()
+        num_served = max(num_streams, local.num_streams)
         num_tokens = int(self._budget.granted(num_streams, step_time) * self._overcommit)
         views = [view_client(client, len(active[client]), cap) for client, cap in zip(clients, caps, strict=True)]
         self._views = dict(zip(clients, views, strict=True))
         self._limits = Budget(
             tokens=num_tokens,
-            step_s=step_time.predict(num_streams, num_streams),  # without drafts, every stream has one token
+            step_s=step_time.predict(num_served, num_served),  # without drafts, every stream has one token
             token_s=step_time.token_s,
-            local_round_s=local_round_s,
-            co_located_token_s=co_located_token_s,
+            local_round_s=local.round_s,
+            co_located_token_s=local.co_located_token_s,
             is_barrier=self._is_barrier,
         )
         client_grants = self._scheduler.grants(views, self._limits, self._rng)
