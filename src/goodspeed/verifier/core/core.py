@@ -223,6 +223,8 @@ class VerifierCore:
         best = best_num_tokens(values, max_tokens, lambda num_drafted: step_s(num_drafted) - base_s, prices.loss_per_s)
         if best:
             self._draft_token_s.observe(max(0.0, (step_s(best) - base_s) / best))
+        if best >= min(len(values), max_tokens):  # nothing is cut: how much more would pay is not known
+            return max_tokens
         return max(best, min(floors, max_tokens))
 
     def _expected_survival(self, turn: Turn) -> Sequence[float]:
