@@ -26,5 +26,8 @@ class PacedTarget:
         time.sleep(self._step_s)
         return outcomes
 
+    def retain(self, stream: StreamKey, num_tokens: int) -> None:
+        self._inner.retain(stream, num_tokens)
+
     def close(self, stream: StreamKey) -> None:
         self._inner.close(stream)

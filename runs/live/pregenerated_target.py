@@ -81,14 +81,20 @@ class PregeneratedTarget:
         self._remaining: dict[StreamKey, Tokens] = {}  # answer tokens not committed yet
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
-        self._unprefilled[stream] = len(spec.tokens)
+        self._unprefilled[stream] = len(spec.tokens) - (spec.prefix.num_tokens if spec.prefix else 0)
         self._remaining[stream] = self._texts.answer(spec.tokens)
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         return [self._prefill(work) if isinstance(work, Prefill) else self._verify(work) for work in batch]
 
+    def retain(self, stream: StreamKey, num_tokens: int) -> None:
+        """It needs no keys and values, and keeps nothing."""
+        del num_tokens
+        self.close(stream)
+
     def close(self, stream: StreamKey) -> None:
-        del self._unprefilled[stream], self._remaining[stream]
+        self._unprefilled.pop(stream, None)
+        self._remaining.pop(stream, None)
 
     def _prefill(self, work: Prefill) -> Outcome:
         self._unprefilled[work.stream] -= work.num_tokens

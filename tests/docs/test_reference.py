@@ -84,10 +84,14 @@ def metric_names() -> set[str]:
     assert co_located
     verifier.watch_co_located(co_located)
     names = registered(drafter.registry) | registered(verifier.registry)
-    names.add(verifier_metrics.ROUNDS_BY_MODE)
-    by_client = (*verifier_metrics.CLIENT_COUNTERS, *verifier_metrics.CLIENT_GAUGES)
+    names |= {verifier_metrics.ROUNDS_BY_MODE, verifier_metrics.PREFIX_CACHE_TOKENS}
+    tables = (
+        *verifier_metrics.CLIENT_COUNTERS,
+        *verifier_metrics.CLIENT_GAUGES,
+        *verifier_metrics.PREFIX_COUNTERS,
+    )
     load = ("open_streams", "queued_streams", "kv_used_tokens", "kv_capacity_tokens")
-    return names | {f"goodspeed_{name}" for name in (*load, *(entry[0] for entry in by_client))}
+    return names | {f"goodspeed_{name}" for name in (*load, *(entry[0] for entry in tables))}
 
 
 def registered(registry: CollectorRegistry) -> set[str]:

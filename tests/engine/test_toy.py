@@ -9,7 +9,7 @@ import pytest
 from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.rules import reject
 from goodspeed.decoding.sampling import Rule, Sampling
-from goodspeed.engine.interface import Outcome, Prefill, StreamSpec, Verify
+from goodspeed.engine.interface import CachedPrefix, Outcome, Prefill, StreamSpec, Verify
 from goodspeed.engine.reference import ReferenceRequest, generate
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_model import END_TOKEN, ToyModel
@@ -132,8 +132,34 @@ MISUSES: dict[str, Callable[[], object]] = {
     "an empty batch": lambda: prefilled(Sampling()).step([]),
     "a token outside the vocabulary": lambda: prefilled(Sampling()).step([Verify(1, (4000,))]),
     "closing what is not open": lambda: prefilled(Sampling()).close(2),
+    "a cached prefix of another text": lambda: retained(4).open(
+        2, StreamSpec((9, *PROMPT[1:]), COUPLED, 50, prefix=CachedPrefix(1, 2))
+    ),
+    "a cached prefix without a token to run": lambda: retained(len(PROMPT)).open(
+        2, StreamSpec(PROMPT, COUPLED, 50, prefix=CachedPrefix(1, len(PROMPT)))
+    ),
+    "retaining tokens that were not run": lambda: retained(len(PROMPT) + 1),
+    "retaining a stream before it is prefilled": lambda: opened(Sampling()).retain(1, 1),
     "more memory than there is": lambda: ToyTarget(toy_info(kv_capacity=10)).open(1, StreamSpec(PROMPT, COUPLED, 11)),
 }
+
+
+def retained(num_tokens: int) -> ToyTarget:
+    """Of the prompt and its first token."""
+    target = prefilled(Sampling())
+    target.retain(1, num_tokens)
+    return target
+
+
+def test_a_cached_prefix_is_not_prefilled_again() -> None:
+    target = retained(len(PROMPT))
+    assert (target.num_open, target.num_retained) == (0, len(PROMPT))
+    prompt = (*PROMPT, 9, 8)
+    target.open(2, StreamSpec(prompt, Sampling(), 50, prefix=CachedPrefix(1, len(PROMPT))))
+    target.close(1)
+    (outcome,) = target.step([Prefill(2, 2)])
+    assert (outcome.next_token,) == generate(target.model, ReferenceRequest(prompt, 1))
+    assert target.num_retained == 0
 
 
 @pytest.mark.parametrize("misuse", MISUSES.values(), ids=MISUSES.keys())

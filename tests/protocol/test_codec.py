@@ -92,6 +92,7 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
         ),
         (Refused(ErrorCode.CAPACITY, "full"), "0a0a1a08080d120466756c6c"),
         (Opened(7, 300), "0a072205080710ac02"),
+        (Opened(7, 300, 900), "0a0a2208080710ac02188407"),
         (
             Verdict(7, 1, 100, 3, 49151, 304, 5, FinishReason.LENGTH, 8_000, 85_000, (-0.5, 0.0), 2**40, 900),
             "0a300a2e080710011864200328ffff0230b0023805400248c03e508898055a08000000bf0000000060808080808020688407",

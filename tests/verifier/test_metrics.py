@@ -50,6 +50,11 @@ OTHERS = {
     "goodspeed_queued_streams",
     "goodspeed_kv_used_tokens",
     "goodspeed_kv_capacity_tokens",
+    "goodspeed_prefix_cache_tokens",
+    "goodspeed_prefix_cache_lookups_total",
+    "goodspeed_prefix_cache_queried_tokens_total",
+    "goodspeed_prefix_cache_hit_tokens_total",
+    "goodspeed_prefix_cache_evictions_total",
 }
 
 
@@ -102,6 +107,11 @@ def test_metrics_count_what_happened() -> None:
     rounds = sum(values["goodspeed_rounds_total"].values())
     assert values["goodspeed_queue_seconds_count"][""] == rounds
     assert values["goodspeed_kv_used_tokens"][""] == 0
+    prefix_cache = {
+        name: values[f"goodspeed_prefix_cache_{name}"][""]
+        for name in ("tokens", "lookups_total", "queried_tokens_total", "hit_tokens_total", "evictions_total")
+    }
+    assert list(prefix_cache.values()) == [2 * 52, 2, 2 * 3, 0, 0]
 
 
 def test_rounds_and_draft_tokens_are_counted_by_mode(caplog: pytest.LogCaptureFixture) -> None:

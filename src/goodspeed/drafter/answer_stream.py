@@ -20,6 +20,11 @@ class AnswerStats:
     num_committed: int = 0
 
     @property
+    def num_cached(self) -> int:
+        """Prompt tokens that the first verifier had in its prefix cache."""
+        return self.rounds[0].num_cached if self.rounds else 0
+
+    @property
     def rounds_by_mode(self) -> dict[str, int]:
         """remote_rounds, co_located_rounds and target_only_rounds; the round of the prompt is none of them."""
         return {f"{mode.label}_rounds": sum(r.mode is mode for r in self.rounds) for mode in RoundMode}

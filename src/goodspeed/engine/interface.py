@@ -62,6 +62,13 @@ class TargetInfo:
         return self.vocab_size if self.tokenizer_size is None else min(self.vocab_size, self.tokenizer_size)
 
 
+class CachedPrefix(Struct, frozen=True, gc=False):
+    """The keys and values of a stream's first tokens, which the engine has: those of a retained stream."""
+
+    source: StreamKey
+    num_tokens: int
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
     """What a target engine needs to open a stream."""
@@ -77,6 +84,8 @@ class StreamSpec:
     """Name of the drafter whose text it is."""
     client_stream: int = 0
     """The drafter's own number of the stream."""
+    prefix: CachedPrefix | None = None
+    """The first tokens that are not prefilled again: fewer than all."""
 
 
 class Prefill(Struct, frozen=True, gc=False):
@@ -118,7 +127,10 @@ class TargetEngine(Protocol):
     def info(self) -> TargetInfo: ...
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
-        """Start a stream. The caller has admitted spec.capacity against info.kv_capacity, so there is room."""
+        """Start a stream. The caller has admitted spec.capacity against info.kv_capacity, so there is room.
+
+        With spec.prefix the stream starts with a copy of these keys and values, as if it had been prefilled so far.
+        """
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         """Run one forward pass over a ragged batch with at most one work item per stream; outcomes in order.
@@ -126,8 +138,14 @@ class TargetEngine(Protocol):
         A stream's prefix is completely prefilled before its first Verify. A committed token is never withdrawn.
         """
 
+    def retain(self, stream: StreamKey, num_tokens: int) -> None:
+        """End the stream, but keep the keys and values of its first `num_tokens` tokens: a source of prefixes.
+
+        The stream has its whole prefix prefilled and more than `num_tokens` committed tokens. Its other memory is free.
+        """
+
     def close(self, stream: StreamKey) -> None:
-        """End the stream and free its KV memory."""
+        """End the stream, or stop retaining it, and free its KV memory."""
 
 
 class CoLocatedDrafts(Protocol):

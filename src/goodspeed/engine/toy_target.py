@@ -52,6 +52,7 @@ class ToyTarget:
         self.info = info or toy_info()
         self.model = ToyModel(self.info.vocab_size, seed)
         self._streams: dict[StreamKey, _TargetStream] = {}
+        self._retained: dict[StreamKey, list[int]] = {}
         self._used_keys: set[StreamKey] = set()
 
     @property
@@ -59,13 +60,18 @@ class ToyTarget:
         """Number of open streams."""
         return len(self._streams)
 
+    @property
+    def num_retained(self) -> int:
+        """KV tokens of retained streams."""
+        return sum(len(tokens) for tokens in self._retained.values())
+
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         assert stream not in self._used_keys, f"stream key {stream} is used twice"
         assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
         assert all(0 <= token < self.info.vocab_size for token in spec.tokens), "a token outside the vocabulary"
         self._used_keys.add(stream)
-        self._streams[stream] = _TargetStream(spec, list(spec.tokens))
-        num_reserved = sum(other.spec.capacity for other in self._streams.values())
+        self._streams[stream] = _TargetStream(spec, list(spec.tokens), self._num_cached(spec))
+        num_reserved = sum(other.spec.capacity for other in self._streams.values()) + self.num_retained
         assert num_reserved <= self.info.kv_capacity, f"{num_reserved} KV tokens admitted of {self.info.kv_capacity}"
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
@@ -73,9 +79,26 @@ class ToyTarget:
         assert len({work.stream for work in batch}) == len(batch), "two work items for one stream"
         return [self._prefill(work) if isinstance(work, Prefill) else self._verify(work) for work in batch]
 
-    def close(self, stream: StreamKey) -> None:
-        assert stream in self._streams, f"stream {stream} is not open"
+    def retain(self, stream: StreamKey, num_tokens: int) -> None:
+        ended = self._stream(stream)
+        assert ended.num_prefilled == len(ended.spec.tokens), f"stream {stream} is not completely prefilled"
+        assert 0 < num_tokens < len(ended.tokens), f"{num_tokens} of {len(ended.tokens)} tokens are to be retained"
+        self._retained[stream] = ended.tokens[:num_tokens]
         del self._streams[stream]
+
+    def close(self, stream: StreamKey) -> None:
+        assert stream in self._streams or stream in self._retained, f"stream {stream} is not open"
+        self._streams.pop(stream, None)
+        self._retained.pop(stream, None)
+
+    def _num_cached(self, spec: StreamSpec) -> int:
+        """Tokens of the stream's cached prefix, which must be those of its source."""
+        if spec.prefix is None:
+            return 0
+        source, num_tokens = self._retained[spec.prefix.source], spec.prefix.num_tokens
+        assert 0 < num_tokens < len(spec.tokens), f"{num_tokens} of {len(spec.tokens)} tokens are cached"
+        assert tuple(source[:num_tokens]) == spec.tokens[:num_tokens], "the cached prefix is of another text"
+        return num_tokens
 
     def _prefill(self, work: Prefill) -> Outcome:
         stream = self._stream(work.stream)

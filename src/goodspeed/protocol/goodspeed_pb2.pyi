@@ -248,12 +248,14 @@ class Cancel(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("stream", "epoch")
+    __slots__ = ("stream", "epoch", "cached_tokens")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     stream: int
     epoch: int
-    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+    cached_tokens: int
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., cached_tokens: _Optional[int] = ...) -> None: ...
 
 class Verdict(_message.Message):
     __slots__ = ("stream", "epoch", "round", "num_accepted", "next_token", "committed_length", "grant", "finish", "queue_us", "verify_us", "logprobs", "baseline_us", "elapsed_us", "co_located_tokens", "num_co_located", "shadow")

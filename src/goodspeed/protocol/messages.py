@@ -110,6 +110,8 @@ class Opened(Struct, frozen=True):
 
     stream: int
     epoch: int
+    cached_tokens: int = 0
+    """First tokens of the prefix that the verifier need not read: its prefix cache has them."""
 
 
 class Propose(Struct, frozen=True, gc=False):

@@ -38,6 +38,7 @@ class SimulatedTargetEngine:
         self._info = info
         self._latency = latency
         self._specs: dict[StreamKey, StreamSpec] = {}
+        self._retained: dict[StreamKey, int] = {}  # tokens
         self._lengths: dict[StreamKey, int] = {}  # prefilled tokens, then committed tokens
 
     @property
@@ -46,7 +47,7 @@ class SimulatedTargetEngine:
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         self._specs[stream] = spec
-        self._lengths[stream] = 0
+        self._lengths[stream] = spec.prefix.num_tokens if spec.prefix else 0
         self.kv_tokens += spec.capacity
         self.peak_kv_tokens = max(self.peak_kv_tokens, self.kv_tokens)
 
@@ -68,13 +69,20 @@ class SimulatedTargetEngine:
         self._take_time(StepShape(len(batch), num_tokens, num_prefill_tokens, num_context_tokens, self.idle_s))
         return outcomes
 
+    def retain(self, stream: StreamKey, num_tokens: int) -> None:
+        self.close(stream)
+        self._retained[stream] = num_tokens
+        self.kv_tokens += num_tokens
+
     def close(self, stream: StreamKey) -> None:
-        self.kv_tokens -= self._specs.pop(stream).capacity
-        del self._lengths[stream]
+        spec = self._specs.pop(stream, None)
+        self._lengths.pop(stream, None)
+        self.kv_tokens -= self._retained.pop(stream) if spec is None else spec.capacity
 
     def drop_streams(self) -> None:
         """Drop all streams and keep the counters."""
         self._specs.clear()
+        self._retained.clear()
         self._lengths.clear()
         self.kv_tokens = 0
 

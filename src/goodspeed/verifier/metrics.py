@@ -16,12 +16,21 @@ from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core import CoreStats
 from goodspeed.verifier.core.outbox import Reply
+from goodspeed.verifier.core.prefix_cache import PrefixCacheStats
 
 SECONDS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 COLLECT_TIMEOUT_S = 5.0
 NO_TRAFFIC = LinkTraffic()
 ROUNDS_BY_MODE = "goodspeed_rounds_by_mode"
+PREFIX_CACHE_TOKENS = "goodspeed_prefix_cache_tokens"
+
+PREFIX_COUNTERS: Sequence[tuple[str, str, Callable[[PrefixCacheStats], int]]] = (
+    ("prefix_cache_lookups", "streams opened while the prefix cache was on", lambda stats: stats.num_lookups),
+    ("prefix_cache_queried_tokens", "tokens of the prefixes of these streams", lambda stats: stats.num_queried),
+    ("prefix_cache_hit_tokens", "of these, tokens that were not read again", lambda stats: stats.num_hits),
+    ("prefix_cache_evictions", "kept sequences dropped for lack of memory", lambda stats: stats.num_evictions),
+)
 
 CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, LinkTraffic], float]]] = (
     ("rounds", "verdicts sent, those of prompts included", lambda client, _: client.num_rounds),
@@ -191,7 +200,15 @@ def core_metrics(stats: CoreStats, traffic: Mapping[str, LinkTraffic]) -> list[M
         for client in stats.clients:
             gauge.add_metric([client.name], value(client, traffic.get(client.name, NO_TRAFFIC)))
         metrics.append(gauge)
-    return [*metrics, _rounds_by_mode(stats.clients)]
+    return [*metrics, _rounds_by_mode(stats.clients), *_prefix_cache(stats.prefix_cache)]
+
+
+def _prefix_cache(stats: PrefixCacheStats) -> list[Metric]:
+    counters = [CounterMetricFamily(f"goodspeed_{name}", text, value(stats)) for name, text, value in PREFIX_COUNTERS]
+    return [
+        GaugeMetricFamily(PREFIX_CACHE_TOKENS, "KV tokens of ended streams that are kept", stats.num_tokens),
+        *counters,
+    ]
 
 
 def _rounds_by_mode(clients: Iterable[Client]) -> Metric:

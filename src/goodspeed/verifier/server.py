@@ -33,7 +33,7 @@ from goodspeed.verifier.core.outbox import Reply
 from goodspeed.verifier.drafter_link import DrafterLink
 from goodspeed.verifier.event_logging import LoggedVerifierCore
 from goodspeed.verifier.metrics import VerifierMetrics, core_metrics
-from goodspeed.verifier.step import run_step
+from goodspeed.verifier.step import endings, run_step
 
 log = logging.getLogger(__name__)
 
@@ -178,14 +178,12 @@ class VerifierServer:
         self.metrics.on_step(batch, result, now - started, replies)
 
     def _run_batch(self, batch: Batch) -> StepResult:
-        """In the engine's thread. A stream that cannot be closed does not fail the batch."""
-        for key in batch.closed:
+        """In the engine's thread. A stream that cannot be ended does not fail the batch."""
+        for key, end in endings(self._engine, batch):
             try:
-                self._engine.close(key)
+                end()
             except Exception:
-                log.exception("closing a stream failed", extra={"ids": {"key": key}})
-            if self._co_located:
-                self._co_located.close(key)
+                log.exception("ending a stream failed", extra={"ids": {"key": key}})
         return run_step(self._engine, batch, self._co_located, time.perf_counter)
 
     async def _wait(self) -> None:
@@ -218,7 +216,7 @@ class VerifierServer:
                     ids |= {f"{mode.label}_rounds": finished.rounds_by_mode[mode] for mode in RoundMode}
                 log.info("stream finished", extra={"ids": ids})
         elif isinstance(message, Opened):
-            log.info("stream opened", extra={"ids": ids | {"stream": message.stream, "epoch": message.epoch}})
+            log.info("stream opened", extra={"ids": ids | _opened_ids(message)})
         elif isinstance(message, Welcome):
             log.info("session started", extra={"ids": ids})
         elif isinstance(message, Refused):
@@ -237,6 +235,10 @@ class VerifierServer:
         self._deliver(self._core.on_disconnect(conn, self._clock()))
         self._wake.set()
         log.info("link closed", extra={"ids": {"conn": conn, "drafter": link.drafter}})
+
+
+def _opened_ids(opened: Opened) -> dict[str, object]:
+    return {"stream": opened.stream, "epoch": opened.epoch, "cached_tokens": opened.cached_tokens}
 
 
 def new_engine_thread() -> ThreadPoolExecutor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from operator import mul
 from typing import NamedTuple
@@ -22,17 +23,26 @@ def run_batch(
     clock: Callable[[], float] = lambda: 0.0,  # seconds
 ) -> StepResult:
     """Carry out all orders of the batch."""
-    for key in batch.closed:
-        engine.close(key)
-        if co_located:
-            co_located.close(key)
+    for _, end in endings(engine, batch):
+        end()
     return run_step(engine, batch, co_located, clock)
+
+
+def endings(engine: TargetEngine, batch: Batch) -> list[tuple[StreamKey, Callable[[], None]]]:
+    """What ends streams in the engine, before run_step: their memory is free when streams are opened."""
+    ends: list[tuple[StreamKey, Callable[[], None]]] = []
+    ends += [(key, partial(engine.close, key)) for key in (*batch.closed, *batch.evicted)]
+    ends += [(key, partial(engine.retain, key, num_tokens)) for key, num_tokens in batch.retained]
+    return ends
 
 
 def run_step(
     engine: TargetEngine, batch: Batch, co_located: CoLocatedDrafts | None, clock: Callable[[], float]
 ) -> StepResult:
-    """Open the batch's streams, then run its step, if it has one."""
+    """Open the batch's streams, then run its step, if it has one. The engine has ended those that it must end."""
+    if co_located:
+        for key in batch.ended:
+            co_located.close(key)
     for key, spec in batch.opened:
         engine.open(key, spec)
         if co_located:

@@ -81,6 +81,21 @@ async def test_chat_is_the_targets_own_text(tokenizer: Tokenizer) -> None:
         assert reply.model == "toy"
 
 
+async def test_usage_counts_the_prompt_tokens_that_were_not_read_again(tokenizer: Tokenizer) -> None:
+    async with site(tokenizer) as at:
+        usages = []
+        prompt = "Tell me a long story about a fox."
+        for _ in range(2):
+            reply = await at.client.completions.create(
+                model="toy", prompt=prompt, n=2, temperature=0.8, seed=5, max_tokens=20
+            )
+            usages.append(reply.usage)
+        first, second = [usage.prompt_tokens_details for usage in usages if usage]
+        assert first is not None
+        assert second is not None
+        assert (first.cached_tokens, second.cached_tokens) == (0, len(prompt) - 1)  # a token is a byte here
+
+
 async def test_streamed_chat_is_the_same_text(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as at:
         chunks = [

@@ -81,7 +81,35 @@ def test_gaps_that_are_too_short_are_compacted_and_regions_keep_their_content() 
     assert holds(pool, regions[1], 10.0)
     assert holds(pool, regions[3], 30.0)
     spans = sorted((one.start, one.start + one.length) for one in (wide, regions[1], regions[3]))
-    assert spans == [(0, 3), (3, 6), (6, 12)]
+    assert spans == [(0, 3), (3, 9), (9, 12)]
+
+
+def test_a_gap_is_made_where_the_fewest_rows_move() -> None:
+    pool = make_pool(40)
+    regions = [pool.reserve(length) for length in (2, 9, 3, 8, 5, 2, 3, 4)]  # 36 rows
+    for number, region in enumerate(regions):
+        fill(pool, region, 10.0 * number)
+    starts = [region.start for region in regions]
+    for freed in (0, 2, 4, 6):
+        pool.free(regions[freed])
+    kept = [1, 3, 5, 7]
+    pool.reserve(7)  # between regions 3 and 7: only the 2 rows of region 5 move
+    assert [regions[i].start - starts[i] for i in kept] == [0, 0, -5, 0]
+    assert all(holds(pool, regions[i], 10.0 * i) for i in kept)
+
+
+def test_a_shortened_region_keeps_its_first_rows_and_can_be_copied() -> None:
+    pool = make_pool(12)
+    source = pool.reserve(8)
+    fill(pool, source, 10.0)
+    pool.shorten(source, 5)
+    assert pool.num_reserved == 5
+    copy = pool.reserve(7)
+    fill(pool, copy, 90.0)
+    pool.copy(source, copy, 4)
+    assert holds(pool, source, 10.0)
+    assert holds(pool, Region(copy.start, 4), 10.0)
+    assert holds(pool, Region(copy.start + 4, 3), 90.0)
 
 
 @settings(max_examples=60, deadline=None)

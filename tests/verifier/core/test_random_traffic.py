@@ -40,8 +40,11 @@ class RandomTraffic(RuleBasedStateMachine):
         batching=st.sampled_from(list(BATCHINGS)),
         ordering=st.sampled_from(list(ORDERINGS)),
         max_streams=st.integers(0, 2),
+        prefix_cache=st.sampled_from([(0, "client"), (60, "client"), (2**30, "client"), (2**30, "all")]),
     )
-    def start(self, scheduler: str, batching: str, ordering: str, max_streams: int) -> None:
+    def start(
+        self, scheduler: str, batching: str, ordering: str, max_streams: int, prefix_cache: tuple[int, str]
+    ) -> None:
         config = VerifierCoreConfig(
             scheduler=scheduler,
             batching=batching,
@@ -52,6 +55,8 @@ class RandomTraffic(RuleBasedStateMachine):
             max_streams=3,
             max_queued=4,
             lease_s=5.0,
+            prefix_cache_tokens=prefix_cache[0],
+            prefix_sharing=prefix_cache[1],
         )
         self.engine = ToyTarget(toy_info(kv_capacity=KV_CAPACITY))
         self.core = VerifierCore(config, self.engine.info)
@@ -157,23 +162,31 @@ class RandomTraffic(RuleBasedStateMachine):
         load = self.core.stats().load
         assert 0 <= load.kv_used <= KV_CAPACITY
         assert load.queued_streams <= 4
+        assert load.kv_used + self.core.stats().prefix_cache.num_tokens <= KV_CAPACITY
 
     @invariant()
     def grants_are_within_the_budget(self) -> None:
         assert all(0 <= client.grant <= BUDGET for client in self.core.stats().clients)
 
     def teardown(self) -> None:
-        """When all drafters have disconnected, the core holds nothing."""
+        """When all drafters have disconnected, the core holds nothing but its prefix cache; at last not even that."""
         if self.batch is not None:
             self.finish_step()
         for drafter in list(self.conns):
             self.disconnect(drafter)
         self.wait(6.0)
+        self.end_streams()
+        assert self.engine.num_open == 0
+        assert self.core.stats().load == Load(0, 0, 0, KV_CAPACITY)
+        assert self.core.stats().prefix_cache.num_tokens == self.engine.num_retained
+        self.core.on_shutdown(self.now)
+        self.end_streams()
+        assert self.core.stats().prefix_cache.num_tokens == self.engine.num_retained == 0
+
+    def end_streams(self) -> None:
         while batch := self.core.next_batch(self.now):
             assert not batch.has_step
             self.core.on_verified(batch, run_batch(self.engine, batch), self.now, self.now)
-        assert self.engine.num_open == 0
-        assert self.core.stats().load == Load(0, 0, 0, KV_CAPACITY)
 
     def deliver(self, drafter: int, message: Message) -> None:
         if conn := self.conns.get(drafter):

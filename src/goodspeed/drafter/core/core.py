@@ -241,6 +241,7 @@ class DrafterCore:
         stream = self._stream_at(link, opened.stream)
         if stream and stream.epoch == opened.epoch:
             stream.on_admitted()
+            stream.num_cached = opened.cached_tokens
 
     def _on_verdict(self, link: VerifierLink, verdict: Verdict, now: float) -> None:
         stream = self._stream_at(link, verdict.stream)

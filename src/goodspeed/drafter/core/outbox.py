@@ -34,6 +34,8 @@ class Round(Struct, frozen=True, gc=False):
     """Draft tokens of its own that the verifier has verified."""
     num_co_located_accepted: int = 0
     """Draft tokens of the verifier's own that were committed."""
+    num_cached: int = 0
+    """In the round of the prompt: tokens of it that the verifier had in its prefix cache."""
 
 
 class TokensCommitted(Struct, frozen=True, gc=False):

@@ -40,6 +40,7 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         verdict.mode(num_proposed) if verdict.round else None,
         verdict.num_co_located,
         len(verdict.co_located_tokens),
+        0 if verdict.round else stream.num_cached,
     )
 
 

@@ -112,6 +112,8 @@ class UserStream:
     """First tokens of the proposal that is drafted, from run-ahead."""
     waited_s: float = 0.0
     """How long the proposal that is drafted had to wait for run-ahead."""
+    num_cached: int = 0
+    """First tokens of its prefix that its verifier did not have to read."""
     sent_at: float = 0.0
     """When its proposal was sent for the first time."""
     last_sent_at: float = 0.0

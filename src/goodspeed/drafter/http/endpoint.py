@@ -137,4 +137,6 @@ async def _collect(pieces: AsyncIterator[tuple[int, TextPiece]], num_choices: in
 
 def _stats(parsed: ParsedRequest, requests: Sequence[GenerationRequest], transcripts: Transcripts) -> ResponseStats:
     num_prompt = sum(len(request.tokens) for request in requests[:: parsed.num_choices])  # each prompt counts once
-    return ResponseStats(num_prompt, transcripts.num_tokens, transcripts.answers.stats)
+    answers = transcripts.answers.stats
+    num_cached = sum(answer.num_cached for answer in answers[:: parsed.num_choices])
+    return ResponseStats(num_prompt, num_cached, transcripts.num_tokens, answers)

@@ -89,6 +89,8 @@ class ResponseStats:
     """Tokens and rounds of a response, over all its choices."""
 
     num_prompt: int
+    num_cached: int
+    """Prompt tokens that were in a prefix cache."""
     num_completion: int
     answers: Sequence[AnswerStats]
 
@@ -98,6 +100,7 @@ class ResponseStats:
             "prompt_tokens": self.num_prompt,
             "completion_tokens": self.num_completion,
             "total_tokens": self.num_prompt + self.num_completion,
+            "prompt_tokens_details": {"cached_tokens": self.num_cached},
         }
 
     def speculation(self) -> Json:

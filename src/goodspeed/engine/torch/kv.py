@@ -60,6 +60,17 @@ class KvPool:
         """Release the region and its contents."""
         self._regions.remove(region)
 
+    def shorten(self, region: Region, length: int) -> None:
+        """Release the region's rows after the first `length`."""
+        assert 0 < length <= region.length
+        region.length = length
+
+    def copy(self, source: Region, target: Region, num_tokens: int) -> None:
+        """Copy the keys and values of the first `num_tokens` positions of one region to another, in all layers."""
+        assert num_tokens <= min(source.length, target.length)
+        rows = self._pool[:, :, source.start : source.start + num_tokens]
+        self._pool[:, :, target.start : target.start + num_tokens] = rows
+
     def write(
         self,
         layer: int,
@@ -92,18 +103,41 @@ class KvPool:
             if region.start - end >= length:
                 return end
             end = region.start + region.length
-        return end if self.capacity - end >= length else self._compact()
+        return end if self.capacity - end >= length else self._compact(length)
 
-    def _compact(self) -> int:
-        """Move all regions to the front of the pool; returns the row after the last one."""
-        end = 0
-        for region in self._regions:
-            if region.start != end:
-                rows = self._pool[:, :, region.start : region.start + region.length]
-                self._pool[:, :, end : end + region.length] = rows.clone()  # the ranges may overlap
-                region.start = end
+    def _compact(self, length: int) -> int:
+        """Make a gap of `length` rows: move the neighbouring regions that are the shortest in sum, to the front.
+
+        Returns where the gap starts.
+        """
+        end, moved = 0, self._regions_to_move(length)
+        if moved.start > 0:
+            last = self._regions[moved.start - 1]
+            end = last.start + last.length
+        for region in self._regions[moved.start : moved.stop]:
+            rows = self._pool[:, :, region.start : region.start + region.length]
+            self._pool[:, :, end : end + region.length] = rows.clone()  # the ranges may overlap
+            region.start = end
             end += region.length
         return end
+
+    def _regions_to_move(self, length: int) -> range:
+        """Indices of the regions with gaps of `length` rows in sum before, between and after them."""
+        bounds = [0, *[region.start + region.length for region in self._regions]]
+        starts = [*[region.start for region in self._regions], self.capacity]
+        best, best_rows = range(len(self._regions)), self.capacity + 1
+        first = num_free = num_rows = 0
+        for stop, (bound, start) in enumerate(zip(bounds, starts, strict=True)):
+            num_free += start - bound
+            while num_free - (starts[first] - bounds[first]) >= length:
+                num_free -= starts[first] - bounds[first]
+                num_rows -= self._regions[first].length
+                first += 1
+            if num_free >= length and num_rows < best_rows:
+                best, best_rows = range(first, stop), num_rows
+            if stop < len(self._regions):
+                num_rows += self._regions[stop].length
+        return best
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:

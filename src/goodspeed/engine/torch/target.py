@@ -46,6 +46,7 @@ class TorchTarget:
         self.decoder = decoder
         self._pool = KvPool(decoder.config, info.kv_capacity, decoder.dtype, decoder.device)
         self._streams: dict[StreamKey, _Stream] = {}
+        self._retained: dict[StreamKey, Region] = {}
 
     @property
     def num_open(self) -> int:
@@ -54,16 +55,29 @@ class TorchTarget:
 
     @property
     def num_reserved(self) -> int:
-        """KV tokens reserved by all streams."""
+        """KV tokens reserved by all streams, with those that are retained."""
         return self._pool.num_reserved
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         assert stream not in self._streams, f"stream {stream} is open"
         assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
-        self._streams[stream] = _Stream(spec, self._pool.reserve(spec.capacity), list(spec.tokens))
+        region = self._pool.reserve(spec.capacity)
+        num_cached = 0
+        if spec.prefix:
+            num_cached = spec.prefix.num_tokens
+            assert num_cached < len(spec.tokens), f"{num_cached} of {len(spec.tokens)} tokens are cached"
+            self._pool.copy(self._retained[spec.prefix.source], region, num_cached)
+        self._streams[stream] = _Stream(spec, region, list(spec.tokens), num_cached)
+
+    def retain(self, stream: StreamKey, num_tokens: int) -> None:
+        ended = self._streams.pop(stream)
+        assert num_tokens <= ended.num_cached, f"{num_tokens} tokens to retain, {ended.num_cached} are cached"
+        self._pool.shorten(ended.region, num_tokens)
+        self._retained[stream] = ended.region
 
     def close(self, stream: StreamKey) -> None:
-        self._pool.free(self._streams.pop(stream).region)
+        open_stream = self._streams.pop(stream, None)
+        self._pool.free(open_stream.region if open_stream else self._retained.pop(stream))
 
     @torch.inference_mode()
     def step(self, batch: Sequence[Work]) -> list[Outcome]:

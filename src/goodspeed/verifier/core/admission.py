@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from goodspeed.protocol.session import VerifierStream
 from goodspeed.verifier.core.client import Client
+from goodspeed.verifier.core.prefix_cache import PrefixCache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,8 +23,9 @@ class QueuedStream:
 class Admission:
     """Clients take turns; the streams of one client keep their order. No stream overtakes the head of the queue."""
 
-    def __init__(self, kv_capacity: int, max_admitted: int, max_queued: int) -> None:
+    def __init__(self, kv_capacity: int, max_admitted: int, max_queued: int, prefix_cache: PrefixCache) -> None:
         self.kv_capacity = kv_capacity
+        self._prefix_cache = prefix_cache
         self.kv_used = 0
         self.num_queued = 0
         self._num_admitted = 0
@@ -47,12 +49,15 @@ class Admission:
         return turned_away
 
     def admit_next(self) -> QueuedStream | None:
-        """The next stream in turn, with its memory reserved; None if none waits or the next does not fit yet."""
+        """The next stream in turn, with its memory reserved; None if none waits or the next does not fit yet.
+
+        It fits if it does without the prefix cache, whose memory it takes.
+        """
         if not self._queues or self._num_admitted >= self._max_admitted:
             return None
         name, queue = next(iter(self._queues.items()))
         stream = next(iter(queue.values()))
-        if self.kv_used + stream.capacity > self.kv_capacity:
+        if not self._prefix_cache.shrink(self.kv_capacity - self.kv_used - stream.capacity):
             return None
         self.withdraw(stream.client, stream.stream_id)
         if name in self._queues:

@@ -28,7 +28,7 @@ class Turn(Struct, frozen=True, gc=False):
 
 
 class Batch(Struct, frozen=True, gc=False):
-    """Orders to the engine: close streams, then open streams, then run one step, if there is work for one.
+    """Orders to the engine: end streams, then open streams, then run one step, if there is work for one.
 
     Which draft tokens of the turns the step verifies is decided just before it (verifier/step.py).
     """
@@ -42,10 +42,19 @@ class Batch(Struct, frozen=True, gc=False):
     price: float = 0.0
     """As ProposalCandidate.price, of every token."""
     draft_selection: str = "value"
+    retained: tuple[tuple[StreamKey, int], ...] = ()
+    """Streams that end, each with the number of tokens that the engine keeps for later streams."""
+    evicted: tuple[StreamKey, ...] = ()
+    """Retained streams that the engine frees."""
 
     @property
     def has_step(self) -> bool:
         return bool(self.turns or self.prefills)
+
+    @property
+    def ended(self) -> tuple[StreamKey, ...]:
+        """The streams that end, retained or not."""
+        return (*self.closed, *[key for key, _ in self.retained])
 
     @property
     def streams(self) -> tuple[StreamKey, ...]:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.interface import Outcome, TargetInfo, Verify
-from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.errors import ProtocolError
 from goodspeed.protocol.messages import Load, Message, Propose
 from goodspeed.protocol.session import num_common
 from goodspeed.scheduling.co_located_length import CoLocatedPrices
@@ -21,6 +21,7 @@ from goodspeed.verifier.core.draft_budget import DraftBudget, best_num_tokens
 from goodspeed.verifier.core.grants import GrantAllocator, LocalTimes
 from goodspeed.verifier.core.message_handler import MessageHandler
 from goodspeed.verifier.core.outbox import Reply, VerifierOutbox
+from goodspeed.verifier.core.prefix_cache import PrefixCacheStats
 from goodspeed.verifier.core.served_streams import FinishedStream, ServedStream, ServedStreams
 from goodspeed.verifier.core.timing.baseline import Baseline
 from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
@@ -37,6 +38,7 @@ class CoreStats:
 
     load: Load
     clients: tuple[Client, ...]
+    prefix_cache: PrefixCacheStats
 
 
 class CoLocatedDraft(NamedTuple):
@@ -169,7 +171,7 @@ class VerifierCore:
         self._baseline.on_wait()
         for key in batch.streams:
             if stream := self._streams.get(key):
-                self._handler.fail(stream, ErrorCode.INTERNAL, reason)
+                self._handler.on_engine_failed(stream, reason)
         return self._settle(now)
 
     def finished(self, client: str, stream_id: int) -> FinishedStream | None:
@@ -178,7 +180,8 @@ class VerifierCore:
 
     def stats(self) -> CoreStats:
         """The present state."""
-        return CoreStats(self._handler.load(), tuple(self._handler.sessions.clients))
+        handler = self._handler
+        return CoreStats(handler.load(), tuple(handler.sessions.clients), handler.prefix_cache.stats())
 
     def _next_close(self, now: float) -> float:
         """When the batch closes; at once if it is full."""
@@ -199,9 +202,19 @@ class VerifierCore:
                 self._draft_budget.on_batch(budget, len(turns))
         num_verified = len(turns) + min(budget, sum([_num_drafted(turn) for turn in turns]))
         prefills = tuple(make_prefills(streams.prefilling, config.prefill_room(num_verified)))
-        closed, opened = self._outbox.take_stream_updates()
+        updates = self._outbox.take_stream_updates()
         streams.on_step(turns, prefills)
-        return Batch(closed, opened, turns, prefills, budget, prices.verifying, config.draft_selection)
+        return Batch(
+            updates.closed,
+            updates.opened,
+            turns,
+            prefills,
+            budget,
+            prices.verifying,
+            config.draft_selection,
+            updates.retained,
+            updates.evicted,
+        )
 
     def _best_budget(self, turns: Sequence[Turn], max_tokens: int, prices: CoLocatedPrices) -> int:
         """The budget with which the step pays best, by the times of steps of about its size."""

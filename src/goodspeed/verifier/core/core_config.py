@@ -68,6 +68,18 @@ class VerifierCoreConfig:
         "tokens that one batch may hold in all; prompts get what the proposals leave, but at least 32 tokens",
         ge=1,
     )
+    prefix_cache_tokens: int = option(
+        2**30,
+        "KV tokens of ended streams that are kept for streams with the same first tokens, as far as open streams leave "
+        "them free; 0: none",
+        ge=0,
+    )
+    prefix_sharing: str = option(
+        "client",
+        "whose streams may begin with the kept tokens: the same drafter's, or all drafters', who can then tell by the "
+        "time to their first token what others have written",
+        choices=("client", "all"),
+    )
     max_admitted: int = option(2**16, "streams of all clients that may hold KV memory at once", ge=1)
     max_streams: int = option(64, "streams that one session may have open or waiting", ge=1)
     max_queued: int = option(1024, "streams of all clients that may wait for KV memory", ge=0)

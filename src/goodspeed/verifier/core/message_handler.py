@@ -21,6 +21,7 @@ from goodspeed.verifier.core.admission import Admission, QueuedStream
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.outbox import VerifierOutbox
+from goodspeed.verifier.core.prefix_cache import PrefixCache
 from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
 from goodspeed.verifier.core.sessions import ClientSession, SessionTable
 from goodspeed.verifier.core.timing.baseline import Baseline
@@ -50,7 +51,8 @@ class MessageHandler:
         self._welcome = self.sessions.welcome
         self._streams = streams
         self._baseline = baseline
-        self._admission = Admission(info.kv_capacity, config.max_admitted, config.max_queued)
+        self.prefix_cache = PrefixCache(config.prefix_cache_tokens, config.prefix_sharing == "all", outbox)
+        self._admission = Admission(info.kv_capacity, config.max_admitted, config.max_queued, self.prefix_cache)
         self._outbox = outbox
         self._lease_s = config.lease_s
         self._reported_load = self.load()
@@ -89,7 +91,8 @@ class MessageHandler:
         for stream in list(self._streams.drafting.values()):
             if self._lease_due(stream) > now:
                 break
-            self.fail(stream, ErrorCode.LEASE_EXPIRED, f"no proposal within {self._lease_s:g} s")
+            self._report_end(stream, ErrorCode.LEASE_EXPIRED, f"no proposal within {self._lease_s:g} s")
+            self.close(stream)
 
     def on_shutdown(self, now: float) -> None:
         """End every session and every stream."""
@@ -97,6 +100,7 @@ class MessageHandler:
             self._end_session(session, ErrorCode.SHUTTING_DOWN, "the verifier is shutting down", now)
         for stream in list(self._streams):
             self.close(stream)
+        self.prefix_cache.shrink(0)
 
     def wake_at(self) -> float | None:
         """When on_time is due if nothing else happens; None: never."""
@@ -109,15 +113,20 @@ class MessageHandler:
             times.append(self._next_report_at)
         return min(times, default=None)
 
-    def fail(self, stream: ServedStream, code: ErrorCode, reason: str) -> None:
-        """End the stream, and report the error to its drafter."""
-        self._outbox.send(stream.conn, Error(code, reason, stream.request.stream, stream.request.epoch))
-        self.close(stream)
+    def on_engine_failed(self, stream: ServedStream, reason: str) -> None:
+        """End the stream, and report the error to its drafter. What the engine holds of it is not kept."""
+        self._report_end(stream, ErrorCode.INTERNAL, reason)
+        self._admission.release(stream.capacity)
+        self._streams.close(stream, 0)
 
     def close(self, stream: ServedStream) -> None:
-        """End the stream and free its memory."""
-        self._streams.close(stream)
+        """End the stream and free its memory, except what the prefix cache keeps: the tokens that were run."""
         self._admission.release(stream.capacity)
+        num_retained = 0
+        if stream.is_prefilled:
+            committed = stream.protocol.committed
+            num_retained = self.prefix_cache.retain(stream.key, stream.client.name, committed[:-1])
+        self._streams.close(stream, num_retained)
 
     def load(self) -> Load:
         """How busy the verifier is."""
@@ -179,6 +188,7 @@ class MessageHandler:
             return
         if older:
             self.close(older)
+        self.prefix_cache.touch(client.name, request.tokens)
         self._enqueue(QueuedStream(client, protocol, protocol.spec().capacity))
 
     def _check_epoch(self, client: Client, request: Open) -> None:
@@ -209,18 +219,20 @@ class MessageHandler:
 
     def _open(self, queued: QueuedStream, now: float) -> None:
         client, request = queued.client, queued.protocol.request
+        prefix = self.prefix_cache.use(client.name, request.tokens)
+        num_cached = prefix.num_tokens if prefix else 0
         stream = ServedStream(
             key=self._streams.next_key(),
             client=client,
             conn=client.conn,
             protocol=queued.protocol,
             capacity=queued.capacity,
-            num_unprefilled=len(request.tokens),
+            num_unprefilled=len(request.tokens) - num_cached,
             waiting_since=now,
             baseline=self._baseline.open(now, is_prefilling=True),
         )
-        self._streams.open(stream)
-        self._outbox.send(stream.conn, Opened(request.stream, request.epoch))
+        self._streams.open(stream, prefix)
+        self._outbox.send(stream.conn, Opened(request.stream, request.epoch, num_cached))
         is_new_prompt = request.num_prompt == len(request.tokens)  # otherwise an answer continues after a lost link
         if is_new_prompt and not stream.protocol.never_proposes:
             client.on_stream()
@@ -236,6 +248,7 @@ class MessageHandler:
             capacity=protocol.spec().capacity,
             num_unprefilled=0,
             waiting_since=now,
+            is_prefilled=True,
             baseline=self._baseline.open(now, is_prefilling=False),
         )
         self._streams.replace(stream, now)
@@ -293,6 +306,9 @@ class MessageHandler:
             epoch = queued.protocol.request.epoch
             self._admission.withdraw(session.client, error.stream)
         self._outbox.send(session.conn, Error(error.code, str(error), error.stream, epoch or 0))
+
+    def _report_end(self, stream: ServedStream, code: ErrorCode, reason: str) -> None:
+        self._outbox.send(stream.conn, Error(code, reason, stream.request.stream, stream.request.epoch))
 
     def _end_session(self, session: ClientSession, code: ErrorCode, reason: str, now: float) -> None:
         """Report the reason to the drafter, and end its session."""

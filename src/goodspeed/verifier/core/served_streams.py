@@ -2,11 +2,11 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.interface import Prefill
+from goodspeed.engine.interface import CachedPrefix, Prefill
 from goodspeed.protocol.messages import Open, Propose, RoundMode, Verdict
 from goodspeed.protocol.session import VerifierStream, num_right
 from goodspeed.protocol.stream_queues import StreamQueues
@@ -49,6 +49,7 @@ class ServedStream:
     capacity: int  # KV tokens reserved
     num_unprefilled: int  # tokens
     waiting_since: float  # when its wait started: for the engine, or for its drafter
+    is_prefilled: bool = False  # the engine has run its whole prefix
     siblings: Mapping[int, "ServedStream"] = field(default_factory=dict)  # its client's streams by id, with itself
     num_steps_before: int = 0  # steps that the engine had started when the drafter's turn started
     proposal: Propose | None = None  # to be verified
@@ -101,6 +102,7 @@ class ServedStream:
             client.on_proposal_answered(num_proposed, num_verified, min(num_verified, num_right(proposal, verdict)))
         if self.protocol.is_finished:
             client.on_answer(verdict.baseline_us, verdict.elapsed_us)
+        self.is_prefilled = True
         self.proposal = None
         self.grant = verdict.grant
         self.shadows.on_verdict(verdict, client, self.protocol.committed, now)
@@ -179,9 +181,9 @@ class ServedStreams:
         """The stream whose drafter is disconnected for longest, unless the engine works on it."""
         return next((stream for stream in self.drafting.values() if stream.conn is None), None)
 
-    def open(self, stream: ServedStream) -> None:
-        """Add a newly admitted stream; the engine opens it with the next batch."""
-        self._outbox.open_stream(stream.key, stream.protocol.spec(stream.client.name))
+    def open(self, stream: ServedStream, prefix: CachedPrefix | None) -> None:
+        """Add a newly admitted stream; the engine opens it with the next batch, and need not read the prefix."""
+        self._outbox.open_stream(stream.key, replace(stream.protocol.spec(stream.client.name), prefix=prefix))
         self._add_sibling(stream)
         self._table.put(stream.key, stream, ServedStreamState.PREFILLING)
 
@@ -192,15 +194,18 @@ class ServedStreams:
         self._add_sibling(stream)
         self.on_ready(stream, now)
 
-    def close(self, stream: ServedStream) -> None:
-        """Remove the stream; the engine closes it with the next batch."""
+    def close(self, stream: ServedStream, num_retained: int) -> None:
+        """Remove the stream; the engine closes it with the next batch, and keeps the first `num_retained` tokens."""
         self._table.remove(stream.key)
         self._num_disconnected -= stream.conn is None
         siblings = self._by_client[stream.client.name]
         del siblings[stream.request.stream]
         if not siblings:
             del self._by_client[stream.client.name]
-        self._outbox.close_stream(stream.key)
+        if num_retained:
+            self._outbox.retain_stream(stream.key, num_retained)
+        else:
+            self._outbox.close_stream(stream.key)
 
     def on_ready(self, stream: ServedStream, now: float) -> None:
         """The next batch may verify the stream."""

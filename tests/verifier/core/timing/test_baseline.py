@@ -242,3 +242,16 @@ def test_a_new_stream_that_wakes_the_host_waits_for_it_without_drafts_too() -> N
         measured = baseline.measured_us(opened, 1.021)
         assert measured is not None
         assert measured[0] == pytest.approx(measured[1], abs=1)
+
+
+def test_steps_that_are_faster_than_expected_give_no_negative_baseline() -> None:
+    """Short prompts, as prefix caching leaves them, add less time to a step than its spread."""
+    step_time = StepTimeModel()
+    baseline = Baseline(step_time, max_batch_streams=0)
+    for _ in range(20):
+        step_time.observe(1, 1, 0.010)
+    stream = baseline.open(1.0, is_prefilling=False)
+    for i in range(10):
+        baseline.on_step([Verify(2, ()), Prefill(3, 1)], 1, started=1.0 + i / 100, step_s=0.001)
+    baseline.add_round(stream, 1)
+    assert baseline.measured_us(stream, 1.1) == (0, 100_000)

@@ -124,5 +124,5 @@ class Baseline:
             return None
         num_others = self._num_committed - stream.committed_before - stream.num_committed
         pace = (1 + stream.num_others) / (1 + num_others)  # of the others beside this stream, without drafts and with
-        prefill_s = pace * (self._prefill_s - stream.prefill_before)
-        return round((stream.rounds_s + prefill_s) * 1e6), round((now - stream.opened_at) * 1e6)
+        prefill_s = pace * (self._prefill_s - stream.prefill_before)  # negative if steps were faster than expected
+        return round(max(0.0, stream.rounds_s + prefill_s) * 1e6), round((now - stream.opened_at) * 1e6)
