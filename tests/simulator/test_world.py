@@ -222,3 +222,20 @@ def test_no_verifier_is_busy_for_longer_than_the_run() -> None:
     scenario = scenario_of({"duration_s": 4.3, "mode": "target_only", "verifiers": [{"latency": latency}]})
     (verifier,) = simulate(scenario).verifiers
     assert 3.0 < verifier.busy_s <= 4.3
+
+
+def test_slow_drafts_of_a_far_client_are_used_if_run_ahead_makes_them_pay() -> None:
+    """Drafting after the verdict brings no more than the target alone. Shadow drafts tell what run-ahead saves."""
+    num_tokens = {}
+    for mode in ("never", "auto"):
+        tier = drafter_tier(
+            count=1,
+            latency={"linear": {"base_s": 0.010, "token_s": 0.0}},
+            acceptance={"fixed": {"rate": 0.9}},
+            workload={"closed": {"think_s": 0.0}, "answer": {"distribution": "fixed", "fixed": {"num_tokens": 200}}},
+            run_ahead=mode,
+        )
+        verifier = {"latency": {"linear": {"base_s": 0.020, "token_s": 0.00005}}}
+        result = simulate(small_scenario(tier, verifiers=[verifier], duration_s=40.0))
+        num_tokens[mode] = sum(answer.num_answer_tokens for answer in result.answers)
+    assert num_tokens["auto"] > 1.1 * num_tokens["never"]
