@@ -41,6 +41,10 @@ def _folder(path: Path, **values: object) -> Path:
     return path
 
 
+def test_end_tokens_that_the_model_does_not_have_are_left_out(tmp_path: Path) -> None:
+    assert read_config(_folder(tmp_path, eos_token_id=[-1, 7, 319, 320])).end_tokens == (7, 319)
+
+
 @pytest.mark.parametrize("model_type", ["llama", "mistral", "qwen2", "qwen3"])
 def test_every_family_as_transformers_writes_it(random_checkpoint: Callable[..., Path], model_type: str) -> None:
     config = read_config(random_checkpoint(model_type))

@@ -87,7 +87,10 @@ def read_config(folder: Path) -> ModelConfig:
     path = folder / "config.json"
     values = read_json(path)
     try:
-        return _untied(_parse(values, read_end_tokens(folder)), folder)
+        config = _parse(values, read_end_tokens(folder))
+        # A fine-tuned tokenizer may name a token for which the model has no row.
+        ends = tuple(token for token in config.end_tokens if 0 <= token < config.vocab_size)
+        return _untied(replace(config, end_tokens=ends), folder)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

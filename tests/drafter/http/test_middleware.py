@@ -71,6 +71,15 @@ async def test_other_pages_may_not(tokenizer: Tokenizer, api_key: str) -> None:
         assert "access-control-allow-origin" not in without.headers
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [("Bearer secret", 200), ("bearer secret", 200), ("Bearer  secret", 200), ("Basic secret", 401), ("secret", 401)],
+)
+async def test_scheme_of_the_key_is_case_insensitive(tokenizer: Tokenizer, header: str, status: int) -> None:
+    async with api(tokenizer, api_key="secret") as client:
+        assert (await client.get("/v1/models", headers={"authorization": header})).status_code == status
+
+
 async def test_every_response_has_a_request_id(tokenizer: Tokenizer) -> None:
     async with api(tokenizer, api_key="secret") as client:
         ids = [(await client.get(path)).headers["x-request-id"] for path in ("/health", "/v1/models", "/nothing")]

@@ -128,6 +128,26 @@ async def test_body_that_is_not_an_object_is_refused(tokenizer: Tokenizer, body:
         assert response.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("field", ["messages", "unknown", "metadata"])
+async def test_deeply_nested_body_is_refused(tokenizer: Tokenizer, field: str) -> None:
+    async with site(tokenizer) as (client, _):
+        body = f'{{"model": "toy", "{field}": {"[" * 10**5}{"]" * 10**5}}}'
+        assert (await client.post(PATHS["chat"], content=body)).status_code == 400
+
+
+async def test_numbers_as_clients_of_other_servers_send_them(tokenizer: Tokenizer) -> None:
+    """JavaScript's integral floats, numbers beyond the wire's, -1 for "no limit" (LM Studio), a byte-order mark."""
+    async with site(tokenizer) as (client, _):
+        plain = (await client.post(PATHS["completion"], json=COMPLETION)).json()["choices"]
+        for fields in ({"max_tokens": 4.0}, {"top_k": 2**70}, {"top_k": -1.0}, {"logprobs": False}, {"seed": 5.0}):
+            response = await client.post(PATHS["completion"], json={**COMPLETION, **fields})
+            assert response.json()["choices"] == plain, fields
+        marked = "\ufeff" + json.dumps(COMPLETION)
+        assert (await client.post(PATHS["completion"], content=marked.encode())).json()["choices"] == plain
+        response = await client.post(PATHS["chat"], json={**CHAT, "max_tokens": -1})
+        assert response.json()["usage"]["completion_tokens"] == 100  # the server's default
+
+
 async def test_huge_body_is_refused(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as (client, _):
         response = await client.post(PATHS["chat"], content=b" " * (MAX_BODY_BYTES + 1))

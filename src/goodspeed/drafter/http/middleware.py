@@ -60,7 +60,7 @@ class KeyCheck:
 
     def __init__(self, app: ASGIApp, api_key: str) -> None:
         self._app = app
-        self._expected = f"Bearer {api_key}".encode()
+        self._expected = api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._is_protected(scope) and not self._has_key(scope):
@@ -77,4 +77,5 @@ class KeyCheck:
 
     def _has_key(self, scope: Scope) -> bool:
         header: bytes = dict(scope["headers"]).get(b"authorization", b"")
-        return hmac.compare_digest(header, self._expected)
+        scheme, _, key = header.partition(b" ")
+        return hmac.compare_digest(key.strip(), self._expected) and scheme.lower() == b"bearer"

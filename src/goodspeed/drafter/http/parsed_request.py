@@ -1,5 +1,6 @@
 """From a request body to generation requests: what is supported, what has no effect, what is refused by name."""
 
+import codecs
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,17 @@ MAX_STOPS = 4
 COMPLETION_TOKENS = 16
 """Default max_tokens of /v1/completions, as in OpenAI's API."""
 
+MAX_TOP_K = 2**31 - 1  # more than any vocabulary
+
 Tokens = tuple[int, ...]
+INTEGERS = frozenset({"max_tokens", "max_completion_tokens", "n", "seed", "top_k", "logprobs"})
+UNSET: Mapping[str, Mapping[str, None]] = {
+    "max_tokens": {"-1": None},
+    "max_completion_tokens": {"-1": None},
+    "top_k": {"-1": None},
+    "logprobs": {"False": None},
+}
+"""Values by which clients of other servers say that they set nothing."""
 
 
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -141,7 +152,9 @@ def generation_requests(parsed: ParsedRequest, welcome: Welcome, default_tokens:
         _check_room(len(prompt), max_tokens, parsed.prompt_field, welcome)
         for i in range(parsed.num_choices):
             sampling = replace(parsed.sampling, seed=(parsed.sampling.seed + i) % 2**64)
-            ends = (*welcome.end_tokens, *parsed.stop_tokens)
+            # A tokenizer may have more tokens than the model.
+            stop_tokens = (token for token in parsed.stop_tokens if token < welcome.vocab_size)
+            ends = (*welcome.end_tokens, *stop_tokens)
             requests.append(GenerationRequest(prompt, max_tokens, sampling, ends, parsed.mode, parsed.logprobs))
     return requests
 
@@ -183,7 +196,7 @@ def _sampling(body: CommonBody, extension: Extension) -> Sampling:
     rule = Rule.REJECTION if extension.rule == "rejection" else Rule.COUPLED
     return Sampling(
         temperature=temperature,
-        top_k=0 if body.top_k in {None, -1} else body.top_k or 0,
+        top_k=min(body.top_k or 0, MAX_TOP_K),
         top_p=1.0 if body.top_p is None else body.top_p,
         seed=secrets.randbits(63) if body.seed is None else body.seed % 2**64,
         rule=Rule.GREEDY if temperature == 0.0 else rule,
@@ -264,8 +277,8 @@ def _too_long(requested: str, field: str, max_context: int) -> ApiError:
 def parse_body(data: bytes, kind: type[BodyT]) -> BodyT:
     """Parse a body. Raises ApiError that names the field that is wrong, unknown or not supported."""
     try:
-        values = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        values = msgspec.json.decode(data.removeprefix(codecs.BOM_UTF8))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"the body is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ApiError(400, f"the body is a JSON {type(values).__name__}, expected an object")
@@ -277,12 +290,14 @@ def parse_body(data: bytes, kind: type[BodyT]) -> BodyT:
         raise _wrong(str(error)) from error
 
 
-def _known_fields(values: Mapping[str, object], kind: type[BodyT]) -> dict[str, object]:
+def _known_fields(values: Mapping[str, Any], kind: type[BodyT]) -> dict[str, object]:
     fields = kind.__struct_fields__
     known = {}
     for name, value in values.items():
         if name in fields:
-            known[name] = value
+            is_integral = name in INTEGERS and isinstance(value, float) and value.is_integer()
+            given = int(value) if is_integral else value  # JavaScript and R do not distinguish them
+            known[name] = UNSET.get(name, {}).get(repr(given), given)
         elif value is not None:
             check_unsupported(name, value, fields)
     return known
