@@ -131,6 +131,12 @@ def test_file_that_is_no_safetensors_is_named(llama: Path) -> None:
         read_weights(llama)
 
 
+def test_git_lfs_pointer_is_named(llama: Path) -> None:
+    (llama / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(CheckpointError, match=r"model.safetensors: it is a Git LFS pointer.*git lfs pull"):
+        read_weights(llama)
+
+
 def test_folder_without_weights(llama: Path) -> None:
     (llama / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"neither model.safetensors nor model.safetensors.index.json"):

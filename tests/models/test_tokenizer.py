@@ -241,6 +241,29 @@ def test_decoder_that_cannot_be_streamed_is_refused(tmp_path: Path) -> None:
         Tokenizer.load(tmp_path)
 
 
+def test_byte_level_vocabulary_with_another_decoder_is_decoded_as_bytes(
+    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """mlx-lm#1329: tekken tokenizers have SentencePiece's decoder, which leaves "Ġ" for every space."""
+
+    def change(values: dict[str, object]) -> None:
+        steps = json.loads((folders["sentencepiece"] / "tokenizer.json").read_text())["decoder"]
+        values["decoder"] = steps
+
+    tokenizer = Tokenizer.load(_edit(folders["byte-level"], tmp_path / "hybrid", change))
+    tokens = tokenizer.encode(" a fox 🦊")
+    assert tokenizer.decode(tokens) == "".join(_streamed(tokenizer, tokens, [1])) == " a fox 🦊"
+    assert "the pre-tokenizer is ByteLevel but the decoder is another" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_git_lfs_pointer_is_named(folders: dict[str, Path], tmp_path: Path, name: str) -> None:
+    shutil.copytree(folders["byte-level"], tmp_path / "clone")
+    (tmp_path / "clone" / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(CheckpointError, match=f"{name}: it is a Git LFS pointer"):
+        Tokenizer.load(tmp_path / "clone")
+
+
 def test_model_without_a_chat_template_refuses_chats(folders: dict[str, Path]) -> None:
     with pytest.raises(RequestError, match="no chat template") as caught:
         Tokenizer.load(folders["sentencepiece"]).encode_chat(CHATS[0])

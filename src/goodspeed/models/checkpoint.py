@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from goodspeed.errors import CheckpointError
-from goodspeed.models.folder import SINGLE_FILE, JsonObject, read_json, weight_files, write_json
+from goodspeed.models.folder import SINGLE_FILE, JsonObject, read_json, unreadable, weight_files, write_json
 from goodspeed.models.model_config import ModelConfig, config_json, read_config
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _read_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tu
                 if not _is_ignored(name, shapes):
                     yield name, _checked(path, name, file.get_tensor(name), shapes)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
+        raise unreadable(path, error) from error
 
 
 def _is_ignored(name: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:

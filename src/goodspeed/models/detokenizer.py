@@ -144,6 +144,17 @@ class IncrementalDetokenizer:
         return text
 
 
+def is_byte_level(backend: tokenizers.Tokenizer) -> bool:
+    """True if the pre-tokenizer makes the vocabulary one of bytes."""
+    found = json.loads(backend.pre_tokenizer.__getstate__()) if backend.pre_tokenizer else {"pretokenizers": []}
+    return any(step["type"] == "ByteLevel" for step in found.get("pretokenizers", [found]))
+
+
+def is_byte_level_decoder(backend: tokenizers.Tokenizer) -> bool:
+    """True if the decoder reads a vocabulary of bytes."""
+    return any(step["type"] == "ByteLevel" for step in _decoder_steps(backend))
+
+
 def _decoder_steps(backend: tokenizers.Tokenizer) -> list[Mapping[str, Any]]:
     decoder = json.loads(backend.decoder.__getstate__()) if backend.decoder else {"decoders": []}
     return list(decoder.get("decoders", [decoder]))

@@ -10,6 +10,7 @@ from goodspeed.errors import CheckpointError
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer*.json", "special_tokens_map.json", "chat_template*", "vocab.json", "merges.txt")
+LFS_POINTER = b"version https://git-lfs"
 JsonObject = Mapping[str, object]
 
 
@@ -43,10 +44,21 @@ def read_json(path: Path) -> JsonObject:
         where = f"{path.parent} has none" if path.parent.is_dir() else f"{path.parent} is not a folder"
         raise CheckpointError(f"{path.name} is missing: {where}") from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
+        raise unreadable(path, error) from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} has a {type(values).__name__}, expected a JSON object")
     return values
+
+
+def unreadable(path: Path, error: Exception) -> CheckpointError:
+    """The error for a damaged file. A clone of a repository without Git LFS has pointers instead of large files."""
+    try:
+        with path.open("rb") as file:
+            is_pointer = file.read(len(LFS_POINTER)) == LFS_POINTER
+    except OSError:
+        is_pointer = False
+    reason = "it is a Git LFS pointer, not the file itself; run: git lfs pull" if is_pointer else str(error)
+    return CheckpointError(f"cannot read {path}: {reason}")
 
 
 def write_json(path: Path, values: JsonObject) -> None:

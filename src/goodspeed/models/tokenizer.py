@@ -13,7 +13,13 @@ import tokenizers
 
 from goodspeed.errors import CheckpointError, RequestError
 from goodspeed.models.chat_template import ChatTemplate, read_chat_template
-from goodspeed.models.detokenizer import IncrementalDetokenizer, TokenBytesTable
+from goodspeed.models.detokenizer import (
+    IncrementalDetokenizer,
+    TokenBytesTable,
+    is_byte_level,
+    is_byte_level_decoder,
+)
+from goodspeed.models.folder import unreadable
 from goodspeed.models.special_tokens import end_token_conflict, read_end_tokens
 
 log = logging.getLogger(__name__)
@@ -50,9 +56,12 @@ class Tokenizer:
         try:
             backend = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:
-            raise CheckpointError(f"cannot read {path}: {error}") from error
+            raise unreadable(path, error) from error
         if conflict := end_token_conflict(folder):
             log.warning(conflict)
+        if is_byte_level(backend) and not is_byte_level_decoder(backend):
+            log.warning("%s: the pre-tokenizer is ByteLevel but the decoder is another; ByteLevel decodes", path)
+            backend.decoder = tokenizers.decoders.ByteLevel()
         backend.no_truncation()
         backend.no_padding()
         return cls(backend, read_end_tokens(folder), read_chat_template(folder))
