@@ -114,6 +114,17 @@ async def test_without_a_key_only_this_machine_has_access(tokenizer: Tokenizer) 
             assert reply.status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:8000", 200), ("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("evil.example.com:8000", 403)],
+)
+async def test_page_of_a_domain_that_resolves_to_this_machine_has_no_access(
+    tokenizer: Tokenizer, host: str, status: int
+) -> None:
+    async with admin_of(tokenizer) as client:
+        assert (await client.get("/admin/draft", headers={"host": host})).status_code == status
+
+
 async def test_with_a_key_only_its_holders_have_access(tokenizer: Tokenizer) -> None:
     async with admin_of(tokenizer, api_key="secret") as client:
         assert (await client.post("/admin/draft", json={})).status_code == 401

@@ -133,6 +133,23 @@ async def test_stream_without_usage_ends_with_its_finish(tokenizer: Tokenizer) -
         assert text_of(chunks) == at.target_only_chat(10, Sampling())
 
 
+async def test_chunk_with_the_finish_has_no_text(tokenizer: Tokenizer) -> None:
+    """vllm#35705."""
+    async with site(tokenizer) as at:
+        stream = await at.client.chat.completions.create(
+            model="toy", messages=HELLO, max_tokens=10, temperature=0, stream=True, n=2, logprobs=True
+        )
+        choices = [chunk.choices[0] async for chunk in stream]
+        finished = [choice for choice in choices if choice.finish_reason]
+        assert [(choice.delta.content, choice.logprobs) for choice in finished] == [(None, None)] * 2
+        entries = [entry for choice in choices if choice.logprobs for entry in choice.logprobs.content or []]
+        assert len(entries) == 20
+        completion = await at.client.completions.create(
+            model="toy", prompt="x", max_tokens=10, temperature=0, stream=True
+        )
+        assert [part.choices[0].text async for part in completion if part.choices[0].finish_reason] == [""]
+
+
 async def test_completion_takes_the_prompt_as_it_is(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as at:
         reply = await at.client.completions.create(model="toy", prompt="Once upon", temperature=0)

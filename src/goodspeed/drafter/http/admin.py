@@ -67,9 +67,16 @@ async def _body(request: Request) -> dict[str, object]:
 
 def _check_loopback(request: Request) -> None:
     host = request.client.host if request.client else ""
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+    if not _is_loopback(host):
         raise ApiError(403, f"without an API key only this machine has access, not {host!r}", code="forbidden")
+    name = request.url.hostname or ""
+    # A page of a domain that resolves to this machine (DNS rebinding) sends the domain's name.
+    if "." in name.strip(".") and not _is_loopback(name):
+        raise ApiError(403, f"without an API key the host must be this machine, not {name!r}", code="forbidden")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -116,8 +116,16 @@ async def _send_events(
 ) -> None:
     """`opening`: events before the first piece. Without a verifier they wait for it: the status may become a 503."""
     async for index, piece in pieces:
-        await exchange.events([*opening, envelope.chunk([envelope.format.delta(index, piece)])])
+        chunks = [envelope.chunk([envelope.format.delta(index, part)]) for part in _with_finish_apart(piece)]
+        await exchange.events([*opening, *chunks])
         opening = ()
+
+
+def _with_finish_apart(piece: TextPiece) -> Sequence[TextPiece]:
+    """As in OpenAI's API the chunk with the finish has no text: clients take it for the end."""
+    if piece.finish is None or not (piece.text or piece.logprobs):
+        return (piece,)
+    return replace(piece, finish=None), TextPiece("", (), piece.finish)
 
 
 async def _collect(pieces: AsyncIterator[tuple[int, TextPiece]], num_choices: int) -> Sequence[TextPiece]:
