@@ -21,6 +21,8 @@ class DraftResult:
 
     drafts: Sequence[Draft]
     drafting_s: float
+    has_failed: bool = False
+    """The engine has failed; the drafts are empty."""
 
 
 OnDrafted = Callable[[DraftResult], None]
@@ -80,7 +82,7 @@ class _Worker:
     def run(self, work: DraftWork) -> DraftResult:
         started = time.monotonic()
         drafts = self._draft(work)
-        return DraftResult(drafts, time.monotonic() - started)
+        return DraftResult(drafts, time.monotonic() - started, self._engine is None)
 
     def _draft(self, work: DraftWork) -> Sequence[Draft]:
         if self._engine is not None:

@@ -48,6 +48,11 @@ class SwappableDraft:
         self._lock = asyncio.Lock()
 
     @property
+    def has_failed(self) -> bool:
+        """True if the engine has raised an error: nothing is drafted until `swap` replaces it."""
+        return self.runner.has_failed
+
+    @property
     def proposes(self) -> bool:
         """False: the engine never drafts a token."""
         return self.config.engine != NO_ENGINE
@@ -88,6 +93,7 @@ class SwappableDraftRunner:
     """A DraftRunner whose engine can be replaced. Use it in one event loop."""
 
     def __init__(self, runner: DraftRunner) -> None:
+        self.has_failed = False
         self._runner = runner
         self._streams = EngineStreams()
         self._successor: _Successor | None = None
@@ -102,6 +108,7 @@ class SwappableDraftRunner:
 
         def on_done(result: DraftResult) -> None:
             self._is_busy = False
+            self.has_failed = result.has_failed
             self._take_over()
             on_drafted(result)
 
@@ -129,6 +136,7 @@ class SwappableDraftRunner:
             return
         successor, self._successor = self._successor, None
         predecessor, self._runner = self._runner, successor.runner
+        self.has_failed = False
         self._missed = list(self._streams.updates_since(successor.num_read))
         predecessor.close()
         successor.has_taken_over.set()

@@ -102,6 +102,27 @@ async def test_engine_that_fails_while_it_is_loaded_is_a_400_that_names_the_chan
         assert "{'kv_memory_mb': 1048576}: cannot allocate memory" in reply.json()["error"]["message"]
 
 
+async def test_failed_engine_is_shown_and_can_be_loaded_again(
+    tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vllm#13175: answers went on without drafts, and nobody was told."""
+
+    def fail(*_: object) -> None:
+        raise IndexError("index out of range")
+
+    chat = {"model": "toy", "prompt": "x", "max_tokens": 8, "temperature": 0}
+    async with admin_of(tokenizer) as client:
+        with monkeypatch.context() as broken:
+            broken.setattr("goodspeed.engine.toy_draft.ToyDraft.draft", fail)
+            assert (await client.post("/v1/completions", json=chat)).status_code == 200
+        assert (await client.get("/health")).json()["draft"] == "failed"
+        caplog.clear()
+        await client.post("/admin/draft", json={})
+        assert "draft" not in (await client.get("/health")).json()
+        reply = (await client.post("/v1/completions", json={**chat, "max_tokens": 60})).json()
+        assert reply["goodspeed"]["accepted"] > 0
+
+
 async def test_page_in_a_browser_has_no_access(tokenizer: Tokenizer) -> None:
     async with admin_of(tokenizer) as client:
         reply = await client.post("/admin/draft", content=b"{}", headers={"content-type": "text/plain"})

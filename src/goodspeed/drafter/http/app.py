@@ -64,7 +64,9 @@ class _Pages:
     async def health(self, _request: Request) -> Response:
         server = self._service.server
         if server.is_up and server.welcome:
-            return JSONResponse({"status": "ok", "verifier": server.welcome.verifier})
+            draft = self._service.draft
+            failed = {"draft": "failed"} if draft and draft.has_failed else {}
+            return JSONResponse({"status": "ok", "verifier": server.welcome.verifier, **failed})
         return JSONResponse({"status": "no verifier", "reason": server.lost_reason}, 503)
 
     async def metrics(self, _request: Request) -> Response:
