@@ -39,8 +39,8 @@ NUM_TIERS = 16
 WARM_UP = 1 / 3
 """Answers that finish in this share of the run are left out."""
 CONTEXT = 300
-KNEE = 1.25
-"""A verifier is at its knee if one more token for each client makes its step this much longer."""
+NUM_DRAFTED, KNEE = 4, 1.5
+"""A verifier is at its knee if so many draft tokens for each client make its step this much longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class ModeArm:
 
 TARGET_ONLY = "target_only"
 DEFAULT = "default"
+CO_LOCATED = "co_located"
 ARMS: dict[str, ModeArm] = {
     TARGET_ONLY: ModeArm("target_only", {}),
     **{
@@ -92,6 +93,7 @@ ARMS: dict[str, ModeArm] = {
     },
     "gradient": ModeArm("distributed", {"scheduler": "gradient", "draft_selection": "arrival"}, budget=4),
     "price": ModeArm("distributed", {"scheduler": "price"}, budget=4),
+    CO_LOCATED: ModeArm("co_located", {}),
     DEFAULT: ModeArm("distributed", {}),
 }
 
@@ -189,9 +191,10 @@ def _num_tokens(answer: AnswerRecord) -> float:
 
 
 def step_growth(setup: LinkSetup, latency: LatencyModel) -> float:
-    """Time of a step with one draft token for each client, relative to a step without draft tokens."""
+    """Time of a step with NUM_DRAFTED draft tokens for each client, relative to a step without draft tokens."""
     num, num_context = setup.num_clients, setup.num_clients * CONTEXT
-    return latency.step_s(StepShape(num, 2 * num, 0, num_context)) / latency.step_s(StepShape(num, num, 0, num_context))
+    drafted = StepShape(num, (1 + NUM_DRAFTED) * num, 0, num_context)
+    return latency.step_s(drafted) / latency.step_s(StepShape(num, num, 0, num_context))
 
 
 def mean_log_ratio(cells: Sequence[ModeCell], others: Sequence[ModeCell]) -> list[float]:
@@ -231,8 +234,11 @@ def summarise(cells: Sequence[ModeCell]) -> None:
     by_arm: dict[tuple[str, str], list[ModeCell]] = {}
     for cell in cells:
         by_arm.setdefault((cell.setup, cell.arm), []).append(cell)
-    print("| set-up | step growth | default beside target-only | best constant | default beside it | poorest tier |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| set-up | step growth | default beside target-only | best constant | default beside it | poorest tier "
+        "| p99 of time per token |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for setup in SETUPS:
         arms = {arm: by_arm[setup.name, arm] for arm in ARMS if (setup.name, arm) in by_arm}
         if DEFAULT in arms and TARGET_ONLY in arms:
@@ -256,13 +262,14 @@ def summarise(cells: Sequence[ModeCell]) -> None:
 
 def _print_default(setup: LinkSetup, arms: Mapping[str, Sequence[ModeCell]]) -> None:
     base, default = arms[TARGET_ONLY], arms[DEFAULT]
-    constants = {arm: found for arm, found in arms.items() if arm != DEFAULT}
+    constants = {arm: found for arm, found in arms.items() if arm not in {DEFAULT, CO_LOCATED}}
     best = max(constants, key=lambda arm: float(np.mean(mean_log_ratio(constants[arm], base))))
     growth = step_growth(setup, scenario(setup, ARMS[DEFAULT]).verifiers[0].latency.model())
     knee = ", at the knee" if growth > KNEE else ""
     print(
         f"| {setup.name} | {growth:.2f}{knee} | {ratio_text(mean_log_ratio(default, base))} | {best} "
-        f"| {ratio_text(mean_log_ratio(default, constants[best]))} | {poorest(default, base):.3f} |"
+        f"| {ratio_text(mean_log_ratio(default, constants[best]))} | {poorest(default, base):.3f} "
+        f"| {p99_s(default) / p99_s(base):.3f} |"
     )
 
 
