@@ -59,7 +59,9 @@ def test_a_single_drafter_without_link_delay_uses_no_timer(cost: str) -> None:
 
 
 def test_late_timers_delay_batches() -> None:
-    late, on_time = (run({"cores": 8, "timer_s": timer_s}, link={}) for timer_s in (0.003, 0.0))
+    """Drafts of one length arrive together with others, which batches wait for."""
+    window = {"policy": "fixed", "max_tokens": 6}
+    late, on_time = (run({"cores": 8, "timer_s": timer_s}, link={}, window=window) for timer_s in (0.003, 0.0))
     assert late.answers != on_time.answers
 
 
