@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 
 class CoLocatedPrices(NamedTuple):
-    """Utility that the streams of a step lose, together, by what is added to it."""
+    """Utility that the streams of a step lose, together, by what is added to it; and the round times behind it."""
 
     drafting: float = 0.0
     """A step of co-located drafting, which proposes a token or ends the draft."""
     verifying: float = 0.0
     """A verified token."""
-    loss_per_s: float = 0.0
-    """A second more."""
+    round_s: float = 0.0
+    """Harmonic mean of the round times of the step's streams, by weight; 0: not known."""
 
 
 def best_length(

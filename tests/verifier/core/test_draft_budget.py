@@ -35,21 +35,18 @@ VALUES = [0.6] * 64 + [0.3] * 64 + [0.1] * 64
 
 
 def test_a_step_ends_before_its_time_jumps() -> None:
-    def added_s(num_tokens: int) -> float:
-        return 0.02 if num_tokens > 70 else 0.0
-
-    found = best_num_tokens(VALUES, 192, added_s, loss_per_s=64 / 0.03)
+    found = best_num_tokens(VALUES, 192, 64.0, lambda num_tokens: 0.05 if num_tokens > 70 else 0.03)
     assert 64 <= found <= 70
-    assert best_num_tokens(VALUES, 192, lambda _: 0.0, loss_per_s=64 / 0.03) == 192
+    assert best_num_tokens(VALUES, 192, 64.0, lambda _: 0.03) == 192
 
 
 def test_a_step_passes_a_jump_behind_which_much_is_flat() -> None:
-    assert best_num_tokens(VALUES, 192, lambda num_tokens: 0.004 * (num_tokens > 70), loss_per_s=64 / 0.03) == 192
+    assert best_num_tokens(VALUES, 192, 64.0, lambda num_tokens: 0.034 if num_tokens > 70 else 0.03) == 192
 
 
 def test_a_step_has_no_more_draft_tokens_than_there_are_or_may_be() -> None:
-    assert best_num_tokens([], 8, lambda _: 0.0, 1.0) == 0
-    assert best_num_tokens([0.2, 0.9], 1, lambda _: 0.0, 1.0) == 1
+    assert best_num_tokens([], 8, 1.0, lambda _: 0.0) == 0
+    assert best_num_tokens([0.2, 0.9], 1, 1.0, lambda _: 0.0) == 1
 
 
 def test_no_more_is_granted_than_batches_hold() -> None:

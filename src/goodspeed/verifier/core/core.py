@@ -233,7 +233,11 @@ class VerifierCore:
             return self._step_time.predict(num_others + num_drafted, len(turns))
 
         base_s, floors = step_s(0), sum([turn.floor for turn in turns])
-        best = best_num_tokens(values, max_tokens, lambda num_drafted: step_s(num_drafted) - base_s, prices.loss_per_s)
+        own_value = sum([turn.token_value for turn in turns])
+        others_s = prices.round_s - (self._step_time.mean_s or 0.0)  # of a round, beside the step
+        best = best_num_tokens(
+            values, max_tokens, own_value, lambda num_drafted: max(0.0, others_s) + step_s(num_drafted)
+        )
         if best:
             self._draft_token_s.observe(max(0.0, (step_s(best) - base_s) / best))
         if best >= min(len(values), max_tokens):  # nothing is cut: how much more would pay is not known
@@ -251,17 +255,19 @@ class VerifierCore:
     def _prices(self, streams: Sequence[ServedStream]) -> CoLocatedPrices:
         """One more token in the step delays every stream of the step, once in its round."""
         local_round_s = self._local_round_s() or 0.0
-        loss = 0.0
+        loss = weight = 0.0
         for stream in (*streams, *self._streams.prefilling.values()):
             timing, proposal = stream.client.timing, stream.proposal
             round_s = timing.round_s(len(proposal.tokens)) if proposal else local_round_s
             if round_s > 0.0:
                 loss += stream.weight / round_s
+                weight += stream.weight
+        round_s = weight / loss if loss else 0.0
         loss *= self._config.time_price
         token_s = self._step_time.token_s
         if self._draft_budget.is_automatic:
             token_s = self._draft_token_s.get(default=token_s)
-        return CoLocatedPrices(loss * self._co_located_step_s.get(), loss * token_s, loss)
+        return CoLocatedPrices(loss * self._co_located_step_s.get(), loss * token_s, round_s)
 
     def _local_round_s(self) -> float | None:
         """As Budget.local_round_s; a mean step before the first local round, None before the first step."""
