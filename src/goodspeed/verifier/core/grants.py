@@ -34,7 +34,7 @@ class LocalTimes(NamedTuple):
 
 MANY_STREAMS: Final = 8
 """From so many streams on, proposals of new clients, whose worth nobody knows, would fill steps: what is then learned
-of large steps keeps them large (docs/measurements/log.md)."""
+of large steps may keep them large (docs/measurements/log.md)."""
 
 
 class GrantAllocator:
