@@ -151,7 +151,7 @@ class TargetEngine(Protocol):
 class CoLocatedDrafts(Protocol):
     """Drafts for the streams of a verifier. It is called from the engine's thread only.
 
-    Unlike a DraftEngine it may be told of more than it needs: open and commit must be cheap, because they are called
+    Unlike a DraftEngine it gets calls that it may not need: open and commit must be cheap, because they are called
     for every stream, and drafts may never be requested.
     """
 

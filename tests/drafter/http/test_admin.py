@@ -105,7 +105,7 @@ async def test_engine_that_fails_while_it_is_loaded_is_a_400_that_names_the_chan
 async def test_failed_engine_is_shown_and_can_be_loaded_again(
     tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """vllm#13175: answers went on without drafts, and nobody was told."""
+    """vllm#13175: answers went on without drafts, and nobody was notified."""
 
     def fail(*_: object) -> None:
         raise IndexError("index out of range")

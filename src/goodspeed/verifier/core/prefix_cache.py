@@ -42,7 +42,7 @@ class PrefixCacheStats:
 class PrefixCache:
     """Least recently used sequences are evicted first. Clients see their own sequences only, unless `is_shared`.
 
-    A sequence that a stream of the outbox is to be opened from stays until the engine has been told.
+    A sequence that a stream of the outbox is to be opened from stays until the engine has the order to open it.
     """
 
     def __init__(self, max_tokens: int, is_shared: bool, outbox: VerifierOutbox) -> None:
