@@ -2,31 +2,29 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.interface import Outcome, TargetInfo, Verify
+from goodspeed.engine.interface import TargetInfo
 from goodspeed.errors import ProtocolError
-from goodspeed.protocol.messages import Load, Message, Propose
-from goodspeed.protocol.session import num_common
+from goodspeed.protocol.messages import Load, Message
 from goodspeed.scheduling.co_located_length import CoLocatedPrices
-from goodspeed.stats.ewma import DecayedMean, Ewma
-from goodspeed.verifier.core.batch import Batch, StepResult, Turn, num_draft_steps
+from goodspeed.verifier.core.batch import Batch, StepResult, Turn
 from goodspeed.verifier.core.batch_builder import make_prefills, make_turn, select_streams
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.batching_view import make_batching_view
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.draft_budget import DraftBudget, best_num_tokens
+from goodspeed.verifier.core.draft_budget import DraftBudget
 from goodspeed.verifier.core.grants import GrantAllocator, LocalTimes
 from goodspeed.verifier.core.message_handler import MessageHandler
 from goodspeed.verifier.core.outbox import Reply, VerifierOutbox
 from goodspeed.verifier.core.prefix_cache import PrefixCacheStats
 from goodspeed.verifier.core.served_streams import FinishedStream, ServedStream, ServedStreams
+from goodspeed.verifier.core.step_pricing import StepPricing
 from goodspeed.verifier.core.timing.baseline import Baseline
-from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
-from goodspeed.verifier.core.timing.step_curve import StepCurve
-from goodspeed.verifier.core.timing.step_time import StepTimeModel
+from goodspeed.verifier.core.timing.step_timing import StepTiming
+from goodspeed.verifier.core.verified_stream import VerifiedStream, verified_streams
 
 FLOOR_ROUNDS: Final = 32
 """Rounds of a stream between two comparisons with its baseline."""
@@ -39,30 +37,6 @@ class CoreStats:
     load: Load
     clients: tuple[Client, ...]
     prefix_cache: PrefixCacheStats
-
-
-class CoLocatedDraft(NamedTuple):
-    """What the verifier drafted after the committed tokens of a stream, whether or not the step has verified it."""
-
-    tokens: tuple[int, ...]
-    num_requested: int
-
-
-class VerifiedStream(NamedTuple):
-    """A stream whose round the step has ended."""
-
-    stream: ServedStream
-    outcome: Outcome
-    draft_tokens: tuple[int, ...]
-    """That the step has verified."""
-    co_located: CoLocatedDraft | None
-    """None: nothing was requested."""
-
-    @property
-    def num_drafting_steps(self) -> int:
-        """Of the co-located draft: one for each token, and one that ended it before its full length."""
-        draft = self.co_located
-        return min(len(draft.tokens) + 1, draft.num_requested) if draft else 0
 
 
 class VerifierCore:
@@ -78,17 +52,14 @@ class VerifierCore:
         self._config = config
         self._outbox = VerifierOutbox()
         self._streams = ServedStreams(self._outbox)
-        self._step_time = StepTimeModel()
-        self._baseline = Baseline(self._step_time, config.max_batch_streams)
+        self._timing = StepTiming()
+        self._baseline = Baseline(self._timing.step_time, config.max_batch_streams)
         self._handler = MessageHandler(config, info, self._streams, self._baseline, self._outbox)
-        self._draft_budget = DraftBudget(config.budget)
-        self._allocator = GrantAllocator(config, self._draft_budget)
+        budget = DraftBudget(config.budget)
+        self._pricing = StepPricing(config, budget, self._timing, self._streams)
+        self._allocator = GrantAllocator(config, budget)
         self._batching = BATCHINGS[config.batching](config.barrier_timeout_s)
         self._ordering = ORDERINGS[config.ordering](config.length_bucket)
-        self._step_curve = StepCurve()
-        self._draft_token_s = Ewma(ROUND_WEIGHT)  # that each draft token of a batch at its best size adds to its step
-        self._local_s = Ewma(ROUND_WEIGHT)  # of a local round: the step and the wait for it, without its own drafts
-        self._co_located_step_s = DecayedMean(ROUND_WEIGHT)  # of a step of co-located drafting
         self._is_stepping = False
         self.close_at: float | None = None
         """When the batch closes that next_batch has postponed; None: none is postponed."""
@@ -151,14 +122,11 @@ class VerifierCore:
         Outcomes extend the streams before grants are limited to what the streams can still use. Verdicts carry grants.
         """
         self._is_stepping = False
-        verified = [
-            VerifiedStream(stream, outcome, *drafts)
-            for outcome, drafts in zip(result.outcomes, _drafts_of(batch, result), strict=True)
-            if outcome.next_token is not None and (stream := self._streams.get(outcome.stream))
-        ]
+        verified = verified_streams(batch, result, self._streams)
         streams = [item.stream for item in verified]
         self._learn_timings(batch, result, verified, now - started, now)
-        _apply_outcomes(verified)
+        for item in verified:
+            item.commit()
         grants = self._allocate_grants(streams)
         self._conclude_rounds(streams, grants, started, now)
         replies = self._settle(now)
@@ -187,19 +155,16 @@ class VerifierCore:
         """When the batch closes; at once if it is full."""
         if 0 < self._config.max_batch_streams <= len(self._streams.ready):
             return now
-        view = make_batching_view(self._streams, self._config, self._step_time, now)
+        view = make_batching_view(self._streams, self._config, self._timing.step_time, now)
         return self._batching.close_at(view, now)
 
     def _make_batch(self) -> Batch:
         streams, config = self._streams, self._config
         selected = select_streams(streams.ready, config.max_batch_streams, self._ordering)
-        budget = self._draft_budget.tokens(len(selected), self._step_time)
-        prices = self._prices(selected) if selected and config.draft_selection == "value" else CoLocatedPrices()
+        is_priced = selected and config.draft_selection == "value"
+        prices = self._pricing.prices(selected) if is_priced else CoLocatedPrices()
         turns = tuple([make_turn(stream, config, prices) for stream in selected])
-        if self._draft_budget.is_automatic and config.draft_selection == "value":
-            budget = self._best_budget(turns, budget, prices)
-            if turns:
-                self._draft_budget.on_batch(budget, len(turns))
+        budget = self._pricing.budget(turns, prices)
         num_verified = len(turns) + min(budget, sum([_num_drafted(turn) for turn in turns]))
         prefills = tuple(make_prefills(streams.prefilling, config.prefill_room(num_verified)))
         updates = self._outbox.take_stream_updates()
@@ -216,64 +181,6 @@ class VerifierCore:
             updates.evicted,
         )
 
-    def _best_budget(self, turns: Sequence[Turn], max_tokens: int, prices: CoLocatedPrices) -> int:
-        """The budget with which the step pays best, by the times of steps of about its size."""
-        num_prompt = sum([stream.num_unprefilled for stream in self._streams.prefilling.values()])
-        num_others = len(turns) + min(self._config.prefill_room(len(turns)), num_prompt)
-        if not num_others:
-            return max_tokens
-        values: list[float] = []
-        for turn in turns:
-            values += [turn.token_value * chance for chance in self._expected_survival(turn)]
-
-        def step_s(num_drafted: int) -> float:
-            known_s = self._step_curve.seconds(num_others + num_drafted)
-            if known_s is not None:
-                return known_s
-            return self._step_time.predict(num_others + num_drafted, len(turns))
-
-        base_s, floors = step_s(0), sum([turn.floor for turn in turns])
-        own_value = sum([turn.token_value for turn in turns])
-        others_s = prices.round_s - (self._step_time.mean_s or 0.0)  # of a round, beside the step
-        best = best_num_tokens(
-            values, max_tokens, own_value, lambda num_drafted: max(0.0, others_s) + step_s(num_drafted)
-        )
-        if best:
-            self._draft_token_s.observe(max(0.0, (step_s(best) - base_s) / best))
-        if best >= min(len(values), max_tokens):  # nothing is cut: how much more would pay is not known
-            return max_tokens
-        return max(best, min(floors, max_tokens))
-
-    def _expected_survival(self, turn: Turn) -> Sequence[float]:
-        """Of the tokens of the proposal, or of the co-located draft that a local round would verify."""
-        if turn.proposal or turn.co_located is None:
-            return turn.survival
-        stream = self._streams.get(turn.stream)
-        assert stream is not None
-        return stream.client.co_located.survival[: turn.co_located.max_tokens]
-
-    def _prices(self, streams: Sequence[ServedStream]) -> CoLocatedPrices:
-        """One more token in the step delays every stream of the step, once in its round."""
-        local_round_s = self._local_round_s() or 0.0
-        loss = weight = 0.0
-        for stream in (*streams, *self._streams.prefilling.values()):
-            timing, proposal = stream.client.timing, stream.proposal
-            round_s = timing.round_s(len(proposal.tokens)) if proposal else local_round_s
-            if round_s > 0.0:
-                loss += stream.weight / round_s
-                weight += stream.weight
-        round_s = weight / loss if loss else 0.0
-        loss *= self._config.time_price
-        token_s = self._step_time.token_s
-        if self._draft_budget.is_automatic:
-            token_s = self._draft_token_s.get(default=token_s)
-        return CoLocatedPrices(loss * self._co_located_step_s.get(), loss * token_s, round_s)
-
-    def _local_round_s(self) -> float | None:
-        """As Budget.local_round_s; a mean step before the first local round, None before the first step."""
-        measured_s = self._local_s.value
-        return self._step_time.mean_s if measured_s is None else measured_s
-
     def _learn_timings(
         self, batch: Batch, result: StepResult, verified: Sequence[VerifiedStream], step_s: float, now: float
     ) -> None:
@@ -282,22 +189,19 @@ class VerifierCore:
         Rounds count with the prefill in their steps: under load nearly every step has some, and local rounds share it.
         """
         engine_s = step_s - result.drafting_s
+        self._timing.on_step(batch, result, engine_s)
         if result.work:
-            self._step_curve.observe(result.num_tokens, engine_s)
-            self._step_time.observe(result.num_tokens, len(result.work), engine_s, result.num_prompt)
             num_prefilled = sum([item.stream.baseline.is_prefilling for item in verified])
             self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, now - step_s, engine_s)
-        if num_steps := num_draft_steps(batch.turns, result.co_located):
-            self._co_located_step_s.observe(result.drafting_s, num_steps)
-        token_s, drafting_s = self._step_time.token_s, self._co_located_step_s.get()
+        token_s, drafting_s = self._timing.step_time.token_s, self._timing.drafting_s
         co_batched_weight = self._co_batched_weight([item.stream for item in verified])
         for item in verified:
             stream, num_verified = item.stream, len(item.draft_tokens)
             timing = stream.client.timing
             waited_s = now - stream.waiting_since - token_s * num_verified
             if stream.proposal is None:
-                timing.on_local_round(self._local_s.get())
-                self._local_s.observe(max(0.0, waited_s - drafting_s * item.num_drafting_steps))
+                timing.on_local_round(self._timing.measured_local_s)
+                self._timing.on_local_round(waited_s - drafting_s * item.num_drafting_steps)
             else:
                 timing.on_verdict(waited_s, co_batched_weight)
                 timing.on_grant_used(stream.grant, min(num_verified, len(stream.proposal.tokens)))
@@ -306,8 +210,8 @@ class VerifierCore:
         """Step 3: the grants of all streams that draft (per-batch schedulers: of these clients' streams)."""
         recipients = {stream.client for stream in streams}
         active = self._drafting_streams(recipients if self._allocator.is_per_batch else None)
-        local = LocalTimes(self._streams.num_served, self._local_round_s(), self._co_located_step_s.get())
-        return self._allocator.allocate(active, recipients, self._step_time, local)
+        local = LocalTimes(self._streams.num_served, self._timing.local_round_s, self._timing.drafting_s)
+        return self._allocator.allocate(active, recipients, self._timing.step_time, local)
 
     def _conclude_rounds(
         self, streams: Sequence[ServedStream], grants: dict[StreamKey, int], started: float, now: float
@@ -361,54 +265,3 @@ def _num_drafted(turn: Turn) -> int:
     """The largest number of draft tokens that the step can verify of the turn."""
     num_co_located = turn.co_located.max_tokens if turn.co_located else 0
     return min(turn.max_tokens, len(turn.proposal) + num_co_located)
-
-
-def _drafts_of(batch: Batch, result: StepResult) -> list[tuple[tuple[int, ...], CoLocatedDraft | None]]:
-    """The last two fields of VerifiedStream, for each piece of work."""
-    drafts: list[tuple[tuple[int, ...], CoLocatedDraft | None]] = []
-    for i, item in enumerate(result.work):
-        if isinstance(item, Verify):
-            request = batch.turns[i].co_located
-            draft = CoLocatedDraft(result.co_located[i], request.max_tokens) if request else None
-            drafts.append((item.draft_tokens, draft))
-        else:
-            drafts.append(((), None))
-    return drafts
-
-
-def _apply_outcomes(verified: Sequence[VerifiedStream]) -> None:
-    """Step 2: commit the accepted tokens, and learn the clients' acceptance."""
-    for stream, outcome, draft_tokens, co_located in verified:
-        protocol = stream.protocol
-        protocol.on_outcome(outcome, draft_tokens)
-        if stream.proposal is not None:
-            _learn_acceptance(stream, stream.proposal, outcome, len(draft_tokens))
-        elif protocol.is_local and not protocol.never_proposes:
-            stream.client.on_proposal_verified(0, 0)
-        if co_located is not None:
-            _learn_co_located(stream, co_located)
-
-
-def _learn_acceptance(stream: ServedStream, proposal: Propose, outcome: Outcome, num_verified: int) -> None:
-    """The committed tokens show how far the proposal was right, whatever was verified of it.
-
-    Drawn tokens were right if the rule accepted them. Where a drafter proposes fewer tokens than granted, the rest
-    counts as rejected: granting it brought nothing. Tokens beyond those committed are unknown and do not count.
-    """
-    client, new_tokens = stream.client, stream.protocol.new_tokens
-    num_right = outcome.num_accepted if proposal.draft_probs else num_common(proposal.tokens, new_tokens)
-    num_judged = num_verified if proposal.draft_probs else len(new_tokens)
-    is_known = num_right < num_judged or num_right == len(proposal.tokens)
-    client.on_proposal_verified(stream.grant if is_known else num_right, num_right)
-    confidences = proposal.confidences if is_known else proposal.confidences[:num_right]
-    client.reliability.on_verdict(confidences, num_right)
-
-
-def _learn_co_located(stream: ServedStream, draft: CoLocatedDraft) -> None:
-    """As _learn_acceptance; tokens that were requested and not drafted count as rejected."""
-    new_tokens = stream.protocol.new_tokens
-    num_right = num_common(draft.tokens, new_tokens)
-    if num_right == len(new_tokens) < len(draft.tokens):
-        stream.client.on_co_located(num_right, num_right, num_right)
-    else:
-        stream.client.on_co_located(draft.num_requested, len(draft.tokens), num_right)
