@@ -15,6 +15,7 @@ from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.serving import WebServer, listen
+from goodspeed.drafter.live_feed import LiveFeed
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.uplink import VerifierEndpoint
 from goodspeed.engine.toy_draft import ToyDraft
@@ -114,8 +115,10 @@ async def api_of(
     comment_s: float = 15.0,
 ) -> AsyncIterator[str]:
     """The drafter's HTTP API on a free port, as a base URL."""
+    feed = LiveFeed(tokenizer.stream)
+    server.watch(feed.on_event)
     service = ApiService(
-        server, tokenizer, max_tokens=100, meet_s=5.0, api_key=api_key, draft=draft, comment_s=comment_s
+        server, tokenizer, 100, meet_s=5.0, api_key=api_key, draft=draft, comment_s=comment_s, live_feed=feed
     )
     web = WebServer(make_app(service), listen("127.0.0.1", 0), grace_s=1.0)
     running = asyncio.create_task(web.run())
@@ -123,6 +126,7 @@ async def api_of(
         await web.started()
         yield f"http://127.0.0.1:{web.port}"
     finally:
+        feed.close()
         web.stop()
         await running
 

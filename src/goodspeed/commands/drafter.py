@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.serving import WebServer, listen
+from goodspeed.drafter.live_feed import LiveFeed
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
 from goodspeed.logs import set_up_logging
@@ -66,9 +68,11 @@ def _run(args: argparse.Namespace) -> int:
             runner = TrafficLoggingRunner(draft.runner, traffic_log) if traffic_log else draft.runner
             server = draft_server(config, tokenizer, runner, events, verifiers)
             server.metrics.watch_draft(lambda: (draft.config.name, draft.num_swaps))
-            service = _api_service(config, server, tokenizer, draft)
+            feed = LiveFeed(tokenizer.stream)
+            server.watch(feed.on_event)
+            service = replace(_api_service(config, server, tokenizer, draft), live_feed=feed)
             web = WebServer(make_app(service), listener, config.grace_s, config.keep_alive_s)
-            await _serve(server, web, config.grace_s, args.ready_file)
+            await _serve(server, web, feed, config.grace_s, args.ready_file)
 
         asyncio.run(serve())
     return 0
@@ -101,7 +105,9 @@ def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:
     return EventFanOut(sinks) if sinks else None
 
 
-async def _serve(server: DrafterServer, web: WebServer, grace_s: float, ready_file: Path | None) -> None:
+async def _serve(
+    server: DrafterServer, web: WebServer, feed: LiveFeed, grace_s: float, ready_file: Path | None
+) -> None:
     """Serve until a signal arrives or a server fails. Running answers then have `grace_s` to finish."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -112,6 +118,7 @@ async def _serve(server: DrafterServer, web: WebServer, grace_s: float, ready_fi
     _report_ready(web.port, ready_file)
     await asyncio.wait({running, serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping", extra={"ids": {"streams": server.num_streams}})
+    feed.close()  # its responses have no end of their own
     web.stop()
     await asyncio.wait({serving}, timeout=grace_s)
     running.cancel()

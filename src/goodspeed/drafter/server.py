@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.drafter.answer_stream import AnswerStream
@@ -43,6 +43,7 @@ class DrafterServer:
         self.metrics.watch(lambda: self.traffic, lambda: self.num_streams)
         self.metrics.watch_links([verifier.address for verifier in verifiers], core.links)
         self.metrics.watch_run_ahead(core.run_ahead_counts)
+        self._observers: list[Callable[[StreamEvent], None]] = []
         self._failed: set[int] = set()  # verifiers that were tried in vain
         self._has_tried = asyncio.Event()  # set: there was a session, or every verifier was tried in vain
         self._answers: dict[StreamKey, AnswerStream] = {}
@@ -50,6 +51,15 @@ class DrafterServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_shut_down = False
+
+    def watch(self, observer: Callable[[StreamEvent], None]) -> None:
+        """Have `observer` called with every event of every stream."""
+        self._observers.append(observer)
+
+    @property
+    def name(self) -> str:
+        """The client name, as verifiers know it."""
+        return self._hello.drafter
 
     @property
     def num_streams(self) -> int:
@@ -232,6 +242,8 @@ class DrafterServer:
 
     def _notify_users(self) -> None:
         for event in self._core.outbox.take_events():
+            for observer in self._observers:
+                observer(event)
             if isinstance(event, TokensCommitted):
                 self.metrics.observe(event)
             if answers := self._answers.get(event.stream):

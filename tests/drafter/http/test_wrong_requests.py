@@ -222,7 +222,7 @@ async def test_full_verifier_is_unavailable(tokenizer: Tokenizer) -> None:
 async def test_health_and_metrics_are_shown(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as (client, _):
         await client.post(PATHS["chat"], json={**CHAT, "max_tokens": 40})
-        assert (await client.get("/health")).json() == {"status": "ok", "verifier": "verifier"}
+        assert (await client.get("/health")).json() == {"status": "ok", "drafter": "drafter", "verifier": "verifier"}
         metrics = (await client.get("/metrics")).text
         values = dict(line.split() for line in metrics.splitlines() if not line.startswith("#") and "{" not in line)
         assert float(values["goodspeed_drafter_committed_tokens_total"]) == 40

@@ -3,7 +3,6 @@
 It is open to clients with the API key or, if the drafter has no key, to clients on this machine.
 """
 
-import ipaddress
 import json
 import logging
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from goodspeed.config import from_mapping
 from goodspeed.drafter.draft_swap import SwappableDraft
+from goodspeed.drafter.http.access import check_loopback
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import CheckpointError, ConfigError
@@ -31,7 +31,7 @@ class AdminPages:
     async def draft(self, request: Request) -> Response:
         """The body of a POST has fields of DraftConfig; the others keep their values. `{}` loads the engine again."""
         if not self._has_key:
-            _check_loopback(request)
+            check_loopback(request)
         if request.method == "POST":
             await self._swap(request)
         config = self._draft.config
@@ -63,20 +63,3 @@ async def _body(request: Request) -> dict[str, object]:
     if not isinstance(body, dict):
         raise ApiError(400, f"the body is {body!r}, expected an object with fields of the draft's config")
     return body
-
-
-def _check_loopback(request: Request) -> None:
-    host = request.client.host if request.client else ""
-    if not _is_loopback(host):
-        raise ApiError(403, f"without an API key only this machine has access, not {host!r}", code="forbidden")
-    name = request.url.hostname or ""
-    # A page of a domain that resolves to this machine (DNS rebinding) sends the domain's name.
-    if "." in name.strip(".") and not _is_loopback(name):
-        raise ApiError(403, f"without an API key the host must be this machine, not {name!r}", code="forbidden")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

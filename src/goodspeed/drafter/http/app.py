@@ -12,6 +12,7 @@ import goodspeed
 from goodspeed.drafter.http.admin import AdminPages
 from goodspeed.drafter.http.endpoint import CHAT, COMPLETION, GenerationEndpoint
 from goodspeed.drafter.http.errors import ApiError, api_error
+from goodspeed.drafter.http.live import LivePage
 from goodspeed.drafter.http.middleware import CorsRules, KeyCheck, RequestId
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.tokenization import TokenizationPages
@@ -36,6 +37,9 @@ def make_app(service: ApiService) -> ASGIApp:
     if service.draft:
         admin = AdminPages(service.draft, has_key=bool(service.api_key))
         routes.append(Route("/admin/draft", admin.draft, methods=["GET", "POST"]))
+    if service.live_feed:
+        live = LivePage(service.live_feed, service.comment_s, has_key=bool(service.api_key))
+        routes.append(Route("/live", live.feed))
     handlers = {HTTPException: _on_http_error, GoodSpeedError: _on_goodspeed_error}
     app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
     if service.api_key:
@@ -66,7 +70,8 @@ class _Pages:
         if server.is_up and server.welcome:
             draft = self._service.draft
             failed = {"draft": "failed"} if draft and draft.has_failed else {}
-            return JSONResponse({"status": "ok", "verifier": server.welcome.verifier, **failed})
+            names = {"drafter": server.name, "verifier": server.welcome.verifier}
+            return JSONResponse({"status": "ok", **names, **failed})
         return JSONResponse({"status": "no verifier", "reason": server.lost_reason}, 503)
 
     async def metrics(self, _request: Request) -> Response:

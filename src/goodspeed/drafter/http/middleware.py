@@ -12,7 +12,7 @@ from goodspeed.drafter.http.errors import ApiError
 
 REQUEST_ID = b"x-request-id"
 MAX_ID_BYTES = 128
-PROTECTED = ("/v1/", "/admin/", "/tokenize", "/detokenize")
+PROTECTED = ("/v1/", "/admin/", "/live", "/tokenize", "/detokenize")
 """Paths that need the API key."""
 
 
@@ -38,7 +38,7 @@ class RequestId:
 
 
 class CorsRules:
-    """Web pages of these origins may use the API. The administration stays closed to pages of other origins."""
+    """Web pages of these origins may use the API. Administration and live feed stay closed to other origins."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app = app
@@ -51,8 +51,8 @@ class CorsRules:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_admin = scope["type"] == "http" and scope["path"].startswith("/admin")
-        await (self._app if is_admin else self._cors)(scope, receive, send)
+        is_closed = scope["type"] == "http" and scope["path"].startswith(("/admin", "/live"))
+        await (self._app if is_closed else self._cors)(scope, receive, send)
 
 
 class KeyCheck:

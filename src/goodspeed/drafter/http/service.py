@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.errors import ApiError
+from goodspeed.drafter.live_feed import LiveFeed
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Mode, Welcome
@@ -30,6 +31,8 @@ class ApiService:
     """Origins of web pages that may use the API; "*": all."""
     comment_s: float = 15.0
     """After so long a silence a streamed response has a comment."""
+    live_feed: LiveFeed | None = None
+    """What /live shows; None: there is no such page."""
 
     async def welcome_of(self, model: str) -> Welcome:
         """The verifiers' limits. Raises ApiError if they serve another model, LinkLostError without a verifier."""
