@@ -28,6 +28,16 @@ def test_temperature_without_truncation_is_the_softmax(logits: npt.NDArray[np.fl
     np.testing.assert_allclose(kept.probs(), softmax(logits, temperature), rtol=1e-4, atol=1e-9)
 
 
+@given(LOGITS, st.floats(0.001, 1.0), st.floats(0.2, 3.0))
+def test_min_p_keeps_the_tokens_above_a_share_of_the_likeliest(
+    logits: npt.NDArray[np.float32], min_p: float, temperature: float
+) -> None:
+    probs = softmax(logits, temperature)
+    kept = distribution(logits, Sampling(temperature, rule=Rule.COUPLED, min_p=min_p)).token_ids
+    assert probs[kept].min() >= min_p * probs.max() * (1 - 1e-5)
+    assert np.delete(probs, kept).max(initial=0.0) < min_p * probs.max() * (1 + 1e-5)
+
+
 @given(LOGITS, st.integers(1, 50))
 def test_top_k_keeps_the_k_most_likely_tokens_and_ties_with_the_last(
     logits: npt.NDArray[np.float32], top_k: int

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodspeed.decoding.draft import SparseProbs
+from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
+from goodspeed.decoding.logits_processor import LogitsProcessor, processed
 from goodspeed.decoding.rules import choose, verify
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine import reference
@@ -18,8 +20,21 @@ from goodspeed.engine.toy_model import ToyModel
 
 MODEL = ToyModel(vocab_size=23, seed=3)
 PROMPT = (4, 8, 15)
+token_ids = st.integers(0, 22)
+CHANGES = st.none() | st.builds(
+    LogitChanges,
+    repetition_penalty=st.sampled_from([0.8, 1.0, 1.5]),
+    frequency_penalty=st.sampled_from([-0.5, 0.0, 2.0]),
+    presence_penalty=st.sampled_from([-0.5, 0.0, 2.0]),
+    logit_bias=st.lists(st.builds(TokenBias, token_ids, st.floats(-9.0, 9.0)), max_size=3).map(tuple),
+    min_tokens=st.integers(0, 9),
+    bad_words=st.lists(st.builds(BadWord, st.lists(token_ids, min_size=1, max_size=2).map(tuple)), max_size=9).map(
+        tuple
+    ),
+    allowed_tokens=st.just(()) | st.sets(token_ids, min_size=1).map(tuple),
+)
 SAMPLINGS = st.one_of(
-    st.just(Sampling()),
+    st.builds(Sampling, logit_changes=CHANGES),
     st.builds(
         Sampling,
         temperature=st.floats(0.1, 3.0),
@@ -27,6 +42,8 @@ SAMPLINGS = st.one_of(
         top_p=st.floats(0.1, 1.0),
         seed=st.integers(0, 2**64 - 1),
         rule=st.just(Rule.COUPLED),
+        min_p=st.just(0.0) | st.floats(0.0, 1.0),
+        logit_changes=CHANGES,
     ),
 )
 Rows = npt.NDArray[np.float32]
@@ -50,10 +67,11 @@ def test_text_is_the_targets_whatever_drafter_and_window(
 @given(SAMPLINGS, st.sets(st.integers(0, 22), max_size=6), st.integers(0, 5))
 @settings(max_examples=40, deadline=None)
 def test_text_ends_with_the_first_end_token(sampling: Sampling, end_tokens: set[int], window: int) -> None:
-    baseline = generate(MODEL, ReferenceRequest(PROMPT, 12, sampling))
     request = ReferenceRequest(PROMPT, 12, sampling, tuple(end_tokens))
     text = joined(list(speculate(MODEL, ToyDraft(0.9, MODEL), request, window)))
-    assert text == generate(MODEL, request) == truncate_at_end(request, baseline)
+    assert text == generate(MODEL, request) == truncate_at_end(request, text)
+    if sampling.logit_changes is None:  # else min_tokens depends on the end tokens
+        assert text == truncate_at_end(request, generate(MODEL, ReferenceRequest(PROMPT, 12, sampling)))
 
 
 def test_a_resumed_text_goes_on_as_if_nothing_had_happened() -> None:
@@ -61,6 +79,18 @@ def test_a_resumed_text_goes_on_as_if_nothing_had_happened() -> None:
     whole = generate(MODEL, ReferenceRequest(PROMPT, 20, sampling))
     rest = speculate(MODEL, ToyDraft(0.6, MODEL), ReferenceRequest(PROMPT + whole[:9], 11, sampling), 4)
     assert whole[:9] + joined(list(rest)) == whole
+
+
+def forgetful(row: Rows, _drafted: Sequence[int], processors: Sequence[LogitsProcessor]) -> Rows:
+    """A planted bug: every row as after the committed text."""
+    return np.concatenate([processed(each[np.newaxis], (), processors) for each in row])
+
+
+def test_changes_that_forget_the_draft_tokens_change_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ReferenceRequest(PROMPT, 20, Sampling(logit_changes=LogitChanges(presence_penalty=2.0)))
+    expected = generate(MODEL, request)
+    monkeypatch.setattr(reference, "processed", forgetful)
+    assert joined(list(speculate(MODEL, ToyDraft(0.9, MODEL), request, 4))) != expected
 
 
 def test_perfect_drafts_are_committed_window_plus_one_at_a_time() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from goodspeed.decoding.draft import DraftRequest
+from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
 from goodspeed.decoding.rules import reject
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import CachedPrefix, Outcome, Prefill, StreamSpec, Verify
@@ -33,7 +34,19 @@ def prefilled(sampling: Sampling, *, capacity: int = 100) -> ToyTarget:
     return target
 
 
-@pytest.mark.parametrize("sampling", [Sampling(), COUPLED, Sampling(0.8, 9, 0.9, 4, Rule.COUPLED)])
+CHANGES = LogitChanges(1.2, 0.5, 0.5, (TokenBias(101, -100.0),), bad_words=(BadWord((97,)),))
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        COUPLED,
+        Sampling(0.8, 9, 0.9, 4, Rule.COUPLED, 0.05),
+        Sampling(logit_changes=CHANGES),
+        Sampling(0.8, seed=4, rule=Rule.COUPLED, logit_changes=CHANGES),
+    ],
+)
 def test_target_with_drafts_generates_the_baseline_text(sampling: Sampling) -> None:
     target, drafts = opened(sampling), ToyDraft(0.7)
     assert target.step([Prefill(1, 4)]) == [Outcome(1, 0, None)]

@@ -7,21 +7,36 @@ from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import strategies as st
 
 from goodspeed.decoding.draft import SparseProbs
+from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.protocol import goodspeed_pb2 as pb
 from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message, Open, Propose
 
 uint32 = st.integers(0, 2**32 - 1)
 uint64 = st.integers(0, 2**64 - 1)
+token_lists = st.lists(uint32, max_size=4).map(tuple)
+penalties = st.floats(-2.0, 2.0)
+logit_changes = st.none() | st.builds(
+    LogitChanges,
+    repetition_penalty=st.floats(0.01, 100.0),
+    frequency_penalty=penalties,
+    presence_penalty=penalties,
+    logit_bias=st.lists(st.builds(TokenBias, uint32, st.floats(-100.0, 100.0)), max_size=3).map(tuple),
+    min_tokens=uint32,
+    bad_words=st.lists(st.builds(BadWord, token_lists.filter(bool)), max_size=3).map(tuple),
+    allowed_tokens=token_lists,
+)
 sampled = st.builds(
     Sampling,
+    min_p=st.floats(0.0, 1.0),
+    logit_changes=logit_changes,
     temperature=st.floats(0.0, 100.0, exclude_min=True),
     top_k=uint32,
     top_p=st.floats(0.0, 1.0, exclude_min=True),
     seed=uint64,
     rule=st.sampled_from([Rule.COUPLED, Rule.REJECTION]),
 )
-samplings = st.builds(Sampling, seed=uint64) | sampled
+samplings = st.builds(Sampling, seed=uint64, logit_changes=logit_changes) | sampled
 
 
 def sparse_probs(weights: dict[int, int]) -> SparseProbs:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.protocol.messages import drafter_messages, opens, proposes, sparse_probs, verifier_messages
 
+from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol import goodspeed_pb2 as pb
@@ -44,6 +45,8 @@ from goodspeed.protocol.size import wire_bytes
 PROPOSE = Propose(7, 1, 100, 300, 0xDEADBEEF, (49151, 20000, 300, 12), (200, 150, 99, 255), (), 9_500)
 VERDICT = Verdict(7, 1, 100, 3, 49151, 304, 5, FinishReason.NONE, 8_000, 85_000)
 SAMPLED = Sampling(0.5, 40, 0.9, 2**63, Rule.COUPLED)
+CHANGES = LogitChanges(2.0, 0.5, -1.0, (TokenBias(300, -100.0),), 5, (BadWord((7, 9)),), (1, 300))
+PENALISED = Sampling(min_p=0.25, logit_changes=CHANGES)
 SPARSE = sparse_probs({5: 9, 49000: 1})
 OPEN = Open(7, 0, (1, 2, 3), 3, 16, Sampling(), (0,))
 
@@ -70,11 +73,16 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
 @pytest.mark.parametrize(
     ("message", "frame"),
     [
-        (Hello(3, "edge", "abc", "secret"), "0a17121508031204656467651a036162632206736563726574"),
+        (Hello(4, "edge", "abc", "secret"), "0a17121508041204656467651a036162632206736563726574"),
         (
             Open(7, 1, (1, 300, 49151), 2, 16, SAMPLED, (0,), Mode.TARGET_ONLY, logprobs=True),
             "0a3a1a38080710011a0601ac02ffff0220022810321f09000000000000e03f102819cdccccccccccec3f"
             "21000000000000008028013a010040014801",
+        ),
+        (
+            Open(0, 0, (), 0, 0, PENALISED, ()),
+            "0a4e1a4c324a19000000000000f03f31000000000000d03f3a3609000000000000004011000000000000e03f19"
+            "000000000000f0bf220c08ac021100000000000059c0280532040a0207093a0301ac02",
         ),
         (Open(0, 0, (), 0, 0, Sampling(), ()), "0a0d1a0b320919000000000000f03f"),
         (
@@ -87,8 +95,8 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
         (ShadowDraft(7, 1, 100, 300, (), 9_500, 4_000), "0a112a0f08071001186420ac02309c4a38a01f"),
         (Cancel(0, 0), "0a022200"),
         (
-            Welcome(3, "v", "m", "f", 49152, 8192, 64, 16, (0, 2)),
-            "0a1c121a08031201761a016d22016628808003308040384040104a020002",
+            Welcome(4, "v", "m", "f", 49152, 8192, 64, 16, (0, 2)),
+            "0a1c121a08041201761a016d22016628808003308040384040104a020002",
         ),
         (Refused(ErrorCode.CAPACITY, "full"), "0a0a1a08080d120466756c6c"),
         (Opened(7, 300), "0a072205080710ac02"),
@@ -106,7 +114,7 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
         (Error(ErrorCode.VERSION, "no"), "0a083206080212026e6f"),
     ],
 )
-def test_messages_have_the_bytes_of_protocol_version_3(message: Message, frame: str) -> None:
+def test_messages_have_the_bytes_of_protocol_version_4(message: Message, frame: str) -> None:
     assert encode_message(message).hex() == frame
 
 

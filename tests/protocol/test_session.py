@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tests.protocol.verdicts import verdict_on
 
 from goodspeed.decoding.draft import Draft, SparseProbs
+from goodspeed.decoding.logit_changes import LogitChanges
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
@@ -447,6 +448,7 @@ def test_a_hello_that_does_not_match_the_verifier_is_refused(hello: Hello, code:
         (replace(OPEN, tokens=PROMPT + (1,) * 16), ErrorCode.BAD_REQUEST),  # the answer is complete
         (replace(OPEN, tokens=(5, 6, 100)), ErrorCode.BAD_TOKEN),
         (replace(OPEN, end_tokens=(100,)), ErrorCode.BAD_TOKEN),
+        (replace(OPEN, sampling=Sampling(logit_changes=LogitChanges(allowed_tokens=(100,)))), ErrorCode.BAD_TOKEN),
     ],
 )
 def test_an_open_beyond_the_limits_is_refused(request_: Open, code: ErrorCode) -> None:

@@ -1,5 +1,6 @@
-"""The token distribution of a position: logits after temperature, then top-k, then top-p."""
+"""The token distribution of a position: logits after temperature, then min-p, then top-k, then top-p."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,13 +33,16 @@ def distribution(
 ) -> Distribution:
     """The distribution that a token is sampled from.
 
-    Top-k keeps every token that ties with the k-th. Top-p keeps the smallest set of the most likely tokens whose mass,
-    relative to the tokens left by top-k, is at least top_p; at least one token. Ties go to lower ids.
+    Min-p keeps the tokens with at least min_p times the most likely token's probability. Top-k keeps every token that
+    ties with the k-th. Top-p keeps the smallest set of the most likely tokens whose mass, relative to the tokens left
+    by top-k, is at least top_p; at least one token. Ties go to lower ids.
     """
     with np.errstate(over="ignore"):  # a masked logit of -3e38 may become -inf
         log_weights = logits - logits.max()
         log_weights /= np.float32(max(sampling.temperature, MIN_TEMPERATURE))
     result = Distribution(_all_tokens(len(logits)), log_weights)
+    if sampling.min_p > 0.0:
+        result = _select(result, np.flatnonzero(log_weights >= np.float32(math.log(sampling.min_p))))
     if sampling.top_k > 0:
         result = truncate_to_top(result, sampling.top_k)
     if sampling.top_p < 1.0:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from goodspeed.decoding.logit_changes import LogitChanges
 from goodspeed.errors import RequestError
 
 
@@ -21,8 +22,8 @@ class Rule(IntEnum):
 class Sampling:
     """Sampling parameters of one stream.
 
-    Temperature 0 goes with the greedy rule only; top_k 0 and top_p 1.0 mean off. `seed` and the absolute position of a
-    token (0 = first prompt token) determine all random numbers of that token.
+    Temperature 0 goes with the greedy rule only; top_k 0, top_p 1.0 and min_p 0.0 mean off. `seed` and the absolute
+    position of a token (0 = first prompt token) determine all random numbers of that token.
 
     Raises RequestError, which names the field, for values out of range.
     """
@@ -32,6 +33,10 @@ class Sampling:
     top_p: float = 1.0  # (0, 1]
     seed: int = 0  # 0 .. 2**64 - 1
     rule: Rule = Rule.GREEDY
+    min_p: float = 0.0  # 0..1
+    """Tokens below this share of the most likely token's probability are excluded."""
+    logit_changes: LogitChanges | None = None
+    """None: the logits stay as they are."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 100.0:
@@ -40,6 +45,8 @@ class Sampling:
             raise RequestError(f"top_k is {self.top_k}, expected 0 (off) or more", "top_k")
         if not 0.0 < self.top_p <= 1.0:
             raise RequestError(f"top_p is {self.top_p}, expected more than 0 and at most 1", "top_p")
+        if not 0.0 <= self.min_p <= 1.0:
+            raise RequestError(f"min_p is {self.min_p}, expected 0 to 1", "min_p")
         if not 0 <= self.seed < 2**64:
             raise RequestError(f"seed is {self.seed}, expected 0 to 2**64 - 1", "seed")
         if (self.temperature == 0.0) != (self.rule is Rule.GREEDY):

@@ -86,6 +86,15 @@ class StreamSpec:
     """The drafter's own number of the stream."""
     prefix: CachedPrefix | None = None
     """The first tokens that are not prefilled again: fewer than all."""
+    num_resumed: int = 0
+    """Last tokens of the prefix that belong to the answer: the stream is resumed."""
+    end_tokens: tuple[int, ...] = ()
+    """Tokens that end the answer."""
+
+    @property
+    def num_prompt(self) -> int:
+        """First tokens of the prefix that are the prompt."""
+        return len(self.tokens) - self.num_resumed
 
 
 class Prefill(Struct, frozen=True, gc=False):

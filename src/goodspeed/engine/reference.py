@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from goodspeed.decoding.draft import DraftRequest
+from goodspeed.decoding.logits_processor import processed
 from goodspeed.decoding.rules import choose, verify
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.interface import DraftEngine, StreamSpec
+from goodspeed.engine.logits_processors import logits_processors
 
 GREEDY = Sampling()
 STREAM = 0  # the only one
@@ -36,13 +38,18 @@ class ReferenceRequest:
     end_tokens: tuple[int, ...] = ()
     """The answer ends with the first of these tokens, which is part of it."""
 
+    def spec(self, answer: tuple[int, ...]) -> StreamSpec:
+        """The stream after the first tokens of its answer."""
+        tokens, capacity = self.prompt + answer, len(self.prompt) + self.max_tokens
+        return StreamSpec(tokens, self.sampling, capacity, num_resumed=len(answer), end_tokens=self.end_tokens)
+
 
 def generate(model: ReferenceModel, request: ReferenceRequest) -> tuple[int, ...]:
     """The answer of the target model without drafts: one forward pass per token."""
     answer: tuple[int, ...] = ()
     while not is_finished(request, answer):
         tokens = request.prompt + answer
-        last_row = model.logits(tokens)[-1:]
+        last_row = processed(model.logits(tokens)[-1:], (), logits_processors(request.spec(answer)))
         answer += (int(choose(last_row, request.sampling, len(tokens))[0]),)
     return answer
 
@@ -53,13 +60,16 @@ def speculate(
     """The same answer in rounds; yields what each forward pass commits: up to `window` accepted tokens and one more."""
     answer: tuple[int, ...] = ()
     drafts.open(STREAM, request.prompt, request.sampling)
+    processors = logits_processors(request.spec(answer))
     while not is_finished(request, answer):
         tokens = request.prompt + answer
         draft = drafts.draft([DraftRequest(STREAM, min(window, request.max_tokens - len(answer) - 1))])[0]
-        rows = model.logits(tokens + draft.tokens)[len(tokens) - 1 :]
+        rows = processed(model.logits(tokens + draft.tokens)[len(tokens) - 1 :], draft.tokens, processors)
         num_accepted, next_token = verify(rows, draft.tokens, draft.draft_probs, request.sampling, len(tokens))
         committed = truncate_at_end(request, (*draft.tokens[:num_accepted], next_token))
         drafts.commit(STREAM, committed)
+        for processor in processors:
+            processor.commit(committed)
         answer += committed
         yield committed
     drafts.close(STREAM)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.decoding.logits_processor import processed
 from goodspeed.decoding.rules import verify
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.interface import (
@@ -17,6 +18,7 @@ from goodspeed.engine.interface import (
     Verify,
     Work,
 )
+from goodspeed.engine.logits_processors import Processors, logits_processors
 from goodspeed.engine.toy_model import CONTEXT, END_TOKEN, TOY_VOCAB_SIZE, ToyModel
 
 
@@ -42,6 +44,7 @@ def toy_info(
 class _TargetStream:
     spec: StreamSpec
     tokens: list[int]
+    processors: Processors
     num_prefilled: int = 0
 
 
@@ -70,7 +73,7 @@ class ToyTarget:
         assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
         assert all(0 <= token < self.info.vocab_size for token in spec.tokens), "a token outside the vocabulary"
         self._used_keys.add(stream)
-        self._streams[stream] = _TargetStream(spec, list(spec.tokens), self._num_cached(spec))
+        self._streams[stream] = _TargetStream(spec, list(spec.tokens), logits_processors(spec), self._num_cached(spec))
         num_reserved = sum(other.spec.capacity for other in self._streams.values()) + self.num_retained
         assert num_reserved <= self.info.kv_capacity, f"{num_reserved} KV tokens admitted of {self.info.kv_capacity}"
 
@@ -120,14 +123,16 @@ class ToyTarget:
 
     def _commit(self, stream: _TargetStream, work: Verify) -> Outcome:
         sampling = stream.spec.sampling
-        if sampling.rule is Rule.GREEDY:
+        if sampling.rule is Rule.GREEDY and not stream.processors:
             num_accepted, next_token = self._greedy(stream.tokens, work.draft_tokens)
         else:
-            rows = self._rows(stream.tokens, work.draft_tokens)
+            rows = processed(self._rows(stream.tokens, work.draft_tokens), work.draft_tokens, stream.processors)
             num_accepted, next_token = verify(rows, work.draft_tokens, work.draft_probs, sampling, len(stream.tokens))
         committed = (*work.draft_tokens[:num_accepted], next_token)
         logprobs = self._logprobs(stream.tokens, committed) if stream.spec.logprobs else ()
         stream.tokens.extend(committed)
+        for processor in stream.processors:
+            processor.commit(committed)
         return Outcome(work.stream, num_accepted, next_token, logprobs)
 
     def _greedy(self, tokens: list[int], draft_tokens: tuple[int, ...]) -> tuple[int, int]:

@@ -44,7 +44,9 @@ def check_open(request: Open, welcome: Welcome) -> None:
         )
     if wrong:
         raise ProtocolError(ErrorCode.BAD_REQUEST, wrong, request.stream)
-    _check_tokens((*request.tokens, *request.end_tokens), welcome.vocab_size, request.stream)
+    changes = request.sampling.logit_changes
+    named = (*request.end_tokens, *(changes.tokens() if changes else ()))
+    _check_tokens((*request.tokens, *named), welcome.vocab_size, request.stream)
 
 
 def _check_tokens(tokens: Sequence[int], vocab_size: int, stream: int) -> None:

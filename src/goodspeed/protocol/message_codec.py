@@ -4,10 +4,11 @@ The class and the protobuf message have fields of the same names; no code here n
 The field's type in the .proto says how it is translated. For an enum or a nested message, the annotation says to what.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import isfinite
 from operator import attrgetter
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -82,19 +83,49 @@ def _is_optional(field: FieldDescriptor) -> bool:
 
 def _writer(field: FieldDescriptor) -> Write:
     if field.message_type is not None:
-        return _write_distributions if field.is_repeated else _nested_writer(field.message_type)
+        if _is_distribution(field):
+            return _write_distributions
+        return _nested_list_writer(field.message_type) if field.is_repeated else _nested_writer(field.message_type)
     if field.is_repeated:
         return _write_list
     return _write_bytes if field.type == FieldDescriptor.TYPE_BYTES else setattr
 
 
+def _is_distribution(field: FieldDescriptor) -> bool:
+    """Distributions are arrays, which have a form of their own on the wire."""
+    descriptor: Descriptor | None = field.message_type
+    return descriptor is not None and descriptor.name == SparseProbs.__name__
+
+
 def _nested_writer(descriptor: Descriptor) -> Write:
-    names = [field.name for field in descriptor.fields]
+    write_fields = _fields_writer(descriptor)
 
     def write(body: Any, name: str, value: Any) -> None:
         nested = getattr(body, name)
-        for each in names:
-            setattr(nested, each, getattr(value, each))
+        nested.SetInParent()
+        write_fields(nested, value)
+
+    return write
+
+
+def _nested_list_writer(descriptor: Descriptor) -> Write:
+    write_fields = _fields_writer(descriptor)
+
+    def write(body: Any, name: str, value: Any) -> None:
+        for each in value:
+            write_fields(getattr(body, name).add(), each)
+
+    return write
+
+
+def _fields_writer(descriptor: Descriptor) -> Callable[[Any, Any], None]:
+    """Sets all fields of a nested body to those of an object."""
+    writes = [(field.name, _writer(field)) for field in descriptor.fields]
+
+    def write(body: Any, value: Any) -> None:
+        for name, write_field in writes:
+            if (field_value := getattr(value, name)) is not None:
+                write_field(body, name, field_value)
 
     return write
 
@@ -121,32 +152,47 @@ def _object_reader(descriptor: Descriptor, object_class: type[Any]) -> Read:
     """Reads a body of this descriptor as an object of the class."""
     hints, fields = get_type_hints(object_class), descriptor.fields_by_name
     assert set(hints) == set(fields), f"{object_class.__name__} and {descriptor.name} have different fields"
-    get_values = attrgetter(*hints)
+    get_values = _values_getter(tuple(hints))
     readers = [(i, _reader(fields[name], hint)) for i, (name, hint) in enumerate(hints.items())]
     conversions = [(i, read) for i, read in readers if read is not None]
-    optional = [(i, name) for i, name in enumerate(hints) if _is_optional(fields[name])]
+    optional = [(i, name) for i, (name, hint) in enumerate(hints.items()) if NoneType in get_args(hint)]
 
     def read(body: Any) -> Any:
         values = list(get_values(body))
-        for i, convert in conversions:
-            values[i] = convert(values[i])
         for i, name in optional:
             if not body.HasField(name):
                 values[i] = None
+        for i, convert in conversions:
+            if values[i] is not None:
+                values[i] = convert(values[i])
         return object_class(*values)
 
     return read
 
 
+def _values_getter(names: tuple[str, ...]) -> Callable[[Any], Iterable[Any]]:
+    if len(names) == 1:
+        return lambda body: (getattr(body, names[0]),)
+    return attrgetter(*names)
+
+
 def _reader(field: FieldDescriptor, hint: Any) -> Read | None:
     """None: the value is what protobuf returns."""
     if field.message_type is not None:
-        return _read_distributions if field.is_repeated else _object_reader(field.message_type, hint)
+        if _is_distribution(field):
+            return _read_distributions
+        read = _object_reader(field.message_type, _object_class(hint))
+        return (lambda bodies: tuple(map(read, bodies))) if field.is_repeated else read
     if field.is_repeated:
         return _read_finite if field.type == FieldDescriptor.TYPE_FLOAT else tuple
     if field.type == FieldDescriptor.TYPE_BYTES:
         return tuple
     return hint if field.enum_type is not None else None
+
+
+def _object_class(hint: Any) -> Any:
+    """C of the annotation C, C | None, or tuple[C, ...]."""
+    return next((each for each in get_args(hint) if each not in {NoneType, Ellipsis}), hint)
 
 
 def _read_finite(values: Any) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.errors import ErrorCode
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class Mode(IntEnum):

@@ -75,7 +75,16 @@ class VerifierStream:
         """The stream as the engine sees it; `client` is the drafter's name."""
         request = self.request
         capacity = request.num_prompt + request.max_tokens  # grants keep proposals within it
-        return StreamSpec(request.tokens, request.sampling, capacity, request.logprobs, client, request.stream)
+        return StreamSpec(
+            request.tokens,
+            request.sampling,
+            capacity,
+            request.logprobs,
+            client,
+            request.stream,
+            num_resumed=len(request.tokens) - request.num_prompt,
+            end_tokens=request.end_tokens,
+        )
 
     def on_propose(self, propose: Propose) -> Propose | RepeatedProposal:
         """The proposal itself, if it is new. Raises ProtocolError (stream) if it is not valid."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from goodspeed.decoding.draft import SparseProbs
+from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Prefill, StreamSpec, Verify
 from goodspeed.engine.target_config import TargetConfig
@@ -78,7 +79,11 @@ def speculate(target: TorchTarget, sampling: Sampling, truth: Sequence[int], rng
     return answer[: len(truth)]
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, COUPLED], ids=["greedy", "coupled"])
+CHANGES = LogitChanges(1.3, 0.5, 0.5, (TokenBias(7, 2.0),), bad_words=(BadWord((9,)),))
+PENALISED = [replace(sampling, logit_changes=CHANGES) for sampling in (GREEDY, COUPLED)]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, COUPLED, *PENALISED])
 def test_wrong_drafts_leave_no_trace(target: TorchTarget, sampling: Sampling) -> None:
     truth = decode(target, sampling, 60)
     for seed in range(4):
@@ -149,10 +154,11 @@ def test_rejection_keeps_a_likely_token_and_replaces_an_impossible_one(target: T
     target.close(stream)
 
 
-def test_logprobs_are_those_of_the_committed_tokens(target: TorchTarget) -> None:
-    truth = decode(target, GREEDY, 5)
+@pytest.mark.parametrize("sampling", [GREEDY, PENALISED[0]])
+def test_logprobs_are_those_of_the_committed_tokens_before_any_change(target: TorchTarget, sampling: Sampling) -> None:
+    truth = decode(target, sampling, 5)
     stream = next(STREAMS)
-    target.open(stream, StreamSpec(PROMPT, GREEDY, 60, logprobs=True))
+    target.open(stream, StreamSpec(PROMPT, sampling, 60, logprobs=True))
     (prefilled,) = target.step([Prefill(stream, len(PROMPT))])
     (verified,) = target.step([Verify(stream, (*truth[1:3], (truth[3] + 1) % 320))])
     target.close(stream)

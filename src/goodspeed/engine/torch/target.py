@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.decoding.logits_processor import processed
 from goodspeed.decoding.rules import match, verify
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.interface import (
@@ -16,6 +17,7 @@ from goodspeed.engine.interface import (
     Verify,
     Work,
 )
+from goodspeed.engine.logits_processors import Processors, logits_processors
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool, Region
@@ -27,6 +29,7 @@ class _Stream:
     region: Region
     tokens: list[int]
     """Committed tokens: the prefix, then the answer."""
+    processors: Processors = ()
     num_cached: int = 0
     """Leading tokens with valid keys and values: the prefilled ones, and after the prefill all but the last."""
 
@@ -67,7 +70,7 @@ class TorchTarget:
             num_cached = spec.prefix.num_tokens
             assert num_cached < len(spec.tokens), f"{num_cached} of {len(spec.tokens)} tokens are cached"
             self._pool.copy(self._retained[spec.prefix.source], region, num_cached)
-        self._streams[stream] = _Stream(spec, region, list(spec.tokens), num_cached)
+        self._streams[stream] = _Stream(spec, region, list(spec.tokens), logits_processors(spec), num_cached)
 
     def retain(self, stream: StreamKey, num_tokens: int) -> None:
         ended = self._streams.pop(stream)
@@ -113,15 +116,18 @@ def _outcome(stream: _Stream, work: Work, logits: torch.Tensor) -> Outcome:
     committed = (*work.draft_tokens[:num_accepted], next_token)
     logprobs = _logprobs(logits, committed) if stream.spec.logprobs else ()
     stream.tokens.extend(committed)
+    for processor in stream.processors:
+        processor.commit(committed)
     stream.num_cached = len(stream.tokens) - 1
     return Outcome(work.stream, num_accepted, next_token, logprobs)
 
 
 def _verify(stream: _Stream, work: Verify, logits: torch.Tensor) -> tuple[int, int]:
-    """(num_accepted, next_token). With greedy decoding on a GPU only the argmax tokens are copied to the host."""
-    if stream.spec.sampling.rule is Rule.GREEDY and logits.device.type != "cpu":
+    """(num_accepted, next_token). With plain greedy decoding on a GPU only the argmax tokens are copied to the host."""
+    is_greedy = stream.spec.sampling.rule is Rule.GREEDY and not stream.processors
+    if is_greedy and logits.device.type != "cpu":
         return match(logits.argmax(-1).tolist(), work.draft_tokens)
-    rows = logits.float().cpu().numpy()
+    rows = processed(logits.float().cpu().numpy(), work.draft_tokens, stream.processors)
     return verify(rows, work.draft_tokens, work.draft_probs, stream.spec.sampling, len(stream.tokens))
 
 
