@@ -12,14 +12,12 @@ from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.exchange import HttpExchange, content_encoding
 from goodspeed.drafter.http.parsed_request import (
-    CommonBody,
     ParsedRequest,
     generation_requests,
     parse_chat,
     parse_completion,
-    read_chat,
-    read_completion,
 )
+from goodspeed.drafter.http.request_body import CommonBody, read_chat, read_completion
 from goodspeed.drafter.http.response_body import (
     ChatFormat,
     CompletionFormat,

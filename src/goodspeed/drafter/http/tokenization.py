@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from goodspeed.drafter.http.errors import ApiError
-from goodspeed.drafter.http.parsed_request import parse_body
+from goodspeed.drafter.http.request_body import parse_body
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.models.tokenizer import Tokenizer
 
