@@ -8,6 +8,8 @@ from goodspeed.errors import RequestError
 MAX_PENALTY = 2.0
 MAX_REPETITION_PENALTY = 100.0
 MAX_BIAS = 100.0
+MAX_BAD_WORDS = 256
+"""Each is compared with the end of the answer at every position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class LogitChanges:
             _check(f"logit_bias of token {bias.token}", bias.bias, -MAX_BIAS, MAX_BIAS, "logit_bias")
         if self.min_tokens < 0:
             raise RequestError(f"min_tokens is {self.min_tokens}, expected 0 or more", "min_tokens")
+        if len(self.bad_words) > MAX_BAD_WORDS:
+            raise RequestError(f"bad_words has {len(self.bad_words)}, expected at most {MAX_BAD_WORDS}", "bad_words")
         if not all(word.tokens for word in self.bad_words):
             raise RequestError("bad_words has an empty word", "bad_words")
 

@@ -9,12 +9,15 @@ from typing import Protocol
 
 import numpy as np
 
+from goodspeed.decoding.logits_processor import processed
+from goodspeed.decoding.rules import choose
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.engine_updates import DraftWork, StreamCommitted, StreamOpened, apply_updates
 from goodspeed.drafter.core.outbox import StreamEvent, StreamFailed
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.interface import DraftEngine, StreamSpec
+from goodspeed.engine.logits_processors import logits_processors
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_model import ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
@@ -39,8 +42,13 @@ from goodspeed.verifier.step import run_batch
 def target_only_tokens(request: GenerationRequest) -> list[int]:
     """The answer of the toy target without drafts."""
     tokens = list(request.tokens)
+    spec = StreamSpec(request.tokens, request.sampling, len(tokens) + request.max_tokens, end_tokens=request.end_tokens)
+    processors = logits_processors(spec)
     for _ in range(request.max_tokens):
-        tokens.append(ToyModel().choice(tokens, request.sampling))
+        row = processed(ToyModel().row(tokens)[np.newaxis], (), processors)
+        tokens.append(int(choose(row, request.sampling, len(tokens))[0]))
+        for processor in processors:
+            processor.commit(tokens[-1:])
         if tokens[-1] in request.end_tokens:
             break
     return tokens[len(request.tokens) :]

@@ -137,3 +137,9 @@ def test_split_character_belongs_to_the_token_that_completes_it(tokenizer: Token
     entries = [entry for piece in pieces for entry in piece.logprobs]
     assert [entry.text for entry in entries] == ["a", "", "é", ""]
     assert [entry.data for entry in entries] == [b"a", b"\xc3", b"\xa9", None]
+
+
+def test_stop_strings_count_after_the_first_tokens_of_an_answer(tokenizer: Tokenizer) -> None:
+    transcript = Transcript(tokenizer.stream(), ["ab"], min_tokens=3)
+    piece = transcript.push(TokensCommitted(1, tuple(b"ababab"), (), FinishReason.LENGTH, ROUND, 0))
+    assert (piece.text, transcript.num_tokens, piece.finish) == ("abab", 6, "stop")

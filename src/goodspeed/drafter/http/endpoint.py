@@ -88,7 +88,7 @@ class GenerationEndpoint(Generic[BodyT]):
         envelope = Envelope(self._kind.format, welcome, parsed.includes_usage)
         with service.server.generate(*requests) as answers:
             detokenizers = [service.tokenizer.stream(request.tokens) for request in requests]
-            transcripts = Transcripts(answers, detokenizers, parsed.stops)
+            transcripts = Transcripts(answers, detokenizers, parsed.stops.strings, parsed.min_tokens)
             if parsed.is_streamed:
                 firsts = [envelope.format.first(index) for index in range(len(requests))]
                 opening = [envelope.chunk([first]) for first in firsts if first]

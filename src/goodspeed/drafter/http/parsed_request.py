@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from goodspeed.decoding.sampling import Sampling
+from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.http.prompt_fields import (
@@ -13,7 +13,8 @@ from goodspeed.drafter.http.prompt_fields import (
     completion_prompts,
 )
 from goodspeed.drafter.http.request_body import ChatBody, CommonBody, CompletionBody, Extension
-from goodspeed.drafter.http.sampling_fields import sampling_of, stops_of
+from goodspeed.drafter.http.sampling_fields import check_sampling, sampling_of
+from goodspeed.drafter.http.stop_conditions import StopConditions, stop_conditions
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Mode, Welcome
 
@@ -34,13 +35,16 @@ class ParsedRequest:
     """Per prompt."""
     max_tokens: int | None
     sampling: Sampling
-    stops: tuple[str, ...]
-    stop_tokens: Tokens
-    """Special tokens that end the answer as a stop string does: they have no text."""
+    stops: StopConditions
     logprobs: bool
     mode: Mode
     is_streamed: bool
     includes_usage: bool
+
+    @property
+    def min_tokens(self) -> int:
+        """Tokens before which nothing ends the answer."""
+        return self.sampling.logit_changes.min_tokens if self.sampling.logit_changes else 0
 
 
 def parse_chat(body: ChatBody, tokenizer: Tokenizer, max_context: int) -> ParsedRequest:
@@ -75,16 +79,15 @@ def generation_requests(parsed: ParsedRequest, welcome: Welcome, default_tokens:
     `default_tokens` is the maximum length of an answer whose request sets none. Raises ApiError.
     """
     requests = []
+    ends = parsed.stops.end_tokens(welcome)
     for prompt in parsed.prompts:
         check_prompt(prompt, parsed.prompt_field, welcome)
         room = welcome.max_context - len(prompt)
         max_tokens = min(default_tokens, room) if parsed.max_tokens is None else parsed.max_tokens
         check_room(len(prompt), max_tokens, parsed.prompt_field, welcome)
+        check_sampling(parsed.sampling, max_tokens, welcome.vocab_size)
         for i in range(parsed.num_choices):
             sampling = replace(parsed.sampling, seed=(parsed.sampling.seed + i) % 2**64)
-            # A tokenizer may have more tokens than the model.
-            stop_tokens = (token for token in parsed.stop_tokens if token < welcome.vocab_size)
-            ends = (*welcome.end_tokens, *stop_tokens)
             requests.append(GenerationRequest(prompt, max_tokens, sampling, ends, parsed.mode, parsed.logprobs))
     return requests
 
@@ -92,7 +95,7 @@ def generation_requests(parsed: ParsedRequest, welcome: Welcome, default_tokens:
 def _parse(body: CommonBody, prompts: tuple[Tokens, ...], tokenizer: Tokenizer, logprobs: bool) -> ParsedRequest:
     prompt_field = "messages" if isinstance(body, ChatBody) else "prompt"
     extension = body.goodspeed or Extension()
-    stops, stop_tokens = stops_of(body.stop, tokenizer)
+    rule = Rule.REJECTION if extension.rule == "rejection" else Rule.COUPLED
     num_choices = 1 if body.n is None else body.n
     if len(prompts) > MAX_CHOICES:
         raise ApiError(400, f"there are {len(prompts)} prompts, expected at most {MAX_CHOICES}", prompt_field)
@@ -105,9 +108,8 @@ def _parse(body: CommonBody, prompts: tuple[Tokens, ...], tokenizer: Tokenizer, 
         prompt_field=prompt_field,
         num_choices=num_choices,
         max_tokens=body.max_tokens,
-        sampling=sampling_of(body, extension),
-        stops=stops,
-        stop_tokens=stop_tokens,
+        sampling=sampling_of(body, rule, tokenizer),
+        stops=stop_conditions(body, tokenizer),
         logprobs=logprobs,
         mode=Mode[extension.mode.upper()],
         is_streamed=bool(body.stream),

@@ -7,11 +7,12 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from goodspeed.drafter.http.errors import ApiError
+from goodspeed.drafter.http.sampling_fields import SamplingBody
 from goodspeed.drafter.http.unsupported_fields import check_unsupported
 
 BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 
-INTEGERS = frozenset({"max_tokens", "max_completion_tokens", "n", "seed", "top_k", "logprobs"})
+INTEGERS = frozenset({"max_tokens", "max_completion_tokens", "n", "seed", "top_k", "logprobs", "min_tokens"})
 UNSET: Mapping[str, Mapping[str, None]] = {
     "max_tokens": {"-1": None},
     "max_completion_tokens": {"-1": None},
@@ -36,17 +37,12 @@ class Extension(msgspec.Struct, forbid_unknown_fields=True):
     rule: Literal["coupled", "rejection"] = "coupled"
 
 
-class CommonBody(msgspec.Struct, kw_only=True):
+class CommonBody(SamplingBody, kw_only=True):
     """The fields that both kinds of request have."""
 
     model: str
     max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
     n: int | None = None
-    stop: str | list[str] | None = None
-    seed: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None

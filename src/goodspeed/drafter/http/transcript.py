@@ -38,11 +38,15 @@ class Transcripts:
     """The texts of all answers of a request."""
 
     def __init__(
-        self, answers: AnswerStream, detokenizers: Sequence[IncrementalDetokenizer], stops: Sequence[str]
+        self,
+        answers: AnswerStream,
+        detokenizers: Sequence[IncrementalDetokenizer],
+        stops: Sequence[str],
+        min_tokens: int = 0,
     ) -> None:
-        """One detokenizer for each answer."""
+        """One detokenizer for each answer. Stop strings count after the first `min_tokens` tokens."""
         self.answers = answers
-        self._transcripts = [Transcript(detokenizer, stops) for detokenizer in detokenizers]
+        self._transcripts = [Transcript(detokenizer, stops, min_tokens) for detokenizer in detokenizers]
 
     @property
     def num_tokens(self) -> int:
@@ -66,12 +70,13 @@ class Transcript:
     Tokens are processed one by one, so neither the text nor the number of tokens depends on the rounds.
     """
 
-    def __init__(self, detokenizer: IncrementalDetokenizer, stops: Sequence[str]) -> None:
+    def __init__(self, detokenizer: IncrementalDetokenizer, stops: Sequence[str], min_tokens: int = 0) -> None:
         self.num_tokens = 0
         """Committed tokens up to the one that completes a stop string; an end token counts."""
         self.finish: str | None = None
         self._detokenizer = detokenizer
         self._cut = StopCut(stops)
+        self._min_tokens = min_tokens
         self._num_decoded = 0  # characters
         self._num_shown = 0
         self._hidden: deque[TokenLogprob] = deque()  # tokens whose text is not shown yet
@@ -98,6 +103,8 @@ class Transcript:
 
     def _show(self, text: str) -> str:
         self._num_decoded += len(text)
+        if self.num_tokens <= self._min_tokens:
+            return text
         shown = self._cut.push(text)
         if self._cut.is_cut:
             self.finish = "stop"
