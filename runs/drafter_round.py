@@ -37,7 +37,7 @@ from goodspeed.protocol.messages import (
     Verdict,
     Welcome,
 )
-from goodspeed.protocol.transport import Connection, LinkTraffic
+from goodspeed.protocol.transport import ANYONE, Connection, LinkTraffic
 
 NUM_PROMPT = 400
 GRANT = 8
@@ -47,6 +47,7 @@ class ScriptedVerifier:
     """A link to a verifier that knows the text; `seconds` has the time from each verdict to its proposal."""
 
     peer = "script"
+    identity = ANYONE
     traffic = LinkTraffic()
 
     def __init__(self, text: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from runs.live.run_log import ClientRounds, StepTimes
 
 from goodspeed.protocol.messages import Message, Verdict
-from goodspeed.protocol.transport import Accept, Connection, LinkTraffic
+from goodspeed.protocol.transport import Accept, Connection, LinkTraffic, PeerIdentity
 from goodspeed.scheduling.optimum import expected_tokens
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.verifier.core.client import Client
@@ -157,6 +157,10 @@ class _TimedConnection:
     @property
     def peer(self) -> str:
         return self._inner.peer
+
+    @property
+    def identity(self) -> PeerIdentity:
+        return self._inner.identity
 
     @property
     def traffic(self) -> LinkTraffic:

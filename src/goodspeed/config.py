@@ -50,6 +50,7 @@ class Option:
     lt: float | None = None
     choices: Choices | None = None
     is_required: bool = False
+    is_secret: bool = False
     was: tuple[str, ...] = ()
     was_values: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -122,10 +123,11 @@ def option(default: T, help_text: str, **declaration: typing.Unpack["Declaration
 
     `ge`, `gt`, `le` and `lt` bound a number; infinity is refused unless `le` is infinity. `choices` lists the names
     that a string may take. A bound or a choice of a tuple holds for each of its items. `is_required` refuses an empty
-    string or tuple. `was` lists former names of the key and `was_values` maps former values to current ones: both are
-    refused with the current name.
+    string or tuple. `is_secret` keeps the value out of messages and of the dataclass's repr. `was` lists former names
+    of the key and `was_values` maps former values to current ones: both are refused with the current name.
     """
-    return dataclasses.field(default=default, metadata={"option": Option(help_text, **declaration)})
+    declared = Option(help_text, **declaration)
+    return dataclasses.field(default=default, repr=not declared.is_secret, metadata={"option": declared})
 
 
 def required(*, help_text: str, **declaration: typing.Unpack["Declaration"]) -> Any:
@@ -147,6 +149,7 @@ class Declaration(typing.TypedDict, total=False):
     lt: float
     choices: Choices
     is_required: bool
+    is_secret: bool
     was: tuple[str, ...]
     was_values: Mapping[str, str]
 
@@ -274,10 +277,11 @@ def from_mapping(config: type[ConfigT], values: Mapping[str, Any], prefix: str =
     unknown key, a value of a wrong type and a value outside of its range.
     """
     kinds = typing.get_type_hints(config)
-    parsed = {
-        name: _value(kinds[name], value, prefix + name)
-        for name, value in ((_known_name(config, key, prefix), value) for key, value in values.items())
-    }
+    named = {_known_name(config, key, prefix): value for key, value in values.items()}
+    for name, value in named.items():
+        if _declarations(config)[name].is_secret and not isinstance(value, str):
+            raise ConfigError(f"{prefix}{name} is not a string")
+    parsed = {name: _value(kinds[name], value, prefix + name) for name, value in named.items()}
     for field in dataclasses.fields(config):
         if field.name not in parsed and _has_no_default(field):
             raise ConfigError(f"{prefix}{field.name} is missing and has no default")

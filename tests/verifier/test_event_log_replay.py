@@ -16,7 +16,7 @@ from goodspeed.errors import DataError, ErrorCode
 from goodspeed.protocol.message_json import message_from_json, message_to_json
 from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Verdict
 from goodspeed.scheduling.policies import SCHEDULERS
-from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request
+from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, hello, open_request
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
 from goodspeed.verifier.event_log_replay import replay
 
@@ -32,7 +32,7 @@ class MemoryEventSink:
 
 
 def logged_run(scheduler: str, config: VerifierCoreConfig | None = None) -> list[str]:
-    """Drafters with jitter and all rules, a reconnect, a wrong message, and a shutdown."""
+    """Drafters with jitter and all rules, a reconnect, a wrong message, a revoked credential, and a shutdown."""
     config = config or VerifierCoreConfig(scheduler=scheduler, seed=3)
     rng = np.random.default_rng(1)
     log = MemoryEventSink()
@@ -47,7 +47,12 @@ def logged_run(scheduler: str, config: VerifierCoreConfig | None = None) -> list
             drafter.open(structs.replace(request, mode=Mode.TARGET_ONLY) if i == 3 else request)
     offender = verifier.welcome("offender")
     verifier.deliver(offender, Propose(1, 0, 1, 1, 1, ()))
+    revoked = verifier.connect(names=frozenset({"its own"}))
+    verifier.deliver(revoked, hello("its own"))
+    verifier.deliver(revoked, open_request(1))
+    verifier.deliver(verifier.connect(names=frozenset({"its own"})), hello("another's"))
     verifier.run(0.5)
+    verifier.revoke(revoked)
     drafters[1].reconnect("drafter 1")
     verifier.run(20.0)
     verifier.core.on_shutdown(verifier.now)
@@ -59,6 +64,8 @@ def test_logged_run_replays_identically(scheduler: str) -> None:
     lines = logged_run(scheduler)
     assert sum('"Verdict"' in line for line in lines) > 50
     assert sum(line.count('"elapsed_us"') - line.count('"elapsed_us": 0') for line in lines) > 5
+    assert sum('"revoked"' in line for line in lines) == 1
+    assert sum("the credential is for" in line for line in lines) == 1
     assert replay(lines) is None
 
 

@@ -5,6 +5,7 @@ Every key has a flag: `--seed 3`, and dotted in a table: `--link.rtt-ms 20`. Fla
 
 import argparse
 import dataclasses
+import logging
 import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     ConfigT = TypeVar("ConfigT", bound=DataclassInstance)
 else:
     ConfigT = TypeVar("ConfigT")
+
+log = logging.getLogger(__name__)
 
 
 def add_flags(parser: argparse.ArgumentParser, config: type["DataclassInstance"]) -> None:
@@ -65,6 +68,14 @@ def given_keys(config: type["DataclassInstance"], args: argparse.Namespace) -> f
         for key in config_keys(config)
         if getattr(args, key.name, None) is not None or file_value(values, key.path) is not None
     )
+
+
+def warn_of_visible_secrets(config: type["DataclassInstance"], args: argparse.Namespace) -> None:
+    """Log a warning for every secret among the flags: other users of the machine see the command line."""
+    for key in config_keys(config):
+        if key.field.option.is_secret and getattr(args, key.name, None):
+            ids = {"flag": flag_of(key.path), "instead": f"{flag_of(key.path)}-file"}
+            log.warning("a secret is on the command line, where all users of this machine see it", extra={"ids": ids})
 
 
 def flag_of(path: tuple[str, ...]) -> str:

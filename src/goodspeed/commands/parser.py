@@ -20,6 +20,7 @@ COMMANDS = (
     "bench",
     "profile",
     "models",
+    "credentials",
     "fluid",
     "verify_lossless",
     "simulate",

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goodspeed.commands.flags import add_flags, from_args, output_file
+from goodspeed.commands.flags import add_flags, from_args, output_file, warn_of_visible_secrets
 from goodspeed.engine.co_located import co_located_drafts
 from goodspeed.engine.targets import target_engine
 from goodspeed.engine.torch_import import keep_cores
@@ -51,6 +51,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(VerifierConfig, args)
     set_up_logging(config.log_level)
+    warn_of_visible_secrets(VerifierConfig, args)
     check_grpc(config.grpc)
     check_port_is_free(Address(config.metrics_host, config.metrics_port))
     keep_cores(config.target)
@@ -81,6 +82,8 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
         stack.push_async_callback(asyncio.to_thread, metrics.close)  # a scrape in progress needs the event loop
         grpc_server = await serve_grpc(server.serve, config.grpc)
         stack.push_async_callback(grpc_server.stop, GRACE_S)
+        if grpc_server.credentials:
+            loop.add_signal_handler(signal.SIGHUP, grpc_server.credentials.reload)
         running = asyncio.create_task(server.run())
         stack.push_async_callback(server.close)
         _report_ready(grpc_server.port, metrics.port, engine.info.model, ready_file)

@@ -10,7 +10,7 @@ from goodspeed.errors import LinkLostError, ProtocolError
 from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.messages import Message
 from goodspeed.protocol.size import wire_bytes
-from goodspeed.protocol.transport import LinkTraffic
+from goodspeed.protocol.transport import ANYONE, LinkTraffic, PeerIdentity
 
 COALESCED_BYTES = 1 << 14
 """Messages share a frame up to this size: then a frame needs one DATA header and holds at most 4,096 messages."""
@@ -54,10 +54,18 @@ DEFAULT_LIMITS = QueueLimits()
 class FramedConnection:
     """A Connection over a pipe. Create it inside a running event loop: it starts a task that writes the queue."""
 
-    def __init__(self, pipe: Pipe, decode: Decode, peer: str, limits: QueueLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        pipe: Pipe,
+        decode: Decode,
+        peer: str,
+        limits: QueueLimits = DEFAULT_LIMITS,
+        identity: PeerIdentity = ANYONE,
+    ) -> None:
         self._pipe = pipe
         self._decode = decode
         self._peer = peer
+        self._identity = identity
         self._limits = limits
         self._traffic = LinkTraffic()
         self._queue: deque[bytes] = deque()  # encoded messages to send
@@ -72,6 +80,10 @@ class FramedConnection:
     @property
     def peer(self) -> str:
         return self._peer
+
+    @property
+    def identity(self) -> PeerIdentity:
+        return self._identity
 
     @property
     def traffic(self) -> LinkTraffic:

@@ -5,7 +5,7 @@ import os
 
 import grpc
 
-from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
+from goodspeed.errors import ConfigError, ErrorCode, LinkLostError, ProtocolError
 from goodspeed.protocol.address import Address, parse_address
 from goodspeed.protocol.codec import decode_verifier_frame
 from goodspeed.protocol.connection import FramedConnection, Pipe, QueueLimits
@@ -37,13 +37,14 @@ def grpc_connect(address: str, config: GrpcClientConfig) -> Connect:
     """
     parsed = parse_address(address)
     target = str(parsed)
-    token = bearer_token(config)
+    bearer_token(config)
     credentials = channel_credentials(config)
     options = channel_options(config.keepalive_s)
     if parsed.is_loopback:
         options.append(("grpc.enable_http_proxy", 0))
 
     async def connect() -> Connection:
+        token = _current_token(config)
         if credentials is None:
             channel = grpc.aio.insecure_channel(target, options)
         else:
@@ -60,6 +61,14 @@ def grpc_connect(address: str, config: GrpcClientConfig) -> Connect:
         return FramedConnection(pipe, decode_verifier_frame, address, QueueLimits(stall_s=config.stall_s))
 
     return connect
+
+
+def _current_token(config: GrpcClientConfig) -> str:
+    """The token file may have changed since the drafter's start. Raises LinkLostError."""
+    try:
+        return bearer_token(config)
+    except ConfigError as error:
+        raise LinkLostError(str(error)) from error
 
 
 def _hint(reason: str, address: Address, has_tls: bool) -> str:

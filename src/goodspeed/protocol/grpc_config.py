@@ -25,12 +25,25 @@ class GrpcServerConfig:
     port: int = option(7700, "port to listen on; 0: any free port", ge=0, le=65535)
     tls_cert: str = option("", "PEM file with the server's certificate chain; turns TLS on")
     tls_key: str = option("", "PEM file with the server's private key")
-    tls_ca: str = option("", "PEM file with the CA of client certificates; drafters then need a certificate")
-    token: str = option("", "bearer token that drafters must send")
-    token_file: str = option("", "file that holds the bearer token")
+    tls_ca: str = option(
+        "",
+        "PEM file with the CA of client certificates; drafters then need one, and a drafter's name is that of its "
+        "certificate",
+    )
+    token: str = option("", "bearer token that all drafters share; any of them may then use any name", is_secret=True)
+    token_file: str = option("", "file that holds the shared bearer token")
+    credentials: str = option(
+        "",
+        "file of drafters' names and hashed tokens (`goodspeed credentials add`): each drafter has a token of its own, "
+        "and with it its name; changes of the file take effect at once",
+    )
     max_connections: int = option(1024, "drafters connected at once", ge=1)
     keepalive_s: float = option(20.0, "time without traffic after which a connection is probed", gt=0.0)
     stall_s: float = option(10.0, "time without reading after which a drafter is disconnected", gt=0.0)
+
+    def __post_init__(self) -> None:
+        if self.credentials and (self.token or self.token_file):
+            raise ConfigError("credentials and a shared token are both given, expected one of them")
 
 
 @config_dataclass
@@ -41,8 +54,8 @@ class GrpcClientConfig:
     tls_ca: str = option("", "PEM file with the CA that signed the verifier's certificate; turns TLS on")
     tls_cert: str = option("", "PEM file with this drafter's certificate chain, if the verifier requires one")
     tls_key: str = option("", "PEM file with this drafter's private key")
-    token: str = option("", "bearer token of the verifier")
-    token_file: str = option("", "file that holds the bearer token")
+    token: str = option("", "bearer token for the verifier", is_secret=True)
+    token_file: str = option("", "file that holds the bearer token; read again for every connection")
     connect_timeout_s: float = option(5.0, "longest time that connecting may take", gt=0.0)
     keepalive_s: float = option(20.0, "time without traffic after which a connection is probed", gt=0.0)
     stall_s: float = option(10.0, "time without reading after which a verifier is considered lost", gt=0.0)

@@ -1,7 +1,6 @@
-"""The verifier's gRPC server: one bidirectional stream per drafter, health checking, reflection, TLS, bearer token."""
+"""The verifier's gRPC server: one bidirectional stream per drafter, health checking, reflection, TLS, credentials."""
 
 import asyncio
-import hmac
 import logging
 from typing import Any
 
@@ -9,22 +8,23 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from goodspeed.errors import ConfigError
+from goodspeed.credentials.credentials_file import CredentialsFile
+from goodspeed.errors import ConfigError, ProtocolError
 from goodspeed.protocol.address import Address, check_port_is_free
 from goodspeed.protocol.codec import decode_drafter_frame
 from goodspeed.protocol.connection import FramedConnection, QueueLimits
+from goodspeed.protocol.grpc_admission import GrpcAdmission
 from goodspeed.protocol.grpc_config import (
     ADMITTED_KEY,
     METHOD,
     SERVICE,
     GrpcServerConfig,
-    bearer_token,
     channel_options,
     server_credentials,
 )
 from goodspeed.protocol.messages import PROTOCOL_VERSION
 from goodspeed.protocol.rpc_pipe import RpcPipe
-from goodspeed.protocol.transport import Accept, Connection
+from goodspeed.protocol.transport import Accept, Connection, PeerIdentity
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +32,27 @@ log = logging.getLogger(__name__)
 class GrpcServer:
     """A listening server. Its health is SERVING until stop() is called."""
 
-    def __init__(self, server: grpc.aio.Server, port: int, health_servicer: health.aio.HealthServicer) -> None:
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        port: int,
+        health_servicer: health.aio.HealthServicer,
+        credentials: CredentialsFile | None,
+    ) -> None:
         self.port = port
+        self.credentials = credentials
+        """Drafters' credentials, which follow their file; None: drafters need none of their own."""
         self._server = server
         self._health = health_servicer
+        self._watching = asyncio.create_task(credentials.watch()) if credentials else None
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more calls, let the open ones end for `grace_s` seconds, then cancel those that remain."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
+        if self._watching:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
 
 
 async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
@@ -51,7 +63,8 @@ async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
     Raises ConfigError if the port or a file cannot be used.
     """
     server = grpc.aio.server(options=channel_options(config.keepalive_s))
-    connector = _Connector(accept, config)
+    admission = GrpcAdmission(config)
+    connector = _Connector(accept, config, admission)
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connector.connect)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})])
     health_servicer = health.aio.HealthServicer()
@@ -61,12 +74,12 @@ async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
     await server.start()
     for name in ("", SERVICE):
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return GrpcServer(server, port, health_servicer)
+    return GrpcServer(server, port, health_servicer, admission.credentials)
 
 
 def check_grpc(config: GrpcServerConfig) -> None:
     """Raises ConfigError if serve_grpc could not use the port, the token or a file. It takes no time."""
-    bearer_token(config)
+    GrpcAdmission(config)
     server_credentials(config)
     check_port_is_free(Address(config.host, config.port))
 
@@ -85,36 +98,36 @@ def _bind(server: grpc.aio.Server, config: GrpcServerConfig) -> int:
 class _Connector:
     """Admits gRPC calls and turns them into connections for `accept`."""
 
-    def __init__(self, accept: Accept, config: GrpcServerConfig) -> None:
+    def __init__(self, accept: Accept, config: GrpcServerConfig, admission: GrpcAdmission) -> None:
         self._accept = accept
         self._config = config
-        token = bearer_token(config)
-        self._authorization = f"Bearer {token}".encode() if token else None
+        self._admission = admission
         self._num_open = 0
 
     async def connect(self, _requests: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         """Handler of the Connect method; returns when `accept` has returned."""
-        await self._admit(context)
+        identity = await self._admit(context)
         self._num_open += 1
         try:
             await context.send_initial_metadata(((ADMITTED_KEY, str(PROTOCOL_VERSION)),))
-            await self._serve(context)
+            await self._serve(context, identity)
         finally:
             self._num_open -= 1
 
-    async def _admit(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        authorization = dict(context.invocation_metadata() or ()).get("authorization", "")
-        if self._authorization is not None and not hmac.compare_digest(
-            str(authorization).encode(), self._authorization
-        ):
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the bearer token is missing or wrong")
+    async def _admit(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> PeerIdentity:
+        try:
+            identity = self._admission.identify(context)
+        except ProtocolError as error:
+            log.warning("call refused", extra={"ids": {"peer": context.peer(), "reason": error}})
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         if self._num_open >= self._config.max_connections:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._num_open} drafters are connected already")
+        return identity
 
-    async def _serve(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+    async def _serve(self, context: grpc.aio.ServicerContext[bytes, bytes], identity: PeerIdentity) -> None:
         pipe = RpcPipe(context)
         limits = QueueLimits(stall_s=self._config.stall_s)
-        connection = FramedConnection(pipe, decode_drafter_frame, context.peer(), limits)
+        connection = FramedConnection(pipe, decode_drafter_frame, context.peer(), limits, identity)
         serving = asyncio.create_task(self._run(connection))
         try:
             await asyncio.shield(serving)

@@ -3,15 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from msgspec import structs
+
 from goodspeed.errors import DataError
-from goodspeed.protocol.messages import Message
+from goodspeed.protocol.messages import Hello, Message
 from goodspeed.records.json_values import from_json_value, to_json_value
 
 _CLASSES: dict[str, type[Message]] = {message_class.__name__: message_class for message_class in get_args(Message)}
 
 
 def message_to_json(message: Message) -> dict[str, Any]:
-    """The fields of the message, and the name of its class as "kind"."""
+    """The fields of the message without its secret, and the name of its class as "kind"."""
+    if isinstance(message, Hello):
+        message = structs.replace(message, token="")
     return {"kind": type(message).__name__, **to_json_value(message)}
 
 

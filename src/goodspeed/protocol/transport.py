@@ -1,5 +1,6 @@
 """The interface of transports: one drafter's connection to a verifier, for either end."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,12 +26,28 @@ class LinkTraffic:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PeerIdentity:
+    """What a peer has proved of itself to the transport."""
+
+    names: frozenset[str] | None = None
+    """Names that belong to the peer, which it may use in its Hello; None: any."""
+    revoked: asyncio.Event | None = None
+    """Set once the peer's credential is withdrawn; None: that cannot happen."""
+
+
+ANYONE = PeerIdentity()
+
+
 class Connection(Protocol):
     """An open connection. Messages keep their order; those that are sent together may share a frame."""
 
     @property
     def peer(self) -> str:
         """Name of the other end, for logs."""
+
+    @property
+    def identity(self) -> PeerIdentity: ...
 
     @property
     def traffic(self) -> LinkTraffic: ...

@@ -87,11 +87,11 @@ class VirtualVerifier:
         self._conns = itertools.count(1)
         self._is_stepping = False
 
-    def connect(self, handler: Callable[[Message], None] | None = None) -> int:
+    def connect(self, handler: Callable[[Message], None] | None = None, names: frozenset[str] | None = None) -> int:
         conn = next(self._conns)
         self.received[conn] = []
         self._handlers[conn] = handler or self.received[conn].append
-        self.core.on_connect(conn, self.now)
+        self.core.on_connect(conn, self.now, names)
         return conn
 
     def welcome(self, name: str) -> int:
@@ -110,6 +110,9 @@ class VirtualVerifier:
         received = list(self.received[conn])
         self.received[conn].clear()
         return received
+
+    def revoke(self, conn: int) -> None:
+        self._send(self.core.on_revoked(conn, self.now))
 
     def disconnect(self, conn: int) -> None:
         self._send(self.core.on_disconnect(conn, self.now))

@@ -34,6 +34,7 @@ class ReplayedVerifier:
             "message": lambda e: core.on_message(e["conn"], message_from_json(e["message"]), e["now"]),
             "malformed": lambda e: core.on_malformed(e["conn"], _protocol_error(e), e["now"]),
             "disconnect": lambda e: core.on_disconnect(e["conn"], e["now"]),
+            "revoked": lambda e: core.on_revoked(e["conn"], e["now"]),
             "time": lambda e: core.on_time(e["now"]),
             "shutdown": lambda e: core.on_shutdown(e["now"]),
             "verified": lambda e: core.on_verified(self._running(), _result(e), e["started"], e["now"]),
@@ -46,7 +47,8 @@ class ReplayedVerifier:
     def replayed_decision(self, event: Event) -> object:
         """What the core decides on the event's input now, as JSON values."""
         if event["event"] == "connect":
-            self._core.on_connect(event["conn"], event["now"])
+            names = event.get("names")
+            self._core.on_connect(event["conn"], event["now"], None if names is None else frozenset(names))
             return None
         if event["event"] in {"batch", "wait"}:
             self._batch = self._core.next_batch(event["now"])

@@ -27,9 +27,9 @@ class LoggedVerifierCore:
         self._events = events
         write_start(events, now, {"config": to_json_value(config), "info": to_json_value(info)})
 
-    def on_connect(self, conn: ConnId, now: float) -> None:
-        self._events.write("connect", now, {"conn": conn})
-        self._core.on_connect(conn, now)
+    def on_connect(self, conn: ConnId, now: float, names: frozenset[str] | None = None) -> None:
+        self._events.write("connect", now, {"conn": conn, "names": None if names is None else sorted(names)})
+        self._core.on_connect(conn, now, names)
 
     def on_message(self, conn: ConnId, message: Message, now: float) -> list[Reply]:
         replies = self._core.on_message(conn, message, now)
@@ -42,6 +42,9 @@ class LoggedVerifierCore:
 
     def on_disconnect(self, conn: ConnId, now: float) -> list[Reply]:
         return self._write("disconnect", now, {"conn": conn}, self._core.on_disconnect(conn, now))
+
+    def on_revoked(self, conn: ConnId, now: float) -> list[Reply]:
+        return self._write("revoked", now, {"conn": conn}, self._core.on_revoked(conn, now))
 
     def on_time(self, now: float) -> list[Reply]:
         return self._write("time", now, {}, self._core.on_time(now))

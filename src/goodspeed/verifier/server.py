@@ -92,18 +92,20 @@ class VerifierServer:
         self._serving.add(task)
         self._links[conn] = link
         log.info("link opened", extra={"ids": {"conn": conn, "peer": connection.peer}})
-        self._core.on_connect(conn, self._clock())
+        self._core.on_connect(conn, self._clock(), connection.identity.names)
         if self._is_closing:
             link.post(Refused(ErrorCode.SHUTTING_DOWN, "the verifier is shutting down"))
         reading = asyncio.create_task(self._read(conn, link), name=f"from {connection.peer}")
+        revoking = asyncio.create_task(self._end_when_revoked(conn, connection.identity.revoked))
         try:
             await asyncio.wait({reading, link.sending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             reading.cancel()
+            revoking.cancel()
             link.sending.cancel()
             self._serving.discard(task)
             self._on_link_closed(conn, link)
-        for ended in await asyncio.gather(reading, link.sending, return_exceptions=True):
+        for ended in await asyncio.gather(reading, revoking, link.sending, return_exceptions=True):
             if isinstance(ended, Exception):
                 raise ended  # a drafter cannot cause it: it is a fault of the server
 
@@ -154,6 +156,12 @@ class VerifierServer:
                 await self._handle(conn, link, messages)
             self._wake.set()
             await asyncio.sleep(0)  # a busy link lets the others in
+
+    async def _end_when_revoked(self, conn: ConnId, revoked: asyncio.Event | None) -> None:
+        if revoked is not None:
+            await revoked.wait()
+            self._deliver(self._core.on_revoked(conn, self._clock()))
+            self._wake.set()
 
     async def _handle(self, conn: ConnId, link: DrafterLink, messages: Sequence[Message]) -> None:
         for i, message in enumerate(messages):

@@ -64,9 +64,9 @@ class VerifierCore:
         self.close_at: float | None = None
         """When the batch closes that next_batch has postponed; None: none is postponed."""
 
-    def on_connect(self, conn: ConnId, now: float) -> None:
-        """A link was opened."""
-        self._handler.on_connect(conn, now)
+    def on_connect(self, conn: ConnId, now: float, names: frozenset[str] | None = None) -> None:
+        """A link was opened, by a peer to which these names belong; None: it may use any."""
+        self._handler.on_connect(conn, names, now)
 
     def on_message(self, conn: ConnId, message: Message, now: float) -> list[Reply]:
         """A link has delivered its next message."""
@@ -81,6 +81,11 @@ class VerifierCore:
     def on_disconnect(self, conn: ConnId, now: float) -> list[Reply]:
         """A link is lost; its streams are kept for their lease."""
         self._handler.on_disconnect(conn, now)
+        return self._settle(now)
+
+    def on_revoked(self, conn: ConnId, now: float) -> list[Reply]:
+        """The credential of a link's peer was withdrawn: its session and its streams end."""
+        self._handler.on_revoked(conn, now)
         return self._settle(now)
 
     def on_time(self, now: float) -> list[Reply]:

@@ -58,9 +58,9 @@ class MessageHandler:
         self._reported_load = self.load()
         self._next_report_at = 0.0
 
-    def on_connect(self, conn: ConnId, now: float) -> None:
+    def on_connect(self, conn: ConnId, names: frozenset[str] | None, now: float) -> None:
         """A link was opened."""
-        self.sessions.start(conn, now)
+        self.sessions.start(conn, names, now)
 
     def on_message(self, conn: ConnId, message: Message, now: float) -> None:
         """Carry the message out, or answer it with an Error."""
@@ -83,6 +83,14 @@ class MessageHandler:
         """A link is lost."""
         if session := self.sessions.get(conn):
             self._on_session_ended(session, now)
+
+    def on_revoked(self, conn: ConnId, now: float) -> None:
+        """End the session, and every stream of its client: nobody may resume them."""
+        if session := self.sessions.get(conn):
+            streams = list(self._streams.of(session.client).values()) if session.client else []
+            self._end_session(session, ErrorCode.UNAUTHENTICATED, "the credential was revoked", now)
+            for stream in streams:
+                self.close(stream)
 
     def on_time(self, now: float) -> None:
         """End the sessions whose handshake is overdue and the streams whose lease has expired."""

@@ -17,6 +17,7 @@ class ClientSession:
 
     conn: ConnId
     connected_at: float
+    names: frozenset[str] | None = None  # that its peer has proved to be its own; None: any
     client: Client | None = None
 
 
@@ -47,8 +48,8 @@ class SessionTable:
         """The session that awaits its handshake for longest."""
         return next(iter(self._awaiting_hello.values()), None)
 
-    def start(self, conn: ConnId, now: float) -> None:
-        self._sessions[conn] = self._awaiting_hello[conn] = ClientSession(conn, now)
+    def start(self, conn: ConnId, names: frozenset[str] | None, now: float) -> None:
+        self._sessions[conn] = self._awaiting_hello[conn] = ClientSession(conn, now, names)
 
     def end(self, session: ClientSession) -> None:
         del self._sessions[session.conn]
@@ -64,6 +65,7 @@ class SessionTable:
         if session.client:
             raise ProtocolError(ErrorCode.OUT_OF_ORDER, "a second Hello, expected one")
         check_hello(hello, self.welcome, self._tokenizer_fingerprint)
+        _check_name(hello.drafter, session.names)
         client = self.clients.get(hello.drafter)
         if client is None:
             estimator = ESTIMATORS[self._config.estimator](self._config.beta, self._config.eta)
@@ -78,6 +80,13 @@ class SessionTable:
         """Messages to the session's client go to this session from now on."""
         assert session.client is not None
         session.client.conn = session.conn
+
+
+def _check_name(name: str, names: frozenset[str] | None) -> None:
+    """Raises ProtocolError (session) unless the name belongs to the peer."""
+    if names is not None and name not in names:
+        own = " or ".join(map(repr, sorted(names))) or "none"
+        raise ProtocolError(ErrorCode.UNAUTHENTICATED, f"drafter name is {name!r}, the credential is for {own}")
 
 
 def _welcome(config: VerifierCoreConfig, info: TargetInfo) -> Welcome:

@@ -1,0 +1,1 @@
+"""Credentials: which name belongs to whom, at the verifier and at a drafter's HTTP API."""
