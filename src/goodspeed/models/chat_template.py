@@ -1,89 +1,86 @@
 """Chat templates: from messages to the prompt of a chat model, rendered as in transformers."""
 
-import datetime
-import enum
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
 
 from goodspeed.errors import CheckpointError, RequestError
 from goodspeed.models.chat_message import ChatMessage, checked_message
 from goodspeed.models.folder import JsonObject, read_json
 from goodspeed.models.special_tokens import special_tokens
-
-PROBE = "contentprobe"
-"""A text that a template shows as it is."""
-RENDER_ERRORS = (jinja2.TemplateError, TypeError, ValueError, KeyError)
-"""What templates raise for messages that they do not expect."""
-
-
-class ContentForm(enum.Enum):
-    """The form in which a template takes the content of messages with a certain role."""
-
-    TEXT = enum.auto()
-    PARTS = enum.auto()
-    """As a list of OpenAI's content parts."""
-    LOST = enum.auto()
-    """The template drops the content in either form."""
+from goodspeed.models.template_environment import RENDER_ERRORS, template_environment
+from goodspeed.models.template_forms import ArgumentsForm, ContentForm, TemplateForms, in_form
 
 
 class ChatTemplate:
     """A model's chat template, with the special tokens that it may use."""
 
-    def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
-        """Raises CheckpointError if the template does not parse."""
-        try:
-            self._template = _environment().from_string(source)
-        except jinja2.TemplateError as error:
-            raise CheckpointError(f"chat template: {error}") from error
+    def __init__(self, source: str, special_tokens: Mapping[str, str], tool_source: str | None = None) -> None:
+        """`tool_source`: the template for requests with tools, if it is another one.
+
+        Raises CheckpointError if a template does not parse.
+        """
+        self.tool_source = tool_source or source
+        """The template that tells the model how to call tools."""
+        self._template = _parsed(source)
+        self._tool_template = _parsed(tool_source) if tool_source else self._template
         self._special_tokens = dict(special_tokens)
         self._knows_developer = "developer" in source
-        self._forms: dict[str, ContentForm] = {}  # by role
+        self._forms = TemplateForms(self._render)
 
-    def render(self, messages: Sequence[Mapping[str, object]]) -> str:
-        """The prompt, up to the start of the assistant's next message. Raises RequestError (field "messages")."""
+    def render(self, messages: Sequence[Mapping[str, object]], tools: Sequence[JsonObject] = ()) -> str:
+        """The prompt, up to the start of the assistant's next message.
+
+        `tools` are in OpenAI's form. Raises RequestError (field "messages" or "tools").
+        """
         if not messages:
             raise RequestError("messages is empty, expected at least one", "messages")
-        prepared = [self._prepared(checked_message(message, i)) for i, message in enumerate(messages)]
+        if tools and not self._forms.has_tools:
+            raise RequestError("tools cannot be used: the model's chat template has no place for them", "tools")
+        checked = [checked_message(message, i) for i, message in enumerate(messages)]
+        functions = {call.call_id: call.function for message in checked for call in message.calls}
+        prepared = [self._prepared(message, functions) for message in checked]
         try:
-            return self._render(prepared)
+            return self._render(prepared, tools)
         except RENDER_ERRORS as error:
             raise RequestError(f"the model's chat template refuses these messages: {error}", "messages") from error
 
-    def _prepared(self, message: ChatMessage) -> JsonObject:
-        """The message as the template takes it. Raises RequestError if the template would drop it."""
+    def _prepared(self, message: ChatMessage, functions: Mapping[str | None, str]) -> JsonObject:
+        """The message as the template takes it. `functions`: their names by the ids of calls.
+
+        Raises RequestError if the template would drop the message.
+        """
         role = "system" if message.role == "developer" and not self._knows_developer else message.role
-        form = self._forms.get(role) or self._forms.setdefault(role, self._probe(role))
+        form = self._forms.content(role)
         if form is ContentForm.LOST:
             raise RequestError(
                 f"the model's chat template has no place for a message with role {message.role!r}", "messages"
             )
-        return {**message.fields, "role": role, "content": _in_form(message.texts, form)}
+        prepared = {**message.fields, "role": role, "content": in_form(message.texts, form)}
+        if message.calls:
+            has_text = self._arguments_form() is ArgumentsForm.TEXT
+            prepared["tool_calls"] = [call.as_field(has_text=has_text) for call in message.calls]
+        call_id = message.fields.get("tool_call_id")
+        if role == "tool" and isinstance(call_id, str) and call_id in functions:
+            prepared.setdefault("name", functions[call_id])  # clients leave it out, and some templates need it
+        return prepared
 
-    def _probe(self, role: str) -> ContentForm:
-        """Find out how the template takes content: as text, or else as parts."""
-        is_refused = False
-        for form in (ContentForm.TEXT, ContentForm.PARTS):
-            try:
-                prompt = self._render(_probe_messages(role, form))
-            except RENDER_ERRORS:
-                is_refused = True  # the template says why when it gets the user's messages
-                continue
-            if PROBE in prompt:
-                return form
-        return ContentForm.TEXT if is_refused else ContentForm.LOST
+    def _arguments_form(self) -> ArgumentsForm:
+        form = self._forms.arguments
+        if form is ArgumentsForm.LOST:
+            raise RequestError("the model's chat template has no place for tool_calls", "messages")
+        return form
 
-    def _render(self, messages: Sequence[JsonObject]) -> str:
+    def _render(self, messages: Sequence[JsonObject], tools: Sequence[JsonObject]) -> str:
         """Raises RENDER_ERRORS."""
-        return self._template.render(
-            messages=messages, tools=None, documents=None, add_generation_prompt=True, **self._special_tokens
+        template = self._tool_template if tools else self._template
+        return template.render(
+            messages=messages,
+            tools=list(tools) or None,
+            documents=None,
+            add_generation_prompt=True,
+            **self._special_tokens,
         )
 
 
@@ -94,15 +91,16 @@ def read_chat_template(folder: Path) -> ChatTemplate | None:
     """
     path = folder / "tokenizer_config.json"
     values = read_json(path) if path.exists() else {}
-    source = _read_source(folder, values)
-    return ChatTemplate(source, special_tokens(folder)) if source is not None else None
+    source, tool_source = _read_sources(folder, values)
+    return None if source is None else ChatTemplate(source, special_tokens(folder), tool_source)
 
 
-def _read_source(folder: Path, values: JsonObject) -> str | None:
+def _read_sources(folder: Path, values: JsonObject) -> tuple[str | None, str | None]:
+    """The template, and the one for requests with tools if it is another."""
     jinja = folder / "chat_template.jinja"
     if jinja.exists():
         try:
-            return jinja.read_text(encoding="utf-8")
+            return jinja.read_text(encoding="utf-8"), None
         except (OSError, UnicodeDecodeError) as error:
             raise CheckpointError(f"cannot read {jinja}: {error}") from error
     if (folder / "chat_template.json").exists():
@@ -110,68 +108,18 @@ def _read_source(folder: Path, values: JsonObject) -> str | None:
     source = values.get("chat_template")
     if isinstance(source, list):  # several templates with names
         named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
-        source = named.get("default")
+        return _checked(folder, named.get("default")), _checked(folder, named.get("tool_use"))
+    return _checked(folder, source), None
+
+
+def _checked(folder: Path, source: object) -> str | None:
     if source is not None and not isinstance(source, str):
         raise CheckpointError(f"{folder}: chat_template is a {type(source).__name__}, expected a string")
     return source
 
 
-def _in_form(texts: Sequence[str], form: ContentForm) -> object:
-    return [{"type": "text", "text": text} for text in texts] if form is ContentForm.PARTS else "".join(texts)
-
-
-def _probe_messages(role: str, form: ContentForm) -> list[JsonObject]:
-    """A conversation in which a message with this role is expected; its text is PROBE."""
-    message: JsonObject = {"role": role, "content": _in_form((PROBE,), form)}
-    user: JsonObject = {"role": "user", "content": _in_form(("user",), form)}
-    match role:
-        case "user":
-            return [message]
-        case "system" | "developer":
-            return [message, user]
-        case "tool":
-            call = {"id": "call00000", "type": "function", "function": {"name": "f", "arguments": {}}}
-            calling: JsonObject = {"role": "assistant", "content": _in_form(("",), form), "tool_calls": [call]}
-            return [user, calling, {**message, "name": "f", "tool_call_id": "call00000"}]
-        case _:
-            return [user, message, user]
-
-
-class _GenerationTag(jinja2.ext.Extension):
-    """`{% generation %}` marks the assistant's text for training; in a prompt it has no effect."""
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-_GenerationTag.tags = {"generation"}
-
-
-def _environment() -> jinja2.Environment:
-    """The functions that transformers offers to templates, in a sandbox: templates are code from third parties."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _GenerationTag]
-    )
-    environment.filters["tojson"] = _to_json
-    functions: dict[str, Callable[..., object]] = {"raise_exception": _raise, "strftime_now": _strftime_now}
-    environment.globals.update(functions)
-    return environment
-
-
-def _to_json(
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _raise(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
+def _parsed(source: str) -> jinja2.Template:
+    try:
+        return template_environment().from_string(source)
+    except jinja2.TemplateError as error:
+        raise CheckpointError(f"chat template: {error}") from error

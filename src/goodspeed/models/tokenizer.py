@@ -74,18 +74,25 @@ class Tokenizer:
         _check_unicode(text, "prompt")
         return self._encoded(text, special=add_special_tokens)
 
-    def encode_chat(self, messages: Sequence[Mapping[str, object]]) -> list[int]:
-        """Tokens of a chat (OpenAI's messages) up to the start of the assistant's next message.
+    @property
+    def tool_template(self) -> str:
+        """The source of the chat template for requests with tools; empty without a chat template."""
+        return self._chat_template.tool_source if self._chat_template else ""
 
-        Raises RequestError (field "messages") if the model's chat template refuses the messages.
+    def encode_chat(
+        self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]] = ()
+    ) -> list[int]:
+        """Tokens of a chat (OpenAI's messages and tools) up to the start of the assistant's next message.
+
+        Raises RequestError (field "messages" or "tools") if the model's chat template refuses them.
         """
-        return self.encode(self.render_chat(messages), add_special_tokens=False)
+        return self.encode(self.render_chat(messages, tools), add_special_tokens=False)
 
-    def render_chat(self, messages: Sequence[Mapping[str, object]]) -> str:
+    def render_chat(self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]] = ()) -> str:
         """The text of encode_chat, with its special tokens. Raises as encode_chat."""
         if self._chat_template is None:
             raise RequestError("this model has no chat template; send a plain prompt to /v1/completions", "messages")
-        text = self._chat_template.render(messages)
+        text = self._chat_template.render(messages, [dict(tool) for tool in tools])
         _check_unicode(text, "messages")
         return text
 
