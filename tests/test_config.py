@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from goodspeed.config import (
     config_dataclass,
     config_fields,
     config_keys,
+    free_table,
     from_mapping,
     option,
     read_toml,
@@ -47,6 +49,7 @@ class Server:
     shape: str = option("round", "shape", choices=SHAPES, was_values={"circular": "round"})
     sizes: tuple[int, ...] = option((1, 2), "sizes", ge=1, is_required=True)
     cuts: tuple[Cut, ...] = option((), "[[cuts]] tables")
+    engine: dict[str, Any] = free_table("options of the engine")
 
 
 def test_unknown_key_names_the_nearest() -> None:
@@ -62,6 +65,7 @@ def test_unknown_key_names_the_nearest() -> None:
         ({"port": -1}, "^port is -1, expected 0 to 65535$"),
         ({"is_quiet": 1}, "^is_quiet is 1, expected true or false$"),
         ({"link": 3}, "^link is 3, expected a table$"),
+        ({"engine": ["x"]}, r"^engine is \['x'\], expected a table$"),
         ({"peers": [1]}, r"^peers\[0\] is 1, expected a string$"),
         ({"peers": "x"}, "^peers is 'x', expected a list$"),
         ({"link": {"rtt_ms": -1.0}}, r"^link.rtt_ms is -1.0, expected 0 or more$"),

@@ -140,6 +140,11 @@ def table(config: type[T], was: tuple[str, ...] = ()) -> T:
     return dataclasses.field(default_factory=config, metadata={"option": Option("", was=was)})
 
 
+def free_table(help_text: str) -> dict[str, Any]:
+    """A field that is a table with any keys: the options of a library, which checks them. It is empty by default."""
+    return dataclasses.field(default_factory=dict, metadata={"option": Option(help_text)})
+
+
 class Declaration(typing.TypedDict, total=False):
     """What `option` declares besides the default and the help text."""
 
@@ -186,6 +191,11 @@ class ConfigField:
     def is_list(self) -> bool:
         """True for a list of values or of tables."""
         return typing.get_origin(self.kind) is tuple
+
+    @property
+    def is_free_table(self) -> bool:
+        """True for a table with any keys."""
+        return typing.get_origin(self.kind) is dict
 
     @property
     def table(self) -> type["DataclassInstance"] | None:
@@ -310,6 +320,10 @@ def _value(kind: Any, value: Any, name: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name} is {value!r}, expected a table")
         return from_mapping(inner, value, name + ".")
+    if typing.get_origin(inner) is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} is {value!r}, expected a table")
+        return {key.replace("-", "_"): item for key, item in value.items()}
     if typing.get_origin(inner) is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{name} is {value!r}, expected a list")

@@ -2,11 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from goodspeed.commands.flags import add_flags, from_args
-from goodspeed.config import config_dataclass, option, table
+from goodspeed.config import config_dataclass, free_table, option, table
 from goodspeed.errors import ConfigError
 
 
@@ -25,6 +26,7 @@ class Server:
     peers: tuple[str, ...] = option((), "addresses")
     log: Path | None = option(None, "log file")
     link: Link = table(Link, was=("wire",))
+    engine: dict[str, Any] = free_table("options of the engine")
     shape: str = option("round", "100% of the shape", choices=("round", "square"))
 
 
@@ -47,6 +49,19 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
 
 def test_paths_and_lists_come_from_flags() -> None:
     assert parse("--peers", "a", "b", "--log", "x.jsonl") == Server(peers=("a", "b"), log=Path("x.jsonl"))
+
+
+def test_free_table_takes_keys_from_file_and_flags(tmp_path: Path) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text('[engine]\nparallel-size = 2\nkind = "fp8"\n')
+    config = parse("--config", str(file), "--engine", "kind=int8", "eager=true", "share=0.5", "list=[1, 2]")
+    assert config.engine == {"parallel_size": 2, "kind": "int8", "eager": True, "share": 0.5, "list": [1, 2]}
+
+
+def test_key_of_a_free_table_without_a_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse("--engine", "eager")
+    assert "'eager', expected KEY=VALUE" in capsys.readouterr().err
 
 
 def test_values_of_flags_are_validated() -> None:

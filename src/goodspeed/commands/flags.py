@@ -6,6 +6,7 @@ Every key has a flag: `--seed 3`, and dotted in a table: `--link.rtt-ms 20`. Fla
 import argparse
 import dataclasses
 import logging
+import tomllib
 import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -41,6 +42,10 @@ def _add_flag(group: "argparse._ActionsContainer", key: ConfigKey) -> None:
     flag, help_text, kind = flag_of(key.path), _flag_help(key.field), key.field.kind
     if kind is bool:
         group.add_argument(flag, dest=key.name, action=argparse.BooleanOptionalAction, help=help_text)
+    elif key.field.is_free_table:
+        group.add_argument(
+            flag, dest=key.name, nargs="*", type=_assignment, metavar="KEY=VALUE", help=key.field.option.help
+        )
     elif key.field.is_list:
         item = typing.get_args(kind)[0]
         group.add_argument(flag, dest=key.name, nargs="*", type=item, metavar=item.__name__.upper(), help=help_text)
@@ -55,8 +60,11 @@ def from_args(config: type[ConfigT], args: argparse.Namespace) -> ConfigT:
     values = read_toml(args.config) if args.config else {}
     for key in config_keys(config):
         value = getattr(args, key.name, None)
-        if value is not None:
-            _assign(values, key.path, tuple(value) if isinstance(value, list) else value)
+        if value is None:
+            continue
+        if key.field.is_free_table:
+            value = {**(file_value(values, key.path) or {}), **dict(value)}
+        _assign(values, key.path, tuple(value) if isinstance(value, list) else value)
     return from_mapping(config, values)
 
 
@@ -89,6 +97,17 @@ def _assign(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"{name} is {values!r}, expected a table")
     values[path[-1]] = value
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """A key and its value, which is TOML or a string without quotes. Raises ArgumentTypeError."""
+    key, separator, value = text.partition("=")
+    if not (key and separator):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected KEY=VALUE")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
 
 
 class _FormerFlag(argparse.Action):

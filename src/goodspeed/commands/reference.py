@@ -144,6 +144,8 @@ def _row(field: ConfigField, anchors: dict[type["DataclassInstance"], str]) -> s
 
 
 def _type(kind: Any) -> str:
+    if typing.get_origin(kind) is dict:
+        return "table"
     if typing.get_origin(kind) is tuple:
         return f"list of {TYPES[typing.get_args(kind)[0]]}s"
     return TYPES[kind]
@@ -151,6 +153,8 @@ def _type(kind: Any) -> str:
 
 def _default(field: ConfigField) -> str:
     """As a TOML value."""
+    if field.is_free_table:
+        return "`{}`"
     if field.default is dataclasses.MISSING or (field.option.is_required and not field.default):
         return "required"
     return "" if field.default is None else f"`{_toml(field.default)}`"

@@ -1,6 +1,8 @@
 """The configuration of the embedded target engine; imports no torch, so that every command can show its flags."""
 
-from goodspeed.config import config_dataclass, option
+from typing import Any
+
+from goodspeed.config import config_dataclass, free_table, option
 
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "bf16", "fp32")
@@ -16,3 +18,6 @@ class TargetConfig:
     threads: int = option(0, "CPU threads of the forward pass; 0: one per core", ge=0, le=1024)
     kv_memory_mb: int = option(1024, "KV cache of all streams, in MB (2**20 bytes)", ge=1)
     max_context: int = option(0, "longest stream, prompt and answer, in tokens; 0: the model's own limit", ge=0)
+    vllm: dict[str, Any] = free_table(
+        "engine vllm: options of vLLM's EngineArgs, such as tensor_parallel_size=2 (docs/guide/vllm.md)"
+    )

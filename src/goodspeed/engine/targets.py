@@ -9,6 +9,7 @@ from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch_import import import_torch_module
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.engine.toy_tokenizer import toy_tokenizer
+from goodspeed.engine.vllm.loading import load_vllm
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.registry import Registry
 
@@ -26,6 +27,10 @@ def _torch(config: TargetConfig, _seed: int) -> TargetEngine:
     return engine
 
 
+def _vllm(config: TargetConfig, _seed: int) -> TargetEngine:
+    return load_vllm(config)
+
+
 def _shaped(config: TargetConfig, seed: int) -> TargetEngine:
     engine: TargetEngine = import_torch_module("goodspeed.engine.torch.shaped_pair").shaped_target(config, seed)
     return engine
@@ -40,6 +45,6 @@ def _toy(_config: TargetConfig, seed: int) -> TargetEngine:
 
 TARGET_ENGINES: Registry[Callable[[TargetConfig, int], TargetEngine]] = Registry(
     "target engine",
-    {"torch": _torch, "shaped": _shaped, "toy": _toy},
+    {"torch": _torch, "vllm": _vllm, "shaped": _shaped, "toy": _toy},
     group="goodspeed.target_engine",
 )
