@@ -74,6 +74,15 @@ def start_clusters(
     ]
 
 
+def start_dashboard(processes: Processes, clusters: Sequence[Cluster], port: int = 0) -> str:
+    """Start the live page of these clusters; returns its address. Raises StartError."""
+    verifiers = [url for cluster in clusters for url in cluster.metrics_urls[:1]]
+    drafters = [url for cluster in clusters for url in cluster.urls]
+    arguments = ("dashboard", "--verifiers", *verifiers, "--drafters", *drafters, "--port", str(port))
+    ready = processes.start(ServerSpec("dashboard", arguments, 1))()
+    return f"http://{HOST}:{ready.port}/"
+
+
 def _start_drafters(
     processes: Processes, spec: ClusterSpec, verifier: ReadyServer, ports: Ports
 ) -> list[Callable[[], ReadyServer]]:

@@ -2,9 +2,7 @@
 
 import argparse
 import asyncio
-import json
 import logging
-import os
 import signal
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,7 +16,7 @@ from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.drafter.http.app import make_app
 from goodspeed.drafter.http.service import ApiService
-from goodspeed.drafter.http.serving import WebServer, listen
+from goodspeed.drafter.http.serving import WebServer, listen, report_ready
 from goodspeed.drafter.live_feed import LiveFeed
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.drafter.traffic_log import TrafficLog, TrafficLoggingRunner
@@ -115,7 +113,7 @@ async def _serve(
     running = asyncio.create_task(server.run())
     serving = asyncio.create_task(web.run())
     await web.started()
-    _report_ready(web.port, ready_file)
+    report_ready(web.port, ready_file)
     await asyncio.wait({running, serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping", extra={"ids": {"streams": server.num_streams}})
     feed.close()  # its responses have no end of their own
@@ -126,11 +124,3 @@ async def _serve(
     await serving
     if not running.cancelled():
         running.result()
-
-
-def _report_ready(port: int, ready_file: Path | None) -> None:
-    log.info("serving", extra={"ids": {"port": port}})
-    if ready_file:
-        unfinished = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.part")
-        unfinished.write_text(json.dumps({"port": port, "metrics_port": port}), encoding="utf-8")
-        unfinished.replace(ready_file)

@@ -17,6 +17,7 @@ COMMANDS = (
     "up",
     "verifier",
     "drafter",
+    "dashboard",
     "bench",
     "profile",
     "models",
@@ -29,7 +30,7 @@ COMMANDS = (
     "tune",
 )
 EXIT_CODES = """exit codes:
-  0    success; a server (up, verifier, drafter) was stopped by SIGINT or SIGTERM
+  0    success; a server (up, verifier, drafter, dashboard) was stopped by SIGINT or SIGTERM
   1    a check failed: texts differ, a replay differs, a bound is broken, a precision is not reached
   2    wrong usage, or an error that the message explains
   130  interrupted (Ctrl-C)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from goodspeed.bench.experiment import run_folder
-from goodspeed.cluster.cluster import Cluster, Ports, start_clusters
+from goodspeed.cluster.cluster import HOST, Cluster, Ports, start_clusters, start_dashboard
 from goodspeed.cluster.processes import Processes
 from goodspeed.cluster.topology import PAIRS, ClusterSpec, ServerOptions, uniform_drafters, with_event_logs
 from goodspeed.commands.flags import add_flags, from_args, given_keys
@@ -18,6 +18,7 @@ from goodspeed.config import config_dataclass, option
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.engine.co_located import CO_LOCATED_ENGINES
 from goodspeed.prompts.prompts import DOMAINS
+from goodspeed.protocol.address import Address, check_port_is_free
 from goodspeed.scheduling.policies import SCHEDULERS
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class UpConfig:
     )
     verifier_port: int = option(7700, "gRPC port of the verifier; 0: any free port", ge=0, le=65535)
     metrics_port: int = option(7701, "port of the verifier's metrics; 0: any free port", ge=0, le=65535)
+    page: bool = option(True, "serve the live page, which shows what the servers do")
+    page_port: int = option(7702, "port of the live page; 0: any free port", ge=0, le=65535)
     event_log: str = option("", "folder for the event logs and the logs of the servers")
     verifier_config: str = option("", "TOML file for the verifier")
     drafter_config: str = option("", "TOML file for the drafters")
@@ -84,6 +87,8 @@ def _run(args: argparse.Namespace) -> int:
         frozenset({"pair", "scheduler"}) - given_keys(UpConfig, args),
     )
     ports = _ports(config, servers, given_keys(UpConfig, args))
+    if config.page:
+        check_port_is_free(Address(HOST, config.page_port))
     for number in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell starts with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
@@ -114,7 +119,8 @@ def _serve(config: UpConfig, servers: ServerOptions, ports: Ports, *, is_json: b
         spec = _spec(config, servers)
         with Console(stderr=True).status("starting servers"):
             (cluster,) = start_clusters(processes, [with_event_logs(spec, folder) if config.event_log else spec], ports)
-        _print_json(cluster) if is_json else _print(cluster, spec)
+            page = start_dashboard(processes, [cluster], config.page_port) if config.page else ""
+        _print_json(cluster, page) if is_json else _print(cluster, spec, page)
         while True:
             processes.check()
             time.sleep(CHECK_S)
@@ -131,20 +137,25 @@ def _spec(config: UpConfig, servers: ServerOptions) -> ClusterSpec:
     )
 
 
-def _print_json(cluster: Cluster) -> None:
-    print(
-        json.dumps({"endpoints": cluster.urls, "verifier": cluster.verifier_address, "metrics": cluster.metrics_urls}),
-        flush=True,  # a reader of the pipe waits for this line
-    )
+def _print_json(cluster: Cluster, page: str) -> None:
+    addresses = {
+        "endpoints": cluster.urls,
+        "verifier": cluster.verifier_address,
+        "metrics": cluster.metrics_urls,
+        "page": page,
+    }
+    print(json.dumps(addresses), flush=True)  # a reader of the pipe waits for this line
 
 
-def _print(cluster: Cluster, spec: ClusterSpec) -> None:
+def _print(cluster: Cluster, spec: ClusterSpec, page: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"verifier   grpc://{cluster.verifier_address}")
     for drafter, url in zip(spec.drafters, cluster.urls, strict=True):
         link = f"  (link of {drafter.rtt_ms:g} ms)" if drafter.rtt_ms else ""
         console.print(f"{drafter.name:<10} {url}/v1{link}")
     console.print("metrics    " + "  ".join(cluster.metrics_urls))
+    if page:
+        console.print(f"live page  {page}")
     console.print(f"\ntry:\n{_curl(cluster.urls[0])}\n\nCtrl-C stops all servers.", markup=False)
 
 

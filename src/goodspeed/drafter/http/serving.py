@@ -2,14 +2,20 @@
 
 import asyncio
 import contextlib
+import json
+import logging
 import math
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from goodspeed.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1024
 """Maximum number of connections; requests on further ones get status 503."""
@@ -62,6 +68,15 @@ class WebServer:
     def stop(self) -> None:
         """Accept no more connections; `run` returns when all responses have ended or were cancelled."""
         self._server.should_exit = True
+
+
+def report_ready(port: int, ready_file: Path | None) -> None:
+    """Log that the server accepts connections; write its port to the file as JSON, for who has started the server."""
+    log.info("serving", extra={"ids": {"port": port}})
+    if ready_file:
+        unfinished = ready_file.with_name(f"{ready_file.name}.{os.getpid()}.part")
+        unfinished.write_text(json.dumps({"port": port, "metrics_port": port}), encoding="utf-8")
+        unfinished.replace(ready_file)
 
 
 class _Uvicorn(uvicorn.Server):
