@@ -1,5 +1,8 @@
 """The `goodspeed` command itself: help, exit codes and refusals."""
 
+import subprocess
+import sys
+
 import pytest
 
 from goodspeed.cli import main
@@ -37,6 +40,18 @@ def test_help_lists_commands_and_exit_codes(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert all(name.replace("_", "-") in shown for name in COMMANDS)
     assert "130  interrupted" in shown
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help", "verifer"])
+def test_what_needs_no_command_imports_none(argument: str) -> None:
+    """Importing all of them takes a second."""
+    script = (
+        "import atexit, sys; from goodspeed.cli import main; "
+        "atexit.register(lambda: print('imported', [m for m in sys.modules if m.startswith('goodspeed.commands.')])); "
+        f"main([{argument!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("imported ['goodspeed.commands.parser']\n")
 
 
 def test_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

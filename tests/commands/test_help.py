@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from goodspeed.commands.parser import command_parser
+from goodspeed.commands.parser import complete_parser
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -17,7 +17,7 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
                 yield from parsers(command)
 
 
-@pytest.mark.parametrize("parser", list(parsers(command_parser([]))), ids=lambda parser: parser.prog)
+@pytest.mark.parametrize("parser", list(parsers(complete_parser())), ids=lambda parser: parser.prog)
 def test_help_has_usage_and_an_example(parser: argparse.ArgumentParser) -> None:
     shown = parser.format_help()
     assert "usage:" in shown

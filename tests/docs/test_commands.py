@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from tests.docs.pages import ROOT, blocks, current_pages, inline_code, name_of
 
-from goodspeed.commands.parser import command_parser
+from goodspeed.commands.parser import complete_parser
 
-GOODSPEED = command_parser([])
+GOODSPEED = complete_parser()
 
 
 def commands() -> Iterator[tuple[str, str]]:

@@ -108,7 +108,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `bench`."""
     parser = subparsers.add_parser(
         "bench",
-        help="measure and compare schedulers, drafts or endpoints under load",
         description="Measure goodput, latency, acceptance and fairness, and compare them with the target-only baseline "
         "in one run on the same engine. Exit code 1 if a text differs from the baseline's.",
         epilog="example: goodspeed bench --clients 4 --pair smollm2 --scheduler all --repetitions 5 --json out.json",

@@ -14,7 +14,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `credentials` and its verbs."""
     parser = subparsers.add_parser(
         "credentials",
-        help="give and revoke tokens of drafters and API keys",
         description="Edit a credentials file: the names and hashed tokens of drafters (verifier: --grpc.credentials) "
         "or of an API's users (drafter: --api-credentials). Running servers follow the file.",
         epilog="example: goodspeed credentials add laptop-of-ann --file secrets/drafters",

@@ -27,7 +27,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `dashboard`."""
     parser = subparsers.add_parser(
         "dashboard",
-        help="serve a page that shows running verifiers and drafters",
         description="Serve a web page that shows what verifiers and drafters do: goodput, modes, the shares of the "
         "budget, and the text of answers with the origin of every token. It runs until SIGINT (Ctrl-C) or SIGTERM.",
         epilog="example: goodspeed dashboard --verifiers http://10.0.0.5:7701 --drafters http://127.0.0.1:8000",

@@ -93,7 +93,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `demo`."""
     parser = subparsers.add_parser(
         "demo",
-        help="compare schedulers with one verifier and four different drafters",
         description="Start one verifier and four different drafters, send them prompts of four domains, stream the "
         "texts, and compare three schedulers with the target-only baseline. Exit code 1 if a text differs.",
         epilog="example: goodspeed demo --repetitions 1 --json demo.json",

@@ -34,7 +34,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `drafter`."""
     parser = subparsers.add_parser(
         "drafter",
-        help="run one draft server with an OpenAI-compatible API",
         description="Answer OpenAI requests: draft tokens and have a verification server verify them. It runs until "
         "SIGINT (Ctrl-C) or SIGTERM.",
         epilog="example: goodspeed drafter --verifiers 10.0.0.5:7700 10.0.0.6:7700 --routing jsq --draft.engine hybrid",

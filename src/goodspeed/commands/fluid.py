@@ -50,7 +50,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `fluid`."""
     parser = subparsers.add_parser(
         "fluid",
-        help="check the theory numerically",
         description="Solve the long-run problem, integrate the fluid limit, run the recursion with decreasing step "
         "sizes, and compare runs with drifting acceptance with the derived bounds (docs/explain/theory.md). Exit "
         "code 1 if a bound is broken.",

@@ -40,7 +40,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `models` and its verbs."""
     parser = subparsers.add_parser(
         "models",
-        help="list, pull and fingerprint models",
         description="List the known models, download one, or show its fingerprints.",
         epilog="example: goodspeed models fingerprint smollm2-135m-instruct --json",
     )

@@ -6,29 +6,35 @@ Every subcommand is a module of this package with `add_parser(subparsers) -> Non
 
 import argparse
 import importlib
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import goodspeed
 from goodspeed.registry import did_you_mean
 
-COMMANDS = (
-    "demo",
-    "up",
-    "verifier",
-    "drafter",
-    "dashboard",
-    "bench",
-    "profile",
-    "models",
-    "credentials",
-    "fluid",
-    "verify_lossless",
-    "simulate",
-    "sweep",
-    "replay",
-    "tune",
-)
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction["CommandParser"]
+
+COMMANDS: Mapping[str, str] = {
+    "demo": "compare schedulers with one verifier and four different drafters",
+    "up": "run a verifier and drafters on this machine",
+    "verifier": "run one verification server",
+    "drafter": "run one draft server with an OpenAI-compatible API",
+    "dashboard": "serve a page that shows running verifiers and drafters",
+    "bench": "measure and compare schedulers, drafts or endpoints under load",
+    "profile": "measure latency tables of engines",
+    "models": "list, pull and fingerprint models",
+    "credentials": "give and revoke tokens of drafters and API keys",
+    "fluid": "check the theory numerically",
+    "verify_lossless": "check that a pair keeps the target's text",
+    "simulate": "simulate a scenario",
+    "sweep": "simulate a grid of scenarios",
+    "replay": "replay event logs and compare every decision",
+    "tune": "train and evaluate draft models",
+}
+"""What each command does, by the name of its module: a list of all needs none of the modules."""
+MODULES = {name.replace("_", "-"): name for name in COMMANDS}
+"""The module of each command, by the name that users write."""
 EXIT_CODES = """exit codes:
   0    success; a server (up, verifier, drafter, dashboard) was stopped by SIGINT or SIGTERM
   1    a check failed: texts differ, a replay differs, a bound is broken, a precision is not reached
@@ -67,7 +73,31 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def command_parser(arguments: Sequence[str]) -> CommandParser:
-    """The parser of the command that the arguments name, or of all commands. It imports only their modules."""
+    """The parser of the command that the arguments name, whose module it imports; else one that lists all commands."""
+    parser = _root_parser()
+    command = arguments[0] if arguments else ""
+    if command not in MODULES and command and not command.startswith("-"):
+        hint = did_you_mean(command, MODULES)
+        parser.error(f"unknown command {command!r}; {hint or 'known: ' + ', '.join(MODULES)}")
+    subparsers = _subparsers(parser)
+    if command in MODULES:
+        _add_command(subparsers, command)
+    else:
+        for name in MODULES:
+            subparsers.add_parser(name, help=COMMANDS[MODULES[name]])
+    return parser
+
+
+def complete_parser() -> CommandParser:
+    """The parser of all commands, with all their flags."""
+    parser = _root_parser()
+    subparsers = _subparsers(parser)
+    for name in MODULES:
+        _add_command(subparsers, name)
+    return parser
+
+
+def _root_parser() -> CommandParser:
     parser = CommandParser(
         prog="goodspeed",
         usage="%(prog)s COMMAND [FLAG ...]",
@@ -76,12 +106,12 @@ def command_parser(arguments: Sequence[str]) -> CommandParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"goodspeed {goodspeed.__version__}")
-    command = arguments[0] if arguments else ""
-    names = {name.replace("_", "-"): name for name in COMMANDS}
-    if command not in names and command and not command.startswith("-"):
-        hint = did_you_mean(command, names)
-        parser.error(f"unknown command {command!r}; {hint or 'known: ' + ', '.join(names)}")
-    subparsers = parser.add_subparsers(prog="goodspeed", title="commands", metavar="COMMAND", required=True)
-    for name in [names[command]] if command in names else COMMANDS:
-        importlib.import_module(f"goodspeed.commands.{name}").add_parser(subparsers)
     return parser
+
+
+def _subparsers(parser: CommandParser) -> "Subparsers":
+    return parser.add_subparsers(prog="goodspeed", title="commands", metavar="COMMAND", required=True)
+
+
+def _add_command(subparsers: Any, name: str) -> None:
+    importlib.import_module(f"goodspeed.commands.{MODULES[name]}").add_parser(subparsers)

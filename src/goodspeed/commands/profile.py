@@ -83,7 +83,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `profile`."""
     parser = subparsers.add_parser(
         "profile",
-        help="measure latency tables of engines",
         description="Measure the time of verification steps of the target engine by streams, tokens and context, of "
         "prefill steps, and of drafts and prompts of the draft engine. The machine should be idle otherwise.",
         epilog="example: goodspeed profile --streams 1 4 8 --tokens 1 8 --context 256 --json steps.json",

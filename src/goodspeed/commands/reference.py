@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from goodspeed.commands.bench import BenchConfig
 from goodspeed.commands.demo import DemoConfig
 from goodspeed.commands.fluid import FluidConfig
-from goodspeed.commands.parser import command_parser
+from goodspeed.commands.parser import complete_parser
 from goodspeed.commands.profile import ProfileConfig
 from goodspeed.commands.simulate import SimulateConfig
 from goodspeed.commands.sweep import SweepConfig
@@ -84,7 +84,7 @@ def cli_reference() -> str:
     """Markdown with the help of every command."""
     os.environ["COLUMNS"] = str(HELP_WIDTH)  # argparse wraps the help at this width
     parts = [CLI_INTRODUCTION]
-    for parser in _parsers(command_parser([])):
+    for parser in _parsers(complete_parser()):
         heading = "#" * (len(parser.prog.split()) + 1)
         parts.append(f"{heading} `{parser.prog}`\n\n```text\n{parser.format_help().rstrip()}\n```\n")
     return "\n".join(parts)

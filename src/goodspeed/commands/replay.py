@@ -38,7 +38,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `replay`."""
     parser = subparsers.add_parser(
         "replay",
-        help="replay event logs and compare every decision",
         description="Replay event logs of verifiers and drafters with new cores and compare every decision. Exit "
         "code 1 if one differs.",
         epilog="example: goodspeed replay results/verifier.jsonl results/drafter.jsonl --json",

@@ -95,7 +95,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `simulate`."""
     parser = subparsers.add_parser(
         "simulate",
-        help="simulate a scenario",
         description="Simulate replications of drafters, links and verifiers, with the decision code of the live "
         "servers, and report metrics with 95% confidence intervals (docs/guide/simulate.md). Exit code 1 if a "
         "requested precision is not reached.",

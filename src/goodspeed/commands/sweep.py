@@ -73,7 +73,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `sweep`."""
     parser = subparsers.add_parser(
         "sweep",
-        help="simulate a grid of scenarios",
         description="Simulate a scenario with every combination of the values that --set gives to its keys, with the "
         "same seeds, and compare the cells with the first one by paired differences (docs/guide/simulate.md).",
         epilog="example: goodspeed sweep configs/scenarios/home_lab.toml "

@@ -65,7 +65,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `up`."""
     parser = subparsers.add_parser(
         "up",
-        help="run a verifier and drafters on this machine",
         description="Start one verifier and its drafters, each in its own process, and print their addresses. They run "
         "until SIGINT (Ctrl-C) or SIGTERM, and all stop if one of them fails.",
         epilog="example: goodspeed up --clients 2 --pair smollm2 --rtt-ms 5 40",

@@ -34,7 +34,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `verifier`."""
     parser = subparsers.add_parser(
         "verifier",
-        help="run one verification server",
         description="Serve a target model to drafters, until SIGINT (Ctrl-C) or SIGTERM.",
         epilog="example: goodspeed verifier --core.budget 16 --grpc.port 7700 --event-log verifier.jsonl",
     )

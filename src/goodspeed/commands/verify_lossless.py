@@ -74,7 +74,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `verify-lossless`."""
     parser = subparsers.add_parser(
         "verify-lossless",
-        help="check that a pair keeps the target's text",
         description="Generate texts with and without drafts, in one process, and compare them token by token; under "
         "the rejection rule compare the distributions of short texts. Exit code 1 if they differ.",
         epilog="example: goodspeed verify-lossless --target.model smollm2-135m-instruct --draft.engine hybrid --n 16",

@@ -18,7 +18,6 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add `tune` with its verbs."""
     parser = subparsers.add_parser(
         "tune",
-        help="train and evaluate draft models",
         description="Train draft models on the answers of a target, and evaluate them (docs/guide/tune_drafts.md).",
         epilog="example: goodspeed tune collect --prompts gsm8k.jsonl --out answers",
     )
