@@ -87,6 +87,7 @@ def _api_service(
         draft=draft,
         cors_origins=config.cors_origins,
         comment_s=config.comment_s,
+        tool_parser=config.tool_parser,
     )
 
 

@@ -6,6 +6,8 @@ import socket
 from goodspeed.config import config_dataclass, option, table
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.run_ahead import AUTO, MODES
+from goodspeed.drafter.http.tool_calls.formats import AUTO as TOOL_FORMAT_AUTO
+from goodspeed.drafter.http.tool_calls.formats import FORMATS
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import ConfigError
 from goodspeed.logs import LOG_LEVELS
@@ -43,6 +45,11 @@ class DrafterConfig:
         "",
         f"tokenizer of the target: a model's name or folder, or {TOY}; empty: that of {DEFAULT_MODEL}, or {TOY} for "
         "a toy draft",
+    )
+    tool_parser: str = option(
+        TOOL_FORMAT_AUTO,
+        "format in which the target writes tool calls; auto: the one that its chat template shows",
+        choices=(TOOL_FORMAT_AUTO, *FORMATS),
     )
     max_tokens: int = option(
         1024, "maximum length of a chat answer whose request sets none; memory is reserved for it", ge=1

@@ -12,6 +12,7 @@ import codecs
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import tokenizers
@@ -32,6 +33,9 @@ class TokenBytes:
     data: bytes
     is_byte: bool = False
     """A byte-fallback token such as <0xE2>. A run of these is replaced byte by byte unless it is valid UTF-8."""
+
+
+NO_TOKENS: Mapping[int, TokenBytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,12 @@ class IncrementalDetokenizer:
     cost per token does not depend on the number of tokens before it.
     """
 
-    def __init__(self, table: TokenBytesTable, prompt: Sequence[int] = ()) -> None:
+    def __init__(
+        self, table: TokenBytesTable, prompt: Sequence[int] = (), shown: Mapping[int, TokenBytes] = NO_TOKENS
+    ) -> None:
+        """`shown`: special tokens that have a text in this answer."""
         self._table = table
+        self._shown = shown
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._run = bytearray()  # of byte-fallback tokens, decoded when it ends
         self._num_strip = table.num_strip
@@ -104,7 +112,7 @@ class IncrementalDetokenizer:
 
     def push_token(self, token: int) -> TokenText:
         """What the token adds; an incomplete character at its end is held back."""
-        known = self._table.get(token)
+        known = self._shown.get(token) or self._table.get(token)
         if known.is_byte:
             self._run += known.data
             return TokenText("", "", known.data)

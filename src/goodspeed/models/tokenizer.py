@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from goodspeed.errors import CheckpointError, RequestError
 from goodspeed.models.chat_template import ChatTemplate, read_chat_template
 from goodspeed.models.detokenizer import (
     IncrementalDetokenizer,
+    TokenBytes,
     TokenBytesTable,
     is_byte_level,
     is_byte_level_decoder,
@@ -116,9 +117,10 @@ class Tokenizer:
         """The text of the tokens, without special tokens, or with their names."""
         return str(self._backend.decode(list(tokens), skip_special_tokens=not has_special))
 
-    def stream(self, prompt: Sequence[int] = ()) -> IncrementalDetokenizer:
-        """A detokenizer for one answer to the prompt."""
-        return IncrementalDetokenizer(self._token_bytes, prompt)
+    def stream(self, prompt: Sequence[int] = (), shown: Collection[str] = ()) -> IncrementalDetokenizer:
+        """A detokenizer for one answer to the prompt. `shown`: special tokens whose names are text in it."""
+        names = {self.special_tokens[name]: TokenBytes(name.encode()) for name in shown if name in self.special_tokens}
+        return IncrementalDetokenizer(self._token_bytes, prompt, names)
 
     def _encoded(self, text: str, *, special: bool) -> list[int]:
         """A batch of one: only encode_batch_fast lets other threads run meanwhile."""

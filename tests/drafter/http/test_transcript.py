@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodspeed.drafter.core.outbox import Round, TokensCommitted
-from goodspeed.drafter.http.transcript import StopCut, TextPiece, Transcript
+from goodspeed.drafter.http.stop_cut import StopCut
+from goodspeed.drafter.http.transcript import TextPiece, Transcript
 from goodspeed.engine.toy_model import END_TOKEN
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import FinishReason

@@ -51,7 +51,7 @@ WRONG: list[tuple[str, dict[str, object], str, str]] = [
     ("chat", {"stream_options": {"usage": True}}, "stream_options", "unknown field `usage`"),
     ("chat", {"logprobs": 3}, "logprobs", "got `int`"),
     ("chat", {"top_logprobs": 5}, "top_logprobs", "not supported"),
-    ("chat", {"tools": [{"type": "function"}]}, "tools", "not supported"),
+    ("chat", {"tools": [{"type": "function"}]}, "tools[0].function", "missing"),
     ("chat", {"response_format": {"type": "json_object"}}, "response_format", "not supported"),
     ("chat", {"repetition_penalty": 0}, "repetition_penalty", "is 0, expected 0.01 to 100"),
     ("chat", {"repetition_penalty": 1.1, "repeat_penalty": 1.2}, "repeat_penalty", "differ"),

@@ -22,17 +22,24 @@ from goodspeed.drafter.http.response_body import (
     ChatFormat,
     CompletionFormat,
     Envelope,
-    Json,
     ResponseFormat,
     ResponseStats,
 )
+from goodspeed.drafter.http.response_writer import ChoicesWriter, ResponseWriter
 from goodspeed.drafter.http.service import ApiService
-from goodspeed.drafter.http.transcript import TextPiece, Transcripts
+from goodspeed.drafter.http.tool_calls.formats import ToolFormat
+from goodspeed.drafter.http.tool_calls.tool_parser import ToolParser
+from goodspeed.drafter.http.tool_calls.tool_reader import ToolReader
+from goodspeed.drafter.http.tool_calls.tool_request import ToolRequest
+from goodspeed.drafter.http.transcript import TextPiece, Transcript, Transcripts
 from goodspeed.errors import GoodSpeedError
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.protocol.messages import Welcome
 
 log = logging.getLogger(__name__)
 BodyT = TypeVar("BodyT", bound=CommonBody)
+Pieces = AsyncIterator[tuple[int, TextPiece]]
+"""The index of an answer, and its next piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +48,20 @@ class EndpointKind(Generic[BodyT]):
 
     read: Callable[[bytes], BodyT]
     parse: Callable[[BodyT, Tokenizer, int], ParsedRequest]
-    format: ResponseFormat
+    writer: Callable[[ParsedRequest, Welcome, int], ResponseWriter]
+    """From the number of answers."""
 
 
-CHAT = EndpointKind(read_chat, parse_chat, ChatFormat())
+def _choices(response_format: ResponseFormat) -> Callable[[ParsedRequest, Welcome, int], ResponseWriter]:
+    def writer(parsed: ParsedRequest, welcome: Welcome, num_choices: int) -> ResponseWriter:
+        return ChoicesWriter(Envelope(response_format, welcome, parsed.includes_usage), num_choices)
+
+    return writer
+
+
+CHAT = EndpointKind(read_chat, parse_chat, _choices(ChatFormat()))
 """POST /v1/chat/completions."""
-COMPLETION = EndpointKind(read_completion, parse_completion, CompletionFormat())
+COMPLETION = EndpointKind(read_completion, parse_completion, _choices(CompletionFormat()))
 """POST /v1/completions."""
 
 
@@ -85,60 +100,63 @@ class GenerationEndpoint(Generic[BodyT]):
         parsed = await asyncio.to_thread(self._kind.parse, read, service.tokenizer, welcome.max_context)
         parsed = replace(parsed, mode=service.mode_of(parsed.mode))
         requests = generation_requests(parsed, welcome, service.max_tokens)
-        envelope = Envelope(self._kind.format, welcome, parsed.includes_usage)
+        calls = _Calls(parsed.tools, service.tool_format) if parsed.tools else None
+        writer = self._kind.writer(parsed, welcome, len(requests))
         with service.server.generate(*requests) as answers:
-            detokenizers = [service.tokenizer.stream(request.tokens) for request in requests]
-            transcripts = Transcripts(answers, detokenizers, parsed.stops.strings, parsed.min_tokens)
+            transcripts = Transcripts(answers, [self._transcript(request, parsed, calls) for request in requests])
+            pieces = transcripts.pieces()
+            if calls:
+                pieces = _with_calls(pieces, [ToolReader(calls.parser()) for _ in requests])
             if parsed.is_streamed:
-                firsts = [envelope.format.first(index) for index in range(len(requests))]
-                opening = [envelope.chunk([first]) for first in firsts if first]
-                if service.server.is_up:
-                    await exchange.events(opening)
-                    opening = []
-                await _send_events(envelope, transcripts.pieces(), exchange, opening)
-                stats = _stats(parsed, requests, transcripts)
-                if envelope.includes_usage:
-                    await exchange.events([envelope.last_chunk(stats)])
+                await _send_events(writer, pieces, exchange, waits=not service.server.is_up)
+                await exchange.events(writer.closing(_stats(parsed, requests, transcripts)))
                 await exchange.end()
             else:
-                pieces = await _collect(transcripts.pieces(), len(requests))
-                choices = [envelope.format.whole(index, piece) for index, piece in enumerate(pieces)]
-                await exchange.json(envelope.whole(choices, _stats(parsed, requests, transcripts)))
+                collected = await _collect(pieces, len(requests))
+                await exchange.json(writer.whole(collected, _stats(parsed, requests, transcripts)))
+
+    def _transcript(self, request: GenerationRequest, parsed: ParsedRequest, calls: "_Calls | None") -> Transcript:
+        detokenizer = self._service.tokenizer.stream(request.tokens, calls.format.markers if calls else ())
+        end = calls.parser() if calls and calls.tools.max_calls else None
+        return Transcript(detokenizer, parsed.stops.strings, parsed.min_tokens, end)
 
 
-async def _send_events(
-    envelope: Envelope,
-    pieces: AsyncIterator[tuple[int, TextPiece]],
-    exchange: HttpExchange,
-    opening: Sequence[Json],
-) -> None:
-    """`opening`: events before the first piece. Without a verifier they wait for it: the status may become a 503."""
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The calls that may be in an answer."""
+
+    tools: ToolRequest
+    format: ToolFormat
+
+    def parser(self) -> ToolParser:
+        """For one answer."""
+        return self.format.make(self.tools.names, self.tools.max_calls)
+
+
+async def _with_calls(pieces: Pieces, readers: Sequence[ToolReader]) -> Pieces:
+    """`readers`: one for each answer."""
     async for index, piece in pieces:
-        chunks = [envelope.chunk([envelope.format.delta(index, part)]) for part in _with_finish_apart(piece)]
-        await exchange.events([*opening, *chunks])
+        for part in readers[index].read(piece):
+            yield index, part
+
+
+async def _send_events(writer: ResponseWriter, pieces: Pieces, exchange: HttpExchange, *, waits: bool) -> None:
+    """`waits`: there is no verifier. The first events wait for it with the rest: the status may become a 503."""
+    opening = writer.opening()
+    if not waits:
+        await exchange.events(opening)
+        opening = ()
+    async for index, piece in pieces:
+        await exchange.events([*opening, *writer.events(index, piece)])
         opening = ()
 
 
-def _with_finish_apart(piece: TextPiece) -> Sequence[TextPiece]:
-    """As in OpenAI's API the chunk with the finish has no text: clients take it for the end."""
-    if piece.finish is None or not (piece.text or piece.logprobs):
-        return (piece,)
-    return replace(piece, finish=None), TextPiece("", (), piece.finish)
-
-
-async def _collect(pieces: AsyncIterator[tuple[int, TextPiece]], num_choices: int) -> Sequence[TextPiece]:
-    """The pieces of each choice, joined."""
-    by_choice: list[list[TextPiece]] = [[] for _ in range(num_choices)]
+async def _collect(pieces: Pieces, num_answers: int) -> Sequence[Sequence[TextPiece]]:
+    """The pieces of each answer."""
+    by_answer: list[list[TextPiece]] = [[] for _ in range(num_answers)]
     async for index, piece in pieces:
-        by_choice[index].append(piece)
-    return [
-        TextPiece(
-            "".join(piece.text for piece in choice),
-            tuple(entry for piece in choice for entry in piece.logprobs),
-            choice[-1].finish,
-        )
-        for choice in by_choice
-    ]
+        by_answer[index].append(piece)
+    return by_answer
 
 
 def _stats(parsed: ParsedRequest, requests: Sequence[GenerationRequest], transcripts: Transcripts) -> ResponseStats:

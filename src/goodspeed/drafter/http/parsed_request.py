@@ -15,6 +15,7 @@ from goodspeed.drafter.http.prompt_fields import (
 from goodspeed.drafter.http.request_body import ChatBody, CommonBody, CompletionBody, Extension
 from goodspeed.drafter.http.sampling_fields import check_sampling, sampling_of
 from goodspeed.drafter.http.stop_conditions import StopConditions, stop_conditions
+from goodspeed.drafter.http.tool_calls.tool_request import ToolRequest, tool_request
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Mode, Welcome
 
@@ -40,6 +41,7 @@ class ParsedRequest:
     mode: Mode
     is_streamed: bool
     includes_usage: bool
+    tools: ToolRequest | None = None
 
     @property
     def min_tokens(self) -> int:
@@ -50,11 +52,12 @@ class ParsedRequest:
 def parse_chat(body: ChatBody, tokenizer: Tokenizer, max_context: int) -> ParsedRequest:
     """Raises ApiError or RequestError. A prompt that cannot fit into `max_context` is not encoded."""
     _check_positive(body.max_completion_tokens, "max_completion_tokens")
-    text = tokenizer.render_chat(body.messages)
+    tools = tool_request(body.tools, body.tool_choice, body.parallel_tool_calls)
+    text = tokenizer.render_chat(body.messages, tools.for_template if tools else ())
     check_length(text, "messages", tokenizer, max_context)
     prompt = tuple(tokenizer.encode(text, add_special_tokens=False))
     parsed = _parse(body, (prompt,), tokenizer, bool(body.logprobs))
-    return replace(parsed, max_tokens=body.max_completion_tokens or parsed.max_tokens)
+    return replace(parsed, max_tokens=body.max_completion_tokens or parsed.max_tokens, tools=tools)
 
 
 def parse_completion(body: CompletionBody, tokenizer: Tokenizer, max_context: int) -> ParsedRequest:

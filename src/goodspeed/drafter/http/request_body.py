@@ -8,6 +8,7 @@ import msgspec
 
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.http.sampling_fields import SamplingBody
+from goodspeed.drafter.http.tool_calls.tool_request import Tool, ToolChoice
 from goodspeed.drafter.http.unsupported_fields import check_unsupported
 
 BodyT = TypeVar("BodyT", bound=msgspec.Struct)
@@ -55,6 +56,9 @@ class ChatBody(CommonBody, kw_only=True):
     messages: list[dict[str, Any]]
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class CompletionBody(CommonBody, kw_only=True):

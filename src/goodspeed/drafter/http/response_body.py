@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from goodspeed.drafter.answer_stream import AnswerStats
+from goodspeed.drafter.http.tool_calls.call_delta import CallDelta
 from goodspeed.drafter.http.transcript import TextPiece, TokenLogprob
 from goodspeed.protocol.messages import Welcome
 
@@ -42,10 +43,15 @@ class ChatFormat:
 
     def delta(self, index: int, piece: TextPiece) -> Json:
         delta: Json = {"content": piece.text} if piece.text else {}
+        if piece.calls:
+            delta["tool_calls"] = [_call_delta(call) for call in piece.calls]
         return _choice(index, {"delta": delta}, self._logprobs(piece.logprobs), piece.finish)
 
     def whole(self, index: int, piece: TextPiece) -> Json:
         message: Json = {"role": "assistant", "content": piece.text, "refusal": None}
+        if piece.calls:
+            message["content"] = piece.text or None
+            message["tool_calls"] = [_call(call) for call in piece.calls]
         return _choice(index, {"message": message}, self._logprobs(piece.logprobs), piece.finish)
 
     def _logprobs(self, logprobs: Sequence[TokenLogprob]) -> Json | None:
@@ -161,6 +167,17 @@ class Envelope:
             "system_fingerprint": self.welcome.model_fingerprint,
             "choices": choices,
         }
+
+
+def _call(call: CallDelta) -> Json:
+    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _call_delta(call: CallDelta) -> Json:
+    """Only the first part of a call has its id and its name: clients join what they get."""
+    if call.name:
+        return {"index": call.index, **_call(call)}
+    return {"index": call.index, "function": {"arguments": call.arguments}}
 
 
 def _choice(index: int, content: Json, logprobs: Json | None, finish: str | None) -> Json:

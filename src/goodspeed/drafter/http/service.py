@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.errors import ApiError
+from goodspeed.drafter.http.tool_calls.formats import AUTO, ToolFormat, find_format
 from goodspeed.drafter.live_feed import LiveFeed
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.models.tokenizer import Tokenizer
@@ -33,6 +34,18 @@ class ApiService:
     """After so long a silence a streamed response has a comment."""
     live_feed: LiveFeed | None = None
     """What /live shows; None: there is no such page."""
+
+    tool_parser: str = AUTO
+    """The format in which the model writes tool calls, or AUTO."""
+
+    @property
+    def tool_format(self) -> ToolFormat:
+        """Raises ApiError if it is not known."""
+        found = find_format(self.tool_parser, self.tokenizer.tool_template)
+        if found is None:
+            reason = "tools cannot be used: the model's chat template shows no known format of tool calls"
+            raise ApiError(400, f"{reason}; the drafter's option --tool-parser names one", "tools")
+        return found
 
     async def welcome_of(self, model: str) -> Welcome:
         """The verifiers' limits. Raises ApiError if they serve another model, LinkLostError without a verifier."""

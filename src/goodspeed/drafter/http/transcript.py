@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 
 from goodspeed.drafter.answer_stream import AnswerStream
 from goodspeed.drafter.core.outbox import TokensCommitted
+from goodspeed.drafter.http.stop_cut import StopCut
+from goodspeed.drafter.http.tool_calls.call_delta import CallDelta
+from goodspeed.drafter.http.tool_calls.tool_parser import ToolParser
 from goodspeed.models.detokenizer import IncrementalDetokenizer
 from goodspeed.protocol.messages import FinishReason
 
@@ -32,21 +35,22 @@ class TextPiece:
     logprobs: tuple[TokenLogprob, ...]
     finish: str | None
     """OpenAI's finish_reason in the last piece, else None."""
+    calls: tuple[CallDelta, ...] = ()
+    """Parts of tool calls, in a piece without text."""
+
+    @property
+    def is_empty(self) -> bool:
+        """There is nothing for the user in it, beside the finish."""
+        return not (self.text or self.logprobs or self.calls)
 
 
 class Transcripts:
     """The texts of all answers of a request."""
 
-    def __init__(
-        self,
-        answers: AnswerStream,
-        detokenizers: Sequence[IncrementalDetokenizer],
-        stops: Sequence[str],
-        min_tokens: int = 0,
-    ) -> None:
-        """One detokenizer for each answer. Stop strings count after the first `min_tokens` tokens."""
+    def __init__(self, answers: AnswerStream, transcripts: Sequence["Transcript"]) -> None:
+        """One transcript for each answer."""
         self.answers = answers
-        self._transcripts = [Transcript(detokenizer, stops, min_tokens) for detokenizer in detokenizers]
+        self._transcripts = transcripts
 
     @property
     def num_tokens(self) -> int:
@@ -58,7 +62,7 @@ class Transcripts:
         async for committed in self.answers:
             index = self.answers.index(committed)
             piece = self._transcripts[index].push(committed)
-            if piece.text or piece.logprobs or piece.finish:
+            if piece.finish or not piece.is_empty:
                 yield index, piece
             if piece.finish:
                 self.answers.close_answer(index)
@@ -70,13 +74,21 @@ class Transcript:
     Tokens are processed one by one, so neither the text nor the number of tokens depends on the rounds.
     """
 
-    def __init__(self, detokenizer: IncrementalDetokenizer, stops: Sequence[str], min_tokens: int = 0) -> None:
+    def __init__(
+        self,
+        detokenizer: IncrementalDetokenizer,
+        stops: Sequence[str],
+        min_tokens: int = 0,
+        calls: ToolParser | None = None,
+    ) -> None:
+        """Stop strings count after the first `min_tokens` tokens. The last call that `calls` may find ends the text."""
         self.num_tokens = 0
-        """Committed tokens up to the one that completes a stop string; an end token counts."""
+        """Committed tokens up to the one that completes a stop string or the last call; an end token counts."""
         self.finish: str | None = None
         self._detokenizer = detokenizer
         self._cut = StopCut(stops)
         self._min_tokens = min_tokens
+        self._calls = calls
         self._num_decoded = 0  # characters
         self._num_shown = 0
         self._hidden: deque[TokenLogprob] = deque()  # tokens whose text is not shown yet
@@ -103,10 +115,10 @@ class Transcript:
 
     def _show(self, text: str) -> str:
         self._num_decoded += len(text)
-        if self.num_tokens <= self._min_tokens:
-            return text
-        shown = self._cut.push(text)
-        if self._cut.is_cut:
+        shown = text if self.num_tokens <= self._min_tokens else self._cut.push(text)
+        if self._calls:
+            self._calls.push(shown)
+        if self._cut.is_cut or (self._calls and self._calls.is_done):
             self.finish = "stop"
         return shown
 
@@ -133,39 +145,3 @@ class Transcript:
         while self._hidden and (is_whole or self._hidden[0].offset < self._num_shown):
             logprobs.append(self._hidden.popleft())
         return TextPiece(shown, tuple(logprobs), self.finish)
-
-
-class StopCut:
-    """Cuts a text before its first stop string. It holds text back while that may be the start of a stop string."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self.is_cut = False
-        self._stops = stops
-        self._held = ""
-
-    def push(self, text: str) -> str:
-        """The text that is certain to be before every stop string."""
-        if not self._stops:
-            return text
-        text = self._held + text
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
-            self.is_cut = True
-            self._held = ""
-            return text[: min(found)]
-        num_held = max(_overlap(text, stop) for stop in self._stops)
-        self._held = text[len(text) - num_held :]
-        return text[: len(text) - num_held]
-
-    def flush(self) -> str:
-        """The text that was held back, at the end: it is not a stop string."""
-        held, self._held = self._held, ""
-        return held
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest proper prefix of `stop` that the text ends with."""
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
-    return 0

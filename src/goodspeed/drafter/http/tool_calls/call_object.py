@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable
 
+from goodspeed.drafter.http.stop_cut import StopCut
 from goodspeed.drafter.http.tool_calls.call_delta import MalformedCallError, Part
 from goodspeed.drafter.http.tool_calls.json_scanner import Boundary, JsonScanner, escaped
-from goodspeed.drafter.http.transcript import StopCut
 
 NAMES = ("name", "function")
 ARGUMENTS = ("arguments", "parameters")

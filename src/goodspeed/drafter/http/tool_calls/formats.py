@@ -43,3 +43,19 @@ FORMATS: Mapping[str, ToolFormat] = {
     "mistral": ToolFormat(_mistral, (mistral.OPENER, mistral.CALL_ID, mistral.ARGS)),
     "pythonic": ToolFormat(_pythonic, ()),
 }
+
+AUTO = "auto"
+SIGNS: Mapping[str, tuple[str, ...]] = {
+    "mistral": (mistral.OPENER,),
+    "pythonic": ("func_name1(",),
+    "hermes": (hermes.OPENER + "\\n{", hermes.OPENER + "\n{", hermes.OPENER + "{"),
+    "llama": (llama.PYTHON_TAG, '"parameters": dictionary'),
+}
+"""What a chat template has in it if it tells the model to use this format; the first format with a sign is taken."""
+
+
+def find_format(name: str, template: str) -> ToolFormat | None:
+    """The format of this name, or for AUTO that of the chat template; None if the template shows none."""
+    if name != AUTO:
+        return FORMATS[name]
+    return next((FORMATS[kind] for kind, signs in SIGNS.items() if any(sign in template for sign in signs)), None)

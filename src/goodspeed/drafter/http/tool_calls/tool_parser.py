@@ -21,7 +21,8 @@ class ToolParser:
         self._openers = openers
         self._padding = padding
         self._max_calls = max_calls
-        self._num_calls = 0
+        self.num_calls = 0
+        """Calls that have begun."""
         self._candidate: Candidate | None = None
         self._held: list[str] = []  # characters that are neither text nor a part of a call yet
         self._opener = ""  # the start of an opener among them, at their end
@@ -96,16 +97,16 @@ class ToolParser:
         self._candidate = None
         self._forget_held()
         self._is_after_call = True
-        self.is_done = self._num_calls == self._max_calls
+        self.is_done = self.num_calls == self._max_calls
 
     def _add(self, parts: Sequence[Part]) -> None:
         for name, arguments in parts:
-            if name and self._num_calls == self._max_calls:
+            if name and self.num_calls == self._max_calls:
                 self.is_done = True
                 break
-            self._num_calls += bool(name)
+            self.num_calls += bool(name)
             if name or arguments:
-                self._deltas.append(CallDelta(self._num_calls - 1, arguments, name))
+                self._deltas.append(CallDelta(self.num_calls - 1, arguments, name))
         if parts:
             self._forget_held()
 

@@ -1,0 +1,212 @@
+"""Tools in chat completions: OpenAI's client against a live drafter, whose target writes given texts."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from tests.drafter.http.text_target import TEMPLATES, TextTarget, text_draft, tool_tokenizer
+from tests.drafter.live import LiveVerifier, api_of, drafter_at
+
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.draft_runner import InlineDraftRunner
+from goodspeed.windows.policies import WindowConfig
+
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+NOW: dict[str, Any] = {"type": "function", "function": {"name": "now"}}
+TOOLS: list[Any] = [WEATHER, NOW]
+TEXTS = {
+    "hermes": 'I look.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Köln"}}\n</tool_call>\n'
+    '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>',
+    "llama": 'I look. {"name": "weather", "parameters": {"city": "Köln"}}; {"name": "now", "parameters": {}}',
+    "mistral": 'I look. [TOOL_CALLS][{"name": "weather", "arguments": {"city": "Köln"}}, '
+    '{"name": "now", "arguments": {}}]',
+    "pythonic": 'I look. [weather(city="Köln"), now()]',
+}
+CALLS = [("weather", '{"city": "Köln"}'), ("now", "{}")]
+ASK: list[Any] = [{"role": "user", "content": "Is it warm in Köln?"}]
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    folder: Path, answer_to: Callable[[str], str], kind: str = "hermes", window: int = 4
+) -> AsyncIterator[openai.AsyncOpenAI]:
+    """A client of a drafter that proposes `window` tokens of the target's own text."""
+    tokenizer = tool_tokenizer(folder, kind)
+    config = DrafterCoreConfig(window=WindowConfig(policy="fixed", max_tokens=window))
+    runner = InlineDraftRunner(text_draft(answer_to, 1.0))
+    async with (
+        LiveVerifier(TextTarget(tokenizer.fingerprint, answer_to), fingerprint=tokenizer.fingerprint).running() as at,
+        drafter_at([at], config, runner) as drafter,
+        api_of(drafter, tokenizer) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        yield client
+
+
+async def streamed(client: openai.AsyncOpenAI, **fields: Any) -> tuple[str, list[list[str]], str | None]:
+    """The text, the calls as [id, name, arguments], and the finish, joined as clients do."""
+    text, finish = "", None
+    calls: list[list[str]] = []
+    stream = await client.chat.completions.create(
+        model="toy", messages=ASK, temperature=0, stream=True, **{"tools": TOOLS, "max_tokens": 500, **fields}
+    )
+    async for chunk in stream:
+        (choice,) = chunk.choices
+        text += choice.delta.content or ""
+        for call in choice.delta.tool_calls or []:
+            assert call.function is not None
+            if call.id:
+                assert call.index == len(calls)
+                calls.append([call.id, call.function.name or "", ""])
+            calls[call.index][2] += call.function.arguments or ""
+        finish = finish or choice.finish_reason
+        assert not (choice.finish_reason and (choice.delta.content or choice.delta.tool_calls))
+    return text, calls, finish
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+@pytest.mark.parametrize("window", range(9))
+async def test_calls_are_the_same_streamed_and_whole_at_every_window(tmp_path: Path, kind: str, window: int) -> None:
+    async with serving(tmp_path, lambda _: TEXTS[kind], kind, window) as client:
+        reply = await client.chat.completions.create(
+            model="toy", messages=ASK, temperature=0, tools=TOOLS, max_tokens=500
+        )
+        (choice,) = reply.choices
+        assert (choice.message.content, choice.finish_reason) == ("I look.", "tool_calls")
+        whole = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []]  # type: ignore[union-attr]
+        assert whole == CALLS
+        text, calls, finish = await streamed(client)
+        assert (text, finish) == ("I look.", "tool_calls")
+        assert [(name, arguments) for _, name, arguments in calls] == CALLS
+        assert len({call_id for call_id, _, _ in calls}) == 2
+        rounds = (reply.model_extra or {})["goodspeed"]["rounds"]
+        assert (rounds == 1 + len(TEXTS[kind].encode())) == (window == 0)  # a token is a byte here
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+async def test_the_model_reads_its_calls_and_their_results(tmp_path: Path, kind: str) -> None:
+    prompts: list[str] = []
+
+    def answer_to(prompt: str) -> str:
+        if not prompts or prompts[-1] != prompt:
+            prompts.append(prompt)
+        return "It is warm." if "21 C" in prompt else TEXTS[kind]
+
+    async with serving(tmp_path, answer_to, kind) as client:
+        first = await client.chat.completions.create(
+            model="toy", messages=ASK, temperature=0, tools=TOOLS, max_tokens=500
+        )
+        message = first.choices[0].message
+        results = [{"role": "tool", "tool_call_id": call.id, "content": "21 C"} for call in message.tool_calls or []]
+        history: list[Any] = [*ASK, message, *results]
+        last = await client.chat.completions.create(
+            model="toy", messages=history, temperature=0, tools=TOOLS, max_tokens=500
+        )
+        assert (last.choices[0].message.content, last.choices[0].finish_reason) == ("It is warm.", "stop")
+        assert last.choices[0].message.tool_calls is None
+        assert '"name": "weather", "arguments": {"city": "Köln"}' in prompts[-1]
+
+
+async def test_answer_without_a_call_is_plain_text(tmp_path: Path) -> None:
+    text = "No <tool_call> here: {x}\n"
+    async with serving(tmp_path, lambda _: text) as client:
+        assert await streamed(client) == (text, [], "stop")
+
+
+async def test_one_call_ends_the_answer_if_calls_are_not_parallel(tmp_path: Path) -> None:
+    for window in range(9):
+        (folder := tmp_path / str(window)).mkdir()
+        async with serving(folder, lambda _: TEXTS["hermes"], window=window) as client:
+            reply = await client.chat.completions.create(
+                model="toy",
+                messages=ASK,
+                temperature=0,
+                tools=TOOLS,
+                max_tokens=500,
+                parallel_tool_calls=False,
+            )
+            assert reply.choices[0].finish_reason == "tool_calls"
+            assert len(reply.choices[0].message.tool_calls or []) == 1
+            end = TEXTS["hermes"].index("</tool_call>") + len("</tool_call>")
+            assert reply.usage is not None
+            assert reply.usage.completion_tokens == len(TEXTS["hermes"][:end].encode())  # a token is a byte here
+            text, calls, finish = await streamed(client, parallel_tool_calls=False)
+            assert (text, len(calls), finish) == ("I look.", 1, "tool_calls")
+
+
+async def test_arguments_cut_by_the_maximum_length_end_with_length(tmp_path: Path) -> None:
+    async with serving(tmp_path, lambda _: TEXTS["hermes"]) as client:
+        text, calls, finish = await streamed(
+            client, max_tokens=len('I look.\n<tool_call>\n{"name": "weather", "arguments": {"ci')
+        )
+        assert (text, finish) == ("I look.", "length")
+        assert [call[1:] for call in calls] == [["weather", '{"ci']]
+
+
+async def test_tools_that_are_not_to_be_called_are_not_told(tmp_path: Path) -> None:
+    def answer_to(prompt: str) -> str:
+        return TEXTS["hermes"] if "weather" in prompt.removesuffix("assistant\n") else "Hello."
+
+    async with serving(tmp_path, answer_to) as client:
+        assert await streamed(client, tool_choice="none") == ("Hello.", [], "stop")
+
+
+async def test_log_probabilities_cover_the_whole_answer(tmp_path: Path) -> None:
+    async with serving(tmp_path, lambda _: TEXTS["hermes"]) as client:
+        reply = await client.chat.completions.create(
+            model="toy", messages=ASK, temperature=0, tools=TOOLS, max_tokens=500, logprobs=True
+        )
+        logprobs = reply.choices[0].logprobs
+        assert logprobs is not None
+        assert bytes(b for entry in logprobs.content or [] for b in entry.bytes or []).decode() == TEXTS["hermes"]
+
+
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"tools": [{"type": "web_search"}]}, "tools[0].type", "is 'web_search', supported is 'function'"),
+    ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type", "is 'custom'"),
+    ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
+    ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function", "missing required field `name`"),
+    ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0].function.name", "1 to 256 characters"),
+    ({"tools": [NOW, NOW]}, "tools", "several functions with the name 'now'"),
+    ({"tools": "weather"}, "tools", "got `str`"),
+    ({"tools": [NOW], "tool_choice": "sometimes"}, "tool_choice", "'sometimes'"),
+    ({"tools": [NOW], "tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice", "names 'f'"),
+    ({"tools": [NOW], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.type", "'allowed_tools'"),
+    ({"tool_choice": "required"}, "tool_choice", "there are no tools"),
+    ({"functions": [{"name": "now"}]}, "functions", "not supported"),
+    ({"function_call": {"name": "now"}}, "function_call", "not supported"),
+]
+
+
+async def test_wrong_tool_field_is_named(tmp_path: Path) -> None:
+    async with serving(tmp_path, lambda _: "x") as client:
+        for fields, param, words in WRONG:
+            with pytest.raises(openai.BadRequestError) as caught:
+                await client.chat.completions.create(model="toy", messages=ASK, extra_body=fields)
+            assert caught.value.param == param, caught.value
+            assert words in str(caught.value)
+
+
+async def test_template_that_knows_no_tools_refuses_them(tokenizer: Any) -> None:
+    target = TextTarget(tokenizer.fingerprint, lambda _: "x")
+    async with (
+        LiveVerifier(target, fingerprint=tokenizer.fingerprint).running() as at,
+        drafter_at([at]) as drafter,
+        api_of(drafter, tokenizer) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        body = {"model": "toy", "messages": ASK, "tools": [NOW]}
+        error = (await client.post("/v1/chat/completions", json=body)).json()["error"]
+        assert error["param"] == "tools"
+        assert "no place for them" in error["message"]
