@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goodspeed.commands.flags import add_flags, from_args, output_file
+from goodspeed.commands.flags import add_flags, from_args, output_file, warn_of_visible_secrets
+from goodspeed.credentials.credentials_file import CredentialsFile
+from goodspeed.credentials.secret import read_secret
 from goodspeed.drafter.acceptance_tracer import AcceptanceTraceWriter
 from goodspeed.drafter.assembly import draft_server, load_tokenizer, verifier_endpoints
 from goodspeed.drafter.draft_swap import SwappableDraft
@@ -51,9 +53,12 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(DrafterConfig, args)
     set_up_logging(config.log_level)
+    warn_of_visible_secrets(DrafterConfig, args)
     with ExitStack() as stack:
         # What can be wrong comes first: loading a model takes long.
         verifiers = verifier_endpoints(config)
+        operator_key = read_secret(config.api_key, config.api_key_file, "api_key")
+        named_keys = CredentialsFile(Path(config.api_credentials)) if config.api_credentials else None
         listener = stack.enter_context(listen(config.host, config.port))
         events = _event_sink(config, stack)
         traffic_log = TrafficLog(Path(config.traffic_log), config.drafter) if config.traffic_log else None
@@ -68,8 +73,12 @@ def _run(args: argparse.Namespace) -> int:
             feed = LiveFeed(tokenizer.stream)
             server.watch(feed.on_event)
             service = replace(_api_service(config, server, tokenizer, draft), live_feed=feed)
+            service = replace(service, api_key=operator_key, api_credentials=named_keys)
             web = WebServer(make_app(service), listener, config.grace_s, config.keep_alive_s)
+            watching = _follow(named_keys) if named_keys else None
             await _serve(server, web, feed, config.grace_s, args.ready_file)
+            if watching:
+                watching.cancel()
 
         asyncio.run(serve())
     return 0
@@ -83,12 +92,17 @@ def _api_service(
         tokenizer=tokenizer,
         max_tokens=config.max_tokens,
         meet_s=config.retry.give_up_s,
-        api_key=config.api_key,
         draft=draft,
         cors_origins=config.cors_origins,
         comment_s=config.comment_s,
         tool_parser=config.tool_parser,
     )
+
+
+def _follow(credentials: CredentialsFile) -> asyncio.Task[None]:
+    """A task that follows the file, also by SIGHUP, for as long as the event loop runs."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, credentials.reload)
+    return asyncio.create_task(credentials.watch())
 
 
 def _event_sink(config: DrafterConfig, stack: ExitStack) -> EventSink | None:

@@ -31,9 +31,14 @@ class DrafterConfig:
     )
     verifiers: tuple[str, ...] = option(("127.0.0.1:7700",), "verifiers, as host:port or [IPv6]:port", is_required=True)
     routing: str = option("failover", "policy that chooses the verifier of a new answer", choices=ROUTINGS)
-    host: str = option("127.0.0.1", "address of the HTTP API; 0.0.0.0 for every interface (then use an API key)")
+    host: str = option("127.0.0.1", "address of the HTTP API; 0.0.0.0 for every interface (then use API keys)")
     port: int = option(8000, "port of the HTTP API; 0: any free port", ge=0, le=65535)
-    api_key: str = option("", "OpenAI API key that requests must carry; empty: none")
+    api_key: str = option("", "OpenAI API key that requests must carry, the operator's; empty: none", is_secret=True)
+    api_key_file: str = option("", "file that holds the operator's API key")
+    api_credentials: str = option(
+        "",
+        "file of names and hashed API keys (`goodspeed credentials add`), which can be revoked while the drafter runs",
+    )
     keep_alive_s: float = option(75.0, "time after which an idle HTTP connection is closed", gt=0.0, le=86400.0)
     comment_s: float = option(
         15.0, "time without an event after which a streamed answer has a comment, so that proxies keep it", gt=0.0
@@ -80,6 +85,8 @@ class DrafterConfig:
     log_level: str = option("INFO", "lowest severity that is logged", choices=LOG_LEVELS)
 
     def __post_init__(self) -> None:
+        if self.api_key and self.api_key_file:
+            raise ConfigError("api_key and api_key_file are both given, expected one of them")
         for address in self.verifiers:
             try:
                 parse_address(address)

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.drafter.core.run_ahead import RunAheadCounts
+from goodspeed.drafter.http_metrics import HttpMetrics
 from goodspeed.protocol.messages import FromDrafter, RoundMode, ShadowDraft
 from goodspeed.protocol.transport import LinkTraffic
 
@@ -22,6 +23,7 @@ class DrafterMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.http = HttpMetrics(self.registry)
         self.num_committed = 0
         self._num_proposed = 0
         self._num_accepted = 0

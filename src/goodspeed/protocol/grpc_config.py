@@ -5,6 +5,7 @@ from pathlib import Path
 import grpc
 
 from goodspeed.config import config_dataclass, option, table
+from goodspeed.credentials.secret import read_secret
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.codec import MAX_FRAME_BYTES
 from goodspeed.protocol.link_config import LinkConfig
@@ -65,16 +66,7 @@ class GrpcClientConfig:
 
 def bearer_token(config: GrpcServerConfig | GrpcClientConfig) -> str:
     """The bearer token or the contents of its file; empty: no token. Raises ConfigError."""
-    if config.token and config.token_file:
-        raise ConfigError("token and token_file are both given, expected one of them")
-    token = config.token
-    if config.token_file:
-        token = _read(config.token_file).decode("utf-8", "replace").strip()
-        if not token:
-            raise ConfigError(f"{config.token_file!r} is empty, expected a token")
-    if not (token.isascii() and token.isprintable()):
-        raise ConfigError("the token has characters other than printable ASCII")
-    return token
+    return read_secret(config.token, config.token_file, "token")
 
 
 def server_credentials(config: GrpcServerConfig) -> grpc.ServerCredentials | None:

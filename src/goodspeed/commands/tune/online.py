@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.config import config_dataclass, option, table
+from goodspeed.credentials.secret import read_secret
 from goodspeed.drafter.assembly import load_tokenizer
 from goodspeed.drafter.drafter_config import DEFAULT_MODEL
 from goodspeed.engine.drafts import DraftConfig, draft_engine
@@ -39,7 +40,8 @@ class OnlineConfig:
     )
     work: str = option("", "folder for checkpoints; an interrupted run continues there", is_required=True)
     drafter: str = option("http://127.0.0.1:8000", "URL of the drafter")
-    api_key: str = option("", "API key of the drafter")
+    api_key: str = option("", "the operator's API key of the drafter", is_secret=True)
+    api_key_file: str = option("", "file that holds this API key")
     kind: str = option(
         "table", "draft that learns: an n-gram table, or a net (answers are scored, then distilled)", choices=KINDS
     )
@@ -105,7 +107,7 @@ def _tuner(config: OnlineConfig, tokenizer: Tokenizer) -> "OnlineTuner":
         if config.kind == "table"
         else _net_trainer(config)
     )
-    admin = HttpDrafterAdmin(config.drafter, config.api_key)
+    admin = HttpDrafterAdmin(config.drafter, read_secret(config.api_key, config.api_key_file, "api_key"))
     tuner: OnlineTuner = online.OnlineTuner(Path(config.traffic_log), Path(config.work), admin, trainer, policy)
     return tuner
 

@@ -1,10 +1,20 @@
-"""Who may use what the API key does not protect, where there is no key: clients on this machine."""
+"""Who may administer a drafter and watch its users: the holder of the operator's key or, without keys, this machine."""
 
 import ipaddress
 
 from starlette.requests import Request
 
+from goodspeed.drafter.http.api_keys import key_holder
 from goodspeed.drafter.http.errors import ApiError
+
+
+def check_operator(request: Request) -> None:
+    """Raises ApiError unless the request may administer. Behind a proxy every request seems to be of this machine."""
+    holder = key_holder(request.scope)
+    if holder is None:
+        check_loopback(request)
+    elif not holder.is_operator:
+        raise ApiError(403, f"the key of {holder.name!r} is not the operator's", code="forbidden")
 
 
 def check_loopback(request: Request) -> None:

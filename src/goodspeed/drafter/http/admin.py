@@ -1,6 +1,6 @@
 """The admin API of a drafter: shows the draft engine and replaces it.
 
-It is open to clients with the API key or, if the drafter has no key, to clients on this machine.
+It is open to the operator's key or, where no keys are needed, to clients on this machine.
 """
 
 import json
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from goodspeed.config import from_mapping
 from goodspeed.drafter.draft_swap import SwappableDraft
-from goodspeed.drafter.http.access import check_loopback
+from goodspeed.drafter.http.access import check_operator
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.engine.drafts import DraftConfig
 from goodspeed.errors import CheckpointError, ConfigError
@@ -23,15 +23,12 @@ log = logging.getLogger(__name__)
 class AdminPages:
     """GET and POST /admin/draft."""
 
-    def __init__(self, draft: SwappableDraft, *, has_key: bool) -> None:
-        """`has_key`: requests have been checked for the API key."""
+    def __init__(self, draft: SwappableDraft) -> None:
         self._draft = draft
-        self._has_key = has_key
 
     async def draft(self, request: Request) -> Response:
         """The body of a POST has fields of DraftConfig; the others keep their values. `{}` loads the engine again."""
-        if not self._has_key:
-            check_loopback(request)
+        check_operator(request)
         if request.method == "POST":
             await self._swap(request)
         config = self._draft.config

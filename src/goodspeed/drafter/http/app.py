@@ -10,10 +10,12 @@ from starlette.types import ASGIApp
 
 import goodspeed
 from goodspeed.drafter.http.admin import AdminPages
+from goodspeed.drafter.http.api_keys import ApiKeys
 from goodspeed.drafter.http.endpoint import CHAT, COMPLETION, GenerationEndpoint
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.live import LivePage
 from goodspeed.drafter.http.middleware import CorsRules, KeyCheck, RequestId
+from goodspeed.drafter.http.request_counts import RequestCounts
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.tokenization import TokenizationPages
 from goodspeed.errors import GoodSpeedError
@@ -35,18 +37,19 @@ def make_app(service: ApiService) -> ASGIApp:
         Route("/metrics", pages.metrics),
     ]
     if service.draft:
-        admin = AdminPages(service.draft, has_key=bool(service.api_key))
+        admin = AdminPages(service.draft)
         routes.append(Route("/admin/draft", admin.draft, methods=["GET", "POST"]))
     if service.live_feed:
-        live = LivePage(service.live_feed, service.comment_s, has_key=bool(service.api_key))
+        live = LivePage(service.live_feed, service.comment_s)
         routes.append(Route("/live", live.feed))
     handlers = {HTTPException: _on_http_error, GoodSpeedError: _on_goodspeed_error}
     app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
-    if service.api_key:
-        app = KeyCheck(app, service.api_key)
+    keys, metrics = ApiKeys(service.api_key, service.api_credentials), service.server.metrics.http
+    if keys.is_required:
+        app = KeyCheck(app, keys, metrics.on_key)
     if service.cors_origins:
         app = CorsRules(app, service.cors_origins)
-    return RequestId(app)
+    return RequestId(RequestCounts(app, routes, metrics))
 
 
 class _Pages:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.http.api_keys import key_holder
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.exchange import HttpExchange, content_encoding
 from goodspeed.drafter.http.parsed_request import (
@@ -76,7 +77,8 @@ class GenerationEndpoint(Generic[BodyT]):
         exchange = HttpExchange(receive, send, self._service.comment_s)
         try:
             body = await exchange.body(content_encoding(scope))
-            await exchange.while_connected(self._respond(body, exchange))
+            holder = key_holder(scope)
+            await exchange.while_connected(self._respond(body, exchange), holder.revoked if holder else None)
         except GoodSpeedError as error:
             await exchange.fail(api_error(error))
         except TimeoutError:

@@ -53,20 +53,27 @@ class HttpExchange:
         except TimeoutError:
             raise ApiError(408, f"the body was not received within {BODY_TIMEOUT_S:g} s") from None
 
-    async def while_connected(self, work: Coroutine[object, object, None]) -> None:
-        """Run the work, after the body; cancel it if the client disconnects. Raises what the work raises."""
+    async def while_connected(self, work: Coroutine[object, object, None], revoked: asyncio.Event | None) -> None:
+        """Run the work, after the body; cancel it if the client disconnects, or its API key is revoked.
+
+        Raises what the work raises, and ApiError if the key is revoked.
+        """
         working = asyncio.create_task(work)
         disconnecting = asyncio.create_task(self._disconnected())
         commenting = asyncio.create_task(self._comment_in_silence())
+        revoking = asyncio.create_task((revoked or asyncio.Event()).wait())
         try:
-            await asyncio.wait({working, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working, disconnecting, revoking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             disconnecting.cancel()
+            revoking.cancel()
             commenting.cancel()
             working.cancel()
             await asyncio.wait({working})
         if not working.cancelled():
             working.result()
+        elif revoked and revoked.is_set():
+            raise ApiError(401, "the API key was revoked", code="invalid_api_key")
 
     async def json(self, body: Json, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> None:
         """The whole response."""

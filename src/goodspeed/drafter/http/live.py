@@ -1,6 +1,6 @@
 """GET /live: the text of running answers as server-sent events, for those who watch the system.
 
-It shows what users read, so it is open to clients with the API key or, without a key, to clients on this machine.
+It shows what users read, so it is open to the operator's key or, where no keys are needed, to clients on this machine.
 """
 
 import asyncio
@@ -10,23 +10,21 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from goodspeed.drafter.http.access import check_loopback
+from goodspeed.drafter.http.access import check_operator
 from goodspeed.drafter.live_feed import LiveFeed, Viewer
 
 
 class LivePage:
     """The feed of one drafter."""
 
-    def __init__(self, feed: LiveFeed, comment_s: float, *, has_key: bool) -> None:
-        """`has_key`: requests have been checked for the API key. A comment is sent after `comment_s` of silence."""
+    def __init__(self, feed: LiveFeed, comment_s: float) -> None:
+        """A comment is sent after `comment_s` of silence."""
         self._feed = feed
         self._comment_s = comment_s
-        self._has_key = has_key
 
     async def feed(self, request: Request) -> Response:
         """Events of live_feed.LiveText in JSON, until the client leaves, falls behind, or the drafter stops."""
-        if not self._has_key:
-            check_loopback(request)
+        check_operator(request)
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(self._events(), media_type="text/event-stream", headers=headers)
 

@@ -1,19 +1,19 @@
 """What every request passes: a request id, the rules for web pages of other origins, and the API key."""
 
-import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from goodspeed.drafter.http.api_keys import HOLDER, ApiKeys
 from goodspeed.drafter.http.errors import ApiError
 
 REQUEST_ID = b"x-request-id"
 MAX_ID_BYTES = 128
-PROTECTED = ("/v1/", "/admin/", "/live", "/tokenize", "/detokenize")
-"""Paths that need the API key."""
+OPEN = ("/health", "/metrics", "/version")
+"""Paths that need no API key. A path that does not exist needs one, so that a new page is never open by omission."""
 
 
 class RequestId:
@@ -56,26 +56,21 @@ class CorsRules:
 
 
 class KeyCheck:
-    """Refuses requests to protected paths without the API key. A preflight (OPTIONS) never carries one."""
+    """Refuses requests without an API key, except to open paths. A preflight (OPTIONS) never carries one."""
 
-    def __init__(self, app: ASGIApp, api_key: str) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeys, on_key: Callable[[str], None]) -> None:
+        """`on_key` gets the name of the key of every admitted request."""
         self._app = app
-        self._expected = api_key.encode()
+        self._keys = keys
+        self._on_key = on_key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._is_protected(scope) and not self._has_key(scope):
-            error = ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
-            await JSONResponse(error.body(), 401)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _is_protected(self, scope: Scope) -> bool:
-        if scope["type"] != "http" or scope["method"] == "OPTIONS":
-            return False
-        path: str = scope["path"]
-        return path.startswith(PROTECTED)
-
-    def _has_key(self, scope: Scope) -> bool:
-        header: bytes = dict(scope["headers"]).get(b"authorization", b"")
-        scheme, _, key = header.partition(b" ")
-        return hmac.compare_digest(key.strip(), self._expected) and scheme.lower() == b"bearer"
+        if scope["type"] == "http" and scope["method"] != "OPTIONS" and scope["path"] not in OPEN:
+            holder = self._keys.holder(dict(scope["headers"]).get(b"authorization", b""))
+            if holder is None:
+                error = ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
+                await JSONResponse(error.body(), 401, {"www-authenticate": "Bearer"})(scope, receive, send)
+                return
+            scope[HOLDER] = holder
+            self._on_key(holder.name)
+        await self._app(scope, receive, send)

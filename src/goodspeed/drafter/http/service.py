@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from goodspeed.credentials.credentials_file import CredentialsFile
 from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.http.tool_calls.formats import AUTO, ToolFormat, find_format
@@ -25,7 +26,9 @@ class ApiService:
     meet_s: float
     """How long a request waits for the first verifier."""
     api_key: str = ""
-    """Empty: requests need none."""
+    """The operator's key; empty: there is none."""
+    api_credentials: CredentialsFile | None = None
+    """Named keys. Without these and the operator's requests need no key."""
     draft: SwappableDraft | None = None
     """The draft engine if it can be replaced over HTTP."""
     cors_origins: tuple[str, ...] = ()
