@@ -15,6 +15,6 @@ def test_message_names_the_command_and_the_cause() -> None:
     assert missing_extra("a plot", "plots") == "a plot needs the extra 'plots': pip install 'goodspeed[plots]'"
 
 
-@pytest.mark.parametrize("extra", ["torch", "vllm", "plots", "gpu-tables", "simulator", "ray"])
+@pytest.mark.parametrize("extra", ["torch", "vllm", "grammar", "plots", "gpu-tables", "simulator", "ray"])
 def test_every_extra_that_a_message_names_exists(extra: str) -> None:
     assert extra in PROJECT["optional-dependencies"]

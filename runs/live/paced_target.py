@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import Outcome, StreamSpec, TargetEngine, TargetInfo, Work
 
 
@@ -17,6 +18,10 @@ class PacedTarget:
     @property
     def info(self) -> TargetInfo:
         return self._inner.info
+
+    @property
+    def grammars(self) -> Grammars | None:
+        return self._inner.grammars
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         self._inner.open(stream, spec)

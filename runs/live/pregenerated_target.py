@@ -13,6 +13,7 @@ import msgspec
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import (
     Outcome,
     Prefill,
@@ -76,6 +77,7 @@ class PregeneratedTarget:
 
     def __init__(self, texts: PregeneratedAnswers, info: TargetInfo) -> None:
         self.info = info
+        self.grammars: Grammars | None = None
         self._texts = texts
         self._unprefilled: dict[StreamKey, int] = {}  # prompt tokens not prefilled yet
         self._remaining: dict[StreamKey, Tokens] = {}  # answer tokens not committed yet

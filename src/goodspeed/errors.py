@@ -65,12 +65,16 @@ class ErrorCode(IntEnum):
 
 
 class ProtocolError(GoodSpeedError):
-    """A peer broke the protocol. `stream` is the id of the stream to close; None: the session is closed."""
+    """A peer broke the protocol. `stream` is the id of the stream to close; None: the session is closed.
 
-    def __init__(self, code: ErrorCode, message: str, stream: int | None = None) -> None:
+    `epoch`: only this epoch of the stream is closed; None: whichever is open.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, stream: int | None = None, epoch: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.stream = stream
+        self.epoch = epoch
 
 
 class StartError(GoodSpeedError):

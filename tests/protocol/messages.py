@@ -6,6 +6,7 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import strategies as st
 
+from goodspeed.decoding.constraint import Constraint, ConstraintKind
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
 from goodspeed.decoding.sampling import Rule, Sampling
@@ -16,6 +17,7 @@ uint32 = st.integers(0, 2**32 - 1)
 uint64 = st.integers(0, 2**64 - 1)
 token_lists = st.lists(uint32, max_size=4).map(tuple)
 penalties = st.floats(-2.0, 2.0)
+constraints = st.none() | st.builds(Constraint, st.sampled_from(ConstraintKind), st.text(max_size=8))
 logit_changes = st.none() | st.builds(
     LogitChanges,
     repetition_penalty=st.floats(0.01, 100.0),
@@ -28,6 +30,7 @@ logit_changes = st.none() | st.builds(
 )
 sampled = st.builds(
     Sampling,
+    constraint=constraints,
     min_p=st.floats(0.0, 1.0),
     logit_changes=logit_changes,
     temperature=st.floats(0.0, 100.0, exclude_min=True),
@@ -36,7 +39,7 @@ sampled = st.builds(
     seed=uint64,
     rule=st.sampled_from([Rule.COUPLED, Rule.REJECTION]),
 )
-samplings = st.builds(Sampling, seed=uint64, logit_changes=logit_changes) | sampled
+samplings = st.builds(Sampling, seed=uint64, logit_changes=logit_changes, constraint=constraints) | sampled
 
 
 def sparse_probs(weights: dict[int, int]) -> SparseProbs:

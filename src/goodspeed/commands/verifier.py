@@ -71,7 +71,7 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
         engine_thread = new_engine_thread()
         engine = await loop.run_in_executor(engine_thread, target_engine, config.engine, config.target, config.seed)
         co_located = await loop.run_in_executor(
-            engine_thread, co_located_drafts, config.co_located, config.target, engine.info
+            engine_thread, co_located_drafts, config.co_located, config.target, engine.info, engine.grammars
         )
         server = VerifierServer(config.core, engine, events, engine_thread, co_located)
         if co_located:

@@ -28,6 +28,10 @@ class LogitChanger:
         self._biased = np.array([bias.token for bias in changes.logit_bias], dtype=np.int64)
         self._biases = np.array([bias.bias for bias in changes.logit_bias], dtype=np.float32)
 
+    @property
+    def failure(self) -> str:
+        return ""
+
     def apply(self, logits: npt.NDArray[np.float32], draft_tokens: Sequence[int]) -> None:
         num_answer = len(self._answer)
         self._answer.extend(draft_tokens)

@@ -12,6 +12,10 @@ EXCLUDED = np.float32(-np.inf)
 class LogitsProcessor(Protocol):
     """Changes the target logits of one stream: a function of the request and of the committed text only."""
 
+    @property
+    def failure(self) -> str:
+        """Why the stream cannot go on, since the last `apply` or `commit`; empty: it can."""
+
     def apply(
         self,
         logits: npt.NDArray[np.float32],  # [k + 1, vocab]

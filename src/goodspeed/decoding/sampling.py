@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from goodspeed.decoding.constraint import Constraint
 from goodspeed.decoding.logit_changes import LogitChanges
 from goodspeed.errors import RequestError
 
@@ -37,6 +38,8 @@ class Sampling:
     """Tokens below this share of the most likely token's probability are excluded."""
     logit_changes: LogitChanges | None = None
     """None: the logits stay as they are."""
+    constraint: Constraint | None = None
+    """What the answer must look like; None: it is free."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 100.0:

@@ -23,6 +23,8 @@ from goodspeed.drafter.core.engine_updates import (
 )
 from goodspeed.drafter.draft_runner import DraftResult, DraftRunner, InlineDraftRunner, OnDrafted, ThreadDraftRunner
 from goodspeed.engine.drafts import NO_ENGINE, DraftConfig, draft_engine, save_memory, transfer_learned_state
+from goodspeed.engine.grammar.compiler import GrammarCompiler
+from goodspeed.engine.grammar.constrained_engine import ConstrainedDraftEngine
 from goodspeed.engine.interface import DraftEngine
 from goodspeed.models.tokenizer import Tokenizer
 
@@ -43,8 +45,10 @@ class SwappableDraft:
         self.config = config
         self.num_swaps = 0
         self._tokenizer = tokenizer
+        self.grammars = GrammarCompiler(tokenizer.to_json(), tokenizer.vocab_size, tokenizer.end_tokens)
         self._engine = self._load(config)
-        self.runner = SwappableDraftRunner(runner_for(config, self._engine))
+        constrained = ConstrainedDraftEngine(self._engine, self.grammars)
+        self.runner = SwappableDraftRunner(runner_for(config, constrained))
         self._lock = asyncio.Lock()
 
     @property
@@ -67,7 +71,8 @@ class SwappableDraft:
             engine = await asyncio.to_thread(self._load, config)
             if _memory_of(config) == _memory_of(self.config):
                 transfer_learned_state(self._engine, engine)
-            await self.runner.swap(engine, runner_for(config, engine))
+            constrained = ConstrainedDraftEngine(engine, self.grammars)
+            await self.runner.swap(constrained, runner_for(config, constrained))
             self.config, self._engine = config, engine
             self.num_swaps += 1
             log.info("draft engine replaced", extra={"ids": {"draft": config.name, "swaps": self.num_swaps}})
@@ -153,6 +158,7 @@ class _Successor:
 class _OpenStream:
     sampling: Sampling
     tokens: list[int]
+    num_prompt: int
 
 
 class EngineStreams:
@@ -165,7 +171,7 @@ class EngineStreams:
         """The updates that the engine is about to get."""
         for update in updates:
             if isinstance(update, StreamOpened):
-                self._streams[update.stream] = _OpenStream(update.sampling, list(update.tokens))
+                self._streams[update.stream] = _OpenStream(update.sampling, list(update.tokens), len(update.tokens))
             elif isinstance(update, StreamCommitted):
                 self._streams[update.stream].tokens.extend(update.tokens)
             else:
@@ -178,7 +184,10 @@ class EngineStreams:
         """The updates that bring an engine with `known` to the present state."""
         yield from (StreamClosed(key) for key in known if key not in self._streams)
         for key, stream in self._streams.items():
-            if key not in known:
+            if key not in known and stream.sampling.constraint:  # its answer is read apart from the prompt
+                yield StreamOpened(key, tuple(stream.tokens[: stream.num_prompt]), stream.sampling)
+                yield StreamCommitted(key, tuple(stream.tokens[stream.num_prompt :]))
+            elif key not in known:
                 yield StreamOpened(key, tuple(stream.tokens), stream.sampling)
             elif len(stream.tokens) > known[key]:
                 yield StreamCommitted(key, tuple(stream.tokens[known[key] :]))

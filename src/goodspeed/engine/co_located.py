@@ -14,6 +14,8 @@ from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_source import BatchedDraftSource
 from goodspeed.engine.drafts import DEFAULT_TABLE, DraftConfig, initial_memory, neural_source, resolve_table
+from goodspeed.engine.grammar.constrained_engine import ConstrainedCoLocatedDrafts
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.hybrid import DraftKnowledge, HybridDraft
 from goodspeed.engine.interface import CoLocatedDrafts, StreamSpec, TargetInfo
 from goodspeed.engine.lookup import LookupSource
@@ -61,14 +63,14 @@ class CoLocatedConfig:
 
 
 def co_located_drafts(
-    config: CoLocatedConfig, target: TargetConfig, info: TargetInfo
+    config: CoLocatedConfig, target: TargetConfig, info: TargetInfo, grammars: Grammars | None = None
 ) -> "FailSafeCoLocatedDrafts | None":
     """The drafts of a verifier with this target; None if it drafts nothing. A failure in them ends them, not a step.
 
     Raises ConfigError or CheckpointError.
     """
     drafts = CO_LOCATED_ENGINES[config.engine](config, target, info)
-    return None if drafts is None else FailSafeCoLocatedDrafts(drafts)
+    return None if drafts is None else FailSafeCoLocatedDrafts(drafts, grammars)
 
 
 @dataclass(slots=True)
@@ -174,8 +176,9 @@ class HybridCoLocatedDrafts:
 class FailSafeCoLocatedDrafts:
     """Drafts of another object; after its first failure all drafts are empty, and steps continue without."""
 
-    def __init__(self, drafts: CoLocatedDrafts) -> None:
-        self._drafts: CoLocatedDrafts | None = drafts
+    def __init__(self, drafts: CoLocatedDrafts, grammars: Grammars | None = None) -> None:
+        """`grammars`: those of constrained streams, if the engine takes any."""
+        self._drafts: CoLocatedDrafts | None = ConstrainedCoLocatedDrafts(drafts, grammars) if grammars else drafts
         self._hybrid = drafts if isinstance(drafts, HybridCoLocatedDrafts) else None
 
     @property

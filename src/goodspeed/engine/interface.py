@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from goodspeed.decoding.draft import Draft, DraftRequest, SparseProbs, StreamKey
 from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.grammar.grammars import Grammars
 
 
 class DraftEngine(Protocol):
@@ -127,6 +128,8 @@ class Outcome(Struct, frozen=True, gc=False):
     next_token: int | None
     logprobs: tuple[float, ...] = ()
     """If requested, the log-probability of each committed token (natural log, temperature 1, no truncation)."""
+    failure: str = ""
+    """Why the stream cannot go on, for its user: what the outcome commits is void, and the stream is to be closed."""
 
 
 class TargetEngine(Protocol):
@@ -134,6 +137,10 @@ class TargetEngine(Protocol):
 
     @property
     def info(self) -> TargetInfo: ...
+
+    @property
+    def grammars(self) -> Grammars | None:
+        """Compiles the constraints of its streams; None: it takes none."""
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         """Start a stream. The caller has admitted spec.capacity against info.kv_capacity, so there is room.

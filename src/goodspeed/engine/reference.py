@@ -14,6 +14,7 @@ from goodspeed.decoding.draft import DraftRequest
 from goodspeed.decoding.logits_processor import processed
 from goodspeed.decoding.rules import choose, verify
 from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import DraftEngine, StreamSpec
 from goodspeed.engine.logits_processors import logits_processors
 
@@ -37,6 +38,8 @@ class ReferenceRequest:
     sampling: Sampling = GREEDY
     end_tokens: tuple[int, ...] = ()
     """The answer ends with the first of these tokens, which is part of it."""
+    grammars: Grammars | None = None
+    """For a request with a constraint."""
 
     def spec(self, answer: tuple[int, ...]) -> StreamSpec:
         """The stream after the first tokens of its answer."""
@@ -49,7 +52,7 @@ def generate(model: ReferenceModel, request: ReferenceRequest) -> tuple[int, ...
     answer: tuple[int, ...] = ()
     while not is_finished(request, answer):
         tokens = request.prompt + answer
-        last_row = processed(model.logits(tokens)[-1:], (), logits_processors(request.spec(answer)))
+        last_row = processed(model.logits(tokens)[-1:], (), logits_processors(request.spec(answer), request.grammars))
         answer += (int(choose(last_row, request.sampling, len(tokens))[0]),)
     return answer
 
@@ -60,7 +63,7 @@ def speculate(
     """The same answer in rounds; yields what each forward pass commits: up to `window` accepted tokens and one more."""
     answer: tuple[int, ...] = ()
     drafts.open(STREAM, request.prompt, request.sampling)
-    processors = logits_processors(request.spec(answer))
+    processors = logits_processors(request.spec(answer), request.grammars)
     while not is_finished(request, answer):
         tokens = request.prompt + answer
         draft = drafts.draft([DraftRequest(STREAM, min(window, request.max_tokens - len(answer) - 1))])[0]

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from goodspeed.engine.grammar.compiler import GrammarCompiler
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch_import import import_torch_module
@@ -39,8 +40,9 @@ def _shaped(config: TargetConfig, seed: int) -> TargetEngine:
 def _toy(_config: TargetConfig, seed: int) -> TargetEngine:
     with tempfile.TemporaryDirectory() as folder:
         toy_tokenizer(Path(folder))
-        fingerprint = Tokenizer.load(Path(folder)).fingerprint
-    return ToyTarget(toy_info(fingerprint), seed)
+        tokenizer = Tokenizer.load(Path(folder))
+    info = toy_info(tokenizer.fingerprint)
+    return ToyTarget(info, seed, GrammarCompiler(tokenizer.to_json(), info.vocab_size, info.end_tokens))
 
 
 TARGET_ENGINES: Registry[Callable[[TargetConfig, int], TargetEngine]] = Registry(

@@ -10,6 +10,7 @@ from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.logits_processor import processed
 from goodspeed.decoding.rules import verify
 from goodspeed.decoding.sampling import Rule
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import (
     Outcome,
     Prefill,
@@ -18,7 +19,7 @@ from goodspeed.engine.interface import (
     Verify,
     Work,
 )
-from goodspeed.engine.logits_processors import Processors, logits_processors
+from goodspeed.engine.logits_processors import Processors, failure_of, logits_processors
 from goodspeed.engine.toy_model import CONTEXT, END_TOKEN, TOY_VOCAB_SIZE, ToyModel
 
 
@@ -51,8 +52,9 @@ class _TargetStream:
 class ToyTarget:
     """A TargetEngine with ToyModel. A violation of the TargetEngine contract fails an assertion."""
 
-    def __init__(self, info: TargetInfo | None = None, seed: int = 0) -> None:
+    def __init__(self, info: TargetInfo | None = None, seed: int = 0, grammars: Grammars | None = None) -> None:
         self.info = info or toy_info()
+        self.grammars = grammars
         self.model = ToyModel(self.info.vocab_size, seed)
         self._streams: dict[StreamKey, _TargetStream] = {}
         self._retained: dict[StreamKey, list[int]] = {}
@@ -73,7 +75,9 @@ class ToyTarget:
         assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
         assert all(0 <= token < self.info.vocab_size for token in spec.tokens), "a token outside the vocabulary"
         self._used_keys.add(stream)
-        self._streams[stream] = _TargetStream(spec, list(spec.tokens), logits_processors(spec), self._num_cached(spec))
+        self._streams[stream] = _TargetStream(
+            spec, list(spec.tokens), logits_processors(spec, self.grammars), self._num_cached(spec)
+        )
         num_reserved = sum(other.spec.capacity for other in self._streams.values()) + self.num_retained
         assert num_reserved <= self.info.kv_capacity, f"{num_reserved} KV tokens admitted of {self.info.kv_capacity}"
 
@@ -133,7 +137,7 @@ class ToyTarget:
         stream.tokens.extend(committed)
         for processor in stream.processors:
             processor.commit(committed)
-        return Outcome(work.stream, num_accepted, next_token, logprobs)
+        return Outcome(work.stream, num_accepted, next_token, logprobs, failure_of(stream.processors))
 
     def _greedy(self, tokens: list[int], draft_tokens: tuple[int, ...]) -> tuple[int, int]:
         """The result of rules.verify, without computing logits."""

@@ -139,6 +139,10 @@ class Tokenizer:
         )
         return longest * (MAX_NFC_RATIO if "NFC" in kinds else 1)
 
+    def to_json(self) -> str:
+        """The text of its tokenizer.json."""
+        return str(self._backend.to_str())
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash (16 hex digits) of the vocabulary, the merges and the special tokens.

@@ -13,6 +13,12 @@ class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TARGET_ONLY: _ClassVar[Mode]
     CO_LOCATED: _ClassVar[Mode]
 
+class ConstraintKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    JSON_SCHEMA: _ClassVar[ConstraintKind]
+    REGEX: _ClassVar[ConstraintKind]
+    GRAMMAR: _ClassVar[ConstraintKind]
+
 class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     GREEDY: _ClassVar[Rule]
@@ -47,6 +53,9 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 DISTRIBUTED: Mode
 TARGET_ONLY: Mode
 CO_LOCATED: Mode
+JSON_SCHEMA: ConstraintKind
+REGEX: ConstraintKind
+GRAMMAR: ConstraintKind
 GREEDY: Rule
 COUPLED: Rule
 REJECTION: Rule
@@ -178,7 +187,7 @@ class Open(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt: _Optional[int] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., end_tokens: _Optional[_Iterable[int]] = ..., mode: _Optional[_Union[Mode, str]] = ..., logprobs: _Optional[bool] = ...) -> None: ...
 
 class Sampling(_message.Message):
-    __slots__ = ("temperature", "top_k", "top_p", "seed", "rule", "min_p", "logit_changes")
+    __slots__ = ("temperature", "top_k", "top_p", "seed", "rule", "min_p", "logit_changes", "constraint")
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     TOP_P_FIELD_NUMBER: _ClassVar[int]
@@ -186,6 +195,7 @@ class Sampling(_message.Message):
     RULE_FIELD_NUMBER: _ClassVar[int]
     MIN_P_FIELD_NUMBER: _ClassVar[int]
     LOGIT_CHANGES_FIELD_NUMBER: _ClassVar[int]
+    CONSTRAINT_FIELD_NUMBER: _ClassVar[int]
     temperature: float
     top_k: int
     top_p: float
@@ -193,7 +203,16 @@ class Sampling(_message.Message):
     rule: Rule
     min_p: float
     logit_changes: LogitChanges
-    def __init__(self, temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., rule: _Optional[_Union[Rule, str]] = ..., min_p: _Optional[float] = ..., logit_changes: _Optional[_Union[LogitChanges, _Mapping]] = ...) -> None: ...
+    constraint: Constraint
+    def __init__(self, temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., rule: _Optional[_Union[Rule, str]] = ..., min_p: _Optional[float] = ..., logit_changes: _Optional[_Union[LogitChanges, _Mapping]] = ..., constraint: _Optional[_Union[Constraint, _Mapping]] = ...) -> None: ...
+
+class Constraint(_message.Message):
+    __slots__ = ("kind", "text")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    kind: ConstraintKind
+    text: str
+    def __init__(self, kind: _Optional[_Union[ConstraintKind, str]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class LogitChanges(_message.Message):
     __slots__ = ("repetition_penalty", "frequency_penalty", "presence_penalty", "logit_bias", "min_tokens", "bad_words", "allowed_tokens")

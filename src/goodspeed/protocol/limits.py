@@ -42,6 +42,8 @@ def check_open(request: Open, welcome: Welcome) -> None:
             f"the committed answer has {num_tokens - request.num_prompt} tokens, "
             f"expected fewer than max_tokens, which is {request.max_tokens}"
         )
+    elif request.sampling.constraint and not request.end_tokens:
+        wrong = "the answer is constrained and has no end token, so it could not end where it must"
     if wrong:
         raise ProtocolError(ErrorCode.BAD_REQUEST, wrong, request.stream)
     changes = request.sampling.logit_changes

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import (
     Outcome,
     Prefill,
@@ -31,6 +32,7 @@ class SimulatedTargetEngine:
         """Duration of the last step."""
         self.idle_s = 0.0
         """How long the engine was idle before the next step. Its host sets it before each step."""
+        self.grammars: Grammars | None = None
         self.num_steps = 0
         self.num_tokens = 0
         self.kv_tokens = 0  # reserved

@@ -62,7 +62,7 @@ class ReplayedVerifier:
 
 
 def _protocol_error(event: Event) -> ProtocolError:
-    return ProtocolError(ErrorCode(event["code"]), event["reason"], event["stream"])
+    return ProtocolError(ErrorCode(event["code"]), event["reason"], event["stream"], event.get("epoch"))
 
 
 def _result(event: Event) -> StepResult:

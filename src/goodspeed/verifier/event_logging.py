@@ -37,7 +37,13 @@ class LoggedVerifierCore:
 
     def on_malformed(self, conn: ConnId, error: ProtocolError, now: float) -> list[Reply]:
         replies = self._core.on_malformed(conn, error, now)
-        fields = {"conn": conn, "code": int(error.code), "reason": str(error), "stream": error.stream}
+        fields = {
+            "conn": conn,
+            "code": int(error.code),
+            "reason": str(error),
+            "stream": error.stream,
+            "epoch": error.epoch,
+        }
         return self._write("malformed", now, fields, replies)
 
     def on_disconnect(self, conn: ConnId, now: float) -> list[Reply]:

@@ -10,13 +10,16 @@ from dataclasses import replace
 
 from prometheus_client.metrics_core import Metric
 
+from goodspeed.decoding.constraint import Constraint
+from goodspeed.engine.grammar.grammars import check_constraint
 from goodspeed.engine.interface import CoLocatedDrafts, TargetEngine
-from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError
+from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError, RequestError
 from goodspeed.protocol.messages import (
     Error,
     FinishReason,
     Hello,
     Message,
+    Open,
     Opened,
     Refused,
     RoundMode,
@@ -167,9 +170,23 @@ class VerifierServer:
         for i, message in enumerate(messages):
             if isinstance(message, Hello) and not link.drafter:
                 link.drafter = message.drafter
-            self._deliver(self._core.on_message(conn, message, self._clock()))
+            if isinstance(message, Open) and (constraint := message.sampling.constraint):
+                await self._open_constrained(conn, message, constraint)
+            else:
+                self._deliver(self._core.on_message(conn, message, self._clock()))
             if i % MESSAGES_PER_TURN == MESSAGES_PER_TURN - 1:
                 await asyncio.sleep(0)
+
+    async def _open_constrained(self, conn: ConnId, request: Open, constraint: Constraint) -> None:
+        """Compile the constraint in another thread; the core gets the request only if the engine can serve it."""
+        answer = request.tokens[request.num_prompt :]
+        try:
+            await asyncio.to_thread(check_constraint, self._engine.grammars, constraint, answer)
+        except RequestError as error:
+            wrong = ProtocolError(ErrorCode.BAD_REQUEST, str(error), request.stream, request.epoch)
+            self._deliver(self._core.on_malformed(conn, wrong, self._clock()))
+        else:
+            self._deliver(self._core.on_message(conn, request, self._clock()))
 
     async def _step(self, batch: Batch) -> None:
         loop = asyncio.get_running_loop()

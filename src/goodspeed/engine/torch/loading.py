@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from goodspeed.engine.grammar.compiler import GrammarCompiler
 from goodspeed.engine.interface import TargetInfo
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder
@@ -56,8 +57,9 @@ def make_target(decoder: Decoder, config: TargetConfig, name: str, tokenizer: Pa
         end_tokens=shape.end_tokens,
         tokenizer_size=loaded.vocab_size,
     )
+    grammars = GrammarCompiler(loaded.to_json(), info.vocab_size, info.end_tokens)
     is_invariant = is_batch_invariant(decoder)
     LOG.info("%s in %s on %s: KV cache of %d tokens", name, decoder.dtype, decoder.device, kv_capacity)
     if not is_invariant:
         LOG.warning("%s: logits depend on the batch on this machine, so a text may differ from the baseline", name)
-    return TorchTarget(decoder, info, is_invariant)
+    return TorchTarget(decoder, info, is_invariant, grammars)

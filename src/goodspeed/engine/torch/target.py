@@ -9,6 +9,7 @@ from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.logits_processor import processed
 from goodspeed.decoding.rules import match, verify
 from goodspeed.decoding.sampling import Rule
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import (
     Outcome,
     Prefill,
@@ -17,7 +18,7 @@ from goodspeed.engine.interface import (
     Verify,
     Work,
 )
-from goodspeed.engine.logits_processors import Processors, logits_processors
+from goodspeed.engine.logits_processors import Processors, failure_of, logits_processors
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool, Region
@@ -42,8 +43,11 @@ class _Stream:
 class TorchTarget:
     """A TargetEngine with a Decoder. A violation of the TargetEngine contract fails an assertion."""
 
-    def __init__(self, decoder: Decoder, info: TargetInfo, is_batch_invariant: bool) -> None:
+    def __init__(
+        self, decoder: Decoder, info: TargetInfo, is_batch_invariant: bool, grammars: Grammars | None = None
+    ) -> None:
         self.info = info
+        self.grammars = grammars
         self.is_batch_invariant = is_batch_invariant
         """Result of the self-check on this machine: logits do not depend on the rest of the batch, to the bit."""
         self.decoder = decoder
@@ -70,7 +74,9 @@ class TorchTarget:
             num_cached = spec.prefix.num_tokens
             assert num_cached < len(spec.tokens), f"{num_cached} of {len(spec.tokens)} tokens are cached"
             self._pool.copy(self._retained[spec.prefix.source], region, num_cached)
-        self._streams[stream] = _Stream(spec, region, list(spec.tokens), logits_processors(spec), num_cached)
+        self._streams[stream] = _Stream(
+            spec, region, list(spec.tokens), logits_processors(spec, self.grammars), num_cached
+        )
 
     def retain(self, stream: StreamKey, num_tokens: int) -> None:
         ended = self._streams.pop(stream)
@@ -119,7 +125,7 @@ def _outcome(stream: _Stream, work: Work, logits: torch.Tensor) -> Outcome:
     for processor in stream.processors:
         processor.commit(committed)
     stream.num_cached = len(stream.tokens) - 1
-    return Outcome(work.stream, num_accepted, next_token, logprobs)
+    return Outcome(work.stream, num_accepted, next_token, logprobs, failure_of(stream.processors))
 
 
 def _verify(stream: _Stream, work: Verify, logits: torch.Tensor) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from vllm.sampling_params import SamplingParams
 from vllm.v1.request import Request
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import Outcome, Prefill, StreamSpec, TargetInfo, Verify, Work
 from goodspeed.engine.vllm.options import MAX_DRAFT
 from goodspeed.engine.vllm.scheduler import StepRequest, StepScheduler
@@ -40,6 +41,7 @@ class VllmTarget:
 
     def __init__(self, core: Any, info: TargetInfo) -> None:
         self.info = info
+        self.grammars: Grammars | None = None
         self._core = core
         self._scheduler: StepScheduler = core.scheduler
         self._streams: dict[StreamKey, _Stream] = {}

@@ -6,7 +6,7 @@ from typing import Final
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.interface import TargetInfo
-from goodspeed.errors import ProtocolError
+from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Load, Message
 from goodspeed.scheduling.co_located_length import CoLocatedPrices
 from goodspeed.verifier.core.batch import Batch, StepResult, Turn
@@ -24,7 +24,7 @@ from goodspeed.verifier.core.served_streams import FinishedStream, ServedStream,
 from goodspeed.verifier.core.step_pricing import StepPricing
 from goodspeed.verifier.core.timing.baseline import Baseline
 from goodspeed.verifier.core.timing.step_timing import StepTiming
-from goodspeed.verifier.core.verified_stream import VerifiedStream, verified_streams
+from goodspeed.verifier.core.verified_stream import VerifiedStream, failed_streams, verified_streams
 
 FLOOR_ROUNDS: Final = 32
 """Rounds of a stream between two comparisons with its baseline."""
@@ -74,7 +74,7 @@ class VerifierCore:
         return self._settle(now)
 
     def on_malformed(self, conn: ConnId, error: ProtocolError, now: float) -> list[Reply]:
-        """A link's next bytes were not a message; `error` names a stream, or concerns the session."""
+        """A link's next message cannot be carried out; `error` names a stream, or concerns the session."""
         self._handler.on_malformed(conn, error, now)
         return self._settle(now)
 
@@ -127,6 +127,8 @@ class VerifierCore:
         Outcomes extend the streams before grants are limited to what the streams can still use. Verdicts carry grants.
         """
         self._is_stepping = False
+        for stream, reason in failed_streams(result, self._streams):
+            self._handler.on_engine_failed(stream, reason, ErrorCode.BAD_REQUEST)
         verified = verified_streams(batch, result, self._streams)
         streams = [item.stream for item in verified]
         self._learn_timings(batch, result, verified, now - started, now)

@@ -75,9 +75,9 @@ class MessageHandler:
             )
 
     def on_malformed(self, conn: ConnId, error: ProtocolError, now: float) -> None:
-        """A link's next bytes were not a message; `error` names a stream, or concerns the session."""
+        """A link's next message cannot be carried out; `error` names a stream, or concerns the session."""
         if session := self.sessions.get(conn):
-            self._report_error(session, error, None, now)
+            self._report_error(session, error, error.epoch, now)
 
     def on_disconnect(self, conn: ConnId, now: float) -> None:
         """A link is lost."""
@@ -121,9 +121,9 @@ class MessageHandler:
             times.append(self._next_report_at)
         return min(times, default=None)
 
-    def on_engine_failed(self, stream: ServedStream, reason: str) -> None:
+    def on_engine_failed(self, stream: ServedStream, reason: str, code: ErrorCode = ErrorCode.INTERNAL) -> None:
         """End the stream, and report the error to its drafter. What the engine holds of it is not kept."""
-        self._report_end(stream, ErrorCode.INTERNAL, reason)
+        self._report_end(stream, code, reason)
         self._admission.release(stream.capacity)
         self._streams.close(stream, 0)
 

@@ -51,7 +51,16 @@ def verified_streams(batch: Batch, result: StepResult, streams: ServedStreams) -
     return [
         VerifiedStream(stream, outcome, tokens, co_located)
         for outcome, (tokens, co_located) in drafts
-        if outcome.next_token is not None and (stream := streams.get(outcome.stream))
+        if outcome.next_token is not None and not outcome.failure and (stream := streams.get(outcome.stream))
+    ]
+
+
+def failed_streams(result: StepResult, streams: ServedStreams) -> list[tuple[ServedStream, str]]:
+    """The streams that cannot go on, and why."""
+    return [
+        (stream, outcome.failure)
+        for outcome in result.outcomes
+        if outcome.failure and (stream := streams.get(outcome.stream))
     ]
 
 

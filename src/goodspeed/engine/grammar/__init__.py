@@ -1,0 +1,1 @@
+"""Constrained output: from the text of a constraint to the tokens that may follow."""

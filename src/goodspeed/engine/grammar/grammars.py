@@ -1,0 +1,35 @@
+"""The interface of what compiles constraints, for engines and servers."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from goodspeed.decoding.constraint import Constraint
+from goodspeed.engine.grammar.matcher import Matcher
+from goodspeed.errors import RequestError
+
+
+class Grammars(Protocol):
+    """The grammars of one vocabulary. Threads may share it."""
+
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        """Those that normally end an answer of the model."""
+
+    def check(self, constraint: Constraint, answer: Sequence[int] = ()) -> None:
+        """Compile it, which may take a second, and see that `answer` is the start of an answer.
+
+        Raises RequestError, whose `field` is the path of what is wrong in a JSON schema.
+        """
+
+    def matcher(self, constraint: Constraint, end_tokens: Sequence[int], answer: Sequence[int] = ()) -> Matcher:
+        """A matcher for a stream that ends with one of `end_tokens`, after the committed part of its answer.
+
+        Raises RequestError for what is wrong in the constraint, as `check`.
+        """
+
+
+def check_constraint(grammars: Grammars | None, constraint: Constraint, answer: Sequence[int] = ()) -> None:
+    """As Grammars.check. Raises RequestError without grammars, too."""
+    if grammars is None:
+        raise RequestError("constrained output is not supported by this engine")
+    grammars.check(constraint, answer)
