@@ -135,6 +135,21 @@ def test_logprobs_are_the_targets_before_temperature_and_truncation() -> None:
     assert outcome.logprobs == pytest.approx([row[outcome.next_token] - np.log(np.exp(row).sum())])
 
 
+def test_logprobs_of_the_prompt_come_with_its_last_tokens() -> None:
+    target = ToyTarget()
+    target.open(1, StreamSpec(PROMPT, Sampling(), 100, logprobs=True, top_logprobs=2, prompt_logprobs=True))
+    assert target.step([Prefill(1, 4)]) == [Outcome(1, 0, None)]
+    outcome = target.step([Prefill(1, len(PROMPT) - 4)])[0]
+    rows = target.model.logits(PROMPT).astype(np.float64)
+    rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
+    assert outcome.prompt_logprobs == pytest.approx(
+        [row[token] for row, token in zip(rows[:-1], PROMPT[1:], strict=True)]
+    )
+    tops = [*outcome.prompt_top_logprobs, *outcome.top_logprobs]
+    assert [top.tokens for top in tops] == [tuple(np.argsort(-row)[:2].tolist()) for row in rows]
+    assert [top.logprobs[0] for top in tops] == pytest.approx(rows.max(axis=1))
+
+
 MISUSES: dict[str, Callable[[], object]] = {
     "verify before the prefix is prefilled": lambda: opened(Sampling()).step([Verify(1, ())]),
     "prefill beyond the prefix": lambda: opened(Sampling()).step([Prefill(1, len(PROMPT) + 1)]),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from goodspeed.decoding.constraint import Constraint, ConstraintKind
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
+from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.protocol import goodspeed_pb2 as pb
 from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message, Open, Propose
@@ -60,11 +61,18 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.TYPE_BYTES: st.lists(st.integers(0, 255), max_size=20).map(tuple),
 }
 
+NESTED: dict[str, st.SearchStrategy[Any]] = {
+    "Sampling": samplings,
+    "SparseProbs": distributions,
+    "TopTokens": st.builds(TopTokens, token_lists, st.lists(VALUES[FieldDescriptor.TYPE_FLOAT], max_size=4).map(tuple)),
+}
+
 
 def values_of(field: FieldDescriptor, hint: Any) -> st.SearchStrategy[Any]:
     """Values of a field whose annotation in the message class is `hint`."""
     if field.message_type is not None:
-        return st.lists(distributions, max_size=4).map(tuple) if field.is_repeated else samplings
+        nested = NESTED[field.message_type.name]
+        return st.lists(nested, max_size=4).map(tuple) if field.is_repeated else nested
     values = st.sampled_from(hint) if field.enum_type is not None else VALUES[field.type]
     if field.is_repeated:
         return st.lists(values, max_size=20).map(tuple)

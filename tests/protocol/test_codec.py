@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tests.protocol.messages import drafter_messages, opens, proposes, sparse_probs, verifier_messages
 
 from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
+from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol import goodspeed_pb2 as pb
@@ -47,6 +48,7 @@ VERDICT = Verdict(7, 1, 100, 3, 49151, 304, 5, FinishReason.NONE, 8_000, 85_000)
 SAMPLED = Sampling(0.5, 40, 0.9, 2**63, Rule.COUPLED)
 CHANGES = LogitChanges(2.0, 0.5, -1.0, (TokenBias(300, -100.0),), 5, (BadWord((7, 9)),), (1, 300))
 PENALISED = Sampling(min_p=0.25, logit_changes=CHANGES)
+TOP = TopTokens((300, 9), (-0.25, -0.5))
 SPARSE = sparse_probs({5: 9, 49000: 1})
 OPEN = Open(7, 0, (1, 2, 3), 3, 16, Sampling(), (0,))
 
@@ -108,6 +110,10 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
         (
             Verdict(7, 1, 100, 2, 9, 304, 0, co_located_tokens=(49151, 300), num_co_located=4, shadow=3),
             "0a1b0a190807100118642002280930b0027205ffff02ac027804800103",
+        ),
+        (
+            Verdict(0, 0, 0, 0, 9, 4, 1, logprobs=(-0.5,), top_logprobs=(TOP,), prompt_logprobs=(-1.0,)),
+            "0a270a252809300438015a04000000bf8a010f0a03ac02091208000080be000000bf920104000080bf",
         ),
         (Load(3, 2, 2**33, 10), "0a0e2a0c08031002188080808020200a"),
         (Error(ErrorCode.INTERNAL, "", 0), "0a0432021800"),

@@ -11,6 +11,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import EnumDescriptor
 
 from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
+from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol import goodspeed_pb2 as pb
@@ -42,7 +43,7 @@ def test_the_contract_names_every_enum_value(kind: type[IntEnum]) -> None:
     assert values == {member.name: member.value for member in kind}
 
 
-@pytest.mark.parametrize("message_class", [*get_args(Message), Sampling, LogitChanges, TokenBias, BadWord])
+@pytest.mark.parametrize("message_class", [*get_args(Message), Sampling, LogitChanges, TokenBias, BadWord, TopTokens])
 def test_a_message_class_has_the_fields_of_the_contract(message_class: type[object]) -> None:
     fields = pb.DESCRIPTOR.message_types_by_name[message_class.__name__].fields_by_name
     assert set(get_type_hints(message_class)) == set(fields)

@@ -9,9 +9,11 @@ from tests.protocol.verdicts import verdict_on
 
 from goodspeed.decoding.draft import Draft, SparseProbs
 from goodspeed.decoding.logit_changes import LogitChanges
+from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.limits import check_hello, check_open
 from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome
 from goodspeed.protocol.session import DrafterStream, RepeatedProposal, VerifierStream, tokens_crc32
@@ -448,6 +450,10 @@ def test_a_hello_that_does_not_match_the_verifier_is_refused(hello: Hello, code:
         (replace(OPEN, tokens=PROMPT + (1,) * 16), ErrorCode.BAD_REQUEST),  # the answer is complete
         (replace(OPEN, tokens=(5, 6, 100)), ErrorCode.BAD_TOKEN),
         (replace(OPEN, end_tokens=(100,)), ErrorCode.BAD_TOKEN),
+        (replace(OPEN, logprobs=True, top_logprobs=21), ErrorCode.BAD_REQUEST),
+        (replace(OPEN, top_logprobs=1), ErrorCode.BAD_REQUEST),
+        (replace(OPEN, prompt_logprobs=True), ErrorCode.BAD_REQUEST),
+        (replace(OPEN, logprobs=True, prompt_logprobs=True, tokens=(*PROMPT, 1)), ErrorCode.BAD_REQUEST),
         (replace(OPEN, sampling=Sampling(logit_changes=LogitChanges(allowed_tokens=(100,)))), ErrorCode.BAD_TOKEN),
     ],
 )
@@ -456,6 +462,43 @@ def test_an_open_beyond_the_limits_is_refused(request_: Open, code: ErrorCode) -
     with pytest.raises(ProtocolError) as caught:
         check_open(request_, WELCOME)
     assert (caught.value.code, caught.value.stream) == (code, 3)
+
+
+def test_log_probabilities_of_a_prompt_fit_into_a_verdict() -> None:
+    """The longest prompt whose verdict is allowed, with the widest token ids."""
+    num_prompt, top = 5813, 20
+    welcome = replace(WELCOME, max_context=10**6)
+    longest = Open(3, 0, (1,) * num_prompt, num_prompt, 1, Sampling(), (), logprobs=True, prompt_logprobs=True)
+    longest = replace(longest, top_logprobs=top)
+    check_open(longest, welcome)
+    with pytest.raises(ProtocolError, match="prompt_logprobs of 5814 tokens, expected at most 5813"):
+        check_open(replace(longest, tokens=(1,) * (num_prompt + 1), num_prompt=num_prompt + 1), welcome)
+    widest = TopTokens((2**21,) * top, (-1.0,) * top)
+    encode_message(
+        Verdict(
+            3,
+            0,
+            0,
+            0,
+            1,
+            num_prompt + 1,
+            0,
+            logprobs=(-1.0,),
+            top_logprobs=(widest,),
+            prompt_logprobs=(-1.0,) * (num_prompt - 1),
+            prompt_top_logprobs=(widest,) * (num_prompt - 1),
+        )
+    )
+
+
+def test_a_stream_reopened_after_its_first_verdict_needs_no_log_probabilities_of_the_prompt_again() -> None:
+    drafter = DrafterStream(replace(OPEN, logprobs=True, prompt_logprobs=True))
+    assert drafter.reopen().prompt_logprobs
+    first = Verdict(3, 1, 0, 0, 9, len(PROMPT) + 1, 4, logprobs=(-1.0,), prompt_logprobs=(-2.0,) * (len(PROMPT) - 1))
+    with pytest.raises(ProtocolError, match="number of log-probabilities"):
+        drafter.on_verdict(replace(first, prompt_logprobs=()))
+    drafter.on_verdict(first)
+    assert not drafter.reopen().prompt_logprobs
 
 
 def test_the_crc_of_tokens_can_be_continued() -> None:

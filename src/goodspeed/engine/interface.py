@@ -11,6 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from goodspeed.decoding.draft import Draft, DraftRequest, SparseProbs, StreamKey
+from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.grammar.grammars import Grammars
 
@@ -91,6 +92,10 @@ class StreamSpec:
     """Last tokens of the prefix that belong to the answer: the stream is resumed."""
     end_tokens: tuple[int, ...] = ()
     """Tokens that end the answer."""
+    top_logprobs: int = 0
+    """With `logprobs`: how many of the most likely tokens to report at each position."""
+    prompt_logprobs: bool = False
+    """With `logprobs`: report those of the prompt as well. The prefix is the prompt, and none of it is cached."""
 
     @property
     def num_prompt(self) -> int:
@@ -127,9 +132,14 @@ class Outcome(Struct, frozen=True, gc=False):
     num_accepted: int
     next_token: int | None
     logprobs: tuple[float, ...] = ()
-    """If requested, the log-probability of each committed token (natural log, temperature 1, no truncation)."""
+    """If requested, the log-probability of each committed token, as decoding.logprobs defines it."""
     failure: str = ""
     """Why the stream cannot go on, for its user: what the outcome commits is void, and the stream is to be closed."""
+    top_logprobs: tuple[TopTokens, ...] = ()
+    """If requested, the most likely tokens at the position of each committed token."""
+    prompt_logprobs: tuple[float, ...] = ()
+    """If requested, in the outcome that completes the prefix: of each token of the prompt but the first."""
+    prompt_top_logprobs: tuple[TopTokens, ...] = ()
 
 
 class TargetEngine(Protocol):

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.logits_processor import processed
+from goodspeed.decoding.logprobs import TopTokens, logprobs_of
 from goodspeed.decoding.rules import verify
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.grammar.grammars import Grammars
@@ -114,7 +116,12 @@ class ToyTarget:
         stream.num_prefilled += work.num_tokens
         if work.num_tokens < remaining:
             return Outcome(work.stream, 0, None)
-        return self._commit(stream, Verify(work.stream, ()))
+        outcome = self._commit(stream, Verify(work.stream, ()))
+        if not stream.spec.prompt_logprobs:
+            return outcome
+        prompt = stream.spec.tokens
+        logprobs, top = self._logprobs(list(prompt[:1]), prompt[1:], stream.spec.top_logprobs)
+        return replace(outcome, prompt_logprobs=logprobs, prompt_top_logprobs=top)
 
     def _verify(self, work: Verify) -> Outcome:
         stream = self._stream(work.stream)
@@ -133,11 +140,13 @@ class ToyTarget:
             rows = processed(self._rows(stream.tokens, work.draft_tokens), work.draft_tokens, stream.processors)
             num_accepted, next_token = verify(rows, work.draft_tokens, work.draft_probs, sampling, len(stream.tokens))
         committed = (*work.draft_tokens[:num_accepted], next_token)
-        logprobs = self._logprobs(stream.tokens, committed) if stream.spec.logprobs else ()
+        spec = stream.spec
+        logprobs, top = self._logprobs(stream.tokens, committed, spec.top_logprobs) if spec.logprobs else ((), ())
         stream.tokens.extend(committed)
         for processor in stream.processors:
             processor.commit(committed)
-        return Outcome(work.stream, num_accepted, next_token, logprobs, failure_of(stream.processors))
+        failure = failure_of(stream.processors)
+        return Outcome(work.stream, num_accepted, next_token, logprobs, failure, top_logprobs=top)
 
     def _greedy(self, tokens: list[int], draft_tokens: tuple[int, ...]) -> tuple[int, int]:
         """The result of rules.verify, without computing logits."""
@@ -154,10 +163,11 @@ class ToyTarget:
         context = tokens[-CONTEXT:]
         return np.stack([self.model.row([*context, *draft_tokens[:i]]) for i in range(len(draft_tokens) + 1)])
 
-    def _logprobs(self, tokens: list[int], committed: tuple[int, ...]) -> tuple[float, ...]:
-        rows = self._rows(tokens, committed[:-1]).astype(np.float64)
-        log_totals = np.log(np.exp(rows).sum(axis=1))
-        return tuple(float(rows[i, token] - log_totals[i]) for i, token in enumerate(committed))
+    def _logprobs(
+        self, tokens: list[int], following: tuple[int, ...], num_top: int
+    ) -> tuple[tuple[float, ...], tuple[TopTokens, ...]]:
+        """Those of `following`, which come after `tokens`."""
+        return logprobs_of(self._rows(tokens, following[:-1]), following, num_top) if following else ((), ())
 
     def _stream(self, stream: StreamKey) -> _TargetStream:
         assert stream in self._streams, f"stream {stream} is not open"

@@ -165,7 +165,7 @@ class Refused(_message.Message):
     def __init__(self, code: _Optional[_Union[ErrorCode, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("stream", "epoch", "tokens", "num_prompt", "max_tokens", "sampling", "end_tokens", "mode", "logprobs")
+    __slots__ = ("stream", "epoch", "tokens", "num_prompt", "max_tokens", "sampling", "end_tokens", "mode", "logprobs", "top_logprobs", "prompt_logprobs")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +175,8 @@ class Open(_message.Message):
     END_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     stream: int
     epoch: int
     tokens: _containers.RepeatedScalarFieldContainer[int]
@@ -184,7 +186,9 @@ class Open(_message.Message):
     end_tokens: _containers.RepeatedScalarFieldContainer[int]
     mode: Mode
     logprobs: bool
-    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt: _Optional[int] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., end_tokens: _Optional[_Iterable[int]] = ..., mode: _Optional[_Union[Mode, str]] = ..., logprobs: _Optional[bool] = ...) -> None: ...
+    top_logprobs: int
+    prompt_logprobs: bool
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt: _Optional[int] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., end_tokens: _Optional[_Iterable[int]] = ..., mode: _Optional[_Union[Mode, str]] = ..., logprobs: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ...) -> None: ...
 
 class Sampling(_message.Message):
     __slots__ = ("temperature", "top_k", "top_p", "seed", "rule", "min_p", "logit_changes", "constraint")
@@ -313,7 +317,7 @@ class Opened(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., cached_tokens: _Optional[int] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("stream", "epoch", "round", "num_accepted", "next_token", "committed_length", "grant", "finish", "queue_us", "verify_us", "logprobs", "baseline_us", "elapsed_us", "co_located_tokens", "num_co_located", "shadow")
+    __slots__ = ("stream", "epoch", "round", "num_accepted", "next_token", "committed_length", "grant", "finish", "queue_us", "verify_us", "logprobs", "baseline_us", "elapsed_us", "co_located_tokens", "num_co_located", "shadow", "top_logprobs", "prompt_logprobs", "prompt_top_logprobs")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -330,6 +334,9 @@ class Verdict(_message.Message):
     CO_LOCATED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     NUM_CO_LOCATED_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     stream: int
     epoch: int
     round: int
@@ -346,7 +353,18 @@ class Verdict(_message.Message):
     co_located_tokens: _containers.RepeatedScalarFieldContainer[int]
     num_co_located: int
     shadow: int
-    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., num_accepted: _Optional[int] = ..., next_token: _Optional[int] = ..., committed_length: _Optional[int] = ..., grant: _Optional[int] = ..., finish: _Optional[_Union[FinishReason, str]] = ..., queue_us: _Optional[int] = ..., verify_us: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., baseline_us: _Optional[int] = ..., elapsed_us: _Optional[int] = ..., co_located_tokens: _Optional[_Iterable[int]] = ..., num_co_located: _Optional[int] = ..., shadow: _Optional[int] = ...) -> None: ...
+    top_logprobs: _containers.RepeatedCompositeFieldContainer[TopTokens]
+    prompt_logprobs: _containers.RepeatedScalarFieldContainer[float]
+    prompt_top_logprobs: _containers.RepeatedCompositeFieldContainer[TopTokens]
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., num_accepted: _Optional[int] = ..., next_token: _Optional[int] = ..., committed_length: _Optional[int] = ..., grant: _Optional[int] = ..., finish: _Optional[_Union[FinishReason, str]] = ..., queue_us: _Optional[int] = ..., verify_us: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., baseline_us: _Optional[int] = ..., elapsed_us: _Optional[int] = ..., co_located_tokens: _Optional[_Iterable[int]] = ..., num_co_located: _Optional[int] = ..., shadow: _Optional[int] = ..., top_logprobs: _Optional[_Iterable[_Union[TopTokens, _Mapping]]] = ..., prompt_logprobs: _Optional[_Iterable[float]] = ..., prompt_top_logprobs: _Optional[_Iterable[_Union[TopTokens, _Mapping]]] = ...) -> None: ...
+
+class TopTokens(_message.Message):
+    __slots__ = ("tokens", "logprobs")
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    logprobs: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, tokens: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("open_streams", "queued_streams", "kv_used", "kv_capacity")

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from goodspeed.decoding.logprobs import MAX_TOP_LOGPROBS
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Open, Propose, ShadowDraft, Welcome
+
+MAX_LOGPROBS_BYTES = 1_000_000
+"""Of the prompt, in one verdict, whose frame may have 1 MiB."""
+LOGPROB_BYTES = 4
+TOP_BYTES, TOP_TOKEN_BYTES = 8, 8
+"""At most, of one TopTokens: the message itself, and a token with its log-probability."""
 
 
 def check_hello(hello: Hello, welcome: Welcome, tokenizer_fingerprint: str) -> None:
@@ -44,11 +51,28 @@ def check_open(request: Open, welcome: Welcome) -> None:
         )
     elif request.sampling.constraint and not request.end_tokens:
         wrong = "the answer is constrained and has no end token, so it could not end where it must"
+    wrong = wrong or _wrong_logprobs(request)
     if wrong:
         raise ProtocolError(ErrorCode.BAD_REQUEST, wrong, request.stream)
     changes = request.sampling.logit_changes
     named = (*request.end_tokens, *(changes.tokens() if changes else ()))
     _check_tokens((*request.tokens, *named), welcome.vocab_size, request.stream)
+
+
+def _wrong_logprobs(request: Open) -> str | None:
+    """What is wrong with the log-probabilities that the Open requests."""
+    if request.top_logprobs > MAX_TOP_LOGPROBS:
+        return f"top_logprobs is {request.top_logprobs}, expected 0 to {MAX_TOP_LOGPROBS}"
+    if not request.logprobs and (request.top_logprobs or request.prompt_logprobs):
+        return "top_logprobs or prompt_logprobs without logprobs"
+    if not request.prompt_logprobs:
+        return None
+    if len(request.tokens) > request.num_prompt:
+        return "prompt_logprobs of a stream that has committed tokens"
+    longest = MAX_LOGPROBS_BYTES // (LOGPROB_BYTES + (TOP_BYTES + TOP_TOKEN_BYTES * request.top_logprobs))
+    if request.num_prompt > longest:
+        return f"prompt_logprobs of {request.num_prompt} tokens, expected at most {longest}"
+    return None
 
 
 def _check_tokens(tokens: Sequence[int], vocab_size: int, stream: int) -> None:

@@ -182,7 +182,7 @@ def _reader(field: FieldDescriptor, hint: Any) -> Read | None:
         if _is_distribution(field):
             return _read_distributions
         read = _object_reader(field.message_type, _object_class(hint))
-        return (lambda bodies: tuple(map(read, bodies))) if field.is_repeated else read
+        return (lambda bodies: tuple(map(read, bodies)) if bodies else ()) if field.is_repeated else read
     if field.is_repeated:
         return _read_finite if field.type == FieldDescriptor.TYPE_FLOAT else tuple
     if field.type == FieldDescriptor.TYPE_BYTES:

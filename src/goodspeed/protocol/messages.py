@@ -13,6 +13,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from goodspeed.decoding.draft import SparseProbs
+from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.errors import ErrorCode
 
@@ -103,6 +104,10 @@ class Open(Struct, frozen=True):
     """Tokens that finish the stream with STOP; they are committed."""
     mode: Mode = Mode.DISTRIBUTED
     logprobs: bool = False
+    top_logprobs: int = 0
+    """With logprobs: how many of the most likely tokens verdicts report at each position."""
+    prompt_logprobs: bool = False
+    """With logprobs: the verdict of round 0 reports those of the prompt, which then is the whole prefix."""
 
 
 class Opened(Struct, frozen=True):
@@ -160,6 +165,9 @@ class Verdict(Struct, frozen=True, gc=False):
     """Draft tokens of its own that the verifier has verified in this round."""
     shadow: int = 0
     """With grant 0: the drafter shall send a ShadowDraft of at most so many tokens; 0: none."""
+    top_logprobs: tuple[TopTokens, ...] = ()  # one per token committed by this round, if requested
+    prompt_logprobs: tuple[float, ...] = ()  # float32, round 0: one per token of the prompt but the first, if requested
+    prompt_top_logprobs: tuple[TopTokens, ...] = ()
 
     def mode(self, num_proposed: int) -> RoundMode:
         """The mode of the round, in which the drafter proposed `num_proposed` tokens."""

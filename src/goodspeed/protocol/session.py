@@ -61,7 +61,7 @@ class VerifierStream:
         """Draft tokens of the latest outcome that are the proposal's."""
         self.num_co_located = 0
         """Draft tokens of the latest outcome that are not the proposal's."""
-        self._new_logprobs: tuple[float, ...] = ()
+        self._outcome: Outcome | None = None
         self._welcome = welcome
         self._end_tokens = frozenset(request.end_tokens)
         self._committed_crc32 = tokens_crc32(request.tokens)
@@ -82,6 +82,8 @@ class VerifierStream:
             request.logprobs,
             client,
             request.stream,
+            top_logprobs=request.top_logprobs,
+            prompt_logprobs=request.prompt_logprobs,
             num_resumed=len(request.tokens) - request.num_prompt,
             end_tokens=request.end_tokens,
         )
@@ -118,7 +120,7 @@ class VerifierStream:
             self._round += 1  # no proposal starts a local round
         proposed = self._pending.tokens if self._pending else ()
         tokens, self._finish = self._cut((*draft_tokens[: outcome.num_accepted], outcome.next_token))
-        self.new_tokens, self._new_logprobs = tokens, outcome.logprobs[: len(tokens)]
+        self.new_tokens, self._outcome = tokens, outcome
         self.num_proposal_accepted = num_common(proposed, tokens[:-1])
         self.num_proposal_verified = num_common(proposed, draft_tokens)
         self.num_co_located = len(draft_tokens) - self.num_proposal_verified
@@ -166,6 +168,8 @@ class VerifierStream:
         """
         grant = min(grant, self.max_grant)
         baseline_us, elapsed_us = baseline_and_elapsed_us or (None, None)
+        outcome, num_new = self._outcome, len(self.new_tokens)
+        assert outcome is not None
         self._verdict = Verdict(
             stream=self.request.stream,
             epoch=self.request.epoch,
@@ -177,12 +181,15 @@ class VerifierStream:
             finish=self._finish,
             queue_us=_to_us(queue_s),
             verify_us=_to_us(verify_s),
-            logprobs=self._new_logprobs,
+            logprobs=outcome.logprobs[:num_new],
             baseline_us=baseline_us,
             elapsed_us=elapsed_us,
             co_located_tokens=self.new_tokens[self.num_proposal_accepted : -1],
             num_co_located=self.num_co_located,
             shadow=0 if grant else min(shadow, self.max_grant),
+            top_logprobs=outcome.top_logprobs[:num_new],
+            prompt_logprobs=outcome.prompt_logprobs,
+            prompt_top_logprobs=outcome.prompt_top_logprobs,
         )
         return self._verdict
 
@@ -365,7 +372,13 @@ class DrafterStream:
     def reopen(self) -> Open:
         """The Open that resumes this unfinished stream in a new epoch, at the same or at another verifier."""
         assert not self.finish
-        self.opening = replace(self.opening, epoch=self.opening.epoch + 1, tokens=tuple(self.committed))
+        needs_prompt = self.opening.prompt_logprobs and len(self.committed) == self.opening.num_prompt
+        self.opening = replace(
+            self.opening,
+            epoch=self.opening.epoch + 1,
+            tokens=tuple(self.committed),
+            prompt_logprobs=needs_prompt,
+        )
         self._next_round = 0
         self._pending = None
         self.grant = self.shadow = 0
@@ -393,10 +406,21 @@ class DrafterStream:
             wrong.append("not finished")
         if max(tokens) >= self._vocab_size:
             wrong.append(f"the vocabulary has {self._vocab_size}")
-        if verdict.logprobs and len(verdict.logprobs) != len(tokens):
+        if not _has_all_logprobs(verdict, self.opening, len(tokens)):
             wrong.append("the number of log-probabilities is wrong")
         if wrong:
             raise ProtocolError(ErrorCode.DIVERGED, f"{verdict}: {', '.join(wrong)}", verdict.stream)
+
+
+def _has_all_logprobs(verdict: Verdict, opening: Open, num_tokens: int) -> bool:
+    """Whether a verdict that commits `num_tokens` has all log-probabilities that its stream has requested."""
+    num_prompt = opening.num_prompt - 1 if verdict.round == 0 and opening.prompt_logprobs else 0
+    expected = [num_tokens if opening.logprobs else 0, num_prompt]
+    expected_top = expected if opening.top_logprobs else [0, 0]
+    return [len(verdict.logprobs), len(verdict.prompt_logprobs)] == expected and [
+        len(verdict.top_logprobs),
+        len(verdict.prompt_top_logprobs),
+    ] == expected_top
 
 
 def _to_us(seconds: float) -> int:

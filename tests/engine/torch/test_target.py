@@ -163,11 +163,33 @@ def test_logprobs_are_those_of_the_committed_tokens_before_any_change(target: To
     (verified,) = target.step([Verify(stream, (*truth[1:3], (truth[3] + 1) % 320))])
     target.close(stream)
     reported = [*prefilled.logprobs, *verified.logprobs]
+    assert reported == logprob_rows(target, [*PROMPT, *truth[:3]])[-4:][range(4), truth[:4]].tolist()
+
+
+def logprob_rows(target: TorchTarget, tokens: list[int]) -> torch.Tensor:
+    """[len(tokens), vocab]: of the token after each of these."""
     decoder = target.decoder
     pool = KvPool(decoder.config, 64, decoder.dtype, decoder.device)
-    rows = decoder.forward([Segment([*PROMPT, *truth[:3]], pool.reserve(64), 0, 4)], pool)
-    expected = rows.log_softmax(-1)[range(4), truth[:4]]
-    assert reported == expected.tolist()
+    return decoder.forward([Segment(tokens, pool.reserve(64), 0, len(tokens))], pool).log_softmax(-1)
+
+
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_logprobs_of_the_prompt_and_of_the_likeliest_tokens_are_those_of_a_forward_pass(
+    target: TorchTarget, chunk: int
+) -> None:
+    stream = next(STREAMS)
+    target.open(stream, StreamSpec(PROMPT, GREEDY, 60, logprobs=True, top_logprobs=3, prompt_logprobs=True))
+    for start in range(0, len(PROMPT), chunk):
+        (outcome,) = target.step([Prefill(stream, min(chunk, len(PROMPT) - start))])
+    target.close(stream)
+    rows = logprob_rows(target, list(PROMPT))
+    assert outcome.prompt_logprobs == pytest.approx(rows[range(len(PROMPT) - 1), list(PROMPT[1:])].tolist(), abs=1e-5)
+    tops = [*outcome.prompt_top_logprobs, *outcome.top_logprobs]
+    assert [top.tokens for top in tops] == [tuple(row) for row in rows.topk(3).indices.tolist()]
+    assert [value for top in tops for value in top.logprobs] == pytest.approx(
+        rows.topk(3).values.flatten().tolist(), abs=1e-5
+    )
+    assert outcome.top_logprobs[0].tokens[0] == outcome.next_token
 
 
 def test_closing_frees_the_memory(target: TorchTarget) -> None:

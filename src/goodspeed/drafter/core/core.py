@@ -15,7 +15,6 @@ from goodspeed.drafter.core.links import VerifierLinks
 from goodspeed.drafter.core.outbox import Disconnect, Outbox, StreamFailed, TokensCommitted, ToVerifier
 from goodspeed.drafter.core.request import GenerationRequest, opening
 from goodspeed.drafter.core.rounds import (
-    check_logprobs,
     expected_window,
     learn_from_shadow,
     measure,
@@ -249,7 +248,6 @@ class DrafterCore:
             return
         proposal = stream.protocol.pending_proposal
         try:
-            check_logprobs(stream, verdict)
             tokens = stream.protocol.on_verdict(verdict)
         except ProtocolError as error:
             self._reopen_once(stream, error.code, str(error), now)
@@ -263,7 +261,17 @@ class DrafterCore:
         self._end_run_ahead(stream, tokens)
         measured = measure(stream, link, proposal, verdict, now)
         self.outbox.events.append(
-            TokensCommitted(stream.key, tokens, verdict.logprobs, verdict.finish, measured, link.index)
+            TokensCommitted(
+                stream.key,
+                tokens,
+                verdict.logprobs,
+                verdict.finish,
+                measured,
+                link.index,
+                verdict.top_logprobs,
+                verdict.prompt_logprobs,
+                verdict.prompt_top_logprobs,
+            )
         )
         if verdict.finish:
             self._remove(stream)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.drafter.core.engine_updates import EngineUpdate
 from goodspeed.errors import GoodSpeedError
 from goodspeed.protocol.messages import FinishReason, FromDrafter, RoundMode
@@ -49,6 +50,11 @@ class TokensCommitted(Struct, frozen=True, gc=False):
     round: Round
     verifier: int
     """Index of the verifier that sent the verdict."""
+    top_logprobs: tuple[TopTokens, ...] = ()
+    """One per token if the request has top_logprobs set, else empty."""
+    prompt_logprobs: tuple[float, ...] = ()
+    """With the first tokens, if the request has prompt_logprobs set: one per token of the prompt but the first."""
+    prompt_top_logprobs: tuple[TopTokens, ...] = ()
 
 
 class StreamFailed(Struct, frozen=True):

@@ -24,6 +24,10 @@ class GenerationRequest:
     mode: Mode = Mode.DISTRIBUTED
     logprobs: bool = False
     """Report the log-probability of every committed token."""
+    top_logprobs: int = 0
+    """With `logprobs`: how many of the most likely tokens to report at each position."""
+    prompt_logprobs: bool = False
+    """With `logprobs`: report those of the prompt as well."""
 
 
 def opening(request: GenerationRequest, stream: int, welcome: Welcome) -> Open:
@@ -38,6 +42,8 @@ def opening(request: GenerationRequest, stream: int, welcome: Welcome) -> Open:
         end_tokens=request.end_tokens,
         mode=request.mode,
         logprobs=request.logprobs,
+        top_logprobs=request.top_logprobs,
+        prompt_logprobs=request.prompt_logprobs,
     )
     try:
         check_open(message, welcome)

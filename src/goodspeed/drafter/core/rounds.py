@@ -4,7 +4,6 @@ from goodspeed.decoding.draft import Draft
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import Round
 from goodspeed.drafter.core.user_streams import UserStream
-from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Propose, Verdict
 from goodspeed.protocol.session import num_right
 from goodspeed.protocol.shadow_draft import compare_shadow_draft
@@ -87,14 +86,6 @@ def expected_window(stream: UserStream, num_proposed: int) -> Window:
     num_remaining = opening.num_prompt + opening.max_tokens - len(stream.protocol.committed)
     longest = num_remaining - (num_proposed + 1) - 1  # each round commits a token of the target's own as well
     return Window(max(0, min(stream.window.max_tokens, longest)), stream.window.min_survival)
-
-
-def check_logprobs(stream: UserStream, verdict: Verdict) -> None:
-    """Raises ProtocolError if log-probabilities were requested and the verdict has none."""
-    if stream.protocol.opening.logprobs and not verdict.logprobs and verdict.epoch == stream.epoch:
-        raise ProtocolError(
-            ErrorCode.DIVERGED, f"{verdict}: the requested log-probabilities are missing", verdict.stream
-        )
 
 
 def _num_judged(num_proposed: int, num_accepted: int, verdict: Verdict) -> int:

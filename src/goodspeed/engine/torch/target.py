@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from msgspec.structs import replace
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.decoding.logits_processor import processed
+from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.decoding.rules import match, verify
 from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.grammar.grammars import Grammars
@@ -23,6 +25,8 @@ from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool, Region
 
+SCORED_ROWS = 64
+
 
 @dataclass(slots=True)
 class _Stream:
@@ -33,6 +37,9 @@ class _Stream:
     processors: Processors = ()
     num_cached: int = 0
     """Leading tokens with valid keys and values: the prefilled ones, and after the prefill all but the last."""
+    prompt_logprobs: tuple[float, ...] = ()
+    """Of the prefilled tokens, if requested, as prompt_top_logprobs."""
+    prompt_top_logprobs: tuple[TopTokens, ...] = ()
 
     @property
     def num_to_prefill(self) -> int:
@@ -103,7 +110,8 @@ def _segment(stream: _Stream, work: Work) -> Segment:
         assert 0 < work.num_tokens <= remaining, f"prefill of {work.num_tokens}, {remaining} remain"
         end = stream.num_cached + work.num_tokens
         tokens = stream.tokens[stream.num_cached : end]
-        return Segment(tokens, stream.region, stream.num_cached, int(end == len(stream.spec.tokens)))
+        num_logits = len(tokens) if stream.spec.prompt_logprobs else int(end == len(stream.spec.tokens))
+        return Segment(tokens, stream.region, stream.num_cached, num_logits)
     assert len(stream.tokens) == stream.num_cached + 1, f"stream {work.stream} is not completely prefilled"
     tokens = [stream.tokens[-1], *work.draft_tokens]
     num_tokens = stream.num_cached + len(tokens)
@@ -114,18 +122,31 @@ def _segment(stream: _Stream, work: Work) -> Segment:
 def _outcome(stream: _Stream, work: Work, logits: torch.Tensor) -> Outcome:
     """Verify, commit, and roll back the cache to the committed tokens. `logits` is [rows that need logits, vocab]."""
     if isinstance(work, Prefill):
+        if stream.spec.prompt_logprobs:
+            _score_prompt(stream, logits)
         stream.num_cached += work.num_tokens
-        if len(logits) == 0:
+        if stream.num_to_prefill:
             return Outcome(work.stream, 0, None)
-        work = Verify(work.stream, ())
+        return replace(
+            _commit(stream, Verify(work.stream, ()), logits[-1:]),
+            prompt_logprobs=stream.prompt_logprobs,
+            prompt_top_logprobs=stream.prompt_top_logprobs,
+        )
+    return _commit(stream, work, logits)
+
+
+def _commit(stream: _Stream, work: Verify, logits: torch.Tensor) -> Outcome:
     num_accepted, next_token = _verify(stream, work, logits)
     committed = (*work.draft_tokens[:num_accepted], next_token)
-    logprobs = _logprobs(logits, committed) if stream.spec.logprobs else ()
+    spec = stream.spec
+    logprobs, top_logprobs = _logprobs(logits, committed, spec.top_logprobs) if spec.logprobs else ((), ())
     stream.tokens.extend(committed)
     for processor in stream.processors:
         processor.commit(committed)
     stream.num_cached = len(stream.tokens) - 1
-    return Outcome(work.stream, num_accepted, next_token, logprobs, failure_of(stream.processors))
+    return Outcome(
+        work.stream, num_accepted, next_token, logprobs, failure_of(stream.processors), top_logprobs=top_logprobs
+    )
 
 
 def _verify(stream: _Stream, work: Verify, logits: torch.Tensor) -> tuple[int, int]:
@@ -137,6 +158,25 @@ def _verify(stream: _Stream, work: Verify, logits: torch.Tensor) -> tuple[int, i
     return verify(rows, work.draft_tokens, work.draft_probs, stream.spec.sampling, len(stream.tokens))
 
 
-def _logprobs(logits: torch.Tensor, committed: Sequence[int]) -> tuple[float, ...]:
-    rows = logits[: len(committed)].float().log_softmax(-1)
-    return tuple(rows[range(len(committed)), list(committed)].tolist())
+def _score_prompt(stream: _Stream, logits: torch.Tensor) -> None:
+    """Keep the log-probabilities of the prompt's tokens that follow those of a prefill. `logits` is [tokens, vocab]."""
+    following = stream.tokens[stream.num_cached + 1 : stream.num_cached + 1 + len(logits)]
+    for start in range(0, len(following), SCORED_ROWS):  # a prompt's rows in float32 would take gigabytes
+        scored = following[start : start + SCORED_ROWS]
+        logprobs, top = _logprobs(logits[start : start + len(scored)], scored, stream.spec.top_logprobs)
+        stream.prompt_logprobs += logprobs
+        stream.prompt_top_logprobs += top
+
+
+def _logprobs(
+    logits: torch.Tensor,  # [n or more, vocab]
+    tokens: Sequence[int],  # n
+    num_top: int,
+) -> tuple[tuple[float, ...], tuple[TopTokens, ...]]:
+    """As decoding.logprobs.logprobs_of, on the device of the logits."""
+    rows = logits[: len(tokens)].float().log_softmax(-1)
+    chosen = tuple(rows[range(len(tokens)), list(tokens)].tolist())
+    if not num_top:
+        return chosen, ()
+    values, indices = (each.tolist() for each in rows.topk(min(num_top, rows.shape[1])))
+    return chosen, tuple(TopTokens(tuple(ids), tuple(top)) for ids, top in zip(indices, values, strict=True))

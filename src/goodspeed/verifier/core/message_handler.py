@@ -227,7 +227,8 @@ class MessageHandler:
 
     def _open(self, queued: QueuedStream, now: float) -> None:
         client, request = queued.client, queued.protocol.request
-        prefix = self.prefix_cache.use(client.name, request.tokens)
+        # Tokens that are not read again have no log-probabilities.
+        prefix = None if request.prompt_logprobs else self.prefix_cache.use(client.name, request.tokens)
         num_cached = prefix.num_tokens if prefix else 0
         stream = ServedStream(
             key=self._streams.next_key(),

@@ -114,7 +114,9 @@ class ServedStream:
             self.num_unprefilled == 0
             and list(request.tokens) == self.protocol.committed
             and (request.num_prompt, request.max_tokens) == (mine.num_prompt, mine.max_tokens)
-            and (request.sampling, request.logprobs) == (mine.sampling, mine.logprobs)
+            and request.sampling == mine.sampling
+            and (request.logprobs, request.top_logprobs) == (mine.logprobs, mine.top_logprobs)
+            and not request.prompt_logprobs  # they come with the prefill only
         )
 
 
