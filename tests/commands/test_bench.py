@@ -32,19 +32,22 @@ def _ask(url: str) -> dict[str, object]:
     return answer
 
 
-def test_demo_ends_with_a_table_and_identical_texts(tmp_path: Path) -> None:
+def test_demo_has_five_scenes_and_a_table(tmp_path: Path) -> None:
     report = tmp_path / "demo.json"
-    done = _run("demo", "--quick", "--untrained", "--json", str(report))
+    done = _run("demo", "--quick", "--table", "--json", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
-    words = ("target-only", "fixed split", "random split", "GoodSpeed", "laptop", "Jain's index", "0 of 4")
-    for word in (*words, "distance from the optimum"):
-        assert word in done.stdout
-    assert "All 16 drafted texts are identical to the baseline's." in done.stdout
+    scenes = (
+        "1. Four unlike clients",
+        "2. The same with GoodSpeed",
+        "3. The verifier is scarce",
+        "4. A drafter is killed",
+    )
+    for words in (*scenes, "16 of 16 answers are identical", "it is the target's own text", "Jain's index", "0 of 4"):
+        assert words in done.stdout
     arms = json.loads(report.read_text(encoding="utf-8"))["arms"]
-    assert [arm["name"] for arm in arms] == ["target-only baseline", "fixed", "random", "time_aware", "untrained"]
-    assert all(
-        0.0 < arm["total"]["acceptance_rate"] < 1.0 for arm in arms[1:3]
-    )  # the toy's steps are faster without drafts
+    splits = ["equal split, scarce", "random split, scarce", "GoodSpeed, scarce"]
+    assert [arm["name"] for arm in arms] == ["target-only baseline", "GoodSpeed", *splits]
+    assert all(0.0 < arm["total"]["acceptance_rate"] < 1.0 for arm in arms[2:4])
     assert all(arm["total"]["bytes_per_token"] > 0.0 for arm in arms)
     assert all(arm["cpu_s_per_token"]["load"] > 0.0 for arm in arms)
 

@@ -1,13 +1,15 @@
-"""`goodspeed demo`: one verifier, four different drafters, real prompts, and a comparison."""
+"""`goodspeed demo`: one verifier, four unlike drafters, real prompts, and scenes that show what GoodSpeed brings."""
 
 import argparse
-from dataclasses import asdict, dataclass, replace
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from goodspeed.bench.comparison import ComparisonPlan
+from goodspeed.bench.comparison import Arm, BenchClient, ComparisonPlan, compare
 from goodspeed.bench.comparison_table import comparison_table, wide_console
 from goodspeed.bench.endpoint import RequestSettings
 from goodspeed.bench.experiment import Experiment, client_of, cluster_arms, measure, run_folder
@@ -15,27 +17,23 @@ from goodspeed.bench.load import LoadShape
 from goodspeed.bench.optimality import with_optima
 from goodspeed.bench.report import Report, write_json
 from goodspeed.bench.show import LiveTexts
-from goodspeed.cluster.cluster import start_clusters
+from goodspeed.cluster.cluster import Cluster, start_clusters, start_dashboard
 from goodspeed.cluster.processes import Processes
-from goodspeed.cluster.topology import (
-    PAIRS,
-    ClusterSpec,
-    DrafterSpec,
-    ServerOptions,
-    verifier_log,
-    with_event_logs,
-    with_verifier_log,
-)
+from goodspeed.cluster.topology import verifier_log, with_event_logs, with_verifier_log
 from goodspeed.commands.flags import add_flags, from_args
 from goodspeed.config import config_dataclass, option
+from goodspeed.demo.drafters import DRAFTERS, NUM_ARMS, demo_clusters
+from goodspeed.demo.failover import killed_drafter
+from goodspeed.demo.pace import answer_length
+from goodspeed.demo.scenes import Scene, same_text, scarce_verifier, target_alone, with_goodspeed
 from goodspeed.engine.co_located import CO_LOCATED_ENGINES
-from goodspeed.engine.drafts import NO_TABLE
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-SCHEDULERS = ("fixed", "random", "time_aware")
-UNTRAINED = "untrained"
+QUICK_TOKENS = 24
+TRIAL_TOKENS = 12
+"""Length of the answers by which the machine's speed is measured."""
 
 
 @config_dataclass
@@ -43,59 +41,30 @@ class DemoConfig:
     """Length and outputs of the demo."""
 
     quick: bool = option(False, "use a toy pair and a few tokens: a test of the whole path without a model")
-    repetitions: int = option(3, "repetitions, each with prompts of its own", ge=1)
-    requests: int = option(2, "requests of each user per repetition", ge=1)
-    max_tokens: int = option(96, "maximum length of an answer, in tokens", ge=1)
+    seconds: float = option(90.0, "time for the measurements, which sets the length of answers", gt=0.0)
+    repetitions: int = option(5, "repetitions, each with prompts of its own", ge=1)
+    requests: int = option(1, "requests of each user per repetition", ge=1)
+    max_tokens: int = option(0, "maximum length of an answer, in tokens; 0: what `seconds` leaves", ge=0)
     seed: int = option(0, "seed of the order of prompts", ge=0)
     co_located: str = option(
         "",
         "how GoodSpeed's verifier drafts by itself, with options after commas (hybrid,shared=true): "
         f"{', '.join(CO_LOCATED_ENGINES)}",
     )
-    untrained: bool = option(False, "measure GoodSpeed also with drafts that never saw the target's answers")
+    table: bool = option(False, "print all figures as a table")
+    page: bool = option(False, "serve the live page while the demo runs, and print its address")
     json: str = option("", "file for the report")
     event_log: str = option("", "folder for the event logs and the logs of the servers")
-
-
-@dataclass(frozen=True, slots=True)
-class DemoDrafter:
-    """One drafter of the demo: its draft engine, domain and link."""
-
-    name: str
-    engine: str
-    domain: str
-    rtt_ms: float
-    toy_acceptance: float  # with --quick, which uses the toy engine
-
-    def spec(self, is_quick: bool) -> DrafterSpec:
-        """The drafter as the cluster starts it."""
-        if is_quick:
-            flags = PAIRS["toy"](self.toy_acceptance).drafter
-            return DrafterSpec(self.name, self.domain, flags, self.rtt_ms / 10, jitter=0.1)
-        flags = ("--draft.engine", self.engine)
-        return DrafterSpec(self.name, self.domain, flags, self.rtt_ms, jitter=0.1)
-
-    def caption(self, is_quick: bool) -> str:
-        """A description for the terminal."""
-        engine, rtt_ms = ("toy", self.rtt_ms / 10) if is_quick else (self.engine, self.rtt_ms)
-        return f"{self.name}: {self.domain} prompts, draft engine {engine}, round trip {rtt_ms:g} ms"
-
-
-DRAFTERS = (
-    DemoDrafter("laptop", "hybrid", "coding", rtt_ms=4.0, toy_acceptance=0.9),
-    DemoDrafter("phone", "lookup", "rewriting", rtt_ms=12.0, toy_acceptance=0.5),
-    DemoDrafter("router", "table", "maths", rtt_ms=2.0, toy_acceptance=0.7),
-    DemoDrafter("desktop", "hybrid", "travel", rtt_ms=0.5, toy_acceptance=0.8),
-)
 
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add `demo`."""
     parser = subparsers.add_parser(
         "demo",
-        description="Start one verifier and four different drafters, send them prompts of four domains, stream the "
-        "texts, and compare three schedulers with the target-only baseline. Exit code 1 if a text differs.",
-        epilog="example: goodspeed demo --repetitions 1 --json demo.json",
+        description="Start one verifier and four unlike drafters, and send them prompts of four domains: with the "
+        "target alone, with GoodSpeed, and with a scarce verifier under three schedulers. Every scene says what it "
+        "measured, and whether its claim has shown. Exit code 1 if a text differs.",
+        epilog="example: goodspeed demo --table --json demo.json",
     )
     add_flags(parser, DemoConfig)
     parser.set_defaults(run=_run)
@@ -104,56 +73,77 @@ def add_parser(subparsers: "Subparsers") -> None:
 def _run(args: argparse.Namespace) -> int:
     config = from_args(DemoConfig, args)
     console = wide_console()
-    console.print("One verifier with the target model, and four different drafters:")
+    console.print("Four unlike clients of one target model:")
     for drafter in DRAFTERS:
         console.print(f"  {drafter.caption(config.quick)}", highlight=False)
-    report = _measure(config, console)
+    report, killed = _measure(config, console)
     if config.json:
         write_json(report, Path(config.json))
-    console.print(comparison_table(report.arms))
-    _print_conclusion(report, console)
-    return 1 if report.num_differing_texts else 0
-
-
-def _measure(config: DemoConfig, console: Console) -> Report:
-    experiment = Experiment(
-        clients=tuple(client_of(drafter.name, drafter.domain, config.seed) for drafter in DRAFTERS),
-        plan=_plan(config),
-        setup={**asdict(config), "drafters": [asdict(drafter) for drafter in DRAFTERS]},
+    _print_scenes(
+        [target_alone(report), with_goodspeed(report), scarce_verifier(report), killed, same_text(report)], console
     )
-    specs = [_spec(config, scheduler, scheduler) for scheduler in SCHEDULERS]
-    if config.untrained:
-        specs.append(_spec(config, UNTRAINED, SCHEDULERS[-1], ("--draft.table", NO_TABLE)))
+    if config.table:
+        console.print(comparison_table(report.arms))
+    else:
+        console.print("\n--table prints all figures, --page serves a live page.", highlight=False)
+    return 1 if report.num_differing_texts or killed.has_shown is False else 0
+
+
+def _measure(config: DemoConfig, console: Console) -> tuple[Report, Scene]:
+    clients = tuple(client_of(drafter.name, drafter.domain, config.seed) for drafter in DRAFTERS)
+    specs = demo_clusters(config.quick, config.co_located)
     captions = {drafter.name: drafter.caption(config.quick) for drafter in DRAFTERS}
     with run_folder(config.event_log) as folder:
         logged = with_event_logs if config.event_log else with_verifier_log
         with Processes(folder) as processes:
-            with console.status("starting a verifier and four drafters for each scheduler"):
+            with console.status("starting the servers"):
                 clusters = start_clusters(processes, [logged(spec, folder) for spec in specs])
+            if config.page:
+                console.print(f"live page: {start_dashboard(processes, clusters)}", highlight=False)
             arms = cluster_arms(clusters, has_baseline=True)
+            plan = _plan(config, arms[0], clients)
+            setup = {**asdict(config), "drafters": [asdict(drafter) for drafter in DRAFTERS]}
+            experiment = Experiment(clients, plan, setup)
             with LiveTexts(captions, experiment.num_answers * len(arms), console) as texts:
                 report = measure(experiment, arms, texts)
-        return with_optima(report, {spec.name: verifier_log(spec, folder) for spec in specs})
+            killed = _kill(clusters[0], clients[0], plan)
+        return with_optima(report, {spec.name: verifier_log(spec, folder) for spec in specs}), killed
 
 
-def _spec(config: DemoConfig, arm: str, scheduler: str, draft_flags: tuple[str, ...] = ()) -> ClusterSpec:
-    servers = ServerOptions("toy" if config.quick else "smollm2", acceptance_rate=1.0)
-    drafters = tuple(drafter.spec(config.quick) for drafter in DRAFTERS)
-    drafters = tuple(replace(drafter, flags=(*drafter.flags, *draft_flags)) for drafter in drafters)
-    return ClusterSpec(arm, servers.verifier_flags(scheduler, config.co_located), drafters)
-
-
-def _plan(config: DemoConfig) -> ComparisonPlan:
+def _plan(config: DemoConfig, baseline: Arm, clients: Sequence[BenchClient]) -> ComparisonPlan:
+    """The plan; how long answers are is measured unless it is configured."""
     if config.quick:
-        return ComparisonPlan(RequestSettings(max_tokens=24), LoadShape(), repetitions=1, requests=1, warm_up=1)
-    return ComparisonPlan(
-        RequestSettings(config.max_tokens), LoadShape(), config.repetitions, config.requests, warm_up=1
-    )
+        return ComparisonPlan(RequestSettings(QUICK_TOKENS), LoadShape(), repetitions=1, requests=1, warm_up=1)
+    max_tokens = config.max_tokens or _affordable_length(config, baseline, clients)
+    return ComparisonPlan(RequestSettings(max_tokens), LoadShape(), config.repetitions, config.requests, warm_up=1)
 
 
-def _print_conclusion(report: Report, console: Console) -> None:
-    num_texts = sum(arm.total.num_answers for arm in report.arms if arm.num_differing_texts is not None)
-    if report.num_differing_texts:
-        console.print(f"[red]{report.num_differing_texts} of {num_texts} texts differ from the baseline's.[/red]")
-    else:
-        console.print(f"[green]All {num_texts} drafted texts are identical to the baseline's.[/green]")
+def _affordable_length(config: DemoConfig, baseline: Arm, clients: Sequence[BenchClient]) -> int:
+    trial = ComparisonPlan(RequestSettings(TRIAL_TOKENS), LoadShape(), repetitions=1, requests=1, warm_up=1)
+    (run,) = asyncio.run(compare([baseline], clients, trial, _Unobserved()))
+    num_runs = NUM_ARMS * (1 + config.repetitions * config.requests)  # with the warm-up
+    return answer_length(sum(run.goodputs()) / len(clients), num_runs, config.seconds)
+
+
+def _kill(cluster: Cluster, client: BenchClient, plan: ComparisonPlan) -> Scene:
+    return asyncio.run(killed_drafter(cluster, client.prompts[0], replace(plan.settings, mode="distributed")))
+
+
+class _Unobserved:
+    """A ComparisonObserver of a run that nobody watches."""
+
+    def on_phase(self, arm: str, repetition: int) -> None: ...
+
+    def on_text(self, client: str, text: str) -> None: ...
+
+    def on_answer(self, client: str, answer: object) -> None: ...
+
+
+def _print_scenes(scenes: Sequence[Scene], console: Console) -> None:
+    for number, scene in enumerate(scenes, 1):
+        console.print(f"\n[bold]{number}. {scene.title}[/bold]", highlight=False)
+        console.print(f"   {scene.result}", highlight=False, markup=False)
+        for line in scene.details:
+            console.print(f"     {line}", highlight=False, markup=False)
+        if scene.has_shown is not None:
+            console.print(f"   {'[green]shown' if scene.has_shown else '[red]not shown here'}[/]")
