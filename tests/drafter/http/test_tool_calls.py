@@ -1,19 +1,13 @@
 """Tools in chat completions: OpenAI's client against a live drafter, whose target writes given texts."""
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from tests.drafter.http.text_target import TEMPLATES, TextTarget, text_draft, tool_tokenizer
+from tests.drafter.http.text_target import TEMPLATES, TextTarget, serving
 from tests.drafter.live import LiveVerifier, api_of, drafter_at
-
-from goodspeed.drafter.core.core_config import DrafterCoreConfig
-from goodspeed.drafter.draft_runner import InlineDraftRunner
-from goodspeed.windows.policies import WindowConfig
 
 WEATHER: dict[str, Any] = {
     "type": "function",
@@ -35,23 +29,6 @@ TEXTS = {
 }
 CALLS = [("weather", '{"city": "Köln"}'), ("now", "{}")]
 ASK: list[Any] = [{"role": "user", "content": "Is it warm in Köln?"}]
-
-
-@contextlib.asynccontextmanager
-async def serving(
-    folder: Path, answer_to: Callable[[str], str], kind: str = "hermes", window: int = 4
-) -> AsyncIterator[openai.AsyncOpenAI]:
-    """A client of a drafter that proposes `window` tokens of the target's own text."""
-    tokenizer = tool_tokenizer(folder, kind)
-    config = DrafterCoreConfig(window=WindowConfig(policy="fixed", max_tokens=window))
-    runner = InlineDraftRunner(text_draft(answer_to, 1.0))
-    async with (
-        LiveVerifier(TextTarget(tokenizer.fingerprint, answer_to), fingerprint=tokenizer.fingerprint).running() as at,
-        drafter_at([at], config, runner) as drafter,
-        api_of(drafter, tokenizer) as url,
-        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
-    ):
-        yield client
 
 
 async def streamed(client: openai.AsyncOpenAI, **fields: Any) -> tuple[str, list[list[str]], str | None]:

@@ -1,15 +1,22 @@
 """A target that writes given answers to chats, and the draft that knows them."""
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import openai
+from tests.drafter.live import LiveVerifier, api_of, drafter_at
+
 from goodspeed.decoding.sampling import Sampling
+from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.draft_runner import InlineDraftRunner
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_model import END_TOKEN, ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.engine.toy_tokenizer import toy_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
+from goodspeed.windows.policies import WindowConfig
 
 START = END_TOKEN - 1  # <|im_start|>
 HEADER = [START, *b"assistant\n"]
@@ -71,6 +78,27 @@ class TextTarget(ToyTarget):
 def text_draft(answer_to: Callable[[str], str], acceptance_rate: float) -> ToyDraft:
     """A draft for the target; at acceptance rate 1 it drafts the target's own text."""
     return ToyDraft(acceptance_rate, TextModel(answer_to))
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    folder: Path,
+    answer_to: Callable[[str], str],
+    kind: str = "hermes",
+    window: int = 4,
+    target: Callable[[str, Callable[[str], str]], TextTarget] = TextTarget,
+) -> AsyncIterator[openai.AsyncOpenAI]:
+    """A client of a drafter that proposes `window` tokens of the target's own text."""
+    tokenizer = tool_tokenizer(folder, kind)
+    config = DrafterCoreConfig(window=WindowConfig(policy="fixed", max_tokens=window))
+    runner = InlineDraftRunner(text_draft(answer_to, 1.0))
+    async with (
+        LiveVerifier(target(tokenizer.fingerprint, answer_to), fingerprint=tokenizer.fingerprint).running() as at,
+        drafter_at([at], config, runner) as drafter,
+        api_of(drafter, tokenizer) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        yield client
 
 
 def _start_of_answer(tokens: Sequence[int]) -> int:

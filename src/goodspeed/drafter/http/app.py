@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 import goodspeed
 from goodspeed.drafter.http.admin import AdminPages
 from goodspeed.drafter.http.api_keys import ApiKeys
-from goodspeed.drafter.http.endpoint import CHAT, COMPLETION, GenerationEndpoint
+from goodspeed.drafter.http.endpoint import CHAT, COMPLETION, RESPONSE, GenerationEndpoint
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.live import LivePage
 from goodspeed.drafter.http.middleware import CorsRules, KeyCheck, RequestId
@@ -28,6 +28,7 @@ def make_app(service: ApiService) -> ASGIApp:
     routes = [
         Route("/v1/chat/completions", GenerationEndpoint(CHAT, service), methods=["POST"]),
         Route("/v1/completions", GenerationEndpoint(COMPLETION, service), methods=["POST"]),
+        Route("/v1/responses", GenerationEndpoint(RESPONSE, service), methods=["POST"]),
         Route("/v1/models", pages.models),
         Route("/v1/models/{model:path}", pages.model),
         Route("/tokenize", tokenization.tokenize, methods=["POST"]),

@@ -18,7 +18,7 @@ from goodspeed.drafter.http.parsed_request import (
     parse_chat,
     parse_completion,
 )
-from goodspeed.drafter.http.request_body import CommonBody, read_chat, read_completion
+from goodspeed.drafter.http.request_body import GenerationBody, read_chat, read_completion
 from goodspeed.drafter.http.response_body import (
     ChatFormat,
     CompletionFormat,
@@ -27,6 +27,8 @@ from goodspeed.drafter.http.response_body import (
     ResponseStats,
 )
 from goodspeed.drafter.http.response_writer import ChoicesWriter, ResponseWriter
+from goodspeed.drafter.http.responses.response_events import ResponseEvents
+from goodspeed.drafter.http.responses.response_request import ResponseBody, parse_response, read_response
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.tool_calls.formats import ToolFormat
 from goodspeed.drafter.http.tool_calls.tool_parser import ToolParser
@@ -38,32 +40,37 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Welcome
 
 log = logging.getLogger(__name__)
-BodyT = TypeVar("BodyT", bound=CommonBody)
+BodyT = TypeVar("BodyT", bound=GenerationBody)
 Pieces = AsyncIterator[tuple[int, TextPiece]]
 """The index of an answer, and its next piece."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointKind(Generic[BodyT]):
-    """The differences between the two endpoints."""
+    """The differences between the endpoints."""
 
     read: Callable[[bytes], BodyT]
     parse: Callable[[BodyT, Tokenizer, int], ParsedRequest]
-    writer: Callable[[ParsedRequest, Welcome, int], ResponseWriter]
-    """From the number of answers."""
+    writer: Callable[[BodyT, ParsedRequest, Welcome], ResponseWriter]
 
 
-def _choices(response_format: ResponseFormat) -> Callable[[ParsedRequest, Welcome, int], ResponseWriter]:
-    def writer(parsed: ParsedRequest, welcome: Welcome, num_choices: int) -> ResponseWriter:
-        return ChoicesWriter(Envelope(response_format, welcome, parsed.includes_usage), num_choices)
+def _choices(response_format: ResponseFormat) -> Callable[[GenerationBody, ParsedRequest, Welcome], ResponseWriter]:
+    def writer(_body: GenerationBody, parsed: ParsedRequest, welcome: Welcome) -> ResponseWriter:
+        return ChoicesWriter(Envelope(response_format, welcome, parsed.includes_usage), parsed.num_answers)
 
     return writer
+
+
+def _response(body: ResponseBody, _parsed: ParsedRequest, welcome: Welcome) -> ResponseWriter:
+    return ResponseEvents(body, welcome)
 
 
 CHAT = EndpointKind(read_chat, parse_chat, _choices(ChatFormat()))
 """POST /v1/chat/completions."""
 COMPLETION = EndpointKind(read_completion, parse_completion, _choices(CompletionFormat()))
 """POST /v1/completions."""
+RESPONSE = EndpointKind(read_response, parse_response, _response)
+"""POST /v1/responses."""
 
 
 class GenerationEndpoint(Generic[BodyT]):
@@ -103,7 +110,8 @@ class GenerationEndpoint(Generic[BodyT]):
         parsed = replace(parsed, mode=service.mode_of(parsed.mode))
         requests = generation_requests(parsed, welcome, service.max_tokens)
         calls = _Calls(parsed.tools, service.tool_format) if parsed.tools else None
-        writer = self._kind.writer(parsed, welcome, len(requests))
+        writer = self._kind.writer(read, parsed, welcome)
+        exchange.fail_with(writer.failure)
         with service.server.generate(*requests) as answers:
             transcripts = Transcripts(answers, [self._transcript(request, parsed, calls) for request in requests])
             pieces = transcripts.pieces()
@@ -112,7 +120,7 @@ class GenerationEndpoint(Generic[BodyT]):
             if parsed.is_streamed:
                 await _send_events(writer, pieces, exchange, waits=not service.server.is_up)
                 await exchange.events(writer.closing(_stats(parsed, requests, transcripts)))
-                await exchange.end()
+                await exchange.end(has_done_event=writer.has_done_event)
             else:
                 collected = await _collect(pieces, len(requests))
                 await exchange.json(writer.whole(collected, _stats(parsed, requests, transcripts)))

@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -37,6 +37,7 @@ class HttpExchange:
         self._send = send
         self._comment_s = comment_s
         self._is_streaming = False
+        self._failure: Callable[[ApiError], Sequence[Json]] = _failure
         self._written_at = 0.0
 
     async def body(self, encoding: str = "") -> bytes:
@@ -86,17 +87,21 @@ class HttpExchange:
         if not self._is_streaming:
             self._is_streaming = True
             await self._start(200, EVENT_HEADERS)
-        await self._write(b"".join(b"data: %b\n\n" % msgspec.json.encode(body) for body in bodies))
+        await self._write(b"".join(_event(body) for body in bodies))
 
-    async def end(self) -> None:
+    async def end(self, *, has_done_event: bool = True) -> None:
         """The end of the events."""
         self._is_streaming = False
-        await self._write(b"data: [DONE]\n\n", is_last=True)
+        await self._write(b"data: [DONE]\n\n" if has_done_event else b"", is_last=True)
+
+    def fail_with(self, failure: Callable[[ApiError], Sequence[Json]]) -> None:
+        """What tells of an error after the first event; else it has the form of OpenAI's errors."""
+        self._failure = failure
 
     async def fail(self, error: ApiError) -> None:
         """An error in OpenAI's form: as the response, or as its last event."""
         if self._is_streaming:
-            await self._write(b"data: %b\n\n" % msgspec.json.encode(error.body()), is_last=True)
+            await self._write(b"".join(_event(body) for body in self._failure(error)), is_last=True)
         else:
             await self.json(error.body(), error.status, error.headers)
 
@@ -134,6 +139,17 @@ class HttpExchange:
         self._written_at = asyncio.get_running_loop().time()
         async with asyncio.timeout(READ_TIMEOUT_S):
             await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
+
+
+def _event(body: Json) -> bytes:
+    """A server-sent event; it has a name if its body has a type."""
+    kind = body.get("type")
+    name = b"event: %b\n" % kind.encode() if isinstance(kind, str) else b""
+    return b"%bdata: %b\n\n" % (name, msgspec.json.encode(body))
+
+
+def _failure(error: ApiError) -> Sequence[Json]:
+    return [error.body()]
 
 
 def content_encoding(scope: Scope) -> str:

@@ -44,6 +44,10 @@ class ParsedRequest:
     tools: ToolRequest | None = None
 
     @property
+    def num_answers(self) -> int:
+        return self.num_choices * len(self.prompts)
+
+    @property
     def min_tokens(self) -> int:
         """Tokens before which nothing ends the answer."""
         return self.sampling.logit_changes.min_tokens if self.sampling.logit_changes else 0

@@ -13,7 +13,9 @@ from goodspeed.drafter.http.unsupported_fields import check_unsupported
 
 BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 
-INTEGERS = frozenset({"max_tokens", "max_completion_tokens", "n", "seed", "top_k", "logprobs", "min_tokens"})
+INTEGERS = frozenset(
+    {"max_tokens", "max_completion_tokens", "max_output_tokens", "n", "seed", "top_k", "logprobs", "min_tokens"}
+)
 UNSET: Mapping[str, Mapping[str, None]] = {
     "max_tokens": {"-1": None},
     "max_completion_tokens": {"-1": None},
@@ -38,16 +40,21 @@ class Extension(msgspec.Struct, forbid_unknown_fields=True):
     rule: Literal["coupled", "rejection"] = "coupled"
 
 
-class CommonBody(SamplingBody, kw_only=True):
-    """The fields that both kinds of request have."""
+class GenerationBody(SamplingBody, kw_only=True):
+    """The fields that every request for text has."""
 
     model: str
-    max_tokens: int | None = None
-    n: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
     goodspeed: Extension | None = None
+
+
+class CommonBody(GenerationBody, kw_only=True):
+    """The fields that chats and completions have."""
+
+    max_tokens: int | None = None
+    n: int | None = None
 
 
 class ChatBody(CommonBody, kw_only=True):

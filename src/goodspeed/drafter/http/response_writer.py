@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.http.response_body import Envelope, Json, ResponseStats
 from goodspeed.drafter.http.tool_calls.call_delta import CallDelta, joined
 from goodspeed.drafter.http.transcript import TextPiece
@@ -11,6 +12,9 @@ from goodspeed.drafter.http.transcript import TextPiece
 
 class ResponseWriter(Protocol):
     """One response: either `whole` after all pieces, or `opening`, the events of each piece, and `closing`."""
+
+    has_done_event: bool
+    """After the last event there is one with the text [DONE]."""
 
     def opening(self) -> Sequence[Json]:
         """The first events."""
@@ -21,12 +25,17 @@ class ResponseWriter(Protocol):
     def closing(self, stats: ResponseStats) -> Sequence[Json]:
         """The last events."""
 
+    def failure(self, error: ApiError) -> Sequence[Json]:
+        """The last events if the answer fails."""
+
     def whole(self, pieces: Sequence[Sequence[TextPiece]], stats: ResponseStats) -> Json:
         """The response that is not streamed; `pieces` by answer."""
 
 
 class ChoicesWriter:
     """Chat completions and completions: a choice for each answer."""
+
+    has_done_event = True
 
     def __init__(self, envelope: Envelope, num_choices: int) -> None:
         self._envelope = envelope
@@ -42,6 +51,9 @@ class ChoicesWriter:
 
     def closing(self, stats: ResponseStats) -> Sequence[Json]:
         return [self._envelope.last_chunk(stats)] if self._envelope.includes_usage else []
+
+    def failure(self, error: ApiError) -> Sequence[Json]:
+        return [error.body()]
 
     def whole(self, pieces: Sequence[Sequence[TextPiece]], stats: ResponseStats) -> Json:
         choices = [self._envelope.format.whole(index, _joined(parts)) for index, parts in enumerate(pieces)]

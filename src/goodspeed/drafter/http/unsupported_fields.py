@@ -10,12 +10,14 @@ from goodspeed.registry import did_you_mean
 
 INERT = (
     "cache_prompt",
+    "client_metadata",
     "id_slot",
     "keep_alive",
     "metadata",
     "parallel_tool_calls",
     "priority",
     "prompt_cache_key",
+    "prompt_cache_options",
     "prompt_cache_retention",
     "request_id",
     "safety_identifier",
@@ -41,6 +43,14 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "top_logprobs": (0,),
     "verbosity": ("medium",),
     "web_search_options": (),
+    # OpenAI's responses
+    "access_programs": (),
+    "background_options": (),
+    "context_management": ([],),
+    "image": (),
+    "max_tool_calls": (),
+    "moderation": (),
+    "prompt": (),
     # vLLM, SGLang
     "add_generation_prompt": (True,),
     "add_special_tokens": (),  # its default differs between the endpoints
