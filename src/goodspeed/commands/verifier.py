@@ -79,7 +79,7 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
         server.metrics.registry.register(LoopCollector(server.collect_metrics, loop))
         metrics = MetricsServer(server.metrics.registry, config.metrics_host, config.metrics_port)
         stack.push_async_callback(asyncio.to_thread, metrics.close)  # a scrape in progress needs the event loop
-        grpc_server = await serve_grpc(server.serve, config.grpc)
+        grpc_server = await serve_grpc(server.serve, config.grpc, server.metrics.on_session_error)
         stack.push_async_callback(grpc_server.stop, GRACE_S)
         if grpc_server.credentials:
             loop.add_signal_handler(signal.SIGHUP, grpc_server.credentials.reload)

@@ -38,8 +38,8 @@ class AnswerStream:
     long), ProtocolError (the verifier gave the stream up), RequestError (the verifier refused it).
     """
 
-    def __init__(self, cancel: Callable[[StreamKey], None]) -> None:
-        """The server makes it and adds the streams. `cancel` ends a stream and ignores one that has ended."""
+    def __init__(self, cancel: Callable[[StreamKey, str], None]) -> None:
+        """The server makes it and adds the streams. `cancel` ends a stream for a reason, unless it has ended."""
         self.stats: list[AnswerStats] = []
         """By request."""
         self._cancel = cancel
@@ -87,14 +87,15 @@ class AnswerStream:
         raise StopAsyncIteration
 
     def close_answer(self, index: int) -> None:
-        """End one answer early; the others continue. Idempotent."""
+        """End one answer, which is complete before its stream is; the others continue. Idempotent."""
         self._unfinished.discard(self._keys[index])
-        self._cancel(self._keys[index])
+        self._cancel(self._keys[index], "stop")
 
     def close(self) -> None:
-        """End all answers. Idempotent."""
-        for index in range(len(self._keys)):
-            self.close_answer(index)
+        """End all answers that are not complete. Idempotent."""
+        self._unfinished.clear()
+        for key in self._keys:
+            self._cancel(key, "abort")
 
     def __enter__(self) -> "AnswerStream":
         return self

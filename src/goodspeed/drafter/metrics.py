@@ -8,11 +8,13 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from goodspeed.drafter.answer_metrics import AnswerMetrics
 from goodspeed.drafter.core.link import VerifierLink
 from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.drafter.core.run_ahead import RunAheadCounts
 from goodspeed.drafter.http_metrics import HttpMetrics
-from goodspeed.protocol.messages import FromDrafter, RoundMode, ShadowDraft
+from goodspeed.process_metrics import watch_process
+from goodspeed.protocol.messages import PROTOCOL_VERSION, FromDrafter, RoundMode, ShadowDraft, Welcome
 from goodspeed.protocol.transport import LinkTraffic
 
 SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -24,6 +26,8 @@ class DrafterMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.http = HttpMetrics(self.registry)
+        self.answers = AnswerMetrics(self.registry)
+        watch_process(self.registry, PROTOCOL_VERSION)
         self.num_committed = 0
         self._num_proposed = 0
         self._num_accepted = 0
@@ -57,6 +61,10 @@ class DrafterMetrics:
         """Add metrics that are read when the registry is scraped."""
         self._gauge("open_streams", "unfinished streams").set_function(num_streams)
         self.registry.register(_Bytes(traffic, lambda: self.num_committed))
+
+    def watch_model(self, welcome: Callable[[], Welcome | None]) -> None:
+        """Add the model that the verifiers serve, once one is known."""
+        self.registry.register(_Model(welcome))
 
     def watch_draft(self, draft: Callable[[], tuple[str, int]]) -> None:
         """Add the draft engine: `draft` returns its name and how often it was replaced."""
@@ -120,6 +128,19 @@ class DrafterMetrics:
 
     def _histogram(self, name: str, help_text: str) -> Histogram:
         return Histogram(f"goodspeed_drafter_{name}", help_text, buckets=SECONDS, registry=self.registry)
+
+
+class _Model(Collector):
+    """The model that the verifiers serve."""
+
+    def __init__(self, welcome: Callable[[], Welcome | None]) -> None:
+        self._welcome = welcome
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("goodspeed_drafter_model_info", "1 for the model served", labels=["model"])
+        if welcome := self._welcome():
+            family.add_metric([welcome.model], 1)
+        yield family
 
 
 class _Draft(Collector):

@@ -43,7 +43,8 @@ class DrafterServer:
         self.metrics.watch(lambda: self.traffic, lambda: self.num_streams)
         self.metrics.watch_links([verifier.address for verifier in verifiers], core.links)
         self.metrics.watch_run_ahead(core.run_ahead_counts)
-        self._observers: list[Callable[[StreamEvent], None]] = []
+        self.metrics.watch_model(lambda: self.welcome)
+        self._observers: list[Callable[[StreamEvent], None]] = [self.metrics.answers.on_event]
         self._failed: set[int] = set()  # verifiers that were tried in vain
         self._has_tried = asyncio.Event()  # set: there was a session, or every verifier was tried in vain
         self._answers: dict[StreamKey, AnswerStream] = {}
@@ -136,10 +137,12 @@ class DrafterServer:
         assert self._core.welcome is not None
         self._answers[key] = answers
         answers.add(key, self._core.welcome.verifier)
+        self.metrics.answers.on_opened(key, len(request.tokens))
         log.info("stream opened", extra={"ids": {"stream": key, "num_prompt": len(request.tokens)}})
 
-    def _cancel(self, key: StreamKey) -> None:
+    def _cancel(self, key: StreamKey, reason: str) -> None:
         if answers := self._answers.pop(key, None):
+            self.metrics.answers.on_ended(key, reason)
             log.info("stream cancelled", extra={"ids": {"stream": key, **answers.stats_of(key).rounds_by_mode}})
             self._core.cancel(key, time.monotonic())
             self._start(self._settle())
@@ -289,7 +292,7 @@ class DrafterServer:
             task.cancel()
         await asyncio.gather(*self._sessions.values(), return_exceptions=True)
         for key, answers in list(self._answers.items()):
-            self._cancel(key)
+            self._cancel(key, "abort")
             answers.put(StreamFailed(key, LinkLostError(SHUTTING_DOWN)), "")
         await self._settle()
         await asyncio.gather(*self._tasks)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -9,7 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from goodspeed.credentials.credentials_file import CredentialsFile
-from goodspeed.errors import ConfigError, ProtocolError
+from goodspeed.errors import ConfigError, ErrorCode, ProtocolError
 from goodspeed.protocol.address import Address, check_port_is_free
 from goodspeed.protocol.codec import decode_drafter_frame
 from goodspeed.protocol.connection import FramedConnection, QueueLimits
@@ -55,8 +56,10 @@ class GrpcServer:
             await asyncio.wait({self._watching})
 
 
-async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
-    """Listen on the config's port, and call `accept` for each drafter that connects.
+async def serve_grpc(
+    accept: Accept, config: GrpcServerConfig, on_refused: Callable[[ErrorCode], None] = lambda _: None
+) -> GrpcServer:
+    """Listen on the config's port, and call `accept` for each drafter that connects, `on_refused` for any other call.
 
     The server must be stopped before the event loop ends, or the process hangs.
 
@@ -64,7 +67,7 @@ async def serve_grpc(accept: Accept, config: GrpcServerConfig) -> GrpcServer:
     """
     server = grpc.aio.server(options=channel_options(config.keepalive_s))
     admission = GrpcAdmission(config)
-    connector = _Connector(accept, config, admission)
+    connector = _Connector(accept, config, admission, on_refused)
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connector.connect)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})])
     health_servicer = health.aio.HealthServicer()
@@ -98,10 +101,17 @@ def _bind(server: grpc.aio.Server, config: GrpcServerConfig) -> int:
 class _Connector:
     """Admits gRPC calls and turns them into connections for `accept`."""
 
-    def __init__(self, accept: Accept, config: GrpcServerConfig, admission: GrpcAdmission) -> None:
+    def __init__(
+        self,
+        accept: Accept,
+        config: GrpcServerConfig,
+        admission: GrpcAdmission,
+        on_refused: Callable[[ErrorCode], None],
+    ) -> None:
         self._accept = accept
         self._config = config
         self._admission = admission
+        self._on_refused = on_refused
         self._num_open = 0
 
     async def connect(self, _requests: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
@@ -119,8 +129,10 @@ class _Connector:
             identity = self._admission.identify(context)
         except ProtocolError as error:
             log.warning("call refused", extra={"ids": {"peer": context.peer(), "reason": error}})
+            self._on_refused(error.code)
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         if self._num_open >= self._config.max_connections:
+            self._on_refused(ErrorCode.CAPACITY)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._num_open} drafters are connected already")
         return identity
 

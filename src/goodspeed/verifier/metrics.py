@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from goodspeed.engine.co_located import FailSafeCoLocatedDrafts
-from goodspeed.errors import ConfigError
-from goodspeed.protocol.messages import RoundMode, Verdict
+from goodspeed.engine.interface import TargetInfo
+from goodspeed.errors import ConfigError, ErrorCode
+from goodspeed.process_metrics import watch_process
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Message, Refused, RoundMode, Verdict
 from goodspeed.protocol.transport import LinkTraffic
 from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.client import Client
@@ -95,6 +97,9 @@ class VerifierMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        watch_process(self.registry, PROTOCOL_VERSION)
+        self._session_errors = self._errors("session_errors", "sessions that were refused, or ended by an error")
+        self._stream_errors = self._errors("stream_errors", "streams that were refused, or ended by an error")
         self._batch_streams = self._histogram("batch_streams", "streams in a verification batch", COUNTS)
         self._batch_tokens = self._histogram("batch_tokens", "new tokens in a verification batch", COUNTS)
         self._verify = self._histogram("verify_seconds", "duration of a step of the engine", SECONDS)
@@ -102,6 +107,24 @@ class VerifierMetrics:
             "co_located_drafting_seconds", "time that the verifier drafted before a step, where it did", SECONDS
         )
         self._queue = self._histogram("queue_seconds", "time that a stream waited for its step", SECONDS)
+
+    def watch_model(self, info: TargetInfo) -> None:
+        """Add the model that is served."""
+        labels = {"model": info.model, "fingerprint": info.model_fingerprint}
+        Gauge("goodspeed_model_info", "1 for the model served", [*labels], registry=self.registry).labels(**labels).set(
+            1
+        )
+
+    def on_sent(self, message: Message) -> None:
+        """Count a message to a drafter if it is an error."""
+        if isinstance(message, Refused) or (isinstance(message, Error) and message.stream is None):
+            self.on_session_error(message.code)
+        elif isinstance(message, Error):
+            self._stream_errors.labels(message.code.name).inc()
+
+    def on_session_error(self, code: ErrorCode) -> None:
+        """A session was refused, perhaps before its first message, or was ended."""
+        self._session_errors.labels(code.name).inc()
 
     def watch_co_located(self, drafts: FailSafeCoLocatedDrafts) -> None:
         """Add the state of the verifier's own drafting."""
@@ -119,6 +142,9 @@ class VerifierMetrics:
         for _, message in replies:
             if isinstance(message, Verdict):
                 self._queue.observe(message.queue_us / 1e6)
+
+    def _errors(self, name: str, help_text: str) -> Counter:
+        return Counter(f"goodspeed_{name}", help_text, labelnames=["code"], registry=self.registry)
 
     def _histogram(self, name: str, help_text: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(f"goodspeed_{name}", help_text, buckets=buckets, registry=self.registry)

@@ -70,6 +70,7 @@ class VerifierServer:
         if co_located is None:
             config = replace(config, co_located_tokens=0)
         self.metrics = VerifierMetrics()
+        self.metrics.watch_model(engine.info)
         self._clock = time.monotonic
         self._engine = engine
         self._co_located = co_located
@@ -229,6 +230,7 @@ class VerifierServer:
             link = self._links.get(conn)
             if link is not None:
                 link.post(message)
+                self.metrics.on_sent(message)
                 self._log(conn, link.drafter, message)
 
     def _log(self, conn: ConnId, drafter: str, message: Message) -> None:
