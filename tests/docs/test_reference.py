@@ -49,7 +49,9 @@ REFERENCE = ROOT / "docs" / "reference"
 
 def test_every_metric_of_the_page_exists_and_every_metric_is_on_the_page() -> None:
     page = (REFERENCE / "metrics.md").read_text(encoding="utf-8")
-    named = {name.removesuffix("_total").removesuffix("_sum") for name in re.findall(r"\bgoodspeed_\w+", page)}
+    named = {
+        name.removesuffix("_total").removesuffix("_sum") for name in re.findall(r"\b(?:goodspeed|process)_\w+", page)
+    }
     assert named == metric_names()
 
 
@@ -79,10 +81,12 @@ def metric_names() -> set[str]:
     drafter.watch_draft(lambda: ("none", 0))
     drafter.watch_links([], [])
     drafter.watch_run_ahead(RunAheadCounts())
+    drafter.watch_model(lambda: None)
     verifier = VerifierMetrics()
     co_located = co_located_drafts(CoLocatedConfig(engine="lookup"), TargetConfig(), toy_info())
     assert co_located
     verifier.watch_co_located(co_located)
+    verifier.watch_model(toy_info())
     names = registered(drafter.registry) | registered(verifier.registry)
     names |= {verifier_metrics.ROUNDS_BY_MODE, verifier_metrics.PREFIX_CACHE_TOKENS}
     tables = (
