@@ -93,6 +93,7 @@ def _api_service(
         max_tokens=config.max_tokens,
         meet_s=config.retry.give_up_s,
         draft=draft,
+        grammars=draft.grammars,
         cors_origins=config.cors_origins,
         comment_s=config.comment_s,
         tool_parser=config.tool_parser,

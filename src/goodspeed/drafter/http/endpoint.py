@@ -108,6 +108,8 @@ class GenerationEndpoint(Generic[BodyT]):
         welcome = await service.welcome_of(read.model)
         parsed = await asyncio.to_thread(self._kind.parse, read, service.tokenizer, welcome.max_context)
         parsed = replace(parsed, mode=service.mode_of(parsed.mode))
+        if parsed.constraint:
+            await asyncio.to_thread(parsed.constraint.check, service.grammars)
         requests = generation_requests(parsed, welcome, service.max_tokens)
         calls = _Calls(parsed.tools, service.tool_format) if parsed.tools else None
         writer = self._kind.writer(read, parsed, welcome)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import GenerationRequest
+from goodspeed.drafter.http.constraint_fields import FieldConstraint, field_constraint
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.http.prompt_fields import (
     Tokens,
@@ -41,6 +42,8 @@ class ParsedRequest:
     mode: Mode
     is_streamed: bool
     includes_usage: bool
+    constraint: FieldConstraint | None = None
+    """That of `sampling`, with the field that it comes from."""
     tools: ToolRequest | None = None
 
     @property
@@ -87,6 +90,9 @@ def generation_requests(parsed: ParsedRequest, welcome: Welcome, default_tokens:
     """
     requests = []
     ends = parsed.stops.end_tokens(welcome)
+    if parsed.constraint and not ends:
+        field = parsed.constraint.field
+        raise ApiError(400, f"ignore_eos with {field}: without an end token the answer cannot end", "ignore_eos")
     for prompt in parsed.prompts:
         check_prompt(prompt, parsed.prompt_field, welcome)
         room = welcome.max_context - len(prompt)
@@ -109,18 +115,21 @@ def _parse(body: CommonBody, prompts: tuple[Tokens, ...], tokenizer: Tokenizer, 
     if not 1 <= num_choices * len(prompts) <= MAX_CHOICES:
         raise ApiError(400, f"n is {num_choices}, expected 1 to {MAX_CHOICES // len(prompts)}", "n")
     _check_positive(body.max_tokens, "max_tokens")
+    constraint = field_constraint(body)
+    sampling = sampling_of(body, rule, tokenizer)
     return ParsedRequest(
         model=body.model,
         prompts=prompts,
         prompt_field=prompt_field,
         num_choices=num_choices,
         max_tokens=body.max_tokens,
-        sampling=sampling_of(body, rule, tokenizer),
+        sampling=replace(sampling, constraint=constraint.constraint) if constraint else sampling,
         stops=stop_conditions(body, tokenizer),
         logprobs=logprobs,
         mode=Mode[extension.mode.upper()],
         is_streamed=bool(body.stream),
         includes_usage=bool(body.stream_options and body.stream_options.include_usage),
+        constraint=constraint,
     )
 
 

@@ -3,18 +3,17 @@
 import secrets
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from goodspeed.decoding.logit_changes import MAX_BAD_WORDS, BadWord, LogitChanges, TokenBias
 from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.http.constraint_fields import ConstraintBody
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.models.tokenizer import Tokenizer
 
 MAX_TOP_K = 2**31 - 1  # more than any vocabulary
 
 
-class SamplingBody(msgspec.Struct, kw_only=True):
-    """The sampling fields of both kinds of request."""
+class SamplingBody(ConstraintBody, kw_only=True):
+    """The sampling fields of both kinds of request, with the constraining ones."""
 
     temperature: float | None = None
     top_p: float | None = None

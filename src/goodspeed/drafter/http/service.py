@@ -8,6 +8,7 @@ from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.http.tool_calls.formats import AUTO, ToolFormat, find_format
 from goodspeed.drafter.live_feed import LiveFeed
 from goodspeed.drafter.server import DrafterServer
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Mode, Welcome
 
@@ -35,6 +36,8 @@ class ApiService:
     """Origins of web pages that may use the API; "*": all."""
     comment_s: float = 15.0
     """After so long a silence a streamed response has a comment."""
+    grammars: Grammars | None = None
+    """Of constrained answers; None: they are refused."""
     live_feed: LiveFeed | None = None
     """What /live shows; None: there is no such page."""
 
