@@ -44,6 +44,7 @@ WORKER_HOOKS: Final = (
     "model_runner._sample",
     "model_runner.discard_request_mask.np",
     "model_runner.execute_model",
+    "model_runner.get_model",
     "model_runner.input_batch.req_ids",
     "model_runner.requests",
 )

@@ -23,6 +23,7 @@ VLLM_LOG = logging.getLogger("vllm")
 ENVIRONMENT: Final = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # on a CPU it decides whether the only worker is in this process
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # other servers may use the same cores
+    "VLLM_CPU_ATTN_SPLIT_KV": "0",  # splitting the keys of a request depends on the others in the step
     "VLLM_CONFIGURE_LOGGING": "0",  # its lines go to the log of this process
     "VLLM_NO_USAGE_STATS": "1",
 }

@@ -17,6 +17,7 @@ from goodspeed.engine.interface import StreamSpec
 from goodspeed.engine.logits_processors import Processors, logits_processors
 from goodspeed.engine.vllm.hooks import WORKER_HOOKS, missing_hooks
 from goodspeed.engine.vllm.scheduler import DRAFT_PROBS
+from goodspeed.engine.vllm.single_rows import compute_single_rows_twice
 
 SPEC = "goodspeed"
 """The key of a request's StreamSpec in SamplingParams.extra_args."""
@@ -33,6 +34,7 @@ class RuleWorker:
         missing = missing_hooks({"model_runner": self.model_runner}, WORKER_HOOKS)
         if not missing:
             RuleSampler(self.model_runner)
+            compute_single_rows_twice(self.model_runner.get_model())  # layers on a GPU have no cpu_linear
         return missing
 
 
