@@ -24,6 +24,7 @@ CLASS_HOOKS: Final = (
     "Executor.get_class",
     "Scheduler._reserve_prefill_lookahead",
     "Scheduler.schedule",
+    "Scheduler.update_from_output",
     "create_custom_proposer",
     "create_request_queue",
 )
@@ -46,7 +47,9 @@ WORKER_HOOKS: Final = (
     "model_runner.execute_model",
     "model_runner.get_model",
     "model_runner.input_batch.req_ids",
+    "model_runner.model_config.get_vocab_size",
     "model_runner.requests",
+    "model_runner.sample_tokens",
 )
 """Of each worker."""
 

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from goodspeed.engine.interface import TargetEngine, TargetInfo
 from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.vllm.grammars import end_tokens, grammar_compiler
 from goodspeed.engine.vllm.hooks import CORE_HOOKS, Vllm, check, import_vllm, missing_hooks
 from goodspeed.engine.vllm.options import engine_arguments
 from goodspeed.engine.vllm.self_check import is_batch_invariant, numerics_fingerprint
 from goodspeed.errors import ConfigError
 from goodspeed.models.catalog import locate
-from goodspeed.models.special_tokens import read_end_tokens
 from goodspeed.models.tokenizer import Tokenizer
 
 LOG = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ ENVIRONMENT: Final = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 """Variables that vLLM reads when it is imported, unless the user has set them."""
+CPU_CHUNK: Final = 128
+"""vLLM's attention on CPUs sums in another order from about 1,100 keys on if a chunk is larger."""
 CHECK_KEY: Final = -8
 """The first stream key of the self-check; streams of the verifier have positive ones."""
 
@@ -44,8 +46,11 @@ def load_vllm(config: TargetConfig) -> TargetEngine:
     folder = locate(config.model)
     known = [field.name for field in dataclasses.fields(vllm.EngineArgs)]
     core = _core(vllm, engine_arguments(config, folder, known, vllm.device_type))
+    if vllm.device_type == "cpu":
+        core.scheduler.max_chunk = CPU_CHUNK
     info = _info(core, config.model, folder)
-    engine = importlib.import_module("goodspeed.engine.vllm.target").VllmTarget(core, info)
+    grammars = grammar_compiler(core.vllm_config.model_config)
+    engine = importlib.import_module("goodspeed.engine.vllm.target").VllmTarget(core, info, grammars)
     precision = f"{vllm.version} {core.vllm_config.model_config.dtype} {core.vllm_config.model_config.quantization}"
     fingerprint = numerics_fingerprint(engine, precision, CHECK_KEY)
     engine.info = dataclasses.replace(info, model_fingerprint=fingerprint)
@@ -96,6 +101,6 @@ def _info(core: Any, name: str, folder: Path) -> TargetInfo:
         vocab_size=vocab_size,
         max_context=min(model.max_model_len - 1, kv_capacity),  # vLLM ends a request at max_model_len
         kv_capacity=kv_capacity,
-        end_tokens=tuple(token for token in read_end_tokens(folder) if 0 <= token < vocab_size),
+        end_tokens=end_tokens(folder, vocab_size),
         tokenizer_size=tokenizer.vocab_size,
     )

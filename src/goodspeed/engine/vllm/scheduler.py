@@ -8,9 +8,8 @@ from vllm.v1.core.sched.request_queue import create_request_queue
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from goodspeed.decoding.draft import SparseProbs
+from goodspeed.engine.vllm.exchange import DRAFT_PROBS, Report, reports_of
 
-DRAFT_PROBS = "goodspeed_draft_probs"
-"""The attribute of vLLM's SchedulerOutput that carries draft distributions to the workers, by request id."""
 UNLIMITED = 2**30
 
 
@@ -46,6 +45,10 @@ class StepScheduler(Scheduler):  # type: ignore[misc]  # vLLM is no dependency o
         self.retained: Collection[str] = ()
         self.cached: set[str] = set()
         """Requests of the step that need no computation: the prefix cache has all tokens that the step asks for."""
+        self.reports: Mapping[str, Report] = {}
+        """Of the last step."""
+        self.max_chunk = UNLIMITED
+        """Tokens of one request in a step."""
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """vLLM's SchedulerOutput for the step."""
@@ -62,6 +65,11 @@ class StepScheduler(Scheduler):  # type: ignore[misc]  # vLLM is no dependency o
         probs = {key: self.step[key].draft_probs for key in output.scheduled_spec_decode_tokens}
         setattr(output, DRAFT_PROBS, {key: value for key, value in probs.items() if value})
         return output
+
+    def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
+        """vLLM's outputs of the requests by client."""
+        self.reports = reports_of(model_runner_output)
+        return super().update_from_output(scheduler_output, model_runner_output)
 
     def _put_step_first(self) -> None:
         """Give the step's requests their drafts, and order the running requests by who may be preempted last."""
@@ -84,4 +92,5 @@ class StepScheduler(Scheduler):  # type: ignore[misc]  # vLLM is no dependency o
         if num_left <= 0:
             self.cached.add(request.request_id)
             return 0
-        return int(super()._reserve_prefill_lookahead(request, num_computed_tokens, min(num_new_tokens, num_left)))
+        num_tokens = min(num_new_tokens, num_left, self.max_chunk)
+        return int(super()._reserve_prefill_lookahead(request, num_computed_tokens, num_tokens))

@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vllm.sampling_params import SamplingParams
 from vllm.v1.request import Request
@@ -11,9 +11,9 @@ from vllm.v1.request import Request
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import Outcome, Prefill, StreamSpec, TargetInfo, Verify, Work
+from goodspeed.engine.vllm.exchange import SPEC, Report
 from goodspeed.engine.vllm.options import MAX_DRAFT
 from goodspeed.engine.vllm.scheduler import StepRequest, StepScheduler
-from goodspeed.engine.vllm.worker import SPEC
 from goodspeed.errors import CapacityError
 
 
@@ -32,6 +32,13 @@ class _Stream:
         return str(self.request.request_id)
 
 
+class _Committed(NamedTuple):
+    """What a request commits in a step."""
+
+    tokens: Sequence[int]
+    report: Report
+
+
 class VllmTarget:
     """A TargetEngine with an EngineCore of vLLM in this process, whose workers may be others.
 
@@ -39,9 +46,9 @@ class VllmTarget:
     of the TargetEngine contract fails an assertion; an error of vLLM in a step passes through.
     """
 
-    def __init__(self, core: Any, info: TargetInfo) -> None:
+    def __init__(self, core: Any, info: TargetInfo, grammars: Grammars | None = None) -> None:
         self.info = info
-        self.grammars: Grammars | None = None
+        self.grammars = grammars
         self._core = core
         self._scheduler: StepScheduler = core.scheduler
         self._streams: dict[StreamKey, _Stream] = {}
@@ -59,7 +66,6 @@ class VllmTarget:
             max_tokens=spec.capacity + 1,  # never reached: the verifier ends streams
             ignore_eos=True,
             detokenize=False,
-            logprobs=0 if spec.logprobs else None,
             extra_args={SPEC: spec},
         )
         request = Request(
@@ -75,7 +81,7 @@ class VllmTarget:
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         requests = [self._request(work) for work in batch]
-        outputs: dict[str, Any] = {}
+        outputs: dict[str, _Committed] = {}
         for part in self._parts(requests):
             outputs.update(self._run(part))
         return [self._outcome(work, outputs.get(self._streams[work.stream].key)) for work in batch]
@@ -114,28 +120,30 @@ class VllmTarget:
         for start in range(0, len(requests), size):
             yield dict(requests[start : start + size])
 
-    def _run(self, wanted: Mapping[str, StepRequest]) -> dict[str, Any]:
-        """Step vLLM until every request is where the batch wants it; the outputs of those that commit tokens.
+    def _run(self, wanted: Mapping[str, StepRequest]) -> dict[str, _Committed]:
+        """Step vLLM until every request is where the batch wants it; what those commit that commit tokens.
 
         It takes one step unless vLLM has preempted a request or has fewer cached tokens than the verifier assumed.
         """
-        left, outputs = dict(wanted), dict[str, Any]()
+        left, outputs = dict(wanted), dict[str, _Committed]()
         while left:
             self._scheduler.step = left
             num_before = sum(self._num_computed(key) for key in left)
-            new_outputs = {output.request_id: output for output in self._step_core()}
-            outputs |= new_outputs
-            done = new_outputs.keys() | self._scheduler.cached | {key for key in left if self._is_prefilled(key, left)}
+            new = self._step_core()
+            outputs |= new
+            done = new.keys() | self._scheduler.cached | {key for key in left if self._is_prefilled(key, left)}
             is_moving = done or sum(self._num_computed(key) for key in left) > num_before
             if not is_moving and not self._release_retained():
                 raise CapacityError(f"vLLM has no room for {len(left)} requests of the step")
             left = {key: request for key, request in left.items() if key not in done}
         return outputs
 
-    def _step_core(self) -> list[Any]:
-        """The outputs of vLLM's requests after one step."""
-        outputs, _ = self._core.step()
-        return [output for of_client in outputs.values() for output in of_client.outputs]
+    def _step_core(self) -> dict[str, _Committed]:
+        """What vLLM's requests commit in one step."""
+        by_client, _ = self._core.step()
+        outputs = [output for of_client in by_client.values() for output in of_client.outputs]
+        reports = self._scheduler.reports
+        return {output.request_id: _Committed(output.new_token_ids, reports[output.request_id]) for output in outputs}
 
     def _num_computed(self, key: str) -> int:
         return int(self._scheduler.requests[key].num_computed_tokens)
@@ -154,14 +162,13 @@ class VllmTarget:
                 return True
         return False
 
-    def _outcome(self, work: Work, output: Any | None) -> Outcome:
+    def _outcome(self, work: Work, committed: _Committed | None) -> Outcome:
         stream = self._streams[work.stream]
         if isinstance(work, Prefill):
             stream.num_prefilled += work.num_tokens
-        if output is None:
+        if committed is None:
             return Outcome(work.stream, 0, None)
-        *accepted, next_token = output.new_token_ids
+        *accepted, next_token = committed.tokens
         drafted = work.draft_tokens if isinstance(work, Verify) else ()
         assert tuple(accepted) == drafted[: len(accepted)], "vLLM committed other tokens than the rule"
-        logprobs = tuple(output.new_logprobs.logprobs[:, 0].tolist()) if stream.spec.logprobs else ()
-        return Outcome(work.stream, len(accepted), next_token, logprobs)
+        return Outcome(work.stream, len(accepted), next_token, committed.report.logprobs, committed.report.failure)

@@ -4,23 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from vllm.v1.outputs import LogprobsTensors, SamplerOutput
+from vllm.v1.outputs import SamplerOutput
 
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.logits_processor import processed
 from goodspeed.decoding.rules import match, verify
 from goodspeed.decoding.sampling import Rule
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import StreamSpec
-from goodspeed.engine.logits_processors import Processors, logits_processors
+from goodspeed.engine.logits_processors import Processors, failure_of, logits_processors
+from goodspeed.engine.vllm.exchange import REPORTS, SPEC, Report, draft_probs_of
+from goodspeed.engine.vllm.grammars import grammar_compiler
 from goodspeed.engine.vllm.hooks import WORKER_HOOKS, missing_hooks
-from goodspeed.engine.vllm.scheduler import DRAFT_PROBS
 from goodspeed.engine.vllm.single_rows import compute_single_rows_twice
 
-SPEC = "goodspeed"
-"""The key of a request's StreamSpec in SamplingParams.extra_args."""
 NO_TOKEN = -1
 
 
@@ -51,17 +49,23 @@ class RuleSampler:
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
-        self._execute_model = runner.execute_model
+        self._execute_model, self._sample_tokens = runner.execute_model, runner.sample_tokens
         self._draft_probs: Mapping[str, tuple[SparseProbs, ...]] = {}
+        self._reports: dict[str, Report] = {}
         self._streams: dict[str, _Stream] = {}
-        runner.execute_model = self._execute
-        runner._sample = self._sample
+        self._grammars: Grammars | None = None
+        runner.execute_model, runner.sample_tokens, runner._sample = self._execute, self._report, self._sample
 
     def _execute(self, scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
-        self._draft_probs = getattr(scheduler_output, DRAFT_PROBS, {})
+        self._draft_probs = draft_probs_of(scheduler_output)
         for key in scheduler_output.finished_req_ids:
             self._streams.pop(key, None)
         return self._execute_model(scheduler_output, *args, **kwargs)
+
+    def _report(self, *args: Any, **kwargs: Any) -> Any:
+        output = self._sample_tokens(*args, **kwargs)
+        setattr(output, REPORTS, self._reports)
+        return output
 
     def _sample(self, logits: torch.Tensor, metadata: Any) -> Any:
         """`logits`: [sum of draft tokens + 1 over the requests, vocab]; `metadata`: None if the step has no drafts."""
@@ -70,20 +74,18 @@ class RuleSampler:
         drafts = metadata.draft_token_ids.split(num_drafts) if metadata else [torch.empty(0)] * len(keys)
         rows = logits.split([number + 1 for number in num_drafts])
         is_partial = self._runner.discard_request_mask.np
-        tokens = np.full((len(keys), max(num_drafts) + 1), NO_TOKEN, dtype=np.int32)
-        logprobs = np.zeros(tokens.shape, dtype=np.float32)
-        has_logprobs = False
+        tokens = torch.full((len(keys), max(num_drafts) + 1), NO_TOKEN, dtype=torch.int32)
+        self._reports = {}
         for i, key in enumerate(keys):
             if is_partial[i]:  # vLLM discards what is chosen after a chunk of a prompt
                 tokens[i, 0] = 0
                 continue
             stream = self._stream(key)
             committed = self._choose(key, stream, rows[i], tuple(drafts[i].tolist()))
-            tokens[i, : len(committed)] = committed
-            if stream.spec.logprobs:
-                has_logprobs = True
-                logprobs[i, : len(committed)] = _logprobs(rows[i], committed)
-        return _sampler_output(tokens, logprobs if has_logprobs else None, logits.device)
+            tokens[i, : len(committed)] = torch.tensor(committed)
+            logprobs = _logprobs(rows[i], committed) if stream.spec.logprobs else ()
+            self._reports[key] = Report(logprobs, failure_of(stream.processors))
+        return SamplerOutput(sampled_token_ids=tokens.to(logits.device), logprobs_tensors=None)
 
     def _stream(self, key: str) -> _Stream:
         """The request's stream, whose processors know its text so far."""
@@ -91,12 +93,19 @@ class RuleSampler:
         stream = self._streams.get(key)
         if stream is None:
             spec: StreamSpec = state.sampling_params.extra_args[SPEC]
-            stream = self._streams[key] = _Stream(spec, logits_processors(spec), len(spec.tokens))
+            grammars = self._grammar_compiler() if spec.sampling.constraint else None
+            stream = self._streams[key] = _Stream(spec, logits_processors(spec, grammars), len(spec.tokens))
         answer = state.output_token_ids[stream.num_tokens - len(stream.spec.tokens) :]
         for processor in stream.processors:
             processor.commit(answer)
         stream.num_tokens += len(answer)
         return stream
+
+    def _grammar_compiler(self) -> Grammars:
+        """Of this worker, made for the first request with a constraint."""
+        if self._grammars is None:
+            self._grammars = grammar_compiler(self._runner.model_config)
+        return self._grammars
 
     def _choose(self, key: str, stream: _Stream, rows: torch.Tensor, drafts: tuple[int, ...]) -> tuple[int, ...]:
         """The tokens that the request commits. With plain greedy decoding a GPU sends only the argmax to the host."""
@@ -110,20 +119,6 @@ class RuleSampler:
         return (*drafts[:num_accepted], token)
 
 
-def _logprobs(rows: torch.Tensor, committed: Sequence[int]) -> list[float]:
+def _logprobs(rows: torch.Tensor, committed: Sequence[int]) -> tuple[float, ...]:
     chosen = rows[: len(committed)].float().log_softmax(-1)
-    values: list[float] = chosen[range(len(committed)), list(committed)].tolist()
-    return values
-
-
-def _sampler_output(
-    tokens: npt.NDArray[np.int32],  # [requests, longest draft + 1], NO_TOKEN after the last
-    logprobs: npt.NDArray[np.float32] | None,  # the same shape
-    device: torch.device,
-) -> Any:
-    sampled = torch.from_numpy(tokens).to(device)
-    if logprobs is None:
-        return SamplerOutput(sampled_token_ids=sampled, logprobs_tensors=None)
-    flat = torch.from_numpy(logprobs.reshape(-1, 1)).to(device)
-    ids = sampled.reshape(-1, 1)
-    return SamplerOutput(sampled, LogprobsTensors(ids, flat, torch.zeros_like(ids[:, 0])))
+    return tuple(chosen[range(len(committed)), list(committed)].tolist())
