@@ -207,7 +207,7 @@ def test_value_out_of_range_is_named(key: str, value: float) -> None:
 
 
 def test_every_engine_is_under_test() -> None:
-    assert set(LIGHT) | {"torch", "shaped"} == set(DRAFT_ENGINES)  # those two: tests/engine/torch
+    assert set(LIGHT) | {"torch", "shaped", "llama_cpp"} == set(DRAFT_ENGINES)  # tests/engine/torch, llama_cpp
 
 
 def test_light_engines_do_not_import_torch() -> None:

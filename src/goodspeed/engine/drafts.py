@@ -1,15 +1,20 @@
-"""Draft engines by name. Only the engines that need PyTorch import it."""
+"""Draft engines by name. Only the engines that need PyTorch or llama.cpp import it."""
 
+import importlib
+import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from goodspeed.config import config_dataclass, option
+from goodspeed.config import table as config_table
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_memory import MAX_TRANSFERRED_TRIALS, DraftMemory, check_tokenizer
 from goodspeed.engine.draft_source import BatchedDraftSource, DraftSource
 from goodspeed.engine.hybrid import DraftKnowledge, HybridDraft
 from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.llama_config import LlamaConfig
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.ngram_table import NGramSource, NGramTable
 from goodspeed.engine.null_draft import NullDraft
@@ -24,6 +29,7 @@ DEFAULT_TABLE = "default"
 NO_TABLE = "none"
 NO_ENGINE = "none"
 """The draft engine that never proposes."""
+RUNTIMES = ("auto", "torch", "llama_cpp")
 
 
 @config_dataclass
@@ -32,7 +38,13 @@ class DraftConfig:
 
     engine: str = option("hybrid", "draft engine", choices=lambda: DRAFT_ENGINES)
     model: str = option(
-        "", "torch: the draft model; hybrid: a model as a third source; shaped: the model whose shape is used"
+        "",
+        "torch and llama_cpp: the draft model; hybrid: a model as third source; shaped: the model whose shape is used",
+    )
+    runtime: str = option(
+        "auto",
+        "hybrid: what runs the model; auto: llama_cpp for a .gguf file if it is installed, else torch",
+        choices=RUNTIMES,
     )
     memory: str = option("", "hybrid and table: file that keeps what the engine learns; read at the start if it exists")
     table: str = option(
@@ -46,12 +58,13 @@ class DraftConfig:
         0.8, "toy and shaped: share of draft tokens that the target accepts", ge=0.0, le=1.0
     )
     seed: int = option(0, "toy and shaped: seed of the pair; the verifier needs the same", ge=0, le=2**63 - 1)
-    device: str = option("auto", "torch and shaped: device; auto: cuda if there is one", choices=DEVICES)
+    device: str = option("auto", "draft model: device; auto: a GPU if there is one", choices=DEVICES)
     dtype: str = option(
         "auto", "torch and shaped: number format; auto: bf16 where the hardware multiplies it", choices=DTYPES
     )
-    threads: int = option(1, "torch and shaped: CPU threads", ge=1, le=1024)
-    kv_memory_mb: int = option(256, "torch and shaped: KV cache of all streams, in MB (2**20 bytes)", ge=1, le=2**20)
+    threads: int = option(1, "draft model: CPU threads", ge=1, le=1024)
+    kv_memory_mb: int = option(256, "draft model: KV cache of all streams, in MB (2**20 bytes)", ge=1, le=2**20)
+    llama: LlamaConfig = config_table(LlamaConfig)
 
     @property
     def name(self) -> str:
@@ -94,8 +107,19 @@ def neural_source(config: DraftConfig, vocab_size: int) -> BatchedDraftSource | 
     """The draft model of the config as a source, if it has one. Raises ConfigError or CheckpointError."""
     if not config.model:
         return None
-    source: BatchedDraftSource = import_torch_module("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
+    source: BatchedDraftSource
+    if _runtime(config) == "llama_cpp":
+        source = _llama_module().llama_source(config, vocab_size)
+    else:
+        source = import_torch_module("goodspeed.engine.torch.draft").torch_source(config, vocab_size)
     return source
+
+
+def _runtime(config: DraftConfig) -> str:
+    if config.runtime != "auto":
+        return config.runtime
+    is_gguf = config.model.endswith(".gguf")
+    return "llama_cpp" if is_gguf and importlib.util.find_spec("llama_cpp") is not None else "torch"
 
 
 def save_memory(engine: DraftEngine, config: DraftConfig, vocab_size: int, tokenizer: str = "") -> None:
@@ -150,6 +174,16 @@ def _torch(config: DraftConfig, vocab_size: int) -> DraftEngine:
     return engine
 
 
+def _llama_cpp(config: DraftConfig, vocab_size: int) -> DraftEngine:
+    engine: DraftEngine = _llama_module().llama_draft(config, vocab_size)
+    return engine
+
+
+def _llama_module() -> Any:
+    """Imported when it is used: it needs this module's DraftConfig."""
+    return importlib.import_module("goodspeed.engine.llama_cpp.draft")
+
+
 def _shaped(config: DraftConfig, vocab_size: int) -> DraftEngine:
     engine: DraftEngine = import_torch_module("goodspeed.engine.torch.shaped_pair").shaped_draft(config, vocab_size)
     return engine
@@ -170,6 +204,7 @@ DRAFT_ENGINES: Registry[Callable[[DraftConfig, int], DraftEngine]] = Registry(
         "lookup": _lookup,
         "table": _table,
         "torch": _torch,
+        "llama_cpp": _llama_cpp,
         "shaped": _shaped,
         "toy": _toy,
         NO_ENGINE: _none,

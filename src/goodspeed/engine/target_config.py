@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from goodspeed.config import config_dataclass, free_table, option
+from goodspeed.config import config_dataclass, free_table, option, table
+from goodspeed.engine.llama_config import LlamaConfig
 
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "bf16", "fp32")
@@ -21,3 +22,4 @@ class TargetConfig:
     vllm: dict[str, Any] = free_table(
         "engine vllm: options of vLLM's EngineArgs, such as tensor_parallel_size=2 (docs/guide/vllm.md)"
     )
+    llama: LlamaConfig = table(LlamaConfig)

@@ -1,5 +1,6 @@
-"""Target engines by name. Only the engines that need PyTorch import it."""
+"""Target engines by name. Only the engines that need PyTorch or llama.cpp import it."""
 
+import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,11 @@ def _torch(config: TargetConfig, _seed: int) -> TargetEngine:
     return engine
 
 
+def _llama_cpp(config: TargetConfig, _seed: int) -> TargetEngine:
+    engine: TargetEngine = importlib.import_module("goodspeed.engine.llama_cpp.loading").load_target(config)
+    return engine
+
+
 def _vllm(config: TargetConfig, _seed: int) -> TargetEngine:
     return load_vllm(config)
 
@@ -47,6 +53,6 @@ def _toy(_config: TargetConfig, seed: int) -> TargetEngine:
 
 TARGET_ENGINES: Registry[Callable[[TargetConfig, int], TargetEngine]] = Registry(
     "target engine",
-    {"torch": _torch, "vllm": _vllm, "shaped": _shaped, "toy": _toy},
+    {"torch": _torch, "llama_cpp": _llama_cpp, "vllm": _vllm, "shaped": _shaped, "toy": _toy},
     group="goodspeed.target_engine",
 )

@@ -27,6 +27,7 @@ __all__ = [
     "WheelModel",
     "list_models",
     "locate",
+    "locate_gguf",
     "locate_tokenizer",
     "pull",
 ]
@@ -143,6 +144,21 @@ def locate_tokenizer(model: str) -> Path:
     Raises CheckpointError.
     """
     return _source(model).fetch_tokenizer()
+
+
+def locate_gguf(model: str) -> Path:
+    """The GGUF file of a model: a .gguf file, a folder with one, or a catalog name. Raises CheckpointError."""
+    source = _source(model)
+    if isinstance(source, GgufModel):
+        if not source.path.is_file():
+            raise CheckpointError(f"{source.path} is not a file")
+        return source.path
+    found = sorted(source.path.glob("*.gguf")) if isinstance(source, LocalFolder) else []
+    if len(found) != 1:
+        raise CheckpointError(
+            f"model is {model!r}, which has {len(found) or 'no'} GGUF files; llama.cpp needs the name of one (x.gguf)"
+        )
+    return found[0]
 
 
 def pull(model: str, progress: Progress) -> Path:

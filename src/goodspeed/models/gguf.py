@@ -1,4 +1,4 @@
-"""Reads GGUF files (the format of llama.cpp) of the Llama architecture: the shape, and weights as float32."""
+"""Reads GGUF files (the format of llama.cpp): their metadata; of the Llama architecture also the shape and weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,8 +39,12 @@ class GgufFile:
             self._reader = gguf.GGUFReader(path)
         except (OSError, ValueError, IndexError, KeyError, OverflowError) as error:
             raise CheckpointError(f"cannot read {path} as GGUF: {error}") from error
-        if (architecture := self.text("general.architecture")) != "llama":
-            raise CheckpointError(f"{path}: architecture is {architecture!r}, supported is 'llama'")
+        self.architecture = self.text("general.architecture")
+
+    @property
+    def max_context(self) -> int:
+        """The longest text that the model was trained on, in tokens."""
+        return self.integer(f"{self.architecture}.context_length")
 
     @property
     def num_tensors(self) -> int:
@@ -48,6 +52,8 @@ class GgufFile:
 
     def config(self) -> ModelConfig:
         """The shape of the model. Raises CheckpointError if it is incomplete or has an unsupported feature."""
+        if self.architecture != "llama":
+            raise CheckpointError(f"{self.path}: architecture is {self.architecture!r}, supported is 'llama'")
         names = {tensor.name: tensor for tensor in self._reader.tensors}
         if "token_embd.weight" not in names:
             raise CheckpointError(f"{self.path} lacks token_embd.weight")
@@ -65,7 +71,7 @@ class GgufFile:
             head_dim=head_dim,
             intermediate_size=self.integer("llama.feed_forward_length"),
             vocab_size=int(names["token_embd.weight"].shape[1]),
-            max_context=self.integer("llama.context_length"),
+            max_context=self.max_context,
             # GGUF stores float32, so 1e-5 is read as 9.999999747378752e-06.
             rms_norm_eps=float(f"{self.number('llama.attention.layer_norm_rms_epsilon', 1e-5):.6g}"),
             rope_theta=self.number("llama.rope.freq_base", 10_000.0),
@@ -73,6 +79,18 @@ class GgufFile:
             tie_word_embeddings="output.weight" not in names,
             end_tokens=self.end_tokens(),
         )
+
+    def kv_bytes_per_token(self, key_type: str, value_type: str) -> int:
+        """Bytes of the keys and values of one token in all layers, in these types of llama.cpp ("f16", "q8_0")."""
+        num_layers, num_heads = self._count("block_count"), self._per_layer("attention.head_count")
+        num_kv_heads = self._per_layer("attention.head_count_kv", num_heads)
+        head_dim = self._count("embedding_length") // max(1, *num_heads)
+        per_head = sum(
+            self._count(f"attention.{name}_length", head_dim) * _bytes_per_value(kind)
+            for name, kind in (("key", key_type), ("value", value_type))
+        )
+        heads = [num_kv_heads[min(layer, len(num_kv_heads) - 1)] for layer in range(num_layers)]
+        return max(1, round(sum(heads) * per_head))
 
     def end_tokens(self) -> tuple[int, ...]:
         """Tokens that end an answer."""
@@ -120,6 +138,16 @@ class GgufFile:
             raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a number")
         return float(value)
 
+    def _count(self, key: str, default: int | None = None) -> int:
+        return self.integer(f"{self.architecture}.{key}", default)
+
+    def _per_layer(self, key: str, default: list[int] | None = None) -> list[int]:
+        """A count that may differ between layers: one for all, or one for each."""
+        value = self.field(f"{self.architecture}.{key}")
+        if value is None and default is not None:
+            return default
+        return value if isinstance(value, list) else [self._count(key)]
+
     def _scaling(self) -> RopeScaling | None:
         kind = self.text("llama.rope.scaling.type", "none")
         if kind == "none":
@@ -127,6 +155,11 @@ class GgufFile:
         if kind == "linear":
             return LinearScaling(self.number("llama.rope.scaling.factor", 1.0))
         raise CheckpointError(f"{self.path}: rope scaling is {kind!r}, supported are none, linear")
+
+
+def _bytes_per_value(kind: str) -> float:
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind.upper()]]
+    return float(size / block)
 
 
 def _hugging_face_name(name: str) -> str | None:

@@ -28,7 +28,7 @@ def write_tokenizer(file: GgufFile, folder: Path) -> None:
     config: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",  # use tokenizer.json without changes
         "clean_up_tokenization_spaces": False,
-        "model_max_length": file.integer("llama.context_length"),
+        "model_max_length": file.max_context,
     }
     for name, key in NAMED.items():
         if file.field(f"tokenizer.ggml.{key}_token_id") is not None:

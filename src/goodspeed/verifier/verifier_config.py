@@ -15,7 +15,7 @@ class VerifierConfig:
 
     engine: str = option(
         "torch",
-        "target engine; shaped has a model's cost without its weights, toy has no model",
+        "target engine; llama_cpp runs GGUF files; shaped has a model's cost without its weights, toy has no model",
         choices=TARGET_ENGINES,
     )
     seed: int = option(0, "shaped and toy engines: seed of the pair; the drafters need the same", ge=0)
