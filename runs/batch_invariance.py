@@ -19,10 +19,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from goodspeed.engine.block_table import BlockTable
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
-from goodspeed.engine.torch.kv import KvPool, Region
+from goodspeed.engine.torch.kv import KvPool
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.models.catalog import locate
 from goodspeed.models.tokenizer import Tokenizer
@@ -72,9 +73,9 @@ class LogitReader:
         self._factors |= 1
         self.logits = torch.empty(0)
 
-    def prefill(self, tokens: Sequence[int], region: Region) -> None:
+    def prefill(self, tokens: Sequence[int], table: BlockTable) -> None:
         for start in range(0, len(tokens), CHUNK):
-            self._decoder.forward([Segment(tokens[start : start + CHUNK], region, start, 0)], self.pool)
+            self._decoder.forward([Segment(tokens[start : start + CHUNK], table, start, 0)], self.pool)
 
     def read(self, segments: Sequence[Segment]) -> list[tuple[int, int]]:
         """(digest, argmax) of every row, in order."""
@@ -126,56 +127,56 @@ def _prompts(num: int) -> list[list[int]]:
 
 def _generate(rows: LogitReader, texts: Sequence[Text], length: int, generator: torch.Generator) -> None:
     """Sample one token per stream and step."""
-    regions = [_start(rows, text, length) for text in texts]
+    tables = [_start(rows, text, length) for text in texts]
     for done in range(length):
-        segments = [_part(text, region, done, 1) for text, region in zip(texts, regions, strict=True)]
+        segments = [_part(text, table, done, 1) for text, table in zip(texts, tables, strict=True)]
         read = rows.read(segments)
         sampled = torch.multinomial(rows.logits.float().softmax(-1), 1, generator=generator).flatten().tolist()
         for text, row, token in zip(texts, read, sampled, strict=True):
             text.rows.append(row)
             text.tokens.append(token)
-    _finish(rows, regions)
+    _finish(rows, tables)
 
 
 def _verify(rows: LogitReader, texts: Sequence[Text], differences: DifferenceCount, rng: np.random.Generator) -> None:
     """Compute the same tokens in ragged batches of random streams."""
     length = len(texts[0].tokens)
-    regions = [_start(rows, text, length) for text in texts]
+    tables = [_start(rows, text, length) for text in texts]
     done = [0] * len(texts)
     while left := [i for i in range(len(texts)) if done[i] < length]:
         batch = rng.permutation(left)[: rng.integers(1, MAX_STREAMS + 1)].tolist()
         sizes = [min(int(rng.integers(1, MAX_TOKENS + 1)), length - done[i]) for i in batch]
-        segments = [_part(texts[i], regions[i], done[i], size) for i, size in zip(batch, sizes, strict=True)]
+        segments = [_part(texts[i], tables[i], done[i], size) for i, size in zip(batch, sizes, strict=True)]
         read = iter(rows.read(segments))
         for i, size in zip(batch, sizes, strict=True):
             differences.compare(texts[i].rows[done[i] : done[i] + size], [next(read) for _ in range(size)])
             done[i] += size
-    _finish(rows, regions)
+    _finish(rows, tables)
 
 
 def _read_single(rows: LogitReader, text: Text, differences: DifferenceCount) -> None:
-    region = _start(rows, text, len(text.tokens))
+    table = _start(rows, text, len(text.tokens))
     for done in range(len(text.tokens)):
-        differences.compare(text.rows[done : done + 1], rows.read([_part(text, region, done, 1)]))
-    _finish(rows, [region])
+        differences.compare(text.rows[done : done + 1], rows.read([_part(text, table, done, 1)]))
+    _finish(rows, [table])
 
 
-def _start(rows: LogitReader, text: Text, length: int) -> Region:
+def _start(rows: LogitReader, text: Text, length: int) -> BlockTable:
     """Prefill the prompt except for its last token."""
-    region = rows.pool.reserve(len(text.prompt) + length)
-    rows.prefill(text.prompt[:-1], region)
-    return region
+    table = rows.pool.reserve(len(text.prompt) + length)
+    rows.prefill(text.prompt[:-1], table)
+    return table
 
 
-def _part(text: Text, region: Region, done: int, size: int) -> Segment:
+def _part(text: Text, table: BlockTable, done: int, size: int) -> Segment:
     """The tokens whose rows gave the generated tokens done .. done + size - 1."""
     start = len(text.prompt) - 1 + done
-    return Segment((text.prompt + text.tokens)[start : start + size], region, start, size)
+    return Segment((text.prompt + text.tokens)[start : start + size], table, start, size)
 
 
-def _finish(rows: LogitReader, regions: Iterable[Region]) -> None:
-    for region in regions:
-        rows.pool.free(region)
+def _finish(rows: LogitReader, tables: Iterable[BlockTable]) -> None:
+    for table in tables:
+        rows.pool.free(table)
 
 
 def _groups(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

@@ -16,6 +16,7 @@ from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_model import END_TOKEN, ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.engine.toy_tokenizer import toy_tokenizer
+from goodspeed.errors import CapacityError
 from goodspeed.models.tokenizer import Tokenizer
 
 PROMPT = tuple(b"once upon")
@@ -168,7 +169,6 @@ MISUSES: dict[str, Callable[[], object]] = {
     ),
     "retaining tokens that were not run": lambda: retained(len(PROMPT) + 1),
     "retaining a stream before it is prefilled": lambda: opened(Sampling()).retain(1, 1),
-    "more memory than there is": lambda: ToyTarget(toy_info(kv_capacity=10)).open(1, StreamSpec(PROMPT, COUPLED, 11)),
 }
 
 
@@ -214,3 +214,23 @@ def test_tokenizer_serves_the_toy(tmp_path: Path) -> None:
     assert tokenizer.encode_chat([{"role": "user", "content": "hi"}])[-1] == ord("\n")
     answer = generate(ToyModel(), ReferenceRequest(PROMPT, 30))
     assert set(tokenizer.decode(answer)) <= set(" abcdefghijklmnopqrstuvwxyz")
+
+
+def test_more_memory_than_there_is_raises_an_error_when_it_is_written() -> None:
+    target = ToyTarget(toy_info(kv_capacity=len(PROMPT) + 1))
+    target.open(1, StreamSpec(PROMPT, Sampling(), len(PROMPT) + 5))
+    target.step([Prefill(1, len(PROMPT))])
+    target.step([Verify(1, ())])
+    with pytest.raises(CapacityError, match=f"1 KV tokens requested, 0 of {len(PROMPT) + 1} are free"):
+        target.step([Verify(1, ())])
+
+
+def test_a_stream_is_continued_without_committing_its_last_token_again() -> None:
+    target, text = ToyTarget(), [*PROMPT]
+    target.open(1, StreamSpec(PROMPT, COUPLED, 50))
+    text += [outcome.next_token or 0 for outcome in target.step([Prefill(1, len(PROMPT))])]
+    text += [outcome.next_token or 0 for outcome in target.step([Verify(1, ())])]
+    expected = target.step([Verify(1, ())])[0].next_token
+    target.open(2, StreamSpec(tuple(text), COUPLED, 50, prefix=CachedPrefix(1, 2)))  # of an open stream
+    assert target.step([Prefill(2, len(text) - 3)])[0].next_token is None
+    assert target.step([Verify(2, ())])[0].next_token == expected

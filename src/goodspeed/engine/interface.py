@@ -53,6 +53,8 @@ class TargetInfo:
     vocab_size: int
     max_context: int  # tokens of one stream, prompt and answer
     kv_capacity: int  # tokens, over all streams
+    kv_block: int = 1
+    """KV tokens of a block: the engine allocates whole blocks, and streams share whole blocks of a common prefix."""
     end_tokens: tuple[int, ...] = ()
     """Tokens that end an answer unless the request says otherwise."""
     tokenizer_size: int | None = None
@@ -63,9 +65,13 @@ class TargetInfo:
         """Ids that stand for a token: what a draft engine must know."""
         return self.vocab_size if self.tokenizer_size is None else min(self.vocab_size, self.tokenizer_size)
 
+    def kv_tokens(self, num_tokens: int) -> int:
+        """KV tokens in the blocks that hold a stream of this length."""
+        return -(-num_tokens // self.kv_block) * self.kv_block
+
 
 class CachedPrefix(Struct, frozen=True, gc=False):
-    """The keys and values of a stream's first tokens, which the engine has: those of a retained stream."""
+    """The keys and values of a stream's first tokens, which the engine has: those of a retained or an open stream."""
 
     source: StreamKey
     num_tokens: int
@@ -79,7 +85,7 @@ class StreamSpec:
     """Committed prefix: the prompt, and the answer so far if the stream is resumed. At least one token."""
     sampling: Sampling
     capacity: int
-    """KV tokens to reserve: the prefix, all tokens that may still be committed, and the longest proposal."""
+    """KV tokens that it may need at most: the prefix, all tokens that may still be committed, the longest proposal."""
     logprobs: bool = False
     """Report the log-probability of every committed token."""
     client: str = ""
@@ -153,15 +159,18 @@ class TargetEngine(Protocol):
         """Compiles the constraints of its streams; None: it takes none."""
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
-        """Start a stream. The caller has admitted spec.capacity against info.kv_capacity, so there is room.
+        """Start a stream, with the blocks of spec.prefix, as if it had been prefilled so far.
 
-        With spec.prefix the stream starts with a copy of these keys and values, as if it had been prefilled so far.
+        The engine allocates further blocks when a step needs them. The caller counts them: of all that is retained and
+        open, what the next step writes fits in info.kv_capacity. Whole blocks of a prefix count once.
         """
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         """Run one forward pass over a ragged batch with at most one work item per stream; outcomes in order.
 
-        A stream's prefix is completely prefilled before its first Verify. A committed token is never withdrawn.
+        A stream's prefix is prefilled before its first Verify. If the last prefix token is left to that Verify, then no
+        token is committed before it: so a stream is continued whose last token was committed earlier. A committed token
+        is never withdrawn.
         """
 
     def retain(self, stream: StreamKey, num_tokens: int) -> None:

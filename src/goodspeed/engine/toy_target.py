@@ -12,8 +12,10 @@ from goodspeed.decoding.logits_processor import processed
 from goodspeed.decoding.logprobs import TopTokens, logprobs_of
 from goodspeed.decoding.rules import verify
 from goodspeed.decoding.sampling import Rule
+from goodspeed.engine.block_table import BlockAllocator, BlockTable
 from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import (
+    CachedPrefix,
     Outcome,
     Prefill,
     StreamSpec,
@@ -30,6 +32,7 @@ def toy_info(
     vocab_size: int = TOY_VOCAB_SIZE,
     max_context: int = 4096,
     kv_capacity: int = 2**20,
+    kv_block: int = 1,
 ) -> TargetInfo:
     """The TargetInfo of a toy target; pass the fingerprint of toy_tokenizer if that tokenizer is used."""
     return TargetInfo(
@@ -39,6 +42,7 @@ def toy_info(
         vocab_size=vocab_size,
         max_context=max_context,
         kv_capacity=kv_capacity,
+        kv_block=kv_block,
         end_tokens=(END_TOKEN,) if vocab_size >= TOY_VOCAB_SIZE else (),
     )
 
@@ -48,7 +52,19 @@ class _TargetStream:
     spec: StreamSpec
     tokens: list[int]
     processors: Processors
-    num_prefilled: int = 0
+    table: BlockTable
+    num_cached: int = 0
+    """Leading tokens that were run: the prefilled ones, and after the prefill all but the last."""
+
+    @property
+    def num_to_prefill(self) -> int:
+        return len(self.spec.tokens) - self.num_cached
+
+
+@dataclass(frozen=True, slots=True)
+class _Retained:
+    tokens: list[int]
+    table: BlockTable
 
 
 class ToyTarget:
@@ -59,7 +75,8 @@ class ToyTarget:
         self.grammars = grammars
         self.model = ToyModel(self.info.vocab_size, seed)
         self._streams: dict[StreamKey, _TargetStream] = {}
-        self._retained: dict[StreamKey, list[int]] = {}
+        self._retained: dict[StreamKey, _Retained] = {}
+        self._allocator = BlockAllocator(self.info.kv_capacity // self.info.kv_block, self.info.kv_block)
         self._used_keys: set[StreamKey] = set()
 
     @property
@@ -70,18 +87,25 @@ class ToyTarget:
     @property
     def num_retained(self) -> int:
         """KV tokens of retained streams."""
-        return sum(len(tokens) for tokens in self._retained.values())
+        return sum(len(retained.tokens) for retained in self._retained.values())
+
+    @property
+    def num_reserved(self) -> int:
+        """KV tokens in the blocks of all streams, with those that are retained; shared blocks count once."""
+        return (self._allocator.num_blocks - self._allocator.num_free) * self.info.kv_block
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         assert stream not in self._used_keys, f"stream key {stream} is used twice"
         assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
         assert all(0 <= token < self.info.vocab_size for token in spec.tokens), "a token outside the vocabulary"
         self._used_keys.add(stream)
+        table, num_cached = BlockTable(), 0
+        if spec.prefix:
+            num_cached = spec.prefix.num_tokens
+            table = self._allocator.fork(self._source(spec.prefix, spec.tokens), num_cached)
         self._streams[stream] = _TargetStream(
-            spec, list(spec.tokens), logits_processors(spec, self.grammars), self._num_cached(spec)
+            spec, list(spec.tokens), logits_processors(spec, self.grammars), table, num_cached
         )
-        num_reserved = sum(other.spec.capacity for other in self._streams.values()) + self.num_retained
-        assert num_reserved <= self.info.kv_capacity, f"{num_reserved} KV tokens admitted of {self.info.kv_capacity}"
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         assert batch, "an empty batch"
@@ -90,30 +114,32 @@ class ToyTarget:
 
     def retain(self, stream: StreamKey, num_tokens: int) -> None:
         ended = self._stream(stream)
-        assert ended.num_prefilled == len(ended.spec.tokens), f"stream {stream} is not completely prefilled"
-        assert 0 < num_tokens < len(ended.tokens), f"{num_tokens} of {len(ended.tokens)} tokens are to be retained"
-        self._retained[stream] = ended.tokens[:num_tokens]
+        assert 0 < num_tokens <= ended.num_cached, f"{num_tokens} of {ended.num_cached} tokens are to be retained"
+        self._allocator.shorten(ended.table, num_tokens)
+        self._retained[stream] = _Retained(ended.tokens[:num_tokens], ended.table)
         del self._streams[stream]
 
     def close(self, stream: StreamKey) -> None:
         assert stream in self._streams or stream in self._retained, f"stream {stream} is not open"
-        self._streams.pop(stream, None)
-        self._retained.pop(stream, None)
+        held = self._streams.pop(stream, None) or self._retained.pop(stream)
+        self._allocator.shorten(held.table, 0)
 
-    def _num_cached(self, spec: StreamSpec) -> int:
-        """Tokens of the stream's cached prefix, which must be those of its source."""
-        if spec.prefix is None:
-            return 0
-        source, num_tokens = self._retained[spec.prefix.source], spec.prefix.num_tokens
-        assert 0 < num_tokens < len(spec.tokens), f"{num_tokens} of {len(spec.tokens)} tokens are cached"
-        assert tuple(source[:num_tokens]) == spec.tokens[:num_tokens], "the cached prefix is of another text"
-        return num_tokens
+    def _source(self, prefix: CachedPrefix, tokens: Sequence[int]) -> BlockTable:
+        """The blocks of the prefix, which must be that of the tokens."""
+        running, num_tokens = self._streams.get(prefix.source), prefix.num_tokens
+        source = running or self._retained[prefix.source]
+        num_cached = running.num_cached if running else len(source.tokens)
+        assert 0 < num_tokens <= num_cached, f"{num_tokens} of {num_cached} tokens are a prefix"
+        assert num_tokens < len(tokens), f"{num_tokens} of {len(tokens)} tokens are cached"
+        assert source.tokens[:num_tokens] == list(tokens[:num_tokens]), "the cached prefix is of another text"
+        return source.table
 
     def _prefill(self, work: Prefill) -> Outcome:
         stream = self._stream(work.stream)
-        remaining = len(stream.spec.tokens) - stream.num_prefilled
+        remaining = stream.num_to_prefill
         assert 0 < work.num_tokens <= remaining, f"prefill of {work.num_tokens} tokens, {remaining} remain"
-        stream.num_prefilled += work.num_tokens
+        stream.num_cached += work.num_tokens
+        self._allocator.grow(stream.table, stream.num_cached)
         if work.num_tokens < remaining:
             return Outcome(work.stream, 0, None)
         outcome = self._commit(stream, Verify(work.stream, ()))
@@ -125,11 +151,12 @@ class ToyTarget:
 
     def _verify(self, work: Verify) -> Outcome:
         stream = self._stream(work.stream)
-        assert stream.num_prefilled == len(stream.spec.tokens), f"stream {work.stream} is not completely prefilled"
+        assert stream.num_cached >= len(stream.spec.tokens) - 1, f"stream {work.stream} is not completely prefilled"
         assert len(work.draft_probs) in {0, len(work.draft_tokens)}, "as many draft distributions as tokens, or none"
         assert all(0 <= token < self.info.vocab_size for token in work.draft_tokens), "a token outside the vocabulary"
         num_tokens = len(stream.tokens) + len(work.draft_tokens)
         assert num_tokens <= stream.spec.capacity, f"{num_tokens} tokens in a capacity of {stream.spec.capacity}"
+        self._allocator.grow(stream.table, num_tokens)
         return self._commit(stream, work)
 
     def _commit(self, stream: _TargetStream, work: Verify) -> Outcome:
@@ -143,6 +170,7 @@ class ToyTarget:
         spec = stream.spec
         logprobs, top = self._logprobs(stream.tokens, committed, spec.top_logprobs) if spec.logprobs else ((), ())
         stream.tokens.extend(committed)
+        stream.num_cached = len(stream.tokens) - 1
         for processor in stream.processors:
             processor.commit(committed)
         failure = failure_of(stream.processors)

@@ -97,7 +97,7 @@ class EnginePair:
         stream = _Stream(next(self._keys), request, schedule.windows)
         info = self._target.info
         num_tokens = len(request.prompt) + request.max_tokens
-        if num_tokens > info.max_context or stream.capacity > info.kv_capacity:
+        if num_tokens > info.max_context or info.kv_tokens(stream.capacity) > info.kv_capacity:
             raise RequestError(
                 f"{len(request.prompt)} prompt tokens and max_tokens {request.max_tokens} are {num_tokens} tokens; "
                 f"{info.model} allows {info.max_context} per text and {info.kv_capacity} in all streams",
@@ -106,8 +106,8 @@ class EnginePair:
         return stream
 
     def _has_room(self, stream: "_Stream", active: Sequence["_Stream"]) -> bool:
-        num_reserved = sum(other.capacity for other in active)
-        return num_reserved + stream.capacity <= self._target.info.kv_capacity
+        info = self._target.info
+        return sum(info.kv_tokens(one.capacity) for one in (*active, stream)) <= info.kv_capacity
 
     def _open(self, stream: "_Stream") -> "_Stream":
         request = stream.request

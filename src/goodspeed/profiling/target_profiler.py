@@ -111,7 +111,7 @@ class TargetProfiler:
 
     def _fits(self, capacities: Sequence[int]) -> bool:
         info = self._engine.info
-        return max(capacities) <= info.max_context and sum(capacities) <= info.kv_capacity
+        return max(capacities) <= info.max_context and sum(map(info.kv_tokens, capacities)) <= info.kv_capacity
 
     def _open(self, context: int, capacity: int, offset: int) -> StreamKey:
         stream = next(self._keys)

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from goodspeed.engine.torch.decoder import Decoder, Segment
-from goodspeed.engine.torch.kv import KvPool
+from goodspeed.engine.torch.kv import BLOCK, KvPool
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
 
@@ -96,7 +96,7 @@ def test_logits_come_for_the_wanted_rows_only(random_checkpoint: Callable[..., P
     folder = random_checkpoint("llama")
     config = read_config(folder)
     decoder = Decoder(read_weights(folder), config, torch.float32, CPU)
-    pool = KvPool(config, 100, torch.float32, CPU)
+    pool = KvPool(config, 3 * BLOCK, torch.float32, CPU)
     regions = [pool.reserve(20) for _ in range(3)]
     tokens = tokens_of(12, 320)
     every = decoder.forward([Segment(tokens, region, 0, 12) for region in regions], pool)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from goodspeed.engine.block_table import BlockTable
 from goodspeed.engine.torch.attention import Attention
 from goodspeed.engine.torch.decoder import Decoder, Segment
 from goodspeed.engine.torch.invariance import is_batch_invariant, numerics_fingerprint
-from goodspeed.engine.torch.kv import KvPool, Region
+from goodspeed.engine.torch.kv import BLOCK, KvPool
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
 
@@ -35,7 +36,7 @@ def some_tokens(decoder: Decoder, length: int) -> list[int]:
 def logits_of(decoder: Decoder, tokens: Sequence[int], chunks: Iterator[int], num_others: int) -> torch.Tensor:
     """[tokens, vocab]: computed in such chunks, each batched with ragged pieces of other streams."""
     rng = random.Random(2)
-    pool = KvPool(decoder.config, len(tokens) + 300 * num_others, decoder.dtype, decoder.device)
+    pool = KvPool(decoder.config, len(tokens) + (300 + BLOCK) * num_others, decoder.dtype, decoder.device)
     others = [pool.reserve(300) for _ in range(num_others)]
     own, rows, start = pool.reserve(len(tokens)), [], 0
     while start < len(tokens):
@@ -48,12 +49,12 @@ def logits_of(decoder: Decoder, tokens: Sequence[int], chunks: Iterator[int], nu
     return torch.cat(rows)
 
 
-def _ragged(others: Sequence[Region], tokens: Sequence[int], rng: random.Random) -> list[Segment]:
+def _ragged(others: Sequence[BlockTable], tokens: Sequence[int], rng: random.Random) -> list[Segment]:
     picked = rng.sample(list(others), rng.randint(0, len(others)))
     lengths = [rng.choice((1, 1, 2, 5, 9, 40)) for _ in picked]
     return [
-        Segment(tokens[:length], region, rng.randint(0, 250), rng.randint(0, length))
-        for region, length in zip(picked, lengths, strict=True)
+        Segment(tokens[:length], table, rng.randint(0, 250), rng.randint(0, length))
+        for table, length in zip(picked, lengths, strict=True)
     ]
 
 

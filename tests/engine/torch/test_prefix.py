@@ -83,18 +83,43 @@ def test_keys_and_values_of_another_text_are_noticed(target: TorchTarget) -> Non
         target.close(key)
 
 
-def test_a_source_may_be_moved(target: TorchTarget) -> None:
-    """Free are 300 tokens before the source and 100 after it, and a stream needs 350."""
-    target.open(2, StreamSpec(PROMPT, GREEDY, 300))
-    expected = written(target, 1, PROMPT, GREEDY)
-    target.open(3, StreamSpec(PROMPT, GREEDY, target.info.kv_capacity - target.num_reserved))
-    target.retain(1, len(PROMPT))
-    target.close(2)
-    target.open(4, StreamSpec(PROMPT, GREEDY, 350))
-    target.close(4)
-    assert written(target, 5, PROMPT, GREEDY, CachedPrefix(1, 100)) == expected
-    for key in (1, 3, 5):
+@pytest.mark.parametrize("sampling", [GREEDY, COUPLED], ids=["greedy", "coupled"])
+def test_a_stream_that_was_preempted_is_continued_from_the_blocks_that_are_left(
+    target: TorchTarget, sampling: Sampling
+) -> None:
+    """It is opened with all that is committed; the last token is left to the first verification."""
+    whole = text(PROMPT, written(target, 1, PROMPT, sampling))
+    drafts = [(5, 9, 13), (), (whole[3],), (2, 2)]
+    spec = StreamSpec(PROMPT, sampling, 400, logprobs=True)
+    target.open(2, spec)
+    target.step([Prefill(2, len(PROMPT))])
+    for _ in range(len(whole) - len(PROMPT) - 1):
+        target.step([Verify(2, ())])
+    expected = [replace(target.step([Verify(2, draft)])[0], stream=0) for draft in drafts]
+    target.retain(1, len(whole) - 1)
+    for key, num_cached in ((3, 0), (4, 70), (5, len(whole) - 1)):
+        prefix = CachedPrefix(1, num_cached) if num_cached else None
+        target.open(key, dataclasses.replace(spec, tokens=tuple(whole), prefix=prefix))
+        if num_cached < len(whole) - 1:
+            assert target.step([Prefill(key, len(whole) - 1 - num_cached)]) == [Outcome(key, 0, None)]
+        assert [replace(target.step([Verify(key, draft)])[0], stream=0) for draft in drafts] == expected
+    for key in (1, 2, 3, 4, 5):
         target.close(key)
+    assert target.num_reserved == 0
+
+
+def test_a_prefix_of_an_open_stream_is_shared_and_both_go_on(target: TorchTarget) -> None:
+    expected = written(target, 1, PROMPT, GREEDY)
+    target.close(1)
+    target.open(2, StreamSpec(PROMPT, GREEDY, 400, logprobs=True))
+    target.step([Prefill(2, len(PROMPT))])
+    alone = target.num_reserved
+    assert written(target, 3, PROMPT, GREEDY, CachedPrefix(2, len(PROMPT) - 1)) == expected
+    assert target.num_reserved < 2 * alone
+    assert [target.step([Verify(2, ())])[0].next_token for _ in range(12)] == [one.next_token for one in expected[1:]]
+    for key in (2, 3):
+        target.close(key)
+    assert target.num_reserved == 0
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, COLD], ids=["greedy", "coupled"])

@@ -1,8 +1,8 @@
 """Batch-invariant attention: the result for a stream does not depend on the other streams in the batch, to the bit.
 
 A library chooses the summation order of a matrix product by its shape. So the number of keys that a token attends to is
-a function of its position only: positions 128 b .. 128 b + 127 are one block and see exactly 128 (b + 1) keys, with
-future keys masked. The new tokens of a stream in one block are a tile. The query heads that share a key head are rows
+a function of its position only: positions 128 s .. 128 s + 127 are one span and see exactly 128 (s + 1) keys, with
+future keys masked. The new tokens of a stream in one span are a tile. The query heads that share a key head are rows
 of one product. Tiles with equally many keys are computed by one batched product, which treats each tile separately. The
 number of rows does not change the bits in oneDNN (bfloat16) from two rows on, nor in MKL (float32) for multiples of
 four. The measurements are in docs/measurements/engine.md.
@@ -16,9 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from goodspeed.engine.block_table import BlockTable
 from goodspeed.engine.torch.batch import MIN_ROWS, Segment
 from goodspeed.engine.torch.kv import BLOCK, KvPool
 
+SPAN = 128
+"""Positions that see equally many keys; a multiple of the pool's BLOCK."""
 MIN_TILE_ROWS = 4
 MAX_SMALL_TILE = 16
 """Tiles up to this many tokens (decoding, verification) share a product; larger ones (prefill) share another."""
@@ -47,15 +50,15 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """The new tokens of one stream in one block."""
+    """The new tokens of one stream in one span."""
 
-    first_key: int  # row of the pool
+    table: BlockTable
     first_token: int  # in the batch
     positions: range
 
     @property
     def num_keys(self) -> int:
-        return (self.positions.start // BLOCK + 1) * BLOCK
+        return (self.positions.start // SPAN + 1) * SPAN
 
 
 class Attention:
@@ -95,9 +98,9 @@ class _Product:
         self.queries: Indices = tokens * heads.num_query_heads + heads_of
         """[kv_heads, tiles, rows]: token * query heads + head."""
         positions = token + np.array([[tile.positions.start] for tile in tiles])
-        keys = np.arange(tiles[0].num_keys)
-        self._mask = _mask(torch.from_numpy(positions).to(pool.device), keys.size, heads.window, pool.dtype)
-        self._blocks = pool.blocks(keys[::BLOCK] + np.array([[tile.first_key] for tile in tiles]))
+        num_keys = tiles[0].num_keys
+        self._mask = _mask(torch.from_numpy(positions).to(pool.device), num_keys, heads.window, pool.dtype)
+        self._blocks = pool.blocks([tile.table for tile in tiles], num_keys // BLOCK)
 
     def __call__(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """[kv_heads * tiles * rows, head_dim] from the same."""
@@ -115,8 +118,8 @@ def _tiles(segments: Sequence[Segment]) -> Iterator[_Tile]:
     for segment in segments:
         start = segment.positions.start
         while start < segment.positions.stop:
-            stop = min(segment.positions.stop, (start // BLOCK + 1) * BLOCK)
-            yield _Tile(segment.region.start, first_token, range(start, stop))
+            stop = min(segment.positions.stop, (start // SPAN + 1) * SPAN)
+            yield _Tile(segment.table, first_token, range(start, stop))
             first_token += stop - start
             start = stop
 

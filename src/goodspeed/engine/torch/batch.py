@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from goodspeed.engine.torch.kv import Region
+from goodspeed.engine.block_table import BlockTable
+from goodspeed.engine.torch.kv import slots
 
 MIN_ROWS = 2
 """oneDNN sums a product of a single row in another order, so a batch of one token is computed as two rows."""
@@ -13,10 +15,10 @@ MIN_ROWS = 2
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One stream's part of a batch: new tokens after those whose keys and values are in its region."""
+    """One stream's part of a batch: new tokens after those whose keys and values are in its blocks."""
 
     tokens: Sequence[int]
-    region: Region
+    table: BlockTable
     num_past: int
     num_logits: int
     """Number of last tokens that need logits."""
@@ -35,7 +37,8 @@ class PackedBatch:
         self._device = device
         self.tokens = self._tensor([token for segment in segments for token in segment.tokens])
         self.positions = self._tensor([p for segment in segments for p in segment.positions])
-        self.slots = self._tensor([segment.region.start + p for segment in segments for p in segment.positions])
+        rows = np.concatenate([slots(segment.table, segment.positions) for segment in segments])
+        self.slots = self._tensor(rows.tolist())
         self._logit_rows = _logit_rows(segments)
 
     def logit_rows(self, x: torch.Tensor) -> torch.Tensor:

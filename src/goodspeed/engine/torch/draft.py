@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.engine.block_table import BlockTable
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_model import DraftModelRunner, StreamInput
 from goodspeed.engine.drafts import DraftConfig
@@ -16,7 +17,7 @@ from goodspeed.engine.neural_source import NeuralSource
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.device import choose_device, choose_dtype
-from goodspeed.engine.torch.kv import KvPool, Region, kv_bytes_per_token
+from goodspeed.engine.torch.kv import KvPool, kv_bytes_per_token
 from goodspeed.errors import CheckpointError, ConfigError
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
@@ -34,20 +35,20 @@ class TorchDraftModel:
         self.max_context = decoder.config.max_context
         self._decoder = decoder
         self._pool = KvPool(decoder.config, kv_capacity, decoder.dtype, decoder.device)
-        self._regions: dict[StreamKey, Region] = {}
+        self._tables: dict[StreamKey, BlockTable] = {}
 
     def open(self, stream: StreamKey, capacity: int) -> None:
-        self._regions[stream] = self._pool.reserve(capacity)
+        self._tables[stream] = self._pool.reserve(capacity)
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[StreamInput]) -> npt.NDArray[np.float32]:
-        segments = [Segment(self._known(new.tokens), self._regions[new.stream], new.num_cached, 1) for new in inputs]
+        segments = [Segment(self._known(new.tokens), self._tables[new.stream], new.num_cached, 1) for new in inputs]
         logits = self._decoder.forward(segments, self._pool)
         rows: npt.NDArray[np.float32] = logits.float().cpu().numpy()
         return rows
 
     def close(self, stream: StreamKey) -> None:
-        self._pool.free(self._regions.pop(stream))
+        self._pool.free(self._tables.pop(stream))
 
     def _known(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """The target may pad its vocabulary further than this model: such an id is read as token 0."""

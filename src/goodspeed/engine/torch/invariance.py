@@ -15,7 +15,7 @@ import torch
 from goodspeed.engine.torch.attention import Attention
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
-from goodspeed.engine.torch.kv import KvPool
+from goodspeed.engine.torch.kv import BLOCK, KvPool, slots
 
 NUM_TOKENS = 24
 CHUNKINGS = ((1, 1, 1, 1, 3, 17), (2, 8, 9, 5))
@@ -48,7 +48,7 @@ def _is_decoder_invariant(decoder: Decoder) -> bool:
 @torch.inference_mode()
 def _logits(decoder: Decoder, chunks: Sequence[int], num_other: int) -> torch.Tensor:
     """[NUM_TOKENS, vocab]: logits of fixed tokens, each chunk in a batch with `num_other` tokens of another stream."""
-    pool = KvPool(decoder.config, NUM_TOKENS + NUM_OTHER_TOKENS, decoder.dtype, decoder.device)
+    pool = KvPool(decoder.config, NUM_TOKENS + NUM_OTHER_TOKENS + BLOCK, decoder.dtype, decoder.device)
     other, own = pool.reserve(NUM_OTHER_TOKENS), pool.reserve(NUM_TOKENS)
     tokens = [(7919 * i + 11) % decoder.config.vocab_size for i in range(NUM_TOKENS + NUM_OTHER_TOKENS)]
     other_segments = [Segment(tokens[NUM_TOKENS:][:num_other], other, 0, 0)] if num_other else []
@@ -64,14 +64,18 @@ def _is_attention_invariant(decoder: Decoder) -> bool:
     """Compares one layer's attention over a long random context in many chunks with that in one pass."""
     heads = decoder.heads
     pool = KvPool(replace(decoder.config, num_layers=1), LONG_CONTEXT, decoder.dtype, decoder.device)
-    region = pool.reserve(LONG_CONTEXT)
+    table = pool.reserve(LONG_CONTEXT)
     noise = torch.randn(LONG_CONTEXT, heads.num_parts * heads.head_dim, generator=torch.Generator().manual_seed(0))
     qkv = noise.to(decoder.device, decoder.dtype)
-    pool.write(0, torch.arange(LONG_CONTEXT, device=decoder.device), qkv[:, heads.num_query_heads * heads.head_dim :])
+    pool.write(
+        0,
+        torch.from_numpy(slots(table, range(LONG_CONTEXT))).to(decoder.device),
+        qkv[:, heads.num_query_heads * heads.head_dim :],
+    )
 
     def attend(start: int, stop: int) -> torch.Tensor:
-        other = Segment([0], region, 0, 0)  # any other row, because a batch has at least MIN_ROWS
-        attention = Attention(heads, pool, [Segment(range(stop - start), region, start, 0), other])
+        other = Segment([0], table, 0, 0)  # any other row, because a batch has at least MIN_ROWS
+        attention = Attention(heads, pool, [Segment(range(stop - start), table, start, 0), other])
         return attention(0, torch.cat((qkv[start:stop], qkv[:1])))[: stop - start]
 
     parts = [attend(start, stop) for start, stop in _intervals(LONG_CHUNKS, LONG_CONTEXT)]

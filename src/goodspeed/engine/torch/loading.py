@@ -14,7 +14,7 @@ from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.device import choose_device, choose_dtype
 from goodspeed.engine.torch.invariance import is_batch_invariant, numerics_fingerprint
-from goodspeed.engine.torch.kv import kv_bytes_per_token
+from goodspeed.engine.torch.kv import BLOCK, kv_bytes_per_token
 from goodspeed.engine.torch.target import TorchTarget
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
@@ -45,7 +45,7 @@ def make_decoder(weights: Mapping[str, torch.Tensor], shape: ModelConfig, config
 def make_target(decoder: Decoder, config: TargetConfig, name: str, tokenizer: Path) -> TorchTarget:
     """A target engine of that name with the decoder; `tokenizer` is the folder of its tokenizer."""
     shape = decoder.config
-    kv_capacity = config.kv_memory_mb * 2**20 // kv_bytes_per_token(shape, decoder.dtype)
+    kv_capacity = config.kv_memory_mb * 2**20 // kv_bytes_per_token(shape, decoder.dtype) // BLOCK * BLOCK
     loaded = Tokenizer.load(tokenizer)
     info = TargetInfo(
         model=name,
@@ -54,6 +54,7 @@ def make_target(decoder: Decoder, config: TargetConfig, name: str, tokenizer: Pa
         vocab_size=shape.vocab_size,
         max_context=min(shape.max_context, kv_capacity),
         kv_capacity=kv_capacity,
+        kv_block=BLOCK,
         end_tokens=shape.end_tokens,
         tokenizer_size=loaded.vocab_size,
     )

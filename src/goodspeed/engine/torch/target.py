@@ -11,8 +11,10 @@ from goodspeed.decoding.logits_processor import processed
 from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.decoding.rules import match, verify
 from goodspeed.decoding.sampling import Rule
+from goodspeed.engine.block_table import BlockTable
 from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import (
+    CachedPrefix,
     Outcome,
     Prefill,
     StreamSpec,
@@ -23,7 +25,7 @@ from goodspeed.engine.interface import (
 from goodspeed.engine.logits_processors import Processors, failure_of, logits_processors
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
-from goodspeed.engine.torch.kv import KvPool, Region
+from goodspeed.engine.torch.kv import KvPool
 
 SCORED_ROWS = 64
 
@@ -31,7 +33,7 @@ SCORED_ROWS = 64
 @dataclass(slots=True)
 class _Stream:
     spec: StreamSpec
-    region: Region
+    table: BlockTable
     tokens: list[int]
     """Committed tokens: the prefix, then the answer."""
     processors: Processors = ()
@@ -60,7 +62,7 @@ class TorchTarget:
         self.decoder = decoder
         self._pool = KvPool(decoder.config, info.kv_capacity, decoder.dtype, decoder.device)
         self._streams: dict[StreamKey, _Stream] = {}
-        self._retained: dict[StreamKey, Region] = {}
+        self._retained: dict[StreamKey, BlockTable] = {}
 
     @property
     def num_open(self) -> int:
@@ -69,38 +71,46 @@ class TorchTarget:
 
     @property
     def num_reserved(self) -> int:
-        """KV tokens reserved by all streams, with those that are retained."""
+        """KV tokens in the blocks of all streams, with those that are retained; shared blocks count once."""
         return self._pool.num_reserved
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         assert stream not in self._streams, f"stream {stream} is open"
         assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
-        region = self._pool.reserve(spec.capacity)
-        num_cached = 0
+        table, num_cached = BlockTable(), 0
         if spec.prefix:
             num_cached = spec.prefix.num_tokens
             assert num_cached < len(spec.tokens), f"{num_cached} of {len(spec.tokens)} tokens are cached"
-            self._pool.copy(self._retained[spec.prefix.source], region, num_cached)
+            table = self._pool.fork(self._source(spec.prefix), num_cached)
         self._streams[stream] = _Stream(
-            spec, region, list(spec.tokens), logits_processors(spec, self.grammars), num_cached
+            spec, table, list(spec.tokens), logits_processors(spec, self.grammars), num_cached
         )
 
     def retain(self, stream: StreamKey, num_tokens: int) -> None:
         ended = self._streams.pop(stream)
         assert num_tokens <= ended.num_cached, f"{num_tokens} tokens to retain, {ended.num_cached} are cached"
-        self._pool.shorten(ended.region, num_tokens)
-        self._retained[stream] = ended.region
+        self._pool.shorten(ended.table, num_tokens)
+        self._retained[stream] = ended.table
 
     def close(self, stream: StreamKey) -> None:
         open_stream = self._streams.pop(stream, None)
-        self._pool.free(open_stream.region if open_stream else self._retained.pop(stream))
+        self._pool.free(open_stream.table if open_stream else self._retained.pop(stream))
 
     @torch.inference_mode()
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         streams = [self._streams[work.stream] for work in batch]
         segments = [_segment(stream, work) for stream, work in zip(streams, batch, strict=True)]
+        for segment in segments:
+            self._pool.grow(segment.table, segment.positions.stop)
         logits = self.decoder.forward(segments, self._pool).split([segment.num_logits for segment in segments])
         return [_outcome(stream, work, rows) for stream, work, rows in zip(streams, batch, logits, strict=True)]
+
+    def _source(self, prefix: CachedPrefix) -> BlockTable:
+        running = self._streams.get(prefix.source)
+        if running is None:
+            return self._retained[prefix.source]
+        assert prefix.num_tokens <= running.num_cached, f"{prefix.num_tokens} of {running.num_cached} cached tokens"
+        return running.table
 
 
 def _segment(stream: _Stream, work: Work) -> Segment:
@@ -111,12 +121,12 @@ def _segment(stream: _Stream, work: Work) -> Segment:
         end = stream.num_cached + work.num_tokens
         tokens = stream.tokens[stream.num_cached : end]
         num_logits = len(tokens) if stream.spec.prompt_logprobs else int(end == len(stream.spec.tokens))
-        return Segment(tokens, stream.region, stream.num_cached, num_logits)
+        return Segment(tokens, stream.table, stream.num_cached, num_logits)
     assert len(stream.tokens) == stream.num_cached + 1, f"stream {work.stream} is not completely prefilled"
     tokens = [stream.tokens[-1], *work.draft_tokens]
     num_tokens = stream.num_cached + len(tokens)
     assert num_tokens <= stream.spec.capacity, f"{num_tokens} tokens in a capacity of {stream.spec.capacity}"
-    return Segment(tokens, stream.region, stream.num_cached, len(tokens))
+    return Segment(tokens, stream.table, stream.num_cached, len(tokens))
 
 
 def _outcome(stream: _Stream, work: Work, logits: torch.Tensor) -> Outcome:

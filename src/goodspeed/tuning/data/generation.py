@@ -9,9 +9,10 @@ import torch
 
 from goodspeed.decoding.rules import choose
 from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.block_table import BlockTable
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
-from goodspeed.engine.torch.kv import KvPool, Region
+from goodspeed.engine.torch.kv import KvPool
 from goodspeed.tuning.data.example import Example, Origin, Rejected
 
 MAX_PREFILL = 1024  # prompt tokens of one step
@@ -48,7 +49,7 @@ class RecordedAnswer:
 class _Stream:
     request: AnswerRequest
     sampling: Sampling
-    region: Region
+    table: BlockTable
     answer: list[int] = field(default_factory=list)
     top_tokens: list[npt.NDArray[np.int32]] = field(default_factory=list)
     top_logprobs: list[npt.NDArray[np.float16]] = field(default_factory=list)
@@ -56,8 +57,8 @@ class _Stream:
     def segment(self) -> Segment:
         prompt = self.request.prompt
         if not self.answer:
-            return Segment(prompt, self.region, 0, 1)
-        return Segment(self.answer[-1:], self.region, len(prompt) + len(self.answer) - 1, 1)
+            return Segment(prompt, self.table, 0, 1)
+        return Segment(self.answer[-1:], self.table, len(prompt) + len(self.answer) - 1, 1)
 
     def example(self) -> Example:
         return Example(
@@ -92,36 +93,36 @@ class Generator:
             self._step()
             for stream in [stream for stream in self._active if self._is_over(stream)]:
                 self._active.remove(stream)
-                self._pool.free(stream.region)
+                self._pool.free(stream.table)
                 yield stream.example()
 
     @torch.inference_mode()
     def score(self, recorded: RecordedAnswer) -> Example:
         """The given answer with the model's top k at every token, in one forward pass."""
         tokens, first = recorded.prompt + recorded.answer[:-1], len(recorded.prompt) - 1
-        region = self._pool.reserve(len(tokens))
+        table = self._pool.reserve(len(tokens))
         try:
             if first:
-                self._decoder.forward([Segment(tokens[:first], region, 0, 0)], self._pool)
-            parts = [self._scored(tokens, region, start) for start in range(first, len(tokens), MAX_SCORED)]
+                self._decoder.forward([Segment(tokens[:first], table, 0, 0)], self._pool)
+            parts = [self._scored(tokens, table, start) for start in range(first, len(tokens), MAX_SCORED)]
         finally:
-            self._pool.free(region)
+            self._pool.free(table)
         top_tokens, top_logprobs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         prompt, answer = (np.array(part, dtype=np.int32) for part in (recorded.prompt, recorded.answer))
         return Example(recorded.origin, prompt, answer, top_tokens, top_logprobs, rejected=recorded.rejected)
 
     def _scored(
-        self, tokens: Sequence[int], region: Region, start: int
+        self, tokens: Sequence[int], table: BlockTable, start: int
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float16]]:
         new = tokens[start : start + MAX_SCORED]
-        return self._top(self._decoder.forward([Segment(new, region, start, len(new))], self._pool).float())
+        return self._top(self._decoder.forward([Segment(new, table, start, len(new))], self._pool).float())
 
     def _admit(self, next_request: AnswerRequest | None, waiting: Iterator[AnswerRequest]) -> AnswerRequest | None:
         """Open streams while the batch and the KV pool have room. Returns the first request without room."""
         num_prefilled = 0
         while next_request and len(self._active) < self._num_streams and num_prefilled < MAX_PREFILL:
             length = len(next_request.prompt) + next_request.max_tokens
-            if self._active and length > self._pool.capacity - self._pool.num_reserved:
+            if self._active and not self._pool.has_room(length):
                 break
             self._active.append(_Stream(next_request, next_request.sampling, self._pool.reserve(length)))
             num_prefilled += len(next_request.prompt)
