@@ -76,6 +76,10 @@ class TokenBytesTable:
             known = self._known[token] = self._look_up(token)
         return known
 
+    def name(self, token: int) -> str:
+        """What the vocabulary calls the token; empty for an unknown one."""
+        return self._backend.id_to_token(token) or ""
+
     def _look_up(self, token: int) -> TokenBytes:
         name = self._backend.id_to_token(token)
         if name is None or name in self._special:
@@ -122,6 +126,14 @@ class IncrementalDetokenizer:
         decoded = self._utf8.decode(known.data)
         text = self._strip(decoded)
         return TokenText(carried, text, known.data[len(decoded) - len(text) :])
+
+    def bytes_of(self, token: int) -> bytes | None:
+        """The bytes of a token; None for a special or unknown token."""
+        return (self._shown.get(token) or self._table.get(token)).data or None
+
+    def name_of(self, token: int) -> str:
+        """The name of a special token; empty for an unknown one."""
+        return self._table.name(token)
 
     def flush(self) -> str:
         """The text that was held back. Call it once, at the end."""

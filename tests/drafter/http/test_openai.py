@@ -265,7 +265,7 @@ async def test_bytes_of_the_log_probabilities_are_the_text(tokenizer: Tokenizer)
         assert choice.logprobs is not None
         entries = choice.logprobs.content or []
         assert bytes(byte for entry in entries for byte in entry.bytes or []).decode() == "fox 🦊, é!"
-        assert [entry.bytes for entry in entries].count(None) == 1  # the special token
+        assert [entry.bytes for entry in entries].count(None) == 2  # the special token and the end token
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -106,7 +106,7 @@ def test_character_that_stays_incomplete_is_replaced_at_the_end(tokenizer: Token
 def test_end_token_counts_and_is_not_shown(tokenizer: Tokenizer) -> None:
     transcript, pieces = show(tokenizer, [[65, 66, END_TOKEN]], FinishReason.STOP)
     assert (text_of(pieces), transcript.num_tokens, transcript.finish) == ("AB", 3, "stop")
-    assert [entry.token for entry in pieces[0].logprobs] == [65, 66]
+    assert [(entry.token, entry.text) for entry in pieces[0].logprobs] == [(65, "A"), (66, "B"), (END_TOKEN, "")]
 
 
 @pytest.mark.parametrize("finish", [FinishReason.STOP, FinishReason.LENGTH])

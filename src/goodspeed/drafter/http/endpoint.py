@@ -128,9 +128,11 @@ class GenerationEndpoint(Generic[BodyT]):
                 await exchange.json(writer.whole(collected, _stats(parsed, requests, transcripts)))
 
     def _transcript(self, request: GenerationRequest, parsed: ParsedRequest, calls: "_Calls | None") -> Transcript:
-        detokenizer = self._service.tokenizer.stream(request.tokens, calls.format.markers if calls else ())
+        echo = parsed.echo(request.tokens)
+        before = () if echo else request.tokens
+        detokenizer = self._service.tokenizer.stream(before, calls.format.markers if calls else ())
         end = calls.parser() if calls and calls.tools.max_calls else None
-        return Transcript(detokenizer, parsed.stops.strings, parsed.min_tokens, end)
+        return Transcript(detokenizer, parsed.stops.strings, parsed.min_tokens, end, echo)
 
 
 @dataclass(frozen=True, slots=True)

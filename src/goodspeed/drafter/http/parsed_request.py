@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from goodspeed.decoding.logprobs import MAX_TOP_LOGPROBS
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.http.constraint_fields import FieldConstraint, field_constraint
@@ -17,6 +18,7 @@ from goodspeed.drafter.http.request_body import ChatBody, CommonBody, Completion
 from goodspeed.drafter.http.sampling_fields import check_sampling, sampling_of
 from goodspeed.drafter.http.stop_conditions import StopConditions, stop_conditions
 from goodspeed.drafter.http.tool_calls.tool_request import ToolRequest, tool_request
+from goodspeed.drafter.http.transcript import Echo
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Mode, Welcome
 
@@ -45,6 +47,13 @@ class ParsedRequest:
     constraint: FieldConstraint | None = None
     """That of `sampling`, with the field that it comes from."""
     tools: ToolRequest | None = None
+    top_logprobs: int = 0
+    is_echoed: bool = False
+    """The text begins with the prompt."""
+
+    def echo(self, prompt: Tokens) -> Echo | None:
+        """How the prompt is echoed."""
+        return Echo(prompt, self.max_tokens == 0) if self.is_echoed else None
 
     @property
     def num_answers(self) -> int:
@@ -64,23 +73,28 @@ def parse_chat(body: ChatBody, tokenizer: Tokenizer, max_context: int) -> Parsed
     check_length(text, "messages", tokenizer, max_context)
     prompt = tuple(tokenizer.encode(text, add_special_tokens=False))
     parsed = _parse(body, (prompt,), tokenizer, bool(body.logprobs))
-    return replace(parsed, max_tokens=body.max_completion_tokens or parsed.max_tokens, tools=tools)
+    return replace(
+        parsed,
+        max_tokens=body.max_completion_tokens or parsed.max_tokens,
+        tools=tools,
+        top_logprobs=_top_logprobs(body),
+    )
 
 
 def parse_completion(body: CompletionBody, tokenizer: Tokenizer, max_context: int) -> ParsedRequest:
     """Raises ApiError or RequestError. A prompt that cannot fit into `max_context` is not encoded."""
-    if body.logprobs not in {None, 0, 1}:
-        raise ApiError(
-            400,
-            f"logprobs is {body.logprobs}, expected 0 or 1: only the chosen tokens have log-probabilities",
-            "logprobs",
-        )
+    _check_range(body.logprobs, "logprobs", MAX_TOP_LOGPROBS)
     texts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     for text in texts:
         if isinstance(text, str):
             check_length(text, "prompt", tokenizer, max_context)
     parsed = _parse(body, completion_prompts(body.prompt, tokenizer), tokenizer, body.logprobs is not None)
-    return replace(parsed, max_tokens=COMPLETION_TOKENS if parsed.max_tokens is None else parsed.max_tokens)
+    return replace(
+        parsed,
+        max_tokens=COMPLETION_TOKENS if parsed.max_tokens is None else parsed.max_tokens,
+        top_logprobs=body.logprobs or 0,
+        is_echoed=bool(body.echo),
+    )
 
 
 def generation_requests(parsed: ParsedRequest, welcome: Welcome, default_tokens: int) -> list[GenerationRequest]:
@@ -96,12 +110,23 @@ def generation_requests(parsed: ParsedRequest, welcome: Welcome, default_tokens:
     for prompt in parsed.prompts:
         check_prompt(prompt, parsed.prompt_field, welcome)
         room = welcome.max_context - len(prompt)
-        max_tokens = min(default_tokens, room) if parsed.max_tokens is None else parsed.max_tokens
+        max_tokens = min(default_tokens, room) if parsed.max_tokens is None else max(1, parsed.max_tokens)
         check_room(len(prompt), max_tokens, parsed.prompt_field, welcome)
         check_sampling(parsed.sampling, max_tokens, welcome.vocab_size)
         for i in range(parsed.num_choices):
             sampling = replace(parsed.sampling, seed=(parsed.sampling.seed + i) % 2**64)
-            requests.append(GenerationRequest(prompt, max_tokens, sampling, ends, parsed.mode, parsed.logprobs))
+            requests.append(
+                GenerationRequest(
+                    prompt,
+                    max_tokens,
+                    sampling,
+                    ends,
+                    parsed.mode,
+                    parsed.logprobs,
+                    parsed.top_logprobs,
+                    prompt_logprobs=parsed.logprobs and parsed.is_echoed,
+                )
+            )
     return requests
 
 
@@ -114,7 +139,8 @@ def _parse(body: CommonBody, prompts: tuple[Tokens, ...], tokenizer: Tokenizer, 
         raise ApiError(400, f"there are {len(prompts)} prompts, expected at most {MAX_CHOICES}", prompt_field)
     if not 1 <= num_choices * len(prompts) <= MAX_CHOICES:
         raise ApiError(400, f"n is {num_choices}, expected 1 to {MAX_CHOICES // len(prompts)}", "n")
-    _check_positive(body.max_tokens, "max_tokens")
+    if not (isinstance(body, CompletionBody) and body.echo and body.max_tokens == 0):
+        _check_positive(body.max_tokens, "max_tokens")
     constraint = field_constraint(body)
     sampling = sampling_of(body, rule, tokenizer)
     return ParsedRequest(
@@ -131,6 +157,18 @@ def _parse(body: CommonBody, prompts: tuple[Tokens, ...], tokenizer: Tokenizer, 
         includes_usage=bool(body.stream_options and body.stream_options.include_usage),
         constraint=constraint,
     )
+
+
+def _top_logprobs(body: ChatBody) -> int:
+    _check_range(body.top_logprobs, "top_logprobs", MAX_TOP_LOGPROBS)
+    if body.top_logprobs and not body.logprobs:
+        raise ApiError(400, f"top_logprobs is {body.top_logprobs}, which needs logprobs: true", "top_logprobs")
+    return body.top_logprobs or 0
+
+
+def _check_range(value: int | None, field: str, most: int) -> None:
+    if value is not None and not 0 <= value <= most:
+        raise ApiError(400, f"{field} is {value}, expected 0 to {most}", field)
 
 
 def _check_positive(value: int | None, field: str) -> None:

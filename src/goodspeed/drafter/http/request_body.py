@@ -14,7 +14,17 @@ from goodspeed.drafter.http.unsupported_fields import check_unsupported
 BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 
 INTEGERS = frozenset(
-    {"max_tokens", "max_completion_tokens", "max_output_tokens", "n", "seed", "top_k", "logprobs", "min_tokens"}
+    {
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "n",
+        "seed",
+        "top_k",
+        "logprobs",
+        "top_logprobs",
+        "min_tokens",
+    }
 )
 UNSET: Mapping[str, Mapping[str, None]] = {
     "max_tokens": {"-1": None},
@@ -63,6 +73,7 @@ class ChatBody(CommonBody, kw_only=True):
     messages: list[dict[str, Any]]
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -74,6 +85,7 @@ class CompletionBody(CommonBody, kw_only=True):
     prompt: str | list[str | int | list[int]]
     """A text or its tokens, or a list of these."""
     logprobs: int | None = None
+    echo: bool | None = None
 
 
 def read_chat(data: bytes) -> ChatBody:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from goodspeed.drafter.answer_stream import AnswerStats
+from goodspeed.drafter.http.token_logprob import TokenLogprob, TopLogprob
 from goodspeed.drafter.http.tool_calls.call_delta import CallDelta
-from goodspeed.drafter.http.transcript import TextPiece, TokenLogprob
+from goodspeed.drafter.http.transcript import TextPiece
 from goodspeed.protocol.messages import Welcome
 
 Json = dict[str, object]
@@ -58,8 +59,8 @@ class ChatFormat:
         return {"content": [self._entry(entry) for entry in logprobs], "refusal": None} if logprobs else None
 
     def _entry(self, entry: TokenLogprob) -> Json:
-        data = None if entry.data is None else list(entry.data)
-        return {"token": entry.text, "logprob": entry.logprob, "bytes": data, "top_logprobs": []}
+        top = [_named_logprob(each) for each in entry.top]
+        return {**_named_logprob(entry), "top_logprobs": top}
 
 
 class CompletionFormat:
@@ -85,9 +86,14 @@ class CompletionFormat:
         return {
             "tokens": [entry.text for entry in logprobs],
             "token_logprobs": [entry.logprob for entry in logprobs],
-            "top_logprobs": None,
+            "top_logprobs": self._top_logprobs(logprobs),
             "text_offset": [entry.offset for entry in logprobs],
         }
+
+    def _top_logprobs(self, logprobs: Sequence[TokenLogprob]) -> list[dict[str, float] | None] | None:
+        if not any(entry.top for entry in logprobs):
+            return None
+        return [None if entry.logprob is None else entry.by_text for entry in logprobs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,11 @@ class Envelope:
             "system_fingerprint": self.welcome.model_fingerprint,
             "choices": choices,
         }
+
+
+def _named_logprob(entry: TokenLogprob | TopLogprob) -> Json:
+    data = None if entry.data is None else list(entry.data)
+    return {"token": entry.text, "logprob": entry.logprob, "bytes": data}
 
 
 def _call(call: CallDelta) -> Json:

@@ -7,24 +7,20 @@ from dataclasses import dataclass, replace
 from goodspeed.drafter.answer_stream import AnswerStream
 from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.drafter.http.stop_cut import StopCut
+from goodspeed.drafter.http.token_logprob import NO_TOP, Scored, TokenLogprob, token_logprob
 from goodspeed.drafter.http.tool_calls.call_delta import CallDelta
 from goodspeed.drafter.http.tool_calls.tool_parser import ToolParser
-from goodspeed.models.detokenizer import IncrementalDetokenizer
+from goodspeed.models.detokenizer import IncrementalDetokenizer, TokenText
 from goodspeed.protocol.messages import FinishReason
 
 
 @dataclass(frozen=True, slots=True)
-class TokenLogprob:
-    """A token of the visible text."""
+class Echo:
+    """The prompt as the first part of the text."""
 
-    token: int
-    logprob: float
-    offset: int
-    """Where the token starts in the text, in characters."""
-    text: str
-    """The text of the token, with the characters that it completes. The texts of all tokens, joined, are the text."""
-    data: bytes | None
-    """The token's bytes; None for a special token."""
+    tokens: tuple[int, ...]
+    is_all: bool
+    """The text is the prompt alone; what the target generates is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +76,12 @@ class Transcript:
         stops: Sequence[str],
         min_tokens: int = 0,
         calls: ToolParser | None = None,
+        echo: Echo | None = None,
     ) -> None:
-        """Stop strings count after the first `min_tokens` tokens. The last call that `calls` may find ends the text."""
+        """Stop strings count after the first `min_tokens` tokens. The last call that `calls` may find ends the text.
+
+        With `echo` the detokenizer has not read the prompt.
+        """
         self.num_tokens = 0
         """Committed tokens up to the one that completes a stop string or the last call; an end token counts."""
         self.finish: str | None = None
@@ -89,6 +89,7 @@ class Transcript:
         self._cut = StopCut(stops)
         self._min_tokens = min_tokens
         self._calls = calls
+        self._echo = echo
         self._num_decoded = 0  # characters
         self._num_shown = 0
         self._hidden: deque[TokenLogprob] = deque()  # tokens whose text is not shown yet
@@ -96,25 +97,54 @@ class Transcript:
     def push(self, committed: TokensCommitted) -> TextPiece:
         """Append committed tokens. Do not call it after a piece with a finish."""
         shown = ""
+        if self._echo:
+            shown = self._push_prompt(self._echo.tokens, committed)
+            if self._echo.is_all:
+                return self._piece(shown + self._end(FinishReason.LENGTH))
+            self._echo = None
         is_ended = committed.finish is FinishReason.STOP
         for i, token in enumerate(committed.tokens):
             self.num_tokens += 1
             if is_ended and i == len(committed.tokens) - 1:
                 break  # the end token has no text
-            added = self._detokenizer.push_token(token)
-            if committed.logprobs:
-                self._carry(added.carried)
-                offset = self._num_decoded + len(added.carried)
-                self._hidden.append(TokenLogprob(token, committed.logprobs[i], offset, added.text, added.data))
-            shown += self._show(added.carried + added.text)
+            shown += self._show(self._add(token, Scored.at(committed.logprobs, committed.top_logprobs, i)))
             if self.finish:
                 return self._piece(shown)
         if committed.finish is not FinishReason.NONE:
             shown += self._end(committed.finish)
+            if is_ended:
+                self._add_end_token(committed)
         return self._piece(shown)
 
-    def _show(self, text: str) -> str:
+    def _push_prompt(self, tokens: Sequence[int], committed: TokensCommitted) -> str:
+        """The prompt's text. Neither stop strings nor min_tokens count in it."""
+        first = Scored(None, NO_TOP) if committed.logprobs else None
+        shown = self._add(tokens[0], first)
+        for i, token in enumerate(tokens[1:]):
+            shown += self._add(token, Scored.at(committed.prompt_logprobs, committed.prompt_top_logprobs, i))
+        return shown
+
+    def _add(self, token: int, scored: Scored | None) -> str:
+        """The text that the token adds, with what earlier tokens had left incomplete."""
+        added = self._detokenizer.push_token(token)
+        if scored:
+            self._carry(added.carried)
+            offset = self._num_decoded + len(added.carried)
+            self._hidden.append(token_logprob(token, added, offset, scored, self._detokenizer))
+        text = added.carried + added.text
         self._num_decoded += len(text)
+        return text
+
+    def _add_end_token(self, committed: TokensCommitted) -> None:
+        """It has a log-probability: lm-eval takes the last one for that of the only generated token."""
+        scored = Scored.at(committed.logprobs, committed.top_logprobs, -1)
+        if scored:
+            no_text = TokenText("", "", None)
+            self._hidden.append(
+                token_logprob(committed.tokens[-1], no_text, self._num_decoded, scored, self._detokenizer)
+            )
+
+    def _show(self, text: str) -> str:
         shown = text if self.num_tokens <= self._min_tokens else self._cut.push(text)
         if self._calls:
             self._calls.push(shown)
@@ -126,6 +156,7 @@ class Transcript:
         """The text that was held back, at the end of the answer."""
         held_back = self._detokenizer.flush()
         self._carry(held_back)
+        self._num_decoded += len(held_back)
         shown = self._show(held_back)
         if self.finish is None:
             shown += self._cut.flush()

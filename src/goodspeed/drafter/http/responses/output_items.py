@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from goodspeed.drafter.http.response_body import Json
+from goodspeed.drafter.http.token_logprob import TokenLogprob, TopLogprob
 from goodspeed.drafter.http.tool_calls.call_delta import CallDelta
-from goodspeed.drafter.http.transcript import TextPiece, TokenLogprob
+from goodspeed.drafter.http.transcript import TextPiece
 
 
 class OutputItem(Protocol):
@@ -151,5 +152,8 @@ class Output:
 
 
 def _logprob(entry: TokenLogprob) -> dict[str, Any]:
-    data = None if entry.data is None else list(entry.data)
-    return {"token": entry.text, "logprob": entry.logprob, "bytes": data or [], "top_logprobs": []}
+    return {**_named_logprob(entry), "top_logprobs": [_named_logprob(each) for each in entry.top]}
+
+
+def _named_logprob(entry: TokenLogprob | TopLogprob) -> dict[str, Any]:
+    return {"token": entry.text, "logprob": entry.logprob, "bytes": list(entry.data or b"")}

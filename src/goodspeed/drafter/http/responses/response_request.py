@@ -64,6 +64,7 @@ class ResponseBody(GenerationBody, kw_only=True):
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     include: list[str] | None = None
+    top_logprobs: int | None = None
     metadata: dict[str, str] | None = None
     reasoning: Reasoning | None = None
     truncation: Literal["disabled"] | None = None
@@ -106,6 +107,7 @@ def _chat_body(body: ResponseBody) -> ChatBody:
         messages=chat_messages(body.input, body.instructions),
         max_completion_tokens=body.max_output_tokens,
         logprobs=LOGPROBS in (body.include or ()),
+        top_logprobs=body.top_logprobs,
         tools=[_tool(tool, i) for i, tool in enumerate(body.tools or ())],
         tool_choice=_choice(body.tool_choice),
         parallel_tool_calls=body.parallel_tool_calls,
