@@ -20,6 +20,8 @@ COMMANDS: Mapping[str, str] = {
     "up": "run a verifier and drafters on this machine",
     "verifier": "run one verification server",
     "drafter": "run one draft server with an OpenAI-compatible API",
+    "init": "set up a verifier and drafters on machines of their own",
+    "doctor": "check a verifier or drafter before it starts",
     "dashboard": "serve a page that shows running verifiers and drafters",
     "bench": "measure and compare schedulers, drafts or endpoints under load",
     "profile": "measure latency tables of engines",
