@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from goodspeed.cluster.topology import ServerOptions
+from goodspeed.cluster.topology import Models, ServerOptions, unchosen
 from goodspeed.errors import ConfigError
 
 
@@ -52,3 +52,20 @@ def test_missing_token_of_a_file_is_found_before_a_server_starts(tmp_path: Path)
     ):
         with pytest.raises(ConfigError, match="cannot read 'secrets/token'"):
             options.verifier_flags("fixed") if name == "verifier_flags" else options.drafter_flags()
+
+
+def test_models_replace_the_pair() -> None:
+    options = ServerOptions("smollm2", 0.8, models=Models("target.gguf", "draft.gguf", "llama_cpp"))
+    assert options.verifier_flags("time_aware")[:4] == ("--engine", "llama_cpp", "--target.model", "target.gguf")
+    drafter = ("--draft.engine", "hybrid", "--tokenizer", "target.gguf", "--draft.model", "draft.gguf")
+    assert options.drafter_flags() == drafter
+    engine_alone = ServerOptions("smollm2", 0.8, models=Models(engine="llama_cpp"))
+    assert engine_alone.verifier_flags("time_aware")[:2] == ("--engine", "llama_cpp")
+    with pytest.raises(ConfigError, match="did you mean 'llama_cpp'"):
+        ServerOptions("smollm2", 0.8, models=Models(engine="llama_cp")).verifier_flags("time_aware")
+
+
+def test_chosen_model_is_a_chosen_pair() -> None:
+    assert unchosen(frozenset()) == {"pair", "scheduler"}
+    assert unchosen(frozenset({"model"})) == {"scheduler"}
+    assert unchosen(frozenset({"pair", "scheduler"})) == frozenset()

@@ -8,6 +8,7 @@ from typing import Any
 from goodspeed.cluster.arms import co_located_flags, core_flags, draft_flags
 from goodspeed.config import file_value, from_mapping, read_toml
 from goodspeed.drafter.drafter_config import DrafterConfig
+from goodspeed.engine.targets import TARGET_ENGINES
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.grpc_config import (
     GrpcClientConfig,
@@ -19,6 +20,8 @@ from goodspeed.protocol.grpc_config import (
 from goodspeed.registry import Registry
 from goodspeed.verifier.verifier_config import VerifierConfig
 
+DEFAULT_ENGINE = "torch"
+
 
 @dataclass(frozen=True, slots=True)
 class PairFlags:
@@ -26,6 +29,24 @@ class PairFlags:
 
     verifier: tuple[str, ...]
     drafter: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Models and target engine that a user has chosen instead of a pair; empty: the default."""
+
+    target: str = ""
+    draft: str = ""
+    engine: str = ""
+
+    def flags(self) -> PairFlags:
+        """Of verifier and drafter. Raises ConfigError for an unknown engine."""
+        TARGET_ENGINES[self.engine or DEFAULT_ENGINE]
+        target = ("--target.model", self.target) if self.target else ()
+        tokenizer = ("--tokenizer", self.target) if self.target else ()
+        draft = ("--draft.model", self.draft) if self.draft else ()
+        verifier = ("--engine", self.engine or DEFAULT_ENGINE, *target)
+        return PairFlags(verifier, ("--draft.engine", "hybrid", *tokenizer, *draft))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,8 @@ class ServerOptions:
     drafter_config: str = ""  # TOML file
     defaults: frozenset[str] = frozenset()
     """Of "pair" and "scheduler", those that nobody has chosen: the files override them."""
+    models: Models = Models()
+    """Instead of the pair, if one is chosen."""
 
     def verifier_setting(self, *path: str) -> Any:
         """The value of a key in the verifier's file, or None. Raises ConfigError."""
@@ -82,7 +105,7 @@ class ServerOptions:
         Raises ConfigError for an unknown name or option, or a wrong configuration file.
         """
         file = _config(self.verifier_config, VerifierConfig)
-        pair, core = PAIRS[self.pair](self.acceptance_rate).verifier, core_flags(arm)
+        pair, core = self._pair().verifier, core_flags(arm)
         if "pair" in self.defaults:
             pair = _without_keys_of(_read(self.verifier_config), pair)
         if "scheduler" in self.defaults and self.verifier_setting("core", "scheduler"):
@@ -95,10 +118,19 @@ class ServerOptions:
         Raises ConfigError for an unknown name or a wrong configuration file.
         """
         file = _config(self.drafter_config, DrafterConfig)
-        pair = PAIRS[self.pair](self.acceptance_rate).drafter
+        pair = self._pair().drafter
         if "pair" in self.defaults:
             pair = _without_keys_of(_read(self.drafter_config), pair)
         return (*file, *pair, *(draft_flags(drafts) if drafts else ()))
+
+    def _pair(self) -> PairFlags:
+        return PAIRS[self.pair](self.acceptance_rate) if self.models == Models() else self.models.flags()
+
+
+def unchosen(given: frozenset[str]) -> frozenset[str]:
+    """ServerOptions.defaults for the keys that a user has given: a model is chosen instead of a pair."""
+    keys = frozenset({"pair", "scheduler"}) - given
+    return keys - {"pair"} if {"model", "draft", "engine"} & given else keys
 
 
 def uniform_drafters(

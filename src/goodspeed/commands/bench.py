@@ -33,7 +33,9 @@ from goodspeed.cluster.processes import Processes
 from goodspeed.cluster.topology import (
     PAIRS,
     ClusterSpec,
+    Models,
     ServerOptions,
+    unchosen,
     uniform_drafters,
     verifier_log,
     with_event_logs,
@@ -42,6 +44,7 @@ from goodspeed.cluster.topology import (
 from goodspeed.commands.flags import add_flags, from_args, given_keys
 from goodspeed.config import config_dataclass, option
 from goodspeed.engine.co_located import CO_LOCATED_ENGINES
+from goodspeed.engine.targets import TARGET_ENGINES
 from goodspeed.errors import ConfigError
 from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.scheduling.policies import SCHEDULERS
@@ -59,6 +62,9 @@ class BenchConfig:
 
     endpoint: tuple[str, ...] = option((), "URLs of running OpenAI endpoints, one per client; none: start clusters")
     clients: int = option(4, "drafters of each cluster, one client each", ge=1)
+    model: str = option("", "target model: a name, a folder or a .gguf file; empty: that of the pair")
+    draft: str = option("", "draft model of the drafters, beside lookup and n-gram table; empty: none, or the pair's")
+    engine: str = option("", f"target engine: {', '.join(TARGET_ENGINES)}; empty: the pair's, or torch")
     pair: str = option("smollm2", "target and draft model of the clusters", choices=PAIRS)
     acceptance: float = option(
         0.8, "shaped and toy pairs: share of draft tokens that the target accepts", ge=0.0, le=1.0
@@ -118,7 +124,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(BenchConfig, args)
-    defaults = frozenset({"pair", "scheduler"}) - given_keys(BenchConfig, args)
+    defaults = unchosen(given_keys(BenchConfig, args))
     report = _bench_endpoints(config) if config.endpoint else _bench_clusters(config, defaults)
     _show(report, config)
     return 1 if report.num_differing_texts else 0
@@ -148,7 +154,10 @@ def _bench_clusters(config: BenchConfig, defaults: frozenset[str]) -> Report:
 
 
 def _cluster_specs(config: BenchConfig, defaults: frozenset[str]) -> list[ClusterSpec]:
-    servers = ServerOptions(config.pair, config.acceptance, config.verifier_config, config.drafter_config, defaults)
+    models = Models(config.model, config.draft, config.engine)
+    servers = ServerOptions(
+        config.pair, config.acceptance, config.verifier_config, config.drafter_config, defaults, models
+    )
     names = SCHEDULERS if "all" in config.scheduler else dict.fromkeys(config.scheduler)
     if "scheduler" in defaults and (configured := servers.verifier_setting("core", "scheduler")):
         names = dict.fromkeys((configured,))

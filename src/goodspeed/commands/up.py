@@ -12,11 +12,20 @@ from rich.console import Console
 from goodspeed.bench.experiment import run_folder
 from goodspeed.cluster.cluster import HOST, Cluster, Ports, start_clusters, start_dashboard
 from goodspeed.cluster.processes import Processes
-from goodspeed.cluster.topology import PAIRS, ClusterSpec, ServerOptions, uniform_drafters, with_event_logs
+from goodspeed.cluster.topology import (
+    PAIRS,
+    ClusterSpec,
+    Models,
+    ServerOptions,
+    unchosen,
+    uniform_drafters,
+    with_event_logs,
+)
 from goodspeed.commands.flags import add_flags, from_args, given_keys
 from goodspeed.config import config_dataclass, option
 from goodspeed.drafter.drafter_config import DrafterConfig
 from goodspeed.engine.co_located import CO_LOCATED_ENGINES
+from goodspeed.engine.targets import TARGET_ENGINES
 from goodspeed.prompts.prompts import DOMAINS
 from goodspeed.protocol.address import Address, check_port_is_free
 from goodspeed.scheduling.policies import SCHEDULERS
@@ -32,6 +41,9 @@ class UpConfig:
     """The servers to start."""
 
     clients: int = option(4, "number of drafters", ge=1)
+    model: str = option("", "target model: a name, a folder or a .gguf file; empty: that of the pair")
+    draft: str = option("", "draft model of the drafters, beside lookup and n-gram table; empty: none, or the pair's")
+    engine: str = option("", f"target engine: {', '.join(TARGET_ENGINES)}; empty: the pair's, or torch")
     pair: str = option("smollm2", "target and draft model", choices=PAIRS)
     acceptance: float = option(
         0.8, "shaped and toy pairs: share of draft tokens that the target accepts", ge=0.0, le=1.0
@@ -67,7 +79,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "up",
         description="Start one verifier and its drafters, each in its own process, and print their addresses. They run "
         "until SIGINT (Ctrl-C) or SIGTERM, and all stop if one of them fails.",
-        epilog="example: goodspeed up --clients 2 --pair smollm2 --rtt-ms 5 40",
+        epilog="example: goodspeed up --clients 2 --model Qwen/Qwen3-1.7B --draft Qwen/Qwen3-0.6B",
     )
     add_flags(parser, UpConfig)
     parser.add_argument(
@@ -78,14 +90,16 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(UpConfig, args)
+    given = given_keys(UpConfig, args)
     servers = ServerOptions(
         config.pair,
         config.acceptance,
         config.verifier_config,
         config.drafter_config,
-        frozenset({"pair", "scheduler"}) - given_keys(UpConfig, args),
+        unchosen(given),
+        Models(config.model, config.draft, config.engine),
     )
-    ports = _ports(config, servers, given_keys(UpConfig, args))
+    ports = _ports(config, servers, given)
     if config.page:
         check_port_is_free(Address(HOST, config.page_port))
     for number in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell starts with SIGINT ignored
