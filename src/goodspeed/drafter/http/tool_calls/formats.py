@@ -5,8 +5,21 @@ from dataclasses import dataclass
 from functools import partial
 
 from goodspeed.drafter.http.tool_calls import hermes, llama, mistral, pythonic
+from goodspeed.drafter.http.tool_calls.call_delta import Candidate
 from goodspeed.drafter.http.tool_calls.json_scanner import SPACE
 from goodspeed.drafter.http.tool_calls.tool_parser import ToolParser
+
+
+@dataclass(frozen=True, slots=True)
+class CallText:
+    """How a format is written, for calls that must be made. Between the parts are name and arguments, as JSON."""
+
+    opening: str
+    before_name: str
+    before_arguments: str
+    after_arguments: str
+    separator: str
+    closing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +30,8 @@ class ToolFormat:
     """A parser for one answer to a request with these functions and this maximum number of calls."""
     markers: tuple[str, ...]
     """Special tokens that the parser must see; elsewhere they have no text."""
+    written: CallText
+    """What the parser reads; Python's values follow no JSON schema, so that calls that must be made are JSON."""
 
 
 def _hermes(_functions: Collection[str], max_calls: int | None) -> ToolParser:
@@ -34,14 +49,28 @@ def _mistral(_functions: Collection[str], max_calls: int | None) -> ToolParser:
 
 
 def _pythonic(functions: Collection[str], max_calls: int | None) -> ToolParser:
-    return ToolParser({"[": partial(pythonic.PythonicCalls, functions)}, SPACE, max_calls)
+    names = frozenset(functions)
+    openers: dict[str, Callable[[], Candidate]] = {
+        "[": partial(pythonic.PythonicCalls, functions),
+        "{": partial(llama.LlamaCall, names.__contains__, "{"),
+    }
+    return ToolParser(openers, SPACE + ";", max_calls)
 
 
+LLAMA_TEXT = CallText("", '{"name": ', ', "parameters": ', "}", "; ", "")
 FORMATS: Mapping[str, ToolFormat] = {
-    "hermes": ToolFormat(_hermes, (hermes.OPENER, hermes.CLOSER)),
-    "llama": ToolFormat(_llama, (llama.PYTHON_TAG,)),
-    "mistral": ToolFormat(_mistral, (mistral.OPENER, mistral.CALL_ID, mistral.ARGS)),
-    "pythonic": ToolFormat(_pythonic, ()),
+    "hermes": ToolFormat(
+        _hermes,
+        (hermes.OPENER, hermes.CLOSER),
+        CallText("", f'{hermes.OPENER}\n{{"name": ', ', "arguments": ', f"}}\n{hermes.CLOSER}", "\n", ""),
+    ),
+    "llama": ToolFormat(_llama, (llama.PYTHON_TAG,), LLAMA_TEXT),
+    "mistral": ToolFormat(
+        _mistral,
+        (mistral.OPENER, mistral.CALL_ID, mistral.ARGS),
+        CallText(f"{mistral.OPENER}[", '{"name": ', ', "arguments": ', "}", ", ", "]"),
+    ),
+    "pythonic": ToolFormat(_pythonic, (), LLAMA_TEXT),
 }
 
 AUTO = "auto"
