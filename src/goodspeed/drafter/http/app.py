@@ -15,6 +15,7 @@ from goodspeed.drafter.http.endpoint import CHAT, COMPLETION, RESPONSE, Generati
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.live import LivePage
 from goodspeed.drafter.http.middleware import CorsRules, KeyCheck, RequestId
+from goodspeed.drafter.http.openapi import OpenApiPage
 from goodspeed.drafter.http.request_counts import RequestCounts
 from goodspeed.drafter.http.service import ApiService
 from goodspeed.drafter.http.tokenization import TokenizationPages
@@ -25,6 +26,7 @@ from goodspeed.protocol.messages import Welcome
 def make_app(service: ApiService) -> ASGIApp:
     """The application of one drafter."""
     pages, tokenization = _Pages(service), TokenizationPages(service)
+    keys = ApiKeys(service.api_key, service.api_credentials)
     routes = [
         Route("/v1/chat/completions", GenerationEndpoint(CHAT, service), methods=["POST"]),
         Route("/v1/completions", GenerationEndpoint(COMPLETION, service), methods=["POST"]),
@@ -43,9 +45,10 @@ def make_app(service: ApiService) -> ASGIApp:
     if service.live_feed:
         live = LivePage(service.live_feed, service.comment_s)
         routes.append(Route("/live", live.feed))
+    routes.append(Route("/openapi.json", OpenApiPage(routes, needs_key=keys.is_required).page))
     handlers = {HTTPException: _on_http_error, GoodSpeedError: _on_goodspeed_error}
     app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
-    keys, metrics = ApiKeys(service.api_key, service.api_credentials), service.server.metrics.http
+    metrics = service.server.metrics.http
     if keys.is_required:
         app = KeyCheck(app, keys, metrics.on_key)
     if service.cors_origins:
