@@ -118,15 +118,31 @@ async def api_of(
     feed = LiveFeed(tokenizer.stream)
     server.watch(feed.on_event)
     service = ApiService(
-        server, tokenizer, 100, meet_s=5.0, api_key=api_key, draft=draft, comment_s=comment_s, live_feed=feed
+        server,
+        tokenizer,
+        max_tokens=100,
+        meet_s=5.0,
+        api_key=api_key,
+        draft=draft,
+        comment_s=comment_s,
+        live_feed=feed,
     )
+    try:
+        async with served(service) as url:
+            yield url
+    finally:
+        feed.close()
+
+
+@contextlib.asynccontextmanager
+async def served(service: ApiService) -> AsyncIterator[str]:
+    """An HTTP API on a free port, as a base URL."""
     web = WebServer(make_app(service), listen("127.0.0.1", 0), grace_s=1.0)
     running = asyncio.create_task(web.run())
     try:
         await web.started()
         yield f"http://127.0.0.1:{web.port}"
     finally:
-        feed.close()
         web.stop()
         await running
 

@@ -24,12 +24,12 @@ async def test_every_page_is_described(tokenizer: Tokenizer, api_key: str) -> No
         httpx.AsyncClient(base_url=url) as client,
     ):
         document = (await client.get("/openapi.json")).json()
-        assert list(document["paths"]) == [path for path in document["paths"] if path in OPERATIONS]
         assert set(document["paths"]) == set(OPERATIONS)
         for path, operations in document["paths"].items():
             for method in ("get", "post"):
-                response = await client.request(method, path.replace("{model}", "toy"), timeout=5)
-                assert (response.status_code == 405) == (method not in operations), (method, path)
+                page = path.replace("{model}", "toy")
+                async with client.stream(method, page, headers={"authorization": "Bearer secret"}) as response:
+                    assert (response.status_code == 405) == (method not in operations), (method, path)
         assert ("security" in document) == bool(api_key)
 
 

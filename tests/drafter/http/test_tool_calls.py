@@ -1,13 +1,16 @@
 """Tools in chat completions: OpenAI's client against a live drafter, whose target writes given texts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from tests.drafter.http.text_target import TEMPLATES, TextTarget, serving
+from tests.drafter.http.text_target import TEMPLATES, serving
 from tests.drafter.live import LiveVerifier, api_of, drafter_at
+
+from goodspeed.engine.toy_target import ToyTarget, toy_info
 
 WEATHER: dict[str, Any] = {
     "type": "function",
@@ -175,10 +178,78 @@ async def test_wrong_tool_field_is_named(tmp_path: Path) -> None:
             assert words in str(caught.value)
 
 
+CITY: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"$ref": "#/$defs/City"}},
+            "required": ["city"],
+            "additionalProperties": False,
+            "$defs": {"City": {"enum": ["Paris", "Köln"]}},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+async def test_required_call_is_made_whatever_the_model_wants(tmp_path: Path, kind: str, choice: Any) -> None:
+    """And it is the constrained target's own, so it does not depend on the window."""
+    made = []
+    for window in (0, 1, 4, 8):
+        async with serving(tmp_path / str(window), lambda _: "I would rather talk.", kind, window) as client:
+            fields: Any = {"tools": [CITY, NOW], "tool_choice": choice, "parallel_tool_calls": False}
+            text, calls, finish = await streamed(client, **fields)
+            assert (text, finish, len(calls)) == ("", "tool_calls", 1)
+            name, arguments = calls[0][1:]
+            assert json.loads(arguments).get("city") in {"weather": ("Paris", "Köln"), "now": (None,)}[name]
+            assert name == "weather" or choice == "required"
+            reply = await client.chat.completions.create(
+                model="toy", messages=ASK, temperature=0, max_tokens=500, **fields
+            )
+            (call,) = reply.choices[0].message.tool_calls or []
+            assert (call.function.name, call.function.arguments) == (name, arguments)
+            made.append((name, arguments))
+    assert len(set(made)) == 1
+
+
+@pytest.mark.parametrize(
+    ("wish", "content", "num_calls"), [(TEXTS["hermes"][8:], None, 2), ('{"n": 1}', '{"n": 1}', 0)]
+)
+async def test_answer_in_json_may_be_a_call(tmp_path: Path, wish: str, content: str | None, num_calls: int) -> None:
+    """Agents ask for calls and for an answer of a schema at once: the model chooses."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    response_format: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    async with serving(tmp_path, lambda _: wish) as client:
+        reply = await client.chat.completions.create(
+            model="toy",
+            messages=ASK,
+            temperature=0,
+            max_tokens=500,
+            tools=TOOLS,
+            response_format=response_format,
+        )
+        message = reply.choices[0].message
+        assert (message.content, len(message.tool_calls or [])) == (content, num_calls)
+
+
+async def test_wrong_schema_of_a_required_call_is_named(tmp_path: Path) -> None:
+    wrong = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "text"}}}}
+    async with serving(tmp_path, lambda _: "x") as client:
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.chat.completions.create(
+                model="toy",
+                messages=ASK,
+                extra_body={"tools": [NOW, {"type": "function", "function": wrong}], "tool_choice": "required"},
+            )
+        assert caught.value.param == "tools[1].function.parameters.properties.a"
+
+
 async def test_template_that_knows_no_tools_refuses_them(tokenizer: Any) -> None:
-    target = TextTarget(tokenizer.fingerprint, lambda _: "x")
     async with (
-        LiveVerifier(target, fingerprint=tokenizer.fingerprint).running() as at,
+        LiveVerifier(ToyTarget(toy_info(tokenizer.fingerprint)), fingerprint=tokenizer.fingerprint).running() as at,
         drafter_at([at]) as drafter,
         api_of(drafter, tokenizer) as url,
         httpx.AsyncClient(base_url=url) as client,

@@ -5,12 +5,18 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import openai
-from tests.drafter.live import LiveVerifier, api_of, drafter_at
+from tests.drafter.live import LiveVerifier, drafter_at, served
 
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.draft_runner import InlineDraftRunner
+from goodspeed.drafter.http.service import ApiService
+from goodspeed.engine.grammar.compiler import GrammarCompiler
+from goodspeed.engine.grammar.constrained_engine import ConstrainedDraftEngine
+from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_model import END_TOKEN, ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
@@ -63,8 +69,8 @@ class TextModel(ToyModel):
 class TextTarget(ToyTarget):
     """The target of a TextModel."""
 
-    def __init__(self, fingerprint: str, answer_to: Callable[[str], str]) -> None:
-        super().__init__(toy_info(fingerprint, max_context=16384))
+    def __init__(self, tokenizer: Tokenizer, grammars: Grammars, answer_to: Callable[[str], str]) -> None:
+        super().__init__(toy_info(tokenizer.fingerprint, max_context=16384), grammars=grammars)
         self.model: TextModel = TextModel(answer_to)
 
     def _greedy(self, tokens: list[int], draft_tokens: tuple[int, ...]) -> tuple[int, int]:
@@ -73,6 +79,13 @@ class TextTarget(ToyTarget):
             if choice != token:
                 return i, choice
         return len(draft_tokens), self.model.top([*tokens, *draft_tokens])
+
+    def _rows(self, tokens: list[int], draft_tokens: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """A constraint that does not allow the text chooses among the toy model's tokens."""
+        rows = super()._rows(tokens, draft_tokens)
+        for i in range(len(rows)):
+            rows[i, self.model.top([*tokens, *draft_tokens[:i]])] = 20.0
+        return rows
 
 
 def text_draft(answer_to: Callable[[str], str], acceptance_rate: float) -> ToyDraft:
@@ -86,16 +99,18 @@ async def serving(
     answer_to: Callable[[str], str],
     kind: str = "hermes",
     window: int = 4,
-    target: Callable[[str, Callable[[str], str]], TextTarget] = TextTarget,
+    target: type[TextTarget] = TextTarget,
 ) -> AsyncIterator[openai.AsyncOpenAI]:
     """A client of a drafter that proposes `window` tokens of the target's own text."""
     tokenizer = tool_tokenizer(folder, kind)
     config = DrafterCoreConfig(window=WindowConfig(policy="fixed", max_tokens=window))
-    runner = InlineDraftRunner(text_draft(answer_to, 1.0))
+    grammars = GrammarCompiler(tokenizer.to_json(), tokenizer.vocab_size, tokenizer.end_tokens)
+    runner = InlineDraftRunner(ConstrainedDraftEngine(text_draft(answer_to, 1.0), grammars))
+    engine = target(tokenizer, grammars, answer_to)
     async with (
-        LiveVerifier(target(tokenizer.fingerprint, answer_to), fingerprint=tokenizer.fingerprint).running() as at,
+        LiveVerifier(engine, fingerprint=tokenizer.fingerprint).running() as at,
         drafter_at([at], config, runner) as drafter,
-        api_of(drafter, tokenizer) as url,
+        served(ApiService(drafter, tokenizer, max_tokens=100, meet_s=5.0, grammars=grammars)) as url,
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
     ):
         yield client

@@ -30,10 +30,8 @@ from goodspeed.drafter.http.response_writer import ChoicesWriter, ResponseWriter
 from goodspeed.drafter.http.responses.response_events import ResponseEvents
 from goodspeed.drafter.http.responses.response_request import ResponseBody, parse_response, read_response
 from goodspeed.drafter.http.service import ApiService
-from goodspeed.drafter.http.tool_calls.formats import ToolFormat
-from goodspeed.drafter.http.tool_calls.tool_parser import ToolParser
+from goodspeed.drafter.http.tool_calls.answer_calls import AnswerCalls
 from goodspeed.drafter.http.tool_calls.tool_reader import ToolReader
-from goodspeed.drafter.http.tool_calls.tool_request import ToolRequest
 from goodspeed.drafter.http.transcript import TextPiece, Transcript, Transcripts
 from goodspeed.errors import GoodSpeedError
 from goodspeed.models.tokenizer import Tokenizer
@@ -108,10 +106,9 @@ class GenerationEndpoint(Generic[BodyT]):
         welcome = await service.welcome_of(read.model)
         parsed = await asyncio.to_thread(self._kind.parse, read, service.tokenizer, welcome.max_context)
         parsed = replace(parsed, mode=service.mode_of(parsed.mode))
-        if parsed.constraint:
-            await asyncio.to_thread(parsed.constraint.check, service.grammars)
+        calls = AnswerCalls(parsed.tools, service.tool_format) if parsed.tools else None
+        parsed = await asyncio.to_thread(self._constrained, parsed, calls)
         requests = generation_requests(parsed, welcome, service.max_tokens)
-        calls = _Calls(parsed.tools, service.tool_format) if parsed.tools else None
         writer = self._kind.writer(read, parsed, welcome)
         exchange.fail_with(writer.failure)
         with service.server.generate(*requests) as answers:
@@ -127,24 +124,25 @@ class GenerationEndpoint(Generic[BodyT]):
                 collected = await _collect(pieces, len(requests))
                 await exchange.json(writer.whole(collected, _stats(parsed, requests, transcripts)))
 
-    def _transcript(self, request: GenerationRequest, parsed: ParsedRequest, calls: "_Calls | None") -> Transcript:
+    def _constrained(self, parsed: ParsedRequest, calls: AnswerCalls | None) -> ParsedRequest:
+        """Compile the constraints, which may take a second. Raises ApiError or RequestError."""
+        service = self._service
+        if parsed.constraint:
+            parsed.constraint.check(service.grammars)
+        constraint = (
+            calls.constraint(parsed.constraint, service.tokenizer.special_tokens, service.grammars) if calls else None
+        )
+        if constraint is None:
+            return parsed
+        sampling = replace(parsed.sampling, constraint=constraint.constraint)
+        return replace(parsed, sampling=sampling, constraint=constraint)
+
+    def _transcript(self, request: GenerationRequest, parsed: ParsedRequest, calls: AnswerCalls | None) -> Transcript:
         echo = parsed.echo(request.tokens)
         before = () if echo else request.tokens
         detokenizer = self._service.tokenizer.stream(before, calls.format.markers if calls else ())
-        end = calls.parser() if calls and calls.tools.max_calls else None
-        return Transcript(detokenizer, parsed.stops.strings, parsed.min_tokens, end, echo)
-
-
-@dataclass(frozen=True, slots=True)
-class _Calls:
-    """The calls that may be in an answer."""
-
-    tools: ToolRequest
-    format: ToolFormat
-
-    def parser(self) -> ToolParser:
-        """For one answer."""
-        return self.format.make(self.tools.names, self.tools.max_calls)
+        last_call = calls.last_call if calls else None
+        return Transcript(detokenizer, parsed.stops.strings, parsed.min_tokens, last_call, echo)
 
 
 async def _with_calls(pieces: Pieces, readers: Sequence[ToolReader]) -> Pieces:

@@ -12,7 +12,7 @@ from goodspeed.drafter.http.errors import ApiError
 
 REQUEST_ID = b"x-request-id"
 MAX_ID_BYTES = 128
-OPEN = ("/health", "/metrics", "/version")
+OPEN = ("/health", "/metrics", "/openapi.json", "/version")
 """Paths that need no API key. A path that does not exist needs one, so that a new page is never open by omission."""
 
 

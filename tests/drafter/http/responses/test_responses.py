@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
+import pydantic
 import pytest
 from openai.types.responses import ResponseFunctionToolCall
 from tests.drafter.http.text_target import TextTarget, serving
@@ -178,6 +179,35 @@ async def test_failure_in_mid_stream_is_the_last_event(tmp_path: Path, caplog: p
     caplog.clear()
 
 
+class Answer(pydantic.BaseModel):
+    n: int
+
+
+async def test_text_has_the_form_that_is_asked_for(tmp_path: Path) -> None:
+    async with serving(tmp_path, lambda _: '{"n": 12}') as client:
+        response = await client.responses.parse(input="Hi", text_format=Answer, **OPTIONS)
+        assert response.output_parsed == Answer(n=12)
+        assert response.text is not None
+        assert response.text.format is not None
+        assert response.text.format.type == "json_schema"
+        async with client.responses.stream(input="Hi", text_format=Answer, **OPTIONS) as stream:
+            async for _ in stream:
+                pass
+            assert (await stream.get_final_response()).output_parsed == Answer(n=12)
+
+
+async def test_required_call_of_a_response(tmp_path: Path) -> None:
+    choices: list[Any] = ["required", {"type": "function", "name": "now"}]
+    async with serving(tmp_path, lambda _: "I would rather talk.") as client:
+        for choice in choices:
+            response = await client.responses.create(
+                input="Hi", tools=TOOLS[1:], tool_choice=choice, parallel_tool_calls=False, **OPTIONS
+            )
+            (item,) = response.output
+            assert item.type == "function_call"
+            assert (item.name, json.loads(item.arguments)) == ("now", {})
+
+
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"previous_response_id": "resp_1"}, "previous_response_id", "are not stored; send the whole conversation"),
     ({"conversation": "conv_1"}, "conversation", "are not stored"),
@@ -199,6 +229,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type", "'input_image'"),
     ({"input": [{"role": "user"}]}, "input[0].content", "None, expected text"),
     ({"input": [{"content": "x"}]}, "input[0].role", "expected a string"),
+    ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema", "missing"),
+    ({"text": {"format": {"type": "json_schema", "schema": {"type": "x"}}}}, "text.format.schema", "wrong at its top"),
+    ({"text": {"verbosity": "high"}}, "text.verbosity", "high"),
     ({"max_output_tokens": 0}, "max_output_tokens", "1 or more"),
     ({"max_output_tokens": 10**6}, "input", "maximum context length"),
     ({"n": 2}, "n", "unknown field"),

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from tests.engine.grammar.vocabulary import END_TOKEN, compiler, decode
 
-from goodspeed.decoding.constraint import Constraint
+from goodspeed.decoding.constraint import Constraint, ConstraintKind
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.http.tool_calls.call_delta import CallDelta
 from goodspeed.drafter.http.tool_calls.call_grammar import call_grammar
 from goodspeed.drafter.http.tool_calls.formats import FORMATS
-from goodspeed.drafter.http.tool_calls.tool_request import Function
+from goodspeed.drafter.http.tool_calls.tool_request import Function, ToolRequest
 
 CITIES = ["Paris", "Köln"]
 WEATHER = Function(
@@ -54,7 +54,7 @@ def random_text(constraint: Constraint, seed: int) -> str:
 @pytest.mark.parametrize("max_calls", [1, None])
 def test_every_answer_is_made_of_valid_calls(kind: str, max_calls: int | None) -> None:
     functions = (WEATHER, SCORE, NOW)
-    constraint = call_grammar(functions, FORMATS[kind].written, {}, max_calls)
+    constraint = call_grammar(ToolRequest(functions, functions, max_calls), FORMATS[kind].written, {})
     seen: set[str] = set()
     for seed in range(30):
         parser = FORMATS[kind].make([function.name for function in functions], max_calls)
@@ -71,10 +71,37 @@ def test_every_answer_is_made_of_valid_calls(kind: str, max_calls: int | None) -
 
 
 def test_special_tokens_stand_for_themselves() -> None:
-    text = call_grammar((NOW,), FORMATS["mistral"].written, {"[TOOL_CALLS]": 5, "<s>": 1}, 1).text
-    assert 'start: <[5]> "[" (call) "]"' in text
+    tools = ToolRequest((NOW,), (NOW,), 1)
+    text = call_grammar(tools, FORMATS["mistral"].written, {"[TOOL_CALLS]": 5, "<s>": 1}).text
+    assert 'calls: <[5]> "[" (call) "]"' in text
 
 
 def test_parameters_that_are_no_object_are_refused() -> None:
+    wrong = Function(name="f", parameters={"type": "string"})
     with pytest.raises(ApiError, match="parameters of 'f' has the type 'string', expected 'object'"):
-        call_grammar((Function(name="f", parameters={"type": "string"}),), FORMATS["llama"].written, {}, 1)
+        call_grammar(ToolRequest((wrong,), (wrong,), 1), FORMATS["llama"].written, {})
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_answer_is_a_call_or_of_its_schema(kind: str) -> None:
+    tools = ToolRequest((WEATHER, NOW), (), None)
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+    answer = Constraint(ConstraintKind.JSON_SCHEMA, json.dumps(schema))
+    constraint = call_grammar(tools, FORMATS[kind].written, {}, answer)
+    has_call = set()
+    for seed in range(40):
+        if not (text := random_text(constraint, seed)):
+            continue
+        parser = FORMATS[kind].make(tools.names, None)
+        found = parser.push(text) + parser.finish()
+        has_call.add(parser.num_calls > 0)
+        if not parser.num_calls:
+            assert found == [text]
+            assert json.loads(text)["n"] in {1, 2}
+    assert has_call == {True, False}
+
+
+def test_answer_of_another_kind_cannot_have_tools() -> None:
+    tools = ToolRequest((NOW,), (), None)
+    with pytest.raises(ApiError, match="tools cannot be used with a regex"):
+        call_grammar(tools, FORMATS["llama"].written, {}, Constraint(ConstraintKind.REGEX, "a+"))

@@ -88,7 +88,7 @@ def _base(body: ResponseBody, welcome: Welcome) -> Json:
         "reasoning": {"effort": None, "summary": None},
         "store": False,
         "temperature": 1.0 if body.temperature is None else body.temperature,
-        "text": {"format": (body.text and body.text.format) or {"type": "text"}},
+        "text": {"format": _text_format(body)},
         "tool_choice": "auto" if body.tool_choice is None else msgspec.to_builtins(body.tool_choice),
         "tools": msgspec.to_builtins(body.tools or []),
         "top_p": 1.0 if body.top_p is None else body.top_p,
@@ -96,6 +96,13 @@ def _base(body: ResponseBody, welcome: Welcome) -> Json:
         "usage": None,
         "user": body.user,
     }
+
+
+def _text_format(body: ResponseBody) -> object:
+    given = body.text.format if body.text else None
+    if given is None or given.type != "json_schema":
+        return {"type": given.type if given else "text"}
+    return msgspec.to_builtins(given)
 
 
 def _usage(stats: ResponseStats) -> Json:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from goodspeed.drafter.http.constraint_fields import NamedSchema, ResponseFormat
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.parsed_request import ParsedRequest, parse_chat
 from goodspeed.drafter.http.request_body import ChatBody, GenerationBody, parse_body
@@ -16,7 +17,13 @@ from goodspeed.models.tokenizer import Tokenizer
 LOGPROBS = "message.output_text.logprobs"
 INCLUDED = (LOGPROBS, "reasoning.encrypted_content")
 """Values of `include`; of the latter there is none."""
-FIELDS = {"messages": "input", "max_completion_tokens": "max_output_tokens"}
+FIELDS = {
+    "messages": "input",
+    "max_completion_tokens": "max_output_tokens",
+    "response_format": "text.format",
+    "response_format.json_schema": "text.format.schema",
+    "response_format.json_schema.schema": "text.format.schema",
+}
 """Fields of responses by those of chats."""
 
 
@@ -45,10 +52,20 @@ class Reasoning(msgspec.Struct, kw_only=True):
     generate_summary: str | None = None
 
 
+class TextFormat(msgspec.Struct, kw_only=True):
+    """What the text must look like."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    schema: dict[str, Any] | bool | None = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
 class TextOptions(msgspec.Struct, kw_only=True):
     """The form of the text."""
 
-    format: dict[str, Any] | None = None
+    format: TextFormat | None = None
     verbosity: Literal["medium"] | None = None
 
 
@@ -97,15 +114,19 @@ def parse_response(body: ResponseBody, tokenizer: Tokenizer, max_context: int) -
     except GoodSpeedError as error:
         found = api_error(error)
         raise ApiError(found.status, str(found), FIELDS.get(found.param or "", found.param), found.code) from error
-    return replace(parsed, prompt_field="input")
+    constraint = parsed.constraint
+    if constraint:
+        constraint = replace(constraint, field=FIELDS.get(constraint.field, constraint.field))
+    return replace(parsed, prompt_field="input", constraint=constraint)
 
 
 def _chat_body(body: ResponseBody) -> ChatBody:
     given = msgspec.structs.asdict(body)
     return ChatBody(
-        **{name: given[name] for name in GenerationBody.__struct_fields__},
+        **{name: given[name] for name in GenerationBody.__struct_fields__ if name != "response_format"},
         messages=chat_messages(body.input, body.instructions),
         max_completion_tokens=body.max_output_tokens,
+        response_format=_response_format(body.text.format) if body.text and body.text.format else body.response_format,
         logprobs=LOGPROBS in (body.include or ()),
         top_logprobs=body.top_logprobs,
         tools=[_tool(tool, i) for i, tool in enumerate(body.tools or ())],
@@ -121,6 +142,12 @@ def _tool(tool: ResponseTool, index: int) -> Tool:
         name=tool.name or "", description=tool.description, parameters=tool.parameters, strict=tool.strict
     )
     return Tool(type=tool.type, function=function)
+
+
+def _response_format(given: TextFormat) -> ResponseFormat:
+    if given.type != "json_schema" or given.schema is None:
+        return ResponseFormat(type=given.type)
+    return ResponseFormat(type=given.type, json_schema=NamedSchema(schema=given.schema, name=given.name))
 
 
 def _choice(choice: Literal["none", "auto", "required"] | NamedFunction | None) -> ToolChoice | None:

@@ -73,8 +73,6 @@ def tool_request(
     if repeated := {name for name in names if names.count(name) > 1}:
         raise ApiError(400, f"tools has several functions with the name {sorted(repeated)[0]!r}", "tools")
     required = _required(functions, choice)
-    if required:
-        raise ApiError(400, "tool_choice requires a call, which is not supported", "tool_choice", "unsupported_value")
     if choice == "none" or not functions:
         return None
     return ToolRequest(functions, required, 1 if parallel_calls is False else None)
