@@ -25,6 +25,7 @@ from goodspeed.experiment.columns import answer_columns, write_columns
 from goodspeed.experiment.executor import local_executor
 from goodspeed.experiment.replication import Replication, Seeds, replicate
 from goodspeed.experiment.run_report import ReportHeader, run_report
+from goodspeed.experiment.story import story
 from goodspeed.experiment.summary import Precision, Summary, summarise
 from goodspeed.experiment.tables import goodput_rows, metric_rows, replication_rows
 from goodspeed.experiment.timeline import write_timeline
@@ -164,6 +165,8 @@ def _show(outcome: SimulationOutcome) -> None:
     console = wide_console()
     summary, metrics = outcome.summary, [replication.metrics for replication in outcome.replications]
     title = f"{outcome.header.name}: {summary.num_replications} replications, {outcome.took_s:.1f} s"
+    for sentence in story(summary, outcome.replications):
+        console.print(sentence, highlight=False)
     console.print(_table(["metric", "unit", "mean", "95%"], metric_rows(summary), title))
     if len(summary.goodputs) <= MOST_CLIENTS:
         console.print(_table(["client", "goodput, tokens/s", "95%"], goodput_rows(summary.goodputs)))

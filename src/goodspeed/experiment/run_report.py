@@ -12,6 +12,7 @@ from goodspeed.experiment.cell_folder import leaves
 from goodspeed.experiment.chart import Chart, Series
 from goodspeed.experiment.metrics import Floats, latency_s, tpot_s, ttft_s
 from goodspeed.experiment.replication import Replication
+from goodspeed.experiment.story import story
 from goodspeed.experiment.summary import Summary
 from goodspeed.experiment.tables import goodput_rows, metric_rows, number, replication_rows
 from goodspeed.simulator.result import AnswerRecord
@@ -53,6 +54,7 @@ def run_report(header: ReportHeader, summary: Summary, replications: Sequence[Re
         f"Simulation of {header.name}",
         [
             page.paragraph(f"{summary.num_replications} replications. Command: {header.command}"),
+            page.section("Summary", page.paragraph(" ".join(story(summary, replications)))),
             page.section("Metrics", page.paragraph(METHOD), _metrics(summary)),
             page.section("Charts", page.charts(*_charts(summary, replications))),
             page.section("Replications", _replications(replications)),
