@@ -1,18 +1,12 @@
 """No secret is in a log, an event log, a metric, a page, or the list of processes."""
 
 import asyncio
-import contextlib
-import json
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from tests.commands.processes import server
 
 from goodspeed.cli import main
 from goodspeed.credentials.credentials_file import add_credential
@@ -23,24 +17,7 @@ from goodspeed.protocol.grpc_client import grpc_connect
 from goodspeed.protocol.grpc_config import GrpcClientConfig
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Refused
 
-COMMAND = [sys.executable, "-m", "goodspeed"]
 BODY = {"model": "default", "prompt": "x", "max_tokens": 5, "temperature": 0}
-
-
-@contextlib.contextmanager
-def server(folder: Path, name: str, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
-    """A server with its log in the folder, and its ports, once it is ready."""
-    ready = folder / f"{name}.ready"
-    files = ["--ready-file", str(ready), "--event-log", str(folder / f"{name}.jsonl"), "--log-level", "DEBUG"]
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([*COMMAND, name, *flags, *files], stdout=log, stderr=log)
-        try:
-            while process.poll() is None and not (ready.exists() and ready.read_text()):
-                time.sleep(0.02)
-            yield process, json.loads(ready.read_text())
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
 
 
 async def call_with_wrong_secrets(port: int, tokens: dict[str, str]) -> None:
