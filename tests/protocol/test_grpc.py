@@ -5,83 +5,32 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.protocol.grpc_serving import answer, path_of, serving, talk
 
 from goodspeed.errors import ConfigError, ErrorCode, LinkLostError, ProtocolError
 from goodspeed.protocol.address import Address, check_port_is_free
 from goodspeed.protocol.codec import MAX_FRAME_BYTES, decode_verifier_frame, encode_message
 from goodspeed.protocol.grpc_client import grpc_connect
-from goodspeed.protocol.grpc_config import METHOD, SERVICE, GrpcClientConfig, GrpcServerConfig
-from goodspeed.protocol.grpc_server import GrpcServer, check_grpc, serve_grpc
+from goodspeed.protocol.grpc_config import (
+    METHOD,
+    MIN_KEEPALIVE_S,
+    SERVICE,
+    GrpcClientConfig,
+    GrpcServerConfig,
+    channel_options,
+)
+from goodspeed.protocol.grpc_server import check_grpc, serve_grpc
 from goodspeed.protocol.messages import Cancel, Error, Opened
-from goodspeed.protocol.transport import Accept, Connection
-
-TLS = Path(__file__).parent / "tls"
-
-
-async def answer(connection: Connection) -> None:
-    """A verifier that replies to Cancel with Opened, and to bytes that are no messages with an Error."""
-    try:
-        while True:
-            try:
-                received = await connection.receive()
-                await connection.send([Opened(item.stream, 0) for item in received if isinstance(item, Cancel)])
-            except ProtocolError as error:
-                await connection.send([Error(error.code, str(error), error.stream)])
-    except LinkLostError:
-        return
-
-
-@asynccontextmanager
-async def serving(config: GrpcServerConfig, accept: Accept = answer) -> AsyncIterator[GrpcServer]:
-    server = await serve_grpc(accept, config)
-    try:
-        yield server
-    finally:
-        await server.stop(0)
-
-
-async def talk(port: int, config: GrpcClientConfig, host: str = "127.0.0.1") -> None:
-    """One exchange; raises what connecting raises."""
-    connection = await grpc_connect(f"{host}:{port}", config)()
-    await connection.send([Cancel(4, 0)])
-    assert await connection.receive() == [Opened(4, 0)]
-    await connection.close()
+from goodspeed.protocol.transport import Connection
 
 
 def plain_channel(port: int) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-
-
-def path_of(name: str) -> str:
-    return str(TLS / name)
-
-
-def tls_server(**more: Any) -> GrpcServerConfig:
-    return GrpcServerConfig(port=0, tls_cert=path_of("server.pem"), tls_key=path_of("server.key"), **more)
-
-
-async def test_tls_protects_the_link() -> None:
-    async with serving(tls_server()) as server:
-        await talk(server.port, GrpcClientConfig(tls_ca=path_of("ca.pem")))
-        await talk(server.port, GrpcClientConfig(tls_ca=path_of("ca.pem")), host="localhost")
-        for config in (GrpcClientConfig(), GrpcClientConfig(tls=True)):  # no TLS; a CA that we do not trust
-            with pytest.raises(LinkLostError):
-                await talk(server.port, config)
-
-
-async def test_missing_tls_on_one_side_is_named() -> None:
-    async with serving(tls_server()) as server:
-        with pytest.raises(LinkLostError, match=r"the verifier may use TLS: set grpc\.tls or grpc\.tls_ca"):
-            await talk(server.port, GrpcClientConfig())
-    async with serving(GrpcServerConfig(port=0)) as server:
-        with pytest.raises(LinkLostError, match="the verifier does not use TLS"):
-            await talk(server.port, GrpcClientConfig(tls=True))
 
 
 async def test_connections_to_this_machine_use_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,16 +74,6 @@ def test_what_cannot_work_is_found_before_anything_is_loaded(config: GrpcServerC
         check_grpc(config)
 
 
-async def test_client_certificates_can_be_required() -> None:
-    async with serving(tls_server(tls_ca=path_of("ca.pem"))) as server:
-        certified = GrpcClientConfig(
-            tls_ca=path_of("ca.pem"), tls_cert=path_of("client.pem"), tls_key=path_of("client.key")
-        )
-        await talk(server.port, certified)
-        with pytest.raises(LinkLostError):
-            await talk(server.port, GrpcClientConfig(tls_ca=path_of("ca.pem")))
-
-
 async def test_a_bearer_token_can_be_required(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("s3cret\n")
@@ -144,6 +83,25 @@ async def test_a_bearer_token_can_be_required(tmp_path: Path) -> None:
             with pytest.raises(ProtocolError) as caught:
                 await talk(server.port, GrpcClientConfig(token=token))
             assert caught.value.code is ErrorCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    "contents", [b"s3cret\r\n", b"\xef\xbb\xbfs3cret", "s3cret\r\n".encode("utf-16"), b"  s3cret \n\n"]
+)
+async def test_a_token_file_may_be_written_by_any_editor(tmp_path: Path, contents: bytes) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_bytes(contents)
+    async with serving(GrpcServerConfig(port=0, token="s3cret")) as server:
+        await talk(server.port, GrpcClientConfig(token_file=str(token_file)))
+
+
+def test_a_peer_may_probe_as_often_as_its_own_configuration_says() -> None:
+    """sglang#19986: the other end's setting decided, and gRPC ended idle links with "too many pings"."""
+    for keepalive_s in (MIN_KEEPALIVE_S, 20.0, 3600.0):
+        options = dict(channel_options(keepalive_s))
+        assert options["grpc.http2.min_ping_interval_without_data_ms"] < 1000 * MIN_KEEPALIVE_S
+    with pytest.raises(ConfigError, match="keepalive_s"):
+        GrpcClientConfig(keepalive_s=MIN_KEEPALIVE_S / 2)
 
 
 async def test_connections_are_limited() -> None:

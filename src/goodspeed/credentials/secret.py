@@ -1,5 +1,6 @@
 """A token or key that a configuration holds, or a file that the configuration names."""
 
+import codecs
 from pathlib import Path
 
 from goodspeed.errors import ConfigError
@@ -23,6 +24,9 @@ def read_secret(value: str, file: str, name: str) -> str:
 
 def _contents(file: str) -> str:
     try:
-        return Path(file).read_bytes().decode("utf-8", "replace").strip()
+        contents = Path(file).read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {file!r}: {error}") from error
+    # Editors and shells of Windows begin a file with a byte-order mark, and PowerShell's redirection writes UTF-16.
+    encoding = "utf-16" if contents.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return contents.decode(encoding, "replace").strip()

@@ -37,14 +37,16 @@ def grpc_connect(address: str, config: GrpcClientConfig) -> Connect:
     """
     parsed = parse_address(address)
     target = str(parsed)
-    bearer_token(config)
-    credentials = channel_credentials(config)
+    _secrets(config)
     options = channel_options(config.keepalive_s)
     if parsed.is_loopback:
         options.append(("grpc.enable_http_proxy", 0))
 
     async def connect() -> Connection:
-        token = _current_token(config)
+        try:
+            token, credentials = _secrets(config)  # the files may have changed
+        except ConfigError as error:
+            raise LinkLostError(str(error)) from error
         if credentials is None:
             channel = grpc.aio.insecure_channel(target, options)
         else:
@@ -63,12 +65,9 @@ def grpc_connect(address: str, config: GrpcClientConfig) -> Connect:
     return connect
 
 
-def _current_token(config: GrpcClientConfig) -> str:
-    """The token file may have changed since the drafter's start. Raises LinkLostError."""
-    try:
-        return bearer_token(config)
-    except ConfigError as error:
-        raise LinkLostError(str(error)) from error
+def _secrets(config: GrpcClientConfig) -> tuple[str, grpc.ChannelCredentials | None]:
+    """The token and the TLS credentials, as their files are now. Raises ConfigError."""
+    return bearer_token(config), channel_credentials(config)
 
 
 def _hint(reason: str, address: Address, has_tls: bool) -> str:

@@ -1,6 +1,6 @@
 """Configuration of both ends of the gRPC transport, and the options and credentials that gRPC takes from it."""
 
-from pathlib import Path
+import contextlib
 
 import grpc
 
@@ -9,11 +9,14 @@ from goodspeed.credentials.secret import read_secret
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.codec import MAX_FRAME_BYTES
 from goodspeed.protocol.link_config import LinkConfig
+from goodspeed.protocol.tls_files import read_ca, read_pair
 
 SERVICE = "goodspeed.v1.GoodSpeed"
 METHOD = "Connect"
 ADMITTED_KEY = "goodspeed-version"
 """Key of the initial metadata with which the verifier admits a call. The value is the protocol version."""
+
+MIN_KEEPALIVE_S = 1.0
 
 ChannelOptions = list[tuple[str, int]]
 
@@ -39,7 +42,7 @@ class GrpcServerConfig:
         "and with it its name; changes of the file take effect at once",
     )
     max_connections: int = option(1024, "drafters connected at once", ge=1)
-    keepalive_s: float = option(20.0, "time without traffic after which a connection is probed", gt=0.0)
+    keepalive_s: float = option(20.0, "time without traffic after which a connection is probed", ge=MIN_KEEPALIVE_S)
     stall_s: float = option(10.0, "time without reading after which a drafter is disconnected", gt=0.0)
 
     def __post_init__(self) -> None:
@@ -58,7 +61,7 @@ class GrpcClientConfig:
     token: str = option("", "bearer token for the verifier", is_secret=True)
     token_file: str = option("", "file that holds the bearer token; read again for every connection")
     connect_timeout_s: float = option(5.0, "longest time that connecting may take", gt=0.0)
-    keepalive_s: float = option(20.0, "time without traffic after which a connection is probed", gt=0.0)
+    keepalive_s: float = option(20.0, "time without traffic after which a connection is probed", ge=MIN_KEEPALIVE_S)
     stall_s: float = option(10.0, "time without reading after which a verifier is considered lost", gt=0.0)
     link_seed: int = option(0, "seed of the emulated link", ge=0)
     link: LinkConfig = table(LinkConfig)
@@ -70,27 +73,35 @@ def bearer_token(config: GrpcServerConfig | GrpcClientConfig) -> str:
 
 
 def server_credentials(config: GrpcServerConfig) -> grpc.ServerCredentials | None:
-    """None: no TLS. Raises ConfigError if a file cannot be read."""
+    """None: no TLS. Every new connection gets what the files hold then. Raises ConfigError if one is wrong."""
     if not config.tls_cert and not config.tls_key and not config.tls_ca:
         return None
     if not (config.tls_cert and config.tls_key):
         raise ConfigError("TLS needs both tls_cert and tls_key")
-    pair = (_read(config.tls_key), _read(config.tls_cert))
-    client_ca = _read(config.tls_ca) if config.tls_ca else None
-    return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
+    latest = first = _server_certificates(config)
+
+    def fetch() -> grpc.ServerCertificateConfiguration:
+        nonlocal latest
+        with contextlib.suppress(ConfigError):  # a renewal may be under way: the last certificates stay
+            latest = _server_certificates(config)
+        return latest
+
+    return grpc.dynamic_ssl_server_credentials(first, fetch, require_client_authentication=bool(config.tls_ca))
+
+
+def _server_certificates(config: GrpcServerConfig) -> grpc.ServerCertificateConfiguration:
+    pair = read_pair(config.tls_cert, config.tls_key)
+    return grpc.ssl_server_certificate_configuration([pair], read_ca(config.tls_ca) if config.tls_ca else None)
 
 
 def channel_credentials(config: GrpcClientConfig) -> grpc.ChannelCredentials | None:
-    """None: no TLS. Raises ConfigError if a file cannot be read."""
+    """None: no TLS. Raises ConfigError if a file cannot be read or is wrong."""
     if not (config.tls or config.tls_ca or config.tls_cert or config.tls_key):
         return None
     if bool(config.tls_cert) != bool(config.tls_key):
         raise ConfigError("a client certificate needs both tls_cert and tls_key")
-    return grpc.ssl_channel_credentials(
-        root_certificates=_read(config.tls_ca) if config.tls_ca else None,
-        private_key=_read(config.tls_key) if config.tls_key else None,
-        certificate_chain=_read(config.tls_cert) if config.tls_cert else None,
-    )
+    key, cert = read_pair(config.tls_cert, config.tls_key) if config.tls_cert else (None, None)
+    return grpc.ssl_channel_credentials(read_ca(config.tls_ca) if config.tls_ca else None, key, cert)
 
 
 def channel_options(keepalive_s: float) -> ChannelOptions:
@@ -101,7 +112,8 @@ def channel_options(keepalive_s: float) -> ChannelOptions:
         ("grpc.max_send_message_length", MAX_FRAME_BYTES),
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", keepalive_ms),
-        ("grpc.http2.min_ping_interval_without_data_ms", keepalive_ms // 2),
+        # What the peer may do: its keepalive_s is its own. gRPC would end the link of one that probes more often.
+        ("grpc.http2.min_ping_interval_without_data_ms", round(MIN_KEEPALIVE_S * 500)),
         ("grpc.http2.max_pings_without_data", 0),
         (
             "grpc.http2.bdp_probe",
@@ -111,10 +123,3 @@ def channel_options(keepalive_s: float) -> ChannelOptions:
         ("grpc.use_local_subchannel_pool", 1),  # one TCP connection per link
         ("grpc.enable_retries", 0),  # the session resumes by itself
     ]
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path!r}: {error}") from error

@@ -80,6 +80,29 @@ async def test_scheme_of_the_key_is_case_insensitive(tokenizer: Tokenizer, heade
         assert (await client.get("/v1/models", headers={"authorization": header})).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [("/v1/models/", "GET"), ("//v1/models", "GET"), ("/v1//completions//", "POST"), ("/metrics/", "GET")],
+)
+async def test_slashes_too_many_do_no_harm(tokenizer: Tokenizer, path: str, method: str) -> None:
+    """litellm#30079: a redirect, which scrapers do not follow, and which behind a TLS proxy leads to plain HTTP."""
+    async with api(tokenizer, api_key="secret") as client:
+        body = {"model": "toy", "prompt": "a", "max_tokens": 1} if method == "POST" else None
+        url = httpx.URL("http://drafter").copy_with(raw_path=path.encode())
+        without = await client.request(method, url, json=body)
+        assert without.status_code == (200 if path == "/metrics/" else 401)
+        reply = await client.request(method, url, json=body, headers={"authorization": "Bearer secret"})
+        assert reply.status_code == 200
+
+
+async def test_a_key_of_other_characters_is_wrong_and_no_more(tokenizer: Tokenizer) -> None:
+    """omlx#1717: 500."""
+    async with api(tokenizer, api_key="secret") as client:
+        for key in ("schlüssel", "“secret”", "\x00", ""):
+            headers = {b"authorization": b"Bearer " + key.encode()}
+            assert (await client.get("/v1/models", headers=headers)).status_code == 401
+
+
 async def test_every_response_has_a_request_id(tokenizer: Tokenizer) -> None:
     async with api(tokenizer, api_key="secret") as client:
         ids = [(await client.get(path)).headers["x-request-id"] for path in ("/health", "/v1/models", "/nothing")]

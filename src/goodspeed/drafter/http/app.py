@@ -14,7 +14,7 @@ from goodspeed.drafter.http.api_keys import ApiKeys
 from goodspeed.drafter.http.endpoint import CHAT, COMPLETION, RESPONSE, GenerationEndpoint
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.live import LivePage
-from goodspeed.drafter.http.middleware import CorsRules, KeyCheck, RequestId
+from goodspeed.drafter.http.middleware import CorsRules, KeyCheck, NormalPath, RequestId
 from goodspeed.drafter.http.openapi import OpenApiPage
 from goodspeed.drafter.http.request_counts import RequestCounts
 from goodspeed.drafter.http.service import ApiService
@@ -47,13 +47,15 @@ def make_app(service: ApiService) -> ASGIApp:
         routes.append(Route("/live", live.feed))
     routes.append(Route("/openapi.json", OpenApiPage(routes, needs_key=keys.is_required).page))
     handlers = {HTTPException: _on_http_error, GoodSpeedError: _on_goodspeed_error}
-    app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
+    starlette = Starlette(routes=routes, exception_handlers=handlers)
+    starlette.router.redirect_slashes = False  # NormalPath: a redirect behind a TLS proxy would lead to plain HTTP
+    app: ASGIApp = starlette
     metrics = service.server.metrics.http
     if keys.is_required:
         app = KeyCheck(app, keys, metrics.on_key)
     if service.cors_origins:
         app = CorsRules(app, service.cors_origins)
-    return RequestId(RequestCounts(app, routes, metrics))
+    return RequestId(NormalPath(RequestCounts(app, routes, metrics)))
 
 
 class _Pages:

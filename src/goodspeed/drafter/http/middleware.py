@@ -1,5 +1,6 @@
 """What every request passes: a request id, the rules for web pages of other origins, and the API key."""
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,7 @@ from goodspeed.drafter.http.errors import ApiError
 
 REQUEST_ID = b"x-request-id"
 MAX_ID_BYTES = 128
+SLASHES = re.compile("/+")
 OPEN = ("/health", "/metrics", "/openapi.json", "/version")
 """Paths that need no API key. A path that does not exist needs one, so that a new page is never open by omission."""
 
@@ -35,6 +37,18 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+class NormalPath:
+    """`//v1/models/` is `/v1/models`: clients are often given a base URL with a slash too many."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = "/" + SLASHES.sub("/", scope["path"]).strip("/")
+        await self._app(scope, receive, send)
 
 
 class CorsRules:
