@@ -1,11 +1,13 @@
-"""Step time of the torch engine, of Hugging Face transformers and of vLLM's CPU build.
+"""Step time of the torch and llama.cpp engines, of Hugging Face transformers and of vLLM's CPU build.
 
 A case is streams x new tokens per stream; 8 new tokens are a verification of 7 rejected draft tokens. Each engine runs
 in its own process. They take turns case by case, and the others wait. A cell is the median over all steps, with the
 10th and 90th percentiles. Ten minutes on two cores; needs the target model, transformers, and vLLM if --vllm-python is
-given. Shapes such as llama-3.1-8b have random weights and need a GPU.
+given. Shapes such as llama-3.1-8b have random weights and need a GPU. `llama_Q4_0` and so on: the default target with
+weights of this type by llama.cpp (extra llama); `goodspeed_fp32`: torch in fp32.
 
     python -m runs.engine_step --vllm-python ~/vllm/bin/python
+    python -m runs.engine_step --engines goodspeed goodspeed_fp32 llama_Q4_1 llama_Q4_0 llama_Q8_0 llama_F16
     python -m runs.engine_step --engines goodspeed --model llama-3.1-8b --device cuda
 """
 
@@ -14,13 +16,19 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from runs.quantised_models import quantised
 
 from goodspeed.models.catalog import locate
 from goodspeed.stats.summary import quantile
 
+LLAMA = "llama_"
+LLAMA_TYPES = ("Q4_1", "Q4_0", "Q8_0", "F16")
 WORKERS = Path(__file__).parent / "step_engines"
+ENGINES = ("goodspeed", "goodspeed_fp32", "hf", "vllm", *(LLAMA + kind for kind in LLAMA_TYPES))
 CASES = ((1, 1), (1, 8), (4, 1), (4, 8), (8, 1), (8, 8))
 VLLM_SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -71,7 +79,11 @@ class EngineProcess:
 
 def main() -> None:
     args = _arguments()
-    engines = [_engine(name, tokens - 1, args) for name in args.engines for tokens in (1, 8)]
+    with tempfile.TemporaryDirectory() as folder:
+        _measure([_engine(name, tokens - 1, args, Path(folder)) for name in args.engines for tokens in (1, 8)], args)
+
+
+def _measure(engines: list[EngineProcess], args: argparse.Namespace) -> None:
     for engine in engines:
         engine.start()
     for turn in range(args.turns):
@@ -87,7 +99,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engines", nargs="+", choices=("goodspeed", "hf", "vllm"))
+    parser.add_argument("--engines", nargs="+", choices=ENGINES)
     parser.add_argument("--vllm-python", help="a Python interpreter that has vllm-cpu installed")
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -102,12 +114,17 @@ def _arguments() -> argparse.Namespace:
     return args
 
 
-def _engine(name: str, num_draft: int, args: argparse.Namespace) -> EngineProcess:
+def _engine(name: str, num_draft: int, args: argparse.Namespace, folder: Path) -> EngineProcess:
     numbers = [str(args.threads), str(num_draft), args.device]
-    settings = {"OMP_NUM_THREADS": str(args.threads)}
+    settings = {"OMP_NUM_THREADS": str(args.threads), "GOMP_SPINCOUNT": "5000"}  # as the CLI sets it
     match name:
         case "goodspeed":
             command = [sys.executable, str(WORKERS / "goodspeed_torch.py"), args.model, *numbers]
+        case "goodspeed_fp32":
+            command = [sys.executable, str(WORKERS / "goodspeed_torch.py"), args.model, *numbers, "fp32"]
+        case _ if name.startswith(LLAMA):
+            path = quantised(name.removeprefix(LLAMA), folder)
+            command = [sys.executable, str(WORKERS / "goodspeed_llama.py"), str(path), *numbers]
         case "hf":
             command = [sys.executable, str(WORKERS / "hf.py"), str(locate(args.model)), *numbers]
         case _:

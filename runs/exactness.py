@@ -7,6 +7,7 @@ requests are repeated. The baseline is the target with one stream and one token 
 Ten minutes on two cores; needs the target model.
 
     python -m runs.exactness --dtype fp32 --prompts 64 --max-tokens 48 --json results/exactness.json
+    python -m runs.exactness --engine llama_cpp --dtype auto --prompts 64 --max-tokens 48
 """
 
 import argparse
@@ -36,10 +37,10 @@ from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.null_draft import NullDraft
 from goodspeed.engine.reference import ReferenceRequest
 from goodspeed.engine.target_config import TargetConfig
-from goodspeed.engine.torch.loading import load_target
+from goodspeed.engine.targets import target_engine
 from goodspeed.errors import LinkLostError
 from goodspeed.lossless.pair import EnginePair, first_difference
-from goodspeed.models.catalog import locate
+from goodspeed.models.catalog import locate_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
 from goodspeed.protocol.inprocess import InProcessTransport
@@ -154,7 +155,7 @@ def make_texts(
     model: str, target: TargetEngine, args: argparse.Namespace, temperature: float
 ) -> list[ReferenceRequest]:
     """Prompts of all domains in turn, each with its own seed."""
-    tokenizer = Tokenizer.load(locate(model))
+    tokenizer = Tokenizer.load(locate_tokenizer(model))
     by_domain = zip(*(load_prompts(domain) for domain in DOMAINS), strict=False)
     prompts = itertools.islice(itertools.cycle(itertools.chain.from_iterable(by_domain)), args.prompts)
     rule = Rule.COUPLED if temperature else Rule.GREEDY
@@ -201,14 +202,15 @@ def compare(target: TargetEngine, texts: Sequence[ReferenceRequest]) -> dict[str
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--dtype", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--engine", default="torch", choices=("torch", "llama_cpp"))
+    parser.add_argument("--dtype", default="fp32", choices=("fp32", "bf16", "auto"))
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--max-tokens", type=int, default=48)
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 0.7, 1.0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    target = load_target(TargetConfig(model=args.model, dtype=args.dtype, threads=args.threads))
+    target = target_engine(args.engine, TargetConfig(model=args.model, dtype=args.dtype, threads=args.threads))
     results = {}
     for temperature in args.temperatures:
         results[str(temperature)] = result = compare(target, make_texts(args.model, target, args, temperature))

@@ -17,18 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from runs.quantised_models import MODEL, quantised
 
 from goodspeed.engine.llama_config import LlamaConfig
 from goodspeed.engine.llama_cpp.cells import Cells
 from goodspeed.engine.llama_cpp.forward import Forward, Segment
-from goodspeed.engine.llama_cpp.library import load_library
 from goodspeed.engine.llama_cpp.loading import make_forward
 from goodspeed.engine.llama_cpp.model import LlamaModel, load_model
-from goodspeed.models.catalog import locate_gguf, locate_tokenizer
+from goodspeed.models.catalog import locate_tokenizer
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
 
-MODEL = "smollm2-135m-instruct"
 NUM_CELLS = 6144
 MAX_STREAMS, MAX_TOKENS, MAX_CHUNK = 8, 9, 300
 
@@ -121,20 +120,6 @@ def main() -> None:
                 shown = f"{counts.num_rows} | {counts.num_different} | {counts.num_flips} | {counts.largest:.2g}"
                 print(f"| {kind} | {setting.name} | {shown} |", flush=True)
     sys.exit(int(has_failed))
-
-
-def quantised(kind: str, folder: Path) -> Path:
-    """The target model with weights of this type, made from the GGUF file of the catalog."""
-    source, target = locate_gguf(MODEL), folder / f"{kind}.gguf"
-    if kind == "Q4_1":
-        return source
-    library = load_library()
-    params = library.llama_model_quantize_default_params()
-    params.ftype = getattr(library, f"LLAMA_FTYPE_MOSTLY_{kind}")
-    params.allow_requantize = True
-    if library.llama_model_quantize(str(source).encode(), str(target).encode(), params):
-        raise SystemExit(f"llama.cpp cannot make {kind}")
-    return target
 
 
 def _measure(model: LlamaModel, setting: Setting, args: argparse.Namespace) -> Counts:

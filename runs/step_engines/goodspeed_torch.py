@@ -1,4 +1,4 @@
-"""Worker with GoodSpeed's torch engine: python goodspeed_torch.py MODEL THREADS NUM_DRAFT DEVICE."""
+"""Worker with GoodSpeed's torch engine: python goodspeed_torch.py MODEL THREADS NUM_DRAFT DEVICE [DTYPE]."""
 
 import sys
 import time
@@ -18,7 +18,8 @@ WRONG = 17
 
 def main() -> None:
     model, threads, num_draft, device = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    config = TargetConfig(model=model, dtype="bf16", device=device, threads=threads, kv_memory_mb=2048)
+    dtype = sys.argv[5] if len(sys.argv) > 5 else "bf16"
+    config = TargetConfig(model=model, dtype=dtype, device=device, threads=threads, kv_memory_mb=2048)
     engine = shaped_target(config, 0) if model in SHAPES else load_target(config)
 
     def measure(case: StepCase) -> list[float]:

@@ -216,6 +216,10 @@ def _smollm2(_acceptance_rate: float) -> PairFlags:
     return PairFlags(("--engine", "torch"), ("--draft.engine", "hybrid"))
 
 
+def _smollm2_llama_cpp(_acceptance_rate: float) -> PairFlags:
+    return PairFlags(("--engine", "llama_cpp"), ("--draft.engine", "hybrid"))
+
+
 def _shaped(acceptance_rate: float) -> PairFlags:
     rate = ("--draft.acceptance-rate", str(acceptance_rate))
     return PairFlags(("--engine", "shaped"), ("--draft.engine", "shaped", *rate))
@@ -232,6 +236,13 @@ def _toy(acceptance_rate: float) -> PairFlags:
 
 
 PAIRS: Registry[Callable[[float], PairFlags]] = Registry(
-    "pair", {"smollm2": _smollm2, "shaped": _shaped, "shaped_large": _shaped_large, "toy": _toy}
+    "pair",
+    {
+        "smollm2": _smollm2,
+        "smollm2_llama_cpp": _smollm2_llama_cpp,
+        "shaped": _shaped,
+        "shaped_large": _shaped_large,
+        "toy": _toy,
+    },
 )
 """The flags of each pair, as a function of the acceptance rate."""

@@ -57,6 +57,8 @@ class TargetInfo:
     """KV tokens of a block: the engine allocates whole blocks, and streams share whole blocks of a common prefix."""
     end_tokens: tuple[int, ...] = ()
     """Tokens that end an answer unless the request says otherwise."""
+    max_streams: int = 2**16
+    """Streams that may be open at once."""
     tokenizer_size: int | None = None
     """Number of tokens of the tokenizer; None: vocab_size. Ids from there to vocab_size are padding."""
 

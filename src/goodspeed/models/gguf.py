@@ -122,6 +122,14 @@ class GgufFile:
             raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a string")
         return value
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """A boolean value. Raises CheckpointError for another type."""
+        value = self.field(key)
+        value = default if value is None else value
+        if not isinstance(value, bool):
+            raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a boolean")
+        return value
+
     def integer(self, key: str, default: int | None = None) -> int:
         """An integer value. Raises CheckpointError for another type, or if there is neither value nor default."""
         value = self.field(key)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from tests.gguf_files import write_gguf
 
+from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.interface import CachedPrefix, Prefill, StreamSpec
 from goodspeed.engine.llama_config import LlamaConfig
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.errors import CapacityError, CheckpointError, ConfigError
@@ -119,6 +121,30 @@ def test_full_cache_is_refused(make: Callable[..., Forward]) -> None:
     forward.run([Segment(sequence, 0, [5] * 250, 0)])
     with pytest.raises(CapacityError, match="9 KV tokens requested, 6 are free"):
         forward.run([Segment(sequence, 250, [5] * 7, 0)])
+
+
+def test_retained_streams_make_room_for_open_ones(gguf_file: GgufFiles) -> None:
+    """The one that was retained first loses its cells; a stream that begins with it reads the tokens again."""
+    target = load_target(replace(config(gguf_file()), kv_memory_mb=8))
+    prompts = [(3 + key % 200, 5, 6, 7, 8, 9) for key in range(MAX_STREAMS + 1)]
+
+    def answer(key: int, spec: StreamSpec) -> int | None:
+        target.open(key, spec)
+        return target.step([Prefill(key, len(spec.tokens) - (spec.prefix.num_tokens if spec.prefix else 0))])[
+            0
+        ].next_token
+
+    for key, prompt in enumerate(prompts):
+        answer(key, StreamSpec(prompt, Sampling(), 9))
+        target.retain(key, len(prompt))
+    longer = [(*prompt, 11, 12) for prompt in prompts]
+    for key in (0, 5):  # of which one has lost its cells
+        expected = answer(1000 + key, StreamSpec(longer[key], Sampling(), 9))
+        prefix = CachedPrefix(key, len(prompts[0]))
+        assert answer(2000 + key, StreamSpec(longer[key], Sampling(), 9, prefix=prefix)) == expected
+    for key in (*range(len(prompts)), 1000, 1005, 2000, 2005):
+        target.close(key)
+    assert target.info.max_streams == MAX_STREAMS
 
 
 def test_end_tokens_and_tokenizer_come_from_the_file(gguf_file: GgufFiles) -> None:

@@ -50,6 +50,11 @@ class Cells:
         """Tokens of all sequences; shared ones are counted for each."""
         return sum(sequence.num_tokens for sequence in self._sequences.values())
 
+    @property
+    def num_free_sequences(self) -> int:
+        """How many more sequences can be opened."""
+        return MAX_STREAMS - len(self._sequences)
+
     def open(self) -> int:
         """The number of a new, empty sequence. Raises CapacityError if there are too many."""
         free = next((number for number in range(MAX_STREAMS) if number not in self._sequences), None)

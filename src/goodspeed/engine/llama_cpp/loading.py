@@ -8,7 +8,7 @@ import psutil
 
 from goodspeed.engine.interface import TargetInfo
 from goodspeed.engine.llama_config import LlamaConfig
-from goodspeed.engine.llama_cpp.cells import Cells
+from goodspeed.engine.llama_cpp.cells import MAX_STREAMS, Cells
 from goodspeed.engine.llama_cpp.context import ContextSize, LlamaContext
 from goodspeed.engine.llama_cpp.forward import Forward
 from goodspeed.engine.llama_cpp.invariance import is_batch_invariant, numerics_fingerprint
@@ -104,6 +104,7 @@ def _make_target(forward: Forward, name: str, tokenizer: Tokenizer, max_context:
         max_context=max_context,
         kv_capacity=kv_capacity,
         end_tokens=context.model.end_tokens,
+        max_streams=MAX_STREAMS,
         tokenizer_size=tokenizer.vocab_size,
     )
     is_invariant = is_batch_invariant(forward)

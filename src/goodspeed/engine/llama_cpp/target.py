@@ -20,6 +20,8 @@ class _Stream:
     tokens: list[int]
     """Committed tokens: the prefix, then the answer."""
     processors: Processors = ()
+    num_prefilled: int = 0
+    """Prefix tokens that the caller has had prefilled, or takes from a retained stream."""
     num_cached: int = 0
     """Leading tokens with valid keys and values: the prefilled ones, and after the prefill all but the last."""
 
@@ -34,7 +36,8 @@ class LlamaTarget:
         self._forward = forward
         self._cells = forward.cells
         self._streams: dict[StreamKey, _Stream] = {}
-        self._retained: dict[StreamKey, int] = {}
+        self._retained: dict[StreamKey, int | None] = {}
+        """The sequence of each retained stream; None if an open stream has needed it."""
 
     @property
     def num_open(self) -> int:
@@ -44,12 +47,15 @@ class LlamaTarget:
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         assert stream not in self._streams, f"stream {stream} is open"
         assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
-        sequence, num_cached = self._cells.open(), 0
+        opened = _Stream(spec, self._new_sequence(), list(spec.tokens), logits_processors(spec))
         if spec.prefix:
-            num_cached = spec.prefix.num_tokens
-            assert num_cached < len(spec.tokens), f"{num_cached} of {len(spec.tokens)} tokens are cached"
-            self._cells.share(self._retained[spec.prefix.source], sequence, num_cached)
-        self._streams[stream] = _Stream(spec, sequence, list(spec.tokens), logits_processors(spec), num_cached)
+            opened.num_prefilled = spec.prefix.num_tokens
+            assert opened.num_prefilled < len(spec.tokens), f"all of {len(spec.tokens)} tokens are cached"
+            source = self._retained[spec.prefix.source]
+            if source is not None:
+                self._cells.share(source, opened.sequence, opened.num_prefilled)
+                opened.num_cached = opened.num_prefilled
+        self._streams[stream] = opened
 
     def retain(self, stream: StreamKey, num_tokens: int) -> None:
         ended = self._streams.pop(stream)
@@ -59,7 +65,22 @@ class LlamaTarget:
 
     def close(self, stream: StreamKey) -> None:
         open_stream = self._streams.pop(stream, None)
-        self._cells.close(open_stream.sequence if open_stream else self._retained.pop(stream))
+        sequence = open_stream.sequence if open_stream else self._retained.pop(stream)
+        if sequence is not None:
+            self._cells.close(sequence)
+
+    def _new_sequence(self) -> int:
+        """llama.cpp has 256 sequences; if all are in use, the stream that was retained first loses its own.
+
+        A stream that begins with it reads these tokens again.
+        """
+        if self._cells.num_free_sequences == 0:
+            for stream, sequence in self._retained.items():
+                if sequence is not None:
+                    self._cells.close(sequence)
+                    self._retained[stream] = None
+                    break
+        return self._cells.open()
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         streams = [self._streams[work.stream] for work in batch]
@@ -75,9 +96,9 @@ def _segment(stream: _Stream, work: Work) -> Segment:
     """The tokens that run through the model for this work item, and how many of their rows need logits."""
     num_cached = stream.num_cached
     if isinstance(work, Prefill):
-        remaining = len(stream.spec.tokens) - num_cached
+        remaining = len(stream.spec.tokens) - stream.num_prefilled
         assert 0 < work.num_tokens <= remaining, f"prefill of {work.num_tokens}, {remaining} remain"
-        tokens = stream.tokens[num_cached : num_cached + work.num_tokens]
+        tokens = stream.tokens[num_cached : stream.num_prefilled + work.num_tokens]
         return Segment(stream.sequence, num_cached, tokens, int(work.num_tokens == remaining))
     assert len(stream.tokens) == num_cached + 1, f"stream {work.stream} is not completely prefilled"
     tokens = [stream.tokens[-1], *work.draft_tokens]
@@ -89,7 +110,8 @@ def _segment(stream: _Stream, work: Work) -> Segment:
 def _outcome(stream: _Stream, work: Work, logits: Rows) -> Outcome:
     """Verify and commit. `logits` is [rows that need logits, vocab]."""
     if isinstance(work, Prefill):
-        stream.num_cached += work.num_tokens
+        stream.num_prefilled += work.num_tokens
+        stream.num_cached = stream.num_prefilled
         if len(logits) == 0:
             return Outcome(work.stream, 0, None)
         work = Verify(work.stream, ())

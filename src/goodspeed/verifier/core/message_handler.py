@@ -52,7 +52,9 @@ class MessageHandler:
         self._streams = streams
         self._baseline = baseline
         self.prefix_cache = PrefixCache(config.prefix_cache_tokens, config.prefix_sharing == "all", outbox)
-        self._admission = Admission(info.kv_capacity, config.max_admitted, config.max_queued, self.prefix_cache)
+        self._admission = Admission(
+            info.kv_capacity, min(config.max_admitted, info.max_streams), config.max_queued, self.prefix_cache
+        )
         self._outbox = outbox
         self._lease_s = config.lease_s
         self._reported_load = self.load()
