@@ -11,6 +11,7 @@ import msgspec
 
 from goodspeed.decoding.constraint import Constraint, ConstraintKind
 from goodspeed.engine.grammar.matcher import Matcher
+from goodspeed.engine.grammar.number_bounds import with_inclusive_bounds
 from goodspeed.engine.grammar.schema_errors import locate
 from goodspeed.errors import RequestError
 from goodspeed.extras import missing_extra
@@ -205,7 +206,8 @@ def _schema_grammar(schema: dict[str, object] | bool) -> str:
         schema = {} if schema else {"enum": []}
     matcher = _llguidance().LLMatcher
     options = {"whitespace_pattern": WHITESPACE}
-    return str(matcher.grammar_from_json_schema(_json(schema), defaults=options, overrides={"lenient": False}))
+    text = _json(with_inclusive_bounds(schema))
+    return str(matcher.grammar_from_json_schema(text, defaults=options, overrides={"lenient": False}))
 
 
 def _json(value: object) -> str:
