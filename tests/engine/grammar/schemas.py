@@ -1,6 +1,7 @@
 """Random JSON schemas of the keywords that users write, every one of which some answer satisfies."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 Schema = dict[str, Any]
@@ -22,7 +23,7 @@ def random_schema(seed: int) -> Schema:
 
 
 def _any(rng: random.Random, depth: int) -> Schema:
-    kinds = [_string, _number, _integer, _literal, _boolean]
+    kinds: list[Callable[[random.Random, int], Schema]] = [_string, _number, _integer, _literal, _boolean]
     if depth < MAX_DEPTH:
         kinds += [_object, _array, _union, _all]
     return rng.choice(kinds)(rng, depth)
@@ -92,7 +93,8 @@ def _integer(rng: random.Random, _depth: int) -> Schema:
 
 
 def _literal(rng: random.Random, _depth: int) -> Schema:
-    values = rng.sample(["yes", "no", 3, 2.5, None, True, ["a", 1], {"b": {}}, 'with "quotes"\n', "größe", ""], 3)
+    known: list[object] = ["yes", "no", 3, 2.5, None, True, ["a", 1], {"b": {}}, 'with "quotes"\n', "größe", ""]
+    values = rng.sample(known, 3)
     return {"enum": values} if rng.random() < 0.7 else {"const": values[0]}
 
 
