@@ -23,3 +23,12 @@ def test_help_has_usage_and_an_example(parser: argparse.ArgumentParser) -> None:
     assert "usage:" in shown
     is_leaf = not any(isinstance(action, argparse._SubParsersAction) for action in parser._actions)
     assert ("example" in shown) or not is_leaf
+
+
+@pytest.mark.parametrize("command", ["verifier", "drafter", "up", "bench", "demo", "simulate"])
+def test_help_begins_with_the_few_flags_that_one_needs_first(command: str) -> None:
+    (parser,) = [found for found in parsers(complete_parser()) if found.prog == f"goodspeed {command}"]
+    first = parser._action_groups[0]
+    assert first.title == "to start with"
+    assert 4 <= len(first._group_actions) <= 6
+    assert parser.format_help().count("to start with:") == 1

@@ -118,7 +118,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "in one run on the same engine. Exit code 1 if a text differs from the baseline's.",
         epilog="example: goodspeed bench --clients 4 --pair smollm2 --scheduler all --repetitions 5 --json out.json",
     )
-    add_flags(parser, BenchConfig)
+    add_flags(parser, BenchConfig, first=("clients", "model", "scheduler", "repetitions", "rtt_ms"))
     parser.set_defaults(run=_run)
 
 

@@ -66,7 +66,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "measured, and whether its claim has shown. Exit code 1 if a text differs.",
         epilog="example: goodspeed demo --table --json demo.json",
     )
-    add_flags(parser, DemoConfig)
+    add_flags(parser, DemoConfig, first=("quick", "seconds", "table", "page", "json"))
     parser.set_defaults(run=_run)
 
 

@@ -40,7 +40,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "SIGINT (Ctrl-C) or SIGTERM.",
         epilog="example: goodspeed drafter --verifiers 10.0.0.5:7700 10.0.0.6:7700 --routing jsq --draft.engine hybrid",
     )
-    add_flags(parser, DrafterConfig)
+    add_flags(parser, DrafterConfig, first=("verifiers", "name", "port", "tokenizer", "draft.model"))
     parser.add_argument(
         "--ready-file",
         type=output_file,

@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import tomllib
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -24,18 +25,29 @@ else:
 log = logging.getLogger(__name__)
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type["DataclassInstance"]) -> None:
-    """Give the parser `--config FILE` and one flag for every key of the config dataclass, grouped by tables."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; flags override it")
-    parser.usage = parser.usage or "%(prog)s [FLAG ...]"
+def add_flags(parser: argparse.ArgumentParser, config: type["DataclassInstance"], first: Sequence[str] = ()) -> None:
+    """Give the parser `--config FILE` and one flag for every key of the config dataclass, grouped by tables.
+
+    `first` are the dotted keys that one needs first: a group of their own, at the top of the help.
+    """
+    assert set(first) <= {key.name for key in config_keys(config)}, first
     groups: dict[tuple[str, ...], argparse._ActionsContainer] = {(): parser}
+    start = _first_group(parser) if first else parser
+    start.add_argument("--config", type=Path, metavar="FILE", help="TOML file; flags override it")
+    parser.usage = parser.usage or "%(prog)s [FLAG ...]"
     for key in config_keys(config):
         if key.field.table:  # a list of tables has no flag
             continue
         table_path = key.path[:-1]
         if table_path not in groups:
             groups[table_path] = parser.add_argument_group(f"[{'.'.join(table_path)}]", first_line(key.table))
-        _add_flag(groups[table_path], key)
+        _add_flag(start if key.name in first else groups[table_path], key)
+
+
+def _first_group(parser: argparse.ArgumentParser) -> "argparse._ActionsContainer":
+    group = parser.add_argument_group("to start with")
+    parser._action_groups.insert(0, parser._action_groups.pop())
+    return group
 
 
 def _add_flag(group: "argparse._ActionsContainer", key: ConfigKey) -> None:

@@ -102,7 +102,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         epilog="example: goodspeed simulate configs/scenarios/home_lab.toml --seeds 10 --output results/home_lab",
     )
     parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="scenario file")
-    add_flags(parser, SimulateConfig)
+    add_flags(parser, SimulateConfig, first=("seeds", "until_s", "output"))
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 

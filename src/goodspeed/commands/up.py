@@ -81,7 +81,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "until SIGINT (Ctrl-C) or SIGTERM, and all stop if one of them fails.",
         epilog="example: goodspeed up --clients 2 --model Qwen/Qwen3-1.7B --draft Qwen/Qwen3-0.6B",
     )
-    add_flags(parser, UpConfig)
+    add_flags(parser, UpConfig, first=("clients", "model", "draft", "engine", "rtt_ms"))
     parser.add_argument(
         "--json", action="store_true", help="print the addresses as one line of JSON once all servers are ready"
     )

@@ -37,7 +37,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         description="Serve a target model to drafters, until SIGINT (Ctrl-C) or SIGTERM.",
         epilog="example: goodspeed verifier --core.budget 16 --grpc.port 7700 --event-log verifier.jsonl",
     )
-    add_flags(parser, VerifierConfig)
+    add_flags(parser, VerifierConfig, first=("target.model", "engine", "grpc.host", "grpc.port", "grpc.credentials"))
     parser.add_argument(
         "--ready-file",
         type=output_file,
