@@ -50,9 +50,18 @@ def _llama_cpp(kind: str) -> Callable[[Callable[..., Path], Path], TargetEngine]
     return load
 
 
+def _vllm(checkpoint: Callable[..., Path], _folder: Path) -> TargetEngine:
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed: docs/guide/vllm.md says how this test runs in an environment that has it")
+    model = str(checkpoint("qwen3", head_dim=32))
+    options = {"max_num_seqs": 8, "max_num_batched_tokens": 256}
+    return target_engine("vllm", TargetConfig(model=model, dtype="fp32", threads=1, kv_memory_mb=4, vllm=options))
+
+
 ENGINES: dict[str, Callable[[Callable[..., Path], Path], TargetEngine]] = {
     "toy": _toy,
     "torch": _torch,
+    "vllm": _vllm,
     "llama_cpp F16": _llama_cpp("F16"),
     "llama_cpp Q4_0": _llama_cpp("Q4_0"),
 }

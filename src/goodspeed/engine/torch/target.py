@@ -26,6 +26,7 @@ from goodspeed.engine.logits_processors import Processors, failure_of, logits_pr
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool
+from goodspeed.engine.torch.logprobs import logprobs_of
 
 SCORED_ROWS = 64
 
@@ -149,7 +150,7 @@ def _commit(stream: _Stream, work: Verify, logits: torch.Tensor) -> Outcome:
     num_accepted, next_token = _verify(stream, work, logits)
     committed = (*work.draft_tokens[:num_accepted], next_token)
     spec = stream.spec
-    logprobs, top_logprobs = _logprobs(logits, committed, spec.top_logprobs) if spec.logprobs else ((), ())
+    logprobs, top_logprobs = logprobs_of(logits, committed, spec.top_logprobs) if spec.logprobs else ((), ())
     stream.tokens.extend(committed)
     for processor in stream.processors:
         processor.commit(committed)
@@ -173,20 +174,6 @@ def _score_prompt(stream: _Stream, logits: torch.Tensor) -> None:
     following = stream.tokens[stream.num_cached + 1 : stream.num_cached + 1 + len(logits)]
     for start in range(0, len(following), SCORED_ROWS):  # a prompt's rows in float32 would take gigabytes
         scored = following[start : start + SCORED_ROWS]
-        logprobs, top = _logprobs(logits[start : start + len(scored)], scored, stream.spec.top_logprobs)
+        logprobs, top = logprobs_of(logits[start : start + len(scored)], scored, stream.spec.top_logprobs)
         stream.prompt_logprobs += logprobs
         stream.prompt_top_logprobs += top
-
-
-def _logprobs(
-    logits: torch.Tensor,  # [n or more, vocab]
-    tokens: Sequence[int],  # n
-    num_top: int,
-) -> tuple[tuple[float, ...], tuple[TopTokens, ...]]:
-    """As decoding.logprobs.logprobs_of, on the device of the logits."""
-    rows = logits[: len(tokens)].float().log_softmax(-1)
-    chosen = tuple(rows[range(len(tokens)), list(tokens)].tolist())
-    if not num_top:
-        return chosen, ()
-    values, indices = (each.tolist() for each in rows.topk(min(num_top, rows.shape[1])))
-    return chosen, tuple(TopTokens(tuple(ids), tuple(top)) for ids, top in zip(indices, values, strict=True))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from goodspeed.decoding.draft import SparseProbs
+from goodspeed.decoding.logprobs import TopTokens
 
 SPEC: Final = "goodspeed"
 """The key of a request's StreamSpec in SamplingParams.extra_args."""
@@ -20,6 +21,8 @@ class Report:
 
     logprobs: tuple[float, ...] = ()
     """As Outcome.logprobs."""
+    top_logprobs: tuple[TopTokens, ...] = ()
+    """As Outcome.top_logprobs."""
     failure: str = ""
     """As Outcome.failure."""
 

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,12 +74,19 @@ def _core(vllm: Vllm, arguments: dict[str, Any]) -> Any:
     """vLLM's engine core with the model, whose workers have GoodSpeed's rules. Raises ConfigError."""
     try:
         vllm_config = vllm.EngineArgs(**arguments).create_engine_config()
-        core = vllm.EngineCore(vllm_config, vllm.Executor.get_class(vllm_config), log_stats=False)
+        executor = vllm.Executor.get_class(vllm_config)
+        core = vllm.EngineCore(vllm_config, executor, log_stats=False, executor_fail_callback=_end_process)
     except Exception as error:  # vLLM raises anything: ValueError, pydantic's, RuntimeError of a worker
         raise ConfigError(f"vLLM {vllm.version} cannot load {arguments['model']}: {_reason(error)}") from error
     check(missing_hooks({"core": core}, CORE_HOOKS))
     check(name for names in core.collective_rpc("use_goodspeed_rules") for name in names)
     return core
+
+
+def _end_process() -> None:
+    """A worker has died, and no step can succeed: end as after a signal, so that drafters go to another verifier."""
+    LOG.critical("a worker of vLLM has died")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _reason(error: Exception) -> str:
@@ -89,10 +97,7 @@ def _info(core: Any, name: str, folder: Path) -> TargetInfo:
     """What the verifier must know; the fingerprint of the model is still missing."""
     model, cache = core.vllm_config.model_config, core.vllm_config.cache_config
     vocab_size, block = model.get_vocab_size(), core.scheduler.block_size
-    # Of every stream of a full batch the last block may be almost empty. vLLM keeps one block for itself.
-    num_spare = core.scheduler.max_requests_per_step
-    num_blocks = cache.num_gpu_blocks - 1
-    kv_capacity = max(num_blocks - num_spare, num_blocks // 2) * block
+    kv_capacity = (cache.num_gpu_blocks - 1) * block  # vLLM keeps one block for itself
     tokenizer = Tokenizer.load(folder)
     return TargetInfo(
         model=name,
@@ -101,6 +106,7 @@ def _info(core: Any, name: str, folder: Path) -> TargetInfo:
         vocab_size=vocab_size,
         max_context=min(model.max_model_len - 1, kv_capacity),  # vLLM ends a request at max_model_len
         kv_capacity=kv_capacity,
+        kv_block=block,
         end_tokens=end_tokens(folder, vocab_size),
         tokenizer_size=tokenizer.vocab_size,
     )

@@ -36,9 +36,11 @@ def engine_arguments(config: TargetConfig, folder: Path, known: Collection[str],
     check_options(config.vllm, known)
     if config.device not in {"auto", device_type}:
         raise ConfigError(f"target.device is {config.device!r}, this build of vLLM computes on {device_type!r}")
-    defaults: dict[str, Any] = {"use_tqdm_on_load": False}
+    # The verifier counts memory as text grows, so a prompt may begin before all of it fits.
+    defaults: dict[str, Any] = {"use_tqdm_on_load": False, "scheduler_reserve_full_isl": False}
     if device_type == "cpu":
         defaults["enforce_eager"] = True  # compiling takes minutes and a compiler
+        defaults["block_size"] = 32  # vLLM's 128 share no prefix shorter than that; its kernels want a multiple of 32
     if not any(name in config.vllm for name in MEMORY_OPTIONS):
         defaults["kv_cache_memory_bytes"] = config.kv_memory_mb * 2**20
     package = __package__

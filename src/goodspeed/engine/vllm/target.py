@@ -9,8 +9,9 @@ from vllm.sampling_params import SamplingParams
 from vllm.v1.request import Request
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.engine.grammar.grammars import Grammars
-from goodspeed.engine.interface import Outcome, Prefill, StreamSpec, TargetInfo, Verify, Work
+from goodspeed.engine.interface import CachedPrefix, Outcome, Prefill, StreamSpec, TargetInfo, Verify, Work
 from goodspeed.engine.vllm.exchange import SPEC, Report
 from goodspeed.engine.vllm.options import MAX_DRAFT
 from goodspeed.engine.vllm.scheduler import StepRequest, StepScheduler
@@ -37,6 +38,7 @@ class _Committed(NamedTuple):
 
     tokens: Sequence[int]
     report: Report
+    prompt_logprobs: Any | None  # vLLM's LogprobsTensors
 
 
 class VllmTarget:
@@ -59,13 +61,14 @@ class VllmTarget:
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         assert stream not in self._streams, f"stream {stream} is open"
         assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
-        salt = self._retained[spec.prefix.source].salt if spec.prefix else spec.client
+        salt = self._source(spec.prefix).salt if spec.prefix else spec.client
         num_cached = spec.prefix.num_tokens if spec.prefix else 0
         params = SamplingParams(
             temperature=0.0,
             max_tokens=spec.capacity + 1,  # never reached: the verifier ends streams
             ignore_eos=True,
             detokenize=False,
+            prompt_logprobs=spec.top_logprobs if spec.prompt_logprobs else None,
             extra_args={SPEC: spec},
         )
         request = Request(
@@ -78,6 +81,9 @@ class VllmTarget:
         )
         self._core.add_request(request)
         self._streams[stream] = _Stream(request, spec, salt, num_cached)
+
+    def _source(self, prefix: CachedPrefix) -> _Stream:
+        return self._streams.get(prefix.source) or self._retained[prefix.source]
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         requests = [self._request(work) for work in batch]
@@ -108,7 +114,8 @@ class VllmTarget:
             remaining = len(stream.spec.tokens) - stream.num_prefilled
             assert 0 < work.num_tokens <= remaining, f"prefill of {work.num_tokens}, {remaining} remain"
             return stream.key, StepRequest(stream.num_prefilled + work.num_tokens)
-        assert stream.num_prefilled == len(stream.spec.tokens), f"stream {work.stream} is not completely prefilled"
+        remaining = len(stream.spec.tokens) - stream.num_prefilled
+        assert remaining <= 1, f"stream {work.stream} is not completely prefilled"
         num_tokens = stream.request.num_tokens + len(work.draft_tokens)
         assert num_tokens <= stream.spec.capacity, f"{num_tokens} tokens in a capacity of {stream.spec.capacity}"
         drafted = work.draft_tokens[:MAX_DRAFT]
@@ -142,8 +149,11 @@ class VllmTarget:
         """What vLLM's requests commit in one step."""
         by_client, _ = self._core.step()
         outputs = [output for of_client in by_client.values() for output in of_client.outputs]
-        reports = self._scheduler.reports
-        return {output.request_id: _Committed(output.new_token_ids, reports[output.request_id]) for output in outputs}
+        return {output.request_id: self._committed(output) for output in outputs}
+
+    def _committed(self, output: Any) -> _Committed:
+        report = self._scheduler.reports[output.request_id]
+        return _Committed(output.new_token_ids, report, output.new_prompt_logprobs_tensors)
 
     def _num_computed(self, key: str) -> int:
         return int(self._scheduler.requests[key].num_computed_tokens)
@@ -164,11 +174,23 @@ class VllmTarget:
 
     def _outcome(self, work: Work, committed: _Committed | None) -> Outcome:
         stream = self._streams[work.stream]
-        if isinstance(work, Prefill):
-            stream.num_prefilled += work.num_tokens
+        is_prompt_new = stream.num_prefilled < len(stream.spec.tokens)
+        stream.num_prefilled += work.num_tokens if isinstance(work, Prefill) else int(is_prompt_new)
         if committed is None:
             return Outcome(work.stream, 0, None)
         *accepted, next_token = committed.tokens
         drafted = work.draft_tokens if isinstance(work, Verify) else ()
         assert tuple(accepted) == drafted[: len(accepted)], "vLLM committed other tokens than the rule"
-        return Outcome(work.stream, len(accepted), next_token, committed.report.logprobs, committed.report.failure)
+        report, prompt = committed.report, _prompt_logprobs(committed.prompt_logprobs)
+        return Outcome(
+            work.stream, len(accepted), next_token, report.logprobs, report.failure, report.top_logprobs, *prompt
+        )
+
+
+def _prompt_logprobs(tensors: Any | None) -> tuple[tuple[float, ...], tuple[TopTokens, ...]]:
+    """vLLM's columns are each token of the prompt but the first, and then the most likely ones in order."""
+    if tensors is None:
+        return (), ()
+    logprobs, tokens = tensors.logprobs.tolist(), tensors.logprob_token_ids.tolist()
+    top = tuple(TopTokens(tuple(ids[1:]), tuple(row[1:])) for ids, row in zip(tokens, logprobs, strict=True))
+    return tuple(row[0] for row in logprobs), top if tensors.logprobs.shape[1] > 1 else ()

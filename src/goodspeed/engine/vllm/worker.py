@@ -1,11 +1,12 @@
 """The acceptance rules in vLLM's workers: they replace its sampler, for every rule and on every rank alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from vllm.v1.outputs import SamplerOutput
+from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.logits_processor import processed
@@ -14,12 +15,18 @@ from goodspeed.decoding.sampling import Rule
 from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import StreamSpec
 from goodspeed.engine.logits_processors import Processors, failure_of, logits_processors
+from goodspeed.engine.torch.logprobs import logprobs_of
+from goodspeed.engine.vllm.drafts import NoDrafts
 from goodspeed.engine.vllm.exchange import REPORTS, SPEC, Report, draft_probs_of
 from goodspeed.engine.vllm.grammars import grammar_compiler
 from goodspeed.engine.vllm.hooks import WORKER_HOOKS, missing_hooks
 from goodspeed.engine.vllm.single_rows import compute_single_rows_twice
 
 NO_TOKEN = -1
+
+# vLLM 0.32 asks every pipeline stage for its proposer when it makes the KV cache, but only the last stage has one.
+# Workers import this module before they make their runner.
+GPUModelRunner.drafter = NoDrafts(None)
 
 
 class RuleWorker:
@@ -83,8 +90,8 @@ class RuleSampler:
             stream = self._stream(key)
             committed = self._choose(key, stream, rows[i], tuple(drafts[i].tolist()))
             tokens[i, : len(committed)] = torch.tensor(committed)
-            logprobs = _logprobs(rows[i], committed) if stream.spec.logprobs else ()
-            self._reports[key] = Report(logprobs, failure_of(stream.processors))
+            scores = logprobs_of(rows[i], committed, stream.spec.top_logprobs) if stream.spec.logprobs else ((), ())
+            self._reports[key] = Report(*scores, failure_of(stream.processors))
         return SamplerOutput(sampled_token_ids=tokens.to(logits.device), logprobs_tensors=None)
 
     def _stream(self, key: str) -> _Stream:
@@ -117,8 +124,3 @@ class RuleSampler:
             probs = self._draft_probs.get(key, ())[: len(drafts)]
             num_accepted, token = verify(logits, drafts, probs, sampling, stream.num_tokens)
         return (*drafts[:num_accepted], token)
-
-
-def _logprobs(rows: torch.Tensor, committed: Sequence[int]) -> tuple[float, ...]:
-    chosen = rows[: len(committed)].float().log_softmax(-1)
-    return tuple(chosen[range(len(committed)), list(committed)].tolist())
