@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -56,7 +56,7 @@ class KeyedApi:
 
 @contextlib.asynccontextmanager
 async def keyed_api(
-    tokenizer: Tokenizer, folder: Path, operator_key: str = "", rtt_ms: float = 0.0
+    tokenizer: Tokenizer, folder: Path, operator_key: str = "", rtt_ms: float = 0.0, max_requests: int = 1024
 ) -> AsyncIterator[KeyedApi]:
     path = folder / "keys"
     keys = {name: add_credential(path, name) for name in ("ann", "bob")}
@@ -69,6 +69,7 @@ async def keyed_api(
         feed = LiveFeed(tokenizer.stream)
         feed.close()
         service = ApiService(drafter, tokenizer, 100, 5.0, operator_key, file, draft=draft, live_feed=feed)
+        service = replace(service, max_requests=max_requests)
         web = WebServer(make_app(service), listen("127.0.0.1", 0), grace_s=1.0)
         async with _running(web) as url, httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
             yield KeyedApi(client, verifier, path, file, keys)
@@ -167,6 +168,26 @@ async def test_an_answer_that_is_not_streamed_becomes_a_401(tokenizer: Tokenizer
         reply = await waiting
         assert (reply.status_code, reply.json()["error"]["message"]) == (401, "the API key was revoked")
         await api.verifier.drained()
+
+
+async def test_requests_beyond_the_limit_are_refused_and_counted(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """uvicorn#865: idle connections count as requests, and the refusal has neither a reason nor `Retry-After`."""
+    async with keyed_api(tokenizer, tmp_path, rtt_ms=10.0, max_requests=1) as api:
+        headers = api.as_user("ann")
+        async with api.client.stream(
+            "POST", "/v1/completions", json={**LONG, "stream": True}, headers=headers
+        ) as first:
+            lines = first.aiter_lines()
+            await anext(lines)
+            second = await api.client.post("/v1/completions", json=SHORT, headers=headers)
+            assert (second.status_code, second.headers["retry-after"]) == (503, "2")
+            assert second.json()["error"]["message"] == "1 requests are in progress already"
+            assert (await api.client.get("/health")).status_code == 200
+            samples = await api.samples()
+            assert samples["goodspeed_drafter_http_requests_in_progress"] == {(): 2.0}, "vllm-mlx#781: not ended yet"
+        assert samples["goodspeed_drafter_http_requests_total"]["/v1/completions", "503"] == 1.0
+        await api.verifier.drained()
+        assert (await api.client.post("/v1/completions", json=SHORT, headers=headers)).status_code == 200
 
 
 async def test_paths_without_a_page_are_one_label(tokenizer: Tokenizer, tmp_path: Path) -> None:

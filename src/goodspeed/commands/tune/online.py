@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.commands.flags import add_flags, from_args, warn_of_visible_secrets
 from goodspeed.config import config_dataclass, option, table
 from goodspeed.credentials.secret import read_secret
 from goodspeed.drafter.assembly import load_tokenizer
@@ -80,6 +80,7 @@ def add_parser(verbs: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(OnlineConfig, args)
+    warn_of_visible_secrets(OnlineConfig, args)
     tokenizer = load_tokenizer(config.tokenizer)
     tuner = _tuner(config, tokenizer)
 

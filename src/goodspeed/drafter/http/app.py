@@ -14,7 +14,7 @@ from goodspeed.drafter.http.api_keys import ApiKeys
 from goodspeed.drafter.http.endpoint import CHAT, COMPLETION, RESPONSE, GenerationEndpoint
 from goodspeed.drafter.http.errors import ApiError, api_error
 from goodspeed.drafter.http.live import LivePage
-from goodspeed.drafter.http.middleware import CorsRules, KeyCheck, NormalPath, RequestId
+from goodspeed.drafter.http.middleware import CorsRules, KeyCheck, NormalPath, RequestId, RequestLimit
 from goodspeed.drafter.http.openapi import OpenApiPage
 from goodspeed.drafter.http.request_counts import RequestCounts
 from goodspeed.drafter.http.service import ApiService
@@ -53,6 +53,7 @@ def make_app(service: ApiService) -> ASGIApp:
     metrics = service.server.metrics.http
     if keys.is_required:
         app = KeyCheck(app, keys, metrics.on_key)
+    app = RequestLimit(app, service.max_requests)
     if service.cors_origins:
         app = CorsRules(app, service.cors_origins)
     return RequestId(NormalPath(RequestCounts(app, routes, metrics)))

@@ -51,6 +51,32 @@ class NormalPath:
         await self._app(scope, receive, send)
 
 
+class RequestLimit:
+    """Refuses requests while too many are in progress. Open pages are served all the same.
+
+    The limit of uvicorn would count idle connections as well, and refuse without a reason or `Retry-After`.
+    """
+
+    def __init__(self, app: ASGIApp, max_requests: int) -> None:
+        self._app = app
+        self._max_requests = max_requests
+        self._num_requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
+        if self._num_requests >= self._max_requests:
+            error = ApiError(503, f"{self._num_requests} requests are in progress already", code="unavailable")
+            await JSONResponse(error.body(), 503, error.headers)(scope, receive, send)
+            return
+        self._num_requests += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._num_requests -= 1
+
+
 class CorsRules:
     """Web pages of these origins may use the API. Administration and live feed stay closed to other origins."""
 

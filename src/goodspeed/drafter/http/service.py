@@ -36,6 +36,8 @@ class ApiService:
     """Origins of web pages that may use the API; "*": all."""
     comment_s: float = 15.0
     """After so long a silence a streamed response has a comment."""
+    max_requests: int = 1024
+    """Requests in progress at once."""
     grammars: Grammars | None = None
     """Of constrained answers; None: they are refused."""
     live_feed: LiveFeed | None = None

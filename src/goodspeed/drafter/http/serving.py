@@ -17,9 +17,6 @@ from goodspeed.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 1024
-"""Maximum number of connections; requests on further ones get status 503."""
-
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; port 0: any free port. Raises ConfigError."""
@@ -43,7 +40,6 @@ class WebServer:
             uvicorn.Config(
                 app,
                 lifespan="off",
-                limit_concurrency=MAX_CONNECTIONS,
                 log_config=None,
                 log_level="warning",
                 access_log=False,
