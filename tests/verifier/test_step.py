@@ -8,6 +8,7 @@ from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.engine.interface import Prefill, StreamSpec, Verify
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_target import ToyTarget
+from goodspeed.scheduling.step_size import StepSize
 from goodspeed.testing.virtual_verifier import open_request, target_only_text
 from goodspeed.verifier.core.batch import Batch, StepResult, Turn
 from goodspeed.verifier.step import run_batch
@@ -38,12 +39,18 @@ class ToyCoLocatedDrafts:
         self._drafts.close(stream)
 
 
-def step(turn: Turn, drafts: ToyCoLocatedDrafts | None = None, budget: int = 8, price: float = 0.0) -> StepResult:
+def step(
+    turn: Turn,
+    drafts: ToyCoLocatedDrafts | None = None,
+    budget: int = 8,
+    price: float = 0.0,
+    sizes: tuple[StepSize, ...] = (),
+) -> StepResult:
     """The step over one stream, after that of its prompt, which has committed TEXT[0]."""
     engine, drafts = ToyTarget(), drafts or ToyCoLocatedDrafts()
     spec = StreamSpec(PROMPT, open_request(1).sampling, 20)
     run_batch(engine, Batch((), ((1, spec),), prefills=(Prefill(1, len(PROMPT)),)), drafts)
-    return run_batch(engine, Batch((), (), (turn,), budget=budget, price=price), drafts)
+    return run_batch(engine, Batch((), (), (turn,), budget=budget, sizes=sizes, price=price), drafts)
 
 
 def request(max_tokens: int = 3, min_survival: float = 0.05) -> DraftRequest:
@@ -55,6 +62,19 @@ def test_a_local_round_verifies_the_verifiers_own_draft() -> None:
     assert result.work == (Verify(1, TEXT[1:4]),)
     assert (result.outcomes[0].num_accepted, result.outcomes[0].next_token) == (3, TEXT[4])
     assert result.co_located == (TEXT[1:4],)
+
+
+def test_a_step_has_the_size_that_pays_best_with_the_drafts_there_are() -> None:
+    sizes = (StepSize(0, 0.020), StepSize(2, 0.022), StepSize(4, 0.040), StepSize(6, 0.024))
+    long = step(Turn(1, max_tokens=8, co_located=request(6)), sizes=sizes)
+    short = step(Turn(1, max_tokens=8, co_located=request(3)), sizes=sizes)
+    assert long.work == (Verify(1, TEXT[1:7]),)
+    assert short.work == (Verify(1, TEXT[1:3]),)
+
+
+def test_a_size_that_does_not_pay_still_has_what_the_client_is_entitled_to() -> None:
+    turn = Turn(1, TEXT[1:4], (), (0.1, 0.1, 0.1), floor=2, max_tokens=8)
+    assert step(turn, sizes=(StepSize(0, 0.02), StepSize(8, 0.05))).work == (Verify(1, TEXT[1:3]),)
 
 
 def test_without_a_request_the_round_is_target_only() -> None:

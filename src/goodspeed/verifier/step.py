@@ -13,6 +13,7 @@ from goodspeed.decoding.draft import Draft, DraftRequest, SparseProbs, StreamKey
 from goodspeed.engine.interface import CoLocatedDrafts, Outcome, Prefill, TargetEngine, Verify, Work
 from goodspeed.protocol.session import num_common
 from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS, ProposalCandidate
+from goodspeed.scheduling.step_size import best_num_tokens
 from goodspeed.verifier.core.batch import Batch, StepResult, Turn
 
 
@@ -77,13 +78,23 @@ def select_draft_tokens(batch: Batch, paths: Sequence[DraftPath]) -> list[Verify
     """
     indices = [i for i, path in enumerate(paths) if path.tokens]
     candidates = [_candidate(batch, batch.turns[i], paths[i]) for i in indices]
-    lengths = dict(zip(indices, DRAFT_SELECTIONS[batch.draft_selection](candidates, batch.budget), strict=True))
+    select = DRAFT_SELECTIONS[batch.draft_selection]
+    lengths = dict(zip(indices, select(candidates, _budget(batch, candidates)), strict=True))
     return [_verification(turn, paths[i], lengths.get(i, 0)) for i, turn in enumerate(batch.turns)]
 
 
 def proposal_path(turn: Turn) -> DraftPath:
     """The drafter's proposal alone."""
     return DraftPath(turn.proposal, turn.survival, turn.draft_probs)
+
+
+def _budget(batch: Batch, candidates: Sequence[ProposalCandidate]) -> int:
+    """The number of these candidates' tokens that pays best, but all that clients are entitled to."""
+    if not batch.sizes:
+        return batch.budget
+    values = [candidate.token_value * chance for candidate in candidates for chance in candidate.survival]
+    num_tokens = best_num_tokens(values, sum([turn.token_value for turn in batch.turns]), batch.sizes)
+    return min(batch.budget, max(num_tokens, sum([candidate.floor for candidate in candidates])))
 
 
 def _candidate(batch: Batch, turn: Turn, path: DraftPath) -> ProposalCandidate:

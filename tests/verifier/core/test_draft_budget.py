@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodspeed.verifier.core.draft_budget import DraftBudget, automatic_budget, best_num_tokens
+from goodspeed.verifier.core.draft_budget import DraftBudget, automatic_budget
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 
@@ -29,24 +29,6 @@ def test_the_automatic_budget_does_not_double_a_step() -> None:
 
 def test_every_stream_may_have_a_token_however_steep_the_step_is() -> None:
     assert DraftBudget(0).tokens(8, step_time(0.001, 0.01)) == 8
-
-
-VALUES = [0.6] * 64 + [0.3] * 64 + [0.1] * 64
-
-
-def test_a_step_ends_before_its_time_jumps() -> None:
-    found = best_num_tokens(VALUES, 192, 64.0, lambda num_tokens: 0.05 if num_tokens > 70 else 0.03)
-    assert 64 <= found <= 70
-    assert best_num_tokens(VALUES, 192, 64.0, lambda _: 0.03) == 192
-
-
-def test_a_step_passes_a_jump_behind_which_much_is_flat() -> None:
-    assert best_num_tokens(VALUES, 192, 64.0, lambda num_tokens: 0.034 if num_tokens > 70 else 0.03) == 192
-
-
-def test_a_step_has_no_more_draft_tokens_than_there_are_or_may_be() -> None:
-    assert best_num_tokens([], 8, 1.0, lambda _: 0.0) == 0
-    assert best_num_tokens([0.2, 0.9], 1, 1.0, lambda _: 0.0) == 1
 
 
 def test_no_more_is_granted_than_batches_hold() -> None:

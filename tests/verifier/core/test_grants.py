@@ -19,7 +19,7 @@ from goodspeed.verifier.core.batch_builder import make_turn
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.draft_budget import DraftBudget
-from goodspeed.verifier.core.grants import MANY_STREAMS, GrantAllocator, LocalTimes
+from goodspeed.verifier.core.grants import GrantAllocator
 from goodspeed.verifier.core.served_streams import ServedStream
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
 from goodspeed.verifier.step import proposal_path, select_draft_tokens
@@ -150,15 +150,3 @@ def test_later_proposals_get_the_rest_of_the_budget_and_always_a_token_of_the_ta
 def test_wrong_config_is_an_error_that_names_the_value(field: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_mapping(VerifierCoreConfig, {field: value})
-
-
-@pytest.mark.parametrize(("num_streams", "is_granted"), [(MANY_STREAMS - 1, True), (MANY_STREAMS, False)])
-def test_new_clients_among_many_streams_are_asked_for_a_shadow_draft_first(num_streams: int, is_granted: bool) -> None:
-    allocator, local = make_allocator(), LocalTimes(num_streams, 0.02)
-    client, streams = client_with_streams("new", 1, first_key=1)
-    grants = allocator.allocate({client: streams}, {client}, StepTimeModel(), local)
-    assert (grants[1] > 0) is is_granted
-    streams[0].protocol.on_outcome(Outcome(1, 0, 8))
-    assert (allocator.shadow_tokens(streams[0]) > 0) is not is_granted
-    client.timing.on_proposal(0.01, 0.0, 4, grant=4)
-    assert allocator.allocate({client: streams}, {client}, StepTimeModel(), local)[1] > 0

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from goodspeed.decoding.draft import DraftRequest, SparseProbs, StreamKey
 from goodspeed.engine.interface import Outcome, Prefill, StreamSpec, Work
+from goodspeed.scheduling.step_size import StepSize
 
 
 class Turn(Struct, frozen=True, gc=False):
@@ -39,6 +40,8 @@ class Batch(Struct, frozen=True, gc=False):
     prefills: tuple[Prefill, ...] = ()
     budget: int = 0
     """Draft tokens that the step may verify."""
+    sizes: tuple[StepSize, ...] = ()
+    """The step verifies the number of draft tokens that pays best by these; empty: as many as it may."""
     price: float = 0.0
     """As ProposalCandidate.price, of every token."""
     draft_selection: str = "value"

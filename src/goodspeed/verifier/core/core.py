@@ -171,9 +171,11 @@ class VerifierCore:
         is_priced = selected and config.draft_selection == "value"
         prices = self._pricing.prices(selected) if is_priced else CoLocatedPrices()
         turns = tuple([make_turn(stream, config, prices) for stream in selected])
-        budget = self._pricing.budget(turns, prices)
+        budget = self._pricing.budget(len(turns))
         num_verified = len(turns) + min(budget, sum([_num_drafted(turn) for turn in turns]))
         prefills = tuple(make_prefills(streams.prefilling, config.prefill_room(num_verified)))
+        num_tokens = len(turns) + sum([prefill.num_tokens for prefill in prefills])
+        sizes = self._pricing.sizes(len(turns), num_tokens, budget, prices)
         updates = self._outbox.take_stream_updates()
         streams.on_step(turns, prefills)
         return Batch(
@@ -182,7 +184,8 @@ class VerifierCore:
             turns,
             prefills,
             budget,
-            prices.verifying,
+            sizes,
+            0.0 if sizes else prices.verifying,
             config.draft_selection,
             updates.retained,
             updates.evicted,
@@ -197,6 +200,7 @@ class VerifierCore:
         """
         engine_s = step_s - result.drafting_s
         self._timing.on_step(batch, result, engine_s)
+        self._pricing.on_step(batch, result)
         if result.work:
             num_prefilled = sum([item.stream.baseline.is_prefilling for item in verified])
             self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, now - step_s, engine_s)

@@ -1,8 +1,6 @@
 """The draft tokens that one verification batch may hold."""
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Final
 
 from goodspeed.stats.ewma import Ewma
@@ -13,10 +11,6 @@ MIN_TOKENS: Final = 24
 """Draft tokens for few streams, so that a far one may have a long proposal."""
 STREAM_TOKENS: Final = 4
 """Draft tokens for each stream where there are many."""
-MIN_ROUND_S: Final = 1e-9
-"""For a round time that is not known yet."""
-NUM_SIZES: Final = 32
-"""Sizes of a step that are compared."""
 
 
 def automatic_budget(num_streams: int, max_tokens: float = float("inf")) -> int:
@@ -59,20 +53,3 @@ class DraftBudget:
         if stream_tokens is None:
             return num_tokens
         return min(num_tokens, max(1, math.ceil(stream_tokens * num_streams)))
-
-
-def best_num_tokens(
-    values: Sequence[float],  # utility of each draft token that a step could verify
-    max_tokens: int,
-    own_value: float,  # utility of the target's own tokens in the step, > 0
-    round_s: Callable[[int], float],  # of the step's streams, with so many draft tokens
-) -> int:
-    """How many draft tokens a step should verify, the most valuable first, where its time is no straight line.
-
-    It is the number that brings most value in a second of the streams' rounds. A loss per second, taken at the present
-    round time, would have several solutions: long rounds make a second cheap, and cheap seconds make rounds long.
-    """
-    gains = list(accumulate(sorted(values, reverse=True)[:max_tokens], initial=own_value))
-    sizes: list[int] = [*range(0, len(gains) - 1, max(1, len(gains) // NUM_SIZES)), len(gains) - 1]
-    rates = [gains[num_tokens] / max(MIN_ROUND_S, round_s(num_tokens)) for num_tokens in sizes]
-    return sizes[rates.index(max(rates))]

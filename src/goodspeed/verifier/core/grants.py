@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from msgspec import structs
 
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.scheduling.exploration import SHADOW_TOKENS
@@ -30,11 +29,6 @@ class LocalTimes(NamedTuple):
     """As Budget.local_round_s."""
     co_located_token_s: float = 0.0
     """As Budget.co_located_token_s."""
-
-
-MANY_STREAMS: Final = 8
-"""From so many streams on, proposals of new clients, whose worth nobody knows, would fill steps: what is then learned
-of large steps may keep them large (docs/measurements/log.md)."""
 
 
 class GrantAllocator:
@@ -78,10 +72,7 @@ class GrantAllocator:
             co_located_token_s=local.co_located_token_s,
             is_barrier=self._is_barrier,
         )
-        allotted = views
-        if self.counts_time and num_served >= MANY_STREAMS:
-            allotted = [_with_known_times(client, view) for client, view in zip(clients, views, strict=True)]
-        client_grants = self._scheduler.grants(allotted, self._limits, self._rng)
+        client_grants = self._scheduler.grants(views, self._limits, self._rng)
         grants: dict[StreamKey, int] = {}
         for client, grant in zip(clients, client_grants, strict=True):
             client.grant = grant
@@ -105,13 +96,6 @@ class GrantAllocator:
         chance = 0.0 if needed is None else math.exp(log_survival(view, needed))
         is_asked = client.shadow_schedule.ask(needed and -(-needed // num_streams), chance)
         return SHADOW_TOKENS if is_asked else 0
-
-
-def _with_known_times(client: Client, view: ClientView) -> ClientView:
-    """A client of which no time is known is granted nothing: its first shadow draft tells, and no round waits."""
-    if view.min_grant or client.timing.turnaround.is_known:
-        return view
-    return structs.replace(view, max_grant=0)
 
 
 def view_client(client: Client, num_streams: int, cap: int) -> ClientView:

@@ -1,14 +1,17 @@
 """What a draft token costs the streams of a step, and how many of them pay."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from goodspeed.engine.interface import Verify
 from goodspeed.scheduling.co_located_length import CoLocatedPrices
+from goodspeed.scheduling.step_size import StepSize
 from goodspeed.stats.ewma import Ewma
-from goodspeed.verifier.core.batch import Turn
+from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
-from goodspeed.verifier.core.draft_budget import DraftBudget, best_num_tokens
+from goodspeed.verifier.core.draft_budget import DraftBudget
 from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
 from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
+from goodspeed.verifier.core.timing.step_curve import bin_ends
 from goodspeed.verifier.core.timing.step_timing import StepTiming
 
 
@@ -41,43 +44,33 @@ class StepPricing:
             token_s = self._token_s.get(default=token_s)
         return CoLocatedPrices(loss * self._timing.drafting_s, loss * token_s, round_s)
 
-    def budget(self, turns: Sequence[Turn], prices: CoLocatedPrices) -> int:
-        """Draft tokens that the step of these turns may verify."""
-        budget = self._budget.tokens(len(turns), self._timing.step_time)
-        if not self._budget.is_automatic or self._config.draft_selection != "value":
-            return budget
-        budget = self._best_budget(turns, budget, prices)
-        if turns:
-            self._budget.on_batch(budget, len(turns))
-        return budget
+    def budget(self, num_streams: int) -> int:
+        """The most draft tokens that a step of so many streams may verify."""
+        return self._budget.tokens(num_streams, self._timing.step_time)
 
-    def _best_budget(self, turns: Sequence[Turn], max_tokens: int, prices: CoLocatedPrices) -> int:
-        """The budget with which the step pays best, by the times of steps of about its size."""
-        num_prompt = sum([stream.num_unprefilled for stream in self._streams.prefilling.values()])
-        num_others = len(turns) + min(self._config.prefill_room(len(turns)), num_prompt)
-        if not num_others:
-            return max_tokens
-        values: list[float] = []
-        for turn in turns:
-            values += [turn.token_value * chance for chance in self._expected_survival(turn)]
+    def sizes(self, num_streams: int, num_tokens: int, budget: int, prices: CoLocatedPrices) -> tuple[StepSize, ...]:
+        """Sizes of a step over `num_tokens` of streams and prompts and up to `budget` draft tokens.
 
-        def step_s(num_drafted: int) -> float:
-            return self._timing.step_s(num_others + num_drafted, len(turns))
-
-        base_s, floors = step_s(0), sum([turn.floor for turn in turns])
-        own_value = sum([turn.token_value for turn in turns])
+        Empty if as many as possible are verified: the budget is configured, or the first to arrive are selected.
+        """
+        if not (num_streams and self._budget.is_automatic and self._config.draft_selection == "value"):
+            return ()
+        totals = [num_tokens, *bin_ends(num_tokens + 1, num_tokens + budget)]
         others_s = max(0.0, prices.round_s - (self._timing.step_time.mean_s or 0.0))  # of a round, beside the step
-        best = best_num_tokens(values, max_tokens, own_value, lambda num_drafted: others_s + step_s(num_drafted))
-        if best:
-            self._token_s.observe(max(0.0, (step_s(best) - base_s) / best))
-        if best >= min(len(values), max_tokens):  # nothing is cut: how much more would pay is not known
-            return max_tokens
-        return max(best, min(floors, max_tokens))
+        steps_s = self._timing.steps_s(totals)  # none before the first step
+        return tuple(
+            [StepSize(total - num_tokens, others_s + step_s) for total, step_s in zip(totals, steps_s, strict=False)]
+        )
 
-    def _expected_survival(self, turn: Turn) -> Sequence[float]:
-        """Of the tokens of the proposal, or of the co-located draft that a local round would verify."""
-        if turn.proposal or turn.co_located is None:
-            return turn.survival
-        stream = self._streams.get(turn.stream)
-        assert stream is not None
-        return stream.client.co_located.survival[: turn.co_located.max_tokens]
+    def on_step(self, batch: Batch, result: StepResult) -> None:
+        """Learn from the number of draft tokens that the step has verified what they cost, and how many pay."""
+        if not batch.sizes:
+            return
+        num_drafted = sum([len(item.draft_tokens) for item in result.work if isinstance(item, Verify)])
+        drafts = zip(batch.turns, result.co_located, strict=True)
+        num_offered = sum([max(len(turn.proposal), len(draft)) for turn, draft in drafts])
+        if num_drafted:
+            size = next((size for size in batch.sizes if size.num_drafted >= num_drafted), batch.sizes[-1])
+            self._token_s.observe(max(0.0, size.round_s - batch.sizes[0].round_s) / num_drafted)
+        is_cut = num_drafted < num_offered  # otherwise it is not known how many more would pay
+        self._budget.on_batch(num_drafted if is_cut else batch.budget, len(batch.turns))

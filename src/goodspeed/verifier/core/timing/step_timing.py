@@ -1,5 +1,7 @@
 """What steps and the rounds around them take: everything about time that is not one client's own."""
 
+from collections.abc import Sequence
+
 from goodspeed.stats.ewma import DecayedMean, Ewma
 from goodspeed.verifier.core.batch import Batch, StepResult, num_draft_steps
 from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
@@ -32,10 +34,9 @@ class StepTiming:
         measured_s = self._local_s.value
         return self.step_time.mean_s if measured_s is None else measured_s
 
-    def step_s(self, num_tokens: int, num_streams: int) -> float:
-        """A step over so many tokens, by those of about its size; by the slopes if there was none."""
-        known_s = self._curve.seconds(num_tokens)
-        return self.step_time.predict(num_tokens, num_streams) if known_s is None else known_s
+    def steps_s(self, sizes: Sequence[int]) -> list[float]:
+        """Steps over so many tokens, as StepCurve.seconds."""
+        return self._curve.seconds(sizes)
 
     def on_step(self, batch: Batch, result: StepResult, engine_s: float) -> None:
         """The step of the batch took the engine `engine_s`, without drafting."""
