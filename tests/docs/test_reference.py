@@ -94,8 +94,9 @@ def metric_names() -> set[str]:
         *verifier_metrics.CLIENT_GAUGES,
         *verifier_metrics.PREFIX_COUNTERS,
     )
-    load = ("open_streams", "queued_streams", "kv_used_tokens", "kv_capacity_tokens")
-    return names | {f"goodspeed_{name}" for name in (*load, *(entry[0] for entry in tables))}
+    streams = ("open_streams", "queued_streams", "preempted_streams", "preemptions")
+    memory = ("kv_used_tokens", "kv_retained_tokens", "kv_capacity_tokens")
+    return names | {f"goodspeed_{name}" for name in (*streams, *memory, *(entry[0] for entry in tables))}
 
 
 def registered(registry: CollectorRegistry) -> set[str]:

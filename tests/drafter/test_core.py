@@ -12,7 +12,7 @@ from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode, LinkLostError, ProtocolError, RequestError
-from goodspeed.protocol.messages import Cancel, Error, FinishReason, Mode, Open, Propose, Verdict
+from goodspeed.protocol.messages import Cancel, Error, FinishReason, Mode, Open, Opened, Propose, Verdict
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafterHost, target_only_tokens
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.policies import WindowConfig
@@ -145,6 +145,20 @@ def test_verifier_without_a_verdict_for_too_long_is_given_up() -> None:
     first.is_deaf = True
     clock.run(60)
     assert drafter.received[key].tokens == target_only_tokens(REQUEST)
+
+
+def test_a_verifier_that_has_preempted_a_stream_is_not_given_up() -> None:
+    clock, (verifier,), drafter = cluster(config=DrafterCoreConfig(retry=RetryConfig(repeat_s=1.0, verdict_s=3.0)))
+    key = drafter.open(REQUEST)
+    clock.run(0.2)
+    verifier.is_deaf = True
+    for _ in range(5):
+        clock.run(2.0)
+        drafter.core.on_message(0, Opened(key, 0), clock.now)
+    verifier.is_deaf = False
+    clock.run(60)
+    assert drafter.received[key].tokens == target_only_tokens(REQUEST)
+    assert [message.epoch for message in drafter.sent if isinstance(message, Open)] == [0]
 
 
 def test_lost_proposal_is_repeated() -> None:

@@ -10,7 +10,7 @@ from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_target import ToyTarget
 from goodspeed.scheduling.step_size import StepSize
 from goodspeed.testing.virtual_verifier import open_request, target_only_text
-from goodspeed.verifier.core.batch import Batch, StepResult, Turn
+from goodspeed.verifier.core.batch import Batch, OpenStream, StepResult, Turn
 from goodspeed.verifier.step import run_batch
 
 PROMPT = (5, 6, 7)
@@ -49,8 +49,8 @@ def step(
     """The step over one stream, after that of its prompt, which has committed TEXT[0]."""
     engine, drafts = ToyTarget(), drafts or ToyCoLocatedDrafts()
     spec = StreamSpec(PROMPT, open_request(1).sampling, 20)
-    run_batch(engine, Batch((), ((1, spec),), prefills=(Prefill(1, len(PROMPT)),)), drafts)
-    return run_batch(engine, Batch((), (), (turn,), budget=budget, sizes=sizes, price=price), drafts)
+    run_batch(engine, Batch((OpenStream(1, spec),), prefills=(Prefill(1, len(PROMPT)),)), drafts)
+    return run_batch(engine, Batch((), (turn,), budget=budget, sizes=sizes, price=price), drafts)
 
 
 def request(max_tokens: int = 3, min_survival: float = 0.05) -> DraftRequest:

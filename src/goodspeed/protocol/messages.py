@@ -111,7 +111,10 @@ class Open(Struct, frozen=True):
 
 
 class Opened(Struct, frozen=True):
-    """The stream is admitted and its prefix is being prefilled. Before, the Open may have waited in a queue."""
+    """The stream is admitted and its prefix is being prefilled. Before, the Open may have waited in a queue.
+
+    Sent again while the stream is preempted, every few seconds: its verdict comes when it has memory again.
+    """
 
     stream: int
     epoch: int

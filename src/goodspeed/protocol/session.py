@@ -72,11 +72,11 @@ class VerifierStream:
         """Number of draft tokens that a round can use."""
 
     def spec(self, client: str = "") -> StreamSpec:
-        """The stream as the engine sees it; `client` is the drafter's name."""
+        """The stream with what is committed, as the engine opens it; `client` is the drafter's name."""
         request = self.request
         capacity = request.num_prompt + request.max_tokens  # grants keep proposals within it
         return StreamSpec(
-            request.tokens,
+            tuple(self.committed),
             request.sampling,
             capacity,
             request.logprobs,
@@ -84,7 +84,7 @@ class VerifierStream:
             request.stream,
             top_logprobs=request.top_logprobs,
             prompt_logprobs=request.prompt_logprobs,
-            num_resumed=len(request.tokens) - request.num_prompt,
+            num_resumed=len(self.committed) - request.num_prompt,
             end_tokens=request.end_tokens,
         )
 

@@ -37,6 +37,7 @@ class VerifierTier:
     name: str = option("verifier", "name of the tier; its verifiers are name-0, name-1 ...")
     count: int = option(1, "number of verifiers", ge=1)
     kv_capacity: int = option(100_000, "tokens of all streams together that each can hold", ge=1)
+    kv_block: int = option(16, "tokens of a block of KV memory", ge=1)
     max_context: int = option(8_192, "tokens of one stream, prompt and answer", ge=1)
     latency: LatencyConfig = table(LatencyConfig)
     co_located: CoLocatedCost = table(CoLocatedCost)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.engine.block_table import BlockAllocator, BlockTable
 from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import (
     Outcome,
@@ -35,13 +36,13 @@ class SimulatedTargetEngine:
         self.grammars: Grammars | None = None
         self.num_steps = 0
         self.num_tokens = 0
-        self.kv_tokens = 0  # reserved
         self.peak_kv_tokens = 0
         self._info = info
         self._latency = latency
         self._specs: dict[StreamKey, StreamSpec] = {}
-        self._retained: dict[StreamKey, int] = {}  # tokens
         self._lengths: dict[StreamKey, int] = {}  # prefilled tokens, then committed tokens
+        self._allocator = BlockAllocator(info.kv_capacity // info.kv_block, info.kv_block)
+        self._tables: dict[StreamKey, BlockTable] = {}  # of open and of retained streams
 
     @property
     def info(self) -> TargetInfo:
@@ -49,9 +50,10 @@ class SimulatedTargetEngine:
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         self._specs[stream] = spec
-        self._lengths[stream] = spec.prefix.num_tokens if spec.prefix else 0
-        self.kv_tokens += spec.capacity
-        self.peak_kv_tokens = max(self.peak_kv_tokens, self.kv_tokens)
+        prefix = spec.prefix
+        self._lengths[stream] = prefix.num_tokens if prefix else 0
+        source = self._tables[prefix.source] if prefix else BlockTable()
+        self._tables[stream] = self._allocator.fork(source, prefix.num_tokens if prefix else 0)
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         lengths = self._lengths
@@ -60,33 +62,39 @@ class SimulatedTargetEngine:
         for work in batch:
             if isinstance(work, Verify):
                 num_new = 1 + len(work.draft_tokens)
+                lengths[work.stream] = max(lengths[work.stream], len(self._specs[work.stream].tokens))
+                self._allocator.grow(self._tables[work.stream], lengths[work.stream] + num_new - 1)
                 num_context_tokens += lengths[work.stream] + num_new - 1  # the last committed token is new to the cache
                 outcomes.append(self._verify(work))
             else:
                 num_new = work.num_tokens
+                self._allocator.grow(self._tables[work.stream], lengths[work.stream] + num_new)
                 num_prefill_tokens += num_new
                 num_context_tokens += lengths[work.stream] + num_new
                 outcomes.append(self._prefill(work))
             num_tokens += num_new
+        self.peak_kv_tokens = max(self.peak_kv_tokens, self.kv_tokens)
         self._take_time(StepShape(len(batch), num_tokens, num_prefill_tokens, num_context_tokens, self.idle_s))
         return outcomes
 
     def retain(self, stream: StreamKey, num_tokens: int) -> None:
-        self.close(stream)
-        self._retained[stream] = num_tokens
-        self.kv_tokens += num_tokens
+        del self._specs[stream], self._lengths[stream]
+        self._allocator.shorten(self._tables[stream], num_tokens)
 
     def close(self, stream: StreamKey) -> None:
-        spec = self._specs.pop(stream, None)
+        self._specs.pop(stream, None)
         self._lengths.pop(stream, None)
-        self.kv_tokens -= self._retained.pop(stream) if spec is None else spec.capacity
+        self._allocator.shorten(self._tables.pop(stream), 0)
+
+    @property
+    def kv_tokens(self) -> int:
+        """In the blocks of open and of retained streams."""
+        return (self._allocator.num_blocks - self._allocator.num_free) * self._info.kv_block
 
     def drop_streams(self) -> None:
         """Drop all streams and keep the counters."""
-        self._specs.clear()
-        self._retained.clear()
-        self._lengths.clear()
-        self.kv_tokens = 0
+        for stream in list(self._tables):
+            self.close(stream)
 
     def _verify(self, work: Verify) -> Outcome:
         draft = work.draft_tokens
@@ -96,7 +104,7 @@ class SimulatedTargetEngine:
 
     def _prefill(self, work: Prefill) -> Outcome:
         length = self._lengths[work.stream] + work.num_tokens
-        is_whole = length == len(self._specs[work.stream].tokens)
+        is_whole = length == len(self._specs[work.stream].tokens)  # otherwise the last token is left to a Verify
         self._lengths[work.stream] = length + is_whole
         return Outcome(work.stream, 0, RIGHT if is_whole else None)
 
@@ -106,6 +114,6 @@ class SimulatedTargetEngine:
         self.num_tokens += shape.num_tokens
 
 
-def target_info(kv_capacity: int, max_context: int) -> TargetInfo:
+def target_info(kv_capacity: int, max_context: int, kv_block: int = 1) -> TargetInfo:
     """What the engine reports to its verifier. All verifiers of a scenario serve the same model."""
-    return TargetInfo(MODEL, MODEL, MODEL, VOCAB_SIZE, max_context, kv_capacity)
+    return TargetInfo(MODEL, MODEL, MODEL, VOCAB_SIZE, max_context, kv_capacity, kv_block)

@@ -104,7 +104,7 @@ class SimulatedWorld:
             co_located = SimulatedCoLocatedDrafts(tier.co_located, environment.expected_streams)
         else:
             config = replace(config, co_located_tokens=0)
-        info = target_info(tier.kv_capacity, tier.max_context)
+        info = target_info(tier.kv_capacity, tier.max_context, tier.kv_block)
         events = environment.events_of(config.name) if environment.events_of else None
 
         def new_core() -> VerifierCore | LoggedVerifierCore:

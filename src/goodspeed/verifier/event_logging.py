@@ -8,7 +8,7 @@ from goodspeed.protocol.message_json import message_to_json, replies_to_json
 from goodspeed.protocol.messages import Message
 from goodspeed.records.event_log import EventSink, write_start
 from goodspeed.records.json_values import to_json_value
-from goodspeed.verifier.core.batch import Batch, StepResult
+from goodspeed.verifier.core.batch import Batch, OpenStream, StepResult, StreamUpdate
 from goodspeed.verifier.core.client import ConnId
 from goodspeed.verifier.core.core import CoreStats, VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -89,12 +89,19 @@ class LoggedVerifierCore:
 
 def batch_to_json(batch: Batch) -> dict[str, object]:
     """The batch as JSON values; streams that it opens by their keys alone."""
-    return {**to_json_value(structs.replace(batch, opened=())), "opened": [key for key, _ in batch.opened]}
+    return {**to_json_value(structs.replace(batch, updates=())), "updates": [_update_to_json(u) for u in batch.updates]}
 
 
 def result_to_json(result: StepResult) -> dict[str, object]:
     """The result as JSON values; each piece of work names its kind. Draft distributions are in the proposals."""
     return {**to_json_value(structs.replace(result, work=())), "work": [_work_to_json(item) for item in result.work]}
+
+
+def _update_to_json(update: StreamUpdate) -> dict[str, object]:
+    if isinstance(update, OpenStream):
+        num_cached = update.spec.prefix.num_tokens if update.spec.prefix else 0
+        return {"kind": "OpenStream", "stream": update.stream, "num_cached": num_cached}
+    return {"kind": type(update).__name__, **to_json_value(update)}
 
 
 def _work_to_json(item: Work) -> dict[str, object]:

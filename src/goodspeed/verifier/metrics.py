@@ -209,11 +209,14 @@ class LoopCollector(Collector):
 
 def core_metrics(stats: CoreStats, traffic: Mapping[str, LinkTraffic]) -> list[Metric]:
     """The state of the core as metrics; `traffic` is by client."""
-    load = stats.load
+    load, memory = stats.load, stats.memory
     metrics: list[Metric] = [
         GaugeMetricFamily("goodspeed_open_streams", "streams that hold KV memory", load.open_streams),
         GaugeMetricFamily("goodspeed_queued_streams", "streams that wait for KV memory", load.queued_streams),
-        GaugeMetricFamily("goodspeed_kv_used_tokens", "KV tokens reserved", load.kv_used),
+        GaugeMetricFamily("goodspeed_preempted_streams", "of these, streams that were preempted", memory.num_preempted),
+        CounterMetricFamily("goodspeed_preemptions", "streams that lost their KV memory", memory.num_preemptions),
+        GaugeMetricFamily("goodspeed_kv_used_tokens", "KV tokens in blocks of open streams", load.kv_used),
+        GaugeMetricFamily("goodspeed_kv_retained_tokens", "KV tokens of ended streams alone", memory.num_retained),
         GaugeMetricFamily("goodspeed_kv_capacity_tokens", "KV tokens in all", load.kv_capacity),
     ]
     for name, help_text, value in CLIENT_COUNTERS:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from prometheus_client.metrics_core import Metric
 
 from goodspeed.decoding.constraint import Constraint
+from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.grammar.grammars import check_constraint
 from goodspeed.engine.interface import CoLocatedDrafts, TargetEngine
 from goodspeed.errors import ErrorCode, LinkLostError, ProtocolError, RequestError
@@ -36,7 +37,7 @@ from goodspeed.verifier.core.outbox import Reply
 from goodspeed.verifier.drafter_link import DrafterLink
 from goodspeed.verifier.event_logging import LoggedVerifierCore
 from goodspeed.verifier.metrics import VerifierMetrics, core_metrics
-from goodspeed.verifier.step import endings, run_step
+from goodspeed.verifier.step import run_batch
 
 log = logging.getLogger(__name__)
 
@@ -205,12 +206,7 @@ class VerifierServer:
 
     def _run_batch(self, batch: Batch) -> StepResult:
         """In the engine's thread. A stream that cannot be ended does not fail the batch."""
-        for key, end in endings(self._engine, batch):
-            try:
-                end()
-            except Exception:
-                log.exception("ending a stream failed", extra={"ids": {"key": key}})
-        return run_step(self._engine, batch, self._co_located, time.perf_counter)
+        return run_batch(self._engine, batch, self._co_located, time.perf_counter, _log_end_failed)
 
     async def _wait(self) -> None:
         """Wait until a message has arrived, or until the core's timer is due."""
@@ -262,6 +258,10 @@ class VerifierServer:
         self._deliver(self._core.on_disconnect(conn, self._clock()))
         self._wake.set()
         log.info("link closed", extra={"ids": {"conn": conn, "drafter": link.drafter}})
+
+
+def _log_end_failed(key: StreamKey, error: Exception) -> None:
+    log.error("ending a stream failed", extra={"ids": {"key": key}}, exc_info=error)
 
 
 def _opened_ids(opened: Opened) -> dict[str, object]:

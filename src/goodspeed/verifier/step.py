@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import accumulate
 from operator import mul
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from goodspeed.engine.interface import CoLocatedDrafts, Outcome, Prefill, Target
 from goodspeed.protocol.session import num_common
 from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS, ProposalCandidate
 from goodspeed.scheduling.step_size import best_num_tokens
-from goodspeed.verifier.core.batch import Batch, StepResult, Turn
+from goodspeed.verifier.core.batch import Batch, EndStream, OpenStream, StepResult, StreamUpdate, Turn
 
 
 def run_batch(
@@ -22,34 +21,44 @@ def run_batch(
     batch: Batch,
     co_located: CoLocatedDrafts | None = None,
     clock: Callable[[], float] = lambda: 0.0,  # seconds
+    on_end_failed: Callable[[StreamKey, Exception], None] | None = None,
 ) -> StepResult:
-    """Carry out all orders of the batch."""
-    for _, end in endings(engine, batch):
-        end()
-    return run_step(engine, batch, co_located, clock)
+    """Carry out all orders of the batch. With `on_end_failed`, a stream that cannot be ended does not fail it."""
+    failure: Exception | None = None
+    for update in batch.updates:  # all of them, so that no memory is lost
+        try:
+            _update_engine(engine, update)
+        except Exception as error:  # noqa: BLE001 (it is raised after the loop, or reported)
+            if isinstance(update, OpenStream) or on_end_failed is None:
+                failure = failure or error
+            else:
+                on_end_failed(update.stream, error)
+        if co_located:
+            _update_drafts(co_located, update)
+    if failure:
+        raise failure
+    return _run_step(engine, batch, co_located, clock) if batch.has_step else StepResult()
 
 
-def endings(engine: TargetEngine, batch: Batch) -> list[tuple[StreamKey, Callable[[], None]]]:
-    """What ends streams in the engine, before run_step: their memory is free when streams are opened."""
-    ends: list[tuple[StreamKey, Callable[[], None]]] = []
-    ends += [(key, partial(engine.close, key)) for key in (*batch.closed, *batch.evicted)]
-    ends += [(key, partial(engine.retain, key, num_tokens)) for key, num_tokens in batch.retained]
-    return ends
+def _update_engine(engine: TargetEngine, update: StreamUpdate) -> None:
+    if isinstance(update, OpenStream):
+        engine.open(update.stream, update.spec)
+    elif isinstance(update, EndStream) and update.num_retained:
+        engine.retain(update.stream, update.num_retained)
+    else:
+        engine.close(update.stream)
 
 
-def run_step(
+def _update_drafts(co_located: CoLocatedDrafts, update: StreamUpdate) -> None:
+    if isinstance(update, OpenStream):
+        co_located.open(update.stream, update.spec)
+    elif isinstance(update, EndStream):
+        co_located.close(update.stream)
+
+
+def _run_step(
     engine: TargetEngine, batch: Batch, co_located: CoLocatedDrafts | None, clock: Callable[[], float]
 ) -> StepResult:
-    """Open the batch's streams, then run its step, if it has one. The engine has ended those that it must end."""
-    if co_located:
-        for key in batch.ended:
-            co_located.close(key)
-    for key, spec in batch.opened:
-        engine.open(key, spec)
-        if co_located:
-            co_located.open(key, spec)
-    if not batch.has_step:
-        return StepResult()
     started_s = clock()
     drafts = _draft([turn.co_located for turn in batch.turns if turn.co_located], co_located)
     paths = _paths(batch.turns, drafts, co_located)

@@ -1,6 +1,7 @@
 """KV memory, the admission queue, and prefill in chunks."""
 
 from collections.abc import Sequence
+from dataclasses import replace as replace_config
 
 from msgspec.structs import replace
 
@@ -15,7 +16,8 @@ STREAM_TOKENS = 23  # of the streams that open_request() makes
 
 
 def small(num_streams: int, config: VerifierCoreConfig | None = None) -> VirtualVerifier:
-    """A verifier with KV memory for `num_streams` streams."""
+    """A verifier with KV memory for `num_streams` streams, which it reserves."""
+    config = replace_config(config or VerifierCoreConfig(), growth_watermark=0.0)
     return VirtualVerifier(config, toy_info(kv_capacity=num_streams * STREAM_TOKENS))
 
 

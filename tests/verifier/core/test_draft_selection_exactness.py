@@ -98,7 +98,7 @@ def texts(turn_of: TurnOf) -> Iterator[tuple[int, ...]]:
             pairs = [mine, other]
             turns = tuple(turn_of(pair.stream) for pair in pairs)
             paths = [proposal_path(turn) for turn in turns]
-            work = select_draft_tokens(Batch((), (), turns, budget=WINDOW), paths)
+            work = select_draft_tokens(Batch((), turns, budget=WINDOW), paths)
             for pair, outcome in zip(pairs, engine.step(work), strict=True):
                 if proposal := pair.stream.proposal:
                     num_tokens = len(proposal.tokens)

@@ -131,7 +131,7 @@ def proposed(key: int, num_tokens: int) -> ServedStream:
 def test_later_proposals_get_the_rest_of_the_budget_and_always_a_token_of_the_target() -> None:
     config = VerifierCoreConfig(draft_selection="arrival", co_located_tokens=0)
     turns = tuple(make_turn(proposed(key, num_tokens=5), config, CoLocatedPrices()) for key in (7, 3, 9))
-    batch = Batch((), (), turns, budget=8, draft_selection="arrival")
+    batch = Batch((), turns, budget=8, draft_selection="arrival")
     work = select_draft_tokens(batch, [proposal_path(turn) for turn in turns])
     assert work == [Verify(7, (0, 1, 2, 3, 4)), Verify(3, (0, 1, 2)), Verify(9, ())]
 

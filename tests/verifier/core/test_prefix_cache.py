@@ -8,14 +8,21 @@ from msgspec.structs import replace
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import CachedPrefix, Prefill
 from goodspeed.engine.toy_target import toy_info
-from goodspeed.protocol.messages import Cancel, Mode, Open, Opened
+from goodspeed.protocol.messages import Cancel, Message, Mode, Open, Opened
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, target_only_text
+from goodspeed.verifier.core.batch import DropPrefix, OpenStream
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.kv_ledger import KvLedger
 from goodspeed.verifier.core.outbox import VerifierOutbox
 from goodspeed.verifier.core.prefix_cache import PrefixCache
 
 PROMPT = tuple(range(40, 80))
 COUPLED = Sampling(temperature=0.8, seed=7, rule=Rule.COUPLED)
+
+
+def cached_tokens(messages: Sequence[Message]) -> list[int]:
+    """The cached tokens of the streams that were opened."""
+    return [message.cached_tokens for message in messages if isinstance(message, Opened)]
 
 
 def num_read(verifier: VirtualVerifier) -> int:
@@ -98,16 +105,47 @@ def test_an_open_stream_takes_the_memory_of_the_cache() -> None:
     assert answer(verifier, conn, target_only(3, PROMPT)) == 0
 
 
-def test_what_a_stream_is_to_be_opened_from_is_not_evicted_before() -> None:
-    verifier = VirtualVerifier(info=toy_info(kv_capacity=150))
+def test_what_a_stream_is_opened_from_is_dropped_after_that() -> None:
+    """The second stream shares the first's prompt; the third needs what is left of the first."""
+    verifier = VirtualVerifier(info=toy_info(kv_capacity=100))
     conn = verifier.welcome("edge")
     answer(verifier, conn, target_only(1, PROMPT))
-    for request in (target_only(2, PROMPT), target_only(3, [9] * 20)):  # the second would need the source's memory
+    for request in (target_only(2, PROMPT, 10), target_only(3, [9] * 45, 5)):
         verifier.deliver(conn, request)
-    assert verifier.core.stats().load.queued_streams == 1
+    verifier.step()
+    kinds = [type(update) for update in verifier.batches[-1].updates]
+    assert kinds == [OpenStream, OpenStream, DropPrefix]
     verifier.step_until_idle()
     load = verifier.core.stats().load
     assert (load.open_streams, load.queued_streams, load.kv_used) == (0, 0, 0)
+
+
+def test_what_open_streams_share_counts_once() -> None:
+    verifier = VirtualVerifier(info=toy_info(kv_capacity=1024, kv_block=16))
+    conn = verifier.welcome("edge")
+    prompt = [i % 200 for i in range(160)]
+    verifier.deliver(conn, target_only(1, prompt))
+    verifier.step()
+    verifier.step()
+    alone = verifier.core.stats().load.kv_used
+    assert cached_tokens(verifier.deliver(conn, target_only(2, prompt))) == [159]
+    assert verifier.core.stats().load.kv_used == alone + 16
+    verifier.step()
+    assert verifier.engine.num_reserved == verifier.core.stats().load.kv_used
+    verifier.step_until_idle()
+    assert verifier.core.stats().load.kv_used == 0
+
+
+def test_a_cache_that_is_off_shares_nothing_of_open_streams() -> None:
+    verifier = VirtualVerifier(VerifierCoreConfig(prefix_cache_tokens=0), toy_info(kv_block=16))
+    conn = verifier.welcome("edge")
+    verifier.deliver(conn, target_only(1, PROMPT * 4))
+    verifier.step()
+    assert cached_tokens(verifier.deliver(conn, target_only(2, PROMPT * 4))) == [
+        0
+    ]  # a cache that is off shares nothing
+    verifier.step_until_idle()
+    assert verifier.engine.num_reserved == 0
 
 
 def test_a_cancelled_stream_is_kept_up_to_what_was_committed() -> None:
@@ -167,9 +205,12 @@ def test_a_cached_prompt_is_no_work_in_the_baseline() -> None:
 
 def test_equal_hashes_of_unequal_texts_do_no_harm() -> None:
     """hash(-1) == hash(-2) in CPython, so these texts have equal hashes in every block."""
-    cache = PrefixCache(1000, is_shared=False, outbox=VerifierOutbox())
+    ledger = KvLedger(toy_info())
+    cache = PrefixCache(1000, is_shared=False, ledger=ledger, outbox=VerifierOutbox())
+    ledger.open(1, None)
+    ledger.grow(1, 40)
     cache.retain(1, "edge", [5] * 20 + [-1] * 20)
-    assert cache.use("edge", [5] * 20 + [-2] * 20) == CachedPrefix(1, 20)
+    assert cache.find("edge", [5] * 20 + [-2] * 20) == CachedPrefix(1, 20)
 
 
 def test_a_prompt_in_chunks_starts_after_what_is_cached() -> None:

@@ -26,7 +26,7 @@ from goodspeed.verifier.step import run_batch
 
 BUDGET = 10
 PREFILL_CHUNK = 16
-KV_CAPACITY = 400
+KV_CAPACITY = 160
 drafters = st.integers(0, 2)
 stream_ids = st.integers(0, 3)
 MISHAPS = ("reconnect", "disconnect", "reopen", "repeat", "cancel", "wrong proposal", "garbage", "failure")
@@ -40,11 +40,20 @@ class RandomTraffic(RuleBasedStateMachine):
         batching=st.sampled_from(list(BATCHINGS)),
         ordering=st.sampled_from(list(ORDERINGS)),
         max_streams=st.integers(0, 2),
-        prefix_cache=st.sampled_from([(0, "client"), (60, "client"), (2**30, "client"), (2**30, "all")]),
+        memory=st.tuples(
+            st.sampled_from([(0, "client"), (60, "client"), (2**30, "client"), (2**30, "all")]),
+            st.sampled_from([(0.0, 1), (0.02, 1), (0.02, 16)]),
+        ),
     )
     def start(
-        self, scheduler: str, batching: str, ordering: str, max_streams: int, prefix_cache: tuple[int, str]
+        self,
+        scheduler: str,
+        batching: str,
+        ordering: str,
+        max_streams: int,
+        memory: tuple[tuple[int, str], tuple[float, int]],
     ) -> None:
+        (prefix_cache_tokens, prefix_sharing), (growth_watermark, kv_block) = memory
         config = VerifierCoreConfig(
             scheduler=scheduler,
             batching=batching,
@@ -55,10 +64,11 @@ class RandomTraffic(RuleBasedStateMachine):
             max_streams=3,
             max_queued=4,
             lease_s=5.0,
-            prefix_cache_tokens=prefix_cache[0],
-            prefix_sharing=prefix_cache[1],
+            prefix_cache_tokens=prefix_cache_tokens,
+            prefix_sharing=prefix_sharing,
+            growth_watermark=growth_watermark,
         )
-        self.engine = ToyTarget(toy_info(kv_capacity=KV_CAPACITY))
+        self.engine = ToyTarget(toy_info(kv_capacity=KV_CAPACITY, kv_block=kv_block))
         self.core = VerifierCore(config, self.engine.info)
         self.now = 0.0
         self.batch: Batch | None = None
@@ -159,10 +169,10 @@ class RandomTraffic(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_within_bounds(self) -> None:
-        load = self.core.stats().load
-        assert 0 <= load.kv_used <= KV_CAPACITY
-        assert load.queued_streams <= 4
-        assert load.kv_used + self.core.stats().prefix_cache.num_tokens <= KV_CAPACITY
+        stats = self.core.stats()
+        assert 0 <= stats.load.kv_used <= KV_CAPACITY
+        assert stats.load.queued_streams <= 4 + stats.memory.num_preempted
+        assert stats.load.kv_used + stats.memory.num_retained <= KV_CAPACITY
 
     @invariant()
     def grants_are_within_the_budget(self) -> None:
@@ -178,10 +188,12 @@ class RandomTraffic(RuleBasedStateMachine):
         self.end_streams()
         assert self.engine.num_open == 0
         assert self.core.stats().load == Load(0, 0, 0, KV_CAPACITY)
-        assert self.core.stats().prefix_cache.num_tokens == self.engine.num_retained
+        stats = self.core.stats()
+        assert stats.prefix_cache.num_tokens == self.engine.num_retained
+        assert stats.memory.num_retained == self.engine.num_reserved
         self.core.on_shutdown(self.now)
         self.end_streams()
-        assert self.core.stats().prefix_cache.num_tokens == self.engine.num_retained == 0
+        assert self.core.stats().prefix_cache.num_tokens == self.engine.num_retained == self.engine.num_reserved == 0
 
     def end_streams(self) -> None:
         while batch := self.core.next_batch(self.now):

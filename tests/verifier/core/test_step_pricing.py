@@ -30,7 +30,7 @@ def result(num_verified: int, num_drafted: int) -> StepResult:
 def after_steps(pricing: StepPricing, timing: StepTiming, num_verified: int, num_drafted: int) -> None:
     for _ in range(50):
         sizes = pricing.sizes(NUM_STREAMS, NUM_STREAMS, 64, CoLocatedPrices())
-        batch, outcome = Batch((), (), TURNS, budget=64, sizes=sizes), result(num_verified, num_drafted)
+        batch, outcome = Batch((), TURNS, budget=64, sizes=sizes), result(num_verified, num_drafted)
         timing.on_step(batch, outcome, 0.02)
         pricing.on_step(batch, outcome)
 
@@ -38,7 +38,7 @@ def after_steps(pricing: StepPricing, timing: StepTiming, num_verified: int, num
 def test_a_step_may_have_each_size_from_no_drafts_to_the_budget() -> None:
     pricing, _, timing = make_pricing(VerifierCoreConfig())
     assert pricing.sizes(NUM_STREAMS, 20, 30, CoLocatedPrices()) == ()
-    timing.on_step(Batch((), (), TURNS), result(1, 1), 0.02)
+    timing.on_step(Batch((), TURNS), result(1, 1), 0.02)
     sizes = pricing.sizes(NUM_STREAMS, 20, 30, CoLocatedPrices())
     assert [size.num_drafted for size in sizes] == [0, 2, 4, 6, 8, 10, 12, 16, 20, 24, 28, 30]
     assert sizes[0].round_s < sizes[6].round_s == pytest.approx(0.02)
@@ -47,7 +47,7 @@ def test_a_step_may_have_each_size_from_no_drafts_to_the_budget() -> None:
 @pytest.mark.parametrize("config", [VerifierCoreConfig(budget=64), VerifierCoreConfig(draft_selection="arrival")])
 def test_a_configured_budget_and_selection_by_arrival_take_as_many_as_possible(config: VerifierCoreConfig) -> None:
     pricing, _, timing = make_pricing(config)
-    timing.on_step(Batch((), (), TURNS), result(1, 1), 0.02)
+    timing.on_step(Batch((), TURNS), result(1, 1), 0.02)
     assert pricing.sizes(NUM_STREAMS, 20, 30, CoLocatedPrices()) == ()
 
 

@@ -25,6 +25,7 @@ from goodspeed.protocol.messages import (
 )
 from goodspeed.protocol.session import tokens_crc32
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, hello, open_request, target_only_text
+from goodspeed.verifier.core.batch import EndStream
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 COUPLED = Sampling(temperature=0.8, seed=7, rule=Rule.COUPLED)
@@ -323,7 +324,7 @@ def test_failed_step_ends_its_streams_and_no_others() -> None:
     assert load(verifier).open_streams == 1
     closing = verifier.core.next_batch(verifier.now)
     assert closing is not None
-    assert closing.closed == (2,)
+    assert closing.updates == (EndStream(2),)
 
 
 def test_shutdown_notifies_every_drafter_and_closes_every_stream() -> None:

@@ -154,7 +154,7 @@ class DrafterCore:
         if isinstance(message, Verdict):
             self._on_verdict(link, message, now)
         elif isinstance(message, Opened):
-            self._on_opened(link, message)
+            self._on_opened(link, message, now)
         elif isinstance(message, Load):
             link.on_load(message)
         elif isinstance(message, Refused) or (isinstance(message, Error) and message.stream is None):
@@ -236,11 +236,15 @@ class DrafterCore:
                 self._streams.on_opening(stream, link, now)
                 self._send(stream, stream.protocol.opening)
 
-    def _on_opened(self, link: VerifierLink, opened: Opened) -> None:
+    def _on_opened(self, link: VerifierLink, opened: Opened, now: float) -> None:
         stream = self._stream_at(link, opened.stream)
-        if stream and stream.epoch == opened.epoch:
-            stream.on_admitted()
-            stream.num_cached = opened.cached_tokens
+        if stream is None or stream.epoch != opened.epoch:
+            return
+        if stream.key in self._streams.awaiting_verdict:  # the verifier has preempted it: the verdict takes its time
+            self._streams.on_awaiting_verdict(stream, now)
+            return
+        stream.on_admitted()
+        stream.num_cached = opened.cached_tokens
 
     def _on_verdict(self, link: VerifierLink, verdict: Verdict, now: float) -> None:
         stream = self._stream_at(link, verdict.stream)

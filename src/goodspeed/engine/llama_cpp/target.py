@@ -51,7 +51,8 @@ class LlamaTarget:
         if spec.prefix:
             opened.num_prefilled = spec.prefix.num_tokens
             assert opened.num_prefilled < len(spec.tokens), f"all of {len(spec.tokens)} tokens are cached"
-            source = self._retained[spec.prefix.source]
+            running = self._streams.get(spec.prefix.source)
+            source = running.sequence if running else self._retained[spec.prefix.source]
             if source is not None:
                 self._cells.share(source, opened.sequence, opened.num_prefilled)
                 opened.num_cached = opened.num_prefilled
@@ -100,11 +101,11 @@ def _segment(stream: _Stream, work: Work) -> Segment:
         assert 0 < work.num_tokens <= remaining, f"prefill of {work.num_tokens}, {remaining} remain"
         tokens = stream.tokens[num_cached : stream.num_prefilled + work.num_tokens]
         return Segment(stream.sequence, num_cached, tokens, int(work.num_tokens == remaining))
-    assert len(stream.tokens) == num_cached + 1, f"stream {work.stream} is not completely prefilled"
-    tokens = [stream.tokens[-1], *work.draft_tokens]
+    assert stream.num_prefilled >= len(stream.spec.tokens) - 1, f"stream {work.stream} is not completely prefilled"
+    tokens = [*stream.tokens[num_cached:], *work.draft_tokens]  # more than one committed token if a source was lost
     num_tokens = num_cached + len(tokens)
     assert num_tokens <= stream.spec.capacity, f"{num_tokens} tokens in a capacity of {stream.spec.capacity}"
-    return Segment(stream.sequence, num_cached, tokens, len(tokens))
+    return Segment(stream.sequence, num_cached, tokens, len(work.draft_tokens) + 1)
 
 
 def _outcome(stream: _Stream, work: Work, logits: Rows) -> Outcome:

@@ -1,1 +1,1 @@
-"""The embedded engine on PyTorch: a minimal decoder, ragged packed batches, one KV cache region per stream."""
+"""The embedded engine on PyTorch: a minimal decoder, ragged packed batches, a KV cache in blocks."""

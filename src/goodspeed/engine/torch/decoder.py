@@ -67,7 +67,7 @@ class Decoder:
     def forward(self, segments: Sequence[Segment], pool: KvPool) -> torch.Tensor:
         """[sum of num_logits, vocab] in the decoder's dtype: the requested logits in the order of the segments.
 
-        It overwrites the keys and values of every new token's position in the region of its stream.
+        It overwrites the keys and values of every new token's position in the blocks of its stream.
         """
         batch = PackedBatch(segments, self.device)
         attention = Attention(self.heads, pool, segments)

@@ -1,10 +1,9 @@
-"""Admission to KV memory: a ledger of reserved tokens, and a bounded queue of streams that is fair among clients."""
+"""The streams that wait for KV memory: a bounded queue that is fair among clients."""
 
 from dataclasses import dataclass
 
 from goodspeed.protocol.session import VerifierStream
 from goodspeed.verifier.core.client import Client
-from goodspeed.verifier.core.prefix_cache import PrefixCache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -13,7 +12,7 @@ class QueuedStream:
 
     client: Client
     protocol: VerifierStream
-    capacity: int  # KV tokens
+    capacity: int  # KV tokens that it may need at most
 
     @property
     def stream_id(self) -> int:
@@ -23,10 +22,7 @@ class QueuedStream:
 class Admission:
     """Clients take turns; the streams of one client keep their order. No stream overtakes the head of the queue."""
 
-    def __init__(self, kv_capacity: int, max_admitted: int, max_queued: int, prefix_cache: PrefixCache) -> None:
-        self.kv_capacity = kv_capacity
-        self._prefix_cache = prefix_cache
-        self.kv_used = 0
+    def __init__(self, max_admitted: int, max_queued: int) -> None:
         self.num_queued = 0
         self._num_admitted = 0
         self._max_admitted = max_admitted
@@ -48,27 +44,22 @@ class Admission:
         self.num_queued += 1
         return turned_away
 
-    def admit_next(self) -> QueuedStream | None:
-        """The next stream in turn, with its memory reserved; None if none waits or the next does not fit yet.
-
-        It fits if it does without the prefix cache, whose memory it takes.
-        """
+    def next_in_turn(self) -> QueuedStream | None:
+        """The stream that is to be admitted next; None if none waits, or too many are admitted."""
         if not self._queues or self._num_admitted >= self._max_admitted:
             return None
-        name, queue = next(iter(self._queues.items()))
-        stream = next(iter(queue.values()))
-        if not self._prefix_cache.shrink(self.kv_capacity - self.kv_used - stream.capacity):
-            return None
+        return next(iter(next(iter(self._queues.values())).values()))
+
+    def admit(self, stream: QueuedStream) -> None:
+        """Admit the stream that is next in turn."""
+        name = stream.client.name
         self.withdraw(stream.client, stream.stream_id)
         if name in self._queues:
             self._queues[name] = self._queues.pop(name)
-        self.kv_used += stream.capacity
         self._num_admitted += 1
-        return stream
 
-    def release(self, capacity: int) -> None:
-        """Free the memory of an admitted stream."""
-        self.kv_used -= capacity
+    def release(self) -> None:
+        """An admitted stream has ended."""
         self._num_admitted -= 1
 
     def find(self, client: Client, stream_id: int) -> QueuedStream | None:

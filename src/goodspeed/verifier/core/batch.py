@@ -28,14 +28,40 @@ class Turn(Struct, frozen=True, gc=False):
     """What the verifier drafts for it after its committed tokens; None: nothing."""
 
 
-class Batch(Struct, frozen=True, gc=False):
-    """Orders to the engine: end streams, then open streams, then run one step, if there is work for one.
+class OpenStream(Struct, frozen=True, gc=False):
+    """The engine opens a stream."""
 
-    Which draft tokens of the turns the step verifies is decided just before it (verifier/step.py).
+    stream: StreamKey
+    spec: StreamSpec
+
+
+class EndStream(Struct, frozen=True, gc=False):
+    """The engine ends an open stream, and keeps its first `num_retained` tokens for later streams."""
+
+    stream: StreamKey
+    num_retained: int = 0
+    is_preempted: bool = False
+    """It is continued under another key when there is memory."""
+
+
+class DropPrefix(Struct, frozen=True, gc=False):
+    """The engine frees what it has retained of a stream."""
+
+    stream: StreamKey
+
+
+StreamUpdate = OpenStream | EndStream | DropPrefix
+
+
+class Batch(Struct, frozen=True, gc=False):
+    """Orders to the engine: update streams in this order, then run one step, if there is work for one.
+
+    The order keeps the memory within its bounds: what a stream is opened from is dropped later, and what must be free
+    for it is freed before. Which draft tokens of the turns the step verifies is decided just before it
+    (verifier/step.py).
     """
 
-    closed: tuple[StreamKey, ...]
-    opened: tuple[tuple[StreamKey, StreamSpec], ...]
+    updates: tuple[StreamUpdate, ...] = ()
     turns: tuple[Turn, ...] = ()
     prefills: tuple[Prefill, ...] = ()
     budget: int = 0
@@ -45,24 +71,15 @@ class Batch(Struct, frozen=True, gc=False):
     price: float = 0.0
     """As ProposalCandidate.price, of every token."""
     draft_selection: str = "value"
-    retained: tuple[tuple[StreamKey, int], ...] = ()
-    """Streams that end, each with the number of tokens that the engine keeps for later streams."""
-    evicted: tuple[StreamKey, ...] = ()
-    """Retained streams that the engine frees."""
 
     @property
     def has_step(self) -> bool:
         return bool(self.turns or self.prefills)
 
     @property
-    def ended(self) -> tuple[StreamKey, ...]:
-        """The streams that end, retained or not."""
-        return (*self.closed, *[key for key, _ in self.retained])
-
-    @property
     def streams(self) -> tuple[StreamKey, ...]:
         """Every stream that the batch opens or works on."""
-        keys = [key for key, _ in self.opened]
+        keys = [update.stream for update in self.updates if isinstance(update, OpenStream)]
         keys += [turn.stream for turn in self.turns]
         keys += [prefill.stream for prefill in self.prefills]
         return tuple(dict.fromkeys(keys))

@@ -22,9 +22,15 @@ from goodspeed.verifier.core.outbox import Reply, VerifierOutbox
 from goodspeed.verifier.core.prefix_cache import PrefixCacheStats
 from goodspeed.verifier.core.served_streams import FinishedStream, ServedStream, ServedStreams
 from goodspeed.verifier.core.step_pricing import StepPricing
+from goodspeed.verifier.core.stream_memory import MemoryStats
 from goodspeed.verifier.core.timing.baseline import Baseline
 from goodspeed.verifier.core.timing.step_timing import StepTiming
-from goodspeed.verifier.core.verified_stream import VerifiedStream, failed_streams, verified_streams
+from goodspeed.verifier.core.verified_stream import (
+    VerifiedStream,
+    failed_streams,
+    restored_streams,
+    verified_streams,
+)
 
 FLOOR_ROUNDS: Final = 32
 """Rounds of a stream between two comparisons with its baseline."""
@@ -37,6 +43,7 @@ class CoreStats:
     load: Load
     clients: tuple[Client, ...]
     prefix_cache: PrefixCacheStats
+    memory: MemoryStats
 
 
 class VerifierCore:
@@ -134,6 +141,8 @@ class VerifierCore:
         self._learn_timings(batch, result, verified, now - started, now)
         for item in verified:
             item.commit()
+        for stream in restored_streams(result, self._streams):
+            self._streams.on_restored(stream, now)
         grants = self._allocate_grants(streams)
         self._conclude_rounds(streams, grants, started, now)
         replies = self._settle(now)
@@ -156,7 +165,9 @@ class VerifierCore:
     def stats(self) -> CoreStats:
         """The present state."""
         handler = self._handler
-        return CoreStats(handler.load(), tuple(handler.sessions.clients), handler.prefix_cache.stats())
+        return CoreStats(
+            handler.load(), tuple(handler.sessions.clients), handler.memory.prefix_cache.stats(), handler.memory.stats()
+        )
 
     def _next_close(self, now: float) -> float:
         """When the batch closes; at once if it is full."""
@@ -167,7 +178,9 @@ class VerifierCore:
 
     def _make_batch(self) -> Batch:
         streams, config = self._streams, self._config
-        selected = select_streams(streams.ready, config.max_batch_streams, self._ordering)
+        selected = self._handler.memory.grow_or_preempt(
+            select_streams(streams.ready, config.max_batch_streams, self._ordering)
+        )
         is_priced = selected and config.draft_selection == "value"
         prices = self._pricing.prices(selected) if is_priced else CoLocatedPrices()
         turns = tuple([make_turn(stream, config, prices) for stream in selected])
@@ -178,18 +191,8 @@ class VerifierCore:
         sizes = self._pricing.sizes(len(turns), num_tokens, budget, prices)
         updates = self._outbox.take_stream_updates()
         streams.on_step(turns, prefills)
-        return Batch(
-            updates.closed,
-            updates.opened,
-            turns,
-            prefills,
-            budget,
-            sizes,
-            0.0 if sizes else prices.verifying,
-            config.draft_selection,
-            updates.retained,
-            updates.evicted,
-        )
+        price = 0.0 if sizes else prices.verifying
+        return Batch(updates, turns, prefills, budget, sizes, price, config.draft_selection)
 
     def _learn_timings(
         self, batch: Batch, result: StepResult, verified: Sequence[VerifiedStream], step_s: float, now: float
@@ -241,6 +244,8 @@ class VerifierCore:
             shadow = 0 if grant else self._allocator.shadow_tokens(stream)
             verdict = stream.protocol.make_verdict(grant, queue_s, now - started, times_us, shadow=shadow)
             self._outbox.send(stream.conn, verdict)
+            if not stream.is_prefilled:
+                self._handler.memory.on_prefilled(stream)
             stream.on_verdict(verdict, now)
             if is_finished:
                 self._streams.remember(stream, verdict, self._config.max_streams)

@@ -80,6 +80,14 @@ class VerifierCoreConfig:
         "time to their first token what others have written",
         choices=("client", "all"),
     )
+    growth_watermark: float = option(
+        0.02,
+        "the memory of streams grows with their text, and new streams are admitted if this share of the KV memory is "
+        "expected to stay free; if it runs out, the least valuable stream waits until it can be continued; 0: memory "
+        "for whole answers is reserved, which serves fewer streams at once",
+        ge=0.0,
+        le=0.9,
+    )
     max_admitted: int = option(2**16, "streams of all clients that may hold KV memory at once", ge=1)
     max_streams: int = option(64, "streams that one session may have open or waiting", ge=1)
     max_queued: int = option(1024, "streams of all clients that may wait for KV memory", ge=0)

@@ -21,15 +21,17 @@ from goodspeed.verifier.core.admission import Admission, QueuedStream
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.outbox import VerifierOutbox
-from goodspeed.verifier.core.prefix_cache import PrefixCache
 from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
 from goodspeed.verifier.core.sessions import ClientSession, SessionTable
+from goodspeed.verifier.core.stream_memory import StreamMemory
 from goodspeed.verifier.core.timing.baseline import Baseline
 
 HANDSHAKE_TIMEOUT_S = 10.0
 """How long a link may stay without its Hello."""
 LOAD_INTERVAL_S = 1.0
 """Minimum time between two reports of the load."""
+PREEMPTED_INTERVAL_S = 5.0
+"""Time between two reports of preempted streams: their drafters would take the verifier for lost."""
 
 
 class MessageHandler:
@@ -51,14 +53,14 @@ class MessageHandler:
         self._welcome = self.sessions.welcome
         self._streams = streams
         self._baseline = baseline
-        self.prefix_cache = PrefixCache(config.prefix_cache_tokens, config.prefix_sharing == "all", outbox)
-        self._admission = Admission(
-            info.kv_capacity, min(config.max_admitted, info.max_streams), config.max_queued, self.prefix_cache
-        )
+        self.memory = StreamMemory(config, info, streams, outbox)
+        self._admission = Admission(min(config.max_admitted, info.max_streams), config.max_queued)
         self._outbox = outbox
         self._lease_s = config.lease_s
+        self._blocked_state: tuple[object, ...] | None = None
         self._reported_load = self.load()
         self._next_report_at = 0.0
+        self._preempted_reported_at = 0.0
 
     def on_connect(self, conn: ConnId, names: frozenset[str] | None, now: float) -> None:
         """A link was opened."""
@@ -103,6 +105,10 @@ class MessageHandler:
                 break
             self._report_end(stream, ErrorCode.LEASE_EXPIRED, f"no proposal within {self._lease_s:g} s")
             self.close(stream)
+        if self._streams.preempted and self._preempted_reported_at + PREEMPTED_INTERVAL_S <= now:
+            self._preempted_reported_at = now
+            for stream in self._streams.preempted.values():
+                self._outbox.send(stream.conn, Opened(stream.request.stream, stream.request.epoch))
 
     def on_shutdown(self, now: float) -> None:
         """End every session and every stream."""
@@ -110,7 +116,7 @@ class MessageHandler:
             self._end_session(session, ErrorCode.SHUTTING_DOWN, "the verifier is shutting down", now)
         for stream in list(self._streams):
             self.close(stream)
-        self.prefix_cache.shrink(0)
+        self.memory.prefix_cache.clear()
 
     def wake_at(self) -> float | None:
         """When on_time is due if nothing else happens; None: never."""
@@ -121,39 +127,60 @@ class MessageHandler:
             times.append(self._handshake_due(session))
         if self.load() != self._reported_load:
             times.append(self._next_report_at)
+        if self._streams.preempted:
+            times.append(self._preempted_reported_at + PREEMPTED_INTERVAL_S)
         return min(times, default=None)
 
     def on_engine_failed(self, stream: ServedStream, reason: str, code: ErrorCode = ErrorCode.INTERNAL) -> None:
         """End the stream, and report the error to its drafter. What the engine holds of it is not kept."""
         self._report_end(stream, code, reason)
-        self._admission.release(stream.capacity)
-        self._streams.close(stream, 0)
+        self._admission.release()
+        self.memory.end(stream, is_kept=False)
 
     def close(self, stream: ServedStream) -> None:
-        """End the stream and free its memory, except what the prefix cache keeps: the tokens that were run."""
-        self._admission.release(stream.capacity)
-        num_retained = 0
-        if stream.is_prefilled:
-            committed = stream.protocol.committed
-            num_retained = self.prefix_cache.retain(stream.key, stream.client.name, committed[:-1])
-        self._streams.close(stream, num_retained)
+        """End the stream and free its memory, except what the prefix cache keeps."""
+        self._admission.release()
+        self.memory.end(stream)
 
     def load(self) -> Load:
         """How busy the verifier is."""
-        admission = self._admission
-        return Load(len(self._streams), admission.num_queued, admission.kv_used, admission.kv_capacity)
+        ledger, num_preempted = self.memory.ledger, len(self._streams.preempted)
+        num_waiting = self._admission.num_queued + num_preempted
+        return Load(len(self._streams) - num_preempted, num_waiting, ledger.num_used, ledger.capacity)
 
     def admit(self, now: float) -> None:
-        """Open as many waiting streams as fit; streams of disconnected drafters yield their memory to them."""
-        while self._admission.num_queued:
-            queued = self._admission.admit_next()
-            if queued is None:
-                disconnected = self._streams.oldest_disconnected()
-                if disconnected is None:
-                    return
-                self.close(disconnected)
-                continue
+        """Continue preempted streams, then open waiting ones, as many as fit; disconnected ones yield their memory.
+
+        While nothing has changed since the first of them did not fit, it is not tried again.
+        """
+        while self._streams.preempted or self._admission.num_queued:
+            if (state := self._memory_state()) == self._blocked_state:
+                return
+            if not self._admit_next(now):
+                self._blocked_state = state
+                return
+
+    def _memory_state(self) -> tuple[object, ...]:
+        """What decides whether the stream that is next fits."""
+        ledger, streams = self.memory.ledger, self._streams
+        waiting = next(iter(streams.preempted.values()), None) or self._admission.next_in_turn()
+        return waiting, ledger.num_free, ledger.num_used, streams.num_steps, streams.oldest_disconnected()
+
+    def _admit_next(self, now: float) -> bool:
+        """Take one step towards serving the stream that is next; False if that must wait."""
+        preempted, queued = next(iter(self._streams.preempted.values()), None), self._admission.next_in_turn()
+        if preempted:
+            if self.memory.can_continue(preempted):
+                self._continue(preempted, now)
+                return True
+        elif queued and self.memory.can_admit(queued):
+            self._admission.admit(queued)
             self._open(queued, now)
+            return True
+        if disconnected := self._streams.oldest_disconnected():
+            self.close(disconnected)
+            return True
+        return False
 
     def report_load(self, now: float) -> None:
         """Report a changed load to all drafters, at most once per LOAD_INTERVAL_S."""
@@ -198,8 +225,7 @@ class MessageHandler:
             return
         if older:
             self.close(older)
-        self.prefix_cache.touch(client.name, request.tokens)
-        self._enqueue(QueuedStream(client, protocol, protocol.spec().capacity))
+        self._enqueue(QueuedStream(client, protocol, request.num_prompt + request.max_tokens))
 
     def _check_epoch(self, client: Client, request: Open) -> None:
         """Within one session epochs grow. A new session may start anywhere: its drafter may have lost its epochs."""
@@ -217,8 +243,9 @@ class MessageHandler:
         if num_streams >= self._welcome.max_streams:
             reason = f"{num_streams} streams are open or waiting, expected at most {self._welcome.max_streams}"
             raise ProtocolError(ErrorCode.CAPACITY, reason, stream_id)
-        if queued.capacity > self._admission.kv_capacity:
-            reason = f"the stream needs {queued.capacity} KV tokens, the verifier has {self._admission.kv_capacity}"
+        ledger = self.memory.ledger
+        if ledger.in_blocks(queued.capacity) > ledger.capacity:
+            reason = f"the stream needs {queued.capacity} KV tokens, the verifier has {ledger.capacity}"
             raise ProtocolError(ErrorCode.CAPACITY, reason, stream_id)
         turned_away = self._admission.enqueue(queued)
         if turned_away:
@@ -229,24 +256,30 @@ class MessageHandler:
 
     def _open(self, queued: QueuedStream, now: float) -> None:
         client, request = queued.client, queued.protocol.request
-        # Tokens that are not read again have no log-probabilities.
-        prefix = None if request.prompt_logprobs else self.prefix_cache.use(client.name, request.tokens)
-        num_cached = prefix.num_tokens if prefix else 0
         stream = ServedStream(
             key=self._streams.next_key(),
             client=client,
             conn=client.conn,
             protocol=queued.protocol,
             capacity=queued.capacity,
-            num_unprefilled=len(request.tokens) - num_cached,
+            num_unprefilled=len(request.tokens),
             waiting_since=now,
             baseline=self._baseline.open(now, is_prefilling=True),
         )
-        self._streams.open(stream, prefix)
+        num_cached = self.memory.open(stream)
+        stream.num_unprefilled -= num_cached
+        self._streams.add(stream)
         self._outbox.send(stream.conn, Opened(request.stream, request.epoch, num_cached))
         is_new_prompt = request.num_prompt == len(request.tokens)  # otherwise an answer continues after a lost link
         if is_new_prompt and not stream.protocol.never_proposes:
             client.on_stream()
+
+    def _continue(self, stream: ServedStream, now: float) -> None:
+        """Give a preempted stream memory for its whole answer. Its drafter notices nothing but the time."""
+        self._streams.rename(stream)
+        stream.is_reserved = True
+        stream.baseline.is_known = False  # the target without drafts would have been preempted as well
+        self._streams.resume(stream, self.memory.open(stream), now)
 
     def _resume(self, older: ServedStream, protocol: VerifierStream, now: float) -> None:
         """Continue in the memory of the older stream, without another prefill."""
@@ -256,10 +289,11 @@ class MessageHandler:
             client=client,
             conn=client.conn,
             protocol=protocol,
-            capacity=protocol.spec().capacity,
+            capacity=older.capacity,
             num_unprefilled=0,
             waiting_since=now,
             is_prefilled=True,
+            is_reserved=older.is_reserved,
             baseline=self._baseline.open(now, is_prefilling=False),
         )
         self._streams.replace(stream, now)
@@ -277,7 +311,8 @@ class MessageHandler:
         turnaround_s, drafting_s = now - stream.waiting_since, propose.drafting_us / 1e6
         client.timing.on_proposal(turnaround_s, drafting_s, len(propose.tokens), stream.grant)
         stream.proposal = proposal
-        self._streams.on_ready(stream, now)
+        if self._streams.awaits_proposal(stream):  # otherwise it is preempted, or is being restored
+            self._streams.on_ready(stream, now)
 
     def _on_propose_to_finished(self, client: Client, propose: Propose) -> None:
         finished = self._streams.finished(client.name, propose.stream)
@@ -336,7 +371,11 @@ class MessageHandler:
         for queued in self._admission.queued(client):
             self._admission.withdraw(client, queued.stream_id)
         for stream in list(self._streams.of(client).values()):
-            if stream.conn == session.conn:
+            if stream.conn != session.conn:
+                continue
+            if self._streams.is_preempted(stream):
+                self.close(stream)  # its drafter opens it again with all that is committed
+            else:
                 self._streams.on_disconnected(stream, now)
 
     def _handshake_due(self, session: ClientSession) -> float:

@@ -1,4 +1,7 @@
-"""The prefix cache: ended streams whose keys and values the engine keeps for new streams with the same first tokens."""
+"""The prefix cache: what the engine holds that a new stream with the same first tokens can begin with.
+
+These are the prompts of open streams, and the texts of ended ones that are retained as far as memory is left.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Final
 from goodspeed.decoding.draft import StreamKey
 from goodspeed.engine.interface import CachedPrefix
 from goodspeed.protocol.session import num_common
+from goodspeed.verifier.core.kv_ledger import KvLedger
 from goodspeed.verifier.core.outbox import VerifierOutbox
 
 BLOCK: Final = 16
@@ -14,8 +18,8 @@ BLOCK: Final = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RetainedSequence:
-    """The committed tokens of an ended stream, without its last one, which was never run through the model."""
+class KnownSequence:
+    """Tokens of a stream that were run through the model: the prompt while it is open, later all but the last."""
 
     key: StreamKey
     tokens: Sequence[int]
@@ -40,16 +44,15 @@ class PrefixCacheStats:
 
 
 class PrefixCache:
-    """Least recently used sequences are evicted first. Clients see their own sequences only, unless `is_shared`.
+    """Least recently used sequences are evicted first. Clients see their own sequences only, unless `is_shared`."""
 
-    A sequence that a stream of the outbox is to be opened from stays until the engine has the order to open it.
-    """
-
-    def __init__(self, max_tokens: int, is_shared: bool, outbox: VerifierOutbox) -> None:
+    def __init__(self, max_tokens: int, is_shared: bool, ledger: KvLedger, outbox: VerifierOutbox) -> None:
         self._max_tokens = max_tokens
         self._is_shared = is_shared
+        self._ledger = ledger
         self._outbox = outbox
-        self._sequences: dict[StreamKey, RetainedSequence] = {}  # the least recently used first
+        self._retained: dict[StreamKey, KnownSequence] = {}  # the least recently used first
+        self._open: dict[StreamKey, KnownSequence] = {}
         self._by_block: dict[tuple[str, int], dict[StreamKey, None]] = {}
         self._num_tokens = self._num_lookups = self._num_queried = self._num_hits = self._num_evictions = 0
 
@@ -58,59 +61,68 @@ class PrefixCache:
             self._num_tokens, self._num_lookups, self._num_queried, self._num_hits, self._num_evictions
         )
 
-    def touch(self, client: str, tokens: Sequence[int]) -> None:
-        """The client waits to open a stream with this prefix: what it can use is evicted last."""
-        self._find(self._blocks(client, tokens))
-
-    def use(self, client: str, tokens: Sequence[int]) -> CachedPrefix | None:
-        """What a stream that is opened now with this prefix need not read again; its last token is always read."""
-        if not self._max_tokens:
-            return None
-        self._num_lookups += 1
-        self._num_queried += len(tokens)
+    def find(self, client: str, tokens: Sequence[int]) -> CachedPrefix | None:
+        """What a stream with this prefix need not read again; its last token is always read. It is evicted last."""
         sequence = self._find(self._blocks(client, tokens))
         num_cached = min(num_common(sequence.tokens, tokens), len(tokens) - 1) if sequence else 0
-        if sequence is None or num_cached <= 0:
-            return None
-        self._num_hits += num_cached
-        return CachedPrefix(sequence.key, num_cached)
+        return CachedPrefix(sequence.key, num_cached) if sequence and num_cached > 0 else None
+
+    def on_opened(self, num_tokens: int, prefix: CachedPrefix | None) -> None:
+        """A stream with a prefix of `num_tokens` was opened, and need not read the cached one: count it."""
+        if self._max_tokens:
+            self._num_lookups += 1
+            self._num_queried += num_tokens
+            self._num_hits += prefix.num_tokens if prefix else 0
+
+    def add_open(self, key: StreamKey, client: str, prompt: Sequence[int]) -> None:
+        """The engine has run the whole prompt of an open stream."""
+        if blocks := self._blocks(client, prompt):
+            self._open[key] = sequence = KnownSequence(key, prompt, blocks)
+            self._index(sequence)
+
+    def remove_open(self, key: StreamKey) -> None:
+        """The open stream ends. Call it before retain."""
+        if sequence := self._open.pop(key, None):
+            self._remove_from_index(sequence)
 
     def retain(self, key: StreamKey, client: str, tokens: Sequence[int]) -> int:
-        """Keep a stream that ends, with these tokens in the engine. Returns how many of them are kept: all or none.
-
-        The caller must have freed the stream's own memory, which the sequence takes in part.
-        """
+        """Keep a stream that ends, with these tokens in the engine. Returns how many of them are kept: all or none."""
         blocks = self._blocks(client, tokens)
-        if not blocks:
-            return 0
         similar = self._find(blocks)
-        if similar:
+        if similar and similar.key in self._retained:
             num_equal = num_common(similar.tokens, tokens)
             if num_equal == len(tokens):
                 return 0
-            if num_equal == len(similar.tokens) and not self._outbox.is_source(similar.key):
+            if num_equal == len(similar.tokens):
                 self._drop(similar)  # the new sequence begins with all of it
-        if not self.shrink(self._max_tokens - len(tokens)):
+        if not blocks or len(tokens) > self._max_tokens:
             return 0
-        self._sequences[key] = RetainedSequence(key, tokens, blocks)
-        for block in blocks:
-            self._by_block.setdefault(block, {})[key] = None
+        while self._num_tokens + len(tokens) > self._max_tokens:
+            self._evict()
+        self._retained[key] = sequence = KnownSequence(key, tokens, blocks)
+        self._index(sequence)
         self._num_tokens += len(tokens)
+        self._ledger.retain(key, len(tokens))
         return len(tokens)
 
-    def shrink(self, max_tokens: int) -> bool:
-        """Evict sequences until at most `max_tokens` are kept. False if that is not possible at present."""
-        if max_tokens < 0:
-            return False
-        for sequence in list(self._sequences.values()):
-            if self._num_tokens <= max_tokens:
-                break
-            if not self._outbox.is_source(sequence.key):
-                self._drop(sequence)
-                self._num_evictions += 1
-        return self._num_tokens <= max_tokens
+    def make_room(self, num_tokens: int, kept: StreamKey | None = None) -> bool:
+        """Evict until this many tokens are free; False if that is not possible without the sequence `kept`."""
+        while self._ledger.num_free < num_tokens:
+            if not self._retained.keys() - {kept}:
+                return False
+            self._evict(kept)
+        return True
 
-    def _find(self, blocks: Sequence[tuple[str, int]]) -> RetainedSequence | None:
+    def clear(self) -> None:
+        """Evict everything."""
+        while self._retained:
+            self._evict()
+
+    def _evict(self, kept: StreamKey | None = None) -> None:
+        self._drop(next(sequence for key, sequence in self._retained.items() if key != kept))
+        self._num_evictions += 1
+
+    def _find(self, blocks: Sequence[tuple[str, int]]) -> KnownSequence | None:
         """A sequence with the longest common prefix in whole blocks, by their hashes; it counts as used now."""
         keys: dict[StreamKey, None] = {}
         for block in blocks:
@@ -121,12 +133,13 @@ class PrefixCache:
         if not keys:
             return None
         key = next(reversed(keys))
-        sequence = self._sequences.pop(key)
-        self._sequences[key] = sequence
+        if key in self._open:
+            return self._open[key]
+        self._retained[key] = sequence = self._retained.pop(key)
         return sequence
 
     def _blocks(self, client: str, tokens: Sequence[int]) -> list[tuple[str, int]]:
-        """RetainedSequence.blocks. A cache that is off has none."""
+        """KnownSequence.blocks. A cache that is off has none."""
         if not self._max_tokens:
             return []
         owner = "" if self._is_shared else client
@@ -137,13 +150,21 @@ class PrefixCache:
             blocks.append((owner, chain))
         return blocks
 
-    def _drop(self, sequence: RetainedSequence) -> None:
-        """Forget the sequence; the engine frees its memory with the next batch."""
-        del self._sequences[sequence.key]
+    def _index(self, sequence: KnownSequence) -> None:
+        for block in sequence.blocks:
+            self._by_block.setdefault(block, {})[sequence.key] = None
+
+    def _remove_from_index(self, sequence: KnownSequence) -> None:
         for block in sequence.blocks:
             keys = self._by_block[block]
             del keys[sequence.key]
             if not keys:
                 del self._by_block[block]
+
+    def _drop(self, sequence: KnownSequence) -> None:
+        """Forget the sequence; the engine frees its memory with the next batch."""
+        del self._retained[sequence.key]
+        self._remove_from_index(sequence)
         self._num_tokens -= len(sequence.tokens)
-        self._outbox.evict(sequence.key)
+        self._ledger.drop(sequence.key)
+        self._outbox.drop_prefix(sequence.key)

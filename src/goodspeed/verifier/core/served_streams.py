@@ -28,6 +28,8 @@ class ServedStreamState(IntEnum):
     """Its drafter's turn, or its drafter is disconnected; in the order in which leases expire."""
     STEPPING = 3
     """It is in the engine's running step."""
+    PREEMPTED = 4
+    """It has lost its memory, and waits to be continued; the longest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,11 @@ class ServedStream:
     client: Client
     conn: ConnId | None  # None: its drafter is disconnected, and its lease runs
     protocol: VerifierStream
-    capacity: int  # KV tokens reserved
-    num_unprefilled: int  # tokens
+    capacity: int  # KV tokens that it may need at most
+    num_unprefilled: int  # tokens; 0 once the engine was given all that it must read
     waiting_since: float  # when its wait started: for the engine, or for its drafter
-    is_prefilled: bool = False  # the engine has run its whole prefix
+    is_prefilled: bool = False  # the engine has run all of its tokens but the last
+    is_reserved: bool = False  # it has memory for its whole answer, and is not preempted
     siblings: Mapping[int, "ServedStream"] = field(default_factory=dict)  # its client's streams by id, with itself
     num_steps_before: int = 0  # steps that the engine had started when the drafter's turn started
     proposal: Propose | None = None  # to be verified
@@ -82,6 +85,11 @@ class ServedStream:
         """Tokens that its verification adds to a step."""
         return 1 + (len(self.proposal.tokens) if self.proposal else 0)
 
+    @property
+    def num_written(self) -> int:
+        """KV tokens that it holds after a verification of the longest draft that it can use."""
+        return len(self.protocol.committed) + self.protocol.max_draft
+
     def observe_floor(self, measured_us: tuple[int, int] | None) -> None:
         """Compare its time with its baseline since the last call; `measured_us` as Baseline.measured_us."""
         if measured_us is not None:
@@ -111,7 +119,7 @@ class ServedStream:
         """True if the engine holds exactly the state that the reopening needs."""
         mine = self.request
         return (
-            self.num_unprefilled == 0
+            self.is_prefilled
             and list(request.tokens) == self.protocol.committed
             and (request.num_prompt, request.max_tokens) == (mine.num_prompt, mine.max_tokens)
             and request.sampling == mine.sampling
@@ -123,7 +131,7 @@ class ServedStream:
 class ServedStreams:
     """All admitted streams; reports openings and closings to the outbox. `now` never decreases from call to call.
 
-    `prefilling`, `ready` and `drafting` are the queues of these states, the stream that waits longest first.
+    `prefilling`, `ready`, `drafting` and `preempted` are the queues of these states, the longest waiting stream first.
     """
 
     def __init__(self, outbox: VerifierOutbox) -> None:
@@ -132,11 +140,12 @@ class ServedStreams:
         self.prefilling = self._table.queue(ServedStreamState.PREFILLING)
         self.ready = self._table.queue(ServedStreamState.READY)
         self.drafting = self._table.queue(ServedStreamState.DRAFTING)
+        self.preempted = self._table.queue(ServedStreamState.PREEMPTED)
         self._by_client: dict[str, dict[int, ServedStream]] = {}
         self._finished: dict[str, dict[int, FinishedStream]] = {}  # by client and stream id
         self._keys = itertools.count(1)
         self._num_disconnected = 0
-        self._num_steps = 0  # that the engine has started
+        self.num_steps = 0  # that the engine has started
 
     def __len__(self) -> int:
         return len(self._table)
@@ -151,7 +160,7 @@ class ServedStreams:
     @property
     def num_served(self) -> int:
         """Streams past their prefill whose drafters are connected."""
-        return len(self._table) - len(self.prefilling) - self._num_disconnected
+        return len(self._table) - len(self.prefilling) - len(self.preempted) - self._num_disconnected
 
     def next_key(self) -> StreamKey:
         return next(self._keys)
@@ -175,17 +184,28 @@ class ServedStreams:
         """True while the engine works on the stream."""
         return self._table.state(stream.key) is ServedStreamState.STEPPING
 
+    def is_preempted(self, stream: ServedStream) -> bool:
+        """True while the stream has no memory."""
+        return stream.key in self.preempted
+
+    def awaits_proposal(self, stream: ServedStream) -> bool:
+        """True if nothing but a proposal is missing for its next round."""
+        return self._table.state(stream.key) is ServedStreamState.DRAFTING
+
     def has_missed_batch(self, stream: ServedStream) -> bool:
         """True if a batch was closed since its drafter's turn started."""
-        return stream.num_steps_before < self._num_steps
+        return stream.num_steps_before < self.num_steps
 
     def oldest_disconnected(self) -> ServedStream | None:
         """The stream whose drafter is disconnected for longest, unless the engine works on it."""
         return next((stream for stream in self.drafting.values() if stream.conn is None), None)
 
-    def open(self, stream: ServedStream, prefix: CachedPrefix | None) -> None:
-        """Add a newly admitted stream; the engine opens it with the next batch, and need not read the prefix."""
+    def open_in_engine(self, stream: ServedStream, prefix: CachedPrefix | None) -> None:
+        """The engine opens the stream with the next batch, and need not read the prefix."""
         self._outbox.open_stream(stream.key, replace(stream.protocol.spec(stream.client.name), prefix=prefix))
+
+    def add(self, stream: ServedStream) -> None:
+        """Add a newly admitted stream."""
         self._add_sibling(stream)
         self._table.put(stream.key, stream, ServedStreamState.PREFILLING)
 
@@ -196,18 +216,47 @@ class ServedStreams:
         self._add_sibling(stream)
         self.on_ready(stream, now)
 
+    def preempt(self, stream: ServedStream, num_retained: int) -> None:
+        """The engine ends the stream with the next batch, and keeps the first `num_retained` tokens. It waits."""
+        self._outbox.end_stream(stream.key, num_retained, is_preempted=True)
+        stream.is_prefilled = False
+        stream.num_unprefilled = len(stream.protocol.committed)
+        self._table.put(stream.key, stream, ServedStreamState.PREEMPTED)
+
+    def rename(self, stream: ServedStream) -> None:
+        """Give a preempted stream the key under which it is continued."""
+        self._table.remove(stream.key)
+        stream.key = self.next_key()
+        self._table.put(stream.key, stream, ServedStreamState.PREEMPTED)
+
+    def resume(self, stream: ServedStream, num_cached: int, now: float) -> None:
+        """The engine opens a preempted stream again, and reads what is not cached before it verifies.
+
+        The last token is left to the verification if a verdict has committed it.
+        """
+        stream.num_unprefilled = len(stream.protocol.committed) - stream.protocol.has_verdict - num_cached
+        if stream.num_unprefilled:
+            self._table.put(stream.key, stream, ServedStreamState.PREFILLING)
+        else:
+            self.on_restored(stream, now)
+
+    def on_restored(self, stream: ServedStream, now: float) -> None:
+        """A resumed stream is where it was: its next round may begin, or has begun."""
+        if stream.conn is not None and (stream.proposal or stream.protocol.is_local):
+            self.on_ready(stream, now)
+        else:
+            self.on_drafting(stream, now)
+
     def close(self, stream: ServedStream, num_retained: int) -> None:
-        """Remove the stream; the engine closes it with the next batch, and keeps the first `num_retained` tokens."""
+        """Remove the stream; the engine ends it with the next batch, and keeps the first `num_retained` tokens."""
+        if not self.is_preempted(stream):
+            self._outbox.end_stream(stream.key, num_retained)
         self._table.remove(stream.key)
         self._num_disconnected -= stream.conn is None
         siblings = self._by_client[stream.client.name]
         del siblings[stream.request.stream]
         if not siblings:
             del self._by_client[stream.client.name]
-        if num_retained:
-            self._outbox.retain_stream(stream.key, num_retained)
-        else:
-            self._outbox.close_stream(stream.key)
 
     def on_ready(self, stream: ServedStream, now: float) -> None:
         """The next batch may verify the stream."""
@@ -224,7 +273,7 @@ class ServedStreams:
             stream.num_unprefilled -= prefill.num_tokens
             if stream.num_unprefilled == 0:
                 self._on_stepping(stream.key)
-        self._num_steps += 1
+        self.num_steps += 1
 
     def _on_stepping(self, key: StreamKey) -> None:
         stream = self._table.get(key)
@@ -234,7 +283,7 @@ class ServedStreams:
     def on_drafting(self, stream: ServedStream, now: float) -> None:
         """The drafter's turn starts."""
         stream.waiting_since = now
-        stream.num_steps_before = self._num_steps
+        stream.num_steps_before = self.num_steps
         self._table.put(stream.key, stream, ServedStreamState.DRAFTING)
 
     def on_disconnected(self, stream: ServedStream, now: float) -> None:

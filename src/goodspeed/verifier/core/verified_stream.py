@@ -64,6 +64,18 @@ def failed_streams(result: StepResult, streams: ServedStreams) -> list[tuple[Ser
     ]
 
 
+def restored_streams(result: StepResult, streams: ServedStreams) -> list[ServedStream]:
+    """The streams that were preempted, and of which the step has read all but the last token."""
+    return [
+        stream
+        for outcome in result.outcomes
+        if outcome.next_token is None
+        and (stream := streams.get(outcome.stream))
+        and streams.is_stepping(stream)
+        and stream.protocol.has_verdict
+    ]
+
+
 def _drafts(batch: Batch, result: StepResult) -> Iterator[tuple[tuple[int, ...], CoLocatedDraft | None]]:
     """The last two fields of VerifiedStream, for each piece of work."""
     for i, item in enumerate(result.work):
