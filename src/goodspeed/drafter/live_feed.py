@@ -89,21 +89,29 @@ class Viewer:
 
     def __init__(self) -> None:
         self._texts: asyncio.Queue[LiveText | None] = asyncio.Queue()
+        self._has_ended = False
 
     def put(self, text: LiveText) -> None:
         """For the feed: one more event, or the end for a viewer that is too far behind."""
-        if self._texts.qsize() < MAX_BEHIND:
-            self._texts.put_nowait(text)
-        else:
+        if self._texts.qsize() >= MAX_BEHIND:
             self.end()
+        elif not self._has_ended:
+            self._texts.put_nowait(text)
 
     def end(self) -> None:
         """For the feed: the end, after what is queued."""
-        self._texts.put_nowait(None)
+        if not self._has_ended:
+            self._has_ended = True
+            self._texts.put_nowait(None)
 
-    async def next(self) -> LiveText | None:
-        """The next event; None at the end."""
-        return await self._texts.get()
+    async def next(self, pause_s: float = 0.0) -> list[LiveText | None]:
+        """The next event, and those that come within `pause_s` after it; None is the end."""
+        texts = [await self._texts.get()]
+        if pause_s:
+            await asyncio.sleep(pause_s)
+        while not self._texts.empty():
+            texts.append(self._texts.get_nowait())
+        return texts
 
 
 def origins(event: TokensCommitted) -> list[str]:

@@ -13,6 +13,9 @@ from starlette.responses import Response, StreamingResponse
 from goodspeed.drafter.http.access import check_operator
 from goodspeed.drafter.live_feed import LiveFeed, Viewer
 
+PAUSE_S = 0.1
+"""Text is sent in pieces of so long a time: a write for every round would cost more than all the rest."""
+
 
 class LivePage:
     """The feed of one drafter."""
@@ -37,11 +40,11 @@ class LivePage:
     async def _with_comments(self, viewer: Viewer) -> AsyncIterator[bytes]:
         while True:
             try:
-                async with asyncio.timeout(self._comment_s):
-                    text = await viewer.next()
+                async with asyncio.timeout(self._comment_s + PAUSE_S):
+                    texts = await viewer.next(PAUSE_S)
             except TimeoutError:
                 yield b": no answer\n\n"
                 continue
-            if text is None:
+            yield b"".join([b"data: %b\n\n" % msgspec.json.encode(text) for text in texts if text])
+            if None in texts:
                 return
-            yield b"data: %b\n\n" % msgspec.json.encode(text)
