@@ -62,6 +62,7 @@ class ErrorCode(IntEnum):
     LEASE_EXPIRED = 14
     SUPERSEDED = 15
     SHUTTING_DOWN = 16
+    UNKNOWN_PREFIX = 17
 
 
 class ProtocolError(GoodSpeedError):

@@ -12,7 +12,7 @@ from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
 from goodspeed.decoding.logprobs import TopTokens
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.protocol import goodspeed_pb2 as pb
-from goodspeed.protocol.messages import FromDrafter, FromVerifier, Message, Open, Propose
+from goodspeed.protocol.messages import FromDrafter, FromVerifier, KnownPrefix, Message, Open, Propose
 
 uint32 = st.integers(0, 2**32 - 1)
 uint64 = st.integers(0, 2**64 - 1)
@@ -64,6 +64,7 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
 NESTED: dict[str, st.SearchStrategy[Any]] = {
     "Sampling": samplings,
     "SparseProbs": distributions,
+    "KnownPrefix": st.none() | st.builds(KnownPrefix, uint32, uint32, uint64),
     "TopTokens": st.builds(TopTokens, token_lists, st.lists(VALUES[FieldDescriptor.TYPE_FLOAT], max_size=4).map(tuple)),
 }
 

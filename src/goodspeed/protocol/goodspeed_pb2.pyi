@@ -50,6 +50,7 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEASE_EXPIRED: _ClassVar[ErrorCode]
     SUPERSEDED: _ClassVar[ErrorCode]
     SHUTTING_DOWN: _ClassVar[ErrorCode]
+    UNKNOWN_PREFIX: _ClassVar[ErrorCode]
 DISTRIBUTED: Mode
 TARGET_ONLY: Mode
 CO_LOCATED: Mode
@@ -79,6 +80,7 @@ CAPACITY: ErrorCode
 LEASE_EXPIRED: ErrorCode
 SUPERSEDED: ErrorCode
 SHUTTING_DOWN: ErrorCode
+UNKNOWN_PREFIX: ErrorCode
 
 class DrafterFrame(_message.Message):
     __slots__ = ("messages",)
@@ -135,7 +137,7 @@ class Hello(_message.Message):
     def __init__(self, version: _Optional[int] = ..., drafter: _Optional[str] = ..., tokenizer_fingerprint: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "verifier", "model", "model_fingerprint", "vocab_size", "max_context", "max_streams", "max_proposal", "end_tokens")
+    __slots__ = ("version", "verifier", "model", "model_fingerprint", "vocab_size", "max_context", "max_streams", "max_proposal", "end_tokens", "keeps_prefixes")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VERIFIER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +147,7 @@ class Welcome(_message.Message):
     MAX_STREAMS_FIELD_NUMBER: _ClassVar[int]
     MAX_PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     END_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    KEEPS_PREFIXES_FIELD_NUMBER: _ClassVar[int]
     version: int
     verifier: str
     model: str
@@ -154,7 +157,8 @@ class Welcome(_message.Message):
     max_streams: int
     max_proposal: int
     end_tokens: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, version: _Optional[int] = ..., verifier: _Optional[str] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ..., vocab_size: _Optional[int] = ..., max_context: _Optional[int] = ..., max_streams: _Optional[int] = ..., max_proposal: _Optional[int] = ..., end_tokens: _Optional[_Iterable[int]] = ...) -> None: ...
+    keeps_prefixes: bool
+    def __init__(self, version: _Optional[int] = ..., verifier: _Optional[str] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ..., vocab_size: _Optional[int] = ..., max_context: _Optional[int] = ..., max_streams: _Optional[int] = ..., max_proposal: _Optional[int] = ..., end_tokens: _Optional[_Iterable[int]] = ..., keeps_prefixes: _Optional[bool] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("code", "reason")
@@ -165,7 +169,7 @@ class Refused(_message.Message):
     def __init__(self, code: _Optional[_Union[ErrorCode, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("stream", "epoch", "tokens", "num_prompt", "max_tokens", "sampling", "end_tokens", "mode", "logprobs", "top_logprobs", "prompt_logprobs")
+    __slots__ = ("stream", "epoch", "tokens", "num_prompt", "max_tokens", "sampling", "end_tokens", "mode", "logprobs", "top_logprobs", "prompt_logprobs", "known")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +181,7 @@ class Open(_message.Message):
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
     stream: int
     epoch: int
     tokens: _containers.RepeatedScalarFieldContainer[int]
@@ -188,7 +193,18 @@ class Open(_message.Message):
     logprobs: bool
     top_logprobs: int
     prompt_logprobs: bool
-    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt: _Optional[int] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., end_tokens: _Optional[_Iterable[int]] = ..., mode: _Optional[_Union[Mode, str]] = ..., logprobs: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ...) -> None: ...
+    known: KnownPrefix
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt: _Optional[int] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., end_tokens: _Optional[_Iterable[int]] = ..., mode: _Optional[_Union[Mode, str]] = ..., logprobs: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ..., known: _Optional[_Union[KnownPrefix, _Mapping]] = ...) -> None: ...
+
+class KnownPrefix(_message.Message):
+    __slots__ = ("stream", "length", "digest")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    stream: int
+    length: int
+    digest: int
+    def __init__(self, stream: _Optional[int] = ..., length: _Optional[int] = ..., digest: _Optional[int] = ...) -> None: ...
 
 class Sampling(_message.Message):
     __slots__ = ("temperature", "top_k", "top_p", "seed", "rule", "min_p", "logit_changes", "constraint")

@@ -78,6 +78,8 @@ class Welcome(Struct, frozen=True):
     max_streams: int  # open streams per session
     max_proposal: int  # tokens per proposal, whatever the grant
     end_tokens: tuple[int, ...]
+    keeps_prefixes: bool = False
+    """Open.known may name the texts of earlier streams."""
 
 
 class Refused(Struct, frozen=True):
@@ -85,6 +87,15 @@ class Refused(Struct, frozen=True):
 
     code: ErrorCode
     reason: str
+
+
+class KnownPrefix(Struct, frozen=True):
+    """The first tokens of an Open: those of the text of an earlier stream of the same drafter name."""
+
+    stream: int
+    length: int
+    digest: int
+    """As known_prefix.tokens_digest."""
 
 
 class Open(Struct, frozen=True):
@@ -108,6 +119,8 @@ class Open(Struct, frozen=True):
     """With logprobs: how many of the most likely tokens verdicts report at each position."""
     prompt_logprobs: bool = False
     """With logprobs: the verdict of round 0 reports those of the prompt, which then is the whole prefix."""
+    known: KnownPrefix | None = None
+    """Tokens before `tokens` that are left out."""
 
 
 class Opened(Struct, frozen=True):

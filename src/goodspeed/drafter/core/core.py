@@ -234,7 +234,7 @@ class DrafterCore:
         for stream in list(self._streams.waiting.values()):
             if link := self.links.pick(stream, now):
                 self._streams.on_opening(stream, link, now)
-                self._send(stream, stream.protocol.opening)
+                self._send(stream, link.opening(stream.protocol.opening))
 
     def _on_opened(self, link: VerifierLink, opened: Opened, now: float) -> None:
         stream = self._stream_at(link, opened.stream)
@@ -362,6 +362,10 @@ class DrafterCore:
         stream = self._stream_at(link, error.stream)
         if stream is None or stream.epoch != error.epoch or stream.key in self._streams.waiting:
             return
+        if error.code is ErrorCode.UNKNOWN_PREFIX and len(link.texts):
+            link.texts.clear()
+            self._reopen(stream, now)
+            return
         action = action_for(error.code)
         if action is ErrorAction.REOPEN:
             self._reopen_once(stream, error.code, error.reason, now)
@@ -409,6 +413,8 @@ class DrafterCore:
         self._remove(stream)
 
     def _remove(self, stream: UserStream) -> None:
+        if stream.link and len(stream.protocol.committed) > stream.protocol.opening.num_prompt:
+            stream.link.texts.add(stream.key, stream.protocol.committed)
         self._streams.remove(stream)
         self._run_aheads.end(stream.key)
         if not stream.never_proposes:

@@ -25,6 +25,7 @@ _REOPEN = {
     ErrorCode.DIVERGED,
     ErrorCode.OVER_GRANT,
     ErrorCode.LEASE_EXPIRED,
+    ErrorCode.UNKNOWN_PREFIX,
 }
 
 

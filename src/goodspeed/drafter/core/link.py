@@ -6,7 +6,8 @@ import numpy as np
 from msgspec import Struct
 
 from goodspeed.drafter.core.core_config import RetryConfig
-from goodspeed.protocol.messages import Load, Welcome
+from goodspeed.drafter.core.known_texts import KnownTexts
+from goodspeed.protocol.messages import Load, Open, Welcome
 from goodspeed.routing.routing_policy import VerifierView
 from goodspeed.stats.ewma import Ewma
 
@@ -31,6 +32,7 @@ class VerifierLink:
         self.welcome: Welcome | None = None
         """Of the present connection or, without one, of the last; None before the first."""
         self.reconnection = Reconnection(index, config)
+        self.texts = KnownTexts()
         self.num_streams = 0
         """This drafter's streams that the verifier has."""
         self._reset_measurements()
@@ -44,6 +46,11 @@ class VerifierLink:
     def depth(self) -> int:
         """Streams at the verifier: those of other drafters as last reported, and this drafter's own as of now."""
         return self._num_others + self.num_streams
+
+    def opening(self, request: Open) -> Open:
+        """The Open as it is sent: without the tokens that the verifier knows."""
+        keeps_prefixes = self.welcome is not None and self.welcome.keeps_prefixes
+        return self.texts.shortened(request) if keeps_prefixes else request
 
     def on_up(self, welcome: Welcome, now: float) -> None:
         self.is_up = True

@@ -2,6 +2,7 @@
 
 from goodspeed.engine.interface import TargetInfo
 from goodspeed.errors import ErrorCode, ProtocolError
+from goodspeed.protocol.known_prefix import with_known
 from goodspeed.protocol.limits import check_open
 from goodspeed.protocol.messages import (
     Cancel,
@@ -214,6 +215,8 @@ class MessageHandler:
         self._outbox.send(session.conn, self.load())
 
     def _on_open(self, client: Client, request: Open, now: float) -> None:
+        if request.known:
+            request = with_known(request, self.memory.prefix_cache.text(client.name, request.known.stream))
         check_open(request, self._welcome)
         self._check_epoch(client, request)
         self._streams.forget_finished_stream(client, request.stream)

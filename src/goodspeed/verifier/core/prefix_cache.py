@@ -15,6 +15,8 @@ from goodspeed.verifier.core.outbox import VerifierOutbox
 
 BLOCK: Final = 16
 """Tokens of a hashed block; a shorter common prefix is not found."""
+MAX_NAMES: Final = 2**16
+"""Ended streams whose texts can be named; the names of the latest are kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,7 @@ class PrefixCache:
         self._outbox = outbox
         self._retained: dict[StreamKey, KnownSequence] = {}  # the least recently used first
         self._open: dict[StreamKey, KnownSequence] = {}
+        self._by_name: dict[tuple[str, int], StreamKey] = {}  # by client and its number of the stream
         self._by_block: dict[tuple[str, int], dict[StreamKey, None]] = {}
         self._num_tokens = self._num_lookups = self._num_queried = self._num_hits = self._num_evictions = 0
 
@@ -84,6 +87,18 @@ class PrefixCache:
         """The open stream ends. Call it before retain."""
         if sequence := self._open.pop(key, None):
             self._remove_from_index(sequence)
+
+    def text(self, client: str, stream: int) -> Sequence[int]:
+        """What is retained of an ended stream of the client, by its number there; empty if nothing is."""
+        sequence = self._retained.get(self._by_name.get((client, stream), 0))
+        return sequence.tokens if sequence else ()
+
+    def name(self, key: StreamKey, client: str, stream: int) -> None:
+        """The client may refer to what is retained under this key by the stream's number."""
+        self._by_name.pop((client, stream), None)
+        self._by_name[client, stream] = key
+        if len(self._by_name) > MAX_NAMES:
+            del self._by_name[next(iter(self._by_name))]
 
     def retain(self, key: StreamKey, client: str, tokens: Sequence[int]) -> int:
         """Keep a stream that ends, with these tokens in the engine. Returns how many of them are kept: all or none."""

@@ -100,4 +100,5 @@ def _welcome(config: VerifierCoreConfig, info: TargetInfo) -> Welcome:
         max_streams=config.max_streams,
         max_proposal=config.max_proposal,
         end_tokens=info.end_tokens,
+        keeps_prefixes=config.prefix_cache_tokens > 0,
     )

@@ -117,6 +117,7 @@ class StreamMemory:
         num_retained = 0
         if is_kept and stream.is_prefilled:
             num_retained = self.prefix_cache.retain(stream.key, stream.client.name, stream.protocol.committed[:-1])
+            self.prefix_cache.name(stream.key, stream.client.name, stream.request.stream)
         if not num_retained:
             self.ledger.close(stream.key)
         return num_retained
