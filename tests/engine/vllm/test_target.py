@@ -88,6 +88,37 @@ def test_constraint_holds_with_drafts(target: TargetEngine, model: str) -> None:
     assert text_of(target, 22, spec, text, 13) == text_of(target, 23, spec, [5, *text[1:7], 5, *text[8:]], 13) == text
 
 
+def test_step_may_be_larger_than_those_of_vllm(target: TargetEngine) -> None:
+    """More streams than max_num_seqs, and more tokens than max_num_batched_tokens."""
+    prompts = [tuple(3 + (i * stream) % 250 for i in range(90)) for stream in range(41, 47)]
+    expected = [
+        text_of(target, 51 + i, StreamSpec(prompt, Sampling(), 100), length=2) for i, prompt in enumerate(prompts)
+    ]
+    for stream, prompt in zip(range(61, 67), prompts, strict=True):
+        target.open(stream, StreamSpec(prompt, Sampling(), 100))
+    outcomes = target.step([Prefill(stream, 90) for stream in range(61, 67)])
+    again = target.step(
+        [Verify(stream, (tokens[1], 7)) for stream, tokens in zip(range(61, 67), expected, strict=True)]
+    )
+    assert [outcome.next_token for outcome in outcomes] == [tokens[0] for tokens in expected]
+    assert all(outcome.num_accepted >= 1 for outcome in again)
+    for stream in range(61, 67):
+        target.close(stream)
+
+
+def test_stream_fills_the_context_to_its_last_token(target: TargetEngine) -> None:
+    length, room = target.info.max_context, 12
+    spec = StreamSpec(tuple(3 + i % 200 for i in range(length - room)), Sampling(), length)
+    text = text_of(target, 71, spec, length=room)
+    stream, answer = 72, [read(target, 72, spec).next_token]
+    while len(answer) < room:
+        draft = tuple(text[len(answer) : len(answer) + 5])[: room - len(answer)]
+        (outcome,) = target.step([Verify(stream, draft[: room - len(answer) - 1])])
+        answer += [*draft[: outcome.num_accepted], outcome.next_token]
+    assert answer == text
+    target.close(stream)
+
+
 def test_retained_sequence_gives_way_when_memory_is_short(target: TargetEngine) -> None:
     """Its stream may still be the source of a prefix, which is then read again."""
     expected = text_of(target, 31, StreamSpec(PROMPT, Sampling(), 80))
