@@ -43,7 +43,8 @@ def test_text_is_the_targets_own(sampling: Sampling) -> None:
     assert received.tokens == target_only_tokens(request)
     assert received.finish is FinishReason.LENGTH
     assert received.num_accepted > 10
-    assert len(received.tokens) == received.num_accepted + received.num_rounds - (len(received.tokens) < 40)
+    num_cut = received.num_accepted + received.num_rounds - len(received.tokens)
+    assert num_cut in {0, 1}  # the last round may end with an accepted token
 
 
 def test_draft_engine_is_committed_exactly_the_answer() -> None:

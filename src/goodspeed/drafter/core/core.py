@@ -4,26 +4,22 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import Struct
 
-from goodspeed.decoding.draft import NO_DRAFT, Draft, DraftRequest, StreamKey
+from goodspeed.decoding.draft import Draft, StreamKey
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
+from goodspeed.drafter.core.drafting import Drafting
 from goodspeed.drafter.core.engine_updates import DraftWork, StreamClosed, StreamCommitted, StreamOpened
 from goodspeed.drafter.core.error_policy import ErrorAction, action_for, user_error
-from goodspeed.drafter.core.link import MEASUREMENT_WEIGHT, Dial, VerifierLink, backoff_s
+from goodspeed.drafter.core.link import Dial, VerifierLink, backoff_s
 from goodspeed.drafter.core.links import VerifierLinks
 from goodspeed.drafter.core.outbox import Disconnect, Outbox, StreamFailed, TokensCommitted, ToVerifier
 from goodspeed.drafter.core.request import GenerationRequest, opening
 from goodspeed.drafter.core.rounds import (
-    expected_window,
-    learn_from_shadow,
     measure,
-    view_run_ahead,
-    view_stream,
 )
-from goodspeed.drafter.core.run_ahead import RunAhead, RunAheadCounts, RunAheads, joined, rest_request
+from goodspeed.drafter.core.run_ahead import RunAheadCounts
 from goodspeed.drafter.core.timeouts import Timeouts
-from goodspeed.drafter.core.user_streams import ShadowRequest, UserStream, UserStreams
+from goodspeed.drafter.core.user_streams import UserStream, UserStreams
 from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
 from goodspeed.protocol.messages import (
     Cancel,
@@ -33,25 +29,10 @@ from goodspeed.protocol.messages import (
     Load,
     Opened,
     Refused,
-    ShadowDraft,
     Verdict,
     Welcome,
 )
 from goodspeed.protocol.session import DrafterStream
-from goodspeed.stats.ewma import Ewma
-from goodspeed.windows.policies import window_policy
-from goodspeed.windows.window_policy import Window
-
-
-class StartedDraft(Struct, frozen=True, gc=False):
-    """A draft that the draft engine is working on."""
-
-    stream: StreamKey
-    epoch: int
-    committed_length: int
-    """Committed tokens that precede it."""
-    shadow_round: int | None
-    """It is a shadow draft, for the verdict of this round; None: it becomes a proposal."""
 
 
 class DrafterCore:
@@ -68,18 +49,12 @@ class DrafterCore:
     def __init__(self, config: DrafterCoreConfig, rng: np.random.Generator) -> None:
         self.outbox = Outbox()
         self.links = VerifierLinks(config, rng)
-        self.drafting_s_per_token = Ewma(MEASUREMENT_WEIGHT)
         self._retry = config.retry
         self._timeouts = Timeouts(config.retry)
         self._rng = rng
-        self._window = window_policy(config.window)
-        self._run_aheads = RunAheads(config.run_ahead)
-        self._drafting_ahead: list[RunAhead] = []  # in the draft engine; then _drafting is empty
         self._streams = UserStreams()
         self._keys = itertools.count(1)
-        self._drafting: list[StartedDraft] | None = (
-            None  # in the draft engine, in the order of its requests; None: idle
-        )
+        self._drafting = Drafting(config, self._streams, self.outbox)
 
     @property
     def num_streams(self) -> int:
@@ -99,12 +74,12 @@ class DrafterCore:
     @property
     def is_drafting_ahead(self) -> bool:
         """The draft engine works on what follows proposals that are under way."""
-        return bool(self._drafting_ahead)
+        return self._drafting.is_ahead
 
     @property
     def run_ahead_counts(self) -> RunAheadCounts:
         """What was drafted past proposals so far."""
-        return self._run_aheads.counts
+        return self._drafting.run_ahead_counts
 
     def open(self, request: GenerationRequest, now: float) -> StreamKey:
         """Start a stream. Call it after the first on_link_up.
@@ -179,55 +154,12 @@ class DrafterCore:
 
     def next_drafts(self) -> DraftWork | None:
         """Work for the idle draft engine, over all streams that are ready; None: there is none, or it is busy."""
-        if self._drafting is not None:
-            return None
-        if not self._streams.has_draft_requests and self._run_aheads.has_requests:
-            return self._draft_ahead()
-        if not (self.outbox.engine_updates or self._streams.has_draft_requests):
-            return None
-        proposals, shadows = self._streams.start_drafting(), self._streams.start_shadow_drafting()
-        self._drafting = [self._started(request, None) for request in proposals]
-        self._drafting += [self._started(shadow.draft, shadow.round) for shadow in shadows]
-        requests = [*proposals, *(shadow.draft for shadow in shadows)]
-        return DraftWork(self.outbox.take_engine_updates(), requests)
+        return self._drafting.next_drafts()
 
     def on_drafted(self, drafts: Sequence[Draft], drafting_s: float, now: float) -> None:
         """The draft engine has done the work of next_drafts; `drafts` are in the order of its requests."""
-        assert self._drafting is not None
-        started, self._drafting = self._drafting, None
-        longest = 0
-        for draft in drafts:
-            longest = max(longest, len(draft.tokens))
-        if longest:
-            self.drafting_s_per_token.observe(drafting_s / longest)
-        if self._drafting_ahead:
-            self._on_drafted_ahead(drafts, now)
-            return
-        for start, draft in zip(started, drafts, strict=True):
-            stream = self._streams.get(start.stream)
-            if stream is None or stream.epoch != start.epoch:
-                continue
-            if start.shadow_round is None:
-                self._propose(stream, draft, drafting_s, now)
-            else:
-                self._send_drafted_shadow(stream, start, draft, drafting_s)
+        self._drafting.on_drafted(drafts, drafting_s, now)
         self._open_waiting(now)
-
-    def _draft_ahead(self) -> DraftWork:
-        """Work on what follows the proposals that are under way."""
-        self._drafting = []
-        self._drafting_ahead, requests = self._run_aheads.start_drafting(self.drafting_s_per_token.get())
-        return DraftWork(self.outbox.take_engine_updates(), requests)
-
-    def _on_drafted_ahead(self, drafts: Sequence[Draft], now: float) -> None:
-        """Continue with the streams whose verdicts have come while the engine was drafting ahead."""
-        aheads, self._drafting_ahead = self._drafting_ahead, []
-        for ahead, draft in zip(aheads, drafts, strict=True):
-            self._run_aheads.on_drafted(ahead, draft)
-        for stream in list(self._streams.ready.values()):
-            stream.waited_s = now - stream.since
-            if stream.run_ahead:
-                self._use_head_start(stream, now)
 
     def _open_waiting(self, now: float) -> None:
         """Open the waiting streams for which a verifier has room."""
@@ -261,8 +193,7 @@ class DrafterCore:
         stream.on_admitted()
         if not stream.never_proposes:
             self.outbox.engine_updates.append(StreamCommitted(stream.key, tokens))
-        learn_from_shadow(stream)
-        self._end_run_ahead(stream, tokens)
+        self._drafting.on_committed(stream, tokens)
         measured = measure(stream, link, proposal, verdict, now)
         self.outbox.events.append(
             TokensCommitted(
@@ -280,83 +211,12 @@ class DrafterCore:
         if verdict.finish:
             self._remove(stream)
         elif stream.protocol.is_ready:
-            self._draft(stream, link, now)
+            self._drafting.request_proposal(stream, now)
         else:  # a local round: the next verdict follows without a proposal
             stream.forget_run_ahead()
             self._streams.on_awaiting_verdict(stream, now)
             if stream.protocol.max_draft:
-                self._draft_shadow(stream, link, verdict)
-
-    def _draft(self, stream: UserStream, link: VerifierLink, now: float) -> None:
-        """Have the stream's next proposal drafted; a window of 0 tokens is proposed at once, without the engine."""
-        window = self._next_window(stream, link)
-        stream.window = window
-        if window.max_tokens == 0:
-            self._propose(stream, NO_DRAFT, 0.0, now)
-            return
-        self._streams.on_ready(stream, DraftRequest(stream.key, window.max_tokens, window.min_survival), now)
-        if stream.run_ahead:
-            self._use_head_start(stream, now)
-
-    def _next_window(self, stream: UserStream, link: VerifierLink) -> Window:
-        view = view_stream(stream, link, self.drafting_s_per_token.get(), self._run_aheads.is_on)
-        return self._window.next_window(view)
-
-    def _use_head_start(self, stream: UserStream, now: float) -> None:
-        """Request only what the head start lacks of the proposal; if it lacks nothing, send it."""
-        assert stream.run_ahead is not None
-        stream.head_start, is_whole = stream.run_ahead.head_start(stream.window)
-        if is_whole:
-            stream.draft_request = None
-            self._propose(stream, NO_DRAFT, 0.0, now)
-        else:
-            stream.draft_request = rest_request(stream.key, stream.window, stream.head_start)
-
-    def _end_run_ahead(self, stream: UserStream, tokens: tuple[int, ...]) -> None:
-        """A verdict has committed these tokens: if they were drafted, what follows them is a head start."""
-        self._run_aheads.end(stream.key)
-        if stream.run_ahead and not stream.run_ahead.on_verdict(tokens):
-            stream.run_ahead = None
-
-    def _draft_shadow(self, stream: UserStream, link: VerifierLink, verdict: Verdict) -> None:
-        """Have a shadow draft drafted, as long as the proposal would be."""
-        window = self._next_window(stream, link)
-        if window.max_tokens == 0:
-            empty = stream.protocol.shadow_draft(verdict.round, NO_DRAFT, verdict.committed_length, 0.0)
-            self._send_shadow(stream, empty)
-        else:
-            request = DraftRequest(stream.key, window.max_tokens, window.min_survival)
-            self._streams.on_shadow_requested(stream, ShadowRequest(verdict.round, request))
-
-    def _started(self, request: DraftRequest, shadow_round: int | None) -> StartedDraft:
-        stream = self._stream(request.stream)
-        return StartedDraft(stream.key, stream.epoch, len(stream.protocol.committed), shadow_round)
-
-    def _send_drafted_shadow(self, stream: UserStream, start: StartedDraft, draft: Draft, drafting_s: float) -> None:
-        assert start.shadow_round is not None
-        view = view_run_ahead(stream, _link_of(stream), draft, self.drafting_s_per_token.get())
-        saved_s = min(drafting_s, self._run_aheads.saving_s(view))
-        length = start.committed_length
-        self._send_shadow(stream, stream.protocol.shadow_draft(start.shadow_round, draft, length, drafting_s, saved_s))
-
-    def _send_shadow(self, stream: UserStream, shadow: ShadowDraft) -> None:
-        stream.shadow = shadow
-        self._send(stream, shadow)
-        learn_from_shadow(stream)
-
-    def _propose(self, stream: UserStream, draft: Draft, drafting_s: float, now: float) -> None:
-        """Send the head start, if any, and what was drafted after it."""
-        proposal = joined(stream.head_start, draft)
-        stream.drafting_s = stream.waited_s + drafting_s
-        self._send(stream, stream.protocol.propose(proposal, stream.drafting_s))
-        stream.sent_at = now
-        self._streams.on_awaiting_verdict(stream, now)
-        if stream.run_ahead:
-            stream.run_ahead.on_used(len(stream.head_start.tokens))
-        stream.forget_run_ahead()
-        view = view_run_ahead(stream, _link_of(stream), proposal, self.drafting_s_per_token.get())
-        next_window = expected_window(stream, len(proposal.tokens))
-        stream.run_ahead = self._run_aheads.start(stream.key, proposal, next_window, view)
+                self._drafting.request_shadow(stream, verdict)
 
     def _on_error(self, link: VerifierLink, error: Error, now: float) -> None:
         stream = self._stream_at(link, error.stream)
@@ -387,15 +247,14 @@ class DrafterCore:
 
     def _reopen(self, stream: UserStream, now: float) -> None:
         if stream.key not in self._streams.waiting:
-            self._run_aheads.end(stream.key)
-            stream.forget_run_ahead()
+            self._drafting.end(stream)
             stream.protocol.reopen()
             self._streams.on_waiting(stream, now)
 
     def _repeat_overdue(self, now: float) -> None:
         """Send overdue proposals again; disconnect from a verifier that has not answered for too long."""
         for stream in self._timeouts.overdue(self._streams, now):
-            link = _link_of(stream)
+            link = stream.verifier
             if not self._timeouts.is_given_up(stream, now):
                 if proposal := stream.protocol.pending_proposal:
                     self._send(stream, proposal)
@@ -416,29 +275,19 @@ class DrafterCore:
         if stream.link and len(stream.protocol.committed) > stream.protocol.opening.num_prompt:
             stream.link.texts.add(stream.key, stream.protocol.committed)
         self._streams.remove(stream)
-        self._run_aheads.end(stream.key)
+        self._drafting.end(stream)
         if not stream.never_proposes:
             self.outbox.engine_updates.append(StreamClosed(stream.key))
 
     def _send(self, stream: UserStream, message: FromDrafter) -> None:
-        self.outbox.messages.append(ToVerifier(_link_of(stream).index, message))
+        self.outbox.messages.append(ToVerifier(stream.verifier.index, message))
 
     def _disconnect(self, verifier: int, reason: str) -> None:
         """No stream is opened there from now on."""
         self.links[verifier].is_up = False
         self.outbox.disconnects.append(Disconnect(verifier, reason))
 
-    def _stream(self, key: StreamKey) -> UserStream:
-        stream = self._streams.get(key)
-        assert stream is not None
-        return stream
-
     def _stream_at(self, link: VerifierLink, key: StreamKey | None) -> UserStream | None:
         """The stream if it is on this link."""
         stream = self._streams.get(key) if key is not None else None
         return stream if stream and stream.link is link else None
-
-
-def _link_of(stream: UserStream) -> VerifierLink:
-    assert stream.link is not None, "no verifier has this stream"
-    return stream.link

@@ -125,6 +125,12 @@ class UserStream:
     """Sent, and not yet compared with what was committed since."""
 
     @property
+    def verifier(self) -> VerifierLink:
+        """The verifier that has it."""
+        assert self.link is not None, "no verifier has this stream"
+        return self.link
+
+    @property
     def never_proposes(self) -> bool:
         """The request is in a mode without proposals: the draft engine does not know the stream."""
         return self.protocol.never_proposes
