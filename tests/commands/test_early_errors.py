@@ -16,6 +16,10 @@ TLS = ["--grpc.tls-cert", "cert.pem", "--grpc.tls-key", "key.pem"]
     [
         (["verifier", *MISSING, "--grpc.token-file", "secrets/token"], "cannot read 'secrets/token'"),
         (["verifier", *MISSING, *TLS], "cannot read 'key.pem'"),
+        (["verifier", *MISSING, "--grpc.credentials", "secrets/drafters"], "cannot read 'secrets/drafters'"),
+        (["verifier", *MISSING, "--grpc.credentials", "a", "--grpc.token-file", "b"], "grpc.credentials and a shared"),
+        (["drafter", "--tokenizer", "/no/such/model", "--api-credentials", "secrets/keys"], "'secrets/keys'"),
+        (["drafter", "--tokenizer", "/no/such/model", "--api-key-file", "/dev/null"], "expected a value for api_key"),
         (["verifier", *MISSING, "--grpc.port", "70000"], "grpc.port is 70000, expected 0 to 65535"),
         (["verifier", *MISSING, "--metrics-port", "70000"], "metrics_port is 70000, expected 0 to 65535"),
         (["verifier", *MISSING, "--grpc.port", "{taken}"], "cannot listen on 127.0.0.1:{taken}"),
