@@ -55,12 +55,6 @@ SETTINGS = (
         config=LlamaConfig(flash_attn="on", n_ubatch=512, cache_type_k="q8_0", cache_type_v="q8_0"),
         min_rows=1,
     ),
-    replace(
-        DEFAULT,
-        name="values in f32, 1 to 512 rows",
-        config=LlamaConfig(flash_attn="on", n_ubatch=512, cache_type_v="f32"),
-        min_rows=1,
-    ),
 )
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.gguf_files import write_gguf
 
 from goodspeed.decoding.draft import Draft, DraftRequest
+from goodspeed.decoding.logit_changes import BadWord, LogitChanges
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import CachedPrefix, Outcome, Prefill, StreamSpec, TargetEngine, Verify, Work
 from goodspeed.engine.reference import ReferenceRequest
@@ -257,6 +258,59 @@ def test_cached_prefix_is_as_good_as_read_again(target: TargetEngine, sampling: 
     target.close(source)  # the stream that began with it goes on
     assert [first, *verified(target, sharing, expected[1:5])] == expected[:6]
     target.close(sharing)
+
+
+@SAMPLINGS
+def test_prefix_of_an_open_stream_is_as_good_as_read_again(target: TargetEngine, sampling: Sampling) -> None:
+    """The other stream goes on, and ends first; the last token of a prefix may be left to the first verification."""
+    text = decode(target, sampling, 30)
+    source, first = opened(target, StreamSpec(PROMPT, sampling, 90))
+    answer = [first, *verified(target, source, text[1:12])]
+    following = (*PROMPT, *text[: len(answer) - 1])
+    num_tokens = min(len(following) - 1, len(following) // 16 * 16)
+    sharing = next(STREAMS)
+    target.open(sharing, StreamSpec(following, sampling, 90, prefix=CachedPrefix(source, num_tokens)))
+    if num_tokens < len(following) - 1:
+        (outcome,) = target.step([Prefill(sharing, len(following) - 1 - num_tokens)])
+        assert outcome.next_token is None
+    answer += verified(target, source, text[len(answer) :][:3])
+    target.close(source)
+    others = verified(target, sharing, text[len(following) - len(PROMPT) :][:8])
+    assert [*following[len(PROMPT) :], *others] == text[: len(following) - len(PROMPT) + len(others)]
+    assert answer == text[: len(answer)]
+    target.close(sharing)
+
+
+def test_likeliest_tokens_and_those_of_the_prompt_are_reported(target: TargetEngine) -> None:
+    """In chunks as at once: the prompt's tokens but the first, and the best of their rows."""
+    reports = []
+    for chunk in (100, 9):
+        stream = next(STREAMS)
+        spec = StreamSpec(PROMPT, GREEDY, 60, logprobs=True, top_logprobs=3, prompt_logprobs=True)
+        target.open(stream, spec)
+        for done in range(0, len(PROMPT), chunk):
+            (outcome,) = target.step([Prefill(stream, min(chunk, len(PROMPT) - done))])
+        target.close(stream)
+        logprobs, top = outcome.prompt_logprobs, outcome.prompt_top_logprobs
+        assert (len(logprobs), len(top)) == (len(PROMPT) - 1, len(PROMPT) - 1)
+        assert [len(each.tokens) for each in (*top, *outcome.top_logprobs)] == [3] * len(PROMPT)
+        assert outcome.top_logprobs[0].tokens[0] == outcome.next_token
+        reports.append((logprobs, top, outcome.next_token))
+    assert reports[0] == reports[1]
+
+
+def test_excluded_tokens_are_never_committed(target: TargetEngine) -> None:
+    """A request's changes of the logits apply to every row of a round, and not to its log-probabilities."""
+    text = decode(target, GREEDY, 6)
+    sampling = Sampling(logit_changes=LogitChanges(bad_words=(BadWord((text[2],)),)))
+    changed = decode(target, sampling, 6)
+    assert text[2] not in changed
+    stream, first = opened(target, StreamSpec(PROMPT, sampling, 60))
+    answer = [first]
+    while len(answer) < 6:
+        answer += verified(target, stream, [*changed[len(answer) : len(answer) + 2], text[2], 5])
+    assert answer[:6] == changed
+    target.close(stream)
 
 
 @SAMPLINGS

@@ -94,9 +94,9 @@ class FreesInTheMiddle(Cells):
 
 
 def test_streams_that_come_and_go_leave_bits_alone(make: Callable[..., Forward]) -> None:
-    """The cache is so small that it is compacted again and again."""
+    """Some begin with a part of another. The cache is so small that it is compacted again and again."""
     forward = make(num_cells=300)
-    assert _num_different(forward, num_steps=300) == 0
+    assert _num_different(forward, num_steps=400, shares=True) == 0
     assert forward.cells.num_compactions > 10
 
 
@@ -104,6 +104,27 @@ def test_cells_out_of_order_are_noticed(make: Callable[..., Forward]) -> None:
     forward = make(num_cells=NUM_CELLS)
     wrong = replace(forward, cells=FreesInTheMiddle(forward.cells.context))
     assert _num_different(wrong, num_steps=60) > 0
+
+
+def test_shared_prefix_counts_once(make: Callable[..., Forward]) -> None:
+    """Also after a compaction, and when the sequence that had it first is gone."""
+    forward = make(num_cells=256)
+    cells = forward.cells
+    first, *others = (cells.open() for _ in range(5))
+    forward.run([Segment(first, 0, [7] * 100, 0)])
+    for number, other in enumerate(others):
+        cells.share(first, other, 100 - 20 * number)
+    assert cells.num_tokens == 100
+    for other, sequence in zip(range(100, 20, -20), others, strict=True):
+        forward.run([Segment(sequence, other, [8] * 10, 0)])
+    assert cells.num_tokens == 140
+    cells.truncate(first, 30)
+    cells.close(others[0])
+    assert cells.num_tokens == 80 + 30
+    forward.run([Segment(others[1], 90, [9] * 125, 0)])
+    assert (cells.num_compactions, cells.num_tokens) == (1, 235)
+    for sequence in (first, *others[1:]):
+        cells.close(sequence)
 
 
 def test_more_sequences_than_llama_cpp_has_are_refused(make: Callable[..., Forward]) -> None:
@@ -236,7 +257,7 @@ def _read(forward: Forward, texts: Sequence[Sequence[int]]) -> Rows:
     return np.concatenate(rows)
 
 
-def _num_different(forward: Forward, num_steps: int) -> int:
+def _num_different(forward: Forward, num_steps: int, *, shares: bool = False) -> int:
     """Runs up to three texts in ragged steps with rollbacks; counts the rows that differ from those of a text alone."""
     rng = random.Random(3)
     texts = [[2 + (7 * place + 31 * i + i * i) % 300 for i in range(60)] for place in range(6)]
@@ -244,8 +265,8 @@ def _num_different(forward: Forward, num_steps: int) -> int:
     active: dict[int, tuple[int, int]] = {}  # the text and the number of its tokens that are cached
     num_different = 0
     for _ in range(num_steps):
-        while len(active) < 3 and rng.random() < 0.6:
-            active[forward.cells.open()] = rng.randrange(len(texts)), 0
+        while len(active) < 4 and rng.random() < 0.6:
+            _open(forward, active, rng, len(texts), shares=shares)
         batch = [sequence for sequence in active if rng.random() < 0.7]
         segments = []
         for sequence in batch:
@@ -258,9 +279,24 @@ def _num_different(forward: Forward, num_steps: int) -> int:
             num_different += int((rows[:num_right] != alone[place][done : done + num_right]).any(axis=1).sum())
             active[segment.sequence] = place, done + num_right
             forward.cells.truncate(segment.sequence, done + num_right)
-            if done + num_right == len(texts[place]):
+            if done + num_right == len(texts[place]) or rng.random() < 0.05:  # complete, or cancelled
                 del active[segment.sequence]
                 forward.cells.close(segment.sequence)
     for sequence in active:
         forward.cells.close(sequence)
+    assert (forward.cells.num_tokens, forward.cells.num_used) == (0, 0)
     return num_different
+
+
+def _open(
+    forward: Forward, active: dict[int, tuple[int, int]], rng: random.Random, num_texts: int, *, shares: bool
+) -> None:
+    """A new sequence, with nothing or with a part of what another one has of the same text."""
+    cells, place, num_shared = forward.cells, rng.randrange(num_texts), 0
+    sequence = cells.open()
+    if shares and active and rng.random() < 0.6:
+        source = rng.choice(list(active))
+        place, done = active[source]
+        num_shared = rng.randint(0, done)
+        cells.share(source, sequence, num_shared)
+    active[sequence] = place, num_shared

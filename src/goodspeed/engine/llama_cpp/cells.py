@@ -4,6 +4,8 @@ llama.cpp's attention sums over cells in the order of their index, and it puts a
 cells in the middle became free, later tokens of a stream would lie before its earlier ones, and the sums would round
 otherwise than for a stream alone. So all free cells are at the end: a cell in the middle that its sequence no longer
 needs is given to a garbage sequence. When no free cell is left, all sequences are saved, cleared and written again.
+
+Sequences share the cells of a common prefix. One of them owns these cells, the others borrow them.
 """
 
 from dataclasses import dataclass, field
@@ -29,8 +31,12 @@ class _Run:
 @dataclass(slots=True)
 class _Sequence:
     num_tokens: int = 0
-    num_shared: int = 0
+    num_pinned: int = 0
     """Leading tokens whose cells another sequence has as well, or had."""
+    owner: int | None = None
+    """The sequence that owns the borrowed cells. It was opened before or borrows nothing of this one."""
+    num_borrowed: int = 0
+    """Leading tokens whose cells are the owner's."""
 
 
 @dataclass(slots=True)
@@ -47,8 +53,8 @@ class Cells:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of all sequences; shared ones are counted for each."""
-        return sum(sequence.num_tokens for sequence in self._sequences.values())
+        """Tokens of all sequences; shared ones count once."""
+        return sum(sequence.num_tokens - sequence.num_borrowed for sequence in self._sequences.values())
 
     @property
     def num_free_sequences(self) -> int:
@@ -76,11 +82,7 @@ class Cells:
         """Note tokens that a forward pass has written at the end of the sequence."""
         if sequence != FILLER:
             self._sequences[sequence].num_tokens += num_tokens
-        if self._runs and self._runs[-1].sequence == sequence:
-            self._runs[-1].num_cells += num_tokens
-        else:
-            self._runs.append(_Run(sequence, num_tokens))
-        self.num_used += num_tokens
+        self._note_run(sequence, num_tokens)
 
     def drop_filler(self) -> None:
         """Free the cells of filler tokens, which are the last ones."""
@@ -94,21 +96,23 @@ class Cells:
         assert 0 <= num_tokens <= state.num_tokens, f"{num_tokens} of {state.num_tokens} tokens are to be kept"
         if num_tokens == state.num_tokens:
             return
-        own_start = max(num_tokens, state.num_shared)
+        self._bequeath(sequence, num_tokens)
+        own_start = max(num_tokens, state.num_pinned)
         num_free = self._pop(sequence, state.num_tokens - own_start)
         garbage_end = state.num_tokens - num_free
         if garbage_end > num_tokens:
             self.context.share(sequence, GARBAGE, num_tokens, garbage_end)
         self.context.remove(sequence, num_tokens)
-        state.num_tokens, state.num_shared = num_tokens, min(num_tokens, state.num_shared)
+        state.num_tokens = num_tokens
+        state.num_pinned, state.num_borrowed = min(num_tokens, state.num_pinned), min(num_tokens, state.num_borrowed)
 
     def share(self, source: int, target: int, num_tokens: int) -> None:
         """Let an empty sequence begin with the first tokens of another."""
         assert self._sequences[target].num_tokens == 0
         self.context.share(source, target, 0, num_tokens)
-        self._sequences[target] = _Sequence(num_tokens, num_tokens)
+        self._sequences[target] = _Sequence(num_tokens, num_tokens, source, num_tokens)
         shared = self._sequences[source]
-        shared.num_shared = max(shared.num_shared, num_tokens)
+        shared.num_pinned = max(shared.num_pinned, num_tokens)
 
     def close(self, sequence: int) -> None:
         """End the sequence."""
@@ -131,14 +135,51 @@ class Cells:
             self._runs.pop()
         return num_popped
 
+    def _bequeath(self, sequence: int, num_tokens: int) -> None:
+        """The borrower of the most tokens after the first `num_tokens` becomes the owner of what it borrows."""
+        borrowers = [
+            number
+            for number, state in self._sequences.items()
+            if state.owner == sequence and state.num_borrowed > num_tokens
+        ]
+        if not borrowers:
+            return
+        heir = max(borrowers, key=lambda number: self._sequences[number].num_borrowed)
+        state, inherited = self._sequences[sequence], self._sequences[heir]
+        inherited.owner, inherited.num_borrowed = state.owner, state.num_borrowed
+        for number in borrowers:
+            if number != heir:
+                self._sequences[number].owner = heir
+        state.owner, state.num_borrowed = heir, num_tokens
+
     def _compact(self) -> None:
-        """Write all sequences again, one after the other, without garbage. A shared prefix is written for each."""
-        kept = {number: state.num_tokens for number, state in self._sequences.items() if state.num_tokens}
-        saved = {number: self.context.save(number) for number in kept}
+        """Write all sequences again without garbage: those first whose cells others borrow."""
+        order = sorted(self._sequences, key=self._depth)
+        saved = {}
+        for number in reversed(order):
+            state = self._sequences[number]
+            if state.num_borrowed:
+                self.context.remove(number, 0, state.num_borrowed)
+            saved[number] = self.context.save(number)
         self.context.clear()
-        for number, state in saved.items():
-            self.context.restore(number, state)
-        self._sequences = {number: _Sequence(kept.get(number, 0)) for number in self._sequences}
-        self._runs = [_Run(number, num_tokens) for number, num_tokens in kept.items()]
-        self.num_used = sum(kept.values())
+        self._runs, self.num_used = [], 0
+        for number in order:
+            state = self._sequences[number]
+            if num_own := state.num_tokens - state.num_borrowed:
+                self.context.restore(number, saved.pop(number))
+                self._note_run(number, num_own)
+            if state.owner is not None and state.num_borrowed:
+                self.context.share(state.owner, number, 0, state.num_borrowed)
         self.num_compactions += 1
+
+    def _depth(self, sequence: int) -> int:
+        """How many owners stand before the sequence: its own, the owner of that one, and so on."""
+        owner = self._sequences[sequence].owner
+        return 0 if owner is None or not self._sequences[sequence].num_borrowed else 1 + self._depth(owner)
+
+    def _note_run(self, sequence: int, num_cells: int) -> None:
+        if self._runs and self._runs[-1].sequence == sequence:
+            self._runs[-1].num_cells += num_cells
+        else:
+            self._runs.append(_Run(sequence, num_cells))
+        self.num_used += num_cells

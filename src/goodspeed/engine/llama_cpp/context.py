@@ -61,9 +61,9 @@ class LlamaContext:
             return np.empty(shape, dtype=np.float32)
         return np.ctypeslib.as_array(self._library.llama_get_logits(self._pointer), shape)
 
-    def remove(self, sequence: int, start: int) -> None:
-        """Take the tokens from position `start` on out of the sequence."""
-        is_removed = self._library.llama_memory_seq_rm(self._memory, sequence, start, -1)
+    def remove(self, sequence: int, start: int, end: int = -1) -> None:
+        """Take the tokens at positions start .. end - 1 out of the sequence; without `end` all from `start` on."""
+        is_removed = self._library.llama_memory_seq_rm(self._memory, sequence, start, end)
         assert is_removed, f"llama.cpp cannot roll sequence {sequence} back to {start}"
 
     def share(self, source: int, target: int, start: int, end: int) -> None:

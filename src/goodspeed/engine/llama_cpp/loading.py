@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from goodspeed.engine.grammar.compiler import GrammarCompiler
 from goodspeed.engine.interface import TargetInfo
 from goodspeed.engine.llama_config import LlamaConfig
 from goodspeed.engine.llama_cpp.cells import MAX_STREAMS, Cells
@@ -111,4 +112,5 @@ def _make_target(forward: Forward, name: str, tokenizer: Tokenizer, max_context:
     log.info("%s (%s) by llama.cpp: KV cache of %d tokens", name, context.model.description, kv_capacity)
     if not is_invariant:
         log.warning("%s: logits depend on the batch on this machine, so a text may differ from the baseline", name)
-    return LlamaTarget(forward, info, is_invariant)
+    grammars = GrammarCompiler(tokenizer.to_json(), info.vocab_size, info.end_tokens)
+    return LlamaTarget(forward, info, is_invariant, grammars)
