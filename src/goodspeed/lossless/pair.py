@@ -111,7 +111,8 @@ class EnginePair:
 
     def _open(self, stream: "_Stream") -> "_Stream":
         request = stream.request
-        self._target.open(stream.key, StreamSpec(request.prompt, request.sampling, stream.capacity))
+        ends = request.end_tokens
+        self._target.open(stream.key, StreamSpec(request.prompt, request.sampling, stream.capacity, end_tokens=ends))
         self._drafts.open(stream.key, request.prompt, request.sampling)
         return stream
 

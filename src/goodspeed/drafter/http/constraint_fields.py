@@ -13,6 +13,8 @@ from goodspeed.engine.grammar.grammars import Grammars, check_constraint
 from goodspeed.errors import RequestError
 
 Schema = dict[str, Any] | bool
+COMPACT = {"whitespace_pattern": None, "whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+"""llguidance's options for JSON without white space."""
 
 
 class NamedSchema(msgspec.Struct, forbid_unknown_fields=True):
@@ -138,7 +140,7 @@ def _structured_outputs(given: StructuredOutputs) -> Iterator[FieldConstraint]:
 def _json_schema(field: str, schema: object, *, is_compact: bool = False) -> FieldConstraint:
     """`is_compact`: without white space between the tokens of JSON."""
     if is_compact and isinstance(schema, dict):
-        schema = {**schema, "x-guidance": {"whitespace_pattern": "", "whitespace_flexible": False}}
+        schema = {**schema, "x-guidance": COMPACT}
     text = schema if isinstance(schema, str) else msgspec.json.encode(schema).decode()
     return _constraint(field, ConstraintKind.JSON_SCHEMA, text)
 

@@ -1,6 +1,7 @@
 """Compiles constraints with llguidance, within limits: a request must not stop a server or fill its memory."""
 
 import importlib
+import importlib.metadata
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,12 @@ NUM_PROBED = 8
 """Tokens of an answer that are tried out, to find a grammar that is too complex before it is used."""
 WHITESPACE = r" |\n[ \t]{0,32}"
 """Between the tokens of JSON: a space, or a new line with its indent. Without a limit models write it for ever."""
+JSON_STYLE = {"whitespace_pattern": WHITESPACE}
+JSON_STYLE_BEFORE_1_8 = {
+    "whitespace_flexible": False,  # its pattern would be repeated
+    "item_separator": f",({WHITESPACE})?",
+    "key_separator": f":({WHITESPACE})?",
+}
 
 LIMITS = {
     "initial_lexer_fuel": 200_000,  # a{100000} would take 0.2 s for each mask
@@ -205,9 +212,13 @@ def _schema_grammar(schema: dict[str, object] | bool) -> str:
     if isinstance(schema, bool):
         schema = {} if schema else {"enum": []}
     matcher = _llguidance().LLMatcher
-    options = {"whitespace_pattern": WHITESPACE}
     text = _json(with_inclusive_bounds(schema))
-    return str(matcher.grammar_from_json_schema(text, defaults=options, overrides={"lenient": False}))
+    return str(matcher.grammar_from_json_schema(text, defaults=_json_style(), overrides={"lenient": False}))
+
+
+def _json_style() -> dict[str, object]:
+    major, minor = (int(number) for number in importlib.metadata.version("llguidance").split(".")[:2])
+    return dict(JSON_STYLE if (major, minor) >= (1, 8) else JSON_STYLE_BEFORE_1_8)
 
 
 def _json(value: object) -> str:
