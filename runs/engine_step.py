@@ -20,7 +20,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runs.quantised_models import quantised
+from runs.synthetic.quantised_models import quantised
 
 from goodspeed.models.catalog import locate
 from goodspeed.stats.summary import quantile

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from runs.quantised_models import MODEL, quantised
+from runs.synthetic.quantised_models import MODEL, quantised
 
 from goodspeed.engine.llama_config import LlamaConfig
 from goodspeed.engine.llama_cpp.cells import Cells

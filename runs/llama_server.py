@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from runs.quantised_models import MODEL
+from runs.synthetic.quantised_models import MODEL
 
 from goodspeed.models.catalog import locate_gguf
 from goodspeed.prompts.prompts import DOMAINS, Prompt, load_prompts
 from goodspeed.stats.summary import quantile
 
+NO_DRAFTS = Path(__file__).parent / "no_drafts.toml"
 WORKER = Path(__file__).parent / "step_engines" / "llama_server.py"
 ARMS = ("goodspeed", "goodspeed, no drafts", "llama-server", "llama-server, lookup")
 TIMEOUT_S = 600.0
@@ -80,7 +81,7 @@ def _command(arm: str, clients: int, args: argparse.Namespace) -> list[str]:
     command = [sys.executable, "-m", "goodspeed", "up", "--json", "--engine", "llama_cpp"]
     command += ["--clients", str(clients), "--port", "0", "--verifier-port", "0", "--metrics-port", "0"]
     if arm.endswith("no drafts"):
-        command += ["--scheduler", "fixed,cap=0", "--co-located", "none"]
+        command += ["--co-located", "none", "--drafter-config", str(NO_DRAFTS)]
     return command
 
 
