@@ -19,6 +19,7 @@ from goodspeed.engine.reference import ReferenceRequest, generate
 from goodspeed.engine.toy_model import END_TOKEN, ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.engine.toy_tokenizer import toy_tokenizer
+from goodspeed.errors import ErrorCode
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Open
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualEngines, VirtualVerifier, open_request
@@ -79,3 +80,22 @@ def test_constrained_texts_are_the_targets_own_whatever_the_modes(
     assert texts == {request.stream: target_only(request, grammars) for request in requests}
     modes = np.sum([client.rounds_by_mode for client in verifier.core.stats().clients], axis=0)
     assert min(modes) > 10, modes
+
+
+def test_a_resumed_answer_that_violates_its_constraint_ends_alone(grammars: GrammarCompiler) -> None:
+    engine = ToyTarget(toy_info(max_context=1000, kv_capacity=10**5), grammars=grammars)
+    verifier = VirtualVerifier(SWITCHING, engine.info, engines=VirtualEngines(engine, None, 0.0001))
+    drafter = VirtualDrafter(verifier, "drafter", 0.6)
+    good, bad = (
+        structs.replace(
+            open_request(number, (number, 5, 6), 120, Sampling(constraint=CONSTRAINTS[2])), end_tokens=(END_TOKEN,)
+        )
+        for number in (1, 2)
+    )
+    drafter.open(good)
+    drafter.open(structs.replace(bad, tokens=(*bad.tokens, *b"and wrong")))
+    verifier.run(60.0)
+    assert drafter.texts == {1: target_only(good, grammars)}
+    (error,) = drafter.errors
+    assert (error.stream, error.code) == (2, ErrorCode.BAD_REQUEST)
+    assert engine.num_open == 0

@@ -61,6 +61,8 @@ class TargetInfo:
     """Streams that may be open at once."""
     tokenizer_size: int | None = None
     """Number of tokens of the tokenizer; None: vocab_size. Ids from there to vocab_size are padding."""
+    grammars: str = ""
+    """Version of the grammars of constrained streams; empty: there are none. Its server sets it."""
 
     @property
     def num_tokens(self) -> int:

@@ -137,7 +137,7 @@ class Hello(_message.Message):
     def __init__(self, version: _Optional[int] = ..., drafter: _Optional[str] = ..., tokenizer_fingerprint: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "verifier", "model", "model_fingerprint", "vocab_size", "max_context", "max_streams", "max_proposal", "end_tokens", "keeps_prefixes")
+    __slots__ = ("version", "verifier", "model", "model_fingerprint", "vocab_size", "max_context", "max_streams", "max_proposal", "end_tokens", "keeps_prefixes", "grammars")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VERIFIER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,7 @@ class Welcome(_message.Message):
     MAX_PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     END_TOKENS_FIELD_NUMBER: _ClassVar[int]
     KEEPS_PREFIXES_FIELD_NUMBER: _ClassVar[int]
+    GRAMMARS_FIELD_NUMBER: _ClassVar[int]
     version: int
     verifier: str
     model: str
@@ -158,7 +159,8 @@ class Welcome(_message.Message):
     max_proposal: int
     end_tokens: _containers.RepeatedScalarFieldContainer[int]
     keeps_prefixes: bool
-    def __init__(self, version: _Optional[int] = ..., verifier: _Optional[str] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ..., vocab_size: _Optional[int] = ..., max_context: _Optional[int] = ..., max_streams: _Optional[int] = ..., max_proposal: _Optional[int] = ..., end_tokens: _Optional[_Iterable[int]] = ..., keeps_prefixes: _Optional[bool] = ...) -> None: ...
+    grammars: str
+    def __init__(self, version: _Optional[int] = ..., verifier: _Optional[str] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ..., vocab_size: _Optional[int] = ..., max_context: _Optional[int] = ..., max_streams: _Optional[int] = ..., max_proposal: _Optional[int] = ..., end_tokens: _Optional[_Iterable[int]] = ..., keeps_prefixes: _Optional[bool] = ..., grammars: _Optional[str] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("code", "reason")

@@ -80,6 +80,8 @@ class Welcome(Struct, frozen=True):
     end_tokens: tuple[int, ...]
     keeps_prefixes: bool = False
     """Open.known may name the texts of earlier streams."""
+    grammars: str = ""
+    """Version of the grammars by which it constrains answers; empty: it takes no constraints."""
 
 
 class Refused(Struct, frozen=True):

@@ -75,10 +75,9 @@ class VerifierServer:
         self._clock = time.monotonic
         self._engine = engine
         self._co_located = co_located
+        info = replace(engine.info, grammars=engine.grammars.version if engine.grammars else "")
         self._core: VerifierCore | LoggedVerifierCore = (
-            VerifierCore(config, engine.info)
-            if events is None
-            else LoggedVerifierCore(config, engine.info, events, self._clock())
+            VerifierCore(config, info) if events is None else LoggedVerifierCore(config, info, events, self._clock())
         )
         self._engine_thread = engine_thread or new_engine_thread()
         self._links: dict[ConnId, DrafterLink] = {}
@@ -181,9 +180,8 @@ class VerifierServer:
 
     async def _open_constrained(self, conn: ConnId, request: Open, constraint: Constraint) -> None:
         """Compile the constraint in another thread; the core gets the request only if the engine can serve it."""
-        answer = request.tokens[request.num_prompt :]
         try:
-            await asyncio.to_thread(check_constraint, self._engine.grammars, constraint, answer)
+            await asyncio.to_thread(check_constraint, self._engine.grammars, constraint)
         except RequestError as error:
             wrong = ProtocolError(ErrorCode.BAD_REQUEST, str(error), request.stream, request.epoch)
             self._deliver(self._core.on_malformed(conn, wrong, self._clock()))

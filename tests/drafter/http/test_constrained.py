@@ -204,11 +204,13 @@ async def test_a_drafter_without_grammars_serves_plain_requests_and_refuses_cons
         assert "not supported" in response.json()["error"]["message"]
 
 
-async def test_a_verifier_without_grammars_refuses_the_stream(tokenizer: Tokenizer, grammars: GrammarCompiler) -> None:
+async def test_a_verifier_without_grammars_gets_no_constrained_stream(
+    tokenizer: Tokenizer, grammars: GrammarCompiler
+) -> None:
     async with api(tokenizer, None, own=grammars) as client:
         response = await client.post("/v1/chat/completions", json={**CHAT, "guided_json": SCHEMA})
         assert response.status_code == 400
-        assert "not supported by this engine" in response.json()["error"]["message"]
+        assert "not supported by the verifier" in response.json()["error"]["message"]
 
 
 async def read(drafter: DrafterServer, request: GenerationRequest) -> list[int]:

@@ -20,7 +20,7 @@ from goodspeed.drafter.core.rounds import (
 from goodspeed.drafter.core.run_ahead import RunAheadCounts
 from goodspeed.drafter.core.timeouts import Timeouts
 from goodspeed.drafter.core.user_streams import UserStream, UserStreams
-from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
+from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError, RequestError
 from goodspeed.protocol.messages import (
     Cancel,
     Error,
@@ -84,9 +84,11 @@ class DrafterCore:
     def open(self, request: GenerationRequest, now: float) -> StreamKey:
         """Start a stream. Call it after the first on_link_up.
 
-        Raises RequestError if the request exceeds the limits in `welcome`.
+        Raises RequestError if the request exceeds the limits in `welcome`, or if no verifier takes its constraint.
         """
         assert self.welcome is not None
+        if request.sampling.constraint and not self.links.can_constrain:
+            raise RequestError("constrained output is not supported by the verifier")
         key = next(self._keys)
         protocol = DrafterStream(opening(request, key, self.welcome), self.welcome.vocab_size)
         stream = UserStream(key, protocol, now)
@@ -177,6 +179,8 @@ class DrafterCore:
             return
         stream.on_admitted()
         stream.num_cached = opened.cached_tokens
+        if stream.protocol.opening.sampling.constraint and not stream.grammars:
+            stream.grammars = link.grammars
 
     def _on_verdict(self, link: VerifierLink, verdict: Verdict, now: float) -> None:
         stream = self._stream_at(link, verdict.stream)

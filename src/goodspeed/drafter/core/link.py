@@ -43,6 +43,11 @@ class VerifierLink:
         return self.is_up and self.welcome is not None and self.num_streams < self.welcome.max_streams
 
     @property
+    def grammars(self) -> str:
+        """Welcome.grammars; empty before the first connection."""
+        return self.welcome.grammars if self.welcome else ""
+
+    @property
     def depth(self) -> int:
         """Streams at the verifier: those of other drafters as last reported, and this drafter's own as of now."""
         return self._num_others + self.num_streams

@@ -40,6 +40,11 @@ class VerifierLinks:
         return any(link.is_up for link in self._links)
 
     @property
+    def can_constrain(self) -> bool:
+        """Whether a verifier that was up takes constrained streams."""
+        return any(link.grammars for link in self._links)
+
+    @property
     def max_streams(self) -> int:
         """Streams that this drafter may have open at all verifiers that are up together."""
         return sum(link.welcome.max_streams for link in self._links if link.is_up and link.welcome)
@@ -69,14 +74,16 @@ class VerifierLinks:
         """Where to open the stream: at its own verifier if it has one, else as the policy says; None: nowhere now."""
         if stream.link:
             return stream.link if stream.link.has_room else None
-        candidates = [link.view() for link in self._links if link.has_room and stream.retry_at(link.index) <= now]
+        usable = [link for link in self._links if link.has_room and stream.can_move_to(link.grammars)]
+        candidates = [link.view() for link in usable if stream.retry_at(link.index) <= now]
         return self._links[self._routing.pick(candidates, self._rng)] if candidates else None
 
     def next_attempt_at(self, stream: UserStream) -> float | None:
         """When a waiting stream can be opened if nothing else happens; None: no verifier has room."""
         if stream.link:
             return stream.since if stream.link.has_room else None
-        return min((stream.retry_at(link.index) for link in self._links if link.has_room), default=None)
+        usable = [link for link in self._links if link.has_room and stream.can_move_to(link.grammars)]
+        return min((stream.retry_at(link.index) for link in usable), default=None)
 
     def _choose_welcome(self) -> None:
         up = [link.welcome for link in self._links if link.is_up and link.welcome]

@@ -112,6 +112,8 @@ class UserStream:
     """First tokens of the proposal that is drafted, from run-ahead."""
     waited_s: float = 0.0
     """How long the proposal that is drafted had to wait for run-ahead."""
+    grammars: str = ""
+    """Welcome.grammars of the first verifier that has admitted the stream, if it is constrained."""
     num_cached: int = 0
     """First tokens of its prefix that its verifier did not have to read."""
     sent_at: float = 0.0
@@ -134,6 +136,12 @@ class UserStream:
     def never_proposes(self) -> bool:
         """The request is in a mode without proposals: the draft engine does not know the stream."""
         return self.protocol.never_proposes
+
+    def can_move_to(self, grammars: str) -> bool:
+        """Whether a verifier with these grammars (Welcome.grammars) would continue it with the same text."""
+        if self.protocol.opening.sampling.constraint is None:
+            return True
+        return grammars == self.grammars if self.grammars else bool(grammars)
 
     @property
     def epoch(self) -> int:

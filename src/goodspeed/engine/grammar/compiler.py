@@ -62,10 +62,15 @@ class GrammarCompiler:
         """Grammars that are kept, with those that were refused."""
         return len(self._compiled)
 
-    def check(self, constraint: Constraint, answer: Sequence[int] = ()) -> None:
-        failure = self.matcher(constraint, self.end_tokens, answer).failure
-        if failure:
-            raise RequestError(f"the committed answer violates its constraint: {failure}")
+    @cached_property
+    def version(self) -> str:
+        try:
+            return f"llguidance {importlib.metadata.version('llguidance')}"
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    def check(self, constraint: Constraint) -> None:
+        self._prototype(constraint)
 
     def matcher(self, constraint: Constraint, end_tokens: Sequence[int], answer: Sequence[int] = ()) -> Matcher:
         matcher = self._started(self._prototype(constraint), end_tokens)

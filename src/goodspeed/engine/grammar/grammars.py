@@ -15,8 +15,12 @@ class Grammars(Protocol):
     def end_tokens(self) -> tuple[int, ...]:
         """Those that normally end an answer of the model."""
 
-    def check(self, constraint: Constraint, answer: Sequence[int] = ()) -> None:
-        """Compile it, which may take a second, and see that `answer` is the start of an answer.
+    @property
+    def version(self) -> str:
+        """What decides which tokens are allowed; empty: it can compile nothing."""
+
+    def check(self, constraint: Constraint) -> None:
+        """Compile it, which may take a second.
 
         Raises RequestError, whose `field` is the path of what is wrong in a JSON schema.
         """
@@ -24,12 +28,13 @@ class Grammars(Protocol):
     def matcher(self, constraint: Constraint, end_tokens: Sequence[int], answer: Sequence[int] = ()) -> Matcher:
         """A matcher for a stream that ends with one of `end_tokens`, after the committed part of its answer.
 
+        It has failed if that is not the start of an answer.
         Raises RequestError for what is wrong in the constraint, as `check`.
         """
 
 
-def check_constraint(grammars: Grammars | None, constraint: Constraint, answer: Sequence[int] = ()) -> None:
+def check_constraint(grammars: Grammars | None, constraint: Constraint) -> None:
     """As Grammars.check. Raises RequestError without grammars, too."""
     if grammars is None:
         raise RequestError("constrained output is not supported by this engine")
-    grammars.check(constraint, answer)
+    grammars.check(constraint)

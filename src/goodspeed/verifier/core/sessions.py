@@ -101,4 +101,5 @@ def _welcome(config: VerifierCoreConfig, info: TargetInfo) -> Welcome:
         max_proposal=config.max_proposal,
         end_tokens=info.end_tokens,
         keeps_prefixes=config.prefix_cache_tokens > 0,
+        grammars=info.grammars,
     )
