@@ -311,6 +311,7 @@ async def test_extension_chooses_the_mode_and_reports_the_rounds(tokenizer: Toke
             for field in speculation.values()
         )
         assert all(field["committed"] == 30 and field["verifier"] == "verifier" for field in speculation.values())
+        assert all(0 < field["prompt_s"] < field["queue_s"] + field["verify_s"] for field in speculation.values())
         texts = [reply.choices[0].message.content for reply in replies.values()]
         assert texts[0] == texts[1] == texts[2]
 

@@ -1,16 +1,16 @@
 """Tools in chat completions: OpenAI's client against a live drafter, whose target writes given texts."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from tests.drafter.http.text_target import TEMPLATES, serving
+from tests.drafter.http.text_client import serving
 from tests.drafter.live import LiveVerifier, api_of, drafter_at
 
 from goodspeed.engine.toy_target import ToyTarget, toy_info
+from goodspeed.testing.text_target import TEMPLATES
 
 WEATHER: dict[str, Any] = {
     "type": "function",
@@ -57,8 +57,8 @@ async def streamed(client: openai.AsyncOpenAI, **fields: Any) -> tuple[str, list
 
 @pytest.mark.parametrize("kind", TEMPLATES)
 @pytest.mark.parametrize("window", range(9))
-async def test_calls_are_the_same_streamed_and_whole_at_every_window(tmp_path: Path, kind: str, window: int) -> None:
-    async with serving(tmp_path, lambda _: TEXTS[kind], kind, window) as client:
+async def test_calls_are_the_same_streamed_and_whole_at_every_window(kind: str, window: int) -> None:
+    async with serving(lambda _: TEXTS[kind], kind, window) as client:
         reply = await client.chat.completions.create(
             model="toy", messages=ASK, temperature=0, tools=TOOLS, max_tokens=500
         )
@@ -75,7 +75,7 @@ async def test_calls_are_the_same_streamed_and_whole_at_every_window(tmp_path: P
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
-async def test_the_model_reads_its_calls_and_their_results(tmp_path: Path, kind: str) -> None:
+async def test_the_model_reads_its_calls_and_their_results(kind: str) -> None:
     prompts: list[str] = []
 
     def answer_to(prompt: str) -> str:
@@ -83,7 +83,7 @@ async def test_the_model_reads_its_calls_and_their_results(tmp_path: Path, kind:
             prompts.append(prompt)
         return "It is warm." if "21 C" in prompt else TEXTS[kind]
 
-    async with serving(tmp_path, answer_to, kind) as client:
+    async with serving(answer_to, kind) as client:
         first = await client.chat.completions.create(
             model="toy", messages=ASK, temperature=0, tools=TOOLS, max_tokens=500
         )
@@ -98,16 +98,15 @@ async def test_the_model_reads_its_calls_and_their_results(tmp_path: Path, kind:
         assert '"name": "weather", "arguments": {"city": "Köln"}' in prompts[-1]
 
 
-async def test_answer_without_a_call_is_plain_text(tmp_path: Path) -> None:
+async def test_answer_without_a_call_is_plain_text() -> None:
     text = "No <tool_call> here: {x}\n"
-    async with serving(tmp_path, lambda _: text) as client:
+    async with serving(lambda _: text) as client:
         assert await streamed(client) == (text, [], "stop")
 
 
-async def test_one_call_ends_the_answer_if_calls_are_not_parallel(tmp_path: Path) -> None:
+async def test_one_call_ends_the_answer_if_calls_are_not_parallel() -> None:
     for window in range(9):
-        (folder := tmp_path / str(window)).mkdir()
-        async with serving(folder, lambda _: TEXTS["hermes"], window=window) as client:
+        async with serving(lambda _: TEXTS["hermes"], window=window) as client:
             reply = await client.chat.completions.create(
                 model="toy",
                 messages=ASK,
@@ -125,8 +124,8 @@ async def test_one_call_ends_the_answer_if_calls_are_not_parallel(tmp_path: Path
             assert (text, len(calls), finish) == ("I look.", 1, "tool_calls")
 
 
-async def test_arguments_cut_by_the_maximum_length_end_with_length(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: TEXTS["hermes"]) as client:
+async def test_arguments_cut_by_the_maximum_length_end_with_length() -> None:
+    async with serving(lambda _: TEXTS["hermes"]) as client:
         text, calls, finish = await streamed(
             client, max_tokens=len('I look.\n<tool_call>\n{"name": "weather", "arguments": {"ci')
         )
@@ -134,16 +133,16 @@ async def test_arguments_cut_by_the_maximum_length_end_with_length(tmp_path: Pat
         assert [call[1:] for call in calls] == [["weather", '{"ci']]
 
 
-async def test_tools_that_are_not_to_be_called_are_not_told(tmp_path: Path) -> None:
+async def test_tools_that_are_not_to_be_called_are_not_told() -> None:
     def answer_to(prompt: str) -> str:
         return TEXTS["hermes"] if "weather" in prompt.removesuffix("assistant\n") else "Hello."
 
-    async with serving(tmp_path, answer_to) as client:
+    async with serving(answer_to) as client:
         assert await streamed(client, tool_choice="none") == ("Hello.", [], "stop")
 
 
-async def test_log_probabilities_cover_the_whole_answer(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: TEXTS["hermes"]) as client:
+async def test_log_probabilities_cover_the_whole_answer() -> None:
+    async with serving(lambda _: TEXTS["hermes"]) as client:
         reply = await client.chat.completions.create(
             model="toy", messages=ASK, temperature=0, tools=TOOLS, max_tokens=500, logprobs=True
         )
@@ -169,8 +168,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-async def test_wrong_tool_field_is_named(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: "x") as client:
+async def test_wrong_tool_field_is_named() -> None:
+    async with serving(lambda _: "x") as client:
         for fields, param, words in WRONG:
             with pytest.raises(openai.BadRequestError) as caught:
                 await client.chat.completions.create(model="toy", messages=ASK, extra_body=fields)
@@ -195,11 +194,11 @@ CITY: dict[str, Any] = {
 
 @pytest.mark.parametrize("kind", TEMPLATES)
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
-async def test_required_call_is_made_whatever_the_model_wants(tmp_path: Path, kind: str, choice: Any) -> None:
+async def test_required_call_is_made_whatever_the_model_wants(kind: str, choice: Any) -> None:
     """And it is the constrained target's own, so it does not depend on the window."""
     made = []
     for window in (0, 1, 4, 8):
-        async with serving(tmp_path / str(window), lambda _: "I would rather talk.", kind, window) as client:
+        async with serving(lambda _: "I would rather talk.", kind, window) as client:
             fields: Any = {"tools": [CITY, NOW], "tool_choice": choice, "parallel_tool_calls": False}
             text, calls, finish = await streamed(client, **fields)
             assert (text, finish, len(calls)) == ("", "tool_calls", 1)
@@ -218,11 +217,11 @@ async def test_required_call_is_made_whatever_the_model_wants(tmp_path: Path, ki
 @pytest.mark.parametrize(
     ("wish", "content", "num_calls"), [(TEXTS["hermes"][8:], None, 2), ('{"n": 1}', '{"n": 1}', 0)]
 )
-async def test_answer_in_json_may_be_a_call(tmp_path: Path, wish: str, content: str | None, num_calls: int) -> None:
+async def test_answer_in_json_may_be_a_call(wish: str, content: str | None, num_calls: int) -> None:
     """Agents ask for calls and for an answer of a schema at once: the model chooses."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     response_format: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    async with serving(tmp_path, lambda _: wish) as client:
+    async with serving(lambda _: wish) as client:
         reply = await client.chat.completions.create(
             model="toy",
             messages=ASK,
@@ -235,9 +234,9 @@ async def test_answer_in_json_may_be_a_call(tmp_path: Path, wish: str, content: 
         assert (message.content, len(message.tool_calls or [])) == (content, num_calls)
 
 
-async def test_wrong_schema_of_a_required_call_is_named(tmp_path: Path) -> None:
+async def test_wrong_schema_of_a_required_call_is_named() -> None:
     wrong = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "text"}}}}
-    async with serving(tmp_path, lambda _: "x") as client:
+    async with serving(lambda _: "x") as client:
         with pytest.raises(openai.BadRequestError) as caught:
             await client.chat.completions.create(
                 model="toy",

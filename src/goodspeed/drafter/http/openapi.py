@@ -116,5 +116,9 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _content(media_type: str) -> dict[str, str]:
+def _content(media_type: str) -> dict[str, Any]:
+    """The schema of a response; of server-sent events that of each."""
+    if media_type == EVENTS:
+        names = {"event": {"type": "string"}, "data": {"type": "string"}}
+        return {"type": "object", "properties": names, "required": ["data"]}
     return {"type": "object" if media_type == JSON else "string"}

@@ -130,6 +130,7 @@ class ResponseStats:
             "queue_s": sum(measured.queue_s for measured in rounds),
             "verify_s": sum(measured.verify_s for measured in rounds),
             "drafting_s": sum(measured.drafting_s for measured in rounds),
+            "prompt_s": sum(measured.queue_s + measured.verify_s for measured in rounds if measured.mode is None),
             "verifier": self.answers[-1].verifier,
         }
         elapsed_s = sum(measured.elapsed_s or 0.0 for measured in rounds)

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import openai
 import pydantic
 import pytest
 from openai.types.responses import ResponseFunctionToolCall
-from tests.drafter.http.text_target import TextTarget, serving
+from tests.drafter.http.text_client import serving
 
 from goodspeed.engine.interface import Outcome, Work
+from goodspeed.testing.text_target import TextTarget
 
 WEATHER: dict[str, Any] = {
     "type": "function",
@@ -41,8 +41,8 @@ SHAPE = [("message", "I look."), ("function_call", "weather", '{"city": "Köln"}
 SHAPE_AFTER = [*SHAPE, ("message", "Done.")]
 
 
-async def test_text_and_usage(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: "Hello.") as client:
+async def test_text_and_usage() -> None:
+    async with serving(lambda _: "Hello.") as client:
         response = await client.responses.create(input="Hi", instructions="Be brief.", metadata={"a": "b"}, **OPTIONS)
         assert (response.output_text, response.status) == ("Hello.", "completed")
         assert response.instructions == "Be brief."
@@ -60,8 +60,8 @@ async def test_text_and_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("window", [0, 1, 3, 8])
-async def test_stream_builds_the_same_response_as_the_whole(tmp_path: Path, window: int) -> None:
-    async with serving(tmp_path, lambda _: CALLING, window=window) as client:
+async def test_stream_builds_the_same_response_as_the_whole(window: int) -> None:
+    async with serving(lambda _: CALLING, window=window) as client:
         whole = await client.responses.create(input="Köln?", tools=TOOLS, **OPTIONS)
         assert shape(whole.output) == SHAPE_AFTER
         events = []
@@ -76,8 +76,8 @@ async def test_stream_builds_the_same_response_as_the_whole(tmp_path: Path, wind
         assert final.usage.output_tokens == whole.usage.output_tokens
 
 
-async def test_events_come_in_the_order_of_openais_api(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: CALLING) as client:
+async def test_events_come_in_the_order_of_openais_api() -> None:
+    async with serving(lambda _: CALLING) as client:
         stream = await client.responses.create(input="Köln?", tools=TOOLS, stream=True, **OPTIONS)
         kinds: list[str] = []
         items: dict[int, list[str]] = {}
@@ -96,7 +96,7 @@ async def test_events_come_in_the_order_of_openais_api(tmp_path: Path) -> None:
     assert all(len(set(ids) - {""}) == 1 for ids in items.values())
 
 
-async def test_model_reads_the_items_that_clients_send_back(tmp_path: Path) -> None:
+async def test_model_reads_the_items_that_clients_send_back() -> None:
     prompts: list[str] = []
 
     def answer_to(prompt: str) -> str:
@@ -104,7 +104,7 @@ async def test_model_reads_the_items_that_clients_send_back(tmp_path: Path) -> N
             prompts.append(prompt)
         return "Warm." if "21 C" in prompt else CALLING.removesuffix(" Done.")
 
-    async with serving(tmp_path, answer_to) as client:
+    async with serving(answer_to) as client:
         history: list[Any] = [
             {"role": "developer", "content": "Be brief."},
             {"role": "user", "content": [{"type": "input_text", "text": "Köln?"}]},
@@ -125,8 +125,8 @@ async def test_model_reads_the_items_that_clients_send_back(tmp_path: Path) -> N
     assert prompt.index("tool\n21 C") < prompt.index("tool\nnoon")
 
 
-async def test_answer_cut_by_its_maximum_length_is_incomplete(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: "A long answer.") as client:
+async def test_answer_cut_by_its_maximum_length_is_incomplete() -> None:
+    async with serving(lambda _: "A long answer.") as client:
         fields = {**OPTIONS, "max_output_tokens": 6}
         response = await client.responses.create(input="Hi", **fields)
         assert (response.output_text, response.status) == ("A long", "incomplete")
@@ -137,21 +137,33 @@ async def test_answer_cut_by_its_maximum_length_is_incomplete(tmp_path: Path) ->
         assert kinds[-1] == "response.incomplete"
 
 
-async def test_empty_answer_has_an_empty_message(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: "") as client:
+async def test_empty_answer_has_an_empty_message() -> None:
+    async with serving(lambda _: "") as client:
         response = await client.responses.create(input="Hi", **OPTIONS)
         assert shape(response.output) == [("message", "")]
 
 
-async def test_log_probabilities_come_on_request(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: "Hello.") as client:
+@pytest.mark.parametrize("window", range(4))
+async def test_log_probabilities_come_on_request(window: int) -> None:
+    include: list[Any] = ["message.output_text.logprobs"]
+    async with serving(lambda _: "Hello.", window=window) as client:
+        response = await client.responses.create(input="Hi", include=include, top_logprobs=3, **OPTIONS)
+    (item,) = response.output
+    assert item.type == "message"
+    (part,) = item.content
+    assert part.type == "output_text"
+    *entries, end = part.logprobs or []
+    assert "".join(entry.token for entry in entries) == "Hello."
+    assert all(entry.top_logprobs[0].token == entry.token for entry in entries)
+    assert all(len(entry.top_logprobs) == 3 for entry in entries)
+    assert (end.token, end.top_logprobs[0].token) == ("", "<|im_end|>")  # the end token has no text
+
+
+async def test_log_probabilities_of_calls_are_no_text() -> None:
+    async with serving(lambda _: CALLING) as client:
         include: list[Any] = ["message.output_text.logprobs"]
-        response = await client.responses.create(input="Hi", include=include, **OPTIONS)
-        (item,) = response.output
-        assert item.type == "message"
-        (part,) = item.content
-        assert part.type == "output_text"
-        assert "".join(entry.token for entry in part.logprobs or []) == "Hello."
+        response = await client.responses.create(input="Köln?", tools=TOOLS, include=include, **OPTIONS)
+        assert shape(response.output) == SHAPE_AFTER
 
 
 class FragileTarget(TextTarget):
@@ -166,8 +178,8 @@ class FragileTarget(TextTarget):
         return super().step(batch)
 
 
-async def test_failure_in_mid_stream_is_the_last_event(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(tmp_path, lambda _: "A long answer.", window=0, target=FragileTarget) as client:
+async def test_failure_in_mid_stream_is_the_last_event(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(lambda _: "A long answer.", window=0, target=FragileTarget) as client:
         events = [event async for event in await client.responses.create(input="Hi", stream=True, **OPTIONS)]
         last = events[-1]
         assert last.type == "response.failed"
@@ -183,8 +195,8 @@ class Answer(pydantic.BaseModel):
     n: int
 
 
-async def test_text_has_the_form_that_is_asked_for(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: '{"n": 12}') as client:
+async def test_text_has_the_form_that_is_asked_for() -> None:
+    async with serving(lambda _: '{"n": 12}') as client:
         response = await client.responses.parse(input="Hi", text_format=Answer, **OPTIONS)
         assert response.output_parsed == Answer(n=12)
         assert response.text is not None
@@ -196,9 +208,9 @@ async def test_text_has_the_form_that_is_asked_for(tmp_path: Path) -> None:
             assert (await stream.get_final_response()).output_parsed == Answer(n=12)
 
 
-async def test_required_call_of_a_response(tmp_path: Path) -> None:
+async def test_required_call_of_a_response() -> None:
     choices: list[Any] = ["required", {"type": "function", "name": "now"}]
-    async with serving(tmp_path, lambda _: "I would rather talk.") as client:
+    async with serving(lambda _: "I would rather talk.") as client:
         for choice in choices:
             response = await client.responses.create(
                 input="Hi", tools=TOOLS[1:], tool_choice=choice, parallel_tool_calls=False, **OPTIONS
@@ -239,8 +251,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-async def test_what_is_not_supported_is_named(tmp_path: Path) -> None:
-    async with serving(tmp_path, lambda _: "x") as client:
+async def test_what_is_not_supported_is_named() -> None:
+    async with serving(lambda _: "x") as client:
         for fields, param, words in WRONG:
             with pytest.raises(openai.BadRequestError) as caught:
                 await client.responses.create(model="toy", input="Hi", extra_body=fields)
@@ -248,7 +260,7 @@ async def test_what_is_not_supported_is_named(tmp_path: Path) -> None:
             assert words in str(caught.value)
 
 
-async def test_accepted_fields_change_nothing(tmp_path: Path) -> None:
+async def test_accepted_fields_change_nothing() -> None:
     """What Codex and the agents' SDK send with every request."""
     fields = {
         "store": True,
@@ -263,7 +275,7 @@ async def test_accepted_fields_change_nothing(tmp_path: Path) -> None:
         "stream_options": {"include_obfuscation": False},
         "client_metadata": {"x": "y"},
     }
-    async with serving(tmp_path, lambda _: "Hello.") as client:
+    async with serving(lambda _: "Hello.") as client:
         response = await client.responses.create(input="Hi", extra_body=fields, **OPTIONS)
         assert response.output_text == "Hello."
         assert json.loads(response.model_dump_json())["store"] is False

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from goodspeed.drafter.http.response_body import Json
 from goodspeed.drafter.http.token_logprob import TokenLogprob, TopLogprob
@@ -101,12 +101,12 @@ class Output:
         self.items: list[Json] = []
         """Those that are complete."""
         self._open: MessageItem | CallItem | None = None
+        self._logprobs: list[TokenLogprob] = []  # of tokens whose text is held back: it may be that of a call
 
     def add(self, piece: TextPiece) -> list[Json]:
         """The next piece, whose finish is ignored."""
-        events: list[Json] = []
-        if piece.text or piece.logprobs:
-            events += self._add_text(piece)
+        self._logprobs += piece.logprobs
+        events = self._add_text(piece.text) if piece.text else []
         for call in piece.calls:
             events += self._add_call(call)
         return events
@@ -114,15 +114,18 @@ class Output:
     def end(self, *, is_complete: bool) -> list[Json]:
         """The end of the answer, which may have cut the last item. An answer without any item has an empty message."""
         events = [] if self._open or self.items else self._begin(MessageItem())
+        if self._logprobs and isinstance(self._open, MessageItem):  # of the end token, which has no text
+            events.append(self._at(self._open.add("", self._logprobs)))
         return events + self._close("completed" if is_complete else "incomplete")
 
-    def _add_text(self, piece: TextPiece) -> list[Json]:
+    def _add_text(self, text: str) -> list[Json]:
         events = []
         message = self._open
         if not isinstance(message, MessageItem):
             message = MessageItem()
             events = self._begin(message)
-        return [*events, self._at(message.add(piece.text, piece.logprobs))]
+        logprobs, self._logprobs = self._logprobs, []
+        return [*events, self._at(message.add(text, logprobs))]
 
     def _add_call(self, delta: CallDelta) -> list[Json]:
         events = []
@@ -130,6 +133,7 @@ class Output:
         if delta.name or not isinstance(call, CallItem):
             call = CallItem(delta.call_id, delta.name)
             events = self._begin(call)
+        self._logprobs = []
         return [*events, self._at(call.add(delta.arguments))]
 
     def _begin(self, item: MessageItem | CallItem) -> list[Json]:
@@ -151,9 +155,9 @@ class Output:
         return {**event, "output_index": len(self.items)}
 
 
-def _logprob(entry: TokenLogprob) -> dict[str, Any]:
-    return {**_named_logprob(entry), "top_logprobs": [_named_logprob(each) for each in entry.top]}
+def _logprob(entry: TokenLogprob) -> Json:
+    return {**_scored(entry), "top_logprobs": [_scored(each) for each in entry.top]}
 
 
-def _named_logprob(entry: TokenLogprob | TopLogprob) -> dict[str, Any]:
+def _scored(entry: TokenLogprob | TopLogprob) -> Json:
     return {"token": entry.text, "logprob": entry.logprob, "bytes": list(entry.data or b"")}

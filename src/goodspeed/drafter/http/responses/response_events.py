@@ -91,6 +91,7 @@ def _base(body: ResponseBody, welcome: Welcome) -> Json:
         "text": {"format": _text_format(body)},
         "tool_choice": "auto" if body.tool_choice is None else msgspec.to_builtins(body.tool_choice),
         "tools": msgspec.to_builtins(body.tools or []),
+        "top_logprobs": body.top_logprobs or 0,
         "top_p": 1.0 if body.top_p is None else body.top_p,
         "truncation": "disabled",
         "usage": None,

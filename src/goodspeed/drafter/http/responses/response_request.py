@@ -127,7 +127,7 @@ def _chat_body(body: ResponseBody) -> ChatBody:
         messages=chat_messages(body.input, body.instructions),
         max_completion_tokens=body.max_output_tokens,
         response_format=_response_format(body.text.format) if body.text and body.text.format else body.response_format,
-        logprobs=LOGPROBS in (body.include or ()),
+        logprobs=bool(body.top_logprobs) or LOGPROBS in (body.include or ()),
         top_logprobs=body.top_logprobs,
         tools=[_tool(tool, i) for i, tool in enumerate(body.tools or ())],
         tool_choice=_choice(body.tool_choice),
