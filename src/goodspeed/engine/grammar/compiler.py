@@ -38,7 +38,7 @@ JSON_STYLE_BEFORE_1_8 = {
 }
 
 LIMITS = {
-    "initial_lexer_fuel": 200_000,  # a{100000} would take 0.2 s for each mask
+    "initial_lexer_fuel": 100_000,  # (a{300}){300} would take 0.1 s for each mask
     "max_lexer_states": 50_000,  # 1 to 2 kB each
     "max_items_in_row": 10_000,  # an object with 2,000 optional properties has 8,007
     "verbose_errors": False,  # they hold the grammar
