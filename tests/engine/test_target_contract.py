@@ -209,6 +209,18 @@ def test_resumed_stream_continues_its_text(target: TargetEngine, sampling: Sampl
     assert decode(target, sampling, 15, (*PROMPT, *text[:25])) == text[25:]
 
 
+@SAMPLINGS
+def test_stream_is_continued_by_a_verification_of_its_last_token(target: TargetEngine, sampling: Sampling) -> None:
+    """As after a preemption: no token is committed before the proposal that was waiting."""
+    text = decode(target, sampling, 20)
+    stream, tokens = next(STREAMS), (*PROMPT, *text[:9])
+    target.open(stream, StreamSpec(tokens, sampling, 90, num_resumed=9))
+    assert target.step([Prefill(stream, len(tokens) - 1)])[0].next_token is None
+    assert verified(target, stream, text[9:12]) == text[9:13]
+    assert verified(target, stream, text[13:15]) == text[13:16]
+    target.close(stream)
+
+
 def test_stream_that_is_cancelled_leaves_no_trace(target: TargetEngine) -> None:
     """One is closed between its prefill chunks, one between two verifications; their memory is used again."""
     text = decode(target, GREEDY, 30)
