@@ -33,7 +33,7 @@ def test_file_overrides_what_nobody_has_chosen(tmp_path: Path) -> None:
     verifier.write_text('engine = "toy"\nmetrics-port = 7801\n[core]\nscheduler = "fixed"\n')
     drafter.write_text('[draft]\nengine = "lookup"\n')
     chosen = ServerOptions("smollm2", 0.8, str(verifier), str(drafter))
-    assert chosen.verifier_flags("price")[2:6] == ("--engine", "torch", "--core.scheduler", "price")
+    assert chosen.verifier_flags("price")[2:6] == ("--engine", "auto", "--core.scheduler", "price")
     assert chosen.drafter_flags()[2:] == ("--draft.engine", "hybrid")
     free = replace(chosen, defaults=frozenset({"pair", "scheduler"}))
     assert free.verifier_flags("time_aware") == ("--config", str(verifier))

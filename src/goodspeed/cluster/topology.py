@@ -8,6 +8,7 @@ from typing import Any
 from goodspeed.cluster.arms import co_located_flags, core_flags, draft_flags
 from goodspeed.config import file_value, from_mapping, read_toml
 from goodspeed.drafter.drafter_config import DrafterConfig
+from goodspeed.engine.auto_target import AUTO
 from goodspeed.engine.targets import TARGET_ENGINES
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.grpc_config import (
@@ -19,8 +20,6 @@ from goodspeed.protocol.grpc_config import (
 )
 from goodspeed.registry import Registry
 from goodspeed.verifier.verifier_config import VerifierConfig
-
-DEFAULT_ENGINE = "torch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +40,11 @@ class Models:
 
     def flags(self) -> PairFlags:
         """Of verifier and drafter. Raises ConfigError for an unknown engine."""
-        TARGET_ENGINES[self.engine or DEFAULT_ENGINE]
+        TARGET_ENGINES[self.engine or AUTO]
         target = ("--target.model", self.target) if self.target else ()
         tokenizer = ("--tokenizer", self.target) if self.target else ()
         draft = ("--draft.model", self.draft) if self.draft else ()
-        verifier = ("--engine", self.engine or DEFAULT_ENGINE, *target)
+        verifier = ("--engine", self.engine or AUTO, *target)
         return PairFlags(verifier, ("--draft.engine", "hybrid", *tokenizer, *draft))
 
 
@@ -213,11 +212,7 @@ def _check_secrets(config: GrpcServerConfig | GrpcClientConfig) -> None:
 
 
 def _smollm2(_acceptance_rate: float) -> PairFlags:
-    return PairFlags(("--engine", "torch"), ("--draft.engine", "hybrid"))
-
-
-def _smollm2_llama_cpp(_acceptance_rate: float) -> PairFlags:
-    return PairFlags(("--engine", "llama_cpp"), ("--draft.engine", "hybrid"))
+    return PairFlags(("--engine", AUTO), ("--draft.engine", "hybrid"))
 
 
 def _shaped(acceptance_rate: float) -> PairFlags:
@@ -239,7 +234,6 @@ PAIRS: Registry[Callable[[float], PairFlags]] = Registry(
     "pair",
     {
         "smollm2": _smollm2,
-        "smollm2_llama_cpp": _smollm2_llama_cpp,
         "shaped": _shaped,
         "shaped_large": _shaped_large,
         "toy": _toy,

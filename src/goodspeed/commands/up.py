@@ -43,7 +43,7 @@ class UpConfig:
     clients: int = option(4, "number of drafters", ge=1)
     model: str = option("", "target model: a name, a folder or a .gguf file; empty: that of the pair")
     draft: str = option("", "draft model of the drafters, beside lookup and n-gram table; empty: none, or the pair's")
-    engine: str = option("", f"target engine: {', '.join(TARGET_ENGINES)}; empty: the pair's, or torch")
+    engine: str = option("", f"target engine: {', '.join(TARGET_ENGINES)}; empty: the pair's, or auto")
     pair: str = option("smollm2", "target and draft model", choices=PAIRS)
     acceptance: float = option(
         0.8, "shaped and toy pairs: share of draft tokens that the target accepts", ge=0.0, le=1.0

@@ -1,10 +1,12 @@
 """Target engines by name. Only the engines that need PyTorch or llama.cpp import it."""
 
 import importlib
+import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from goodspeed.engine.auto_target import AUTO, choose_engine
 from goodspeed.engine.grammar.compiler import GrammarCompiler
 from goodspeed.engine.interface import TargetEngine
 from goodspeed.engine.target_config import TargetConfig
@@ -15,12 +17,20 @@ from goodspeed.engine.vllm.loading import load_vllm
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.registry import Registry
 
+log = logging.getLogger(__name__)
+
 
 def target_engine(name: str, config: TargetConfig, seed: int = 0) -> TargetEngine:
     """The target engine of that name with its model loaded; `seed`: of a shaped or toy pair.
 
     Raises ConfigError or CheckpointError.
     """
+    return TARGET_ENGINES[name](config, seed)
+
+
+def _auto(config: TargetConfig, seed: int) -> TargetEngine:
+    name, reason = choose_engine(config)
+    log.info("target engine %s: %s", name, reason)
     return TARGET_ENGINES[name](config, seed)
 
 
@@ -53,6 +63,6 @@ def _toy(_config: TargetConfig, seed: int) -> TargetEngine:
 
 TARGET_ENGINES: Registry[Callable[[TargetConfig, int], TargetEngine]] = Registry(
     "target engine",
-    {"torch": _torch, "llama_cpp": _llama_cpp, "vllm": _vllm, "shaped": _shaped, "toy": _toy},
+    {AUTO: _auto, "torch": _torch, "llama_cpp": _llama_cpp, "vllm": _vllm, "shaped": _shaped, "toy": _toy},
     group="goodspeed.target_engine",
 )

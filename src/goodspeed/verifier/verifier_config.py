@@ -1,6 +1,7 @@
 """The configuration of a verification server."""
 
 from goodspeed.config import config_dataclass, option, table
+from goodspeed.engine.auto_target import AUTO
 from goodspeed.engine.co_located import CoLocatedConfig
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.targets import TARGET_ENGINES
@@ -14,8 +15,9 @@ class VerifierConfig:
     """The configuration of `goodspeed verifier`."""
 
     engine: str = option(
-        "torch",
-        "target engine; llama_cpp runs GGUF files; shaped has a model's cost without its weights, toy has no model",
+        AUTO,
+        "target engine; auto: llama_cpp for a .gguf file where it is faster than torch; shaped has a model's cost "
+        "without its weights, toy has no model",
         choices=TARGET_ENGINES,
     )
     seed: int = option(0, "shaped and toy engines: seed of the pair; the drafters need the same", ge=0)
