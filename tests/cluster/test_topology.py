@@ -40,7 +40,7 @@ def test_file_overrides_what_nobody_has_chosen(tmp_path: Path) -> None:
     assert free.drafter_flags() == ("--config", str(drafter))
     assert free.verifier_setting("metrics_port") == 7801
     silent = ServerOptions("smollm2", 0.8, defaults=frozenset({"pair", "scheduler"}))
-    assert silent.verifier_flags("time_aware") == ("--engine", "torch", "--core.scheduler", "time_aware")
+    assert silent.verifier_flags("time_aware") == ("--engine", "auto", "--core.scheduler", "time_aware")
 
 
 def test_missing_token_of_a_file_is_found_before_a_server_starts(tmp_path: Path) -> None:
