@@ -23,6 +23,7 @@ from goodspeed.errors import ErrorCode
 from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.protocol.messages import Open
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualEngines, VirtualVerifier, open_request
+from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 SCHEMA = {
     "type": "object",
@@ -99,3 +100,28 @@ def test_a_resumed_answer_that_violates_its_constraint_ends_alone(grammars: Gram
     (error,) = drafter.errors
     assert (error.stream, error.code) == (2, ErrorCode.BAD_REQUEST)
     assert engine.num_open == 0
+
+
+def test_a_preempted_stream_continues_within_its_constraint(grammars: GrammarCompiler) -> None:
+    """Memory for four answers, and a verifier that believes that answers are short."""
+    engine = ToyTarget(toy_info(kv_capacity=4 * 96, kv_block=16), grammars=grammars)
+    config = VerifierCoreConfig(growth_watermark=0.02)
+    verifier = VirtualVerifier(config, engine.info, engines=VirtualEngines(engine, None, 0.0001))
+    short = VirtualDrafter(verifier, "short", 0.7)
+    for stream in range(40):
+        short.open(open_request(stream, (1, 2, 3), 4))
+    verifier.run(10.0)
+    constraint = Constraint(ConstraintKind.REGEX, "([a-f]{3,9} ){7}the end")
+    drafter = VirtualDrafter(verifier, "long", 0.7)
+    requests = [
+        structs.replace(
+            open_request(i, (i, 5, 6), 80, Sampling(0.8, seed=i, rule=Rule.COUPLED, constraint=constraint)),
+            end_tokens=(END_TOKEN,),
+        )
+        for i in range(1, 13)
+    ]
+    for request in requests:
+        drafter.open(request)
+    verifier.run(300.0)
+    assert drafter.texts == {request.stream: target_only(request, grammars) for request in requests}
+    assert verifier.core.stats().memory.num_preemptions > 2
