@@ -48,7 +48,7 @@ def operations(vocab_size: int) -> dict[str, Callable[[], object]]:
     row, flat = logits(vocab_size), logits(vocab_size, 0.1, 0.0)
     two_rows = np.repeat(row, 2, axis=0)
     probs = draft_probs_of(row[0], REJECTION, 64)
-    token = draw(probs, REJECTION, POSITION)
+    token = draw(probs, REJECTION, POSITION, POSITION)
     top_k, top_p = (Sampling(1.0, k, p, 1, Rule.COUPLED) for k, p in ((50, 1.0), (0, 0.95)))
     both = Sampling(0.7, 50, 0.9, 1, Rule.COUPLED)
     return {
@@ -62,7 +62,7 @@ def operations(vocab_size: int) -> dict[str, Callable[[], object]]:
         "draw (rejection, no draft)": lambda: choose(row, REJECTION, POSITION),
         "reject one draft token, q of 64": lambda: reject(two_rows, (token,), (probs,), REJECTION, POSITION),
         "drafter: quantise to 64": lambda: draft_probs_of(row[0], REJECTION, 64),
-        "drafter: draw": lambda: draw(probs, REJECTION, POSITION),
+        "drafter: draw": lambda: draw(probs, REJECTION, POSITION, POSITION),
     }
 
 

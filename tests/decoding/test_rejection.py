@@ -4,6 +4,7 @@ A world small enough to know every text's probability: 4 tokens, 3-token texts, 
 """
 
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ Probs = npt.NDArray[np.float64]
 Tokens = tuple[int, ...]
 VerifyRule = Callable[[Rows, Sequence[int], Sequence[SparseProbs], Sampling, int], tuple[int, int]]
 DraftProbs = Callable[[Tokens], SparseProbs]
+Target = Callable[[Tokens], Rows]
 Keeps = Callable[[SparseProbs, int], bool]
 
 VOCAB_SIZE = 4
@@ -85,12 +87,12 @@ def if_likeliest(probs: SparseProbs, token: int) -> bool:
     return token == int(probs.token_ids[np.argmax(probs.weights)])
 
 
-def write(rule: VerifyRule, draft_probs: DraftProbs, keeps: Keeps, seed: int) -> Tokens:
+def write(rule: VerifyRule, draft_probs: DraftProbs, keeps: Keeps, seed: int, target: Target = target_row) -> Tokens:
     """A text in rounds; a round's draft ends before the first token that is not kept."""
     tokens: Tokens = PROMPT
     while len(tokens) < len(PROMPT) + LENGTH:
         drafted, probs = _draft(tokens, draft_probs, keeps, seed)
-        rows = np.stack([target_row((*tokens, *drafted[:i])) for i in range(len(drafted) + 1)])
+        rows = np.stack([target((*tokens, *drafted[:i])) for i in range(len(drafted) + 1)])
         num_accepted, next_token = rule(rows, drafted, probs, sampling(seed), len(tokens))
         tokens = (*tokens, *drafted[:num_accepted], next_token)
     return tokens[len(PROMPT) : len(PROMPT) + LENGTH]
@@ -101,18 +103,21 @@ def _draft(tokens: Tokens, draft_probs: DraftProbs, keeps: Keeps, seed: int) -> 
     probs: list[SparseProbs] = []
     for _ in range(WINDOW):
         draft = draft_probs((*tokens, *drafted))
-        token = draw(draft, sampling(seed), len(tokens) + len(drafted))
+        token = _draw_token(draft, sampling(seed), len(tokens) + len(drafted), len(tokens))
         if not keeps(draft, token):
             break
         drafted, probs = (*drafted, token), [*probs, draft]
     return drafted, probs
 
 
+_draw_token = draw
+
+
 @cache
-def text_probs() -> dict[Tokens, float]:
+def text_probs(target: Target) -> dict[Tokens, float]:
     found = {}
     for text in itertools.product(range(VOCAB_SIZE), repeat=LENGTH):
-        rows = [target_row((*PROMPT, *text[:i])) for i in range(LENGTH)]
+        rows = [target((*PROMPT, *text[:i])) for i in range(LENGTH)]
         found[text] = float(np.prod([dense(row)[token] for row, token in zip(rows, text, strict=True)]))
     return found
 
@@ -121,15 +126,16 @@ def dense(row: Rows) -> Probs:
     return distribution(row, sampling()).probs().astype(np.float64)
 
 
-def p_value(rule: VerifyRule, draft_probs: DraftProbs, keeps: Keeps) -> float:
+def p_value(rule: VerifyRule, draft_probs: DraftProbs, keeps: Keeps, target: Target = target_row) -> float:
     """Chi-square of the texts of seeds 0, 1, ... against the target's distribution; rare texts count together."""
-    counts = Counter(write(rule, draft_probs, keeps, seed) for seed in range(NUM_TEXTS))
-    common = {text: prob * NUM_TEXTS for text, prob in text_probs().items() if prob * NUM_TEXTS >= 5.0}
+    counts = Counter(write(rule, draft_probs, keeps, seed, target) for seed in range(NUM_TEXTS))
+    common = {text: prob * NUM_TEXTS for text, prob in text_probs(target).items() if prob * NUM_TEXTS >= 5.0}
     observed = [counts[text] for text in common]
     expected = list(common.values())
-    observed.append(NUM_TEXTS - sum(observed))
-    expected.append(NUM_TEXTS - sum(expected))
-    return float(stats.chisquare(observed, expected).pvalue)
+    if len(common) < len(text_probs(target)):
+        observed.append(NUM_TEXTS - sum(observed))
+        expected.append(NUM_TEXTS - sum(expected))
+    return float(stats.chisquare(observed, expected, sum_check=False).pvalue)
 
 
 @pytest.mark.parametrize("draft_probs", [full, truncated, coarse, only_argmax, mixed])
@@ -163,7 +169,7 @@ def test_the_trap_in_one_line() -> None:
     half = quantise(np.arange(2), np.array([0.5, 0.5]), 2)
     texts: Counter[int] = Counter()
     for seed in range(NUM_TEXTS):
-        token = draw(half, sampling(seed), 7)
+        token = draw(half, sampling(seed), 7, 7)
         drafted, probs = ((token,), (half,)) if token == 0 else ((), ())
         accepted, next_token = reject(np.repeat(row, 1 + len(drafted), axis=0), drafted, probs, sampling(seed), 7)
         texts[token if accepted else next_token] += 1
@@ -185,7 +191,7 @@ def test_drafts_outside_a_truncated_target_do_not_disturb_it() -> None:
     counts: Counter[int] = Counter()
     for seed in range(NUM_TEXTS):
         narrow = replace(sampling(seed), top_k=4)
-        token = draw(draft, narrow, 2)
+        token = draw(draft, narrow, 2, 2)
         accepted, next_token = reject(rows, (token,), (draft,), narrow, 2)
         counts[token if accepted else next_token] += 1
     kept = distribution(rows[0], replace(sampling(), top_k=4))
@@ -214,7 +220,7 @@ def test_acceptance_is_one_minus_the_total_variation(draft_probs: DraftProbs) ->
     draft = draft_probs(PROMPT)
     expected = float(np.minimum(dense(rows[0]), spread(draft)).sum())
     kept = [
-        reject(rows, (draw(draft, sampling(seed), 2),), (draft,), sampling(seed), 2)[0] for seed in range(NUM_TEXTS)
+        reject(rows, (draw(draft, sampling(seed), 2, 2),), (draft,), sampling(seed), 2)[0] for seed in range(NUM_TEXTS)
     ]
     assert np.mean(kept) == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / NUM_TEXTS))
 
@@ -227,12 +233,16 @@ def spread(probs: SparseProbs) -> Probs:
 
 @dataclass(frozen=True)
 class Plain:
-    """The rule once more, dense and from the paper, with parts that a test can break."""
+    """The rule once more, dense and in the paper's order, with parts that a test can break."""
 
-    accept_prob: Callable[[float, float], float] = lambda target, draft: min(1.0, target / draft)
-    leftover: Callable[[Probs, Probs], Probs] = lambda target, draft: np.maximum(target - draft, 0.0)
+    block_prob: Callable[[float, float], float] = lambda before, ratio: min(1.0, before * ratio)
+    leftover: Callable[[float, Probs, Probs], Probs] = lambda block, target, draft: np.maximum(
+        block * target - draft, 0
+    )
+    recovers_with: Callable[[float], float] = lambda block: block
     choose_purpose: Purpose = Purpose.CHOOSE
     bonus_row: int = -1
+    is_new_in_each_round: bool = True
 
     def __call__(
         self,
@@ -242,15 +252,31 @@ class Plain:
         sampling: Sampling,
         first_position: int,
     ) -> tuple[int, int]:
+        targets, drafts = [dense(row) for row in rows], [spread(probs) for probs in draft_probs]
+        blocks, accepted = [1.0], 0
         for i, token in enumerate(drafted):
-            target, draft = dense(rows[i]), spread(draft_probs[i])
-            u = uniform(sampling.seed, first_position + i, Purpose.ACCEPT)
-            if u >= self.accept_prob(float(target[token]), float(draft[token])):
-                return i, self._draw(self.leftover(target, draft), sampling.seed, first_position + i)
-        return len(drafted), self._draw(dense(rows[self.bonus_row]), sampling.seed, first_position + len(drafted))
+            blocks.append(self.block_prob(blocks[-1], float(targets[i][token] / drafts[i][token])))
+            num_committed = first_position if self.is_new_in_each_round else 0
+            u = uniform(sampling.seed, first_position + i, Purpose.ACCEPT, num_committed)
+            if u < self._acceptance(blocks[i + 1], targets[i + 1], drafts[i + 1] if i + 1 < len(drafted) else None):
+                accepted = i + 1
+        if accepted == len(drafted):
+            return accepted, self._draw(
+                targets[self.bonus_row], sampling.seed, first_position + accepted, first_position
+            )
+        leftover = self.leftover(self.recovers_with(blocks[accepted]), targets[accepted], drafts[accepted])
+        return accepted, self._draw(leftover, sampling.seed, first_position + accepted, first_position)
 
-    def _draw(self, weights: Probs, seed: int, position: int) -> int:
-        level = uniform(seed, position, self.choose_purpose) * weights.sum()
+    def _acceptance(self, block: float, target: Probs, draft: Probs | None) -> float:
+        """Of a block that ends before this position, given that no longer one is accepted."""
+        if draft is None:
+            return block
+        total = float(self.leftover(block, target, draft).sum())
+        return total / (total + 1.0 - block) if total else 0.0
+
+    def _draw(self, weights: Probs, seed: int, position: int, num_committed: int) -> int:
+        is_choice = self.choose_purpose is Purpose.CHOOSE
+        level = uniform(seed, position, self.choose_purpose, 0 if is_choice else num_committed) * weights.sum()
         return int(np.searchsorted(np.cumsum(weights), level, side="right"))
 
 
@@ -259,19 +285,87 @@ def test_rule_decides_as_the_paper_writes_it() -> None:
         assert write(reject, truncated, always, seed) == write(Plain(), truncated, always, seed)
 
 
+def test_a_block_is_followed_by_what_its_probability_leaves() -> None:
+    """p_1 is 0.5 and the second token is rejected: what is left of 0.5 * target is token 1, not tokens 1 and 2."""
+    rows = np.log(np.array([[0.25, 0.75, 1e-9, 1e-9], [0.01, 0.69, 0.29, 0.01], [0.25] * 4])).astype(np.float32)
+    drafts = [quantise(np.arange(4), np.array(probs), 4) for probs in ([0.5, 0.5, 1e-9, 1e-9], [0.6, 0.1, 0.2, 0.1])]
+    followed: Counter[int] = Counter()
+    for seed in range(300):
+        cold = replace(sampling(seed), temperature=1.0)
+        accepted, next_token = reject(rows, (0, 0), drafts, cold, 2)
+        if accepted == 1:
+            followed[next_token] += 1
+    assert set(followed) == {1}
+    assert followed[1] > 30
+
+
 @pytest.mark.parametrize(
     "broken",
     [
-        pytest.param(Plain(leftover=lambda target, _draft: target), id="recovers from the target's distribution"),
-        pytest.param(Plain(leftover=lambda target, draft: np.abs(target - draft)), id="recovers from |p - q|"),
-        pytest.param(Plain(accept_prob=lambda target, _draft: target), id="accepts with p"),
-        pytest.param(Plain(accept_prob=lambda _target, _draft: 1.0), id="accepts all"),
-        pytest.param(Plain(choose_purpose=Purpose.ACCEPT), id="one uniform for acceptance and recovery"),
+        pytest.param(
+            Plain(leftover=lambda _block, target, _draft: target), id="recovers from the target's distribution"
+        ),
+        pytest.param(
+            Plain(leftover=lambda block, target, draft: np.abs(block * target - draft)), id="recovers from |p - q|"
+        ),
+        pytest.param(Plain(block_prob=lambda _before, ratio: min(1.0, ratio)), id="forgets the tokens before"),
+        pytest.param(Plain(block_prob=lambda _before, _ratio: 1.0), id="accepts all"),
         pytest.param(Plain(bonus_row=0), id="bonus from another position"),
     ],
 )
 def test_planted_bugs_of_the_rule_are_detected(broken: VerifyRule) -> None:
     assert p_value(broken, full, always) < BROKEN
+
+
+class Alternating:
+    """A world in which positions of two kinds alternate: tokens 0 and 1 together have these probabilities there."""
+
+    def __init__(self, target_probs: tuple[float, float], draft_probs: tuple[float, float]) -> None:
+        self._rows = [(TEMPERATURE * np.log(halves(prob))).astype(np.float32) for prob in target_probs]
+        self._drafts = [quantise(np.arange(VOCAB_SIZE), halves(prob), VOCAB_SIZE) for prob in draft_probs]
+
+    def target(self, tokens: Tokens) -> Rows:
+        return self._rows[len(tokens) % 2]
+
+    def draft(self, tokens: Tokens) -> SparseProbs:
+        return self._drafts[len(tokens) % 2]
+
+    def p_value(self, rule: VerifyRule) -> float:
+        return p_value(rule, self.draft, always, self.target)
+
+
+def halves(prob: float) -> Probs:
+    return np.array([prob, prob, 1.0 - prob, 1.0 - prob]) / 2.0
+
+
+UNLIKE_FIRST = Alternating((0.5, 0.65), (0.05, 0.4))
+UNLIKE_BOTH = Alternating((0.5, 0.35), (0.95, 0.05))
+
+
+@pytest.mark.parametrize("world", [UNLIKE_FIRST, UNLIKE_BOTH])
+def test_blocks_are_exact_where_single_tokens_would_be_rejected(world: Alternating) -> None:
+    assert world.p_value(reject) > SOUND
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(Plain(choose_purpose=Purpose.ACCEPT), id="one uniform for acceptance and recovery"),
+        pytest.param(Plain(is_new_in_each_round=False), id="the acceptance numbers of an earlier round"),
+    ],
+)
+def test_planted_bugs_of_its_random_numbers_are_detected(broken: VerifyRule) -> None:
+    assert UNLIKE_BOTH.p_value(broken) < BROKEN
+
+
+def test_drawing_again_with_the_numbers_of_an_earlier_round_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict depends on all tokens of its proposal, so the rejected ones are no longer random."""
+
+    def with_old_numbers(probs: SparseProbs, params: Sampling, position: int, _num_committed: int) -> int:
+        return draw(probs, params, position, 0)
+
+    monkeypatch.setattr(sys.modules[__name__], "_draw_token", with_old_numbers)
+    assert UNLIKE_FIRST.p_value(reject) < BROKEN
 
 
 def test_a_drafter_that_sends_a_wrong_distribution_is_detected() -> None:

@@ -146,7 +146,7 @@ def test_draft_distribution_is_the_streams_own_truncation() -> None:
 
 def test_drafter_samples_exactly_the_distribution_that_it_sends() -> None:
     sparse = quantise(np.array([2, 5, 7]), np.array([0.6, 0.1, 0.3]), 3)
-    tokens = [draw(sparse, Sampling(1.0, seed=seed, rule=Rule.REJECTION), 4) for seed in range(NUM_SEEDS)]
+    tokens = [draw(sparse, Sampling(1.0, seed=seed, rule=Rule.REJECTION), 4, 4) for seed in range(NUM_SEEDS)]
     observed = [tokens.count(token) for token in (2, 5, 7)]
     wanted = sparse.weights / sparse.weights.sum() * NUM_SEEDS
     assert stats.chisquare(observed, wanted).pvalue > 1e-3
@@ -154,17 +154,17 @@ def test_drafter_samples_exactly_the_distribution_that_it_sends() -> None:
 
 def test_drawing_under_the_greedy_rule_takes_the_likeliest() -> None:
     sparse = quantise(np.array([2, 5, 7]), np.array([0.1, 0.6, 0.3]), 3)
-    assert draw(sparse, Sampling(), 4) == 5
+    assert draw(sparse, Sampling(), 4, 4) == 5
 
 
 def test_drawing_under_the_coupled_rule_agrees_with_the_target() -> None:
     logits = random_logits(2, 1)[0]
     sparse = draft_probs_of(logits, coupled(0), VOCAB_SIZE)
-    agreed = [draw(sparse, coupled(seed), 3) == draft_choice(logits, coupled(seed), 3) for seed in range(1000)]
+    agreed = [draw(sparse, coupled(seed), 3, 3) == draft_choice(logits, coupled(seed), 3) for seed in range(1000)]
     assert np.mean(agreed) > 0.99
 
 
 def test_one_hot_is_certain() -> None:
     sparse = one_hot(7)
     assert isinstance(sparse, SparseProbs)
-    assert draw(sparse, Sampling(1.0, rule=Rule.REJECTION), 0) == 7
+    assert draw(sparse, Sampling(1.0, rule=Rule.REJECTION), 0, 0) == 7

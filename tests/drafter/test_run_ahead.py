@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from goodspeed.decoding.draft import Draft, DraftRequest
+from goodspeed.decoding.rules import one_hot
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.request import GenerationRequest
@@ -182,7 +183,7 @@ def proposals(drafter: VirtualDrafterHost) -> list[Propose]:
     return [sent for sent in drafter.sent if isinstance(sent, Propose)]
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
+@pytest.mark.parametrize("sampling", SAMPLINGS[:2], ids=lambda sampling: sampling.rule.name)
 def test_proposals_are_those_that_would_be_drafted_after_the_verdict(sampling: Sampling) -> None:
     """Only their drafting times differ, and when they are sent."""
     sent, finished_at = {}, {}
@@ -195,6 +196,18 @@ def test_proposals_are_those_that_would_be_drafted_after_the_verdict(sampling: S
         assert (drafter.core.run_ahead_counts.num_hits > 3) == (mode == "always")
     assert sent["always"] == sent["never"]
     assert finished_at["always"] < finished_at["never"] - 3 * WINDOW * TOKEN_S
+
+
+@pytest.mark.parametrize("is_drawn", [False, True])
+def test_drawn_tokens_that_a_verdict_has_judged_are_not_proposed_again(is_drawn: bool) -> None:
+    """A verdict of the rejection rule depends on all tokens of its proposal, also on those after its last one."""
+    proposal = draft(1, 2, 3)
+    if is_drawn:
+        proposal = structs.replace(proposal, draft_probs=tuple(map(one_hot, proposal.tokens)))
+    for committed, is_hit in (((1, 2), not is_drawn), ((1, 2, 3, 4), True)):
+        ahead = RunAhead(1, proposal, Window(2), RunAheadCounts())
+        extend(ahead, 4, 5)
+        assert ahead.on_verdict(committed) is is_hit
 
 
 def test_head_start_is_proposed_without_drafting() -> None:

@@ -86,10 +86,13 @@ def test_streams_of_one_batch_do_not_touch_each_other() -> None:
 @pytest.mark.parametrize("rule", list(Rule))
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.8, 1.0])
 def test_acceptance_rate_is_the_configured_one(rule: Rule, rate: float) -> None:
-    """Of the first draft token, over 600 streams, within 4 standard deviations (and the 16 bits of a weight)."""
+    """Of the first draft token, over 600 streams, within 4 standard deviations (and the 16 bits of a weight).
+
+    Under the rejection rule the target's least likely token is drafted in place of others; it is right now and then.
+    """
     model = ToyModel(vocab_size=30, seed=2)
     drafts = ToyDraft(rate, model)
-    num_accepted = 0
+    num_accepted, num_lucky = 0, 2 if rule is Rule.REJECTION else 0
     for seed in range(600):
         sampling = Sampling(0.0 if rule is Rule.GREEDY else 1.0, seed=seed, rule=rule)
         prompt = (seed % 30, seed // 30)
@@ -101,7 +104,7 @@ def test_acceptance_rate_is_the_configured_one(rule: Rule, rate: float) -> None:
             num_accepted += reject(rows, draft.tokens, draft.draft_probs, sampling, len(prompt))[0]
         else:
             num_accepted += draft.tokens[0] == model.choice(prompt, sampling)
-    assert num_accepted / 600 == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / 600) + 1e-3)
+    assert num_accepted / 600 == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / 600) + num_lucky / 600)
 
 
 def test_acceptance_at_a_position_does_not_depend_on_the_position_before() -> None:

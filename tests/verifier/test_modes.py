@@ -112,7 +112,7 @@ class DrawnDraft:
         probs, confidences = [], []
         for _ in range(num_tokens):
             probs.append(draft_probs_of(self._model.row(tokens), sampling, VOCAB_SIZE))
-            tokens.append(draw(probs[-1], sampling, len(tokens)))
+            tokens.append(draw(probs[-1], sampling, len(tokens), len(prefix)))
             is_most_likely = tokens[-1] == int(probs[-1].token_ids[np.argmax(probs[-1].weights)])
             confidences.append(0.98 if is_most_likely else 0.02)
         return Draft(tuple(tokens[len(prefix) :]), tuple(confidences), tuple(probs))

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: (seed, position, token) or (seed, position, purpose) determines each number.
+"""Counter-based random numbers: (seed, position, token) or (seed, position, purpose, round) determines each number.
 
 The generator is Philox4x64-10 (Salmon et al. 2011) with the key (seed, position). It has no state, so a stream that is
 resumed elsewhere or verified in another batch has the same noise. NumPy guarantees a stable raw stream.
@@ -21,16 +21,19 @@ class Purpose(IntEnum):
     """The decision that a uniform number is used for; each decision has its own number."""
 
     ACCEPT = 0
-    """Whether the draft token is accepted."""
+    """Whether the draft tokens up to this one are accepted."""
     CHOOSE = 1
     """The target's own token: recovered, bonus, or without a draft."""
     DRAFT = 2
     """The drafter's token."""
 
 
-def uniform(seed: int, position: int, purpose: Purpose) -> float:
-    """A uniform number in [0, 1), a multiple of 2**-53."""
-    words = _philox(seed, position, UNIFORM_DOMAIN, 0).random_raw(WORDS_PER_BLOCK)
+def uniform(seed: int, position: int, purpose: Purpose, num_committed: int = 0) -> float:
+    """A uniform number in [0, 1), a multiple of 2**-53.
+
+    ACCEPT and DRAFT have a new number in every round: `num_committed` is the committed length before it.
+    """
+    words = _philox(seed, position, UNIFORM_DOMAIN, num_committed).random_raw(WORDS_PER_BLOCK)
     return (int(words[purpose]) >> 11) * 2.0**-53
 
 

@@ -16,7 +16,7 @@ class Rule(IntEnum):
     COUPLED = 1
     """Accepted iff it is the target's Gumbel-max choice with shared noise (Daliri, Musco, Suresh 2024)."""
     REJECTION = 2
-    """Accepted with min(1, p/q), else recovered from max(p - q, 0) (Leviathan et al. 2023; the GoodSpeed paper)."""
+    """Accepted in blocks by probability, so that the text has the target's distribution (Sun et al. 2024)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ class DraftEngine(Protocol):
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         """One draft per request, in order; a draft may be empty. The engine may batch over streams.
 
-        Its tokens are those of a stream that was opened with the committed prefix and request.after. So a draft can be
-        continued: with the drafted tokens as `after`, the engine keeps what it has computed for them.
+        Its tokens are those of a stream that was opened with the committed prefix and request.after (drawn tokens: of
+        the same distribution, but drawn anew after every commit). So a draft can be continued: with the drafted tokens
+        as `after`, the engine keeps what it has computed for them.
         """
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:

@@ -118,7 +118,7 @@ def _draw(stream: _Stream, row: npt.NDArray[np.float32], token_ids: npt.NDArray[
     if sampling.rule is not Rule.REJECTION:
         return draft_choice(row, sampling, position, token_ids)
     stream.draft_probs.append(draft_probs_of(row, sampling, PROBS_SIZE, token_ids))
-    return draw(stream.draft_probs[-1], sampling, position)
+    return draw(stream.draft_probs[-1], sampling, position, stream.prefix.num_committed)
 
 
 def _buckets(model_prob: float, depth: int, sampling: Sampling) -> tuple[int, int]:

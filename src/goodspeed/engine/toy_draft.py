@@ -53,7 +53,7 @@ class ToyDraft:
         for _ in range(num_tokens):
             if stream.sampling.rule is Rule.REJECTION:
                 probs.append(self._probs(tokens, stream.sampling))
-                tokens.append(draw(probs[-1], stream.sampling, len(tokens)))
+                tokens.append(draw(probs[-1], stream.sampling, len(tokens), len(stream.tokens)))
             else:
                 tokens.append(self._token(tokens, stream.sampling))
         return Draft(tuple(tokens[len(tokens) - num_tokens :]), (self.acceptance_rate,) * num_tokens, tuple(probs))

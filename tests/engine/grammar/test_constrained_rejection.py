@@ -82,7 +82,7 @@ class SampledDraft(NullDraft):
         tokens, probs = [*committed, *request.after], list[SparseProbs]()
         for _ in range(request.max_tokens):
             probs.append(draft_probs_of(DRAFT.row(tokens), sampling, 8))
-            tokens.append(draw(probs[-1], sampling, len(tokens)))
+            tokens.append(draw(probs[-1], sampling, len(tokens), len(committed)))
         drafted = tuple(tokens[len(tokens) - request.max_tokens :])
         return Draft(drafted, (0.5,) * len(drafted), tuple(probs))
 

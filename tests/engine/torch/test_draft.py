@@ -159,7 +159,7 @@ def test_reduced_head_drafts_the_best_of_its_tokens(
     if sampling.rule is Rule.REJECTION and engine == "torch":
         expected = draft_probs_of(masked, sampling, PROBS_SIZE)
         assert drafted.draft_probs[0].token_ids.tolist() == expected.token_ids.tolist()
-        assert drafted.tokens == (draw(expected, sampling, len(PROMPTS[1])),)
+        assert drafted.tokens == (draw(expected, sampling, len(PROMPTS[1]), len(PROMPTS[1])),)
     else:
         choosing = Sampling() if sampling.rule is Rule.REJECTION else sampling
         assert drafted.tokens == (draft_choice(masked, choosing, len(PROMPTS[1])),)

@@ -76,7 +76,7 @@ def drawn(tokens: Sequence[int], num_tokens: int, seed: int) -> Draft:
     probs, confidences = [], []
     for _ in range(num_tokens):
         probs.append(draft_probs_of(DRAFT.row([*tokens, *more]), sampling(seed), VOCAB_SIZE))
-        more.append(draw(probs[-1], sampling(seed), len(tokens) + len(more)))
+        more.append(draw(probs[-1], sampling(seed), len(tokens) + len(more), len(tokens)))
         is_most_likely = more[-1] == int(probs[-1].token_ids[np.argmax(probs[-1].weights)])
         confidences.append(0.98 if is_most_likely else 0.02)
     return Draft(tuple(more), tuple(confidences), tuple(probs))

@@ -51,6 +51,7 @@ class RunAhead:
         self._window = window
         self._counts = counts
         self._draft = proposal  # and what follows it; after the verdict without the committed tokens
+        self._is_drawn = bool(proposal.draft_probs)
         self._num_own = 0  # tokens at the end of _draft that are no part of the proposal
         self._num_before = len(proposal.tokens) + 1  # tokens before the next proposal
         self._num_requested = 0  # tokens of the call in the engine; 0: there is none
@@ -86,10 +87,14 @@ class RunAhead:
         self.is_complete = self._is_stopped or len(self._draft.tokens) == num_wanted
 
     def on_verdict(self, tokens: tuple[int, ...]) -> bool:
-        """Whether the verdict commits what was drafted, or may do so once the call in the engine is done: a hit."""
+        """Whether the verdict commits what was drafted, or may do so once the call in the engine is done: a hit.
+
+        Drawn tokens of the proposal are not proposed again, because the verdict depends on all of them.
+        """
         drafted, num_committed = self._draft.tokens, len(tokens)
         unmatched = tokens[len(drafted) :]
-        if drafted[:num_committed] != tokens[: len(drafted)] or (unmatched and not self._num_requested):
+        is_other = drafted[:num_committed] != tokens[: len(drafted)] or (unmatched and not self._num_requested)
+        if is_other or (self._is_drawn and num_committed < self._num_before):
             self._count_verdict(is_hit=False)
             return False
         if not unmatched:

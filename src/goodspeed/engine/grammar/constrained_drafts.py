@@ -123,6 +123,7 @@ class _ConstrainedDraft:
     def __init__(self, request: DraftRequest, stream: _Stream, matcher: Matcher) -> None:
         self._request = request
         self._sampling = stream.sampling
+        self._num_committed = stream.num_tokens
         self._position = stream.num_tokens + len(request.after)
         self._matcher = matcher
         self._num_read = 0  # tokens that the matcher is ahead of the committed text
@@ -179,7 +180,7 @@ class _ConstrainedDraft:
             probs = _allowed_part(drafted.draft_probs[i], self._matcher)
             if probs is None:
                 return False
-            token = draw(probs, self._sampling, self._position + len(self._tokens))
+            token = draw(probs, self._sampling, self._position + len(self._tokens), self._num_committed)
         forced = self._matcher.forced()
         if forced and forced[0] != token:
             return False
