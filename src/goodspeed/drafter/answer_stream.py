@@ -1,6 +1,7 @@
 """The user's side of streams: committed tokens as they come."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,8 +17,34 @@ class AnswerStats:
 
     verifier: str
     """Name of the verifier that committed the latest tokens."""
+    opened_s: float = 0.0
+    """On the clock of time.monotonic, like the next two."""
+    first_s: float | None = None
+    """When the first tokens came; None: not yet."""
+    latest_s: float | None = None
+    """When the latest tokens came."""
     rounds: list[Round] = field(default_factory=list)
     num_committed: int = 0
+
+    @property
+    def prompt_s(self) -> float:
+        """Time to the first tokens: waiting, and reading the prompt."""
+        return self.first_s - self.opened_s if self.first_s else 0.0
+
+    @property
+    def generation_s(self) -> float:
+        """Time from the first tokens to the latest."""
+        return self.latest_s - self.first_s if self.first_s and self.latest_s else 0.0
+
+    @property
+    def num_drafted(self) -> int:
+        """Draft tokens that were proposed, or that the verifier drafted and verified."""
+        return sum(measured.num_proposed + measured.num_co_located for measured in self.rounds)
+
+    @property
+    def num_drafts_accepted(self) -> int:
+        """Of these, tokens that were committed."""
+        return sum(measured.num_accepted + measured.num_co_located_accepted for measured in self.rounds)
 
     @property
     def num_cached(self) -> int:
@@ -51,7 +78,7 @@ class AnswerStream:
         """For the server: the stream of the next request."""
         self._keys.append(stream)
         self._unfinished.add(stream)
-        self.stats.append(AnswerStats(verifier))
+        self.stats.append(AnswerStats(verifier, time.monotonic()))
 
     def put(self, event: StreamEvent, verifier: str) -> None:
         """For the server: the next event of one of the streams, and the verifier's name."""
@@ -60,6 +87,8 @@ class AnswerStream:
             stats.verifier = verifier
             stats.rounds.append(event.round)
             stats.num_committed += len(event.tokens)
+            stats.latest_s = time.monotonic()
+            stats.first_s = stats.first_s or stats.latest_s
         self._events.put_nowait(event)
 
     def index(self, committed: TokensCommitted) -> int:

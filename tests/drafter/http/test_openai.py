@@ -96,6 +96,29 @@ async def test_usage_counts_the_prompt_tokens_that_were_not_read_again(tokenizer
         assert (first.cached_tokens, second.cached_tokens) == (0, len(prompt) - 1)  # a token is a byte here
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_drafts_and_times_are_in_the_usage_and_in_llama_cpps_timings(tokenizer: Tokenizer, stream: bool) -> None:
+    async with site(tokenizer) as at:
+        fields: dict[str, Any] = {"model": "toy", "prompt": "the tree", "n": 2, "max_tokens": 40, "seed": 5}
+        options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+        reply: Any = await at.client.completions.create(**fields, **options)
+        if stream:
+            reply = [chunk async for chunk in reply][-1]
+        assert reply.usage is not None
+        details = reply.usage.completion_tokens_details
+        assert details is not None
+        counts, timings = (reply.model_extra or {})["goodspeed"], (reply.model_extra or {})["timings"]
+        assert details.accepted_prediction_tokens == counts["accepted"] + counts["co_located_accepted"] > 0
+        assert (
+            details.rejected_prediction_tokens
+            == counts["proposed"] + counts["co_located"] - timings["draft_n_accepted"]
+        )
+        assert timings["draft_n"] == counts["proposed"] + counts["co_located"]
+        assert (timings["cache_n"], timings["prompt_n"], timings["predicted_n"]) == (0, 8, 80)
+        assert min(timings["prompt_ms"], timings["predicted_ms"]) > 0.0
+        assert timings["predicted_per_second"] == pytest.approx(80_000 / timings["predicted_ms"])
+
+
 async def test_streamed_chat_is_the_same_text(tokenizer: Tokenizer) -> None:
     async with site(tokenizer) as at:
         chunks = [

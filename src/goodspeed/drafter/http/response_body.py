@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -113,7 +113,31 @@ class ResponseStats:
             "completion_tokens": self.num_completion,
             "total_tokens": self.num_prompt + self.num_completion,
             "prompt_tokens_details": {"cached_tokens": self.num_cached},
+            "completion_tokens_details": {
+                "accepted_prediction_tokens": self._num_drafts_accepted,
+                "rejected_prediction_tokens": self._num_drafted - self._num_drafts_accepted,
+            },
         }
+
+    def timings(self) -> Json:
+        """llama.cpp's counts and times. Of several answers, counts are sums and times are of the longest."""
+        prompt_n, prompt_ms = self.num_prompt - self.num_cached, _longest_ms(each.prompt_s for each in self.answers)
+        predicted_n, predicted_ms = self.num_completion, _longest_ms(each.generation_s for each in self.answers)
+        return {
+            "cache_n": self.num_cached,
+            **_timing("prompt", prompt_n, prompt_ms),
+            **_timing("predicted", predicted_n, predicted_ms),
+            "draft_n": self._num_drafted,
+            "draft_n_accepted": self._num_drafts_accepted,
+        }
+
+    @property
+    def _num_drafted(self) -> int:
+        return sum(answer.num_drafted for answer in self.answers)
+
+    @property
+    def _num_drafts_accepted(self) -> int:
+        return sum(answer.num_drafts_accepted for answer in self.answers)
 
     def speculation(self) -> Json:
         """The "goodspeed" field; it has a speed-up over the target-only baseline if a verifier has reported one."""
@@ -158,12 +182,12 @@ class Envelope:
 
     def last_chunk(self, stats: ResponseStats) -> Json:
         """The chunk with the usage; it has no choices."""
-        return self.chunk([]) | {"usage": stats.usage(), "goodspeed": stats.speculation()}
+        return self.chunk([]) | _counts(stats)
 
     def whole(self, choices: Sequence[Json], stats: ResponseStats) -> Json:
         """A response that is not streamed."""
         body = self._wrap(self.format.whole_object, choices)
-        return body | {"usage": stats.usage(), "goodspeed": stats.speculation()}
+        return body | _counts(stats)
 
     def _wrap(self, kind: str, choices: Sequence[Json]) -> Json:
         return {
@@ -174,6 +198,24 @@ class Envelope:
             "system_fingerprint": self.welcome.model_fingerprint,
             "choices": choices,
         }
+
+
+def _counts(stats: ResponseStats) -> Json:
+    return {"usage": stats.usage(), "timings": stats.timings(), "goodspeed": stats.speculation()}
+
+
+def _longest_ms(seconds: Iterable[float]) -> float:
+    return 1000.0 * max(seconds, default=0.0)
+
+
+def _timing(name: str, num_tokens: int, ms: float) -> Json:
+    """A rate without tokens or without time is 0: JSON has no infinity."""
+    return {
+        f"{name}_n": num_tokens,
+        f"{name}_ms": ms,
+        f"{name}_per_token_ms": ms / num_tokens if num_tokens else 0.0,
+        f"{name}_per_second": 1000.0 * num_tokens / ms if ms else 0.0,
+    }
 
 
 def _named_logprob(entry: TokenLogprob | TopLogprob) -> Json:
