@@ -70,6 +70,8 @@ async def _serve(config: VerifierConfig, ready_file: Path | None) -> None:
             stack.callback(events.close)
         engine_thread = new_engine_thread()
         engine = await loop.run_in_executor(engine_thread, target_engine, config.engine, config.target, config.seed)
+        if engine.grammars:
+            await loop.run_in_executor(None, engine.grammars.prepare)
         co_located = await loop.run_in_executor(
             engine_thread, co_located_drafts, config.co_located, config.target, engine.info, engine.grammars
         )

@@ -135,3 +135,9 @@ def test_only_the_latest_grammars_are_kept() -> None:
 def test_an_answer_that_violates_its_constraint_has_failed() -> None:
     assert not compiler().matcher(regex("yes|no"), (END_TOKEN,), encode("ye")).failure
     assert compiler().matcher(regex("yes|no"), (END_TOKEN,), encode("maybe")).failure
+
+
+def test_a_prepared_compiler_has_read_its_vocabulary() -> None:
+    own = GrammarCompiler(tokenizer().to_str(), VOCAB_SIZE, (END_TOKEN,))
+    own.prepare()
+    assert "_tokenizer" in vars(own)

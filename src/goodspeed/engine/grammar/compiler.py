@@ -69,6 +69,10 @@ class GrammarCompiler:
         except importlib.metadata.PackageNotFoundError:
             return ""
 
+    def prepare(self) -> None:
+        if self.version:
+            self._thread.submit(lambda: self._tokenizer).result()
+
     def check(self, constraint: Constraint) -> None:
         self._prototype(constraint)
 

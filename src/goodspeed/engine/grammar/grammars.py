@@ -19,6 +19,12 @@ class Grammars(Protocol):
     def version(self) -> str:
         """What decides which tokens are allowed; empty: it can compile nothing."""
 
+    def prepare(self) -> None:
+        """Read the vocabulary, if there are grammars: it takes a second, in which no other thread runs.
+
+        Otherwise the first constraint has it read.
+        """
+
     def check(self, constraint: Constraint) -> None:
         """Compile it, which may take a second.
 
