@@ -1,5 +1,6 @@
 """Finds the part of a JSON schema that is at fault, for error messages."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -8,6 +9,8 @@ OF_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 OF_SCHEMAS = ("items", "additionalProperties", "additionalItems", "not")
 DEFINITIONS = ("$defs", "definitions")
 MAX_ATTEMPTS = 500
+MAX_SEARCH_S = 1.0
+"""Others wait for the compiler: a search that takes longer ends with the part that it has reached."""
 
 Path = tuple[str, ...]
 
@@ -15,7 +18,8 @@ Path = tuple[str, ...]
 def locate(schema: object, error_of: Callable[[object], str]) -> tuple[Path, str]:
     """The path of the innermost part of the schema that is wrong by itself, and its error.
 
-    `error_of` says what is wrong with a schema, "" if nothing is; it is called at most MAX_ATTEMPTS times.
+    `error_of` says what is wrong with a schema, "" if nothing is; it is called at most MAX_ATTEMPTS times, and no more
+    after MAX_SEARCH_S.
     """
     return _Search(schema, error_of).descend((), schema, error_of(schema))
 
@@ -25,12 +29,15 @@ class _Search:
         self._definitions = {name: root[name] for name in DEFINITIONS if isinstance(root, dict) and name in root}
         self._error_of = error_of
         self._num_left = MAX_ATTEMPTS
+        self._until = time.monotonic() + MAX_SEARCH_S
         self._visited: set[Path] = set()
 
     def descend(self, path: Path, schema: object, error: str) -> tuple[Path, str]:
         for name, part in self._parts(path, schema):
-            if self._num_left == 0 or name in self._visited:
+            if name in self._visited:
                 continue
+            if self._num_left == 0 or time.monotonic() > self._until:
+                break
             self._num_left -= 1
             self._visited.add(name)
             found = self._error_of({**self._definitions, **part} if isinstance(part, dict) else part)
