@@ -9,17 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
-from goodspeed.decoding.logits_processor import processed
-from goodspeed.decoding.rules import choose
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.engine_updates import DraftWork, StreamCommitted, StreamOpened, apply_updates
 from goodspeed.drafter.core.outbox import StreamEvent, StreamFailed
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.interface import DraftEngine, StreamSpec
-from goodspeed.engine.logits_processors import logits_processors
 from goodspeed.engine.toy_draft import ToyDraft
-from goodspeed.engine.toy_model import ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import GoodSpeedError
 from goodspeed.protocol.messages import (
@@ -33,6 +29,7 @@ from goodspeed.protocol.messages import (
     Refused,
     Welcome,
 )
+from goodspeed.testing.toy_text import toy_answer
 from goodspeed.verifier.core.batch import Batch
 from goodspeed.verifier.core.core import VerifierCore
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
@@ -41,17 +38,8 @@ from goodspeed.verifier.step import run_batch
 
 def target_only_tokens(request: GenerationRequest) -> list[int]:
     """The answer of the toy target without drafts."""
-    tokens = list(request.tokens)
-    spec = StreamSpec(request.tokens, request.sampling, len(tokens) + request.max_tokens, end_tokens=request.end_tokens)
-    processors = logits_processors(spec)
-    for _ in range(request.max_tokens):
-        row = processed(ToyModel().row(tokens)[np.newaxis], (), processors)
-        tokens.append(int(choose(row, request.sampling, len(tokens))[0]))
-        for processor in processors:
-            processor.commit(tokens[-1:])
-        if tokens[-1] in request.end_tokens:
-            break
-    return tokens[len(request.tokens) :]
+    capacity = len(request.tokens) + request.max_tokens
+    return toy_answer(StreamSpec(request.tokens, request.sampling, capacity, end_tokens=request.end_tokens))
 
 
 class VirtualClock:

@@ -9,13 +9,13 @@ from msgspec import structs
 
 from goodspeed.decoding.draft import Draft, DraftRequest
 from goodspeed.decoding.sampling import Sampling
-from goodspeed.engine.interface import CoLocatedDrafts, DraftEngine, TargetEngine, TargetInfo
+from goodspeed.engine.interface import CoLocatedDrafts, DraftEngine, StreamSpec, TargetEngine, TargetInfo
 from goodspeed.engine.toy_draft import ToyDraft
-from goodspeed.engine.toy_model import ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Hello, Message, Open, Opened, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.records.event_log import EventSink, NullEventSink
+from goodspeed.testing.toy_text import toy_answer
 from goodspeed.verifier.core.batch import Batch, StepResult
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.event_logging import LoggedVerifierCore
@@ -36,12 +36,9 @@ def open_request(
 
 def target_only_text(request: Open) -> list[int]:
     """Prompt and answer as the toy target generates them without drafts."""
-    tokens = list(request.tokens[: request.num_prompt])
-    for _ in range(request.max_tokens):
-        tokens.append(ToyModel().choice(tokens, request.sampling))
-        if tokens[-1] in request.end_tokens:
-            break
-    return tokens
+    prompt = request.tokens[: request.num_prompt]
+    capacity = len(prompt) + request.max_tokens
+    return [*prompt, *toy_answer(StreamSpec(prompt, request.sampling, capacity, end_tokens=request.end_tokens))]
 
 
 def unlimited_info() -> TargetInfo:

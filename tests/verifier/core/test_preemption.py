@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
+from goodspeed.decoding.logit_changes import LogitChanges
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.toy_target import toy_info
 from goodspeed.protocol.messages import Cancel, Load, Mode, Opened
@@ -56,7 +57,10 @@ def continued(batches: Sequence[Batch]) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, COUPLED], ids=["greedy", "coupled"])
+PENALISED = Sampling(logit_changes=LogitChanges(1.2, 0.5, 0.5, min_tokens=70))
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, COUPLED, PENALISED], ids=["greedy", "coupled", "penalised"])
 @pytest.mark.parametrize("cached", [0, 2**30])
 def test_no_text_changes_under_preemption_and_no_stream_is_preempted_twice(sampling: Sampling, cached: int) -> None:
     verifier = small(cached=cached)
