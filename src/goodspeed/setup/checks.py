@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from goodspeed.drafter.drafter_config import TOY, DrafterConfig
+from goodspeed.engine.auto_target import AUTO, LLAMA, TORCH, choose_engine
 from goodspeed.errors import ErrorCode, GoodSpeedError, ProtocolError
 from goodspeed.models.catalog import locate_tokenizer
 from goodspeed.protocol.address import Address, check_port_is_free, parse_address
@@ -48,8 +49,10 @@ def verifier_checks(config: VerifierConfig) -> Iterator[Check]:
         yield _checked("certificate", lambda: _certificate(Path(config.grpc.tls_cert)))
     elif not Address(config.grpc.host, config.grpc.port).is_loopback:
         yield Check("certificate", "none: what users write travels in the clear", is_warning=True)
-    if config.engine == "torch":
+    if config.engine in {AUTO, TORCH, LLAMA}:
         yield _checked("model", lambda: _located(config.target.model))
+    if config.engine == AUTO:
+        yield _checked("engine", lambda: "{}: {}".format(*choose_engine(config.target)))
     yield _memory(config)
 
 
