@@ -15,7 +15,7 @@ def test_a_cached_prefix_is_context_and_no_work() -> None:
     target.step([Prefill(1, 50)])
     target.step([Verify(1, ())])
     target.retain(1, 51)
-    assert target.kv_tokens == 51
+    assert target.kv_tokens == 0  # of open streams
     target.open(2, StreamSpec((RIGHT,) * 60, Sampling(), 80, prefix=CachedPrefix(1, 51)))
     (outcome,) = target.step([Prefill(2, 9)])
     assert outcome.next_token == RIGHT

@@ -239,3 +239,34 @@ def test_slow_drafts_of_a_far_client_are_used_if_run_ahead_makes_them_pay() -> N
         result = simulate(small_scenario(tier, verifiers=[verifier], duration_s=40.0))
         num_tokens[mode] = sum(answer.num_answer_tokens for answer in result.answers)
     assert num_tokens["auto"] > 1.1 * num_tokens["never"]
+
+
+def test_a_turn_of_a_conversation_reads_only_what_is_new() -> None:
+    """The closed form: all of the turn before but its last token, which no step has run."""
+    lengths = {"distribution": "fixed", "fixed": {"num_tokens": 40}}
+    conversation = {"num_turns": 5, "user": {"think_s": 0.1}}
+    talk = {"arrivals": "conversation", "conversation": conversation, "prompt": lengths, "answer": lengths}
+    result = simulate(small_scenario(drafter_tier(count=2, workload=talk), duration_s=30.0))
+    assert len(result.answers) > 10
+    for answer in result.answers:
+        turn = answer.request % 5
+        assert answer.num_prompt_tokens == 40 + 80 * turn
+        assert answer.num_cached_tokens == max(0, 80 * turn - 1)
+
+
+def test_answers_end_before_their_max_tokens_and_preemption_changes_none() -> None:
+    prompt = {"distribution": "fixed", "fixed": {"num_tokens": 20}}
+    answer = {"distribution": "uniform", "uniform": {"low": 10, "high": 150}}
+    work = {"closed": {"think_s": 0.05}, "prompt": prompt, "answer": answer, "max_answer": 150}
+    lengths = []
+    for kv_capacity in (100_000, 600):
+        tier = drafter_tier(count=8, workload=work)
+        verifier = {"kv_capacity": kv_capacity, "max_context": 400}
+        result = simulate(small_scenario(tier, verifiers=[verifier], duration_s=60.0))
+        assert result.num_failed == 0
+        assert (result.verifiers[0].num_preemptions > 0) == (kv_capacity == 600)
+        lengths.append({(one.client, one.request): one.num_answer_tokens for one in result.answers})
+    both = lengths[0].keys() & lengths[1].keys()
+    assert len(both) > 20
+    assert all(lengths[0][key] == lengths[1][key] for key in both)
+    assert len({lengths[0][key] for key in both}) > 10

@@ -180,6 +180,23 @@ METRICS: Registry[Metric] = Registry(
         **_latencies("ttft", "time to first token", ttft_s),
         **_latencies("tpot", "time per output token", tpot_s),
         **_latencies("latency", "request latency", latency_s),
+        "cached_prompt_tokens": Metric(
+            "prompt tokens that the prefix cache had",
+            "%",
+            100.0,
+            lambda measured: ratio(
+                measured.total(lambda answer: answer.num_cached_tokens),
+                measured.total(lambda answer: answer.num_prompt_tokens),
+            ),
+        ),
+        "preemptions_per_answer": Metric(
+            "preemptions per answer",
+            "",
+            1.0,
+            lambda measured: ratio(
+                sum(verifier.num_preemptions for verifier in measured.run.verifiers), len(measured.run.answers)
+            ),
+        ),
         "acceptance_rate": Metric(
             "acceptance rate",
             "",

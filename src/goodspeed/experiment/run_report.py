@@ -94,11 +94,22 @@ def _verifiers(replications: Sequence[Replication]) -> str:
             str(record.num_steps),
             number(record.num_tokens / record.num_steps if record.num_steps else math.nan),
             str(record.peak_kv_tokens),
+            str(record.num_preemptions),
+            str(record.num_evictions),
         ]
         for replication in replications
         for record in replication.run.verifiers
     ]
-    headers = ["seed", "verifier", "utilisation, %", "steps", "tokens per step", "peak KV tokens"]
+    headers = [
+        "seed",
+        "verifier",
+        "utilisation, %",
+        "steps",
+        "tokens per step",
+        "peak KV tokens",
+        "preemptions",
+        "evictions",
+    ]
     return page.collapsible(f"{len(rows)} rows", page.table(headers, rows))
 
 

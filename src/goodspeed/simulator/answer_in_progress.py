@@ -16,10 +16,12 @@ class AnswerInProgress:
     client: str
     request_number: int
     request: WorkloadRequest
+    prompt: tuple[int, ...]
     requested_s: float
     ended: Signal
     first_token_s: float | None = None
     num_tokens: int = 0
+    num_cached: int = 0
     num_rounds: int = 0
     num_proposed: int = 0
     num_accepted: int = 0
@@ -43,6 +45,7 @@ class AnswerInProgress:
             self.first_token_s = now_s
         self.num_tokens += len(committed.tokens)
         self.num_rounds += 1
+        self.num_cached += measured.num_cached
         self.num_proposed += measured.num_proposed
         self.num_accepted += measured.num_accepted
         self.num_remote_rounds += measured.mode is RoundMode.REMOTE
@@ -74,6 +77,7 @@ class AnswerInProgress:
             first_token_s=self.first_token_s,
             finished_s=now_s,
             num_prompt_tokens=self.request.num_prompt_tokens,
+            num_cached_tokens=self.num_cached,
             num_answer_tokens=self.num_tokens,
             num_rounds=self.num_rounds,
             num_proposed=self.num_proposed,

@@ -1,9 +1,10 @@
 """A drafter server in virtual time: the live core, a draft engine whose steps take time, and links to verifiers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
+from goodspeed.decoding.sampling import Sampling
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.engine_updates import DraftWork, apply_updates
 from goodspeed.drafter.core.outbox import StreamEvent, StreamFailed
@@ -16,7 +17,7 @@ from goodspeed.simulator.draft import SimulatedDraftEngine
 from goodspeed.simulator.environment import Environment
 from goodspeed.simulator.kernel import Call, Event, time_ns
 from goodspeed.simulator.placement import CpuSlot
-from goodspeed.simulator.target import RIGHT
+from goodspeed.simulator.target import END
 from goodspeed.simulator.uplink import SimulatedUplink
 
 
@@ -112,7 +113,10 @@ class SimulatedDrafter:
 
     def _open(self, answer: AnswerInProgress, traces: AnswerTraces) -> None:
         num_prompt_tokens, num_answer_tokens = answer.request.num_prompt_tokens, answer.request.num_answer_tokens
-        request = GenerationRequest((RIGHT,) * num_prompt_tokens, num_answer_tokens, mode=self._mode)
+        request = GenerationRequest(answer.prompt, num_answer_tokens, mode=self._mode)
+        if answer.request.max_tokens:
+            early = Sampling(seed=num_answer_tokens)
+            request = replace(request, max_tokens=answer.request.max_tokens, sampling=early, end_tokens=(END,))
         key = self._core.open(request, self._kernel.now_s)
         self._answers[key] = answer
         self._engine.expect(key, traces.drafter, num_prompt_tokens)

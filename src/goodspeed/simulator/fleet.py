@@ -13,6 +13,7 @@ from goodspeed.simulator.acceptance.models import acceptance_model
 from goodspeed.simulator.draft import SimulatedDraftEngine
 from goodspeed.simulator.drafter import DrafterParts, SimulatedDrafter
 from goodspeed.simulator.environment import Environment
+from goodspeed.simulator.prompt_text import PromptTexts
 from goodspeed.simulator.rng_streams import Role
 from goodspeed.simulator.routes import Routes
 from goodspeed.simulator.scenario import Scenario
@@ -71,7 +72,8 @@ class Fleet:
             slot,
         )
         drafter = SimulatedDrafter(environment, name, parts, self._mode)
-        user = SimulatedUser(kernel, environment.counters, drafter, min(verifier.max_tokens for verifier in verifiers))
+        max_tokens = min(verifier.max_tokens for verifier in verifiers)
+        user = SimulatedUser(kernel, environment.counters, drafter, PromptTexts((self._index, number)), max_tokens)
         requests = self._workload.requests(number, environment.rng_streams.rng(Role.WORKLOAD, self._index, number))
         drafter.start()
         kernel.start(user.run(requests, traces_of))

@@ -30,6 +30,7 @@ class AnswerRecord:
     num_target_only_rounds: int = 0  # without the prompt's
     num_co_located: int = 0  # co-located draft tokens that were verified
     num_co_located_accepted: int = 0
+    num_cached_tokens: int = 0  # of the prompt: the verifier's prefix cache had them
 
     @property
     def num_rounds_with_mode(self) -> int:
@@ -45,7 +46,9 @@ class VerifierRecord:
     num_steps: int
     num_tokens: int  # tokens that went through the target model
     busy_s: float
-    peak_kv_tokens: int
+    peak_kv_tokens: int  # in blocks of open streams
+    num_preemptions: int = 0
+    num_evictions: int = 0  # of ended texts, from the prefix cache
 
 
 @dataclass(frozen=True, slots=True)

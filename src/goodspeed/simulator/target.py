@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.engine.block_table import BlockAllocator, BlockTable
 from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import (
     Outcome,
@@ -15,6 +14,7 @@ from goodspeed.engine.interface import (
     Work,
 )
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
+from goodspeed.verifier.core.kv_ledger import KvLedger
 
 MODEL = "simulated"
 """Name of the simulated model, and fingerprint of its weights and tokenizer."""
@@ -22,6 +22,8 @@ RIGHT: Final = 20_000
 """The only token of the target's text; it takes 3 bytes on the wire, as most tokens of a real vocabulary do."""
 WRONG: Final = 20_001
 """A draft token that the target rejects."""
+END: Final = 20_002
+"""The token that ends an answer before its max_tokens. Its length is the seed of the request."""
 VOCAB_SIZE = 32_768
 
 
@@ -41,8 +43,8 @@ class SimulatedTargetEngine:
         self._latency = latency
         self._specs: dict[StreamKey, StreamSpec] = {}
         self._lengths: dict[StreamKey, int] = {}  # prefilled tokens, then committed tokens
-        self._allocator = BlockAllocator(info.kv_capacity // info.kv_block, info.kv_block)
-        self._tables: dict[StreamKey, BlockTable] = {}  # of open and of retained streams
+        self._ledger = KvLedger(info)
+        self._retained: set[StreamKey] = set()
 
     @property
     def info(self) -> TargetInfo:
@@ -52,8 +54,7 @@ class SimulatedTargetEngine:
         self._specs[stream] = spec
         prefix = spec.prefix
         self._lengths[stream] = prefix.num_tokens if prefix else 0
-        source = self._tables[prefix.source] if prefix else BlockTable()
-        self._tables[stream] = self._allocator.fork(source, prefix.num_tokens if prefix else 0)
+        self._ledger.open(stream, prefix)
 
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         lengths = self._lengths
@@ -63,12 +64,12 @@ class SimulatedTargetEngine:
             if isinstance(work, Verify):
                 num_new = 1 + len(work.draft_tokens)
                 lengths[work.stream] = max(lengths[work.stream], len(self._specs[work.stream].tokens))
-                self._allocator.grow(self._tables[work.stream], lengths[work.stream] + num_new - 1)
+                self._ledger.grow(work.stream, lengths[work.stream] + num_new - 1)
                 num_context_tokens += lengths[work.stream] + num_new - 1  # the last committed token is new to the cache
                 outcomes.append(self._verify(work))
             else:
                 num_new = work.num_tokens
-                self._allocator.grow(self._tables[work.stream], lengths[work.stream] + num_new)
+                self._ledger.grow(work.stream, lengths[work.stream] + num_new)
                 num_prefill_tokens += num_new
                 num_context_tokens += lengths[work.stream] + num_new
                 outcomes.append(self._prefill(work))
@@ -79,34 +80,47 @@ class SimulatedTargetEngine:
 
     def retain(self, stream: StreamKey, num_tokens: int) -> None:
         del self._specs[stream], self._lengths[stream]
-        self._allocator.shorten(self._tables[stream], num_tokens)
+        self._ledger.retain(stream, num_tokens)
+        self._retained.add(stream)
 
     def close(self, stream: StreamKey) -> None:
-        self._specs.pop(stream, None)
-        self._lengths.pop(stream, None)
-        self._allocator.shorten(self._tables.pop(stream), 0)
+        if stream in self._retained:
+            self._retained.remove(stream)
+            self._ledger.drop(stream)
+        else:
+            del self._specs[stream], self._lengths[stream]
+            self._ledger.close(stream)
 
     @property
     def kv_tokens(self) -> int:
-        """In the blocks of open and of retained streams."""
-        return (self._allocator.num_blocks - self._allocator.num_free) * self._info.kv_block
+        """In the blocks of open streams."""
+        return self._ledger.num_used
 
     def drop_streams(self) -> None:
         """Drop all streams and keep the counters."""
-        for stream in list(self._tables):
+        for stream in (*self._specs, *self._retained):
             self.close(stream)
 
     def _verify(self, work: Verify) -> Outcome:
         draft = work.draft_tokens
         num_accepted = draft.index(WRONG) if WRONG in draft else len(draft)
+        num_left = self._num_left(work.stream, self._lengths[work.stream])
+        num_accepted = min(num_accepted, num_left - 1)
         self._lengths[work.stream] += num_accepted + 1
-        return Outcome(work.stream, num_accepted, RIGHT)
+        return Outcome(work.stream, num_accepted, END if num_left == num_accepted + 1 else RIGHT)
 
     def _prefill(self, work: Prefill) -> Outcome:
         length = self._lengths[work.stream] + work.num_tokens
         is_whole = length == len(self._specs[work.stream].tokens)  # otherwise the last token is left to a Verify
         self._lengths[work.stream] = length + is_whole
-        return Outcome(work.stream, 0, RIGHT if is_whole else None)
+        token = END if self._num_left(work.stream, length) == 1 else RIGHT
+        return Outcome(work.stream, 0, token if is_whole else None)
+
+    def _num_left(self, stream: StreamKey, length: int) -> int:
+        """Tokens of the answer after this many tokens of the text; at least 1."""
+        spec = self._specs[stream]
+        end = spec.num_prompt + (spec.sampling.seed or spec.capacity)
+        return max(1, end - length)
 
     def _take_time(self, shape: StepShape) -> None:
         self.step_s = self._latency.step_s(shape)

@@ -7,6 +7,7 @@ from goodspeed.simulator.acceptance.acceptance_model import AnswerTraces
 from goodspeed.simulator.answer_in_progress import AnswerInProgress, RunCounters
 from goodspeed.simulator.drafter import SimulatedDrafter
 from goodspeed.simulator.kernel import Kernel, Process, Signal, duration_ns
+from goodspeed.simulator.prompt_text import PromptTexts
 from goodspeed.simulator.workload.workload import WorkloadRequest
 
 TracesOf = Callable[[int], AnswerTraces]
@@ -16,9 +17,12 @@ TracesOf = Callable[[int], AnswerTraces]
 class SimulatedUser:
     """The source of all requests to one drafter. `run` is its process."""
 
-    def __init__(self, kernel: Kernel, counters: RunCounters, drafter: SimulatedDrafter, max_tokens: int) -> None:
+    def __init__(
+        self, kernel: Kernel, counters: RunCounters, drafter: SimulatedDrafter, texts: PromptTexts, max_tokens: int
+    ) -> None:
         """`max_tokens`: prompt and answer tokens that every reachable verifier can hold for one stream."""
         self._kernel = kernel
+        self._texts = texts
         self._counters = counters
         self._drafter = drafter
         self._max_tokens = max_tokens
@@ -31,17 +35,18 @@ class SimulatedUser:
                 yield previous.ended
             yield duration_ns(request.interarrival_s)
             self._counters.num_requested += 1
+            prompt = self._texts.prompt(request)
             if not self._fits(number, request):
                 self._counters.num_failed += 1
                 continue
             now_s = self._kernel.now_s
-            previous = AnswerInProgress(self._drafter.client, number, request, now_s, Signal(self._kernel))
+            previous = AnswerInProgress(self._drafter.client, number, request, prompt, now_s, Signal(self._kernel))
             while not self._drafter.is_welcomed:
                 yield self._drafter.uplink.welcomed
             self._drafter.answer(previous, traces_of(number))
 
     def _fits(self, number: int, request: WorkloadRequest) -> bool:
-        num_tokens = request.num_prompt_tokens + request.num_answer_tokens
+        num_tokens = request.num_prompt_tokens + max(request.num_answer_tokens, request.max_tokens)
         if num_tokens > self._max_tokens and number == 0:
             raise ConfigError(
                 f"the first request of {self._drafter.client} has {request.num_prompt_tokens} prompt tokens and "

@@ -73,7 +73,16 @@ class SimulatedVerifier:
         engine, busy_s = self._engine, self._busy_s
         if self._busy_since_s is not None:
             busy_s += self._kernel.now_s - self._busy_since_s
-        return VerifierRecord(self.identity.name, engine.num_steps, engine.num_tokens, busy_s, engine.peak_kv_tokens)
+        stats = self._core.stats()
+        return VerifierRecord(
+            self.identity.name,
+            engine.num_steps,
+            engine.num_tokens,
+            busy_s,
+            engine.peak_kv_tokens,
+            stats.memory.num_preemptions,
+            stats.prefix_cache.num_evictions,
+        )
 
     def on_connect(self, wire: Wire) -> int:
         conn = next(self._conns)

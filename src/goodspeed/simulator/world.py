@@ -97,8 +97,7 @@ class SimulatedWorld:
 
     def _start_verifier(self, number: int, tier: VerifierTier, index: int) -> SimulatedVerifier:
         environment = self._environment
-        # All simulated texts are one repeated token: a prefix cache would take each for the beginning of the others.
-        config = replace(tier.core, name=f"{tier.name}-{index}", prefix_cache_tokens=0)
+        config = replace(tier.core, name=f"{tier.name}-{index}")
         co_located = None
         if any(drafters.co_located_acceptance for drafters in self._scenario.drafters):
             co_located = SimulatedCoLocatedDrafts(tier.co_located, environment.expected_streams)

@@ -86,7 +86,7 @@ def test_requests_are_valid(name: str, trace_file: Path) -> None:
         request.interarrival_s >= 0.0 and request.num_prompt_tokens >= 1 and request.num_answer_tokens >= 1
         for request in requests
     )
-    assert {request.is_closed_loop for request in requests} == {name in {"closed", "acceptance_trace"}}
+    assert {request.is_closed_loop for request in requests} == {name in {"closed", "conversation", "acceptance_trace"}}
 
 
 def test_recorded_clients_repeat_their_requests_and_start_together_after_the_warm_up(tmp_path: Path) -> None:
@@ -250,3 +250,20 @@ def test_a_wrong_format_raises_an_error_that_names_the_missing_field(trace_file:
 def test_a_wrong_value_raises_an_error_that_names_it(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         from_mapping(WorkloadConfig, wrong)
+
+
+def test_a_turn_has_the_conversation_before_it_and_conversations_end() -> None:
+    fixed = {"distribution": "fixed", "fixed": {"num_tokens": 30}}
+    conversation = {"num_turns": 4, "max_prompt": 100, "user": {"think_s": 1.0, "think_distribution": "fixed"}}
+    options = {"arrivals": "conversation", "conversation": conversation, "prompt": fixed, "answer": fixed}
+    config: WorkloadConfig = from_mapping(WorkloadConfig, options)
+    requests = list(itertools.islice(workload(config, 1).requests(0, np.random.default_rng(0)), 5))
+    assert [(one.num_prompt_tokens, one.is_next_turn) for one in requests] == [
+        (30, False),
+        (90, True),
+        (30, False),
+        (90, True),
+        (30, False),
+    ]
+    assert all(one.is_closed_loop for one in requests)
+    assert {one.interarrival_s for one in requests[1:]} == {1.0}

@@ -39,6 +39,8 @@ class TraceArrival:
     at_s: float
     num_prompt_tokens: int
     num_answer_tokens: int
+    blocks: tuple[int, ...] = ()
+    """As WorkloadRequest.blocks."""
 
 
 class ArrivalTraceWorkload:
@@ -58,7 +60,8 @@ class ArrivalTraceWorkload:
     def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
         now = 0.0
         for arrival in self._arrivals[client]:
-            yield WorkloadRequest(arrival.at_s - now, False, arrival.num_prompt_tokens, arrival.num_answer_tokens)
+            num_prompt, num_answer = arrival.num_prompt_tokens, arrival.num_answer_tokens
+            yield WorkloadRequest(arrival.at_s - now, False, num_prompt, num_answer, blocks=arrival.blocks)
             now = arrival.at_s
 
 
@@ -84,6 +87,7 @@ def _prepared(arrivals: list[TraceArrival], config: ArrivalTraceConfig) -> list[
             (arrival.at_s - config.start_s) / config.speed,
             _clamp(arrival.num_prompt_tokens, config.max_prompt),
             _clamp(arrival.num_answer_tokens, config.max_answer),
+            arrival.blocks,
         )
         for arrival in arrivals
         if arrival.at_s >= config.start_s
@@ -101,7 +105,8 @@ def _azure(row: Mapping[str, Any]) -> TraceArrival:
 
 
 def _mooncake(row: Mapping[str, Any]) -> TraceArrival:
-    return TraceArrival(row["timestamp"] / 1e3, row["input_length"], row["output_length"])
+    blocks = tuple(map(int, row["hash_ids"])) if "hash_ids" in row else ()
+    return TraceArrival(row["timestamp"] / 1e3, row["input_length"], row["output_length"], blocks)
 
 
 def _vllm(row: Mapping[str, Any]) -> TraceArrival:

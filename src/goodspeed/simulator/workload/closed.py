@@ -31,18 +31,21 @@ class ClosedWorkload:
         self._sizes = sizes
 
     def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:  # noqa: ARG002
-        return self._sizes.requests(self._interarrivals_s(rng), True, rng)
+        return self._sizes.requests(think_times_s(self._config, rng), True, rng)
 
-    def _interarrivals_s(self, rng: np.random.Generator) -> Iterator[float]:
-        yield self._think_s(rng) * float(rng.random())
-        while True:
-            yield self._think_s(rng)
 
-    def _think_s(self, rng: np.random.Generator) -> float:
-        mean = self._config.think_s
-        if self._config.think_distribution == "fixed":
-            return mean
-        if self._config.think_distribution == "exponential":
-            return float(rng.exponential(mean))
-        variance = math.log1p(self._config.cv**2)
-        return mean * math.exp(math.sqrt(variance) * float(rng.standard_normal()) - variance / 2.0)
+def think_times_s(config: ClosedConfig, rng: np.random.Generator) -> Iterator[float]:
+    """Pauses before a user's requests; the first is shortened at random."""
+    yield _think_s(config, rng) * float(rng.random())
+    while True:
+        yield _think_s(config, rng)
+
+
+def _think_s(config: ClosedConfig, rng: np.random.Generator) -> float:
+    mean = config.think_s
+    if config.think_distribution == "fixed":
+        return mean
+    if config.think_distribution == "exponential":
+        return float(rng.exponential(mean))
+    variance = math.log1p(config.cv**2)
+    return mean * math.exp(math.sqrt(variance) * float(rng.standard_normal()) - variance / 2.0)

@@ -1,18 +1,22 @@
 """The workloads by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
 
 from goodspeed.config import config_dataclass, option, table
 from goodspeed.registry import Registry
 from goodspeed.simulator.workload.arrival_trace import ArrivalTraceConfig, ArrivalTraceWorkload
 from goodspeed.simulator.workload.closed import ClosedConfig, ClosedWorkload
+from goodspeed.simulator.workload.conversation import ConversationConfig, ConversationWorkload
 from goodspeed.simulator.workload.gamma import GammaConfig, GammaWorkload
 from goodspeed.simulator.workload.lengths import LengthConfig, lengths
 from goodspeed.simulator.workload.on_off import OnOffConfig, OnOffWorkload
 from goodspeed.simulator.workload.poisson import PoissonConfig, PoissonWorkload
 from goodspeed.simulator.workload.replayed_requests import ReplayedRequestsConfig, ReplayedWorkload
 from goodspeed.simulator.workload.request_sizes import RequestSizes
-from goodspeed.simulator.workload.workload import Workload
+from goodspeed.simulator.workload.workload import Workload, WorkloadRequest
 
 
 @config_dataclass
@@ -26,11 +30,15 @@ class WorkloadConfig:
         was_values={"recorded": "acceptance_trace"},
     )
     closed: ClosedConfig = table(ClosedConfig)
+    conversation: ConversationConfig = table(ConversationConfig)
     poisson: PoissonConfig = table(PoissonConfig)
     gamma: GammaConfig = table(GammaConfig)
     on_off: OnOffConfig = table(OnOffConfig)
     trace: ArrivalTraceConfig = table(ArrivalTraceConfig)
     acceptance_trace: ReplayedRequestsConfig = table(ReplayedRequestsConfig, was=("recorded",))
+    max_answer: int = option(
+        0, "max_tokens of every request, so that a verifier does not know when the answer ends; 0: it does", ge=0
+    )
     prompt: LengthConfig = table(LengthConfig)
     answer: LengthConfig = table(LengthConfig)
 
@@ -44,6 +52,7 @@ WORKLOADS: Registry[Callable[[WorkloadConfig, int], Workload]] = Registry(
     "workload",
     {
         "closed": lambda config, _: ClosedWorkload(config.closed, config.sizes),
+        "conversation": lambda config, _: ConversationWorkload(config.conversation, config.sizes),
         "poisson": lambda config, _: PoissonWorkload(config.poisson, config.sizes),
         "gamma": lambda config, _: GammaWorkload(config.gamma, config.sizes),
         "on_off": lambda config, _: OnOffWorkload(config.on_off, config.sizes),
@@ -55,4 +64,17 @@ WORKLOADS: Registry[Callable[[WorkloadConfig, int], Workload]] = Registry(
 
 def workload(config: WorkloadConfig, num_clients: int) -> Workload:
     """The configured workload for clients 0 to num_clients - 1. Raises ConfigError."""
-    return WORKLOADS[config.arrivals](config, num_clients)
+    chosen = WORKLOADS[config.arrivals](config, num_clients)
+    return _WithMaxTokens(chosen, config.max_answer) if config.max_answer else chosen
+
+
+class _WithMaxTokens:
+    """Requests with one max_tokens, whose answers end early."""
+
+    def __init__(self, inner: Workload, max_tokens: int) -> None:
+        self._inner, self._max_tokens = inner, max_tokens
+
+    def requests(self, client: int, rng: np.random.Generator) -> Iterator[WorkloadRequest]:
+        for request in self._inner.requests(client, rng):
+            num_answer = min(request.num_answer_tokens, self._max_tokens)
+            yield replace(request, num_answer_tokens=num_answer, max_tokens=self._max_tokens)
