@@ -26,6 +26,7 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
 
 Tokens = list[int]
+WARM_UP_TOKENS = 16
 
 
 @dataclass
@@ -80,6 +81,9 @@ def main() -> int:
     for engine in engines:
         engine.start(args.dtype, args.threads)
     prompts = prompts_of(args.model, args.turns * max(args.clients))
+    for engine in engines:  # the first texts compile parts of vLLM
+        engine.measure(prompts[:1], WARM_UP_TOKENS)
+        engine.rates.clear()
     for turn in range(args.turns):
         print(f"turn {turn + 1} of {args.turns}", file=sys.stderr)
         for clients in args.clients:
