@@ -10,8 +10,9 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from goodspeed.drafter.http.tool_calls.call_delta import CallDelta, Delta, joined
+from goodspeed.drafter.http.tool_calls.call_delta import CallDelta, Delta, Part, joined
 from goodspeed.drafter.http.tool_calls.formats import FORMATS
+from goodspeed.drafter.http.tool_calls.llama import LlamaCall
 from goodspeed.drafter.http.tool_calls.tool_parser import ToolParser
 
 FUNCTIONS = ("weather", "now", "write_file")
@@ -190,6 +191,26 @@ def test_calls_beyond_the_maximum_are_left_out(kind: str, text: str) -> None:
         parser = FORMATS[kind].make(FUNCTIONS, 1)
         assert found(parsed(parser, cut(text, length))) == ("", [("now", "{}")])
         assert parser.is_done
+
+
+class CountedCall(LlamaCall):
+    """A candidate that counts what it reads."""
+
+    num_read = 0
+
+    def push(self, char: str) -> list[Part]:
+        CountedCall.num_read += 1
+        return super().push(char)
+
+
+@pytest.mark.parametrize("end", ["", "}", "x"])
+def test_nested_starts_of_calls_are_read_in_linear_time(end: str) -> None:
+    """Without a limit each start is read to the end of the text: 4 million characters here."""
+    text = '{"parameters":' * 800 + end
+    CountedCall.num_read = 0
+    parser = ToolParser({"{": lambda: CountedCall(bool, "{")}, " ")
+    assert parsed(parser, [text]) == [text]
+    assert CountedCall.num_read < 12 * len(text)
 
 
 FRAGMENTS = sorted({*"{}[]()<\",:;=' \n\\", "so", "now", "weather", "<tool_call>", "</tool_call>", "[TOOL_CALLS]"})

@@ -77,14 +77,18 @@ AUTO = "auto"
 SIGNS: Mapping[str, tuple[str, ...]] = {
     "mistral": (mistral.OPENER,),
     "pythonic": ("func_name1(",),
-    "hermes": (hermes.OPENER + "\\n{", hermes.OPENER + "\n{", hermes.OPENER + "{"),
+    "hermes": (hermes.OPENER,),
     "llama": (llama.PYTHON_TAG, '"parameters": dictionary'),
 }
 """What a chat template has in it if it tells the model to use this format; the first format with a sign is taken."""
+OTHER_SIGNS = ("<function=", "<arg_key>")
+"""Of formats without a parser, which have the tags of Hermes: Qwen3-Coder, GLM."""
 
 
 def find_format(name: str, template: str) -> ToolFormat | None:
-    """The format of this name, or for AUTO that of the chat template; None if the template shows none."""
+    """The format of this name, or for AUTO that of the chat template; None if the template shows none that is known."""
     if name != AUTO:
         return FORMATS[name]
+    if any(sign in template for sign in OTHER_SIGNS):
+        return None
     return next((FORMATS[kind] for kind, signs in SIGNS.items() if any(sign in template for sign in signs)), None)

@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from goodspeed.drafter.http.tool_calls.call_delta import CallDelta, Candidate, Delta, MalformedCallError, Part, joined
 
+MAX_READ_AGAIN = 8
+"""Characters that are read again, for each of the text: without a limit nested starts of calls take quadratic time."""
+
 
 class ToolParser:
     """Splits an answer into text and calls.
@@ -28,11 +31,13 @@ class ToolParser:
         self._opener = ""  # the start of an opener among them, at their end
         self._num_opening = 0  # held characters up to the end of the candidate's opener
         self._is_after_call = False
+        self._num_left = 1000  # characters that may be read again
         self._deltas: list[Delta] = []
 
     def push(self, text: str) -> list[Delta]:
         """What the next part of the text adds."""
         for char in text:
+            self._num_left += MAX_READ_AGAIN
             self._read([char])
         return self._take()
 
@@ -87,9 +92,13 @@ class ToolParser:
         return ()
 
     def _rejected(self) -> list[str]:
-        """The candidate is no call: show its opener. Returns the rest, in reversed order."""
+        """The candidate is no call: show its opener. Returns the rest, which is to be read again, in reversed order."""
         self._candidate = None
         rest = self._held[self._num_opening :]
+        if len(rest) > self._num_left:
+            self._show(self._held)
+            return []
+        self._num_left -= len(rest)
         self._show(self._held[: self._num_opening])
         return rest[::-1]
 
