@@ -57,7 +57,8 @@ def test_no_more_is_granted_than_steps_of_the_best_size_verify() -> None:
     assert budget.granted(NUM_STREAMS, timing.step_time) == pytest.approx(NUM_STREAMS, abs=4)
 
 
-def test_a_step_that_verified_all_drafts_says_nothing_about_how_many_pay() -> None:
+@pytest.mark.parametrize("num_drafted", [0, 1])
+def test_a_step_that_verified_all_drafts_says_nothing_about_how_many_pay(num_drafted: int) -> None:
     pricing, budget, timing = make_pricing(VerifierCoreConfig())
-    after_steps(pricing, timing, num_verified=1, num_drafted=1)
+    after_steps(pricing, timing, num_drafted, num_drafted)
     assert budget.granted(NUM_STREAMS, timing.step_time) == 64
