@@ -136,7 +136,7 @@ def test_retained_sequence_gives_way_when_memory_is_short(target: TargetEngine) 
 
 def test_error_of_vllm_in_a_step_passes_through_and_the_engine_goes_on(target: Any) -> None:
     expected = text_of(target, 101, StreamSpec(PROMPT, Sampling(), 80))
-    (runner,) = target._core.collective_rpc(lambda worker: worker.model_runner)
+    (runner,) = target.core.collective_rpc(lambda worker: worker.model_runner)
     forward, runner.model.forward = runner.model.forward, None
     target.open(102, StreamSpec(PROMPT, Sampling(), 80))
     with pytest.raises(TypeError, match="NoneType"):

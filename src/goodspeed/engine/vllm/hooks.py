@@ -29,16 +29,24 @@ CLASS_HOOKS: Final = (
     "create_request_queue",
 )
 """Of classes and modules, before a model is loaded."""
+SCHEDULER_HOOKS: Final = (
+    "scheduler.max_num_active_reqs",
+    "scheduler.max_num_running_reqs",
+    "scheduler.num_spec_tokens",
+    "scheduler.policy",
+    "scheduler.requests",
+    "scheduler.running",
+    "scheduler.waiting",
+)
+"""Of the scheduler, before the engine changes some of them."""
 CORE_HOOKS: Final = (
     "core.request_block_hasher",
-    "core.scheduler.max_num_scheduled_tokens",
-    "core.scheduler.max_requests_per_step",
-    "core.scheduler.requests",
-    "core.scheduler.running",
-    "core.scheduler.waiting",
+    "core.scheduler.block_size",
     "core.vllm_config.cache_config.num_gpu_blocks",
+    "core.vllm_config.model_config.dtype",
     "core.vllm_config.model_config.get_vocab_size",
     "core.vllm_config.model_config.max_model_len",
+    "core.vllm_config.model_config.quantization",
 )
 """Of the engine core, once the model is loaded."""
 WORKER_HOOKS: Final = (

@@ -5,13 +5,14 @@ import importlib
 import logging
 import os
 import signal
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
 from goodspeed.engine.interface import TargetEngine, TargetInfo
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.vllm.grammars import end_tokens, grammar_compiler
-from goodspeed.engine.vllm.hooks import CORE_HOOKS, Vllm, check, import_vllm, missing_hooks
+from goodspeed.engine.vllm.hooks import CORE_HOOKS, Vllm, check, import_vllm, missing_hooks, tried
 from goodspeed.engine.vllm.options import engine_arguments
 from goodspeed.engine.vllm.self_check import is_batch_invariant, numerics_fingerprint
 from goodspeed.errors import ConfigError
@@ -52,13 +53,23 @@ def load_vllm(config: TargetConfig) -> TargetEngine:
     info = _info(core, config.model, folder)
     grammars = grammar_compiler(core.vllm_config.model_config)
     engine = importlib.import_module("goodspeed.engine.vllm.target").VllmTarget(core, info, grammars)
-    precision = f"{vllm.version} {core.vllm_config.model_config.dtype} {core.vllm_config.model_config.quantization}"
-    fingerprint = numerics_fingerprint(engine, precision, CHECK_KEY)
-    engine.info = dataclasses.replace(info, model_fingerprint=fingerprint)
-    LOG.info("%s in vLLM %s: KV cache of %d tokens", config.model, precision, info.kv_capacity)
-    if not is_batch_invariant(engine, CHECK_KEY + 1):
-        LOG.warning("%s: logits depend on the batch in vLLM here, so a text may differ from the baseline", config.model)
+    try:
+        checked = _checked(engine, config.model, vllm.version)
+    except (AttributeError, TypeError, KeyError) as error:
+        raise ConfigError(f"vLLM {vllm.version} is not as the engine vllm expects: {error!r}; {tried()}") from error
     VLLM_LOG.setLevel(min(VLLM_LOG.level, logging.WARNING))
+    return checked
+
+
+def _checked(engine: Any, name: str, version: str) -> TargetEngine:
+    """The engine with the fingerprint of its numerics, after its first texts. Logs whether they are invariant."""
+    model_config = engine.core.vllm_config.model_config
+    precision = f"{version} {model_config.dtype} {model_config.quantization}"
+    fingerprint = numerics_fingerprint(engine, precision, CHECK_KEY)
+    engine.info = dataclasses.replace(engine.info, model_fingerprint=fingerprint)
+    LOG.info("%s in vLLM %s: KV cache of %d tokens", name, precision, engine.info.kv_capacity)
+    if not is_batch_invariant(engine, CHECK_KEY + 1):
+        LOG.warning("%s: logits depend on the batch in vLLM here, so a text may differ from the baseline", name)
     checked: TargetEngine = engine
     return checked
 
@@ -66,6 +77,7 @@ def load_vllm(config: TargetConfig) -> TargetEngine:
 def _set_environment(config: TargetConfig) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
     if config.threads:
         os.environ["OMP_NUM_THREADS"] = str(config.threads)
 

@@ -9,6 +9,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.engine.vllm.exchange import DRAFT_PROBS, Report, reports_of
+from goodspeed.engine.vllm.hooks import SCHEDULER_HOOKS, check, missing_hooks
 
 UNLIMITED = 2**30
 
@@ -36,6 +37,7 @@ class StepScheduler(Scheduler):  # type: ignore[misc]  # vLLM is no dependency o
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        check(missing_hooks({"scheduler": self}, SCHEDULER_HOOKS))
         self.max_requests_per_step: int = self.max_num_running_reqs
         # Open requests are limited by memory alone; max_requests_per_step limits the rows of a step.
         self.max_num_running_reqs = self.max_num_active_reqs = UNLIMITED

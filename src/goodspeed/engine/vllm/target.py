@@ -51,7 +51,7 @@ class VllmTarget:
     def __init__(self, core: Any, info: TargetInfo, grammars: Grammars | None = None) -> None:
         self.info = info
         self.grammars = grammars
-        self._core = core
+        self.core = core
         self._scheduler: StepScheduler = core.scheduler
         self._streams: dict[StreamKey, _Stream] = {}
         self._retained: dict[StreamKey, _Stream] = {}
@@ -77,9 +77,9 @@ class VllmTarget:
             sampling_params=params,
             pooling_params=None,
             cache_salt=salt or None,
-            block_hasher=self._core.request_block_hasher,
+            block_hasher=self.core.request_block_hasher,
         )
-        self._core.add_request(request)
+        self.core.add_request(request)
         self._streams[stream] = _Stream(request, spec, salt, num_cached)
 
     def _source(self, prefix: CachedPrefix) -> _Stream:
@@ -104,7 +104,7 @@ class VllmTarget:
 
     def close(self, stream: StreamKey) -> None:
         ended = self._streams.pop(stream, None) or self._retained.pop(stream)
-        self._core.abort_requests([ended.key])
+        self.core.abort_requests([ended.key])
         self._scheduler.retained = {retained.key for retained in self._retained.values()}
 
     def _request(self, work: Work) -> tuple[str, StepRequest]:
@@ -147,7 +147,7 @@ class VllmTarget:
 
     def _step_core(self) -> dict[str, _Committed]:
         """What vLLM's requests commit in one step."""
-        by_client, _ = self._core.step()
+        by_client, _ = self.core.step()
         outputs = [output for of_client in by_client.values() for output in of_client.outputs]
         return {output.request_id: self._committed(output) for output in outputs}
 
@@ -168,7 +168,7 @@ class VllmTarget:
         """Free the memory of the sequence that was retained first and still has some. False if there is none."""
         for ended in self._retained.values():
             if ended.key in self._scheduler.requests:
-                self._core.abort_requests([ended.key])
+                self.core.abort_requests([ended.key])
                 return True
         return False
 
