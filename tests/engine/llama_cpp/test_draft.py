@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from tests.engine.continued_drafts import (
     check_a_draft_in_pieces_is_the_whole,
@@ -85,6 +87,16 @@ def test_stream_without_memory_gets_no_drafts_of_the_model(path: Path) -> None:
         drafts.close(stream)
     drafts.open(20, PROMPTS[0], Sampling())
     assert len(drafts.draft([DraftRequest(20, 2)])[0].tokens) == 2
+
+
+def test_engine_that_is_replaced_frees_its_memory(path: Path) -> None:
+    """A drafter that replaces its draft engine drops the old one; 24 caches of 64 MB would not go unnoticed."""
+    big = replace(config(path), kv_memory_mb=64)
+    draft_engine(big, VOCAB_SIZE).open(1, PROMPTS[0], Sampling())
+    before = psutil.Process().memory_info().rss
+    for _ in range(24):
+        draft_engine(big, VOCAB_SIZE).open(1, PROMPTS[0], Sampling())
+    assert psutil.Process().memory_info().rss - before < 8 * 64 * 2**20
 
 
 def test_model_of_a_smaller_vocabulary_is_refused(path: Path) -> None:

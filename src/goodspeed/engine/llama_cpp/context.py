@@ -1,6 +1,7 @@
 """A llama.cpp context: the KV cache of all sequences, and the forward pass over one small batch."""
 
 import ctypes
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ class LlamaContext:
         self.size = size
         self._library = model.library
         self._pointer = self._make(config, size)
+        self._free = weakref.finalize(self, self._library.llama_free, self._pointer)
         self._memory = self._library.llama_get_memory(self._pointer)
         self._arrays = _BatchArrays(self._library, size.max_rows)
 
@@ -87,8 +89,8 @@ class LlamaContext:
             raise CapacityError(f"llama.cpp cannot restore a sequence: {first_error()}")
 
     def close(self) -> None:
-        """Free the memory of the context."""
-        self._library.llama_free(self._pointer)
+        """Free the memory of the context at once; else it is freed when nothing refers to it any more."""
+        self._free()
 
     def _make(self, config: LlamaConfig, size: ContextSize) -> Any:
         params = self._library.llama_context_default_params()

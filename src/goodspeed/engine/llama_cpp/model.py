@@ -1,6 +1,7 @@
 """A loaded GGUF model: its weights, and the sizes that an engine needs."""
 
 import ctypes
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from goodspeed.engine.llama_cpp.library import first_error, load_library
 from goodspeed.errors import CheckpointError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class LlamaModel:
-    """A model in memory. It stays there until the process ends."""
+    """A model in memory, which is freed when no context refers to it any more."""
 
     library: Any
     pointer: Any
@@ -56,8 +57,8 @@ def load_model(path: Path, n_gpu_layers: int) -> LlamaModel:
         library.llama_model_n_ctx_train(pointer),
         n_gpu_layers != 0 and library.llama_supports_gpu_offload(),
     )
+    weakref.finalize(model, library.llama_model_free, pointer)
     if kind := _unsupported_kind(library, pointer):
-        library.llama_model_free(pointer)
         raise CheckpointError(f"{path} is {kind}, expected a causal model with attention only")
     return model
 
