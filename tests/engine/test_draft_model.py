@@ -61,9 +61,9 @@ class ToyReaderModel:
         del self._reserved[stream]
 
 
-def pair(max_context: int = 4096, memory: int = 8192) -> tuple[ToyReaderModel, NeuralDraft]:
+def pair(max_context: int = 4096, memory: int = 8192, num_kept: int = 0) -> tuple[ToyReaderModel, NeuralDraft]:
     model = ToyReaderModel(max_context, memory)
-    return model, NeuralDraft(DraftModelRunner(model, TOY_VOCAB_SIZE), Calibration())
+    return model, NeuralDraft(DraftModelRunner(model, TOY_VOCAB_SIZE, num_kept=num_kept), Calibration())
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: sampling.rule.name)
@@ -93,7 +93,8 @@ def test_every_token_is_read_once_when_all_are_accepted() -> None:
         engine.commit(1, committed)
     # The last round's last draft token and the bonus token are read by the next round.
     assert model.num_read == len(tokens) - 2
-    assert model.caches[1] == tokens[:-2]
+    (cache,) = model.caches.values()
+    assert cache == tokens[:-2]
 
 
 def test_continued_draft_reads_no_token_twice() -> None:
@@ -152,7 +153,8 @@ def test_cache_grows_with_the_answer() -> None:
         tokens += committed
         engine.commit(1, committed)
     assert len(tokens) > MIN_CAPACITY
-    assert model.caches[1] == tokens[:-2]
+    (cache,) = model.caches.values()
+    assert cache == tokens[:-2]
 
 
 def test_nothing_is_drafted_beyond_the_models_context() -> None:
@@ -204,6 +206,36 @@ def test_closed_stream_frees_its_cache() -> None:
     engine.open(1, PROMPT, Sampling())
     engine.close(1)
     assert model.caches == {}
+
+
+def test_the_next_turn_of_a_conversation_reads_only_what_is_new() -> None:
+    model, engine = pair(num_kept=2)
+    first = PROMPT * 10
+    engine.open(1, first, Sampling())
+    engine.draft([DraftRequest(1, 4)])  # rejected: its tokens are in the cache, and not in the text
+    engine.commit(1, [7])
+    engine.close(1)
+    second = [*first, 7, *PROMPT]
+    model.num_read = 0
+    engine.open(2, second, Sampling())
+    (draft,) = engine.draft([DraftRequest(2, 1)])
+    assert model.num_read == 1 + len(PROMPT)
+    _, fresh = pair()
+    fresh.open(2, second, Sampling())
+    assert draft.tokens == fresh.draft([DraftRequest(2, 1)])[0].tokens
+    engine.close(2)
+    engine.open(3, PROMPT[::-1] * 10, Sampling())  # another conversation
+    engine.close(3)
+    assert len(model.caches) == 2
+
+
+def test_kept_caches_yield_their_memory() -> None:
+    model, engine = pair(memory=2 * MIN_CAPACITY, num_kept=8)
+    for stream in range(5):
+        engine.open(stream, [stream] * 50, Sampling())
+        assert len(engine.draft([DraftRequest(stream, 2)])[0].tokens) == 2
+        engine.close(stream)
+    assert len(model.caches) == 2
 
 
 def test_confidence_is_learned() -> None:

@@ -250,6 +250,7 @@ def _draft_config(config: CoLocatedConfig, target: TargetConfig) -> DraftConfig:
         dtype=target.dtype,
         threads=target.threads or os.cpu_count() or 1,
         kv_memory_mb=config.kv_memory_mb,
+        kept_caches=0,  # the streams of several clients: none is faster for another's text
     )
 
 

@@ -1,9 +1,11 @@
 """The draft model interface, and a runner that keeps a KV cache per stream in step with the stream's prefix.
 
 The runner compares tokens to find how much of a prefix is cached. So accepted draft tokens are not computed again,
-committed tokens that were not drafted are added in the next pass, and rejected tokens are overwritten.
+committed tokens that were not drafted are added in the next pass, and rejected tokens are overwritten. The caches of
+ended streams are kept for a while: the next turn of a conversation begins with what is in one of them.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +18,7 @@ from goodspeed.engine.draft_source import Prefix
 from goodspeed.errors import CapacityError
 
 MIN_CAPACITY = 512  # tokens
+MIN_KEPT_PREFIX = 16  # tokens; for fewer, a new cache is as good
 MAX_STREAM_INPUT = 512  # tokens of one stream in one pass; a longer prompt takes several passes
 
 
@@ -51,6 +54,7 @@ class DraftModel(Protocol):
 
 @dataclass(slots=True)
 class _Cache:
+    key: StreamKey  # under which the model has it
     capacity: int
     tokens: list[int] = field(default_factory=list)
     num_committed: int = 0
@@ -65,8 +69,13 @@ class DraftModelRunner:
         model: DraftModel,
         vocab_size: int,
         token_ids: npt.NDArray[np.int64] | None = None,  # [model.vocab_size], ascending
+        num_kept: int = 0,
     ) -> None:
-        """`token_ids`: the token of each column of the model's logits; None: column i is token i."""
+        """`token_ids`: the token of each column of the model's logits; None: column i is token i.
+
+        `num_kept`: caches of ended streams that are kept, as far as memory is left.
+        """
+        self._num_kept = num_kept
         self.token_ids = token_ids
         self.num_without_memory = 0
         """How often there was no memory for the cache of a stream, for which the model then drafts nothing."""
@@ -76,10 +85,12 @@ class DraftModelRunner:
         if token_ids is not None:
             self._num_columns = int(np.searchsorted(token_ids, vocab_size))
         self._caches: dict[StreamKey, _Cache] = {}
+        self._kept: list[_Cache] = []  # the longest kept first
+        self._keys = itertools.count(1)
 
     def open(self, prefix: Prefix) -> None:
-        """Start a stream and compute its prefix except for the last token."""
-        if self._allocate(prefix):
+        """Start a stream and compute its prefix except for the last token, and for what a kept cache has of it."""
+        if self._take_kept(prefix) or self._allocate(prefix):
             self._catch_up(prefix, len(prefix.tokens) - 1)
 
     def can_read(self, prefix: Prefix) -> bool:
@@ -97,26 +108,52 @@ class DraftModelRunner:
         return self._model.run(inputs)[:, : self._num_columns]
 
     def close(self, prefix: Prefix) -> None:
-        """End the stream and free its cache."""
-        if self._caches.pop(prefix.stream, None):
-            self._model.close(prefix.stream)
+        """End the stream. Its cache is kept until others need the memory."""
+        if cache := self._caches.pop(prefix.stream, None):
+            self._kept.append(cache)
+            if len(self._kept) > self._num_kept:
+                self._drop_kept()
+
+    def _take_kept(self, prefix: Prefix) -> bool:
+        """Continue with the kept cache that has most of the prefix and can hold more than it."""
+        fitting = [cache for cache in self._kept if cache.capacity > len(prefix.tokens)]
+        lengths = [_num_common(cache.tokens, prefix.tokens) for cache in fitting]
+        longest = max(lengths, default=0)
+        if longest < MIN_KEPT_PREFIX:
+            return False
+        cache = fitting[lengths.index(longest)]
+        self._kept.remove(cache)
+        del cache.tokens[longest:]
+        cache.num_committed = longest
+        self._caches[prefix.stream] = cache
+        return True
+
+    def _drop_kept(self) -> None:
+        self._model.close(self._kept.pop(0).key)
 
     def _grow(self, prefix: Prefix) -> bool:
         """Replace the cache by a larger one; the prefix is computed again. Rare, since a cache at least doubles."""
-        self.close(prefix)
+        self._model.close(self._caches.pop(prefix.stream).key)
         return self._allocate(prefix)
 
     def _allocate(self, prefix: Prefix) -> bool:
         num_tokens, limit = len(prefix.tokens), self._model.max_context
         if num_tokens > limit:
             return False
-        capacity = min(max(MIN_CAPACITY, 2 * num_tokens), limit)
+        capacity, key = min(max(MIN_CAPACITY, 2 * num_tokens), limit), next(self._keys)
+        while not self._open_in_model(key, capacity):
+            if not self._kept:
+                self.num_without_memory += 1
+                return False
+            self._drop_kept()
+        self._caches[prefix.stream] = _Cache(key, capacity)
+        return True
+
+    def _open_in_model(self, key: StreamKey, capacity: int) -> bool:
         try:
-            self._model.open(prefix.stream, capacity)
+            self._model.open(key, capacity)
         except CapacityError:
-            self.num_without_memory += 1
             return False
-        self._caches[prefix.stream] = _Cache(capacity)
         return True
 
     def _catch_up(self, prefix: Prefix, end: int) -> None:
@@ -134,4 +171,10 @@ class DraftModelRunner:
             num_cached += 1
         cache.tokens[num_cached:] = prefix.tokens[num_cached:end]
         cache.num_committed = min(prefix.num_committed, end - 1)
-        return StreamInput(prefix.stream, num_cached, tuple(prefix.tokens[num_cached:end]))
+        return StreamInput(cache.key, num_cached, tuple(prefix.tokens[num_cached:end]))
+
+
+def _num_common(tokens: Sequence[int], others: Sequence[int]) -> int:
+    """Length of the common prefix."""
+    pairs = zip(tokens, others, strict=False)
+    return next((i for i, (token, other) in enumerate(pairs) if token != other), min(len(tokens), len(others)))

@@ -64,6 +64,12 @@ class DraftConfig:
     )
     threads: int = option(1, "draft model: CPU threads", ge=1, le=1024)
     kv_memory_mb: int = option(256, "draft model: KV cache of all streams, in MB (2**20 bytes)", ge=1, le=2**20)
+    kept_caches: int = option(
+        8,
+        "draft model: KV caches of ended answers that are kept, so that the next turn of a conversation is not read "
+        "again; as far as memory is left, and not by llama.cpp",
+        ge=0,
+    )
     llama: LlamaConfig = config_table(LlamaConfig)
 
     @property

@@ -88,7 +88,9 @@ def _load(config: DraftConfig, vocab_size: int) -> DraftModelRunner:
         raise CheckpointError(f"{config.model} has a vocabulary of {shape.vocab_size}, the target has {vocab_size}")
     weights, kept = read_weights(folder), read_draft_vocab(folder, shape.vocab_size)
     if kept is None:
-        return DraftModelRunner(make_model(weights, shape, shape.vocab_size, config), vocab_size)
+        return DraftModelRunner(
+            make_model(weights, shape, shape.vocab_size, config), vocab_size, num_kept=config.kept_caches
+        )
     weights[HEAD] = weights.get(HEAD, weights[EMBEDDING])[torch.from_numpy(kept)]
     model = make_model(weights, replace(shape, tie_word_embeddings=False), len(kept), config)
-    return DraftModelRunner(model, vocab_size, kept)
+    return DraftModelRunner(model, vocab_size, kept, config.kept_caches)
