@@ -27,8 +27,8 @@ from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import VerifierServer
 
-BY_ROUNDS = VerifierCoreConfig(scheduler="fixed")
-"""A toy's steps take no time: a scheduler that counts time would choose target-only mode for every stream."""
+BY_ROUNDS = VerifierCoreConfig(scheduler="fixed", budget=24)
+"""A toy's steps take no time: what counts time would choose target-only mode for every stream."""
 
 
 @dataclass

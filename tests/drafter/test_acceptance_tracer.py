@@ -53,7 +53,7 @@ class Run:
     def __init__(self, path: Path, window: WindowConfig) -> None:
         self.events, self.sink, self.path = Lines(), AcceptanceTraceWriter("ann", path), path
         self.clock = VirtualClock()
-        verifiers = [ToyVerifier(self.clock, VerifierCoreConfig(scheduler="fixed")) for _ in range(2)]
+        verifiers = [ToyVerifier(self.clock, VerifierCoreConfig(scheduler="fixed", budget=24)) for _ in range(2)]
         config = DrafterCoreConfig(num_verifiers=2, window=window)
         core = LoggedDrafterCore(config, 3, EventFanOut([self.events, self.sink]), self.clock.now)
         self.drafter = VirtualDrafterHost(self.clock, verifiers, config, core)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 QUICK_TOKENS = 24
+QUICK_KILLED_TOKENS = 400
+"""Length of the toy's answer during which a drafter is killed: it must not be complete before."""
 TRIAL_TOKENS = 12
 """Length of the answers by which the machine's speed is measured."""
 
@@ -106,7 +108,8 @@ def _measure(config: DemoConfig, console: Console) -> tuple[Report, Scene]:
             experiment = Experiment(clients, plan, setup)
             with LiveTexts(captions, experiment.num_answers * len(arms), console) as texts:
                 report = measure(experiment, arms, texts)
-            killed = _kill(clusters[0], clients[0], plan)
+            killed_tokens = QUICK_KILLED_TOKENS if config.quick else plan.settings.max_tokens
+            killed = _kill(clusters[0], clients[0], plan, killed_tokens)
         return with_optima(report, {spec.name: verifier_log(spec, folder) for spec in specs}), killed
 
 
@@ -125,8 +128,9 @@ def _affordable_length(config: DemoConfig, baseline: Arm, clients: Sequence[Benc
     return answer_length(sum(run.goodputs()) / len(clients), num_runs, config.seconds)
 
 
-def _kill(cluster: Cluster, client: BenchClient, plan: ComparisonPlan) -> Scene:
-    return asyncio.run(killed_drafter(cluster, client.prompts[0], replace(plan.settings, mode="distributed")))
+def _kill(cluster: Cluster, client: BenchClient, plan: ComparisonPlan, max_tokens: int) -> Scene:
+    settings = replace(plan.settings, mode="distributed", max_tokens=max_tokens)
+    return asyncio.run(killed_drafter(cluster, client.prompts[0], settings))
 
 
 class _Unobserved:

@@ -65,6 +65,8 @@ async def test_wrong_request_changes_nothing(tokenizer: Tokenizer, body: object,
 WRONG_VALUES: dict[str, list[tuple[object, dict[str, object]]]] = {  # by key: the value, and the keys beside it
     "engine": [("hybird", {}), (None, {}), (["hybrid"], {})],
     "model": [("no/such-model", {"engine": "torch"}), (5, {})],
+    "runtime": [("llama", {}), (None, {}), ("", {})],
+    "llama": [("f16", {}), (7, {})],
     "memory": [("/proc/version", {"engine": "hybrid"}), (7, {})],
     "table": [("/no/such/file", {"engine": "hybrid"}), (False, {})],
     "table_slots": [(7, {}), (2**27, {}), (1.5, {}), ("64", {}), (True, {})],
