@@ -37,8 +37,10 @@ class GgufFile:
         self.path = path
         try:
             self._reader = gguf.GGUFReader(path)
-        except (OSError, ValueError, IndexError, KeyError, OverflowError) as error:
-            raise CheckpointError(f"cannot read {path} as GGUF: {error}") from error
+        except OSError as error:
+            raise CheckpointError(f"cannot read {path}: {error}") from error
+        except (ValueError, IndexError, KeyError, OverflowError) as error:
+            raise CheckpointError(f"cannot read {path} as GGUF, it is damaged or truncated: {error}") from error
         self.architecture = self.text("general.architecture")
 
     @property
