@@ -47,6 +47,10 @@ class KvLedger:
         """Tokens in the blocks of an open stream, with those that it shares."""
         return len(self._open[key].blocks) * self.block
 
+    def holds(self, key: StreamKey, num_tokens: int) -> bool:
+        """True if an open stream need not grow to hold `num_tokens`."""
+        return len(self._open[key].blocks) * self.block >= num_tokens
+
     def num_missing(self, key: StreamKey, num_tokens: int) -> int:
         """Tokens by which an open stream must grow to hold `num_tokens`."""
         return self._allocator.num_missing(self._open[key], num_tokens) * self.block

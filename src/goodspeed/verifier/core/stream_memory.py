@@ -81,18 +81,18 @@ class StreamMemory:
 
     def grow_or_preempt(self, selected: Sequence[ServedStream]) -> list[ServedStream]:
         """Give the streams of the next step the memory that it may write. Returns those that have got it."""
-        streams = list(selected)
-        while True:
-            num_missing = sum([self.ledger.num_missing(stream.key, stream.num_written) for stream in streams])
+        ledger, preempted = self.ledger, list[ServedStream]()
+        growing = [stream for stream in selected if not ledger.holds(stream.key, stream.num_written)]
+        while growing:
+            num_missing = sum([ledger.num_missing(stream.key, stream.num_written) for stream in growing])
             if self.prefix_cache.make_room(num_missing):
                 break
-            victim = self._least_valuable()
-            self._preempt(victim)
-            if victim in streams:
-                streams.remove(victim)
-        for stream in streams:
+            preempted.append(self._least_valuable())
+            self._preempt(preempted[-1])
+            growing = [stream for stream in growing if stream is not preempted[-1]]
+        for stream in growing:
             self._grow(stream.key, stream.num_written)
-        return streams
+        return [stream for stream in selected if stream not in preempted] if preempted else list(selected)
 
     def on_prefilled(self, stream: ServedStream) -> None:
         """The engine has run the stream's whole prefix: others may begin with it."""
