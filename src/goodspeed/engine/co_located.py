@@ -38,7 +38,10 @@ class CoLocatedConfig:
         "how the verifier drafts: hybrid: lookup and n-gram table, each token from the better; lookup; none",
         choices=lambda: CO_LOCATED_ENGINES,
     )
-    model: str = option("", "hybrid: a draft model as third source, on the target's device; it needs PyTorch")
+    model: str = option(
+        "",
+        "hybrid: a draft model as third source, on the target's device; needs PyTorch, or llama.cpp for a .gguf file",
+    )
     table: str = option(
         DEFAULT_TABLE,
         "hybrid: n-gram table to start from: a file, none, or default: the one shipped for the tokenizer",
