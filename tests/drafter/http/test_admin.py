@@ -75,6 +75,7 @@ WRONG_VALUES: dict[str, list[tuple[object, dict[str, object]]]] = {  # by key: t
     "device": [("gpu", {}), ("", {}), (0, {})],
     "dtype": [("fp8", {}), ("float32", {}), (32, {})],
     "threads": [(0, {}), (10**9, {}), (2**40, {}), ("all", {})],
+    "kept_caches": [(-1, {}), ("all", {})],
     "kv_memory_mb": [(0, {}), (2**50, {}), (math.inf, {})],
 }
 
