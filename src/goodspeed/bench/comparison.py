@@ -1,7 +1,8 @@
 """Measures several arms with the same requests.
 
 An arm is one way of serving: the target-only baseline, or a cluster with one scheduler. In every repetition each arm
-answers the same new prompts, and the order of the arms rotates by one. Each arm is warmed up on other prompts first.
+answers the same new prompts, and the order of the arms rotates by one. Each arm is warmed up on other prompts first,
+and woken by a few tokens before each of its runs.
 
 Every client has the same number of requests, so that the texts can be compared one by one. A client with a high
 acceptance rate finishes early and leaves the verifier to the others. So goodput is counted only until the first client
@@ -26,6 +27,8 @@ from goodspeed.errors import ConfigError
 from goodspeed.prompts.prompts import Prompt
 
 BASELINE = "target-only baseline"
+WAKE_TOKENS = 8
+"""Of an arm before each run: after seconds without work the first steps of a verifier take several times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ async def compare(
         runs = []
         for arm, repetition in run_order(arms, plan.repetitions):
             observer.on_phase(arm.name, repetition)
+            await bench.wake(arm)
             runs.append(await bench.run(arm, repetition))
         return runs
 
@@ -192,6 +196,16 @@ class _Bench:
         self._clients = clients
         self._plan = plan
         self._observer = observer
+
+    async def wake(self, arm: Arm) -> None:
+        """Have every client of the arm read a few tokens that do not count: what has been idle starts slowly."""
+        if not self._plan.warm_up:
+            return
+        settings = replace(self._plan.settings, mode=arm.mode, max_tokens=WAKE_TOKENS)
+        pairs = zip([OpenAIEndpoint(self._http, url) for url in arm.urls], self._clients, strict=True)
+        prompts = [(endpoint, self._plan.prompts_of(client, -1)[0]) for endpoint, client in pairs]
+        clock = time.perf_counter
+        await gather([endpoint.generate(prompt, settings, clock, lambda _: None) for endpoint, prompt in prompts])
 
     async def run(self, arm: Arm, repetition: int) -> ArmRun:
         endpoints = [OpenAIEndpoint(self._http, url) for url in arm.urls]

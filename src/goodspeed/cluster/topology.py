@@ -21,6 +21,10 @@ from goodspeed.protocol.grpc_config import (
 from goodspeed.registry import Registry
 from goodspeed.verifier.verifier_config import VerifierConfig
 
+UNCACHED = ("--core.prefix-cache-tokens", "0")
+"""Flags of verifiers that are compared: arms answer the same prompts, and where two of them share a verifier the second
+would find the prompts of the first in its cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairFlags:

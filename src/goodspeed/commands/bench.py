@@ -32,6 +32,7 @@ from goodspeed.cluster.cluster import start_clusters
 from goodspeed.cluster.processes import Processes
 from goodspeed.cluster.topology import (
     PAIRS,
+    UNCACHED,
     ClusterSpec,
     Models,
     ServerOptions,
@@ -161,6 +162,8 @@ def _cluster_specs(config: BenchConfig, defaults: frozenset[str]) -> list[Cluste
     names = SCHEDULERS if "all" in config.scheduler else dict.fromkeys(config.scheduler)
     if "scheduler" in defaults and (configured := servers.verifier_setting("core", "scheduler")):
         names = dict.fromkeys((configured,))
+    is_configured = servers.verifier_setting("core", "prefix_cache_tokens") is not None
+    cache = () if is_configured else UNCACHED
     specs = []
     for drafts in dict.fromkeys(config.drafts or ("",)):
         flags = servers.drafter_flags(drafts)
@@ -168,7 +171,7 @@ def _cluster_specs(config: BenchConfig, defaults: frozenset[str]) -> list[Cluste
         for name, co_located in itertools.product(names, dict.fromkeys(config.co_located or ("",))):
             arm = f"{name} with {drafts}" if drafts else name
             arm += f", co-located {co_located}" if co_located else ""
-            specs.append(ClusterSpec(arm, servers.verifier_flags(name, co_located), drafters))
+            specs.append(ClusterSpec(arm, (*servers.verifier_flags(name, co_located), *cache), drafters))
     return specs
 
 
