@@ -86,9 +86,9 @@ async def live_metrics(tokenizer: Tokenizer) -> Labels:
             client.headers["authorization"] = "Bearer secret"
             assert (await client.post("/v1/completions", json=BODY)).status_code == 200
             of_drafter = (await client.get("/metrics")).text
-        stranger = await verifier.transport.connector()()
-        await stranger.send([hello("stranger", "another tokenizer")])
-        await receive_one(stranger, Refused)
+        refused = await verifier.transport.connector()()
+        await refused.send([hello("refused", "another tokenizer")])
+        await receive_one(refused, Refused)
         other = await connect_drafter(verifier.transport.connector(), "other")
         await other.send([Cancel(1, 0), Propose(1, 0, 1, 1, 1, ())])
         await receive_one(other, Error)

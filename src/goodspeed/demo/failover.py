@@ -1,4 +1,4 @@
-"""Scene 4: a drafter dies in the middle of an answer, and the user's application asks the next one."""
+"""Scene 4: a drafter dies in the middle of an answer, and the user's application sends its request to the next one."""
 
 import os
 import signal

@@ -32,7 +32,7 @@ async def text_service(
 ) -> AsyncIterator[str]:
     """The base URL of a drafter that proposes `window` tokens of the target's own text.
 
-    `answer_to` gives the text for a prompt; `kind` is the format in which the model is told to call tools.
+    `answer_to` gives the text for a prompt; `kind` is the format in which the model calls tools.
     """
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = tool_tokenizer(Path(folder), kind)

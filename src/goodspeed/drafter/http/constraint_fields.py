@@ -88,7 +88,7 @@ def field_constraint(body: ConstraintBody) -> FieldConstraint | None:
 
 
 def _set_fields(body: ConstraintBody) -> Iterator[FieldConstraint]:
-    """An empty text or list asks for nothing."""
+    """An empty text or list requests nothing."""
     if body.response_format:
         yield from _response_format(body.response_format)
     if body.structured_outputs:

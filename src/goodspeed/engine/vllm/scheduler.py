@@ -46,7 +46,7 @@ class StepScheduler(Scheduler):  # type: ignore[misc]  # vLLM is no dependency o
         self.step: Mapping[str, StepRequest] = {}
         self.retained: Collection[str] = ()
         self.cached: set[str] = set()
-        """Requests of the step that need no computation: the prefix cache has all tokens that the step asks for."""
+        """Requests of the step that need no computation: the prefix cache has all tokens that the step requests."""
         self.reports: Mapping[str, Report] = {}
         """Of the last step."""
         self.max_chunk = UNLIMITED

@@ -1,4 +1,4 @@
-"""The fields of a request that concern tools: what they may be, and what the model is told."""
+"""The fields of a request that concern tools: what they may be, and what the prompt says of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
