@@ -27,6 +27,7 @@ from unittest import mock
 from rich.progress import Progress
 
 from goodspeed.commands.replay import ReplayResult, replay_file
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
 from goodspeed.drafter.core.request import GenerationRequest
@@ -43,7 +44,7 @@ from goodspeed.models.tokenizer import Tokenizer
 from goodspeed.prompts.prompts import DOMAINS, load_prompts
 from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
-from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Mode
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello
 from goodspeed.protocol.transport import Connection
 from goodspeed.records.event_log import JsonlEventLog
 from goodspeed.routing.policies import ONE_AT_A_TIME, ROUTINGS

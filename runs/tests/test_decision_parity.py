@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from runs.decision_parity import PLANTED, LiveScene, record, replay_all
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig as DrafterConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.toy_target import ToyTarget, toy_info
-from goodspeed.protocol.messages import Mode
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.server import new_engine_thread

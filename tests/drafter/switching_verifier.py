@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.engine.interface import Outcome, Prefill, Verify
 from goodspeed.engine.toy_model import ToyModel
 from goodspeed.engine.toy_target import ToyTarget
@@ -16,7 +17,6 @@ from goodspeed.protocol.messages import (
     Error,
     Hello,
     Message,
-    Mode,
     Open,
     Opened,
     Propose,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from goodspeed.analysis.accepted_by_round import accepted_by_round
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.acceptance_tracer import AcceptanceTraceWriter, traced_answers
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
@@ -17,7 +18,6 @@ from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.engine.teacher_forcing import teacher_forced_trace
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.errors import DataError
-from goodspeed.protocol.messages import Mode
 from goodspeed.records.acceptance_trace import (
     RIGHT,
     STOPPED,

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 import pytest
 from tests.drafter.switching_verifier import SwitchingVerifier
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.event_log_replay import replay
 from goodspeed.drafter.event_logging import LoggedDrafterCore
 from goodspeed.errors import DataError, ErrorCode
-from goodspeed.protocol.messages import Error, Mode, RoundMode
+from goodspeed.protocol.messages import Error, RoundMode
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafterHost
 
 PROMPT = tuple(b"the quick brown")

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import CapacityError, ErrorCode
-from goodspeed.protocol.messages import Error, Load, Mode, Open
+from goodspeed.protocol.messages import Error, Load, Open
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.testing.virtual_drafter import ToyVerifier, VirtualClock, VirtualDrafterHost, target_only_tokens
 from goodspeed.verifier.core.core_config import VerifierCoreConfig

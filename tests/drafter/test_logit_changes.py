@@ -7,13 +7,13 @@ import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, read
 
 from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.reference import ReferenceRequest, generate
 from goodspeed.engine.toy_model import END_TOKEN, ToyModel
 from goodspeed.protocol.link_config import LinkConfig
-from goodspeed.protocol.messages import Mode
 from goodspeed.testing.virtual_drafter import target_only_tokens
 from goodspeed.windows.policies import WindowConfig
 

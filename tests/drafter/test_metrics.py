@@ -8,10 +8,11 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from tests.drafter.live import LiveVerifier, drafter_at, read
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.drafter.core.outbox import Round, TokensCommitted
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.metrics import DrafterMetrics
-from goodspeed.protocol.messages import FinishReason, Mode, RoundMode
+from goodspeed.protocol.messages import FinishReason, RoundMode
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 
 PROMPT = tuple(b"the quick brown")

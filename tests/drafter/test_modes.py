@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from tests.drafter.switching_verifier import SwitchingVerifier
 
 from goodspeed.decoding.draft import DraftRequest
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.toy_draft import ToyDraft
-from goodspeed.protocol.messages import Mode, ShadowDraft
+from goodspeed.protocol.messages import ShadowDraft
 from goodspeed.protocol.shadow_draft import compare_shadow_draft
 from goodspeed.testing.virtual_drafter import VirtualClock, VirtualDrafterHost, target_only_tokens
 from goodspeed.windows.policies import WindowConfig

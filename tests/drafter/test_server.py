@@ -9,6 +9,7 @@ import pytest
 from tests.drafter.live import LiveVerifier, drafter_at, read
 
 from goodspeed.decoding.draft import Draft, DraftRequest
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
@@ -18,7 +19,7 @@ from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.errors import LinkLostError, ProtocolError
 from goodspeed.protocol.inprocess import InProcessTransport
 from goodspeed.protocol.link_config import LinkConfig
-from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Mode, Welcome
+from goodspeed.protocol.messages import PROTOCOL_VERSION, Hello, Welcome
 from goodspeed.protocol.transport import Connection
 from goodspeed.testing.virtual_drafter import target_only_tokens
 

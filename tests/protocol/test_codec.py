@@ -12,6 +12,7 @@ from tests.protocol.messages import drafter_messages, opens, proposes, sparse_pr
 
 from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
 from goodspeed.decoding.logprobs import TopTokens
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol import goodspeed_pb2 as pb
@@ -32,7 +33,6 @@ from goodspeed.protocol.messages import (
     Hello,
     Load,
     Message,
-    Mode,
     Open,
     Opened,
     Propose,

@@ -12,11 +12,12 @@ from google.protobuf.descriptor import EnumDescriptor
 
 from goodspeed.decoding.logit_changes import BadWord, LogitChanges, TokenBias
 from goodspeed.decoding.logprobs import TopTokens
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.errors import ErrorCode
 from goodspeed.protocol import goodspeed_pb2 as pb
 from goodspeed.protocol.grpc_config import METHOD, SERVICE
-from goodspeed.protocol.messages import FinishReason, Message, Mode
+from goodspeed.protocol.messages import FinishReason, Message
 
 SOURCE = Path(__file__).parents[2] / "src"
 PROTO = "goodspeed/protocol/goodspeed.proto"

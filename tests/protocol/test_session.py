@@ -10,12 +10,13 @@ from tests.protocol.verdicts import verdict_on
 from goodspeed.decoding.draft import Draft, SparseProbs
 from goodspeed.decoding.logit_changes import LogitChanges
 from goodspeed.decoding.logprobs import TopTokens
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.limits import check_hello, check_open
-from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Mode, Open, Propose, Verdict, Welcome
+from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Open, Propose, Verdict, Welcome
 from goodspeed.protocol.session import DrafterStream, RepeatedProposal, VerifierStream, tokens_crc32
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "f00d", 100, 64, 4, 6, (0,))

@@ -10,11 +10,12 @@ import pytest
 from msgspec import structs
 
 from goodspeed.decoding.draft import SparseProbs
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.toy_target import toy_info
 from goodspeed.errors import DataError, ErrorCode
 from goodspeed.protocol.message_json import message_from_json, message_to_json
-from goodspeed.protocol.messages import Error, Message, Mode, Open, Propose, Verdict
+from goodspeed.protocol.messages import Error, Message, Open, Propose, Verdict
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, hello, open_request
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig

@@ -11,12 +11,13 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from tests.verifier.live import LiveDrafter, LiveVerifierServer, connect_drafter, live_verifier
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.co_located import HybridCoLocatedDrafts
 from goodspeed.engine.hybrid import DraftKnowledge
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.toy_target import ToyTarget
-from goodspeed.protocol.messages import Mode, RoundMode
+from goodspeed.protocol.messages import RoundMode
 from goodspeed.testing.virtual_verifier import open_request
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.metrics import LoopCollector, MetricsServer

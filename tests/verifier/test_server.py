@@ -11,13 +11,14 @@ import pytest
 from msgspec.structs import replace
 from tests.verifier.live import LiveDrafter, connect_drafter, live_verifier, receive_one
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Outcome, Work
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import ErrorCode, LinkLostError
 from goodspeed.protocol.grpc_config import METHOD, SERVICE, GrpcServerConfig
 from goodspeed.protocol.grpc_server import serve_grpc
-from goodspeed.protocol.messages import Cancel, Error, Mode, Open, Propose, Refused, Verdict, Welcome
+from goodspeed.protocol.messages import Cancel, Error, Open, Propose, Refused, Verdict, Welcome
 from goodspeed.protocol.transport import Connection
 from goodspeed.records.event_log import JsonlEventLog
 from goodspeed.testing.virtual_verifier import hello, open_request, target_only_text

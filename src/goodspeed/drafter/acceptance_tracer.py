@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.errors import DataError
-from goodspeed.protocol.messages import FinishReason, Mode
+from goodspeed.protocol.messages import FinishReason
 from goodspeed.protocol.session import num_common
 from goodspeed.records.acceptance_trace import (
     RIGHT,

@@ -14,21 +14,11 @@ from msgspec import Struct
 
 from goodspeed.decoding.draft import SparseProbs
 from goodspeed.decoding.logprobs import TopTokens
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.errors import ErrorCode
 
 PROTOCOL_VERSION = 4
-
-
-class Mode(IntEnum):
-    """Which drafts a stream may have."""
-
-    DISTRIBUTED = 0
-    """The drafter's proposals and the verifier's own drafts, as the verifier chooses in every round."""
-    TARGET_ONLY = 1
-    """None: the target model generates on the same engine and over the same link (DSD's "fused mode")."""
-    CO_LOCATED = 2
-    """The verifier's own only; the drafter never proposes."""
 
 
 class RoundMode(IntEnum):

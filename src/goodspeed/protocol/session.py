@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from goodspeed.decoding.draft import Draft
+from goodspeed.decoding.mode import Mode
 from goodspeed.engine.interface import Outcome, StreamSpec
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_draft
-from goodspeed.protocol.messages import FinishReason, Mode, Open, Propose, ShadowDraft, Verdict, Welcome
+from goodspeed.protocol.messages import FinishReason, Open, Propose, ShadowDraft, Verdict, Welcome
 
 MAX_ROUND_US = 2**32 - 1
 """Longest time that a uint32 field of a round can hold; longer ones are cut to it."""

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.engine_updates import DraftWork, apply_updates
 from goodspeed.drafter.core.outbox import StreamEvent, StreamFailed
 from goodspeed.drafter.core.request import GenerationRequest
-from goodspeed.protocol.messages import Mode
 from goodspeed.simulator.acceptance.acceptance_model import AnswerTraces
 from goodspeed.simulator.answer_in_progress import AnswerInProgress
 from goodspeed.simulator.co_located import ExpectedStream

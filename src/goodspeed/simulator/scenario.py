@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from goodspeed.config import config_dataclass, from_mapping, option, read_toml, table
+from goodspeed.decoding.mode import Mode
 from goodspeed.drafter.core.core_config import RetryConfig
 from goodspeed.drafter.core.run_ahead import AUTO
 from goodspeed.drafter.core.run_ahead import MODES as RUN_AHEAD_MODES
 from goodspeed.errors import ConfigError
 from goodspeed.protocol.link_config import LinkConfig, Outage
-from goodspeed.protocol.messages import Mode
 from goodspeed.registry import Registry, nearest_name
 from goodspeed.routing.policies import ROUTINGS
 from goodspeed.simulator.acceptance.models import AcceptanceConfig

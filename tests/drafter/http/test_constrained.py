@@ -15,6 +15,7 @@ import pytest
 from tests.drafter.live import LiveVerifier, drafter_at
 
 from goodspeed.decoding.constraint import Constraint, ConstraintKind
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_runner import InlineDraftRunner
@@ -30,7 +31,6 @@ from goodspeed.engine.toy_model import END_TOKEN, ToyModel
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import RequestError
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.protocol.messages import Mode
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Who?"}]
 CHAT = {"model": "toy", "messages": MESSAGES, "temperature": 0.8, "seed": 5, "max_tokens": 100}

@@ -13,6 +13,7 @@ from openai.types.chat import ChatCompletionChunk, ChatCompletionUserMessagePara
 from tests.drafter.http.scripted import scripted_target
 from tests.drafter.live import LiveVerifier, api_of, drafter_at
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.draft_swap import SwappableDraft
@@ -23,7 +24,7 @@ from goodspeed.engine.interface import Outcome, Work
 from goodspeed.engine.toy_model import END_TOKEN
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.protocol.messages import Mode, RoundMode
+from goodspeed.protocol.messages import RoundMode
 from goodspeed.testing.virtual_drafter import target_only_tokens
 
 HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "Why is the sky blue?"}]

@@ -5,10 +5,11 @@ from dataclasses import replace as replace_config
 
 from msgspec.structs import replace
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.engine.interface import Prefill, Verify
 from goodspeed.engine.toy_target import toy_info
 from goodspeed.errors import ErrorCode
-from goodspeed.protocol.messages import Cancel, Error, Message, Mode, Opened, Verdict
+from goodspeed.protocol.messages import Cancel, Error, Message, Opened, Verdict
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, target_only_text
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 

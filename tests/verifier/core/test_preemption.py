@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from goodspeed.decoding.logit_changes import LogitChanges
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.toy_target import toy_info
-from goodspeed.protocol.messages import Cancel, Load, Mode, Opened
+from goodspeed.protocol.messages import Cancel, Load, Opened
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, target_only_text
 from goodspeed.verifier.core.batch import Batch, EndStream, OpenStream
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig

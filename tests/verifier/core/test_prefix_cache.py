@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import CachedPrefix, Prefill
 from goodspeed.engine.toy_target import toy_info
-from goodspeed.protocol.messages import Cancel, Message, Mode, Open, Opened
+from goodspeed.protocol.messages import Cancel, Message, Open, Opened
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, target_only_text
 from goodspeed.verifier.core.batch import DropPrefix, OpenStream
 from goodspeed.verifier.core.core_config import VerifierCoreConfig

@@ -11,10 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from goodspeed.decoding.draft import Draft
+from goodspeed.decoding.mode import Mode
 from goodspeed.engine.interface import Prefill, Verify
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import Cancel, Error, Load, Message, Mode, Propose, Refused, Verdict
+from goodspeed.protocol.messages import Cancel, Error, Load, Message, Propose, Refused, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.testing.virtual_verifier import hello, open_request, target_only_text

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from goodspeed.config import from_mapping
+from goodspeed.decoding.mode import Mode
 from goodspeed.engine.interface import Verify
 from goodspeed.errors import ConfigError
-from goodspeed.protocol.messages import Mode
 from goodspeed.scheduling.scheduler import ClientView
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.client import Client

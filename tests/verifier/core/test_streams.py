@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from msgspec.structs import replace
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.interface import Prefill
 from goodspeed.engine.toy_target import toy_info
@@ -15,7 +16,6 @@ from goodspeed.protocol.messages import (
     FinishReason,
     Load,
     Message,
-    Mode,
     Open,
     Opened,
     Propose,

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.errors import ProtocolError, RequestError
 from goodspeed.protocol.limits import check_open
-from goodspeed.protocol.messages import Mode, Open, Welcome
+from goodspeed.protocol.messages import Open, Welcome
 
 GREEDY = Sampling()
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from goodspeed.decoding.logprobs import MAX_TOP_LOGPROBS
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.drafter.http.constraint_fields import FieldConstraint, field_constraint
@@ -20,7 +21,7 @@ from goodspeed.drafter.http.stop_conditions import StopConditions, stop_conditio
 from goodspeed.drafter.http.tool_calls.tool_request import ToolRequest, tool_request
 from goodspeed.drafter.http.transcript import Echo
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.protocol.messages import Mode, Welcome
+from goodspeed.protocol.messages import Welcome
 
 MAX_CHOICES = 128
 COMPLETION_TOKENS = 16

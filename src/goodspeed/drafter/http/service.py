@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from goodspeed.credentials.credentials_file import CredentialsFile
+from goodspeed.decoding.mode import Mode
 from goodspeed.drafter.draft_swap import SwappableDraft
 from goodspeed.drafter.http.errors import ApiError
 from goodspeed.drafter.http.tool_calls.formats import AUTO, ToolFormat, find_format
@@ -10,7 +11,7 @@ from goodspeed.drafter.live_feed import LiveFeed
 from goodspeed.drafter.server import DrafterServer
 from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.models.tokenizer import Tokenizer
-from goodspeed.protocol.messages import Mode, Welcome
+from goodspeed.protocol.messages import Welcome
 
 ANY_MODEL = "default"
 """A model name that stands for the model that the verifier serves."""

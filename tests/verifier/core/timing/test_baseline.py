@@ -5,8 +5,9 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.engine.interface import Prefill, Verify
-from goodspeed.protocol.messages import Mode, Open, Verdict
+from goodspeed.protocol.messages import Open, Verdict
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.timing.baseline import Baseline
