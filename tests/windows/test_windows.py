@@ -5,9 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from goodspeed.decoding.mode import Mode
 from goodspeed.errors import ConfigError
+from goodspeed.testing.awc_network import random_network
 from goodspeed.windows.analytic import AnalyticWindow
-from goodspeed.windows.policies import WINDOWS, WindowConfig, window_policy
+from goodspeed.windows.awc.policy import AwcConfig
+from goodspeed.windows.policies import CHOOSES_MODE, WINDOWS, WindowConfig, window_policy
 from goodspeed.windows.threshold import ThresholdConfig
 from goodspeed.windows.window_policy import Window, WindowView
 
@@ -22,17 +25,29 @@ views = st.builds(
     acceptance_rate=st.floats(0, 1),
     last_acceptance=st.none() | st.floats(0, 1),
     runs_ahead=st.booleans(),
+    verifier=st.integers(0, 3),
+    tpot_s=st.floats(0, 10),
+    queue_utilisation=st.floats(0, 10),
 )
+
+
+@pytest.fixture(scope="session")
+def awc(tmp_path_factory: pytest.TempPathFactory) -> AwcConfig:
+    """Options of AWC with a network of random weights."""
+    path = tmp_path_factory.mktemp("awc") / "weights.npz"
+    random_network(0).save(path)
+    return AwcConfig(str(path))
 
 
 @pytest.mark.parametrize("policy", list(WINDOWS))
 @given(max_tokens=st.integers(0, 64), min_survival=st.floats(0, 1), view=views)
 def test_window_is_within_the_grant_and_the_configured_length(
-    policy: str, max_tokens: int, min_survival: float, view: WindowView
+    awc: AwcConfig, policy: str, max_tokens: int, min_survival: float, view: WindowView
 ) -> None:
-    window = window_policy(WindowConfig(policy, max_tokens, min_survival)).next_window(view)
+    window = window_policy(WindowConfig(policy, max_tokens, min_survival, awc=awc)).next_window(view)
     assert 0 <= window.max_tokens <= min(view.grant, max_tokens)
     assert 0.0 <= window.min_survival <= 1.0
+    assert window.mode is Mode.DISTRIBUTED or (policy in CHOOSES_MODE and not window.max_tokens)
 
 
 VIEW = WindowView(grant=6, recent_acceptance=0.1, rtt_s=0.1, drafting_s_per_token=0.0, verify_s=0.1)

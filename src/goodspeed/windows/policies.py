@@ -5,6 +5,8 @@ from collections.abc import Callable
 from goodspeed.config import config_dataclass, option, table
 from goodspeed.registry import Registry
 from goodspeed.windows.analytic import AnalyticWindow
+from goodspeed.windows.awc.network import load_network
+from goodspeed.windows.awc.policy import AwcConfig, AwcWindow
 from goodspeed.windows.confidence import ConfidenceWindow
 from goodspeed.windows.fixed import FixedWindow
 from goodspeed.windows.threshold import ThresholdConfig, ThresholdWindow
@@ -25,6 +27,7 @@ class WindowConfig:
         le=1.0,
     )
     threshold: ThresholdConfig = table(ThresholdConfig)
+    awc: AwcConfig = table(AwcConfig)
 
 
 WINDOWS: Registry[Callable[[WindowConfig], WindowPolicy]] = Registry(
@@ -34,9 +37,13 @@ WINDOWS: Registry[Callable[[WindowConfig], WindowPolicy]] = Registry(
         "fixed": lambda config: FixedWindow(config.max_tokens),
         "threshold": lambda config: ThresholdWindow(config.max_tokens, config.threshold),
         "analytic": lambda config: AnalyticWindow(config.max_tokens),
+        "awc": lambda config: AwcWindow(config.max_tokens, config.awc, load_network(config.awc.weights)),
     },
     group="goodspeed.window",
 )
+
+CHOOSES_MODE = frozenset({"awc"})
+"""Policies that choose the mode of a stream as well. They decide after every verdict, in local rounds too."""
 
 
 def window_policy(config: WindowConfig) -> WindowPolicy:

@@ -4,6 +4,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from goodspeed.decoding.mode import Mode
+
 
 class WindowView(Struct, frozen=True, gc=False):
     """A drafter's measurements of one stream. Times are smoothed."""
@@ -21,6 +23,12 @@ class WindowView(Struct, frozen=True, gc=False):
     """accepted / proposed of the last round with a proposal; None before the first."""
     runs_ahead: bool = False
     """Drafting may go on past the proposal."""
+    verifier: int = 0
+    """Index of the verifier: a policy may keep a state for each link."""
+    tpot_s: float = 0.0
+    """Time per committed token of the link's streams, smoothed; 0: not known."""
+    queue_utilisation: float = 0.0
+    """Of the verifier, as it last reported: 1 if it is always busy and serves all that wait; more if some are left."""
 
 
 class Window(Struct, frozen=True, gc=False):
@@ -28,6 +36,8 @@ class Window(Struct, frozen=True, gc=False):
 
     max_tokens: int
     min_survival: float = 0.0
+    mode: Mode = Mode.DISTRIBUTED
+    """The mode that the stream is to have from now on; with another one than DISTRIBUTED it proposes nothing."""
 
 
 NO_WINDOW: Final = Window(0)
