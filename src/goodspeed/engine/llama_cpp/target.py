@@ -1,39 +1,25 @@
 """The llama.cpp target engine: one sequence per stream, one forward pass per batch, then each stream's rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from msgspec.structs import replace
 
 from goodspeed.decoding.draft import StreamKey
-from goodspeed.decoding.logits_processor import processed
-from goodspeed.decoding.logprobs import TopTokens, logprobs_of
-from goodspeed.decoding.rules import verify
+from goodspeed.decoding.logprobs import logprobs_of
 from goodspeed.engine.grammar.grammars import Grammars
-from goodspeed.engine.interface import CachedPrefix, Outcome, Prefill, StreamSpec, TargetInfo, Verify, Work
+from goodspeed.engine.interface import CachedPrefix, Outcome, StreamSpec, TargetInfo, Verify, Work
 from goodspeed.engine.llama_cpp.forward import Forward, Rows, Segment
-from goodspeed.engine.logits_processors import Processors, failure_of, logits_processors
+from goodspeed.engine.target_stream import Logprobs, TargetStream
 
 
-@dataclass(slots=True)
-class _Stream:
-    spec: StreamSpec
-    sequence: int
-    tokens: list[int]
-    """Committed tokens: the prefix, then the answer."""
-    processors: Processors = ()
-    num_prefilled: int = 0
-    """Prefix tokens that the caller has had prefilled, or takes from a retained stream."""
-    num_cached: int = 0
-    """Leading tokens with valid keys and values: the prefilled ones, and after the prefill all but the last."""
-    prompt_logprobs: tuple[float, ...] = ()
-    """Of the prefilled tokens, if requested, as prompt_top_logprobs."""
-    prompt_top_logprobs: tuple[TopTokens, ...] = ()
+class _Stream(TargetStream[Rows]):
+    def __init__(self, spec: StreamSpec, grammars: Grammars | None, sequence: int) -> None:
+        super().__init__(spec, grammars)
+        self.sequence = sequence
 
-    @property
-    def num_to_prefill(self) -> int:
-        """Prefix tokens that are not prefilled yet."""
-        return len(self.spec.tokens) - self.num_prefilled
+    def _verify(self, work: Verify, logits: Rows) -> tuple[int, int]:
+        return self._verify_rows(work, logits)
+
+    def _logprobs(self, logits: Rows, tokens: Sequence[int]) -> Logprobs:
+        return logprobs_of(logits[: len(tokens)], tokens, self.spec.top_logprobs)
 
 
 class LlamaTarget:
@@ -59,15 +45,11 @@ class LlamaTarget:
 
     def open(self, stream: StreamKey, spec: StreamSpec) -> None:
         assert stream not in self._streams, f"stream {stream} is open"
-        assert 0 < len(spec.tokens) <= spec.capacity, f"{len(spec.tokens)} tokens in a capacity of {spec.capacity}"
-        opened = _Stream(spec, self._new_sequence(), list(spec.tokens), logits_processors(spec, self.grammars))
-        if spec.prefix:
-            opened.num_prefilled = spec.prefix.num_tokens
-            assert opened.num_prefilled < len(spec.tokens), f"all of {len(spec.tokens)} tokens are cached"
-            source = self._source(spec.prefix)
-            if source is not None:
-                self._cells.share(source, opened.sequence, opened.num_prefilled)
-                opened.num_cached = opened.num_prefilled
+        opened = _Stream(spec, self.grammars, self._new_sequence())
+        source = self._source(spec.prefix) if spec.prefix else None
+        if source is not None:
+            self._cells.share(source, opened.sequence, opened.num_prefilled)
+            opened.num_cached = opened.num_prefilled
         self._streams[stream] = opened
 
     def retain(self, stream: StreamKey, num_tokens: int) -> None:
@@ -105,63 +87,12 @@ class LlamaTarget:
         streams = [self._streams[work.stream] for work in batch]
         segments = [_segment(stream, work) for stream, work in zip(streams, batch, strict=True)]
         logits = self._forward.run(segments)
-        outcomes = [_outcome(stream, work, rows) for stream, work, rows in zip(streams, batch, logits, strict=True)]
+        outcomes = [stream.outcome(work, rows) for stream, work, rows in zip(streams, batch, logits, strict=True)]
         for stream in reversed(streams):  # the last cells first, so that they become free and not garbage
             self._cells.truncate(stream.sequence, stream.num_cached)
         return outcomes
 
 
 def _segment(stream: _Stream, work: Work) -> Segment:
-    """The tokens that run through the model for this work item, and how many of their rows need logits."""
-    num_cached = stream.num_cached
-    if isinstance(work, Prefill):
-        remaining = stream.num_to_prefill
-        assert 0 < work.num_tokens <= remaining, f"prefill of {work.num_tokens}, {remaining} remain"
-        tokens = stream.tokens[num_cached : stream.num_prefilled + work.num_tokens]
-        num_logits = len(tokens) if stream.spec.prompt_logprobs else int(work.num_tokens == remaining)
-        return Segment(stream.sequence, num_cached, tokens, num_logits)
-    assert stream.num_to_prefill <= 1, f"stream {work.stream} is not completely prefilled"
-    num_tokens = len(stream.tokens) + len(work.draft_tokens)
-    assert num_tokens <= stream.spec.capacity, f"{num_tokens} tokens in a capacity of {stream.spec.capacity}"
-    tokens = [*stream.tokens[num_cached:], *work.draft_tokens]
-    return Segment(stream.sequence, num_cached, tokens, 1 + len(work.draft_tokens))
-
-
-def _outcome(stream: _Stream, work: Work, logits: Rows) -> Outcome:
-    """Verify and commit. `logits` is [rows that need logits, vocab]."""
-    if not isinstance(work, Prefill):
-        return _commit(stream, work, logits)
-    if stream.spec.prompt_logprobs:
-        _score_prompt(stream, logits)
-    stream.num_prefilled += work.num_tokens
-    stream.num_cached = stream.num_prefilled
-    if stream.num_to_prefill:
-        return Outcome(work.stream, 0, None)
-    return replace(
-        _commit(stream, Verify(work.stream, ()), logits[-1:]),
-        prompt_logprobs=stream.prompt_logprobs,
-        prompt_top_logprobs=stream.prompt_top_logprobs,
-    )
-
-
-def _commit(stream: _Stream, work: Verify, logits: Rows) -> Outcome:
-    spec = stream.spec
-    rows = processed(logits, work.draft_tokens, stream.processors)
-    num_accepted, next_token = verify(rows, work.draft_tokens, work.draft_probs, spec.sampling, len(stream.tokens))
-    committed = (*work.draft_tokens[:num_accepted], next_token)
-    logprobs, top = logprobs_of(logits[: len(committed)], committed, spec.top_logprobs) if spec.logprobs else ((), ())
-    stream.tokens.extend(committed)
-    for processor in stream.processors:
-        processor.commit(committed)
-    stream.num_prefilled = len(spec.tokens)
-    stream.num_cached = len(stream.tokens) - 1
-    return Outcome(work.stream, num_accepted, next_token, logprobs, failure_of(stream.processors), top_logprobs=top)
-
-
-def _score_prompt(stream: _Stream, logits: Rows) -> None:
-    """Keep the log-probabilities of the prompt's tokens that follow those of a prefill. `logits` is [tokens, vocab]."""
-    following = stream.tokens[stream.num_cached + 1 : stream.num_cached + 1 + len(logits)]
-    if following:
-        logprobs, top = logprobs_of(logits[: len(following)], following, stream.spec.top_logprobs)
-        stream.prompt_logprobs += logprobs
-        stream.prompt_top_logprobs += top
+    tokens, num_logits = stream.new_tokens(work)
+    return Segment(stream.sequence, stream.num_cached, tokens, num_logits)
