@@ -71,6 +71,9 @@ def test_bench_compares_clusters_with_the_baseline(tmp_path: Path) -> None:
     few = ("--requests", "2", "--warm-up", "1", "--event-log", str(logs), "--json", "-")
     done = _run("bench", *arguments, *few)
     assert done.returncode == 0, done.stderr
+    progress = [line for line in done.stderr.splitlines() if "of 30 answers" in line]
+    assert len(progress) == 3 + 2 * 3, "a line for each run, without a terminal"
+    assert "repetition 2 (26 of 30 answers)" in progress[-1]
     report = json.loads(done.stdout)
     baseline, ours, with_co_located = report["arms"]
     assert with_co_located["name"] == "gradient, co-located hybrid"

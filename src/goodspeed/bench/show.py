@@ -6,7 +6,14 @@ from types import TracebackType
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from goodspeed.bench.answer import LoadAnswer
@@ -17,35 +24,48 @@ SHOWN_CHARACTERS = 150
 
 
 def _progress(console: Console) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    description, remaining = TextColumn("{task.description}"), (TextColumn("left:"), TimeRemainingColumn())
+    columns = description, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), *remaining
     return Progress(*columns, console=console, transient=True, refresh_per_second=REFRESH_HZ)
 
 
 class ProgressBar:
-    """A ComparisonObserver that shows a bar of completed answers. Use it as a context manager."""
+    """A ComparisonObserver that shows a bar of completed answers; without a terminal, a line per run.
+
+    Use it as a context manager.
+    """
 
     def __init__(self, num_answers: int, console: Console) -> None:
+        self._console = console
+        self._num_answers = num_answers
+        self._num_complete = 0
         self._progress = _progress(console)
         self._task = self._progress.add_task("", total=num_answers)
         self._phase = ""
 
     def __enter__(self) -> "ProgressBar":
-        self._progress.start()
+        if self._console.is_terminal:
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._console.is_terminal:
+            self._progress.stop()
 
     def on_phase(self, arm: str, repetition: int) -> None:
         self._phase = _phase(arm, repetition)
         self._progress.update(self._task, description=self._phase)
+        if not self._console.is_terminal:
+            complete = f"{self._num_complete} of {self._num_answers} answers"
+            self._console.print(f"{self._phase} ({complete})", highlight=False, markup=False)
 
     def on_text(self, client: str, text: str) -> None:
         pass
 
     def on_answer(self, client: str, answer: LoadAnswer) -> None:
+        self._num_complete += 1
         last = f"{self._phase} ({client}: {_tokens_per_s(answer):.1f} tokens/s)"
         self._progress.update(self._task, description=last, advance=1)
 
