@@ -10,7 +10,7 @@ from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.decoding.rules import verify
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.draft_model import MIN_CAPACITY, DraftModelRunner, StreamInput
+from goodspeed.engine.draft_model import MIN_CAPACITY, PIECE, DraftModelRunner, StreamInput
 from goodspeed.engine.draft_source import EVIDENCE_BITS, Prefix
 from goodspeed.engine.neural_draft import NeuralDraft
 from goodspeed.engine.neural_source import NUM_TOP_PROB_BUCKETS, NeuralSource, top_prob, top_prob_bucket
@@ -286,3 +286,75 @@ def test_share_of_the_likeliest_token() -> None:
     assert top_prob_bucket(0.0) == 0
     assert top_prob_bucket(1.0) == NUM_TOP_PROB_BUCKETS - 1
     assert top_prob_bucket(0.5) < top_prob_bucket(0.9) < top_prob_bucket(0.99)
+
+
+LONG = [97 + i % 7 for i in range(5 * PIECE)]
+
+
+def test_long_text_is_read_in_pieces_between_drafts() -> None:
+    model, engine = pair()
+    engine.read_later()
+    engine.open(1, LONG, Sampling())
+    assert model.num_read == 0
+    request = [DraftRequest(1, 4)]
+    assert engine.draft(request)[0].tokens == ()
+    num_pieces = 0
+    while engine.catch_up():
+        num_pieces += 1
+        assert model.num_read == num_pieces * PIECE
+    assert num_pieces == 4
+    _, eager = pair()
+    eager.open(1, LONG, Sampling())
+    assert engine.draft(request)[0].tokens == eager.draft(request)[0].tokens
+
+
+def test_short_text_is_read_when_its_stream_opens() -> None:
+    model, engine = pair()
+    engine.read_later()
+    engine.open(1, PROMPT, Sampling())
+    assert model.num_read == len(PROMPT) - 1
+    assert not engine.catch_up()
+    assert len(engine.draft([DraftRequest(1, 4)])[0].tokens) == 4
+
+
+def test_stream_with_least_left_is_read_first() -> None:
+    _, engine = pair()
+    engine.read_later()
+    engine.open(1, LONG, Sampling())
+    engine.open(2, LONG[: 2 * PIECE], Sampling())
+    engine.catch_up()
+    drafts = engine.draft([DraftRequest(1, 2), DraftRequest(2, 2)])
+    assert [len(draft.tokens) for draft in drafts] == [0, 2]
+
+
+def test_text_that_was_committed_without_drafts_is_read_between_drafts() -> None:
+    """So a stream that returns from local rounds drafts as one that never left."""
+    model, engine = pair()
+    engine.read_later()
+    engine.open(1, PROMPT, Sampling())
+    engine.commit(1, LONG[: PIECE - 1])
+    assert not engine.catch_up(), "little is read with the next draft"
+    engine.commit(1, LONG[PIECE - 1 : 3 * PIECE])
+    while engine.catch_up():
+        pass
+    num_read = model.num_read
+    drafted = engine.draft([DraftRequest(1, 4)])[0].tokens
+    assert model.num_read - num_read <= PIECE + 4
+    _, eager = pair()
+    eager.open(1, [*PROMPT, *LONG[: 3 * PIECE]], Sampling())
+    assert drafted == eager.draft([DraftRequest(1, 4)])[0].tokens
+
+
+def test_text_beyond_the_cache_is_read_into_a_larger_one() -> None:
+    _, engine = pair()
+    engine.read_later()
+    engine.open(1, PROMPT, Sampling())
+    for _ in range(2 * MIN_CAPACITY // PIECE):
+        engine.commit(1, LONG[:PIECE])
+        while engine.catch_up():
+            pass
+    request = [DraftRequest(1, 2)]
+    assert engine.draft(request)[0].tokens == (), "the larger cache is empty"
+    while engine.catch_up():
+        pass
+    assert len(engine.draft(request)[0].tokens) == 2

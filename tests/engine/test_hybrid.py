@@ -114,6 +114,11 @@ class CountingSource:
 
     def open(self, prefix: Prefix) -> None: ...
 
+    def read_later(self) -> None: ...
+
+    def catch_up(self) -> bool:
+        return False
+
     def guesses(self, prefixes: Sequence[Prefix]) -> list[PackedGuess]:
         self.num_asked += len(prefixes)
         return [6 << EVIDENCE_BITS | 1 for _ in prefixes]

@@ -10,9 +10,11 @@ from typing import Protocol
 
 from goodspeed.decoding.draft import Draft
 from goodspeed.drafter.core.engine_updates import DraftWork, apply_updates
-from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.interface import DraftEngine, ReadsLater
 
 log = logging.getLogger(__name__)
+
+FAILED = "the draft engine has failed; nothing is drafted from now on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,18 @@ class InlineDraftRunner:
 
 
 class ThreadDraftRunner:
-    """Runs the engine in a thread of its own: for engines that would block the event loop."""
+    """Runs the engine in a thread of its own: for engines that would block the event loop.
+
+    Between pieces of work, its model reads what it has not read yet of prompts, and of text that was committed without
+    proposals.
+    """
 
     def __init__(self, engine: DraftEngine) -> None:
         self._worker = _Worker(engine)
+        self._worker.read_later()
         self._executor = ThreadPoolExecutor(1, "draft engine")
         self._is_closed = False
+        self._is_reading = False
 
     def submit(self, work: DraftWork, on_drafted: OnDrafted) -> None:
         loop = asyncio.get_running_loop()
@@ -67,6 +75,16 @@ class ThreadDraftRunner:
                 loop.call_soon_threadsafe(on_drafted, future.result())
 
         self._executor.submit(self._worker.run, work).add_done_callback(on_done)
+        if not self._is_reading:
+            self._is_reading = True
+            self._executor.submit(self._read)
+
+    def _read(self) -> None:
+        """Read a piece, and the next one after the work that was submitted meanwhile."""
+        if not self._is_closed and self._worker.catch_up():
+            self._executor.submit(self._read)
+        else:
+            self._is_reading = False
 
     def close(self) -> None:
         self._is_closed = True
@@ -84,12 +102,27 @@ class _Worker:
         drafts = self._draft(work)
         return DraftResult(drafts, time.monotonic() - started, self._engine is None)
 
+    def read_later(self) -> None:
+        """Leave the reading of long texts to `catch_up`."""
+        if isinstance(self._engine, ReadsLater):
+            self._engine.read_later()
+
+    def catch_up(self) -> bool:
+        """As ReadsLater.catch_up; False if the engine reads everything at once, or has failed."""
+        if isinstance(self._engine, ReadsLater):
+            try:
+                return self._engine.catch_up()
+            except Exception:
+                log.exception(FAILED)
+                self._engine = None
+        return False
+
     def _draft(self, work: DraftWork) -> Sequence[Draft]:
         if self._engine is not None:
             try:
                 apply_updates(self._engine, work.updates)
                 return self._engine.draft(work.requests) if work.requests else []
             except Exception:
-                log.exception("the draft engine has failed; nothing is drafted from now on")
+                log.exception(FAILED)
                 self._engine = None
         return [Draft((), ()) for _ in work.requests]

@@ -25,7 +25,7 @@ from goodspeed.drafter.draft_runner import DraftResult, DraftRunner, InlineDraft
 from goodspeed.engine.drafts import NO_ENGINE, DraftConfig, draft_engine, save_memory, transfer_learned_state
 from goodspeed.engine.grammar.compiler import GrammarCompiler
 from goodspeed.engine.grammar.constrained_engine import ConstrainedDraftEngine
-from goodspeed.engine.interface import DraftEngine
+from goodspeed.engine.interface import DraftEngine, ReadsLater
 from goodspeed.models.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class SwappableDraftRunner:
         """
         async with self._lock:
             num_read = self._streams.num_tokens()
-            await asyncio.to_thread(apply_updates, engine, list(self._streams.updates_since({})))
+            await asyncio.to_thread(_read, engine, list(self._streams.updates_since({})))
             successor = self._successor = _Successor(runner, num_read, asyncio.Event())
             if not self._is_busy:
                 self._take_over()
@@ -145,6 +145,12 @@ class SwappableDraftRunner:
         self._missed = list(self._streams.updates_since(successor.num_read))
         predecessor.close()
         successor.has_taken_over.set()
+
+
+def _read(engine: DraftEngine, updates: Sequence[EngineUpdate]) -> None:
+    apply_updates(engine, updates)
+    while isinstance(engine, ReadsLater) and engine.catch_up():
+        pass
 
 
 @dataclass(slots=True)

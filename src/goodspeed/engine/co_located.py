@@ -110,6 +110,7 @@ class HybridCoLocatedDrafts:
     ) -> None:
         """`new_knowledge`: what the streams of a client draft from of which nothing is known."""
         self._engine = HybridDraft(new_knowledge(), neural)
+        self._engine.read_later()
         self._neural = neural
         self._num_reported = 0  # of num_without_memory
         self._new_knowledge = new_knowledge
@@ -137,6 +138,7 @@ class HybridCoLocatedDrafts:
         for request in requests:
             self._catch_up(request.stream)
         drafts = self._engine.draft(requests)
+        self._engine.catch_up()  # a piece in each step, so that no step waits for a whole prompt
         if self.num_without_memory > self._num_reported:
             self._num_reported = self.num_without_memory
             log.warning("no memory for the draft model's cache", extra={"ids": {"num_streams": len(self._streams)}})

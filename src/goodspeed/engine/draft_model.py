@@ -20,6 +20,9 @@ from goodspeed.errors import CapacityError
 MIN_CAPACITY = 512  # tokens
 MIN_KEPT_PREFIX = 16  # tokens; for fewer, a new cache is as good
 MAX_STREAM_INPUT = 512  # tokens of one stream in one pass; a longer prompt takes several passes
+PIECE = 64
+"""Tokens that are read between drafts at a time: a draft that is requested meanwhile waits for so many. A stream of
+which no more are unread is drafted for, and they are read with its first draft token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +87,45 @@ class DraftModelRunner:
         self._num_columns = min(vocab_size, model.vocab_size)
         if token_ids is not None:
             self._num_columns = int(np.searchsorted(token_ids, vocab_size))
+        self._reads_later = False
+        self._prefixes: dict[StreamKey, Prefix] = {}
         self._caches: dict[StreamKey, _Cache] = {}
         self._kept: list[_Cache] = []  # the longest kept first
         self._keys = itertools.count(1)
 
     def open(self, prefix: Prefix) -> None:
-        """Start a stream and compute its prefix except for the last token, and for what a kept cache has of it."""
-        if self._take_kept(prefix) or self._allocate(prefix):
+        """Start a stream and compute its prefix except for the last token, and for what a kept cache has of it.
+
+        After `read_later`, only if that is little.
+        """
+        self._prefixes[prefix.stream] = prefix
+        is_cached = self._take_kept(prefix) or self._allocate(prefix)
+        if is_cached and not (self._reads_later and self._num_unread(prefix.stream) > PIECE):
             self._catch_up(prefix, len(prefix.tokens) - 1)
 
-    def can_read(self, prefix: Prefix) -> bool:
-        """False if the prefix is too long for the model or the cache memory is full: then nothing can be drafted."""
-        cache = self._caches.get(prefix.stream)
-        if cache is None:
+    def read_later(self) -> None:
+        """From now on, a text of which more than PIECE tokens are unread is read by `catch_up` only."""
+        self._reads_later = True
+
+    def catch_up(self) -> bool:
+        """Read a piece of the open stream that has least left to read. False: no stream has more than PIECE unread."""
+        behind = {key: num for key in self._prefixes if (num := self._num_unread(key)) > PIECE}
+        if not behind:
             return False
-        return len(prefix.tokens) <= cache.capacity or self._grow(prefix)
+        key = min(behind, key=behind.__getitem__)
+        prefix = self._prefixes[key]
+        self._model.run([self._next_input(prefix, prefix.num_committed - behind[key] + PIECE)])
+        return True
+
+    def can_read(self, prefix: Prefix) -> bool:
+        """False if nothing can be drafted for the prefix.
+
+        It is too long for the model, or the cache memory is full, or much of it is not read yet.
+        """
+        cache = self._caches.get(prefix.stream)
+        if cache is None or not (len(prefix.tokens) <= cache.capacity or self._grow(prefix)):
+            return False
+        return not self._reads_later or self._num_unread(prefix.stream) <= PIECE
 
     def rows(self, prefixes: Sequence[Prefix]) -> npt.NDArray[np.float32]:
         """[len(prefixes), columns]: logits for the token after each prefix, including its drafted tokens."""
@@ -109,6 +136,7 @@ class DraftModelRunner:
 
     def close(self, prefix: Prefix) -> None:
         """End the stream. Its cache is kept until others need the memory."""
+        del self._prefixes[prefix.stream]
         if cache := self._caches.pop(prefix.stream, None):
             self._kept.append(cache)
             if len(self._kept) > self._num_kept:
@@ -155,6 +183,11 @@ class DraftModelRunner:
         except CapacityError:
             return False
         return True
+
+    def _num_unread(self, stream: StreamKey) -> int:
+        """Committed tokens that are not in the stream's cache; 0 if it has none, or if they do not fit."""
+        cache, num_committed = self._caches.get(stream), self._prefixes[stream].num_committed
+        return num_committed - len(cache.tokens) if cache and num_committed <= cache.capacity else 0
 
     def _catch_up(self, prefix: Prefix, end: int) -> None:
         while len(self._caches[prefix.stream].tokens) < end:

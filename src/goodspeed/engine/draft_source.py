@@ -107,6 +107,12 @@ class BatchedDraftSource(Protocol):
     def open(self, prefix: Prefix) -> None:
         """Start a stream."""
 
+    def read_later(self) -> None:
+        """As ReadsLater.read_later; meanwhile it has no guess for a stream that has much left to read."""
+
+    def catch_up(self) -> bool:
+        """As ReadsLater.catch_up."""
+
     def guesses(self, prefixes: Sequence[Prefix]) -> list[PackedGuess]:
         """A guess at the next token of each prefix, including its drafted tokens."""
 

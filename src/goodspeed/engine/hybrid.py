@@ -97,6 +97,13 @@ class HybridDraft:
         supports = knowledge.supports[temperature_bucket(sampling.temperature)]
         self._streams[stream] = _Stream(prefix, knowledge, guessers, supports)
 
+    def read_later(self) -> None:
+        if self._neural is not None:
+            self._neural.read_later()
+
+    def catch_up(self) -> bool:
+        return self._neural is not None and self._neural.catch_up()
+
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         active = []
         for request in requests:

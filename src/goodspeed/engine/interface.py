@@ -6,7 +6,7 @@ can implement them as well as an engine that is called for each forward pass.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -39,6 +39,17 @@ class DraftEngine(Protocol):
 
     def close(self, stream: StreamKey) -> None:
         """End the stream and free its memory."""
+
+
+@runtime_checkable
+class ReadsLater(Protocol):
+    """A draft engine whose model can read long texts in pieces between drafts, and meanwhile drafts without it."""
+
+    def read_later(self) -> None:
+        """From now on, `open` and `draft` read no long text: `catch_up` does."""
+
+    def catch_up(self) -> bool:
+        """Read a piece of a stream's committed tokens. False: no stream has much left that its model has not read."""
 
 
 @dataclass(frozen=True, slots=True)

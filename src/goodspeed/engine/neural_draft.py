@@ -64,6 +64,12 @@ class NeuralDraft:
         self._runner.open(prefix)
         self._streams[stream] = _Stream(prefix)
 
+    def read_later(self) -> None:
+        self._runner.read_later()
+
+    def catch_up(self) -> bool:
+        return self._runner.catch_up()
+
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         streams = [self._streams[request.stream] for request in requests]
         for stream, request in zip(streams, requests, strict=True):

@@ -31,6 +31,12 @@ class NeuralSource:
     def open(self, prefix: Prefix) -> None:
         self._runner.open(prefix)
 
+    def read_later(self) -> None:
+        self._runner.read_later()
+
+    def catch_up(self) -> bool:
+        return self._runner.catch_up()
+
     def guesses(self, prefixes: Sequence[Prefix]) -> list[PackedGuess]:
         readable = [prefix for prefix in prefixes if self._runner.can_read(prefix)]
         rows = iter(self._runner.rows(readable)) if readable else iter(())

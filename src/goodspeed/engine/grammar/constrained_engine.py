@@ -6,7 +6,7 @@ from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.grammar.constrained_drafts import ConstrainedDrafts
 from goodspeed.engine.grammar.grammars import Grammars
-from goodspeed.engine.interface import CoLocatedDrafts, DraftEngine, StreamSpec
+from goodspeed.engine.interface import CoLocatedDrafts, DraftEngine, ReadsLater, StreamSpec
 
 
 class ConstrainedDraftEngine:
@@ -25,6 +25,13 @@ class ConstrainedDraftEngine:
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
         return self._constrained.draft(requests, self._engine.draft)
+
+    def read_later(self) -> None:
+        if isinstance(self._engine, ReadsLater):
+            self._engine.read_later()
+
+    def catch_up(self) -> bool:
+        return isinstance(self._engine, ReadsLater) and self._engine.catch_up()
 
     def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
         self._constrained.commit(stream, tokens)
