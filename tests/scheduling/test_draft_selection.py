@@ -5,7 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from goodspeed.scheduling.draft_selection import DRAFT_SELECTIONS, ProposalCandidate, select_by_arrival, select_by_value
+from goodspeed.scheduling.draft_selection import (
+    DRAFT_SELECTIONS,
+    ProposalCandidate,
+    select_by_arrival,
+    select_by_survival,
+    select_by_value,
+)
 
 SURE, UNSURE = ProposalCandidate(1.0, (0.9, 0.8, 0.7)), ProposalCandidate(1.0, (0.5, 0.2, 0.1))
 
@@ -20,6 +26,11 @@ def test_by_value_the_tokens_most_likely_to_survive_are_verified() -> None:
 
 def test_by_value_a_client_of_low_goodput_has_more_valuable_tokens() -> None:
     assert select_by_value([ProposalCandidate(5.0, UNSURE.survival), SURE], 4) == [2, 2]
+
+
+def test_by_survival_neither_goodput_nor_floor_nor_price_counts() -> None:
+    poor = ProposalCandidate(5.0, UNSURE.survival, price=0.1, floor=3)
+    assert select_by_survival([poor, SURE], 4) == select_by_value([UNSURE, SURE], 4) == [1, 3]
 
 
 def test_within_the_budget_only_tokens_without_value_are_cut() -> None:

@@ -1,5 +1,6 @@
 """The contract of window policies, for every registered one, and the purpose of each."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,11 +9,22 @@ from msgspec.structs import replace
 from goodspeed.decoding.mode import Mode
 from goodspeed.errors import ConfigError
 from goodspeed.testing.awc_network import random_network
-from goodspeed.windows.analytic import AnalyticWindow
+from goodspeed.windows.accepted_prefixes import AcceptedPrefixes
+from goodspeed.windows.analytic import AnalyticWindow, tokens_per_s
 from goodspeed.windows.awc.policy import AwcConfig
 from goodspeed.windows.policies import CHOOSES_MODE, WINDOWS, WindowConfig, window_policy
 from goodspeed.windows.threshold import ThresholdConfig
+from goodspeed.windows.ucb import UcbConfig
 from goodspeed.windows.window_policy import Window, WindowView
+
+
+def after(rounds: list[tuple[int, int]]) -> AcceptedPrefixes:
+    """Rounds of verified and accepted tokens."""
+    prefixes = AcceptedPrefixes()
+    for num_verified, num_accepted in rounds:
+        prefixes.on_round(num_verified, min(num_accepted, num_verified))
+    return prefixes
+
 
 views = st.builds(
     WindowView,
@@ -28,6 +40,7 @@ views = st.builds(
     verifier=st.integers(0, 3),
     tpot_s=st.floats(0, 10),
     queue_utilisation=st.floats(0, 10),
+    prefixes=st.none() | st.builds(after, st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=30)),
 )
 
 
@@ -169,3 +182,44 @@ def test_analytic_window_is_shorter_if_drafting_is_slower() -> None:
 
 def test_analytic_window_without_measurements_is_one_token() -> None:
     assert analytic(WindowView(8, 1.0, 0.0, 0.0, 0.0)) == 1
+
+
+def simulated_ucb(rate: float, view: WindowView, num_rounds: int) -> list[int]:
+    """The windows that the ucb policy chooses while every token is accepted at `rate`."""
+    rng = np.random.default_rng(7)
+    policy = window_policy(WindowConfig("ucb", 12, ucb=UcbConfig()))
+    prefixes, windows = AcceptedPrefixes(), []
+    for _ in range(num_rounds):
+        window = policy.next_window(replace(view, prefixes=prefixes)).max_tokens
+        prefixes.on_round(window, int(np.argmin([*(rng.random(window) < rate), False])))
+        windows.append(window)
+    return windows
+
+
+@pytest.mark.parametrize("rtt_s", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("rate", [0.3, 0.6, 0.85])
+def test_ucb_finds_a_length_that_is_nearly_the_best(rate: float, rtt_s: float) -> None:
+    """At most 5% below the best length in tokens per second, over the second half of 1,000 rounds."""
+    view = replace(FAR, grant=12, rtt_s=rtt_s, acceptance_rate=rate)
+    by_length = [tokens_per_s(view, length) for length in range(13)]
+    chosen = [by_length[length] for length in simulated_ucb(rate, view, 1_000)[500:]]
+    assert np.mean(chosen) > 0.95 * max(by_length[1:])
+
+
+def test_ucb_follows_the_delay_at_once() -> None:
+    """What it has learned is acceptance; the delay is measured."""
+    prefixes = after([(12, num_accepted) for num_accepted in range(13)] * 5)
+    policy = window_policy(WindowConfig("ucb", 12, ucb=UcbConfig(0.0)))
+    near, far = (policy.next_window(replace(FAR, rtt_s=rtt_s, prefixes=prefixes)) for rtt_s in (0.0, 0.5))
+    assert near.max_tokens < far.max_tokens == 12
+
+
+def test_ucb_tries_lengths_beyond_a_whole_proposal() -> None:
+    """Proposals of two tokens that were always accepted say nothing of a third one."""
+    prefixes = after([(2, 2)] * 50)
+    assert window_policy(WindowConfig("ucb", 12)).next_window(replace(FAR, prefixes=prefixes)).max_tokens > 2
+
+
+def test_ucb_of_an_unknown_exploration_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"exploration is -1\.0, expected 0 or more"):
+        UcbConfig(-1.0)

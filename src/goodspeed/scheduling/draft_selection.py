@@ -66,6 +66,15 @@ def select_by_value(candidates: Sequence[ProposalCandidate], budget: int) -> lis
     return lengths
 
 
+def select_by_survival(candidates: Sequence[ProposalCandidate], budget: int) -> list[int]:
+    """The `budget` tokens that are most likely accepted, whoever proposed them: no fairness, no floors, no prices.
+
+    TETRIS (arXiv 2502.15197) ranks so; vLLM's adaptive verification (pull request 47808) also chooses the budget, as
+    the number of tokens with the most accepted ones in a second of the step (Batch.sizes).
+    """
+    return select_by_value([ProposalCandidate(1.0, candidate.survival) for candidate in candidates], budget)
+
+
 def _num_positive(candidate: ProposalCandidate) -> int:
     """The number of tokens with a positive value, or within the floor."""
     num_tokens = 0
@@ -81,5 +90,6 @@ DRAFT_SELECTIONS: Registry[DraftSelection] = Registry(
     {
         "arrival": select_by_arrival,
         "value": select_by_value,
+        "survival": select_by_survival,
     },
 )

@@ -7,7 +7,7 @@ from goodspeed.config import config_dataclass, option
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.engine.interface import StreamSpec
 from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
-from goodspeed.simulator.draft import trace_draft
+from goodspeed.simulator.draft import num_draft_steps, trace_draft
 
 
 @config_dataclass
@@ -85,5 +85,5 @@ class SimulatedCoLocatedDrafts:
             return Draft((), ())
         expected = stream.expected
         draft = trace_draft(expected.trace, stream.num_committed - expected.num_prompt, request)
-        self.drafting_s += self._token_s * min(len(draft.tokens) + 1, request.max_tokens)
+        self.drafting_s += self._token_s * num_draft_steps(expected.trace, draft, request)
         return draft

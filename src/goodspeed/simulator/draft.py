@@ -7,6 +7,7 @@ from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.draft_model import MAX_STREAM_INPUT
 from goodspeed.simulator.acceptance.acceptance_model import AcceptanceTrace
+from goodspeed.simulator.acceptance.exact import ExactTrace
 from goodspeed.simulator.latency.latency_model import LatencyModel, StepShape
 from goodspeed.simulator.target import RIGHT, WRONG
 
@@ -60,8 +61,10 @@ class SimulatedDraftEngine:
             self._drafting_s += self._latency.step_s(self._shape(1, num_tokens, num_tokens, start + num_tokens))
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
-        streams = [self._streams[request.stream] for request in requests]
         drafts = [_draft(self._streams[request.stream], request) for request in requests]
+        streams = [stream for request in requests if (stream := self._streams[request.stream]).num_steps]
+        if not streams:
+            return drafts
         self._drafting_s += self._single_s(streams[0]) if len(streams) == 1 else self._batch_s(streams)
         for stream in streams:
             stream.num_cached = stream.num_context + stream.num_steps - 1
@@ -107,12 +110,13 @@ class SimulatedDraftEngine:
 
 
 def trace_draft(trace: AcceptanceTrace, position: int, request: DraftRequest) -> Draft:
-    """Draft up to max_tokens after `position` tokens of the answer. A draft of n < max_tokens tokens takes n + 1 steps.
+    """Draft up to max_tokens after `position` tokens of the answer.
 
-    The last of them yields the token whose survival falls below the bound. A trace knows nothing of what follows a
-    wrong token. The drafter does not know that the token is wrong, so it continues with that token's confidence
-    (docs/measurements/prediction.md).
+    A trace knows nothing of what follows a wrong token. The drafter does not know that the token is wrong, so it
+    continues with that token's confidence (docs/measurements/prediction.md). With exact confidences it does know, and
+    ends before the token.
     """
+    knows = isinstance(trace, ExactTrace)
     tokens: list[int] = []
     confidences: list[float] = []
     survival, token, confidence = 1.0, RIGHT, 1.0
@@ -123,7 +127,7 @@ def trace_draft(trace: AcceptanceTrace, position: int, request: DraftRequest) ->
         if token == RIGHT:
             confidence = trace.confidence(position + depth, depth)
         survival *= confidence
-        if survival < request.min_survival:
+        if survival < request.min_survival or (knows and not survival):
             break
         if token == RIGHT and not trace.is_right(position + depth, depth):
             token = WRONG
@@ -132,10 +136,19 @@ def trace_draft(trace: AcceptanceTrace, position: int, request: DraftRequest) ->
     return Draft(tuple(tokens), tuple(confidences))
 
 
+def num_draft_steps(trace: AcceptanceTrace, draft: Draft, request: DraftRequest) -> int:
+    """Steps of a draft of n tokens: n + 1 if it is not as long as requested.
+
+    The last one yields the token whose survival is too low. With exact confidences it is known without a step.
+    """
+    num_tokens = len(draft.tokens)
+    return num_tokens if isinstance(trace, ExactTrace) else min(num_tokens + 1, request.max_tokens)
+
+
 def _draft(stream: _SimulatedStream, request: DraftRequest) -> Draft:
     _rewind(stream, request.after)
     draft = trace_draft(stream.trace, stream.num_committed - stream.num_prompt, request)
-    stream.num_steps = min(len(draft.tokens) + 1, request.max_tokens)
+    stream.num_steps = num_draft_steps(stream.trace, draft, request)
     stream.drafted = (*request.after, *draft.tokens)
     return draft
 

@@ -27,11 +27,16 @@ class AnalyticWindow:
 def tokens_per_s(view: WindowView, length: int) -> float:
     """Expected committed tokens of a round with this window, per second; infinite while no time is known."""
     tokens = sum(view.acceptance_rate**j for j in range(length + 1))
-    under_way_s = view.rtt_s + view.queue_s + view.verify_s
-    round_s = under_way_s + length * view.drafting_s_per_token
+    seconds = round_s(view, length)
+    return tokens / seconds if seconds else float("inf")
+
+
+def round_s(view: WindowView, length: int) -> float:
+    """Expected seconds of a round with this window; 0 while no time is known."""
+    seconds = view.rtt_s + view.queue_s + view.verify_s + length * view.drafting_s_per_token
     if view.runs_ahead:
-        round_s -= max(0.0, saving_s(run_ahead_view(view, length)))
-    return tokens / round_s if round_s else float("inf")
+        seconds -= max(0.0, saving_s(run_ahead_view(view, length)))
+    return seconds
 
 
 def run_ahead_view(view: WindowView, length: int) -> RunAheadView:

@@ -10,6 +10,7 @@ from goodspeed.windows.awc.policy import AwcConfig, AwcWindow
 from goodspeed.windows.confidence import ConfidenceWindow
 from goodspeed.windows.fixed import FixedWindow
 from goodspeed.windows.threshold import ThresholdConfig, ThresholdWindow
+from goodspeed.windows.ucb import UcbConfig, UcbWindow
 from goodspeed.windows.window_policy import WindowPolicy
 
 
@@ -28,6 +29,7 @@ class WindowConfig:
     )
     threshold: ThresholdConfig = table(ThresholdConfig)
     awc: AwcConfig = table(AwcConfig)
+    ucb: UcbConfig = table(UcbConfig)
 
 
 WINDOWS: Registry[Callable[[WindowConfig], WindowPolicy]] = Registry(
@@ -38,6 +40,7 @@ WINDOWS: Registry[Callable[[WindowConfig], WindowPolicy]] = Registry(
         "threshold": lambda config: ThresholdWindow(config.max_tokens, config.threshold),
         "analytic": lambda config: AnalyticWindow(config.max_tokens),
         "awc": lambda config: AwcWindow(config.max_tokens, config.awc, load_network(config.awc.weights)),
+        "ucb": lambda config: UcbWindow(config.max_tokens, config.ucb),
     },
     group="goodspeed.window",
 )

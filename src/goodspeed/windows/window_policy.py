@@ -5,6 +5,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from goodspeed.decoding.mode import Mode
+from goodspeed.windows.accepted_prefixes import AcceptedPrefixes
 
 
 class WindowView(Struct, frozen=True, gc=False):
@@ -29,6 +30,8 @@ class WindowView(Struct, frozen=True, gc=False):
     """Time per committed token of the link's streams, smoothed; 0: not known."""
     queue_utilisation: float = 0.0
     """Of the verifier, as it last reported: 1 if it is always busy and serves all that wait; more if some are left."""
+    prefixes: AcceptedPrefixes | None = None
+    """Of all proposals of this drafter on the stream's link."""
 
 
 class Window(Struct, frozen=True, gc=False):

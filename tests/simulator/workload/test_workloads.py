@@ -160,6 +160,18 @@ def test_users_with_fixed_think_times_do_not_start_in_step() -> None:
     assert abs(np.mean(firsts) - 1.5) < 4 * 3.0 / math.sqrt(12 * 200)
 
 
+def test_users_that_start_late_send_nothing_before() -> None:
+    config = WorkloadConfig("closed", closed=ClosedConfig(think_s=3.0, start_s=40.0))
+    firsts = [interarrivals_s(config, 1, seed)[0] for seed in range(50)]
+    assert min(firsts) >= 40.0
+    assert all(late - soon == pytest.approx(40.0) for late, soon in zip(firsts, starts_of(3.0), strict=True))
+
+
+def starts_of(think_s: float) -> list[float]:
+    config = WorkloadConfig("closed", closed=ClosedConfig(think_s=think_s))
+    return [interarrivals_s(config, 1, seed)[0] for seed in range(50)]
+
+
 def merged(config: ArrivalTraceConfig) -> list[tuple[float, int, int]]:
     all_clients = workload(WorkloadConfig("trace", trace=config), NUM_CLIENTS)
     arrivals = []

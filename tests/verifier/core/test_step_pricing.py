@@ -44,6 +44,16 @@ def test_a_step_may_have_each_size_from_no_drafts_to_the_budget() -> None:
     assert sizes[0].round_s < sizes[6].round_s == pytest.approx(0.02)
 
 
+def test_by_survival_a_step_is_as_long_as_it_is_whatever_a_round_takes() -> None:
+    """Without prices, as the core passes none, the sizes have the time of the step alone."""
+    pricing, _, timing = make_pricing(VerifierCoreConfig(draft_selection="survival"))
+    timing.on_step(Batch((), TURNS), result(1, 1), 0.02)
+    by_step = pricing.sizes(NUM_STREAMS, 20, 30, CoLocatedPrices())
+    by_round = pricing.sizes(NUM_STREAMS, 20, 30, CoLocatedPrices(round_s=0.1))
+    assert by_step[6].round_s == pytest.approx(0.02)
+    assert by_round[6].round_s == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("config", [VerifierCoreConfig(budget=64), VerifierCoreConfig(draft_selection="arrival")])
 def test_a_configured_budget_and_selection_by_arrival_take_as_many_as_possible(config: VerifierCoreConfig) -> None:
     pricing, _, timing = make_pricing(config)

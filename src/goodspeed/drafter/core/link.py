@@ -10,6 +10,7 @@ from goodspeed.drafter.core.known_texts import KnownTexts
 from goodspeed.protocol.messages import Load, Open, Welcome
 from goodspeed.routing.routing_policy import VerifierView
 from goodspeed.stats.ewma import Ewma
+from goodspeed.windows.accepted_prefixes import AcceptedPrefixes
 
 MEASUREMENT_WEIGHT: Final = 0.2
 """Weight of the latest measurement."""
@@ -84,6 +85,7 @@ class VerifierLink:
         self.rtt_s = Ewma(MEASUREMENT_WEIGHT)
         self.queue_s = Ewma(MEASUREMENT_WEIGHT)
         self.verify_s = Ewma(MEASUREMENT_WEIGHT)
+        self.prefixes = AcceptedPrefixes()
         self._service_s = Ewma(MEASUREMENT_WEIGHT)
         self._utilisation = 0.0
         self._num_others = 0  # streams of other drafters

@@ -23,7 +23,9 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         num_proposed = len(proposal.tokens)
         num_accepted = num_right(proposal, verdict)
         drafting_s = stream.drafting_s
-        stream.acceptance.on_round(_num_judged(num_proposed, num_accepted, verdict), num_accepted)
+        num_judged = _num_judged(num_proposed, num_accepted, verdict)
+        stream.acceptance.on_round(num_judged, num_accepted)
+        link.prefixes.on_round(num_judged, num_accepted)
         rtt_s = max(0.0, now - stream.sent_at - queue_s - verify_s)
         link.rtt_s.observe(rtt_s)
     return Round(
@@ -50,6 +52,7 @@ def learn_from_shadow(stream: UserStream) -> None:
     result = compare_shadow_draft(stream.shadow, stream.protocol.committed, is_finished=False)
     if result is not None:
         stream.acceptance.on_round(len(stream.shadow.tokens), result.num_accepted)
+        stream.verifier.prefixes.on_round(len(stream.shadow.tokens), result.num_accepted)
         stream.shadow = None
 
 
@@ -65,6 +68,7 @@ def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: fl
         acceptance_rate=stream.acceptance.rate,
         last_acceptance=stream.acceptance.last,
         runs_ahead=runs_ahead,
+        prefixes=link.prefixes,
     )
 
 

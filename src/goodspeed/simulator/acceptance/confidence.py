@@ -21,6 +21,9 @@ class ConfidenceConfig:
         gt=0.0,
         le=math.inf,
     )
+    is_exact: bool = option(
+        False, "the drafter knows which tokens are right, and neither drafts nor proposes others, in every model"
+    )
 
 
 def draw_confidences(

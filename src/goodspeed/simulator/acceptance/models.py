@@ -7,6 +7,7 @@ from goodspeed.registry import Registry
 from goodspeed.simulator.acceptance.acceptance_model import AcceptanceModel
 from goodspeed.simulator.acceptance.confidence import ConfidenceConfig
 from goodspeed.simulator.acceptance.drifting import DriftingAcceptance, DriftingConfig
+from goodspeed.simulator.acceptance.exact import ExactConfidence
 from goodspeed.simulator.acceptance.fixed import FixedAcceptance, FixedConfig
 from goodspeed.simulator.acceptance.markov import MarkovAcceptance, MarkovConfig
 from goodspeed.simulator.acceptance.positional import PositionalAcceptance, PositionalConfig
@@ -43,4 +44,5 @@ ACCEPTANCES: Registry[Callable[[AcceptanceConfig], AcceptanceModel]] = Registry(
 
 def acceptance_model(config: AcceptanceConfig) -> AcceptanceModel:
     """The configured model. Raises ConfigError if it needs a file that cannot be read."""
-    return ACCEPTANCES[config.model](config)
+    model = ACCEPTANCES[config.model](config)
+    return ExactConfidence(model) if config.confidence.is_exact else model

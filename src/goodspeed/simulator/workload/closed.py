@@ -21,10 +21,11 @@ class ClosedConfig:
         "exponential", "distribution of the think time", choices=THINK_DISTRIBUTIONS, was=("thinking",)
     )
     cv: float = option(0.6, "lognormal: coefficient of variation (standard deviation / mean)", ge=0.0)
+    start_s: float = option(0.0, "time before which no user sends a request: a step of the load", ge=0.0)
 
 
 class ClosedWorkload:
-    """One user per client. The first request comes within one think time, so that users do not start in step."""
+    """One user per client. The first request comes within one think time of the start: users do not start in step."""
 
     def __init__(self, config: ClosedConfig, sizes: RequestSizes) -> None:
         self._config = config
@@ -36,7 +37,7 @@ class ClosedWorkload:
 
 def think_times_s(config: ClosedConfig, rng: np.random.Generator) -> Iterator[float]:
     """Pauses before a user's requests; the first is shortened at random."""
-    yield _think_s(config, rng) * float(rng.random())
+    yield config.start_s + _think_s(config, rng) * float(rng.random())
     while True:
         yield _think_s(config, rng)
 

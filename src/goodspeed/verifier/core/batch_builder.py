@@ -63,6 +63,8 @@ def make_turn(stream: ServedStream, config: VerifierCoreConfig, prices: CoLocate
     max_tokens = stream.protocol.max_draft
     if config.draft_selection == "arrival":  # uses nothing but the lengths of drafts
         survival, token_value, floor = (1.0,) * len(tokens), 1.0, 0
+    elif config.draft_selection == "survival":  # whoever proposed it
+        survival, token_value, floor = tuple(_survival(stream)), 1.0, 0
     else:
         survival, token_value = tuple(_survival(stream)), stream.weight / stream.goodput
         floor = -(-stream.client.config.floor // len(stream.siblings))

@@ -95,7 +95,8 @@ class VerifierCoreConfig:
     clients: tuple[ClientConfig, ...] = option((), "weight, floor and cap by drafter: [[core.clients]] tables")
     draft_selection: str = option(
         "value",
-        "which proposed tokens a batch verifies when they exceed the budget: the most valuable, or the first to arrive",
+        "which proposed tokens a batch verifies when they exceed the budget: the most valuable, the most likely to be "
+        "accepted, or the first to arrive",
         choices=DRAFT_SELECTIONS,
         was=("binding",),
         was_values={"late": "value"},

@@ -52,8 +52,9 @@ class StepPricing:
         """Sizes of a step over `num_tokens` of streams and prompts and up to `budget` draft tokens.
 
         Empty if as many as possible are verified: the budget is configured, or the first to arrive are selected.
+        Without prices the best size is that of the most tokens in a second of steps, not of rounds.
         """
-        if not (num_streams and self._budget.is_automatic and self._config.draft_selection == "value"):
+        if not (num_streams and self._budget.is_automatic) or self._config.draft_selection == "arrival":
             return ()
         totals = [num_tokens, *bin_ends(num_tokens + 1, num_tokens + budget)]
         others_s = max(0.0, prices.round_s - (self._timing.step_time.mean_s or 0.0))  # of a round, beside the step
