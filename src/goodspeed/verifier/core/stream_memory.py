@@ -91,7 +91,7 @@ class StreamMemory:
             self._preempt(preempted[-1])
             growing = [stream for stream in growing if stream is not preempted[-1]]
         for stream in growing:
-            self._grow(stream.key, stream.num_written)
+            ledger.grow(stream.key, stream.num_written)
         return [stream for stream in selected if stream not in preempted] if preempted else list(selected)
 
     def on_prefilled(self, stream: ServedStream) -> None:
