@@ -20,6 +20,8 @@ from goodspeed.simulator.world import simulate
 from goodspeed.testing.scenarios import EQUAL_SPLIT, TROUBLED, drafter_tier, small_scenario
 from goodspeed.verifier.event_log_replay import replay as replay_verifier
 from goodspeed.windows.confidence import ConfidenceWindow
+from goodspeed.windows.fixed import FixedWindow
+from goodspeed.windows.policies import WindowConfig
 from goodspeed.windows.window_policy import Window, WindowView
 
 
@@ -66,6 +68,21 @@ def test_another_seed_gives_another_run() -> None:
 
 def test_event_logging_does_not_change_the_run(tmp_path: Path) -> None:
     assert logged(TROUBLED, tmp_path) == simulate(TROUBLED)
+
+
+def test_given_window_policies_take_the_place_of_configured_ones() -> None:
+    scenario = small_scenario(drafter_tier("phone", count=2, window={"policy": "fixed", "max_tokens": 4}))
+    clients: list[str] = []
+
+    def window_of(client: str, config: WindowConfig) -> FixedWindow:
+        clients.append(client)
+        return FixedWindow(config.max_tokens - 3)
+
+    given = simulate(scenario, window_of=window_of)
+    short = {"policy": "fixed", "max_tokens": 1}
+    assert given == simulate(small_scenario(drafter_tier("phone", count=2, window=short)))
+    assert given.answers != simulate(scenario).answers
+    assert clients == ["phone-0", "phone-1"]
 
 
 @pytest.fixture(scope="module")

@@ -85,5 +85,7 @@ class Fleet:
         config = DrafterCoreConfig(num_verifiers, tier.window, tier.retry, self._routing, tier.run_ahead)
         seed = self._environment.rng_streams.child_seed(Role.DRAFTER, self._index, number)
         if self._environment.events_of is None:
-            return DrafterCore(config, np.random.default_rng(seed))
+            window_of = self._environment.window_of
+            window = window_of(name, tier.window) if window_of else None
+            return DrafterCore(config, np.random.default_rng(seed), window)
         return LoggedDrafterCore(config, seed, self._environment.events_of(name), self._environment.kernel.now_s)

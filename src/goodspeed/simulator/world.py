@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from goodspeed.simulator.answer_in_progress import RunCounters
 from goodspeed.simulator.co_located import ExpectedStreams, SimulatedCoLocatedDrafts
-from goodspeed.simulator.environment import Environment, EventsOf
+from goodspeed.simulator.environment import Environment, EventsOf, WindowOf
 from goodspeed.simulator.fleet import Fleet
 from goodspeed.simulator.kernel import Kernel, duration_ns
 from goodspeed.simulator.placement import DedicatedMachines, SharedMachine
@@ -22,9 +22,16 @@ from goodspeed.verifier.event_logging import LoggedVerifierCore
 
 
 def simulate(
-    scenario: Scenario, seed: int | None = None, events_of: EventsOf | None = None, num_traced: int = 0
+    scenario: Scenario,
+    seed: int | None = None,
+    events_of: EventsOf | None = None,
+    num_traced: int = 0,
+    window_of: WindowOf | None = None,
 ) -> RunResult:
     """Run the scenario, under `seed` if given. The first `num_traced` requests are recorded as spans.
+
+    `window_of` makes the drafters' window policies in place of those that the scenario names. A run with event logs
+    keeps the scenario's, for a log is replayed by its configuration.
 
     The same scenario and seed give the same result and the same event logs on every machine. Raises ConfigError for a
     file that the scenario names and that cannot be read, and for first requests that fit no verifier.
@@ -33,7 +40,14 @@ def simulate(
     rng_streams = RngStreams(scenario.seed if seed is None else seed)
     placement = SharedMachine(kernel, scenario.machine) if scenario.machine.cores else DedicatedMachines(kernel)
     environment = Environment(
-        kernel, rng_streams, RunCounters(), RequestTracer(kernel, num_traced), placement, events_of, ExpectedStreams()
+        kernel,
+        rng_streams,
+        RunCounters(),
+        RequestTracer(kernel, num_traced),
+        placement,
+        events_of,
+        ExpectedStreams(),
+        window_of,
     )
     with without_gc():
         return SimulatedWorld(scenario, environment).run()

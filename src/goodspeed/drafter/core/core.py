@@ -33,6 +33,8 @@ from goodspeed.protocol.messages import (
     Welcome,
 )
 from goodspeed.protocol.session import DrafterStream
+from goodspeed.windows.policies import window_policy
+from goodspeed.windows.window_policy import WindowPolicy
 
 
 class DrafterCore:
@@ -46,7 +48,8 @@ class DrafterCore:
     verifier makes the core raise.
     """
 
-    def __init__(self, config: DrafterCoreConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: DrafterCoreConfig, rng: np.random.Generator, window: WindowPolicy | None = None) -> None:
+        """`window` takes the place of the policy that the configuration names."""
         self.outbox = Outbox()
         self.links = VerifierLinks(config, rng)
         self._retry = config.retry
@@ -54,7 +57,7 @@ class DrafterCore:
         self._rng = rng
         self._streams = UserStreams()
         self._keys = itertools.count(1)
-        self._drafting = Drafting(config, self._streams, self.outbox)
+        self._drafting = Drafting(config, self._streams, self.outbox, window or window_policy(config.window))
 
     @property
     def num_streams(self) -> int:

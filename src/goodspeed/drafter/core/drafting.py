@@ -14,8 +14,7 @@ from goodspeed.drafter.core.run_ahead import RunAhead, RunAheadCounts, RunAheads
 from goodspeed.drafter.core.user_streams import ShadowRequest, UserStream, UserStreams
 from goodspeed.protocol.messages import Propose, ShadowDraft, Verdict
 from goodspeed.stats.ewma import Ewma
-from goodspeed.windows.policies import window_policy
-from goodspeed.windows.window_policy import Window
+from goodspeed.windows.window_policy import Window, WindowPolicy
 
 
 class StartedDraft(Struct, frozen=True, gc=False):
@@ -35,11 +34,11 @@ class Drafting:
     The host calls next_drafts whenever the draft engine is idle, and on_drafted when it has done the work.
     """
 
-    def __init__(self, config: DrafterCoreConfig, streams: UserStreams, outbox: Outbox) -> None:
+    def __init__(self, config: DrafterCoreConfig, streams: UserStreams, outbox: Outbox, window: WindowPolicy) -> None:
         self.s_per_token = Ewma(MEASUREMENT_WEIGHT)
         self._streams = streams
         self._outbox = outbox
-        self._window = window_policy(config.window)
+        self._window = window
         self._run_aheads = RunAheads(config.run_ahead)
         self._started: list[StartedDraft] | None = None  # in the draft engine, in order of its requests; None: idle
         self._started_ahead: list[RunAhead] = []  # in the draft engine; then _started is empty

@@ -1,13 +1,16 @@
 """The window policy of AWC: the network's output, clamped, smoothed and rounded, and the mode that follows from it."""
 
-from typing import Final
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.decoding.mode import Mode
 from goodspeed.errors import ConfigError
 from goodspeed.stats.ewma import Ewma
 from goodspeed.windows.awc.features import AwcFeatures
-from goodspeed.windows.awc.network import AwcNetwork
+from goodspeed.windows.awc.network import AwcManifest
 from goodspeed.windows.window_policy import Window, WindowView
 
 LOCAL_MODES: Final = {"target_only": Mode.TARGET_ONLY, "co_located": Mode.CO_LOCATED}
@@ -35,13 +38,27 @@ class AwcConfig:
             raise ConfigError(f"min_window is {self.min_window:g}, expected at most max_window, {self.max_window:g}")
 
 
+class WindowNetwork(Protocol):
+    """What AwcNetwork is to the policy."""
+
+    @property
+    def manifest(self) -> AwcManifest:
+        """Its scaling is that of the features."""
+
+    def window(
+        self,
+        vector: npt.NDArray[np.float32],  # [15] of AwcFeatures
+    ) -> float:
+        """The window, before clamping and smoothing."""
+
+
 class AwcWindow:
     """The paper's controller, with a state for each link (a drafter and a verifier) that all streams of it share.
 
     Order of a decision, as in the paper: features, network, clamp, smoothing, rounding, hysteresis.
     """
 
-    def __init__(self, max_tokens: int, config: AwcConfig, network: AwcNetwork) -> None:
+    def __init__(self, max_tokens: int, config: AwcConfig, network: WindowNetwork) -> None:
         self._max_tokens = max_tokens
         self._config = config
         self._network = network
@@ -60,7 +77,7 @@ class AwcWindow:
 class AwcLink:
     """What AWC knows of one link."""
 
-    def __init__(self, config: AwcConfig, network: AwcNetwork) -> None:
+    def __init__(self, config: AwcConfig, network: WindowNetwork) -> None:
         self.mode = Mode.DISTRIBUTED
         """As of the latest decision."""
         self._config = config
