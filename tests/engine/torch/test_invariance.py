@@ -10,7 +10,11 @@ import torch
 from goodspeed.engine.block_table import BlockTable
 from goodspeed.engine.torch.attention import Attention
 from goodspeed.engine.torch.decoder import Decoder, Segment
-from goodspeed.engine.torch.invariance import is_batch_invariant, numerics_fingerprint
+from goodspeed.engine.torch.invariance import (
+    is_batch_invariant,
+    numerics_fingerprint,
+    thread_counts_with_same_bits,
+)
 from goodspeed.engine.torch.kv import BLOCK, KvPool
 from goodspeed.models.catalog import locate
 from goodspeed.models.checkpoint import read_config, read_weights
@@ -98,6 +102,23 @@ def test_the_self_check_passes_here_and_notices_a_planted_bug(small: Path, monke
         with monkeypatch.context() as patch:
             patch.setattr("goodspeed.engine.torch.invariance.Attention", SeesTheChunk)
             assert not is_batch_invariant(decoder)
+
+
+class SeesThreads(Attention):
+    """The planted bug: sums are divided by the number of threads."""
+
+    def __call__(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
+        return super().__call__(layer, qkv) * (1 + 2**-7 * (torch.get_num_threads() == 1))
+
+
+def test_numbers_of_threads_that_change_bits_are_noticed(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for dtype in DTYPES:
+        decoder = make_decoder(small, dtype)
+        assert thread_counts_with_same_bits(decoder, [2, 1]) == [2, 1]
+        with monkeypatch.context() as patch:
+            patch.setattr("goodspeed.engine.torch.decoder.Attention", SeesThreads)
+            assert thread_counts_with_same_bits(decoder, [2, 1]) == [2]
+        assert torch.get_num_threads() == 2
 
 
 def test_the_fingerprint_depends_on_dtype_and_weights(small: Path) -> None:

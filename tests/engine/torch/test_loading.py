@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.engine.interface import Prefill, StreamSpec, Verify
 from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.torch.loading import load_target
 from goodspeed.errors import CheckpointError, ConfigError
@@ -35,6 +37,18 @@ def test_a_context_never_exceeds_the_memory(random_checkpoint: Callable[..., Pat
     folder = str(random_checkpoint("llama", max_position_embeddings=100_000))
     info = load_target(TargetConfig(model=folder, dtype="fp32", device="cpu", kv_memory_mb=1)).info
     assert info.max_context == info.kv_capacity == 2048
+
+
+def test_the_text_is_the_same_while_the_number_of_threads_changes(random_checkpoint: Callable[..., Path]) -> None:
+    folder, prompt = str(random_checkpoint("llama")), tuple(range(2, 30))
+    texts = []
+    for threads in (0, 1):
+        target = load_target(TargetConfig(model=folder, dtype="fp32", device="cpu", threads=threads, kv_memory_mb=1))
+        target.open(0, StreamSpec(prompt, Sampling(temperature=1.0, seed=3, rule=Rule.COUPLED), capacity=200))
+        steps = [target.step([Prefill(0, len(prompt))]), *(target.step([Verify(0, ())]) for _ in range(80))]
+        texts.append([outcome.next_token for (outcome,) in steps])
+    assert texts[0] == texts[1]
+    assert len(set(texts[0])) > 10
 
 
 def test_a_missing_model_and_values_out_of_range_are_refused(tmp_path: Path) -> None:

@@ -30,6 +30,22 @@ def is_batch_invariant(decoder: Decoder) -> bool:
     return _is_decoder_invariant(decoder) and _is_attention_invariant(decoder)
 
 
+def thread_counts_with_same_bits(decoder: Decoder, counts: Sequence[int]) -> list[int]:
+    """The numbers of threads that give the bits of the first one; the present number is set again at the end."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(counts[0])
+        whole = _logits(decoder, (NUM_TOKENS,), 0)
+        return [num for num in counts if num == counts[0] or _is_equal_with_threads(decoder, num, whole)]
+    finally:
+        torch.set_num_threads(before)
+
+
+def _is_equal_with_threads(decoder: Decoder, num: int, whole: torch.Tensor) -> bool:
+    torch.set_num_threads(num)
+    return torch.equal(whole, _logits(decoder, CHUNKINGS[-1], NUM_OTHER_TOKENS)) and _is_attention_invariant(decoder)
+
+
 def numerics_fingerprint(decoder: Decoder) -> str:
     """16 hex digits: a hash of the logits for fixed tokens. Depends on weights, dtype and the machine's rounding."""
     bits = _logits(decoder, (NUM_TOKENS,), 0).view(torch.uint8).cpu().numpy().tobytes()

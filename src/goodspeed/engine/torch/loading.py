@@ -11,9 +11,14 @@ import torch
 from goodspeed.engine.grammar.compiler import GrammarCompiler
 from goodspeed.engine.interface import TargetInfo
 from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.thread_choice import ThreadChoice, thread_counts
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.device import choose_device, choose_dtype
-from goodspeed.engine.torch.invariance import is_batch_invariant, numerics_fingerprint
+from goodspeed.engine.torch.invariance import (
+    is_batch_invariant,
+    numerics_fingerprint,
+    thread_counts_with_same_bits,
+)
 from goodspeed.engine.torch.kv import BLOCK, kv_bytes_per_token
 from goodspeed.engine.torch.target import TorchTarget
 from goodspeed.models.catalog import locate
@@ -63,4 +68,12 @@ def make_target(decoder: Decoder, config: TargetConfig, name: str, tokenizer: Pa
     LOG.info("%s in %s on %s: KV cache of %d tokens", name, decoder.dtype, decoder.device, kv_capacity)
     if not is_invariant:
         LOG.warning("%s: logits depend on the batch on this machine, so a text may differ from the baseline", name)
-    return TorchTarget(decoder, info, is_invariant, grammars)
+    return TorchTarget(decoder, info, is_invariant, grammars, None if config.threads else _thread_choice(decoder))
+
+
+def _thread_choice(decoder: Decoder) -> ThreadChoice | None:
+    """The numbers of threads that give the same bits; None where the CPU does not compute, or has one core."""
+    counts = thread_counts(torch.get_num_threads())
+    if decoder.device.type != "cpu" or len(counts) == 1:
+        return None
+    return ThreadChoice(thread_counts_with_same_bits(decoder, counts))

@@ -1,5 +1,6 @@
 """The embedded target engine: a KV cache across rounds, one packed forward pass per batch, then each stream's rule."""
 
+import time
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +19,7 @@ from goodspeed.engine.interface import (
     Work,
 )
 from goodspeed.engine.target_stream import Logprobs, TargetStream
+from goodspeed.engine.thread_choice import ThreadChoice
 from goodspeed.engine.torch.batch import Segment
 from goodspeed.engine.torch.decoder import Decoder
 from goodspeed.engine.torch.kv import KvPool
@@ -44,13 +46,19 @@ class TorchTarget:
     """A TargetEngine with a Decoder. A violation of the TargetEngine contract fails an assertion."""
 
     def __init__(
-        self, decoder: Decoder, info: TargetInfo, is_batch_invariant: bool, grammars: Grammars | None = None
+        self,
+        decoder: Decoder,
+        info: TargetInfo,
+        is_batch_invariant: bool,
+        grammars: Grammars | None = None,
+        threads: ThreadChoice | None = None,  # None: the number of threads is left as it is
     ) -> None:
         self.info = info
         self.grammars = grammars
         self.is_batch_invariant = is_batch_invariant
         """Result of the self-check on this machine: logits do not depend on the rest of the batch, to the bit."""
         self.decoder = decoder
+        self._threads = threads
         self._pool = KvPool(decoder.config, info.kv_capacity, decoder.dtype, decoder.device)
         self._streams: dict[StreamKey, _Stream] = {}
         self._retained: dict[StreamKey, BlockTable] = {}
@@ -89,8 +97,18 @@ class TorchTarget:
         segments = [_segment(stream, work) for stream, work in zip(streams, batch, strict=True)]
         for segment in segments:
             self._pool.grow(segment.table, segment.positions.stop)
-        logits = self.decoder.forward(segments, self._pool).split([segment.num_logits for segment in segments])
+        logits = self._forward(segments).split([segment.num_logits for segment in segments])
         return [stream.outcome(work, rows) for stream, work, rows in zip(streams, batch, logits, strict=True)]
+
+    def _forward(self, segments: Sequence[Segment]) -> torch.Tensor:
+        if self._threads is None:
+            return self.decoder.forward(segments, self._pool)
+        num_rows = sum(len(segment.tokens) for segment in segments)
+        torch.set_num_threads(self._threads.next(num_rows))
+        started_s = time.perf_counter()
+        logits = self.decoder.forward(segments, self._pool)
+        self._threads.observe(num_rows, time.perf_counter() - started_s)
+        return logits
 
     def _source(self, prefix: CachedPrefix) -> BlockTable:
         running = self._streams.get(prefix.source)
