@@ -18,6 +18,8 @@ from goodspeed.simulator.world import simulate
 WARM_UP = 1 / 3
 """Answers that finish in this share of the run are left out."""
 NUM_VERIFIERS = 20
+THINK_S = 1.7
+"""Mean think time of all users."""
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -28,7 +30,10 @@ class Cell(msgspec.Struct, frozen=True):
     arm: str
     seed: int
     tokens_per_s: float
-    """Of all clients, while the run is counted."""
+    """Of all clients: answer tokens per second of a user's cycle, from request to request, times the number of users.
+
+    Tokens of the answers that end in the counted time would depend on whether slow answers end just before or after.
+    """
     goodputs: dict[str, float]
     """Tokens per second of answer time, by client."""
     tpots_s: list[float]
@@ -76,7 +81,7 @@ def simulate_cell(job: Job, extent: Extent) -> Cell:
     num_steps = sum(verifier.num_steps for verifier in result.verifiers)
     return Cell(
         *job.key,
-        total(answers, _num_tokens) / ((1.0 - WARM_UP) * duration_s),
+        len(by_client) * total(answers, _num_tokens) / total(answers, _cycle_s),
         {client: total(found, _num_tokens) / total(found, latency_s) for client, found in sorted(by_client.items())},
         [value for value in map(tpot_s, answers) if not math.isnan(value)],
         [ttft_s(answer) for answer in answers],
@@ -92,6 +97,10 @@ def simulate_cell(job: Job, extent: Extent) -> Cell:
         sum(verifier.num_tokens for verifier in result.verifiers) / num_steps,
         math.fsum(verifier.busy_s for verifier in result.verifiers) / (len(result.verifiers) * duration_s),
     )
+
+
+def _cycle_s(answer: AnswerRecord) -> float:
+    return latency_s(answer) + THINK_S
 
 
 def _num_tokens(answer: AnswerRecord) -> float:
