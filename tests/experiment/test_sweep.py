@@ -10,7 +10,7 @@ from goodspeed.errors import CapacityError, ConfigError
 from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, SweepManifest
 from goodspeed.experiment.executor import SerialExecutor
 from goodspeed.experiment.grid import Axis, GridCell, cells
-from goodspeed.experiment.metrics import compute_metrics
+from goodspeed.experiment.metrics import RunMetrics, compute_metrics
 from goodspeed.experiment.replication import PILOT_SEED, Measure
 from goodspeed.experiment.sweep import MetricsByCell, ScenarioSweep, SweepTask, cell_results
 from goodspeed.experiment.warm_up import WarmUp, WarmUpSource, find_warm_up
@@ -41,19 +41,21 @@ def _tasks(seeds: Sequence[int]) -> list[SweepTask[SingleServerQueue]]:
 
 
 def _sweep(
-    tasks: Sequence[SweepTask[SingleServerQueue]], folder: CellFolder, measure: Measure[SingleServerQueue] = MEASURE
+    tasks: Sequence[SweepTask[SingleServerQueue]],
+    folder: CellFolder[RunMetrics],
+    measure: Measure[SingleServerQueue] = MEASURE,
 ) -> MetricsByCell:
     return ScenarioSweep(measure, tasks, folder, FROM_50_S).run(SerialExecutor(), lambda: None)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> CellFolder:
-    made = CellFolder(tmp_path / "sweep")
+def folder(tmp_path: Path) -> CellFolder[RunMetrics]:
+    made = CellFolder(tmp_path / "sweep", RunMetrics)
     made.open(MANIFEST, is_resumed=False)
     return made
 
 
-def test_a_resumed_sweep_runs_only_missing_replications(folder: CellFolder) -> None:
+def test_a_resumed_sweep_runs_only_missing_replications(folder: CellFolder[RunMetrics]) -> None:
     counting = Counting()
     measure = Measure(counting, clients)
     first = _sweep(_tasks([0, 1]), folder, measure)
@@ -66,14 +68,14 @@ def test_a_resumed_sweep_runs_only_missing_replications(folder: CellFolder) -> N
     )
 
 
-def test_replications_finished_before_a_failure_are_kept(folder: CellFolder) -> None:
+def test_replications_finished_before_a_failure_are_kept(folder: CellFolder[RunMetrics]) -> None:
     with pytest.raises(CapacityError):
         _sweep(_tasks([0, FAILING_SEED]), folder)
     assert [folder.find(cell, 0) is not None for cell in GRID] == [True, True]
     assert [folder.find(cell, FAILING_SEED) for cell in GRID] == [None, None]
 
 
-def test_each_cell_has_one_pilot_run(folder: CellFolder) -> None:
+def test_each_cell_has_one_pilot_run(folder: CellFolder[RunMetrics]) -> None:
     counting = Counting()
     sweep = ScenarioSweep(Measure(counting, clients), _tasks([0, 1]), folder, given=None)
     runs: list[None] = []
@@ -87,23 +89,23 @@ def test_each_cell_has_one_pilot_run(folder: CellFolder) -> None:
     assert counting.num_runs == 6
 
 
-def test_the_order_of_the_axes_does_not_matter(folder: CellFolder) -> None:
+def test_the_order_of_the_axes_does_not_matter(folder: CellFolder[RunMetrics]) -> None:
     one = compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S)
-    folder.save(GridCell((("a", 1), ("b", 2))), one)
+    folder.save(GridCell((("a", 1), ("b", 2))), 0, one)
     assert folder.find(GridCell((("b", 2), ("a", 1))), 0) == one
     assert folder.find(GridCell((("a", 2), ("b", 1))), 0) is None
 
 
-def test_a_folder_in_use_requires_resume(folder: CellFolder) -> None:
+def test_a_folder_in_use_requires_resume(folder: CellFolder[RunMetrics]) -> None:
     folder.open(MANIFEST, is_resumed=False)  # nothing is done in it
-    folder.save(GRID[0], compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
+    folder.save(GRID[0], 0, compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
     with pytest.raises(ConfigError, match="--resume continues it"):
         folder.open(MANIFEST, is_resumed=False)
     folder.open(MANIFEST, is_resumed=True)
 
 
-def test_a_changed_scenario_is_refused_with_the_changed_key(folder: CellFolder) -> None:
-    folder.save(GRID[0], compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
+def test_a_changed_scenario_is_refused_with_the_changed_key(folder: CellFolder[RunMetrics]) -> None:
+    folder.save(GRID[0], 0, compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
     changed = SweepManifest(SCHEMA, {"duration_s": 60.0, "drafters": [{"name": "tablet"}]}, "mser-5")
     with pytest.raises(ConfigError, match=r"drafters\.0\.name was 'phone' and is 'tablet'"):
         folder.open(changed, is_resumed=True)
@@ -111,15 +113,15 @@ def test_a_changed_scenario_is_refused_with_the_changed_key(folder: CellFolder) 
         folder.open(SweepManifest(SCHEMA, MANIFEST.scenario, "5"), is_resumed=True)
 
 
-def test_an_invalid_file_is_refused(folder: CellFolder) -> None:
-    folder.save(GRID[0], compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
+def test_an_invalid_file_is_refused(folder: CellFolder[RunMetrics]) -> None:
+    folder.save(GRID[0], 0, compute_metrics(simulate(SingleServerQueue(0.3, 400.0), 0), FROM_50_S))
     (file,) = (folder.path / "cells").iterdir()
     file.write_text("{", encoding="utf-8")
     with pytest.raises(ConfigError, match="is not part of a sweep"):
         folder.find(GRID[0], 0)
 
 
-def test_cells_are_compared_with_the_first_by_seed(folder: CellFolder) -> None:
+def test_cells_are_compared_with_the_first_by_seed(folder: CellFolder[RunMetrics]) -> None:
     first, second = cell_results(GRID, _sweep(_tasks([0, 1, 2]), folder))
     assert first.against_first.differences["latency_mean_s"].mean == 0.0
     difference = second.against_first.differences["latency_mean_s"]

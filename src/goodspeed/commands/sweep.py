@@ -25,6 +25,7 @@ from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, SweepManifest
 from goodspeed.experiment.columns import cell_columns, write_columns
 from goodspeed.experiment.executor import Executor, local_executor
 from goodspeed.experiment.grid import Axis, GridCell, cells
+from goodspeed.experiment.metrics import RunMetrics
 from goodspeed.experiment.replication import Seeds
 from goodspeed.experiment.run_report import ReportHeader
 from goodspeed.experiment.sweep import CellResult, MetricsByCell, ScenarioSweep, SweepTask, cell_results
@@ -66,7 +67,7 @@ class SweepPlan:
     axes: tuple[Axis, ...]
     cells: tuple[GridCell, ...]
     tasks: tuple[SweepTask[Scenario], ...]
-    folder: CellFolder
+    folder: CellFolder[RunMetrics]
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -127,7 +128,7 @@ def _plan(config: SweepConfig, path: Path, axes: tuple[Axis, ...]) -> SweepPlan:
         axes=axes,
         cells=grid,
         tasks=tuple(SweepTask(cell, scenarios[cell], seed) for seed in seeds for cell in grid),
-        folder=CellFolder(Path(config.output or f"results/sweep-{path.stem}")),
+        folder=CellFolder(Path(config.output or f"results/sweep-{path.stem}"), RunMetrics),
     )
 
 

@@ -1,21 +1,20 @@
-"""The folder of a sweep: one file per finished replication, written atomically."""
+"""The folder of a sweep or of a capacity search: one file per finished replication, written atomically."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.grid import GridCell
-from goodspeed.experiment.metrics import RunMetrics
 
 SCHEMA = 2
-MANIFEST = "sweep.json"
 CELLS = "cells"
 Kind = TypeVar("Kind")
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +27,42 @@ class SweepManifest:
 
 
 @dataclass(frozen=True, slots=True)
-class CellFolder:
-    """Stores the replications of a sweep."""
+class CellFolder(Generic[Record]):
+    """Stores records of replications."""
 
     path: Path
+    record: type[Record]
+    name: str = "sweep"
+    """What the folder holds, and the name of its manifest."""
 
     def open(self, manifest: SweepManifest, is_resumed: bool) -> None:
-        """Raises ConfigError for a folder that holds another sweep, or this one without `is_resumed`."""
-        file, cells = self.path / MANIFEST, self.path / CELLS
+        """Raises ConfigError for a folder that holds something else, or the same without `is_resumed`."""
+        file, cells = self.path / f"{self.name.replace(' ', '_')}.json", self.path / CELLS
         cells.mkdir(parents=True, exist_ok=True)
         if not any(cells.iterdir()):
             _write(file, msgspec.json.format(msgspec.json.encode(manifest)))
             return
         if not is_resumed:
-            raise ConfigError(f"{self.path} already holds a sweep: --resume continues it")
-        _check_same(_read(file, SweepManifest), manifest, self.path)
+            raise ConfigError(f"{self.path} already holds a {self.name}: --resume continues it")
+        _check_same(self._read(file, SweepManifest), manifest, self.path)
 
-    def find(self, cell: GridCell, seed: int) -> RunMetrics | None:
-        """The stored metrics; None if there are none. Raises ConfigError for an invalid file."""
+    def find(self, cell: GridCell, seed: int) -> Record | None:
+        """The stored record; None if there is none. Raises ConfigError for an invalid file."""
         file = self._file(cell, seed)
-        return _read(file, RunMetrics) if file.exists() else None
+        return self._read(file, self.record) if file.exists() else None
 
-    def save(self, cell: GridCell, metrics: RunMetrics) -> None:
-        """Store a replication's metrics."""
-        _write(self._file(cell, metrics.seed), msgspec.json.encode(metrics))
+    def save(self, cell: GridCell, seed: int, record: Record) -> None:
+        """Store the record of a replication."""
+        _write(self._file(cell, seed), msgspec.json.encode(record))
 
     def _file(self, cell: GridCell, seed: int) -> Path:
         return self.path / CELLS / f"{_digest(cell)}-{seed}.json"
+
+    def _read(self, file: Path, kind: type[Kind]) -> Kind:
+        try:
+            return msgspec.json.decode(file.read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError) as error:
+            raise ConfigError(f"{file} is not part of a {self.name}: {error}") from error
 
 
 def _digest(cell: GridCell) -> str:
@@ -67,13 +75,6 @@ def _write(file: Path, content: bytes) -> None:
     unfinished = file.with_suffix(".part")
     unfinished.write_bytes(content)
     unfinished.replace(file)
-
-
-def _read(file: Path, kind: type[Kind]) -> Kind:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(f"{file} is not part of a sweep: {error}") from error
 
 
 def _check_same(old: SweepManifest, new: SweepManifest, folder: Path) -> None:

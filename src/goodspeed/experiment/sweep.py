@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic
 
-from goodspeed.experiment.cell_folder import CellFolder
+from goodspeed.experiment.cell_folder import CellFolder, Record
 from goodspeed.experiment.executor import Executor
 from goodspeed.experiment.grid import GridCell
 from goodspeed.experiment.metrics import RunMetrics
@@ -42,7 +42,7 @@ class ScenarioSweep(Generic[Scenario]):
 
     measure: Measure[Scenario]
     tasks: Sequence[SweepTask[Scenario]]
-    folder: CellFolder
+    folder: CellFolder[RunMetrics]
     given: WarmUp | None
 
     @property
@@ -70,20 +70,33 @@ class ScenarioSweep(Generic[Scenario]):
         executor: Executor,
         on_done: Callable[[], object],
     ) -> MetricsByCell:
-        results: dict[tuple[GridCell, int], RunMetrics] = {}
-        for task in tasks:
-            if (metrics := self.folder.find(task.cell, task.seed)) is not None:
-                results[task.cell, task.seed] = metrics
-                on_done()
-        jobs = [(task, warm_ups.get(task.cell)) for task in tasks if (task.cell, task.seed) not in results]
-        for (task, _), metrics in executor.results(partial(_metrics, self.measure), jobs):
-            self.folder.save(task.cell, metrics)
-            results[task.cell, task.seed] = metrics
-            on_done()
+        jobs = [(task, warm_ups.get(task.cell)) for task in tasks]
+        results = completed(jobs, partial(_metrics, self.measure), self.folder, executor, on_done)
         by_cell: MetricsByCell = {}
         for task in tasks:  # in task order, not in order of completion
             by_cell.setdefault(task.cell, {})[task.seed] = results[task.cell, task.seed]
         return by_cell
+
+
+def completed(
+    jobs: Sequence[tuple[SweepTask[Scenario], WarmUp | None]],
+    record_of: Callable[[tuple[SweepTask[Scenario], WarmUp | None]], Record],
+    folder: CellFolder[Record],
+    executor: Executor,
+    on_done: Callable[[], object],
+) -> dict[tuple[GridCell, int], Record]:
+    """The records of all jobs by cell and seed: stored ones are read, the others are made and stored."""
+    results: dict[tuple[GridCell, int], Record] = {}
+    for task, _ in jobs:
+        if (record := folder.find(task.cell, task.seed)) is not None:
+            results[task.cell, task.seed] = record
+            on_done()
+    missing = [(task, warm_up) for task, warm_up in jobs if (task.cell, task.seed) not in results]
+    for (task, _), record in executor.results(record_of, missing):
+        folder.save(task.cell, task.seed, record)
+        results[task.cell, task.seed] = record
+        on_done()
+    return results
 
 
 def cell_results(cells: Sequence[GridCell], metrics: MetricsByCell) -> list[CellResult]:

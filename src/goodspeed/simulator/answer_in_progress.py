@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.protocol.messages import RoundMode
 from goodspeed.simulator.kernel import Signal
-from goodspeed.simulator.result import AnswerRecord
+from goodspeed.simulator.result import AnswerRecord, UnfinishedRecord
 from goodspeed.simulator.workload.workload import WorkloadRequest
 
 
@@ -95,12 +95,18 @@ class AnswerInProgress:
             num_co_located_accepted=self.num_co_located_accepted,
         )
 
+    def unfinished_record(self) -> UnfinishedRecord:
+        """The record of an answer that is not complete."""
+        return UnfinishedRecord(self.client, self.requested_s, self.first_token_s, self.request.num_answer_tokens)
+
 
 @dataclass(slots=True)
 class RunCounters:
     """Answers and counts of a whole run."""
 
     answers: list[AnswerRecord] = field(default_factory=list)
+    in_progress: dict[tuple[str, int], AnswerInProgress] = field(default_factory=dict)
+    """By client and the number of its request."""
     num_requested: int = 0
     num_failed: int = 0
     num_rounds: int = 0

@@ -107,7 +107,7 @@ class SimulatedDrafter:
             welcome, is_target_only = self._core.links[event.verifier].welcome, self._mode is Mode.TARGET_ONLY
             assert welcome is not None
             self._counters.answers.append(answer.record(welcome.verifier, is_target_only, self._kernel.now_s))
-        del self._answers[event.stream]
+        del self._answers[event.stream], self._counters.in_progress[answer.client, answer.request_number]
         self._expected_streams.forget(self._client, event.stream)
         answer.end()
 

@@ -39,6 +39,16 @@ class AnswerRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfinishedRecord:
+    """A request without a complete answer at the end of the run. Times are seconds since the start of the run."""
+
+    client: str
+    requested_s: float
+    first_token_s: float | None  # None: there is no token yet
+    num_answer_tokens: int  # of the whole answer
+
+
+@dataclass(frozen=True, slots=True)
 class VerifierRecord:
     """The work of one verifier in the whole run."""
 
@@ -75,7 +85,7 @@ class RunAheadRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """One replication. Answers are in the order in which they finished; unfinished ones are only counted."""
+    """One replication. Answers are in the order in which they finished."""
 
     seed: int
     simulated_s: float
@@ -88,3 +98,4 @@ class RunResult:
     num_bytes_down: int
     spans: tuple[Span, ...] = ()
     run_ahead: RunAheadRecord = RunAheadRecord()
+    unfinished: tuple[UnfinishedRecord, ...] = ()  # in the order of the requests

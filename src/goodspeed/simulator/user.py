@@ -41,6 +41,7 @@ class SimulatedUser:
                 continue
             now_s = self._kernel.now_s
             previous = AnswerInProgress(self._drafter.client, number, request, prompt, now_s, Signal(self._kernel))
+            self._counters.in_progress[self._drafter.client, number] = previous
             while not self._drafter.is_welcomed:
                 yield self._drafter.uplink.welcomed
             self._drafter.answer(previous, traces_of(number))

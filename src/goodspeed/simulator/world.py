@@ -98,6 +98,7 @@ class SimulatedWorld:
             num_bytes_down=sum(route.down_meter.num_bytes for route in routes),
             spans=tuple(self._environment.tracer.spans),
             run_ahead=self._run_ahead(),
+            unfinished=tuple(answer.unfinished_record() for answer in counters.in_progress.values()),
         )
 
     def _run_ahead(self) -> RunAheadRecord:
