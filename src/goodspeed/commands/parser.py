@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "verify_lossless": "check that a pair keeps the target's text",
     "simulate": "simulate a scenario",
     "sweep": "simulate a grid of scenarios",
+    "capacity": "search how many clients a scenario serves within an SLO",
     "replay": "replay event logs and compare every decision",
     "tune": "train and evaluate draft models",
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goodspeed.commands.bench import BenchConfig
+from goodspeed.commands.capacity import CapacityConfig
 from goodspeed.commands.demo import DemoConfig
 from goodspeed.commands.fluid import FluidConfig
 from goodspeed.commands.parser import complete_parser
@@ -48,6 +49,7 @@ COMPONENTS: dict[str, type["DataclassInstance"]] = {
     "scenario file": Scenario,
     "goodspeed simulate": SimulateConfig,
     "goodspeed sweep": SweepConfig,
+    "goodspeed capacity": CapacityConfig,
     "goodspeed fluid": FluidConfig,
     "goodspeed tune collect": CollectConfig,
     "goodspeed tune distil": DistilConfig,
