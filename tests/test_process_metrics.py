@@ -11,7 +11,7 @@ from goodspeed.process_metrics import watch_process
 
 def test_process_and_build_are_shown() -> None:
     registry = CollectorRegistry()
-    watch_process(registry, protocol_version=4)
+    watch_process(registry, protocol_version=5)
     samples = {sample.name: sample for family in registry.collect() for sample in family.samples}
     assert samples["process_resident_memory_bytes"].value > 1e6
     assert samples["process_virtual_memory_bytes"].value >= samples["process_resident_memory_bytes"].value
@@ -20,7 +20,7 @@ def test_process_and_build_are_shown() -> None:
     assert samples["process_threads"].value >= 1
     assert samples["process_start_time_seconds"].value <= time.time()
     assert samples["goodspeed_build_info"].labels["version"] == goodspeed.__version__
-    assert samples["goodspeed_build_info"].labels["protocol"] == "4"
+    assert samples["goodspeed_build_info"].labels["protocol"] == "5"
 
 
 def test_cpu_time_grows_and_files_are_counted() -> None:

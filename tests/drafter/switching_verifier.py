@@ -14,6 +14,7 @@ from goodspeed.errors import ProtocolError
 from goodspeed.protocol.messages import (
     PROTOCOL_VERSION,
     Cancel,
+    ChangeMode,
     Error,
     Hello,
     Message,
@@ -30,6 +31,7 @@ from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.shadow_drafts import ShadowDrafts
 
 STEP_S = 0.01
+StreamMessage = Propose | ShadowDraft | ChangeMode | Cancel
 
 
 class CountingClient(Client):
@@ -68,6 +70,7 @@ class SwitchingVerifier:
         self.is_alive = True
         self.num_shadows_requested = 0
         self.num_co_located = 0
+        self.num_mode_changes = 0
         self._clock = clock
         self._rng = np.random.default_rng(seed)
         self._streams: dict[int, SwitchingStream] = {}
@@ -94,7 +97,7 @@ class SwitchingVerifier:
             send(self._welcome)
         elif isinstance(message, Open):
             self._on_open(message, send)
-        elif isinstance(message, Propose | ShadowDraft | Cancel) and (stream := self._streams.get(message.stream)):
+        elif isinstance(message, StreamMessage) and (stream := self._streams.get(message.stream)):
             try:
                 self._on_message(stream, message)
             except ProtocolError as error:
@@ -110,9 +113,13 @@ class SwitchingVerifier:
         send(Opened(request.stream, request.epoch))
         self._step_later(stream)
 
-    def _on_message(self, stream: SwitchingStream, message: Propose | ShadowDraft | Cancel) -> None:
+    def _on_message(self, stream: SwitchingStream, message: StreamMessage) -> None:
         if isinstance(message, Cancel):
             self._drop(stream)
+        elif isinstance(message, ChangeMode):
+            self.num_mode_changes += message.mode is not stream.protocol.mode
+            stream.protocol.change_mode(message.mode)
+            stream.shadows = ShadowDrafts(stream.protocol.request.sampling)
         elif isinstance(message, ShadowDraft):
             committed, vocab_size = stream.protocol.committed, self.engine.info.vocab_size
             stream.shadows.on_shadow_draft(message, self.client, committed, vocab_size, self._clock.now)
@@ -150,7 +157,7 @@ class SwitchingVerifier:
         draft = list(proposed[: self._rng.integers(0, len(proposed) + 1)])
         request = protocol.request
         longest = request.num_prompt + request.max_tokens - len(protocol.committed) - 1
-        num_own = 0 if request.mode is Mode.TARGET_ONLY else self._rng.integers(0, 5)
+        num_own = 0 if protocol.mode is Mode.TARGET_ONLY else self._rng.integers(0, 5)
         for _ in range(min(num_own, longest - len(draft))):
             token = ToyModel().choice([*protocol.committed, *draft], request.sampling)
             draft.append(token if self._rng.random() < 0.7 else (token + 1) % self.engine.info.vocab_size)

@@ -119,7 +119,7 @@ async def test_refused_drafter_reports_the_reason() -> None:
                 pass
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 6])
 async def test_a_verifier_of_another_protocol_version_is_left_with_the_reason(version: int) -> None:
     async def welcome(connection: Connection) -> None:
         await connection.receive()
@@ -129,7 +129,7 @@ async def test_a_verifier_of_another_protocol_version_is_left_with_the_reason(ve
 
     network = InProcessTransport(welcome)
     verifier = VerifierEndpoint("old", network.connector())
-    with pytest.raises(ProtocolError, match=f"the verifier has protocol version {version}, this drafter has 4"):
+    with pytest.raises(ProtocolError, match=f"the verifier has protocol version {version}, this drafter has 5"):
         await dial(verifier, Hello(PROTOCOL_VERSION, "drafter", "toy"))
     await network.close()
 

@@ -26,6 +26,7 @@ from goodspeed.protocol.codec import (
 )
 from goodspeed.protocol.messages import (
     Cancel,
+    ChangeMode,
     Error,
     FinishReason,
     FromDrafter,
@@ -75,7 +76,7 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
 @pytest.mark.parametrize(
     ("message", "frame"),
     [
-        (Hello(4, "edge", "abc", "secret"), "0a17121508041204656467651a036162632206736563726574"),
+        (Hello(5, "edge", "abc", "secret"), "0a17121508051204656467651a036162632206736563726574"),
         (
             Open(7, 1, (1, 300, 49151), 2, 16, SAMPLED, (0,), Mode.TARGET_ONLY, logprobs=True),
             "0a3a1a38080710011a0601ac02ffff0220022810321f09000000000000e03f102819cdccccccccccec3f"
@@ -95,10 +96,12 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
         ),
         (ShadowDraft(7, 1, 100, 300, (49151, 0), 9_500), "0a142a1208071001186420ac022a04ffff0200309c4a"),
         (ShadowDraft(7, 1, 100, 300, (), 9_500, 4_000), "0a112a0f08071001186420ac02309c4a38a01f"),
+        (ChangeMode(7, 1, Mode.CO_LOCATED), "0a083a06080710011802"),
+        (ChangeMode(0, 0, Mode.DISTRIBUTED), "0a023a00"),
         (Cancel(0, 0), "0a022200"),
         (
-            Welcome(4, "v", "m", "f", 49152, 8192, 64, 16, (0, 2)),
-            "0a1c121a08041201761a016d22016628808003308040384040104a020002",
+            Welcome(5, "v", "m", "f", 49152, 8192, 64, 16, (0, 2)),
+            "0a1c121a08051201761a016d22016628808003308040384040104a020002",
         ),
         (Refused(ErrorCode.CAPACITY, "full"), "0a0a1a08080d120466756c6c"),
         (Opened(7, 300), "0a072205080710ac02"),
@@ -116,11 +119,12 @@ def test_a_verifiers_frame_survives_the_wire(messages: list[FromVerifier]) -> No
             "0a270a252809300438015a04000000bf8a010f0a03ac02091208000080be000000bf920104000080bf",
         ),
         (Load(3, 2, 2**33, 10), "0a0e2a0c08031002188080808020200a"),
+        (Load(3, 2, 9, 10, 750, 5, 4, 300), "0a142a12080310021809200a28ee053005380440ac02"),
         (Error(ErrorCode.INTERNAL, "", 0), "0a0432021800"),
         (Error(ErrorCode.VERSION, "no"), "0a083206080212026e6f"),
     ],
 )
-def test_messages_have_the_bytes_of_protocol_version_4(message: Message, frame: str) -> None:
+def test_messages_have_the_bytes_of_protocol_version_5(message: Message, frame: str) -> None:
     assert encode_message(message).hex() == frame
 
 

@@ -16,7 +16,16 @@ from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.limits import check_hello, check_open
-from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Hello, Open, Propose, Verdict, Welcome
+from goodspeed.protocol.messages import (
+    PROTOCOL_VERSION,
+    ChangeMode,
+    FinishReason,
+    Hello,
+    Open,
+    Propose,
+    Verdict,
+    Welcome,
+)
 from goodspeed.protocol.session import DrafterStream, RepeatedProposal, VerifierStream, tokens_crc32
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "f00d", 100, 64, 4, 6, (0,))
@@ -167,6 +176,64 @@ def test_a_proposal_in_a_mode_without_proposals_is_refused(mode: Mode) -> None:
     assert not drafter.is_ready
     propose = Propose(3, 0, 1, 4, tokens_crc32(verifier.committed), ())
     assert refused(verifier, propose) is ErrorCode.WRONG_ROUND
+
+
+def test_a_change_of_mode_counts_from_the_next_verdict_on() -> None:
+    """The grant that the drafter has is answered by an empty proposal."""
+    drafter, verifier = started()
+    assert drafter.change_mode(Mode.TARGET_ONLY) == ChangeMode(OPEN.stream, OPEN.epoch, Mode.TARGET_ONLY)
+    verifier.change_mode(Mode.TARGET_ONLY)
+    assert drafter.is_ready
+    assert drafter.max_draft == verifier.max_draft == 0
+    verdict = verdict_for(verifier, drafter.propose(draft(), 0.0))
+    assert (verdict.num_committed, verdict.grant) == (1, 0)
+    assert len(drafter.on_verdict(verdict)) == 1
+    assert verifier.is_local
+    assert not drafter.is_ready
+
+
+def test_a_grant_that_crosses_a_change_of_mode_is_answered() -> None:
+    drafter, verifier = started(grant=0)
+    verdict = verdict_on(verifier, verified(verifier.committed, ()), 4)
+    change = drafter.change_mode(Mode.CO_LOCATED)
+    drafter.on_verdict(verdict)
+    assert drafter.grant == 4
+    assert (drafter.is_ready, drafter.max_draft) == (True, 0)
+    verifier.change_mode(change.mode)
+    assert verifier.max_draft > verifier.max_grant == 0
+    assert verdict_for(verifier, drafter.propose(draft(), 0.0)).grant == 0
+
+
+def test_a_changed_stream_returns() -> None:
+    drafter, verifier = started(grant=0)
+    for mode, grants in ((Mode.TARGET_ONLY, (0, 0)), (Mode.DISTRIBUTED, (4,))):
+        verifier.change_mode(drafter.change_mode(mode).mode)
+        for grant in grants:
+            verdict = verdict_on(verifier, verified(verifier.committed, ()), 4)
+            assert verdict.grant == grant
+            drafter.on_verdict(verdict)
+    verdict = verdict_for(verifier, drafter.propose(good_draft(drafter, 2), 0.0))
+    assert len(drafter.on_verdict(verdict)) == 3
+
+
+def test_no_shadow_draft_is_due_in_a_mode_without_proposals() -> None:
+    drafter, verifier = started(grant=0)
+    verifier.on_outcome(verified(verifier.committed, ()))
+    drafter.on_verdict(verifier.make_verdict(0, 0.0, 0.0, shadow=3))
+    assert drafter.max_draft == 3
+    drafter.change_mode(Mode.TARGET_ONLY)
+    assert drafter.max_draft == drafter.shadow == 0
+    verifier.change_mode(Mode.TARGET_ONLY)
+    verifier.on_outcome(verified(verifier.committed, ()))
+    assert verifier.make_verdict(0, 0.0, 0.0, shadow=3).shadow == 0
+
+
+def test_a_new_epoch_asks_for_the_mode_that_was_last_asked_for() -> None:
+    drafter, _ = started()
+    drafter.change_mode(Mode.CO_LOCATED)
+    assert drafter.reopen().mode is Mode.CO_LOCATED
+    drafter.change_mode(Mode.DISTRIBUTED)
+    assert drafter.reopen().mode is Mode.DISTRIBUTED
 
 
 def test_a_diverged_prefix_is_refused() -> None:

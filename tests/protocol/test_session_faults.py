@@ -9,11 +9,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.protocol.verdicts import verdict_on
 
 from goodspeed.decoding.draft import Draft
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.interface import Outcome
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_open
-from goodspeed.protocol.messages import PROTOCOL_VERSION, FinishReason, Open, Propose, Verdict, Welcome
+from goodspeed.protocol.messages import PROTOCOL_VERSION, ChangeMode, FinishReason, Open, Propose, Verdict, Welcome
 from goodspeed.protocol.session import DrafterStream, RepeatedProposal, VerifierStream, tokens_crc32
 
 WELCOME = Welcome(PROTOCOL_VERSION, "verifier", "toy", "f00d", 50, 200, 4, 6, ())
@@ -46,7 +47,7 @@ class FaultyLink(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.drafter = DrafterStream(Open(1, 0, PROMPT, len(PROMPT), MAX_TOKENS, Sampling(), END_TOKENS), 50)
-        self.up: deque[Propose] = deque()
+        self.up: deque[Propose | ChangeMode] = deque()
         self.down: deque[Verdict] = deque()
         self.opened()
 
@@ -74,6 +75,11 @@ class FaultyLink(RuleBasedStateMachine):
         tokens = (*TEXT[at : at + num_right], *wrong)[: self.drafter.max_draft]
         self.up.append(self.drafter.propose(Draft(tokens, (0.5,) * len(tokens)), 0.0))
 
+    @rule(mode=st.sampled_from(Mode))
+    def change_mode(self, mode: Mode) -> None:
+        if self.drafter.finish is FinishReason.NONE:
+            self.up.append(self.drafter.change_mode(mode))
+
     @rule()
     def propose_again(self) -> None:
         if (awaited := self.drafter.pending_proposal) is not None:
@@ -83,6 +89,10 @@ class FaultyLink(RuleBasedStateMachine):
     @rule(is_repeated=st.booleans())
     def arrive_at_the_verifier(self, is_repeated: bool) -> None:
         propose = self.up[0] if is_repeated else self.up.popleft()
+        if isinstance(propose, ChangeMode):
+            if propose.epoch == self.verifier.request.epoch:
+                self.verifier.change_mode(propose.mode)
+            return
         try:
             accepted = self.verifier.on_propose(propose)
         except ProtocolError as error:
@@ -127,7 +137,8 @@ class FaultyLink(RuleBasedStateMachine):
 
     @precondition(lambda self: self.up)
     @rule()
-    def lose_a_proposal(self) -> None:
+    def lose_a_message(self) -> None:
+        """A lost change of mode delays it until the next one, or the next epoch."""
         self.up.pop()
 
     @precondition(lambda self: self.down)
@@ -156,6 +167,7 @@ class FaultyLink(RuleBasedStateMachine):
         """Without further faults, the text is completed."""
         if self.drafter.finish is FinishReason.NONE:
             self.cut_and_resume(True)
+            assert self.verifier.mode is self.drafter.mode
         for _ in range(MAX_TOKENS + 1):
             self.step(6, 3, 1, 1)
             while self.down:

@@ -14,7 +14,7 @@ from goodspeed.drafter.core.outbox import TokensCommitted
 from goodspeed.drafter.core.run_ahead import RunAheadCounts
 from goodspeed.drafter.http_metrics import HttpMetrics
 from goodspeed.process_metrics import watch_process
-from goodspeed.protocol.messages import PROTOCOL_VERSION, FromDrafter, RoundMode, ShadowDraft, Welcome
+from goodspeed.protocol.messages import PROTOCOL_VERSION, ChangeMode, FromDrafter, RoundMode, ShadowDraft, Welcome
 from goodspeed.protocol.transport import LinkTraffic
 
 SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -41,6 +41,7 @@ class DrafterMetrics:
         )
         self._shadow_drafts = self._counter("shadow_drafts", "drafts sent that no verifier verifies")
         self._shadow_tokens = self._counter("shadow_tokens", "draft tokens of shadow drafts")
+        self._mode_changes = self._counter("mode_changes", "times that the window policy changed the mode of a stream")
         self._committed = self._counter("committed_tokens", "tokens committed to answers")
         self._committed_by_mode = self._by_mode(
             "committed_tokens_by_mode", "tokens committed to answers by the drafts that the round had"
@@ -83,6 +84,8 @@ class DrafterMetrics:
         if isinstance(message, ShadowDraft):
             self._shadow_drafts.inc()
             self._shadow_tokens.inc(len(message.tokens))
+        elif isinstance(message, ChangeMode):
+            self._mode_changes.inc()
 
     def observe(self, committed: TokensCommitted) -> None:
         """Count one more round of some stream."""

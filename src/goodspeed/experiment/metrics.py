@@ -241,6 +241,14 @@ METRICS: Registry[Metric] = Registry(
         "target_only_rounds": Metric(
             "rounds, target-only", "%", 100.0, _share_of_rounds(lambda answer: answer.num_target_only_rounds)
         ),
+        "mode_changes_per_s": Metric(
+            "changes of mode by the window policy, per client",
+            "1/min",
+            60.0,
+            lambda measured: ratio(
+                measured.total(lambda answer: answer.num_mode_changes), len(measured.goodputs) * measured.span_s
+            ),
+        ),
         **_shares(),
         "utilisation": Metric("verifier utilisation", "%", 100.0, _utilisation),
         "tokens_per_step": Metric(

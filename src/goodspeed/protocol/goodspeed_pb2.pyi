@@ -95,18 +95,20 @@ class VerifierFrame(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[VerifierMessage, _Mapping]]] = ...) -> None: ...
 
 class DrafterMessage(_message.Message):
-    __slots__ = ("propose", "hello", "open", "cancel", "shadow_draft")
+    __slots__ = ("propose", "hello", "open", "cancel", "shadow_draft", "change_mode")
     PROPOSE_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     SHADOW_DRAFT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_MODE_FIELD_NUMBER: _ClassVar[int]
     propose: Propose
     hello: Hello
     open: Open
     cancel: Cancel
     shadow_draft: ShadowDraft
-    def __init__(self, propose: _Optional[_Union[Propose, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., shadow_draft: _Optional[_Union[ShadowDraft, _Mapping]] = ...) -> None: ...
+    change_mode: ChangeMode
+    def __init__(self, propose: _Optional[_Union[Propose, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., shadow_draft: _Optional[_Union[ShadowDraft, _Mapping]] = ..., change_mode: _Optional[_Union[ChangeMode, _Mapping]] = ...) -> None: ...
 
 class VerifierMessage(_message.Message):
     __slots__ = ("verdict", "welcome", "refused", "opened", "load", "error")
@@ -316,6 +318,16 @@ class ShadowDraft(_message.Message):
     saved_us: int
     def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., committed_length: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., drafting_us: _Optional[int] = ..., saved_us: _Optional[int] = ...) -> None: ...
 
+class ChangeMode(_message.Message):
+    __slots__ = ("stream", "epoch", "mode")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    stream: int
+    epoch: int
+    mode: Mode
+    def __init__(self, stream: _Optional[int] = ..., epoch: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ...) -> None: ...
+
 class Cancel(_message.Message):
     __slots__ = ("stream", "epoch")
     STREAM_FIELD_NUMBER: _ClassVar[int]
@@ -385,16 +397,24 @@ class TopTokens(_message.Message):
     def __init__(self, tokens: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Load(_message.Message):
-    __slots__ = ("open_streams", "queued_streams", "kv_used", "kv_capacity")
+    __slots__ = ("open_streams", "queued_streams", "kv_used", "kv_capacity", "busy_permille", "waiting_streams", "batch_streams", "batch_tokens")
     OPEN_STREAMS_FIELD_NUMBER: _ClassVar[int]
     QUEUED_STREAMS_FIELD_NUMBER: _ClassVar[int]
     KV_USED_FIELD_NUMBER: _ClassVar[int]
     KV_CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    BUSY_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    WAITING_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_TOKENS_FIELD_NUMBER: _ClassVar[int]
     open_streams: int
     queued_streams: int
     kv_used: int
     kv_capacity: int
-    def __init__(self, open_streams: _Optional[int] = ..., queued_streams: _Optional[int] = ..., kv_used: _Optional[int] = ..., kv_capacity: _Optional[int] = ...) -> None: ...
+    busy_permille: int
+    waiting_streams: int
+    batch_streams: int
+    batch_tokens: int
+    def __init__(self, open_streams: _Optional[int] = ..., queued_streams: _Optional[int] = ..., kv_used: _Optional[int] = ..., kv_capacity: _Optional[int] = ..., busy_permille: _Optional[int] = ..., waiting_streams: _Optional[int] = ..., batch_streams: _Optional[int] = ..., batch_tokens: _Optional[int] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "reason", "stream", "epoch")

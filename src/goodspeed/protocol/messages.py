@@ -18,7 +18,7 @@ from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Sampling
 from goodspeed.errors import ErrorCode
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 
 class RoundMode(IntEnum):
@@ -204,6 +204,17 @@ class ShadowDraft(Struct, frozen=True, gc=False):
     """Of drafting_us, what run-ahead saves of a round with such a proposal, on average."""
 
 
+class ChangeMode(Struct, frozen=True):
+    """From the next grant on, the stream is as if it had been opened in this mode. The verifier does not reply.
+
+    It is harmless to repeat. A grant of before is answered by a proposal, an empty one if the mode has none.
+    """
+
+    stream: int
+    epoch: int
+    mode: Mode
+
+
 class Cancel(Struct, frozen=True):
     """The drafter no longer wants the stream. The verifier frees what the stream holds, and does not reply."""
 
@@ -212,12 +223,28 @@ class Cancel(Struct, frozen=True):
 
 
 class Load(Struct, frozen=True):
-    """How busy the verifier is, for routing. The verifier sends it when it changes, at most once per second."""
+    """How busy the verifier is. The verifier sends it when it changes, at most once per second."""
 
     open_streams: int
     queued_streams: int
     kv_used: int
     kv_capacity: int
+    busy_permille: int = 0
+    """Share of the time between the last two reports that steps took, in thousandths."""
+    waiting_streams: int = 0
+    """Streams with work for the engine when the last batch was closed."""
+    batch_streams: int = 0
+    """Of these, the streams in the batch."""
+    batch_tokens: int = 0
+    """New tokens of that batch, those of prompts included."""
+
+    @property
+    def queue_utilisation(self) -> float:
+        """The share of time that the engine is busy, times waiting streams per served one.
+
+        1 if the engine is always busy and serves all that wait; above, streams are left over.
+        """
+        return self.busy_permille / 1000 * self.waiting_streams / max(1, self.batch_streams)
 
 
 class Error(Struct, frozen=True):
@@ -229,6 +256,6 @@ class Error(Struct, frozen=True):
     epoch: int = 0
 
 
-FromDrafter = Hello | Open | Propose | ShadowDraft | Cancel
+FromDrafter = Hello | Open | Propose | ShadowDraft | ChangeMode | Cancel
 FromVerifier = Welcome | Refused | Opened | Verdict | Load | Error
 Message = FromDrafter | FromVerifier

@@ -17,7 +17,7 @@ from goodspeed.decoding.mode import Mode
 from goodspeed.engine.interface import Outcome, StreamSpec
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.limits import check_draft
-from goodspeed.protocol.messages import FinishReason, Open, Propose, ShadowDraft, Verdict, Welcome
+from goodspeed.protocol.messages import ChangeMode, FinishReason, Open, Propose, ShadowDraft, Verdict, Welcome
 
 MAX_ROUND_US = 2**32 - 1
 """Longest time that a uint32 field of a round can hold; longer ones are cut to it."""
@@ -50,8 +50,10 @@ class VerifierStream:
 
     def __init__(self, request: Open, welcome: Welcome) -> None:
         self.request = request
-        self.never_proposes = request.mode is not Mode.DISTRIBUTED
-        """The drafter never proposes: every round is local."""
+        self.mode = request.mode
+        """As the drafter last asked for it."""
+        self.never_proposes = self.mode is not Mode.DISTRIBUTED
+        """The drafter does not propose in this mode: every round is local, once a grant of before is answered."""
         self.committed = list(request.tokens)
         self._finish = FinishReason.NONE
         self.new_tokens: tuple[int, ...] = ()
@@ -88,6 +90,12 @@ class VerifierStream:
             num_resumed=len(self.committed) - request.num_prompt,
             end_tokens=request.end_tokens,
         )
+
+    def change_mode(self, mode: Mode) -> None:
+        """From the next verdict on, the stream is as if it had been opened in this mode."""
+        self.mode = mode
+        self.never_proposes = mode is not Mode.DISTRIBUTED
+        self.max_draft = self._longest_useful_draft()
 
     def on_propose(self, propose: Propose) -> Propose | RepeatedProposal:
         """The proposal itself, if it is new. Raises ProtocolError (stream) if it is not valid."""
@@ -141,7 +149,7 @@ class VerifierStream:
 
     @property
     def is_local(self) -> bool:
-        """The next round is local, without a proposal: the last grant was 0, as it always is if never_proposes."""
+        """The next round is local, without a proposal: the last grant was 0, as it is if never_proposes."""
         return self._verdict is not None and self._verdict.grant == 0 and not self.is_finished
 
     @property
@@ -223,7 +231,7 @@ class VerifierStream:
         if self.is_finished:
             return "finished"
         if self.never_proposes:
-            return f"in mode {self.request.mode.name}"
+            return f"in mode {self.mode.name}"
         if self._verdict is None:
             return "being prefilled"
         if self.is_local:
@@ -232,7 +240,7 @@ class VerifierStream:
 
     def _longest_useful_draft(self) -> int:
         """A round commits a token of the target's own as well, so one token fewer than are still to be generated."""
-        if self.is_finished or self.request.mode is Mode.TARGET_ONLY:
+        if self.is_finished or self.mode is Mode.TARGET_ONLY:
             return 0
         num_remaining = self.request.num_prompt + self.request.max_tokens - len(self.committed)
         return min(self._welcome.max_proposal, num_remaining - 1)
@@ -291,8 +299,10 @@ class DrafterStream:
 
     def __init__(self, opening: Open, vocab_size: int = 2**32) -> None:
         self.opening = opening
-        self.never_proposes = opening.mode is not Mode.DISTRIBUTED
-        """Every round is local."""
+        self.mode = opening.mode
+        """As this end last asked for it."""
+        self.never_proposes = self.mode is not Mode.DISTRIBUTED
+        """Every round is local, once a grant of before is answered by an empty proposal."""
         self.committed = list(opening.tokens)
         self.grant = 0
         self.shadow = 0
@@ -305,15 +315,25 @@ class DrafterStream:
 
     @property
     def is_ready(self) -> bool:
-        """The stream may propose: the last verdict is received, has a grant, and is not the last of the stream."""
+        """The stream must propose: the last verdict is received, has a grant, and is not the last of the stream."""
         is_due = self._next_round > 0 and self._pending is None and not self.finish
-        return is_due and self.grant > 0 and not self.never_proposes
+        return is_due and self.grant > 0
 
     @property
     def max_draft(self) -> int:
         """Length of the longest useful draft: grant or shadow, or one token fewer than are still to be generated."""
+        if self.never_proposes:
+            return 0
         remaining = self.opening.num_prompt + self.opening.max_tokens - len(self.committed)
         return max(0, min(self.grant or self.shadow, remaining - 1))
+
+    def change_mode(self, mode: Mode) -> ChangeMode:
+        """The message that asks the verifier for this mode. An Open of a later epoch asks for it as well."""
+        self.mode = mode
+        self.never_proposes = mode is not Mode.DISTRIBUTED
+        if self.never_proposes:
+            self.shadow = 0
+        return ChangeMode(self.opening.stream, self.opening.epoch, mode)
 
     def propose(self, draft: Draft, drafting_s: float) -> Propose:
         """The proposal of the next round. `draft` has at most max_draft tokens, and is_ready must be true."""
@@ -378,6 +398,7 @@ class DrafterStream:
             self.opening,
             epoch=self.opening.epoch + 1,
             tokens=tuple(self.committed),
+            mode=self.mode,
             prompt_logprobs=needs_prompt,
         )
         self._next_round = 0

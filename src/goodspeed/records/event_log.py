@@ -11,7 +11,7 @@ from typing import IO, Any, Protocol
 
 from goodspeed.errors import DataError
 
-FORMAT = 3
+FORMAT = 4
 """Version of the log's keys and values. A change that an older reader would misread increments it."""
 
 Event = Mapping[str, Any]

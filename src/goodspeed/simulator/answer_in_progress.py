@@ -34,6 +34,7 @@ class AnswerInProgress:
     network_s: float = 0.0
     queue_s: float = 0.0
     verify_s: float = 0.0
+    num_mode_changes: int = 0
     baseline_s: float | None = None
     elapsed_s: float | None = None
     is_over: bool = False
@@ -57,8 +58,9 @@ class AnswerInProgress:
         self.network_s += measured.rtt_s or 0.0
         self.queue_s += measured.queue_s
         self.verify_s += measured.verify_s
-        if committed.finish:  # only the last round carries these two
+        if committed.finish:  # only the last round carries these
             self.baseline_s, self.elapsed_s = measured.baseline_s, measured.elapsed_s
+            self.num_mode_changes = measured.num_mode_changes
 
     def end(self) -> None:
         """Mark the answer as finished or failed, and wake the user."""
@@ -93,6 +95,7 @@ class AnswerInProgress:
             num_target_only_rounds=self.num_target_only_rounds,
             num_co_located=self.num_co_located,
             num_co_located_accepted=self.num_co_located_accepted,
+            num_mode_changes=self.num_mode_changes,
         )
 
     def unfinished_record(self) -> UnfinishedRecord:

@@ -31,6 +31,7 @@ class AnswerRecord:
     num_co_located: int = 0  # co-located draft tokens that were verified
     num_co_located_accepted: int = 0
     num_cached_tokens: int = 0  # of the prompt: the verifier's prefix cache had them
+    num_mode_changes: int = 0  # by the window policy
 
     @property
     def num_rounds_with_mode(self) -> int:

@@ -14,13 +14,13 @@ def manifest(scaling: InputScaling | None = None, hidden: int = HIDDEN) -> AwcMa
     return AwcManifest(scaling or InputScaling(), "made for a test", "0" * 40, "none", hidden=hidden)
 
 
-def linear_network(constant: float, **factors: float) -> AwcNetwork:
-    """A network whose window is `constant` + the sum of factor * input, by the names in INPUTS, as they are now."""
+def linear_network(constant: float, lag: int = 0, **factors: float) -> AwcNetwork:
+    """A network whose window is `constant` + the sum of factor * input, by the names in INPUTS, `lag` decisions ago."""
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes(HIDDEN).items()}
     weights["output.bias"][0] = constant
     weights["output.weight"][0] = 1.0
     for name, factor in factors.items():
-        weights["input.weight"][0, INPUTS.index(name)] = factor
+        weights["input.weight"][0, lag * len(INPUTS) + INPUTS.index(name)] = factor
     return AwcNetwork(manifest(), weights)
 
 

@@ -59,6 +59,11 @@ CLIENT_COUNTERS: Sequence[tuple[str, str, Callable[[Client, LinkTraffic], float]
         "tokens of shadow drafts that were right",
         lambda client, _: client.num_shadow_accepted,
     ),
+    (
+        "mode_changes",
+        "times that the drafter asked for another mode of an open stream",
+        lambda client, _: client.num_mode_changes,
+    ),
     ("committed_tokens", "tokens committed to answers", lambda client, _: client.num_committed),
     (
         "baseline_seconds",

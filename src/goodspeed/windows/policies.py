@@ -45,9 +45,6 @@ WINDOWS: Registry[Callable[[WindowConfig], WindowPolicy]] = Registry(
     group="goodspeed.window",
 )
 
-CHOOSES_MODE = frozenset({"awc"})
-"""Policies that choose the mode of a stream as well. They decide after every verdict, in local rounds too."""
-
 
 def window_policy(config: WindowConfig) -> WindowPolicy:
     """The policy that the config describes."""

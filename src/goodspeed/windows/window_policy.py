@@ -1,6 +1,6 @@
 """The interface of window policies: what a drafter measures, and how many tokens it proposes."""
 
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -30,6 +30,8 @@ class WindowView(Struct, frozen=True, gc=False):
     """Time per committed token of the link's streams, smoothed; 0: not known."""
     queue_utilisation: float = 0.0
     """Of the verifier, as it last reported: 1 if it is always busy and serves all that wait; more if some are left."""
+    load_age_s: float = 0.0
+    """Since that report."""
     prefixes: AcceptedPrefixes | None = None
     """Of all proposals of this drafter on the stream's link."""
 
@@ -51,3 +53,12 @@ class WindowPolicy(Protocol):
 
     def next_window(self, view: WindowView) -> Window:
         """The window; its max_tokens is at most view.grant."""
+
+
+@runtime_checkable
+class ModePolicy(WindowPolicy, Protocol):
+    """A window policy that chooses the mode of a stream too. It decides after every verdict, local rounds included."""
+
+    @property
+    def local_mode(self) -> Mode:
+        """The mode without proposals that it chooses, if not DISTRIBUTED."""

@@ -9,7 +9,7 @@ from goodspeed.decoding.logit_changes import LogitChanges
 from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.toy_target import toy_info
-from goodspeed.protocol.messages import Cancel, Load, Opened
+from goodspeed.protocol.messages import Cancel, Opened
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, target_only_text
 from goodspeed.verifier.core.batch import Batch, EndStream, OpenStream
 from goodspeed.verifier.core.core_config import ClientConfig, VerifierCoreConfig
@@ -136,7 +136,8 @@ def test_a_preempted_stream_can_be_cancelled() -> None:
     verifier.step_until_idle()
     opened = [update for batch in verifier.batches for update in batch.updates if isinstance(update, OpenStream)]
     assert [update.spec.client_stream for update in opened].count(7) == 1
-    assert verifier.core.stats().load == Load(0, 0, 0, verifier.engine.info.kv_capacity)
+    load = verifier.core.stats().load
+    assert (load.open_streams, load.queued_streams, load.kv_used) == (0, 0, 0)
 
 
 def test_a_preempted_stream_of_a_lost_link_ends_and_is_opened_again() -> None:

@@ -15,7 +15,7 @@ from goodspeed.decoding.mode import Mode
 from goodspeed.engine.interface import Prefill, Verify
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.errors import ErrorCode, ProtocolError
-from goodspeed.protocol.messages import Cancel, Error, Load, Message, Propose, Refused, Verdict
+from goodspeed.protocol.messages import Cancel, ChangeMode, Error, Message, Propose, Refused, Verdict
 from goodspeed.protocol.session import DrafterStream
 from goodspeed.scheduling.policies import SCHEDULERS
 from goodspeed.testing.virtual_verifier import hello, open_request, target_only_text
@@ -91,12 +91,20 @@ class RandomTraffic(RuleBasedStateMachine):
     @rule(num_right=st.integers(0, 8), num_wrong=st.integers(0, 8))
     def propose(self, num_right: int, num_wrong: int) -> None:
         for (drafter, _), known in list(self.streams.items()):
-            if known.is_ready and known.opening.mode is Mode.DISTRIBUTED:
+            if known.is_ready:
                 start = len(known.committed)
                 tokens = (*target_only_text(known.opening)[start : start + num_right], *(3,) * num_wrong)[
                     : known.max_draft
                 ]
                 self.deliver(drafter, known.propose(Draft(tokens, ()), drafting_s=0.0))
+
+    @rule(drafter=drafters, stream=stream_ids, mode=st.sampled_from(Mode), num_times=st.integers(1, 2))
+    def change_mode(self, drafter: int, stream: int, mode: Mode, num_times: int) -> None:
+        """Also for streams of which the core knows nothing."""
+        known = self.streams.get((drafter, stream))
+        change = known.change_mode(mode) if known else ChangeMode(stream, 0, mode)
+        for _ in range(num_times):
+            self.deliver(drafter, change)
 
     @rule()
     def step(self) -> None:
@@ -188,7 +196,8 @@ class RandomTraffic(RuleBasedStateMachine):
         self.wait(6.0)
         self.end_streams()
         assert self.engine.num_open == 0
-        assert self.core.stats().load == Load(0, 0, 0, KV_CAPACITY)
+        load = self.core.stats().load
+        assert (load.open_streams, load.queued_streams, load.kv_used) == (0, 0, 0)
         stats = self.core.stats()
         assert stats.prefix_cache.num_tokens == self.engine.num_retained
         assert stats.memory.num_retained == self.engine.num_reserved

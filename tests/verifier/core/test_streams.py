@@ -113,11 +113,11 @@ def test_wrong_fingerprint_is_refused() -> None:
     assert refused.code is ErrorCode.TOKENIZER_MISMATCH
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 6])
 def test_a_drafter_of_another_protocol_version_is_refused_in_words(version: int) -> None:
     verifier = VirtualVerifier()
     (refused,) = verifier.deliver(verifier.connect(), replace(hello("edge"), version=version))
-    reason = f"the drafter has protocol version {version}, this verifier has 4"
+    reason = f"the drafter has protocol version {version}, this verifier has 5"
     assert refused == Refused(ErrorCode.VERSION, reason)
 
 

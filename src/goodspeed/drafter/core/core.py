@@ -136,7 +136,7 @@ class DrafterCore:
         elif isinstance(message, Opened):
             self._on_opened(link, message, now)
         elif isinstance(message, Load):
-            link.on_load(message)
+            link.on_load(message, now)
         elif isinstance(message, Refused) or (isinstance(message, Error) and message.stream is None):
             self._disconnect(verifier, f"{message.code.name}: {message.reason}")
         elif isinstance(message, Error):
@@ -222,8 +222,7 @@ class DrafterCore:
         else:  # a local round: the next verdict follows without a proposal
             stream.forget_run_ahead()
             self._streams.on_awaiting_verdict(stream, now)
-            if stream.protocol.max_draft:
-                self._drafting.request_shadow(stream, verdict)
+            self._drafting.on_local_round(stream, verdict, now)
 
     def _on_error(self, link: VerifierLink, error: Error, now: float) -> None:
         stream = self._stream_at(link, error.stream)

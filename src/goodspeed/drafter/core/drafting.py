@@ -12,9 +12,9 @@ from goodspeed.drafter.core.outbox import Outbox, ToVerifier
 from goodspeed.drafter.core.rounds import expected_window, learn_from_shadow, view_run_ahead, view_stream
 from goodspeed.drafter.core.run_ahead import RunAhead, RunAheadCounts, RunAheads, joined, rest_request
 from goodspeed.drafter.core.user_streams import ShadowRequest, UserStream, UserStreams
-from goodspeed.protocol.messages import Propose, ShadowDraft, Verdict
+from goodspeed.protocol.messages import FromDrafter, ShadowDraft, Verdict
 from goodspeed.stats.ewma import Ewma
-from goodspeed.windows.window_policy import Window, WindowPolicy
+from goodspeed.windows.window_policy import NO_WINDOW, ModePolicy, Window, WindowPolicy
 
 
 class StartedDraft(Struct, frozen=True, gc=False):
@@ -39,6 +39,7 @@ class Drafting:
         self._streams = streams
         self._outbox = outbox
         self._window = window
+        self._chooses_mode = isinstance(window, ModePolicy)
         self._run_aheads = RunAheads(config.run_ahead)
         self._started: list[StartedDraft] | None = None  # in the draft engine, in order of its requests; None: idle
         self._started_ahead: list[RunAhead] = []  # in the draft engine; then _started is empty
@@ -90,7 +91,7 @@ class Drafting:
 
     def request_proposal(self, stream: UserStream, now: float) -> None:
         """Have the stream's next proposal drafted; a window of 0 tokens is proposed at once, without the engine."""
-        window = self._next_window(stream)
+        window = NO_WINDOW if stream.never_proposes else self._next_window(stream, now)
         stream.window = window
         if window.max_tokens == 0:
             self._propose(stream, NO_DRAFT, 0.0, now)
@@ -99,9 +100,16 @@ class Drafting:
         if stream.run_ahead:
             self._use_head_start(stream, now)
 
-    def request_shadow(self, stream: UserStream, verdict: Verdict) -> None:
+    def on_local_round(self, stream: UserStream, verdict: Verdict, now: float) -> None:
+        """The next round is local. Choose the mode if the policy does; have a shadow draft drafted if one is wanted."""
+        if stream.never_proposes or not (self._chooses_mode or stream.protocol.max_draft):
+            return
+        window = self._next_window(stream, now)
+        if stream.protocol.max_draft:
+            self._request_shadow(stream, verdict, window)
+
+    def _request_shadow(self, stream: UserStream, verdict: Verdict, window: Window) -> None:
         """Have a shadow draft drafted, as long as the proposal would be."""
-        window = self._next_window(stream)
         if window.max_tokens == 0:
             empty = stream.protocol.shadow_draft(verdict.round, NO_DRAFT, verdict.committed_length, 0.0)
             self._send_shadow(stream, empty)
@@ -137,9 +145,14 @@ class Drafting:
             if stream.run_ahead:
                 self._use_head_start(stream, now)
 
-    def _next_window(self, stream: UserStream) -> Window:
-        view = view_stream(stream, stream.verifier, self.s_per_token.get(), self._run_aheads.is_on)
-        return self._window.next_window(view)
+    def _next_window(self, stream: UserStream, now: float) -> Window:
+        """The policy's window. If it chooses another mode, the verifier is asked for it before anything is proposed."""
+        view = view_stream(stream, stream.verifier, self.s_per_token.get(), self._run_aheads.is_on, now)
+        window = self._window.next_window(view)
+        if window.mode is not stream.protocol.mode:
+            self._send(stream, stream.protocol.change_mode(window.mode))
+            stream.num_mode_changes += 1
+        return window
 
     def _use_head_start(self, stream: UserStream, now: float) -> None:
         """Request only what the head start lacks of the proposal; if it lacks nothing, send it."""
@@ -182,5 +195,5 @@ class Drafting:
         next_window = expected_window(stream, len(proposal.tokens))
         stream.run_ahead = self._run_aheads.start(stream.key, proposal, next_window, view)
 
-    def _send(self, stream: UserStream, message: Propose | ShadowDraft) -> None:
+    def _send(self, stream: UserStream, message: FromDrafter) -> None:
         self._outbox.messages.append(ToVerifier(stream.verifier.index, message))

@@ -9,7 +9,7 @@ from goodspeed.drafter.core.core_config import RetryConfig
 from goodspeed.drafter.core.known_texts import KnownTexts
 from goodspeed.protocol.messages import Load, Open, Welcome
 from goodspeed.routing.routing_policy import VerifierView
-from goodspeed.stats.ewma import Ewma
+from goodspeed.stats.ewma import DecayedMean, Ewma
 from goodspeed.windows.accepted_prefixes import AcceptedPrefixes
 
 MEASUREMENT_WEIGHT: Final = 0.2
@@ -36,6 +36,7 @@ class VerifierLink:
         self.texts = KnownTexts()
         self.num_streams = 0
         """This drafter's streams that the verifier has."""
+        self._load_at: float | None = None
         self._reset_measurements()
 
     @property
@@ -68,7 +69,9 @@ class VerifierLink:
         self.is_up = False
         self.reconnection.on_lost(now, rng)
 
-    def on_load(self, load: Load) -> None:
+    def on_load(self, load: Load, now: float) -> None:
+        self.queue_utilisation = load.queue_utilisation
+        self._load_at = now
         self._utilisation = load.kv_used / load.kv_capacity if load.kv_capacity else 0.0
         self._num_others = max(0, load.open_streams + load.queued_streams - self.num_streams)
 
@@ -76,6 +79,10 @@ class VerifierLink:
         self.queue_s.observe(queue_s)
         self.verify_s.observe(verify_s)
         self._service_s.observe((queue_s + verify_s) / max(1, self.depth))
+
+    def load_age_s(self, now: float) -> float:
+        """Time since the verifier's last report of its load; 0 before the first."""
+        return 0.0 if self._load_at is None else now - self._load_at
 
     def view(self) -> VerifierView:
         """The routing policy's input."""
@@ -87,6 +94,11 @@ class VerifierLink:
         self.verify_s = Ewma(MEASUREMENT_WEIGHT)
         self.prefixes = AcceptedPrefixes()
         self._service_s = Ewma(MEASUREMENT_WEIGHT)
+        self.tpot_s = DecayedMean(MEASUREMENT_WEIGHT)
+        """Time per committed token of this drafter's streams, each from verdict to verdict."""
+        self.queue_utilisation = 0.0
+        """As Load.queue_utilisation; 0 before the first report."""
+        self._load_at = None
         self._utilisation = 0.0
         self._num_others = 0  # streams of other drafters
 

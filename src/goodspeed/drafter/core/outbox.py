@@ -37,6 +37,8 @@ class Round(Struct, frozen=True, gc=False):
     """Draft tokens of the verifier's own that were committed."""
     num_cached: int = 0
     """In the round of the prompt: tokens of it that the verifier had in its prefix cache."""
+    num_mode_changes: int = 0
+    """In the last round: how often the window policy has changed the mode of the stream."""
 
 
 class TokensCommitted(Struct, frozen=True, gc=False):

@@ -18,6 +18,9 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
     """
     queue_s, verify_s = verdict.queue_us / 1e6, verdict.verify_us / 1e6
     link.on_verdict(queue_s, verify_s)
+    if stream.verdict_at is not None:
+        link.tpot_s.observe(now - stream.verdict_at, verdict.num_committed)
+    stream.verdict_at = now
     num_proposed, num_accepted, drafting_s, rtt_s = 0, 0, 0.0, None
     if proposal is not None:
         num_proposed = len(proposal.tokens)
@@ -42,6 +45,7 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         verdict.num_co_located,
         len(verdict.co_located_tokens),
         0 if verdict.round else stream.num_cached,
+        stream.num_mode_changes if verdict.finish else 0,
     )
 
 
@@ -56,7 +60,9 @@ def learn_from_shadow(stream: UserStream) -> None:
         stream.shadow = None
 
 
-def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: float, runs_ahead: bool) -> WindowView:
+def view_stream(
+    stream: UserStream, link: VerifierLink, drafting_s_per_token: float, runs_ahead: bool, now: float
+) -> WindowView:
     """The window policy's input."""
     return WindowView(
         grant=stream.protocol.max_draft,
@@ -69,6 +75,10 @@ def view_stream(stream: UserStream, link: VerifierLink, drafting_s_per_token: fl
         last_acceptance=stream.acceptance.last,
         runs_ahead=runs_ahead,
         prefixes=link.prefixes,
+        verifier=link.index,
+        tpot_s=link.tpot_s.get(),
+        queue_utilisation=link.queue_utilisation,
+        load_age_s=link.load_age_s(now),
     )
 
 

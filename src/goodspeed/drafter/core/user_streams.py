@@ -122,20 +122,24 @@ class UserStream:
     """When its proposal was sent for the last time."""
     drafting_s: float = 0.0
     """Drafting time of its proposal."""
+    verdict_at: float | None = None
+    """When its last verdict was received; None before the first of its epoch."""
+    num_mode_changes: int = 0
+    """By the window policy."""
     acceptance: StreamAcceptance = field(default_factory=StreamAcceptance)
     shadow: ShadowDraft | None = None
     """Sent, and not yet compared with what was committed since."""
+    never_proposes: bool = field(init=False)
+    """The request is in a mode without proposals: the draft engine does not know the stream."""
+
+    def __post_init__(self) -> None:
+        self.never_proposes = self.protocol.never_proposes
 
     @property
     def verifier(self) -> VerifierLink:
         """The verifier that has it."""
         assert self.link is not None, "no verifier has this stream"
         return self.link
-
-    @property
-    def never_proposes(self) -> bool:
-        """The request is in a mode without proposals: the draft engine does not know the stream."""
-        return self.protocol.never_proposes
 
     def can_move_to(self, grammars: str) -> bool:
         """Whether a verifier with these grammars (Welcome.grammars) would continue it with the same text."""
@@ -205,7 +209,7 @@ class UserStreams:
         """A new stream, or one that is to be opened again."""
         self._release_link(stream)
         self._shadow_requests.pop(stream.key, None)
-        stream.shadow = None
+        stream.shadow = stream.verdict_at = None
         self._table.put(stream.key, stream, UserStreamState.WAITING)
         stream.since = now
         if stream.stalled_since is None:

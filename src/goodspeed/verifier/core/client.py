@@ -45,6 +45,7 @@ class Client:
     num_shadow_drafts: int = 0  # that were compared with committed tokens
     num_shadow_accepted: int = 0  # tokens of shadow drafts that were right
     num_committed: int = 0
+    num_mode_changes: int = 0  # that its drafter asked for, of streams that were open
     baseline_s: float = 0.0  # sum over its finished answers with a known baseline
     elapsed_s: float = 0.0  # sum over the same answers, each from its opening to its last verdict
 

@@ -190,6 +190,7 @@ class VerifierCore:
         num_tokens = len(turns) + sum([prefill.num_tokens for prefill in prefills])
         sizes = self._pricing.sizes(len(turns), num_tokens, budget, prices)
         updates = self._outbox.take_stream_updates()
+        self._handler.meter.on_batch(len(streams.ready) + len(streams.prefilling))
         streams.on_step(turns, prefills)
         price = 0.0 if sizes else prices.verifying
         return Batch(updates, turns, prefills, budget, sizes, price, config.draft_selection)
@@ -205,6 +206,7 @@ class VerifierCore:
         self._timing.on_step(batch, result, engine_s)
         self._pricing.on_step(batch, result)
         if result.work:
+            self._handler.meter.on_step(len(result.work), result.num_tokens, step_s)
             num_prefilled = sum([item.stream.baseline.is_prefilling for item in verified])
             self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, now - step_s, engine_s)
         token_s, drafting_s = self._timing.step_time.token_s, self._timing.drafting_s

@@ -89,7 +89,7 @@ class GrantAllocator:
         client, view = stream.client, self._views.get(stream.client)
         if view is None or not view.max_grant or client.grant:
             return 0
-        if stream.shadows.is_awaited or not client.shadow_schedule.is_due:
+        if stream.protocol.never_proposes or stream.shadows.is_awaited or not client.shadow_schedule.is_due:
             return 0
         num_streams = view.num_streams
         needed = num_useful(view, self._limits) if self.counts_time else num_streams

@@ -6,6 +6,7 @@ from goodspeed.protocol.known_prefix import with_known
 from goodspeed.protocol.limits import check_open
 from goodspeed.protocol.messages import (
     Cancel,
+    ChangeMode,
     Error,
     Hello,
     Load,
@@ -21,6 +22,7 @@ from goodspeed.protocol.session import RepeatedProposal, VerifierStream, repeat_
 from goodspeed.verifier.core.admission import Admission, QueuedStream
 from goodspeed.verifier.core.client import Client, ConnId
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
+from goodspeed.verifier.core.load_meter import LoadMeter
 from goodspeed.verifier.core.outbox import VerifierOutbox
 from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
 from goodspeed.verifier.core.sessions import ClientSession, SessionTable
@@ -59,6 +61,7 @@ class MessageHandler:
         self._outbox = outbox
         self._lease_s = config.lease_s
         self._blocked_state: tuple[object, ...] | None = None
+        self.meter = LoadMeter()
         self._reported_load = self.load()
         self._next_report_at = 0.0
         self._preempted_reported_at = 0.0
@@ -126,7 +129,7 @@ class MessageHandler:
             times.append(self._lease_due(next(iter(drafting.values()))))
         if session := self.sessions.oldest_awaiting_hello():
             times.append(self._handshake_due(session))
-        if self.load() != self._reported_load:
+        if self._has_news():
             times.append(self._next_report_at)
         if self._streams.preempted:
             times.append(self._preempted_reported_at + PREEMPTED_INTERVAL_S)
@@ -144,10 +147,19 @@ class MessageHandler:
         self.memory.end(stream)
 
     def load(self) -> Load:
-        """How busy the verifier is."""
-        ledger, num_preempted = self.memory.ledger, len(self._streams.preempted)
+        """How busy the verifier is; the busy share is the one last reported."""
+        ledger, meter, num_preempted = self.memory.ledger, self.meter, len(self._streams.preempted)
         num_waiting = self._admission.num_queued + num_preempted
-        return Load(len(self._streams) - num_preempted, num_waiting, ledger.num_used, ledger.capacity)
+        return Load(
+            len(self._streams) - num_preempted,
+            num_waiting,
+            ledger.num_used,
+            ledger.capacity,
+            meter.busy_permille,
+            meter.num_waiting,
+            meter.num_streams,
+            meter.num_tokens,
+        )
 
     def admit(self, now: float) -> None:
         """Continue preempted streams, then open waiting ones, as many as fit; disconnected ones yield their memory.
@@ -185,9 +197,13 @@ class MessageHandler:
 
     def report_load(self, now: float) -> None:
         """Report a changed load to all drafters, at most once per LOAD_INTERVAL_S."""
-        if now >= self._next_report_at and (load := self.load()) != self._reported_load:
-            self._reported_load, self._next_report_at = load, now + LOAD_INTERVAL_S
-            self._outbox.broadcast(self.sessions.welcomed_conns(), load)
+        if now >= self._next_report_at and self._has_news():
+            self.meter.on_report(now)
+            self._reported_load, self._next_report_at = self.load(), now + LOAD_INTERVAL_S
+            self._outbox.broadcast(self.sessions.welcomed_conns(), self._reported_load)
+
+    def _has_news(self) -> bool:
+        return self.meter.has_news or self.load() != self._reported_load
 
     def _dispatch(self, session: ClientSession, message: Message, now: float) -> None:
         client = session.client
@@ -201,6 +217,8 @@ class MessageHandler:
             self._on_open(client, message, now)
         elif isinstance(message, ShadowDraft):
             self._on_shadow_draft(client, message, now)
+        elif isinstance(message, ChangeMode):
+            self._on_change_mode(client, message)
         elif isinstance(message, Cancel):
             self._on_cancel(client, message)
         else:
@@ -311,6 +329,8 @@ class MessageHandler:
         if isinstance(proposal, RepeatedProposal):
             self._repeat(client, proposal.verdict)
             return
+        if stream.protocol.never_proposes and not proposal.tokens:
+            stream.grant = 0  # the answer to a grant of before a change of mode: it says nothing about its drafts
         turnaround_s, drafting_s = now - stream.waiting_since, propose.drafting_us / 1e6
         client.timing.on_proposal(turnaround_s, drafting_s, len(propose.tokens), stream.grant)
         stream.proposal = proposal
@@ -332,6 +352,15 @@ class MessageHandler:
         stream = self._streams.of(client).get(draft.stream)
         if stream and stream.conn == client.conn and draft.epoch == stream.request.epoch:
             stream.shadows.on_shadow_draft(draft, client, stream.protocol.committed, self._welcome.vocab_size, now)
+
+    def _on_change_mode(self, client: Client, change: ChangeMode) -> None:
+        """One that is late, for a stream or an epoch that has ended, is ignored."""
+        held = self._streams.of(client).get(change.stream)
+        queued = self._admission.find(client, change.stream)
+        if held and held.conn == client.conn and held.request.epoch == change.epoch:
+            held.change_mode(change.mode)
+        elif queued and queued.protocol.request.epoch == change.epoch:
+            queued.protocol.change_mode(change.mode)
 
     def _on_cancel(self, client: Client, cancel: Cancel) -> None:
         held = self._streams.of(client).get(cancel.stream)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from goodspeed.decoding.draft import StreamKey
+from goodspeed.decoding.mode import Mode
 from goodspeed.engine.interface import CachedPrefix, Prefill
 from goodspeed.protocol.messages import Open, Propose, RoundMode, Verdict
 from goodspeed.protocol.session import VerifierStream, num_right
@@ -56,7 +57,7 @@ class ServedStream:
     siblings: Mapping[int, "ServedStream"] = field(default_factory=dict)  # its client's streams by id, with itself
     num_steps_before: int = 0  # steps that the engine had started when the drafter's turn started
     proposal: Propose | None = None  # to be verified
-    grant: int = 0  # of its last verdict
+    grant: int = 0  # of its last verdict; 0 if its drafter, in another mode by then, has declined it
     compared_us: tuple[int, int] = (0, 0)  # its baseline and its time when they were last compared
     shadows: ShadowDrafts = field(init=False)
     rounds_by_mode: list[int] = field(default_factory=lambda: [0] * len(RoundMode))  # without that of the prompt
@@ -96,6 +97,13 @@ class ServedStream:
             baseline_us, elapsed_us = measured_us
             self.client.floor.observe(baseline_us - self.compared_us[0], elapsed_us - self.compared_us[1])
             self.compared_us = measured_us
+
+    def change_mode(self, mode: Mode) -> None:
+        """Its drafter asks for this mode. What it was asked to draft in the mode before is not awaited any more."""
+        if mode is not self.protocol.mode:
+            self.protocol.change_mode(mode)
+            self.shadows = ShadowDrafts(self.request.sampling)
+            self.client.num_mode_changes += 1
 
     def on_verdict(self, verdict: Verdict, now: float) -> None:
         """The round is over: count it, and clear what belongs to it."""

@@ -63,6 +63,7 @@ class AwcWindow:
         self._config = config
         self._network = network
         self._links: dict[int, AwcLink] = {}
+        self.local_mode = LOCAL_MODES[config.mode]
 
     def next_window(self, view: WindowView) -> Window:
         link = self._links.get(view.verifier)
