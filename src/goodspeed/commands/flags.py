@@ -142,6 +142,17 @@ def _shown(default: Any) -> str:
     return {None: "none", "": "empty"}.get(default, str(default))
 
 
+def add_ray_flag(parser: argparse.ArgumentParser) -> None:
+    """`--ray [ADDRESS]`: where jobs run; None without the flag (goodspeed.experiment.executor)."""
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run on a Ray cluster; without ADDRESS, on one of this machine",
+    )
+
+
 def output_file(text: str) -> Path:
     """The type of a flag whose file is written late: a folder that is missing is an error of usage at once."""
     path = Path(text)

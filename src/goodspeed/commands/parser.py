@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "capacity": "search how many clients a scenario serves within an SLO",
     "replay": "replay event logs and compare every decision",
     "tune": "train and evaluate draft models",
+    "awc": "train and evaluate the learned window policy",
 }
 """What each command does, by the name of its module: a list of all needs none of the modules."""
 MODULES = {name.replace("_", "-"): name for name in COMMANDS}

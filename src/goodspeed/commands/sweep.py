@@ -1,7 +1,6 @@
 """`goodspeed sweep`: a grid of scenarios and seeds, on all cores or a Ray cluster."""
 
 import argparse
-import importlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -17,13 +16,13 @@ from rich.table import Table
 
 from goodspeed.bench.comparison_table import wide_console
 from goodspeed.cluster.machine import this_machine
-from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.commands.flags import add_flags, add_ray_flag, from_args
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.arm import measure, name_of, scenario_values
 from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, SweepManifest
 from goodspeed.experiment.columns import cell_columns, write_columns
-from goodspeed.experiment.executor import Executor, local_executor
+from goodspeed.experiment.executor import executor_of
 from goodspeed.experiment.grid import Axis, GridCell, cells
 from goodspeed.experiment.metrics import RunMetrics
 from goodspeed.experiment.replication import Seeds
@@ -32,7 +31,6 @@ from goodspeed.experiment.sweep import CellResult, MetricsByCell, ScenarioSweep,
 from goodspeed.experiment.sweep_report import sweep_report
 from goodspeed.experiment.tables import cell_rows, difference_rows, headers
 from goodspeed.experiment.warm_up import WarmUp, given_warm_up
-from goodspeed.extras import missing_extra
 from goodspeed.records.json_values import to_json_value
 from goodspeed.simulator.scenario import Scenario, scenario_of
 
@@ -89,13 +87,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         help="key and values; an entry of a list of tables is an index from 0, a name, or * for all",
     )
     add_flags(parser, SweepConfig)
-    parser.add_argument(
-        "--ray",
-        nargs="?",
-        const="",
-        metavar="ADDRESS",
-        help="run on a Ray cluster; without ADDRESS, on one of this machine",
-    )
+    add_ray_flag(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
@@ -138,23 +130,12 @@ def _sweep(plan: SweepPlan, given: WarmUp | None, num_jobs: int, ray_address: st
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("simulating", total=sweep.num_runs)
         try:
-            with _executor(num_jobs, ray_address) as executor:
+            with executor_of(num_jobs, ray_address) as executor:
                 return sweep.run(executor, partial(progress.advance, bar))
         except KeyboardInterrupt:
             num_done = int(progress.tasks[bar].completed)
             print(f"goodspeed: {num_done} of {sweep.num_runs} are done; --resume continues", file=sys.stderr)
             raise
-
-
-def _executor(num_jobs: int, ray_address: str | None) -> Executor:
-    if ray_address is None:
-        return local_executor(num_jobs)
-    try:
-        module = importlib.import_module("goodspeed.experiment.ray_cluster")
-    except ImportError as error:
-        raise ConfigError(missing_extra("--ray", "ray", error)) from error
-    cluster: Executor = module.RayCluster(ray_address, num_jobs)
-    return cluster
 
 
 def _write(plan: SweepPlan, metrics_by_cell: MetricsByCell, results: Sequence[CellResult]) -> list[str]:

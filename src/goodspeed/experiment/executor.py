@@ -3,6 +3,7 @@
 An executor is a context manager. Jobs are pickled for other processes, so functions must be module-level.
 """
 
+import importlib
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Protocol, Self, TypeVar
 
 from goodspeed.cluster.machine import num_cores
 from goodspeed.errors import ConfigError, StartError
+from goodspeed.extras import missing_extra
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -36,6 +38,21 @@ def local_executor(num_jobs: int) -> Executor:
         raise ConfigError(f"jobs is {num_jobs}, expected 0 (one for each core) or more")
     num_processes = num_jobs or num_cores()
     return WorkerProcesses(num_processes) if num_processes > 1 else SerialExecutor()
+
+
+def executor_of(num_jobs: int, ray_address: str | None) -> Executor:
+    """A Ray cluster at this address (empty: one of this machine), or without an address a local executor.
+
+    Raises ConfigError if Ray is not installed, StartError if there is no cluster.
+    """
+    if ray_address is None:
+        return local_executor(num_jobs)
+    try:
+        module = importlib.import_module("goodspeed.experiment.ray_cluster")
+    except ImportError as error:
+        raise ConfigError(missing_extra("--ray", "ray", error)) from error
+    cluster: Executor = module.RayCluster(ray_address, num_jobs)
+    return cluster
 
 
 class SerialExecutor:
