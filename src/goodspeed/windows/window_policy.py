@@ -34,6 +34,8 @@ class WindowView(Struct, frozen=True, gc=False):
     """Since that report."""
     prefixes: AcceptedPrefixes | None = None
     """Of all proposals of this drafter on the stream's link."""
+    link_acceptance: float = 1.0
+    """accepted / proposed of all proposals on the stream's link, smoothed; 1.0 before the first."""
 
 
 class Window(Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from goodspeed.windows.awc.features import INPUTS, NUM_FEATURES, AwcFeatures, InputScaling
 from goodspeed.windows.window_policy import WindowView
 
-VIEW = WindowView(8, 0.75, 0.04, 0.001, 0.02, tpot_s=0.05, queue_utilisation=0.5)
+VIEW = WindowView(8, 1.0, 0.04, 0.001, 0.02, tpot_s=0.05, queue_utilisation=0.5, link_acceptance=0.75)
 
 
 def test_the_first_decision_stands_for_those_before_it() -> None:

@@ -93,6 +93,8 @@ class VerifierLink:
         self.queue_s = Ewma(MEASUREMENT_WEIGHT)
         self.verify_s = Ewma(MEASUREMENT_WEIGHT)
         self.prefixes = AcceptedPrefixes()
+        self.acceptance = Ewma(MEASUREMENT_WEIGHT)
+        """accepted / proposed of this drafter's proposals, of all streams."""
         self._service_s = Ewma(MEASUREMENT_WEIGHT)
         self.tpot_s = DecayedMean(MEASUREMENT_WEIGHT)
         """Time per committed token of this drafter's streams, each from verdict to verdict."""

@@ -29,6 +29,8 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         num_judged = _num_judged(num_proposed, num_accepted, verdict)
         stream.acceptance.on_round(num_judged, num_accepted)
         link.prefixes.on_round(num_judged, num_accepted)
+        if num_proposed:
+            link.acceptance.observe(num_accepted / num_proposed)
         rtt_s = max(0.0, now - stream.sent_at - queue_s - verify_s)
         link.rtt_s.observe(rtt_s)
     return Round(
@@ -79,6 +81,7 @@ def view_stream(
         tpot_s=link.tpot_s.get(),
         queue_utilisation=link.queue_utilisation,
         load_age_s=link.load_age_s(now),
+        link_acceptance=link.acceptance.get(default=1.0),
     )
 
 

@@ -38,7 +38,7 @@ class AwcFeatures:
         queue, acceptance, rtt, tpot, window = self._scaled
         latest = [
             queue(view.queue_utilisation),
-            acceptance(view.recent_acceptance),
+            acceptance(view.link_acceptance),
             rtt(view.rtt_s),
             tpot(view.tpot_s),
             window(previous_window),
