@@ -101,10 +101,10 @@ def card(outcome: TrainingOutcome, found: Sequence[ScenarioOutcome]) -> str:
             "The scenarios are simulated: one verifier, 2 to 24 unlike clients that all have the same window. What a "
             "long window costs the other clients is in the label.\n",
             "## On held-out scenarios\n",
-            f"{num_scenarios} scenarios, {len(found) // num_scenarios} runs each, under other random numbers than the "
-            "choice of the oracle. Ratios are geometric means over scenarios with 95% intervals. *Oracle static* is the "
-            "best window, or target-only mode, of each scenario, for all its clients. *Best static* is the best window "
-            "over all training scenarios.\n",
+            f"{num_scenarios} scenarios, {len(found) // num_scenarios} runs each, under other random numbers than "
+            "the choice of the oracle. Ratios are geometric means over scenarios with 95% intervals. *Oracle static* "
+            "is the best window, or target-only mode, of each scenario, for all its clients. *Best static* is the "
+            "best window over all training scenarios.\n",
             *(f"| {' | '.join(row)} |" for row in table),
             "",
         ]

@@ -56,7 +56,7 @@ class EvaluatedArm:
 
     def run(self, scenario: Scenario, seed: int) -> RunResult:
         """Simulate the scenario with this arm."""
-        return simulate(self.arm.of(scenario), seed, window_of=self.policy and self.policy.window_of)
+        return simulate(self.arm.of(scenario), seed, window_of=self.policy.window_of if self.policy else None)
 
 
 def awc_arm(name: str, network: WindowNetwork, config: AwcConfig) -> EvaluatedArm:

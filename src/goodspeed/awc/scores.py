@@ -57,7 +57,7 @@ def labels(record: SweepRecord, config: ScoreConfig, fused: str) -> Floats64:
     utilities = (1.0 - config.others_weight) * values + config.others_weight * values.mean(axis=1, keepdims=True)
     actions = _actions(record, fused)
     best = utilities[list(actions.values())].argmax(axis=0)
-    return np.array(list(actions), dtype=np.float64)[best]
+    return np.asarray(np.array(list(actions))[best], dtype=np.float64)
 
 
 def _actions(record: SweepRecord, fused: str) -> dict[int, int]:
