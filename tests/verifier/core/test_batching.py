@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from goodspeed.simulator.scenario import scenario_of
+from goodspeed.simulator.world import simulate
 from goodspeed.testing.virtual_verifier import VirtualDrafter, VirtualVerifier, open_request, unlimited_info
 from goodspeed.verifier.core.batching.barrier import BarrierBatching
 from goodspeed.verifier.core.batching.batching_policy import BatchingView, ExpectedProposal
@@ -160,3 +162,29 @@ def test_step_time_of_equal_steps_has_no_slope() -> None:
     for _ in range(10):
         step_time.observe(4, 1, 0.03)
     assert step_time.predict(100, 1) == pytest.approx(0.03)
+
+
+def num_steps(max_proposal: int) -> int:
+    """Steps in 5 s of 24 drafters over different links that propose 2 tokens, with grants of `max_proposal`."""
+    tiers = [
+        {
+            "name": f"tier{i}",
+            "link": {"rtt_ms": 10.0 + 3.0 * i, "jitter": 0.1},
+            "window": {"policy": "fixed", "max_tokens": 2},
+            "latency": {"linear": {"base_s": 0.002, "token_s": 0.0}},
+            "workload": {
+                "closed": {"think_s": 0.0},
+                "answer": {"distribution": "fixed", "fixed": {"num_tokens": 200}},
+            },
+        }
+        for i in range(24)
+    ]
+    core = {"scheduler": "fixed", "draft_selection": "arrival", "budget": 4096, "max_proposal": max_proposal}
+    verifier = {"latency": {"linear": {"base_s": 0.005, "token_s": 0.001}}, "core": core}
+    result = simulate(scenario_of({"duration_s": 5.0, "drafters": tiers, "verifiers": [verifier]}), seed=0)
+    return result.verifiers[0].num_steps
+
+
+def test_deadline_expects_what_drafters_propose_and_not_what_they_may() -> None:
+    """If it expected 16 tokens of each, it would fear a long step of the late ones, and wait for them."""
+    assert num_steps(16) == pytest.approx(num_steps(2), rel=0.02)

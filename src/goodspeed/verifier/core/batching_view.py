@@ -38,11 +38,13 @@ def _arrivals(absent: list[ServedStream], now: float, until: float) -> list[Expe
     """The proposals expected by `until`. An overdue proposal is expected one deviation from now."""
     arrivals = []
     for stream in absent:
-        turnaround = stream.client.timing.turnaround
+        timing = stream.client.timing
+        turnaround = timing.turnaround
         if not turnaround.is_known or stream.waiting_since + turnaround.mean_s > until:
             continue
         latest = stream.waiting_since + turnaround.latest_s
         expected = max(stream.waiting_since + turnaround.mean_s, min(latest, now + turnaround.deviation_s))
         if now < latest and expected <= until:
-            arrivals.append(ExpectedProposal(expected, latest, 1 + stream.grant))
+            num_tokens = 1 + round(timing.grant_utilisation * stream.grant)
+            arrivals.append(ExpectedProposal(expected, latest, num_tokens))
     return sorted(arrivals)[:MAX_ARRIVALS]

@@ -144,13 +144,13 @@ def served(mode: Mode) -> tuple[list[float], list[float]]:
 
 
 def test_a_run_without_drafts_takes_the_baseline_of_the_run_with_drafts() -> None:
-    """One client is a quarter faster with drafts, one a third slower; both are reported within 2%."""
+    """One client is a fifth faster with drafts, one a third slower; both are reported within 2%."""
     target_only_s, by_target_only = served(Mode.TARGET_ONLY)
     drafted_s, reported = served(Mode.DISTRIBUTED)
     assert by_target_only == pytest.approx([1.0] * 3, abs=0.02)
     true = [target_only / drafted for target_only, drafted in zip(target_only_s, drafted_s, strict=True)]
     assert min(true) < 0.8
-    assert max(true) > 1.2
+    assert max(true) > 1.15
     assert reported == pytest.approx(true, rel=0.02)
 
 
