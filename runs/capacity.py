@@ -47,7 +47,8 @@ ARMS: dict[str, GridCell] = {
     STATIC: GridCell(
         (
             ("verifiers.*.core.scheduler", "fixed"),
-            ("verifiers.*.core.budget", 2**16),  # whatever the window proposes is verified
+            ("verifiers.*.core.budget", 2**16),  # whatever is proposed is verified
+            ("verifiers.*.core.max_proposal", WINDOW),  # no grant is larger: batches are planned by grants
             ("drafters.*.window.policy", "fixed"),
             ("drafters.*.window.max_tokens", WINDOW),
             BY_ARRIVAL,
@@ -55,19 +56,37 @@ ARMS: dict[str, GridCell] = {
         )
     ),
     "gradient": GridCell((("verifiers.*.core.scheduler", "gradient"), BY_ARRIVAL, NO_CO_LOCATED)),
+    "survival": GridCell(  # as vLLM's adaptive verification
+        (
+            ("verifiers.*.core.scheduler", "fixed"),
+            ("verifiers.*.core.draft_selection", "survival"),
+            NO_CO_LOCATED,
+        )
+    ),
     "co-located": GridCell((("mode", "co_located"),)),
     "default": GridCell((("mode", "distributed"),)),
+    "perfect drafts": GridCell(  # a bound: no drafts bring more
+        (
+            ("mode", "co_located"),
+            ("drafters.*.co_located_acceptance.model", "fixed"),
+            ("drafters.*.co_located_acceptance.fixed.rate", 1.0),
+            ("verifiers.*.co_located.token_s", 0.0),
+        )
+    ),
 }
 LENGTHS = "drafters.*.workload"
 USERS: Mapping[str, tuple[tuple[str, Any], ...]] = {
-    "azure": (),
-    "no-thinking": ((f"{LENGTHS}.closed.think_s", 0.0),),
-    "sharegpt": (  # means as in arXiv 2309.06180, figure 11; spreads assumed
-        (f"{LENGTHS}.prompt.lognormal", {"mean": 161.0, "cv": 1.0}),
-        (f"{LENGTHS}.answer.lognormal", {"mean": 338.0, "cv": 0.8}),
+    "sharegpt": (),
+    "no-thinking": ((f"{LENGTHS}.closed.think_s", 0.0), ("drafters.*.count", 15)),
+    "azure": (
+        (f"{LENGTHS}.prompt.lognormal", {"mean": 1155.0, "cv": 0.96}),
+        (f"{LENGTHS}.answer.lognormal", {"mean": 211.0, "cv": 0.77}),
+        ("drafters.*.count", 15),
+        ("duration_s", 30.0),
     ),
 }
-"""Changes of the scenario's users. Azure's conversations are the scenario's own."""
+"""Changes of the scenario's users: none, no pauses, or the lengths of Azure's trace of conversations (2023), with long
+prompts."""
 MAX_CLIENTS = 4096
 RESOLUTION = 0.05
 WARM_UP_SHARE = 0.3
@@ -121,10 +140,9 @@ def curve_rows(arms: Sequence[ArmCapacity]) -> list[list[str]]:
 
 def main() -> None:
     args = _parser().parse_args()
-    values = read_toml(SCENARIOS[args.scenario])
+    values = with_users(read_toml(SCENARIOS[args.scenario]), args.users)
     if args.until_s:
         values["duration_s"] = args.until_s
-    values = with_users(values, args.users)
     folder = args.folder / f"{args.scenario}-{args.users}"
     arms = {ARMS[name]: scenario_of(ARMS[name].applied_to(values)) for name in args.arms}
     names = {ARMS[name]: name for name in args.arms}
@@ -149,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--resolution", type=float, default=RESOLUTION)
     parser.add_argument("--until-s", type=float, default=0.0, help="simulated seconds; 0: the scenario's own")
-    parser.add_argument("--users", default="azure", choices=USERS, help="lengths of requests, and thinking")
+    parser.add_argument("--users", default="sharegpt", choices=USERS, help="lengths of requests, and thinking")
     return parser
 
 

@@ -10,8 +10,8 @@ from goodspeed.simulator.world import simulate
 
 SCENARIOS = sorted((Path(__file__).parents[1] / "configs" / "scenarios").glob("*.toml"))
 NUM_CLIENTS_AND_DURATION = {
-    "capacity_70b_h100": (96, 1.5),
-    "capacity_8b_h100": (180, 0.7),
+    "capacity_70b_h100": (360, 0.5),
+    "capacity_8b_h100": (720, 0.4),
     "demo": (4, 5.0),
     "dsd_1000": (1000, 0.4),
     "dsd_600": (600, 0.5),

@@ -78,6 +78,13 @@ def test_a_quantile_is_that_of_all_answers() -> None:
     assert not Slo.parse("tpot_p96=50ms").attainment(answers, 0).is_attained
 
 
+def test_without_a_share_a_good_answer_keeps_every_limit() -> None:
+    slo = Slo.parse("tpot_p50=50ms,ttft_p50=1s")
+    found = slo.attainment([answer(), answer(ttft_s=2.0), answer(tpot_s=0.5)], 0)
+    assert found.good_share == pytest.approx(1 / 3)
+    assert found.is_attained, "two thirds keep either"
+
+
 def test_a_single_token_has_no_time_per_token_and_keeps_its_limit() -> None:
     assert Slo.parse("tpot=1ms").attainment([answer(tpot_s=None)], 0).is_attained
 

@@ -28,7 +28,7 @@ class Binding:
     """What the first failing numbers of clients break."""
 
     constraint: str  # title of a latency, MEMORY, FAILED or NOTHING
-    poorest_tier: str  # the tier with the largest share of answers that are not good; empty: nothing is broken
+    poorest_tier: str  # the tier with the largest share of answers that break it; empty: nothing is broken
     is_poorest_alone: bool  # without this tier the SLO would be attained
 
 
@@ -128,7 +128,7 @@ def _binding(outcome: CapacityOutcome, arm: GridCell) -> Binding:
     elif worst.latency == "ttft" and fmean(run.peak_memory for run in failing) >= FULL_MEMORY:
         constraint = MEMORY
     tiers = _by_tier(answers)
-    poorest = max(tiers, key=lambda tier: fmean(not slo.is_good(answer) for answer in tiers[tier])) if tiers else ""
+    poorest = min(tiers, key=lambda tier: fmean(map(worst.is_kept, tiers[tier]))) if tiers else ""
     rest = [answer for answer in answers if answer.tier != poorest]
     return Binding(constraint, poorest, len(tiers) > 1 and slo.attainment(rest, num_failed).is_attained)
 

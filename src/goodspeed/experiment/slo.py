@@ -100,12 +100,17 @@ class Slo:
     def name(self) -> str:
         """The objectives as text."""
         objectives = ",".join(objective.name for objective in self.objectives)
-        return f"{objectives} for {100 * self.share:g}%" if self.limits else objectives
+        return f"{objectives} for {100 * self.share:g}%" if self.has_share else objectives
+
+    @property
+    def has_share(self) -> bool:
+        """Whether a share of all answers has to be good; otherwise every objective has its own quantile."""
+        return any(objective.quantile is None for objective in self.objectives)
 
     @property
     def limits(self) -> tuple[Objective, ...]:
-        """What a good answer keeps."""
-        return tuple(objective for objective in self.objectives if objective.quantile is None)
+        """What a good answer keeps: the objectives without a quantile, or all if there are none."""
+        return tuple(one for one in self.objectives if one.quantile is None) or self.objectives
 
     def is_good(self, answer: ServedAnswer) -> bool:
         """Whether the answer keeps all limits."""
@@ -126,7 +131,7 @@ class Slo:
             good_share=good,
             kept_shares={one.name: share for one, share in kept.items()},
             failed_share=ratio(num_failed, num_all),
-            is_attained=num_all > 0 and has_quantiles and (not self.limits or good >= self.share),
+            is_attained=num_all > 0 and has_quantiles and (not self.has_share or good >= self.share),
         )
 
 
