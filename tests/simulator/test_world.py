@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from goodspeed.drafter.event_log_replay import replay as replay_drafter
+from goodspeed.experiment.metrics import compute_metrics
 from goodspeed.records.event_log import JsonlEventLog
 from goodspeed.scheduling.gradient import GradientScheduler
 from goodspeed.simulator.result import RunResult
 from goodspeed.simulator.scenario import Scenario, scenario_of
 from goodspeed.simulator.world import simulate
+from goodspeed.testing.awc_network import linear_network
 from goodspeed.testing.scenarios import EQUAL_SPLIT, TROUBLED, drafter_tier, small_scenario
+from goodspeed.testing.single_server import FROM_START
 from goodspeed.verifier.event_log_replay import replay as replay_verifier
 from goodspeed.windows.confidence import ConfidenceWindow
 from goodspeed.windows.fixed import FixedWindow
@@ -98,6 +101,26 @@ def test_event_logs_of_a_simulated_run_replay_through_the_live_cores(troubled_lo
         lines = path.read_text().splitlines()
         assert len(lines) > 100
         assert replay(lines) is None, path.name
+
+
+def test_changes_of_mode_by_a_window_policy_are_counted_and_replayed(tmp_path: Path) -> None:
+    """Windows of 5 while the verifier is busy all the time, as by target-only rounds; of 1 while it is not."""
+    weights = tmp_path / "weights.npz"
+    linear_network(-1.5, queue_utilisation=6.0).save(weights)
+    window = {"policy": "awc", "awc": {"weights": str(weights)}}
+    scenario = small_scenario(drafter_tier(count=1, window=window, workload={"closed": {"think_s": 0.01}}))
+    result = logged(scenario, tmp_path / "logs")
+    logs = [path.read_text().splitlines() for path in sorted((tmp_path / "logs").iterdir())]
+    verifier, drafter = sorted(logs, key=lambda lines: '"info"' not in lines[0])
+    assert replay_verifier(verifier) is None
+    assert replay_drafter(drafter) is None
+    num_changes = sum(line.count('"ChangeMode"') for line in drafter)
+    assert num_changes > 4
+    assert num_changes - 2 <= sum(answer.num_mode_changes for answer in result.answers) <= num_changes
+    values = compute_metrics(result, FROM_START, ["drafter-0"]).values
+    assert values["mode_changes_per_s"] == pytest.approx(
+        sum(answer.num_mode_changes for answer in result.answers) / scenario.duration_s
+    )
 
 
 def test_a_planted_difference_in_a_scheduler_is_found(troubled_logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
