@@ -184,9 +184,14 @@ def test_grants_fall_with_the_weight_that_waits_for_the_step() -> None:
 
 def test_while_no_time_is_known_the_budget_follows_survival() -> None:
     sure, unsure = replace(NEAR, network_s=0.0, verify_s=0.0), ClientView(acceptance_rate=0.3, goodput=2.0)
-    grants = grants_of([sure, unsure], Budget(8))
-    assert sum(grants) == 8
-    assert grants[0] > grants[1]
+    assert grants_of([sure, unsure], Budget(3)) == [2, 1]
+
+
+def test_while_no_time_is_known_no_stream_waits_for_a_long_draft() -> None:
+    """Whether drafting takes microseconds or many steps shows in the first proposal."""
+    unknown = ClientView(acceptance_rate=0.9, goodput=2.0)
+    assert grants_of([unknown, replace(unknown, num_streams=3)], Budget(64)) == [2, 6]
+    assert grants_of([replace(unknown, min_grant=5)], Budget(64)) == [5]
 
 
 def test_behind_a_barrier_drafting_is_free_while_others_are_further_away() -> None:

@@ -8,7 +8,7 @@ docs/explain/time_aware.md.
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,6 +16,9 @@ from msgspec.structs import replace
 from goodspeed.scheduling.marginals import floors_within
 from goodspeed.scheduling.scheduler import Budget, ClientView
 
+FIRST_TOKENS: Final = 2
+"""Draft tokens of a stream while the times of its client are not known: a slow drafter would keep it waiting for more
+than one round is worth."""
 MIN_ROUND_S = 1e-9
 """For a round time whose parts are not known yet."""
 
@@ -69,12 +72,13 @@ class TimeAwareScheduler:
 
 
 def objective_by_grant(client: ClientView, budget: Budget, floor: int, cap: int) -> list[float]:
-    """f_i by grant, from 0 to `cap` or to where it falls. While a time is not known, the value of tokens alone counts.
+    """f_i by grant, from 0 to `cap` or to where it falls.
 
-    A client with a floor has no local rounds, and its curve is meaningful from its floor on.
+    While a time is not known, the value of tokens alone counts, up to FIRST_TOKENS. A client with a floor has no local rounds, and its curve is meaningful from its floor on.
     """
     base_s = client.network_s + client.verify_s
     if base_s <= 0.0:
+        cap = min(cap, max(floor, FIRST_TOKENS * client.num_streams))
         return [client.weight * math.log(num_committed) for num_committed in _committed_by_grant(client, cap)]
     weight, utilisation, delayed_s = client.weight, client.grant_utilisation, _delayed_s(client, budget)
     drafting_s, token_s, num_streams = client.drafting_s, budget.token_s, float(client.num_streams)

@@ -211,16 +211,18 @@ class VerifierCore:
             self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, now - step_s, engine_s)
         token_s, drafting_s = self._timing.step_time.token_s, self._timing.drafting_s
         co_batched_weight = self._co_batched_weight([item.stream for item in verified])
+        local_rounds_s: list[float] = []
         for item in verified:
             stream, num_verified = item.stream, len(item.draft_tokens)
             timing = stream.client.timing
             waited_s = now - stream.waiting_since - token_s * num_verified
             if stream.proposal is None:
                 timing.on_local_round(self._timing.measured_local_s)
-                self._timing.on_local_round(waited_s - drafting_s * item.num_drafting_steps)
+                local_rounds_s.append(waited_s - drafting_s * item.num_drafting_steps)
             else:
                 timing.on_verdict(waited_s, co_batched_weight)
                 timing.on_grant_used(stream.grant, min(num_verified, len(stream.proposal.tokens)))
+        self._timing.on_local_rounds(local_rounds_s)
 
     def _allocate_grants(self, streams: Sequence[ServedStream]) -> dict[StreamKey, int]:
         """Step 3: the grants of all streams that draft (per-batch schedulers: of these clients' streams)."""

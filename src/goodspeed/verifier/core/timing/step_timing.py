@@ -46,6 +46,11 @@ class StepTiming:
         if num_steps := num_draft_steps(batch.turns, result.co_located):
             self._drafting_s.observe(result.drafting_s, num_steps)
 
-    def on_local_round(self, round_s: float) -> None:
-        """A local round took `round_s`, without its own drafts."""
-        self._local_s.observe(max(0.0, round_s))
+    def on_local_rounds(self, rounds_s: Sequence[float]) -> None:
+        """A step has ended local rounds, which took `rounds_s` without their own drafts.
+
+        They count once, as a step does for each client that it verifies. If each round counted, one slow step of many
+        streams would be all that is remembered, and remote rounds, whose times are smoothed, would seem faster.
+        """
+        if rounds_s:
+            self._local_s.observe(max(0.0, sum(rounds_s) / len(rounds_s)))
