@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from goodspeed.windows.policies import WINDOWS
+from goodspeed.windows.awc.network import PACKAGED
 
 MAX_WINDOW = 12
 BATCH_LIMIT = 14
@@ -49,7 +49,7 @@ ARMS: dict[str, Arm] = {
     "ucb": windowed("ucb"),
     "survival, static 4": Arm(window={"policy": "fixed", "max_tokens": 4}, core=BY_SURVIVAL),
     "survival, confidence": Arm(core=BY_SURVIVAL),
-    **(AWC if "awc" in WINDOWS else {}),
+    **(AWC if PACKAGED.exists() else {}),
     **{f"static {window}": windowed("fixed", window) for window in STATIC_WINDOWS if window != 4},
     "clairvoyant, default": Arm(has_co_located=True, is_clairvoyant=True),
     "clairvoyant, up to 8": replace(windowed("confidence", 8), is_clairvoyant=True),

@@ -74,7 +74,8 @@ class TimeAwareScheduler:
 def objective_by_grant(client: ClientView, budget: Budget, floor: int, cap: int) -> list[float]:
     """f_i by grant, from 0 to `cap` or to where it falls.
 
-    While a time is not known, the value of tokens alone counts, up to FIRST_TOKENS. A client with a floor has no local rounds, and its curve is meaningful from its floor on.
+    While a time is not known, the value of tokens alone counts, up to FIRST_TOKENS. A client with a floor has no local
+    rounds, and its curve is meaningful from its floor on.
     """
     base_s = client.network_s + client.verify_s
     if base_s <= 0.0:
