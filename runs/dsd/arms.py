@@ -29,6 +29,7 @@ class Arm:
 PAPER = {"scheduler": "fixed", "draft_selection": "arrival"}
 BY_SURVIVAL = {"scheduler": "fixed", "draft_selection": "survival"}
 BATCHES = {"max_batch_streams": BATCH_LIMIT}
+BY_LENGTH = PAPER | BATCHES | {"ordering": "length_aware"}
 
 
 def windowed(policy: str, max_tokens: int = MAX_WINDOW) -> Arm:
@@ -58,12 +59,8 @@ STACK_ARMS: dict[str, Arm] = {
     "static 4 + random + fifo": replace(ARMS[STATIC_4], core=PAPER | BATCHES, routing="random"),
     "static 4 + round robin + fifo": replace(ARMS[STATIC_4], core=PAPER | BATCHES, routing="round_robin"),
     "static 4 + jsq + fifo": replace(ARMS[STATIC_4], core=PAPER | BATCHES),
-    "static 4 + jsq + lab": replace(ARMS[STATIC_4], core=PAPER | BATCHES | {"ordering": "length_aware"}),
-    **(
-        {"awc + jsq + lab": replace(AWC["awc"], core=PAPER | BATCHES | {"ordering": "length_aware"})}
-        if "awc" in WINDOWS
-        else {}
-    ),
+    "static 4 + jsq + lab": replace(ARMS[STATIC_4], core=BY_LENGTH),
+    **({"awc + jsq + lab": replace(AWC["awc"], core=BY_LENGTH)} if PACKAGED.exists() else {}),
     "default + jsq + lab": replace(ARMS[DEFAULT], core=BATCHES | {"ordering": "length_aware"}),
     "default + jsq + fifo": replace(ARMS[DEFAULT], core=BATCHES),
     "target-only + jsq + fifo": replace(ARMS[TARGET_ONLY], core=BATCHES),
