@@ -65,7 +65,7 @@ ARMS: dict[str, GridCell] = {
     ),
     "co-located": GridCell((("mode", "co_located"),)),
     "default": GridCell((("mode", "distributed"),)),
-    "perfect drafts": GridCell(  # a bound: no drafts bring more
+    "perfect drafts": GridCell(  # always right, and free
         (
             ("mode", "co_located"),
             ("drafters.*.co_located_acceptance.model", "fixed"),
