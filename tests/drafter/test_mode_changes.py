@@ -14,6 +14,7 @@ from tests.drafter.switching_verifier import SwitchingVerifier
 from goodspeed.decoding.draft import DraftRequest, StreamKey
 from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Rule, Sampling
+from goodspeed.drafter.core.core import DrafterCore
 from goodspeed.drafter.core.core_config import DrafterCoreConfig, RetryConfig
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.engine.calibration import Calibration
@@ -27,6 +28,7 @@ from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.windows.awc.network import AwcNetwork
 from goodspeed.windows.awc.policy import AwcConfig
 from goodspeed.windows.policies import WindowConfig
+from goodspeed.windows.window_policy import Window, WindowView
 
 PROMPT = tuple(b"the quick brown")
 COUPLED = Sampling(0.8, seed=7, rule=Rule.COUPLED)
@@ -158,6 +160,52 @@ def test_a_new_epoch_keeps_the_mode(saved: SavedNetwork) -> None:
     ]
     assert sum(isinstance(message, ChangeMode) for message in drafter.sent) == 1
     assert drafter.received[key].num_proposed == 1  # the first decision alone does not change the mode
+
+
+def test_new_streams_are_opened_in_the_mode_of_the_link(saved: SavedNetwork) -> None:
+    """They are drafted for all the same: they may return."""
+    clock = VirtualClock()
+    verifier = ToyVerifier(clock)
+    drafter = VirtualDrafterHost(clock, [verifier], DrafterCoreConfig(window=window(saved(linear_network(1.0)))))
+    clock.run(0.1)
+    request = GenerationRequest(PROMPT, 30)
+    for _ in range(2):
+        drafter.open(request)
+        clock.run(10)
+    modes = [message.mode for message in drafter.sent if isinstance(message, Open)]
+    assert modes == [Mode.DISTRIBUTED, Mode.TARGET_ONLY]
+    assert sum(isinstance(message, ChangeMode) for message in drafter.sent) == 1
+    text = target_only_tokens(request)
+    assert drafter.engine_log == {key: [*PROMPT, *text] for key in drafter.received}
+    assert [answer.num_rounds for answer in drafter.received.values()][1] == len(text)
+
+
+class RecordingWindow:
+    """A fixed window that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.views: list[WindowView] = []
+
+    def next_window(self, view: WindowView) -> Window:
+        self.views.append(view)
+        return Window(min(4, view.grant))
+
+
+def test_a_policy_is_shown_the_load_its_age_and_the_time_per_token() -> None:
+    """Rounds of 10 ms for a step, 10 ms of round trip and 1 ms of drafting: the verifier is busy for 10 of 21 ms."""
+    clock, recording = VirtualClock(), RecordingWindow()
+    verifier = ToyVerifier(clock, VerifierCoreConfig(scheduler="fixed"))
+    core = DrafterCore(DrafterCoreConfig(run_ahead="never"), np.random.default_rng(0), recording)
+    drafter = VirtualDrafterHost(clock, [verifier], core=core)
+    clock.run(0.1)
+    key = drafter.open(GenerationRequest(PROMPT, 600))
+    clock.run(60)
+    views, answer = recording.views[60:], drafter.received[key]
+    assert {round(view.queue_utilisation, 1) for view in views} == {0.5}
+    assert 0.9 < max(view.load_age_s for view in views) < 1.1
+    assert min(view.load_age_s for view in views) < 0.03
+    tokens_per_round = len(answer.tokens) / answer.num_rounds
+    assert np.mean([view.tpot_s for view in views]) == pytest.approx(0.021 / tokens_per_round, rel=0.1)
 
 
 class MistakenModel:

@@ -335,6 +335,11 @@ class DrafterStream:
             self.shadow = 0
         return ChangeMode(self.opening.stream, self.opening.epoch, mode)
 
+    def open_in(self, mode: Mode) -> None:
+        """The next Open, which is still to be sent, asks for this mode."""
+        self.change_mode(mode)
+        self.opening = replace(self.opening, mode=mode)
+
     def propose(self, draft: Draft, drafting_s: float) -> Propose:
         """The proposal of the next round. `draft` has at most max_draft tokens, and is_ready must be true."""
         assert self.is_ready

@@ -61,6 +61,5 @@ class WindowPolicy(Protocol):
 class ModePolicy(WindowPolicy, Protocol):
     """A window policy that chooses the mode of a stream too. It decides after every verdict, local rounds included."""
 
-    @property
-    def local_mode(self) -> Mode:
-        """The mode without proposals that it chooses, if not DISTRIBUTED."""
+    def mode_of(self, verifier: int) -> Mode:
+        """The mode in which streams are opened at the verifier of this index."""

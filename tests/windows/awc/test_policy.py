@@ -71,6 +71,7 @@ def test_links_have_states_of_their_own() -> None:
     assert windows(policy, 1.0, 1.0)[-1].mode is Mode.TARGET_ONLY
     assert windows(policy, 8.0, verifier=3) == [Window(8)]
     assert windows(policy, 1.0)[-1].mode is Mode.TARGET_ONLY
+    assert [policy.mode_of(verifier) for verifier in (0, 3, 7)] == [Mode.TARGET_ONLY, *[Mode.DISTRIBUTED] * 2]
 
 
 @pytest.mark.parametrize(

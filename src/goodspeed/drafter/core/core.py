@@ -171,6 +171,7 @@ class DrafterCore:
         for stream in list(self._streams.waiting.values()):
             if link := self.links.pick(stream, now):
                 self._streams.on_opening(stream, link, now)
+                self._drafting.choose_opening_mode(stream)
                 self._send(stream, link.opening(stream.protocol.opening))
 
     def _on_opened(self, link: VerifierLink, opened: Opened, now: float) -> None:

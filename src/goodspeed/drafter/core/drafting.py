@@ -39,7 +39,7 @@ class Drafting:
         self._streams = streams
         self._outbox = outbox
         self._window = window
-        self._chooses_mode = isinstance(window, ModePolicy)
+        self._modes = window if isinstance(window, ModePolicy) else None
         self._run_aheads = RunAheads(config.run_ahead)
         self._started: list[StartedDraft] | None = None  # in the draft engine, in order of its requests; None: idle
         self._started_ahead: list[RunAhead] = []  # in the draft engine; then _started is empty
@@ -100,9 +100,16 @@ class Drafting:
         if stream.run_ahead:
             self._use_head_start(stream, now)
 
+    def choose_opening_mode(self, stream: UserStream) -> None:
+        """The stream is opened on its link in the mode that the policy has chosen there, if it chooses modes."""
+        if self._modes and not stream.never_proposes:
+            mode = self._modes.mode_of(stream.verifier.index)
+            if mode is not stream.protocol.mode:
+                stream.protocol.open_in(mode)
+
     def on_local_round(self, stream: UserStream, verdict: Verdict, now: float) -> None:
         """The next round is local. Choose the mode if the policy does; have a shadow draft drafted if one is wanted."""
-        if stream.never_proposes or not (self._chooses_mode or stream.protocol.max_draft):
+        if stream.never_proposes or not (self._modes or stream.protocol.max_draft):
             return
         window = self._next_window(stream, now)
         if stream.protocol.max_draft:

@@ -63,7 +63,11 @@ class AwcWindow:
         self._config = config
         self._network = network
         self._links: dict[int, AwcLink] = {}
-        self.local_mode = LOCAL_MODES[config.mode]
+
+    def mode_of(self, verifier: int) -> Mode:
+        """That of the latest decision on the link; DISTRIBUTED before the first."""
+        link = self._links.get(verifier)
+        return link.mode if link else Mode.DISTRIBUTED
 
     def next_window(self, view: WindowView) -> Window:
         link = self._links.get(view.verifier)
