@@ -228,6 +228,8 @@ class VirtualDrafter:
 
     def _on_message(self, message: Message) -> None:
         if isinstance(message, Opened):
+            if message.stream in self._drafted:  # repeated while the stream is preempted
+                return
             stream = self._streams[message.stream]
             self._drafts.open(message.stream, stream.committed, stream.opening.sampling)
             self._drafted.add(message.stream)
