@@ -75,9 +75,10 @@ class ModeArm:
     """A configuration that is compared. Budgets are in tokens per client; None: the default."""
 
     mode: str
-    core: Mapping[str, str]
+    core: Mapping[str, str | int]
     budget: int | None = None
     window: int | None = None
+    co_located_s: float | None = None  # per token of co-located drafting
 
 
 TARGET_ONLY = "target_only"
@@ -96,6 +97,13 @@ ARMS: dict[str, ModeArm] = {
     CO_LOCATED: ModeArm("co_located", {}),
     DEFAULT: ModeArm("distributed", {}),
 }
+CAUSES: dict[str, ModeArm] = {
+    "default, free drafting": ModeArm("distributed", {}, co_located_s=0.0),
+    "default, chunks of 128": ModeArm("distributed", {"prefill_chunk": 128}),
+    "target_only, chunks of 128": ModeArm("target_only", {"prefill_chunk": 128}),
+    "default, free drafting, chunks of 128": ModeArm("distributed", {"prefill_chunk": 128}, co_located_s=0.0),
+}
+"""What may make the slowest answers slow: the time of co-located drafting, and prompts in the steps."""
 
 
 class ModeCell(msgspec.Struct, frozen=True):
@@ -123,6 +131,7 @@ def scenario(setup: LinkSetup, arm: ModeArm) -> Scenario:
         "kv_capacity": 400_000,
         "latency": {"kind": "aiconfigurator", "aiconfigurator": MODELS[setup.model]},
         "core": core,
+        **({} if arm.co_located_s is None else {"co_located": {"token_s": arm.co_located_s}}),
     }
     window = {"policy": "fixed", "max_tokens": arm.window} if arm.window is not None else {}
     tiers = [
@@ -153,7 +162,7 @@ def replayed(drafts: str, client: str) -> dict[str, Any]:
 
 def simulate_cell(setup: LinkSetup, arm: str, seed: int) -> ModeCell:
     """Simulate an arm in a set-up."""
-    result = simulate(scenario(setup, ARMS[arm]), seed)
+    result = simulate(scenario(setup, (ARMS | CAUSES)[arm]), seed)
     answers = [answer for answer in result.answers if answer.finished_s > WARM_UP * setup.seconds]
     by_client: dict[str, list[AnswerRecord]] = {}
     for answer in answers:
@@ -278,7 +287,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     simulating = commands.add_parser("simulate", help="append cells to a file")
     simulating.add_argument("file", type=Path)
-    simulating.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS)
+    simulating.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS | CAUSES)
     simulating.add_argument("--setups", type=int, nargs="*", default=range(len(SETUPS)), help="indices from 0")
     simulating.add_argument("--seeds", type=int, default=5)
     tabling = commands.add_parser("table", help="summarise files of cells")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodspeed.scheduling.exploration import MAX_INTERVAL, ShadowSchedule
+from goodspeed.scheduling.exploration import MAX_INTERVAL, NEW_PROMPT_REQUESTS, ShadowSchedule
 
 
 def rounds_asked(schedule: ShadowSchedule, num_rounds: int, num_useful: int | None, chance: float = 0.01) -> list[int]:
@@ -32,7 +32,7 @@ def test_a_hopeless_client_is_asked_within_eight_rounds_after_that_has_changed()
 @pytest.mark.parametrize(("chance", "is_asked"), [(0.01, True), (0.5, False)])
 def test_a_useful_shadow_draft_that_was_unlikely_is_followed_by_another(chance: float, is_asked: bool) -> None:
     schedule = ShadowSchedule()
-    rounds_asked(schedule, 31, num_useful=2, chance=chance)
+    rounds_asked(schedule, 39, num_useful=2, chance=chance)
     schedule.on_shadow_draft(1)
     assert rounds_asked(schedule, 1, num_useful=2, chance=chance) == []
     schedule.on_shadow_draft(2)
@@ -51,3 +51,14 @@ def test_a_new_prompt_is_asked_in_its_first_local_round() -> None:
     rounds_asked(schedule, 600, num_useful=None)
     schedule.on_stream()
     assert rounds_asked(schedule, 7, num_useful=None) == [1]
+
+
+def test_a_new_prompt_that_may_be_good_enough_is_asked_as_soon_as_it_has_answered() -> None:
+    schedule = ShadowSchedule()
+    rounds_asked(schedule, 600, num_useful=2)
+    schedule.on_stream()
+    asked = rounds_asked(schedule, 40, num_useful=2, chance=0.5)
+    assert asked[:NEW_PROMPT_REQUESTS] == list(range(1, NEW_PROMPT_REQUESTS + 1))
+    assert asked[-1] - asked[-2] == MAX_INTERVAL
+    schedule.on_stream()
+    assert len(rounds_asked(schedule, 40, num_useful=2, chance=0.01)) < 9

@@ -16,14 +16,19 @@ SURPRISE: Final = 0.2
 """A useful shadow draft that was expected with less chance is a sign of change: the next one is asked for at once."""
 
 
+NEW_PROMPT_REQUESTS: Final = 8
+"""Requests of a prompt, one as soon as the other is answered, while its acceptance may be good enough."""
+
+
 class ShadowSchedule:
     """The local rounds of one client, and when its drafter was asked."""
 
-    __slots__ = ("_interval", "_num_rounds", "_num_useful")
+    __slots__ = ("_interval", "_num_requests", "_num_rounds", "_num_useful")
 
     def __init__(self) -> None:
         self._interval = 1
         self._num_rounds = 0  # local rounds since the last request
+        self._num_requests = 0  # of the prompt
         self._num_useful: int | None = None  # accepted tokens with which a shadow draft is a surprise; None: none is
 
     def on_round(self, grant: int) -> None:
@@ -37,6 +42,7 @@ class ShadowSchedule:
         """The client starts a new prompt, whose acceptance may differ: it is asked in the next local round."""
         self._interval = min(self._interval, MAX_INTERVAL)
         self._num_rounds = self._interval
+        self._num_requests = 0
 
     @property
     def is_due(self) -> bool:
@@ -51,11 +57,14 @@ class ShadowSchedule:
         """
         if num_useful is None and self._num_rounds < self._interval:
             return False
+        is_unlikely = chance < SURPRISE
         self._num_rounds = 0
+        self._num_requests += 1
         self._interval *= 2
         if num_useful is not None:
-            self._interval = min(self._interval, MAX_INTERVAL)
-        self._num_useful = num_useful if num_useful is not None and chance < SURPRISE else None
+            is_learning = not is_unlikely and self._num_requests <= NEW_PROMPT_REQUESTS
+            self._interval = 1 if is_learning else min(self._interval, MAX_INTERVAL)
+        self._num_useful = num_useful if is_unlikely else None
         return True
 
     def on_shadow_draft(self, num_accepted: int) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 TARGET: Final = 0.99
 """Goodput relative to the client's own target-only baseline."""
-GAIN: Final = 2.0
+GAIN: Final = 4.0
 """Growth of the logarithm per measurement and unit of what is missing to the target."""
 MAX_FACTOR: Final = 16.0
 """Limits what one client can cost the others."""

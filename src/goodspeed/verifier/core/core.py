@@ -217,7 +217,7 @@ class VerifierCore:
             timing = stream.client.timing
             waited_s = now - stream.waiting_since - token_s * num_verified
             if stream.proposal is None:
-                timing.on_local_round(self._timing.measured_local_s)
+                timing.on_local_round(self._timing.measured_local_s, has_neighbours=self._streams.num_served > 1)
                 local_rounds_s.append(waited_s - drafting_s * item.num_drafting_steps)
             else:
                 timing.on_verdict(waited_s, co_batched_weight)

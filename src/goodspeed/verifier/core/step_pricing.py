@@ -73,5 +73,8 @@ class StepPricing:
         if num_drafted:
             size = next((size for size in batch.sizes if size.num_drafted >= num_drafted), batch.sizes[-1])
             self._token_s.observe(max(0.0, size.round_s - batch.sizes[0].round_s) / num_drafted)
+        if not num_offered:
+            self._budget.on_undrafted()
+            return
         is_cut = num_drafted < num_offered  # otherwise it is not known how many more would pay
         self._budget.on_batch(num_drafted if is_cut else batch.budget, len(batch.turns))

@@ -40,6 +40,17 @@ def test_a_link_that_becomes_fast_is_noticed_by_a_few_shadow_drafts() -> None:
     assert timing.network_s < 0.004
 
 
+def test_a_single_stream_expects_no_wait_for_the_steps_of_others() -> None:
+    verify_s = []
+    for has_neighbours in (True, False):
+        timing = RoundTiming()
+        timing.on_verdict(0.2, 1.0)
+        for _ in range(400):
+            timing.on_local_round(0.02, has_neighbours)
+        verify_s.append(timing.verify_s)
+    assert verify_s == pytest.approx([0.03, 0.02], rel=0.01)
+
+
 def test_the_core_measures_network_drafting_verification_and_co_batched_weight() -> None:
     """Two drafters behind a barrier, where the near one waits for the far one."""
     verifier = VirtualVerifier(VerifierCoreConfig(batching="barrier", scheduler="fixed"), unlimited_info())

@@ -117,17 +117,17 @@ class RoundTiming:
         self._verify_s.observe(max(0.0, verify_s), weight)
         self._co_batched_weight.observe(co_batched_weight, weight)
 
-    def on_local_round(self, local_round_s: float) -> None:
+    def on_local_round(self, local_round_s: float, has_neighbours: bool = True) -> None:
         """A round without a proposal has ended; such rounds take `local_round_s`, 0 if that is not known.
 
         What a proposal waited long ago says little about what it would wait now, and nobody measures that. So the
-        verification time approaches that of a proposal which arrives at any time while local rounds keep the engine
-        busy: half a step's wait, and the step.
+        verification time approaches that of a proposal which arrives at any time while local rounds of others keep the
+        engine busy: half a step's wait, and the step. A single stream (`has_neighbours` is false) has the step alone.
         """
         self._num_unverified += 1
         self._num_unproposed += 1
         if self._verify_s.value is not None and local_round_s > 0.0:
-            self._verify_s.observe(WAIT_AND_STEP * local_round_s, FADING)
+            self._verify_s.observe((WAIT_AND_STEP if has_neighbours else 1.0) * local_round_s, FADING)
 
     def on_grant_used(self, num_granted: int, num_verified: int) -> None:
         """The batch verified `num_verified` of `num_granted` tokens: a draft may stop early or be cut."""
