@@ -25,7 +25,7 @@ from goodspeed.windows.awc.network import PACKAGED
 from goodspeed.windows.awc.policy import AwcConfig
 
 WINDOWS = (2, 3, 4, 6, 8, 12)
-CARD = Path("docs/measurements/cards") / "awc.md"
+CARD = Path("docs/measurements/cards/awc.md")
 AWC, OTHER_SEED = "awc", "awc, trained with another seed"
 HALVES = ("awc, trained on one half", "awc, trained on the other half")
 
@@ -101,7 +101,7 @@ def card(outcome: TrainingOutcome, found: Sequence[ScenarioOutcome]) -> str:
             "The scenarios are simulated: one verifier, 2 to 24 unlike clients that all have the same window. What a "
             "long window costs the other clients is in the label.\n",
             "## On held-out scenarios\n",
-            f"{num_scenarios} scenarios, {len(found) // num_scenarios} runs each, under other random numbers than "
+            f"{num_scenarios} scenarios, runs of each: {len(found) // num_scenarios}, under other random numbers than "
             "the choice of the oracle. Ratios are geometric means over scenarios with 95% intervals. *Oracle static* "
             "is the best window, or target-only mode, of each scenario, for all its clients. *Best static* is the "
             "best window over all training scenarios.\n",
