@@ -52,7 +52,8 @@ def jobs(args: argparse.Namespace) -> Iterator[Job]:
         for family in args.families:
             for setup in FAMILIES[family]:
                 if args.setups in setup.name:
-                    yield from (Job(family, setup, arm, seed) for arm in args.arms or arms_of(family))
+                    arms = [arm for arm in arms_of(family) if not args.arms or arm in args.arms]
+                    yield from (Job(family, setup, arm, seed) for arm in arms)
 
 
 def _parser() -> argparse.ArgumentParser:
