@@ -81,6 +81,7 @@ def objective_by_grant(client: ClientView, budget: Budget, floor: int, cap: int)
     if base_s <= 0.0:
         cap = min(cap, max(floor, FIRST_TOKENS * client.num_streams))
         return [client.weight * math.log(num_committed) for num_committed in _committed_by_grant(client, cap)]
+    local = best_local_round(client, budget, budget.local_round_s) if not floor and budget.local_round_s else None
     weight, utilisation, delayed_s = client.weight, client.grant_utilisation, _delayed_s(client, budget)
     drafting_s, token_s, num_streams = client.drafting_s, budget.token_s, float(client.num_streams)
     curve: list[float] = []
@@ -89,13 +90,16 @@ def objective_by_grant(client: ClientView, budget: Budget, floor: int, cap: int)
         num_used = utilisation * grant
         num_verified = num_streams + num_used
         round_s = base_s + drafting_s * min(float(grant), num_verified) + token_s * num_used
-        value = weight * math.log(num_committed / round_s) - delayed_s * num_verified / round_s
+        own = weight * math.log(num_committed / round_s)
+        value = own - delayed_s * num_verified / round_s
+        if local and own < local.own:  # no client is slower so that others are faster
+            value = min(value, local.objective + own - local.own)
         curve.append(value)
         if value < before and grant > max(floor, 1) and grant >= num_verified:
             break
         before = value
-    if not floor and budget.local_round_s:
-        curve[0] = best_local_round(client, budget, budget.local_round_s).objective
+    if local:
+        curve[0] = local.objective
     return curve
 
 
@@ -104,6 +108,8 @@ class LocalRound(NamedTuple):
 
     objective: float
     """f_i(0)."""
+    own: float
+    """f_i(0) without the delay of others: w_i log(mu_i(0) / T_i(0))."""
     num_committed: float
     """Tokens of all its streams."""
     added_s: float
@@ -115,20 +121,21 @@ def best_local_round(client: ClientView, budget: Budget, round_s: float) -> Loca
     num_streams, token_s, step_s = client.num_streams, budget.token_s, budget.co_located_token_s
     others = max(0.0, client.co_batched_weight - client.weight)
 
-    def objective(num_committed: float, added_s: float) -> float:
+    def local_round(num_committed: float, added_s: float) -> LocalRound:
         total_s = round_s + added_s
         delayed_s = others * (num_streams * token_s + added_s)
-        return client.weight * math.log(num_committed / total_s) - delayed_s / total_s
+        own = client.weight * math.log(num_committed / total_s)
+        return LocalRound(own - delayed_s / total_s, own, num_committed, added_s)
 
     num_committed, added_s, reached_before = float(num_streams), 0.0, 1.0
-    best = LocalRound(objective(num_committed, added_s), num_committed, added_s)
+    best = local_round(num_committed, added_s)
     for chance, reached in zip(client.co_located_survival, client.co_located_drafted, strict=True):
         added_s += num_streams * (reached_before * step_s + reached * token_s)
         num_committed += num_streams * chance
         reached_before = reached
-        value = objective(num_committed, added_s)
-        if value > best.objective:
-            best = LocalRound(value, num_committed, added_s)
+        longer = local_round(num_committed, added_s)
+        if longer.objective > best.objective:
+            best = longer
     return best
 
 
