@@ -16,6 +16,7 @@ from rich.table import Table
 from goodspeed.bench.comparison_table import wide_console
 from goodspeed.cluster.machine import this_machine
 from goodspeed.commands.flags import add_flags, from_args
+from goodspeed.commands.grid_flags import add_grid, axes_of
 from goodspeed.config import config_dataclass, option
 from goodspeed.errors import ConfigError
 from goodspeed.experiment.arm import measure, name_of, scenario_values
@@ -87,15 +88,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         epilog="example: goodspeed capacity configs/scenarios/home_lab.toml --slo tpot=50ms,ttft=1s "
         "--set mode=target_only,co_located,distributed",
     )
-    parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="scenario file")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY.PATH=VALUE,VALUE",
-        help="key and values; an entry of a list of tables is an index from 0, a name, or * for all",
-    )
+    add_grid(parser)
     add_flags(parser, CapacityConfig, first=("slo", "share", "seeds", "output"))
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
@@ -103,7 +96,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(CapacityConfig, args)
-    request = _request(config, args.scenario, tuple(map(Axis.parse, args.set)))
+    request = _request(config, args.scenario, axes_of(args))
     manifest = SweepManifest(SCHEMA, dict(request.header.settings), f"{request.warm_up.cut_s:g}")
     request.folder.open(manifest, config.resume)
     outcome = _search(request, config.jobs)
@@ -119,8 +112,6 @@ def _run(args: argparse.Namespace) -> int:
 
 def _request(config: CapacityConfig, path: Path, axes: tuple[Axis, ...]) -> CapacityRequest:
     """Validates every arm before the first simulation."""
-    if any(axis.path == "seed" for axis in axes):
-        raise ConfigError("set is seed=..., expected another key; --seeds and --first-seed set the seeds")
     if counts := [axis.path for axis in axes if axis.path.startswith("drafters.") and axis.path.endswith(".count")]:
         raise ConfigError(
             f"set is {counts[0]}=..., expected another key; the search sets the numbers of clients, in the "

@@ -17,8 +17,8 @@ from rich.table import Table
 from goodspeed.bench.comparison_table import wide_console
 from goodspeed.cluster.machine import this_machine
 from goodspeed.commands.flags import add_flags, add_ray_flag, from_args
+from goodspeed.commands.grid_flags import add_grid, axes_of
 from goodspeed.config import config_dataclass, option
-from goodspeed.errors import ConfigError
 from goodspeed.experiment.arm import measure, name_of, scenario_values
 from goodspeed.experiment.cell_folder import SCHEMA, CellFolder, SweepManifest
 from goodspeed.experiment.columns import cell_columns, write_columns
@@ -77,15 +77,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         epilog="example: goodspeed sweep configs/scenarios/home_lab.toml "
         "--set verifiers.0.core.scheduler=fixed,gradient drafters.*.link.rtt_ms=5,20 --seeds 10",
     )
-    parser.add_argument("scenario", type=Path, metavar="SCENARIO.toml", help="scenario file")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY.PATH=VALUE,VALUE",
-        help="key and values; an entry of a list of tables is an index from 0, a name, or * for all",
-    )
+    add_grid(parser)
     add_flags(parser, SweepConfig)
     add_ray_flag(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -94,7 +86,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = from_args(SweepConfig, args)
-    plan = _plan(config, args.scenario, tuple(map(Axis.parse, args.set)))
+    plan = _plan(config, args.scenario, axes_of(args))
     plan.folder.open(SweepManifest(SCHEMA, dict(plan.header.settings), config.warm_up), config.resume)
     metrics_by_cell = _sweep(plan, given_warm_up(config.warm_up), config.jobs, args.ray)
     results = cell_results(plan.cells, metrics_by_cell)
@@ -109,8 +101,6 @@ def _run(args: argparse.Namespace) -> int:
 
 def _plan(config: SweepConfig, path: Path, axes: tuple[Axis, ...]) -> SweepPlan:
     """Validates every cell before the first one runs."""
-    if any(axis.path == "seed" for axis in axes):
-        raise ConfigError("set is seed=..., expected another key; --seeds and --first-seed set the seeds")
     values = scenario_values(path, config.until_s)
     grid = tuple(cells(axes))
     scenarios = {cell: scenario_of(cell.applied_to(values)) for cell in grid}
