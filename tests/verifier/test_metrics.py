@@ -89,7 +89,8 @@ async def scraped(live: LiveVerifierServer) -> AsyncIterator[Callable[[], Awaita
 
 def test_metrics_count_what_happened() -> None:
     async def run() -> Values:
-        async with live_verifier(ToyTarget()) as live, scraped(live) as scrape_now:
+        always_drafts = VerifierCoreConfig(scheduler="fixed", draft_selection="arrival")
+        async with live_verifier(ToyTarget(), always_drafts) as live, scraped(live) as scrape_now:
             for name in ("a", "b"):
                 connection = await connect_drafter(live.connect, name)
                 await LiveDrafter(connection, 0.7).generate([open_request(1, max_tokens=50)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodspeed.verifier.core.draft_budget import NUM_UNDRAFTED, DraftBudget, automatic_budget
+from goodspeed.verifier.core.draft_budget import MAX_UNDRAFTED, DraftBudget, automatic_budget
 from goodspeed.verifier.core.timing.step_time import StepTimeModel
 
 
@@ -40,22 +40,36 @@ def test_no_more_is_granted_than_batches_hold() -> None:
     assert budget.tokens(16, StepTimeModel()) == 64
 
 
-def test_nothing_is_granted_where_batches_verify_nothing_until_the_engine_is_tried_again() -> None:
+def num_undrafted_before_trial(budget: DraftBudget) -> int:
+    for number in range(2 * MAX_UNDRAFTED):
+        if budget.granted(1, StepTimeModel()):
+            return number
+        budget.on_undrafted()
+    raise AssertionError("the engine is not tried again")
+
+
+def test_nothing_is_granted_where_batches_verify_nothing_and_trials_become_rare() -> None:
     """Drafts would only be waited for. A batch without drafts is no evidence that more would pay."""
     budget = DraftBudget(0)
-    for _ in range(100):
+    intervals = []
+    for _ in range(10):
         budget.on_batch(0, 1)
-    granted = []
-    for _ in range(NUM_UNDRAFTED):
-        granted.append(budget.granted(1, StepTimeModel()))
-        budget.on_undrafted()
-    assert set(granted) == {0}
-    assert budget.granted(1, StepTimeModel()) == 1
+        intervals.append(num_undrafted_before_trial(budget))
+    assert intervals == [4, 8, 16, 32, 64, 128, 256, 256, 256, 256]
+
+
+def test_a_trial_that_pays_ends_the_pause() -> None:
+    budget = DraftBudget(0)
+    for _ in range(10):
+        budget.on_batch(0, 1)
+    num_undrafted_before_trial(budget)
+    budget.on_batch(24, 1)
+    assert budget.granted(1, StepTimeModel()) == 24
 
 
 def test_batches_without_drafts_leave_what_was_learned_of_others() -> None:
     budget = DraftBudget(0)
     budget.on_batch(20, 10)
-    for _ in range(2 * NUM_UNDRAFTED):
+    for _ in range(2 * MAX_UNDRAFTED):
         budget.on_undrafted()
     assert budget.granted(16, StepTimeModel()) == 32

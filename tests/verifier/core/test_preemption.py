@@ -1,6 +1,7 @@
 """Memory that grows: more streams at once, and streams that are preempted without a changed token."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -26,12 +27,10 @@ def small(
     watermark: float = 0.02,
     cached: int = 2**30,
     clients: tuple[ClientConfig, ...] = (),
-    scheduler: str = "time_aware",
+    **core: Any,
 ) -> VirtualVerifier:
     """A verifier with memory for NUM_WHOLE streams, which believes that answers have few tokens."""
-    config = VerifierCoreConfig(
-        growth_watermark=watermark, prefix_cache_tokens=cached, clients=clients, scheduler=scheduler
-    )
+    config = VerifierCoreConfig(growth_watermark=watermark, prefix_cache_tokens=cached, clients=clients, **core)
     verifier = VirtualVerifier(config, toy_info(kv_capacity=NUM_WHOLE * (LENGTH + 16), kv_block=16))
     drafter = VirtualDrafter(verifier, "short", 0.7)
     for stream in range(40):
@@ -155,7 +154,8 @@ def test_a_preempted_stream_of_a_lost_link_ends_and_is_opened_again() -> None:
 
 def test_a_proposal_that_arrives_while_its_stream_has_no_memory_is_verified_later() -> None:
     """The slow drafter's stream is worth least; it is preempted while the proposal is on its way for a second."""
-    verifier = small(clients=(ClientConfig(name="slow", weight=0.01),), scheduler="fixed")
+    slow = ClientConfig(name="slow", weight=0.01)
+    verifier = small(clients=(slow,), scheduler="fixed", draft_selection="arrival")
     drafter = VirtualDrafter(verifier, "slow", 1.0, lambda: 1.0)
     request = open_request(0, (50, 51), LENGTH)
     drafter.open(request)
