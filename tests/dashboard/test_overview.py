@@ -25,6 +25,7 @@ def verifier(at_s: float, committed: int, **more: float) -> Sample:
     }
     lines = [f'{name}{{client="laptop"}} {value}' for name, value in values.items()]
     lines += [f'goodspeed_rounds_by_mode_total{{client="laptop",mode="remote"}} {committed / 4}']
+    lines += [f'goodspeed_batches_total{{closed_by="{reason}"}} {committed}' for reason in ("at_once", "arrived")]
     lines += [f"{name} {value}" for name, value in more.items()]
     return Sample.parse("\n".join(lines) + "\n", at_s)
 
@@ -33,6 +34,7 @@ def drafter(at_s: float, is_up: int = 1, draft: str = "hybrid") -> Sample:
     return Sample.parse(
         f'goodspeed_drafter_verifier_up{{verifier="v:7700"}} {is_up}\n'
         'goodspeed_drafter_verifier_rtt_seconds{verifier="v:7700"} 0.02\n'
+        'goodspeed_drafter_verifier_rtt_jitter_seconds{verifier="v:7700"} 0.003\n'
         f'goodspeed_drafter_draft{{draft="{draft}"}} 1\n',
         at_s,
     )
@@ -59,17 +61,23 @@ def test_figures_of_a_client_are_those_of_the_last_minute() -> None:
     assert (client.acceptance, client.bytes_per_token, client.speedup, client.grant) == (0.5, 30.0, 1.5, 4)
     assert client.modes == {"remote": 30, "co_located": 0, "target_only": 0}
     assert client.drafter is not None
-    assert (client.drafter.rtt_s, client.drafter.draft, client.drafter.is_linked) == (0.02, "hybrid", True)
+    assert (client.drafter.rtt_s, client.drafter.jitter_s) == (0.02, 0.003)
+    assert (client.drafter.draft, client.drafter.is_linked) == ("hybrid", True)
 
 
 def test_figures_of_a_verifier() -> None:
     seen = Seen()
     for at_s in (0.0, 4.0):
         steps = {"goodspeed_verify_seconds_count": 10 * at_s, "goodspeed_verify_seconds_sum": 0.5 * at_s}
-        seen.verifier.add(verifier(at_s, 0, **steps, goodspeed_kv_used_tokens=30, goodspeed_kv_capacity_tokens=40))
+        steps |= {"goodspeed_queue_seconds_count": 5 * at_s, "goodspeed_queue_seconds_sum": 0.1 * at_s}
+        seen.verifier.add(
+            verifier(at_s, int(at_s), **steps, goodspeed_kv_used_tokens=30, goodspeed_kv_capacity_tokens=40)
+        )
     (figures,) = seen.overview(4.0).verifiers
     assert (figures.steps_per_s, figures.step_s, figures.busy) == (10.0, 0.05, 0.5)
     assert (figures.kv_used, figures.kv_capacity, figures.is_up) == (30, 40, True)
+    assert figures.queue_s == pytest.approx(0.02)
+    assert figures.closed_by == {"at_once": 4, "arrived": 4}
 
 
 def test_idle_client_has_no_ratios() -> None:

@@ -29,6 +29,10 @@ class VerifierFigures(Struct, frozen=True):
     step_s: float | None = None
     streams_per_step: float | None = None
     tokens_per_step: float | None = None
+    queue_s: float | None = None
+    """Mean time that a stream waited for its step."""
+    closed_by: dict[str, int] = {}
+    """Batches of the last minute, by why they closed."""
     busy: float = 0.0
     """Share of the time in which a step ran."""
     cached: float | None = None
@@ -41,6 +45,7 @@ class DrafterFigures(Struct, frozen=True):
     is_linked: bool
     """Whether it has a link to a verifier."""
     rtt_s: float | None
+    jitter_s: float | None
     draft: str
     """Its draft engine."""
 
@@ -110,6 +115,11 @@ def _verifier(url: str, history: History) -> VerifierFigures:
         step_s=history.ratio("goodspeed_verify_seconds_sum", "goodspeed_verify_seconds_count", RECENT_S),
         streams_per_step=history.ratio("goodspeed_batch_streams_sum", "goodspeed_batch_streams_count", RECENT_S),
         tokens_per_step=history.ratio("goodspeed_batch_tokens_sum", "goodspeed_batch_tokens_count", RECENT_S),
+        queue_s=history.ratio("goodspeed_queue_seconds_sum", "goodspeed_queue_seconds_count", RECENT_S),
+        closed_by={
+            reason: int(history.growth("goodspeed_batches_total", closed_by=reason))
+            for reason in latest.label_values("goodspeed_batches_total", "closed_by")
+        },
         busy=min(1.0, history.rate("goodspeed_verify_seconds_sum", RECENT_S)),
         cached=history.ratio("goodspeed_prefix_cache_hit_tokens_total", "goodspeed_prefix_cache_queried_tokens_total"),
     )
@@ -145,6 +155,15 @@ def _client(name: str, url: str, history: History, drafter: History | None) -> C
 def _drafter(latest: Sample) -> DrafterFigures:
     verifiers = latest.label_values("goodspeed_drafter_verifier_up", "verifier")
     linked = [verifier for verifier in verifiers if latest.get("goodspeed_drafter_verifier_up", verifier=verifier)]
-    times = [latest.get("goodspeed_drafter_verifier_rtt_seconds", verifier=verifier) for verifier in linked]
+    rtt_s, jitter_s = max(
+        (
+            (
+                latest.get("goodspeed_drafter_verifier_rtt_seconds", verifier=verifier),
+                latest.get("goodspeed_drafter_verifier_rtt_jitter_seconds", verifier=verifier),
+            )
+            for verifier in linked
+        ),
+        default=(0.0, 0.0),
+    )
     drafts = latest.label_values("goodspeed_drafter_draft", "draft")
-    return DrafterFigures(bool(linked), max(times, default=0.0) or None, drafts[0] if drafts else "")
+    return DrafterFigures(bool(linked), rtt_s or None, jitter_s or None, drafts[0] if drafts else "")

@@ -228,6 +228,7 @@ class _Links(Collector):
             lambda link: link.depth,
         )
         yield self._gauge("rtt_seconds", "smoothed round-trip time", lambda link: link.rtt_s.get())
+        yield self._gauge("rtt_jitter_seconds", "mean deviation of the round trips", lambda link: link.jitter_s.get())
         committed = CounterMetricFamily(
             "goodspeed_drafter_verifier_committed_tokens", "tokens committed by the verifier", labels=["verifier"]
         )

@@ -88,8 +88,13 @@ class LoggedVerifierCore:
 
 
 def batch_to_json(batch: Batch) -> dict[str, object]:
-    """The batch as JSON values; streams that it opens by their keys alone."""
-    return {**to_json_value(structs.replace(batch, updates=())), "updates": [_update_to_json(u) for u in batch.updates]}
+    """The batch as JSON values; streams that it opens by their keys alone.
+
+    Why it closed is left out: that depends on when it was postponed, which is logged as a decision of its own.
+    """
+    values = to_json_value(structs.replace(batch, updates=()))
+    del values["closed_by"]
+    return {**values, "updates": [_update_to_json(update) for update in batch.updates]}
 
 
 def result_to_json(result: StepResult) -> dict[str, object]:

@@ -14,7 +14,7 @@ from goodspeed.errors import ConfigError, ErrorCode
 from goodspeed.process_metrics import watch_process
 from goodspeed.protocol.messages import PROTOCOL_VERSION, Error, Message, Refused, RoundMode, Verdict
 from goodspeed.protocol.transport import LinkTraffic
-from goodspeed.verifier.core.batch import Batch, StepResult
+from goodspeed.verifier.core.batch import Batch, BatchClose, StepResult
 from goodspeed.verifier.core.client import Client
 from goodspeed.verifier.core.core import CoreStats
 from goodspeed.verifier.core.outbox import Reply
@@ -107,6 +107,11 @@ class VerifierMetrics:
         self._stream_errors = self._errors("stream_errors", "streams that were refused, or ended by an error")
         self._batch_streams = self._histogram("batch_streams", "streams in a verification batch", COUNTS)
         self._batch_tokens = self._histogram("batch_tokens", "new tokens in a verification batch", COUNTS)
+        self._batches = Counter(
+            "goodspeed_batches", "verification batches, by why they closed", ["closed_by"], registry=self.registry
+        )
+        for reason in BatchClose:
+            self._batches.labels(reason.value)
         self._verify = self._histogram("verify_seconds", "duration of a step of the engine", SECONDS)
         self._drafting = self._histogram(
             "co_located_drafting_seconds", "time that the verifier drafted before a step, where it did", SECONDS
@@ -139,6 +144,7 @@ class VerifierMetrics:
         """The engine has run a batch, in `step_s` seconds with the verifier's own drafting."""
         if not result.work:
             return
+        self._batches.labels(batch.closed_by.value).inc()
         self._batch_streams.observe(len(result.work))
         self._batch_tokens.observe(result.num_tokens)
         self._verify.observe(step_s - result.drafting_s)

@@ -2,10 +2,16 @@
 
 import { colour, stackedAreas } from "./charts.js";
 import { ClientCards, LENGTH } from "./clients.js";
-import { clock, element, millis, number, percent, showFigures } from "./format.js";
+import { clock, element, millis, number, percent, shares, showFigures } from "./format.js";
 import { Race } from "./race.js";
 
 const MAX_HAPPENINGS = 60;
+const CLOSED_BY = {
+  at_once: "at once",
+  arrived: "when an awaited proposal came",
+  timed_out: "without an awaited proposal",
+  full: "because they were full",
+};
 
 const byId = (id) => document.getElementById(id);
 const cards = new ClientCards(byId("clients"));
@@ -81,8 +87,11 @@ function verifierCard(verifier) {
     ["open streams", String(verifier.num_open)],
     ["waiting", String(verifier.num_queued)],
     ["KV memory", percent(verifier.kv_capacity ? verifier.kv_used / verifier.kv_capacity : null)],
+    ["wait for a step", millis(verifier.queue_s)],
     ["prompt tokens cached", percent(verifier.cached)],
   ]);
+  const closed = Object.entries(verifier.closed_by).map(([reason, count]) => [CLOSED_BY[reason] ?? reason, count]);
+  card.append(element("p", "", `batches closed: ${shares(Object.fromEntries(closed)) || "none in the last minute"}`));
   return card;
 }
 

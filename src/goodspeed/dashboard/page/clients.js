@@ -1,7 +1,7 @@
 // The cards of the clients: figures, modes, goodput over time, and the text with the origin of every token.
 
 import { shareBar, sparkline } from "./charts.js";
-import { element, factor, millis, number, percent, showFigures } from "./format.js";
+import { element, factor, millis, number, shares, showFigures, percent } from "./format.js";
 
 export const LENGTH = 60; // refreshes that the charts show
 const MAX_ANSWERS = 4; // that a card keeps
@@ -66,6 +66,7 @@ class ClientCard {
       ["grant", String(client.grant)],
       ["proposed", number(client.proposed_per_round)],
       ["round trip", millis(drafter?.rtt_s)],
+      ["jitter", millis(drafter?.jitter_s)],
       ["bytes/token", number(client.bytes_per_token, 0)],
       ["draft", drafter ? (drafter.is_linked ? drafter.draft : "no link") : "–"],
     ]);
@@ -97,8 +98,6 @@ class ClientCard {
 }
 
 function roundsByMode(modes) {
-  const total = Object.values(modes).reduce((sum, count) => sum + count, 0);
-  if (!total) return "no rounds in the last minute";
-  const shares = Object.entries(modes).filter(([, count]) => count);
-  return `rounds: ${shares.map(([mode, count]) => `${percent(count / total)} ${mode.replace("_", "-")}`).join(", ")}`;
+  const named = Object.fromEntries(Object.entries(modes).map(([mode, count]) => [mode.replace("_", "-"), count]));
+  return `rounds: ${shares(named) || "none in the last minute"}`;
 }

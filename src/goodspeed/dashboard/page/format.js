@@ -6,6 +6,14 @@ export const number = (value, digits = 1) => (value === null || value === undefi
 export const percent = (value) => (value === null || value === undefined ? DASH : `${Math.round(100 * value)}%`);
 export const millis = (seconds) => (seconds === null || seconds === undefined ? DASH : `${number(1000 * seconds, seconds < 0.01 ? 1 : 0)} ms`);
 export const factor = (value) => (value === null || value === undefined ? DASH : `${value.toFixed(2)}×`);
+
+// {reason: count} as "80% one, 20% other"; empty if nothing was counted.
+export function shares(counts) {
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const counted = Object.entries(counts).filter(([, count]) => count);
+  return counted.map(([name, count]) => `${percent(count / total)} ${name}`).join(", ");
+}
+
 export const clock = (unixSeconds) => new Date(1000 * unixSeconds).toLocaleTimeString();
 
 // Replaces the pairs of a <dl>: [[term, value], ...].

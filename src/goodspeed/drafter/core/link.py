@@ -75,6 +75,12 @@ class VerifierLink:
         self._utilisation = load.kv_used / load.kv_capacity if load.kv_capacity else 0.0
         self._num_others = max(0, load.open_streams + load.queued_streams - self.num_streams)
 
+    def on_rtt(self, rtt_s: float) -> None:
+        """A round trip, without queueing and verification."""
+        if self.rtt_s.value is not None:
+            self.jitter_s.observe(abs(rtt_s - self.rtt_s.value))
+        self.rtt_s.observe(rtt_s)
+
     def on_verdict(self, queue_s: float, verify_s: float) -> None:
         self.queue_s.observe(queue_s)
         self.verify_s.observe(verify_s)
@@ -90,6 +96,8 @@ class VerifierLink:
 
     def _reset_measurements(self) -> None:
         self.rtt_s = Ewma(MEASUREMENT_WEIGHT)
+        self.jitter_s = Ewma(MEASUREMENT_WEIGHT)
+        """Mean deviation of the round trips (RFC 6298)."""
         self.queue_s = Ewma(MEASUREMENT_WEIGHT)
         self.verify_s = Ewma(MEASUREMENT_WEIGHT)
         self.prefixes = AcceptedPrefixes()

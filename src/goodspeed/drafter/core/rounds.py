@@ -32,7 +32,7 @@ def measure(stream: UserStream, link: VerifierLink, proposal: Propose | None, ve
         if num_proposed:
             link.acceptance.observe(num_accepted / num_proposed)
         rtt_s = max(0.0, now - stream.sent_at - queue_s - verify_s)
-        link.rtt_s.observe(rtt_s)
+        link.on_rtt(rtt_s)
     return Round(
         num_proposed,
         num_accepted,

@@ -1,6 +1,7 @@
 """A batch: what the verifier's core wants of the next step of the engine, and what the step has done."""
 
 from collections.abc import Sequence
+from enum import Enum
 
 from msgspec import Struct
 
@@ -53,6 +54,19 @@ class DropPrefix(Struct, frozen=True, gc=False):
 StreamUpdate = OpenStream | EndStream | DropPrefix
 
 
+class BatchClose(Enum):
+    """Why a batch closed when it did."""
+
+    AT_ONCE = "at_once"
+    """Nothing was worth waiting for."""
+    ARRIVED = "arrived"
+    """What it waited for has come."""
+    TIMED_OUT = "timed_out"
+    """What it waited for has not come in time."""
+    FULL = "full"
+    """It has as many streams as it may."""
+
+
 class Batch(Struct, frozen=True, gc=False):
     """Orders to the engine: update streams in this order, then run one step, if there is work for one.
 
@@ -71,6 +85,7 @@ class Batch(Struct, frozen=True, gc=False):
     price: float = 0.0
     """As ProposalCandidate.price, of every token."""
     draft_selection: str = "value"
+    closed_by: BatchClose = BatchClose.AT_ONCE
 
     @property
     def has_step(self) -> bool:

@@ -9,7 +9,7 @@ from goodspeed.engine.interface import TargetInfo
 from goodspeed.errors import ErrorCode, ProtocolError
 from goodspeed.protocol.messages import Load, Message
 from goodspeed.scheduling.co_located_length import CoLocatedPrices
-from goodspeed.verifier.core.batch import Batch, StepResult, Turn
+from goodspeed.verifier.core.batch import Batch, BatchClose, StepResult, Turn
 from goodspeed.verifier.core.batch_builder import make_prefills, make_turn, select_streams
 from goodspeed.verifier.core.batching.policies import BATCHINGS, ORDERINGS
 from goodspeed.verifier.core.batching_view import make_batching_view
@@ -108,16 +108,18 @@ class VerifierCore:
     def next_batch(self, now: float) -> Batch | None:
         """The next work of the idle engine. None: there is none, or the batch waits for more until close_at."""
         assert not self._is_stepping
-        self.close_at = None
+        waited_until, self.close_at = self.close_at, None
+        closed_by = BatchClose.AT_ONCE
         if self._streams.has_work:
             self.close_at = self._next_close(now)
             if self.close_at > now:
                 self._baseline.on_wait()
                 return None
+            closed_by = self._closed_by(waited_until, now)
         elif not self._outbox.has_stream_updates:
             return None
         self._is_stepping = True
-        batch = self._make_batch()
+        batch = self._make_batch(closed_by)
         if batch.has_step:
             self._baseline.on_batch(now)
         return batch
@@ -171,12 +173,24 @@ class VerifierCore:
 
     def _next_close(self, now: float) -> float:
         """When the batch closes; at once if it is full."""
-        if 0 < self._config.max_batch_streams <= len(self._streams.ready):
+        if self._is_full:
             return now
         view = make_batching_view(self._streams, self._config, self._timing.step_time, now)
         return self._batching.close_at(view, now)
 
-    def _make_batch(self) -> Batch:
+    @property
+    def _is_full(self) -> bool:
+        return 0 < self._config.max_batch_streams <= len(self._streams.ready)
+
+    def _closed_by(self, waited_until: float | None, now: float) -> BatchClose:
+        """Why the batch closes now; it was postponed to `waited_until`, None: it was not."""
+        if self._is_full:
+            return BatchClose.FULL
+        if waited_until is None:
+            return BatchClose.AT_ONCE
+        return BatchClose.TIMED_OUT if now >= waited_until else BatchClose.ARRIVED
+
+    def _make_batch(self, closed_by: BatchClose) -> Batch:
         streams, config = self._streams, self._config
         selected = self._handler.memory.grow_or_preempt(
             select_streams(streams.ready, config.max_batch_streams, self._ordering)
@@ -193,7 +207,7 @@ class VerifierCore:
         self._handler.meter.on_batch(len(streams.ready) + len(streams.prefilling))
         streams.on_step(turns, prefills)
         price = 0.0 if sizes else prices.verifying
-        return Batch(updates, turns, prefills, budget, sizes, price, config.draft_selection)
+        return Batch(updates, turns, prefills, budget, sizes, price, config.draft_selection, closed_by)
 
     def _learn_timings(
         self, batch: Batch, result: StepResult, verified: Sequence[VerifiedStream], step_s: float, now: float
