@@ -17,7 +17,7 @@ class TargetConfig:
     dtype: str = option("auto", "number format; auto: bf16 where the hardware multiplies it", choices=DTYPES)
     device: str = option("auto", "device; auto: cuda if there is one", choices=DEVICES)
     threads: int = option(
-        0, "CPU threads of the forward pass; 0: one per core; torch: fewer while that is faster", ge=0, le=1024
+        0, "CPU threads of the forward pass; 0: one per core, and fewer while that is faster", ge=0, le=1024
     )
     kv_memory_mb: int = option(1024, "KV cache of all streams, in MB (2**20 bytes)", ge=1)
     max_context: int = option(0, "longest stream, prompt and answer, in tokens; 0: the model's own limit", ge=0)

@@ -7,8 +7,11 @@ number now and then.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Final
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+Result = TypeVar("Result")
 
 WEIGHT: Final = 1 / 16
 """Weight of the latest pass in the expected time of its size."""
@@ -41,7 +44,7 @@ def thread_counts(most: int) -> list[int]:
 
 
 class ThreadChoice:
-    """For every pass the caller asks for `next` and reports with `observe`.
+    """Use `run` for every pass, or ask for `next` and report with `observe`.
 
     The time of a pass is compared with that of earlier ones of about its size with the present number. A trial ends as
     soon as it is clear. So trying a number that is 1.6 times as slow costs one pass in MAX_INTERVAL, half a percent.
@@ -65,6 +68,14 @@ class ThreadChoice:
     def present(self) -> int:
         """The number that is taken for the best."""
         return self._counts[self._present]
+
+    def run(self, num_rows: int, set_threads: Callable[[int], object], forward: Callable[[], Result]) -> Result:
+        """One pass over `num_rows` tokens, with the number of threads that is due."""
+        set_threads(self.next(num_rows))
+        started_s = time.perf_counter()
+        result = forward()
+        self.observe(num_rows, time.perf_counter() - started_s)
+        return result
 
     def next(self, num_rows: int) -> int:
         """The threads of the next pass, over `num_rows` tokens."""

@@ -20,8 +20,9 @@ from goodspeed.errors import CapacityError, CheckpointError, ConfigError
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: pip install 'goodspeed[llama]'")
 
 from goodspeed.engine.llama_cpp.cells import MAX_STREAMS, Cells
+from goodspeed.engine.llama_cpp.context import LlamaContext
 from goodspeed.engine.llama_cpp.forward import Forward, Rows, Segment
-from goodspeed.engine.llama_cpp.invariance import is_batch_invariant
+from goodspeed.engine.llama_cpp.invariance import is_batch_invariant, thread_counts_with_same_bits
 from goodspeed.engine.llama_cpp.loading import load_target, make_forward
 from goodspeed.engine.llama_cpp.model import load_model
 
@@ -75,6 +76,32 @@ def test_self_check_notices_settings_under_which_bits_change(
     make: Callable[..., Forward], config: LlamaConfig, min_rows: int
 ) -> None:
     assert not is_batch_invariant(make(config=config, min_rows=min_rows))
+
+
+def test_fewer_threads_give_the_same_bits(make: Callable[..., Forward]) -> None:
+    assert thread_counts_with_same_bits(make(), [2, 1]) == [2, 1]
+
+
+class SeesThreads(LlamaContext):
+    """The planted bug: sums depend on the number of threads."""
+
+    threads = 2
+
+    def set_threads(self, threads: int) -> None:
+        super().set_threads(threads)
+        self.threads = threads
+
+    def decode(
+        self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int], outputs: Sequence[bool]
+    ) -> Rows:
+        return super().decode(tokens, positions, sequences, outputs) * np.float32(1 + 2**-7 * (self.threads == 1))
+
+
+def test_numbers_of_threads_that_change_bits_are_noticed(
+    make: Callable[..., Forward], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("goodspeed.engine.llama_cpp.loading.LlamaContext", SeesThreads)
+    assert thread_counts_with_same_bits(make(), [2, 1]) == [2]
 
 
 def test_passes_of_64_rows_and_more_round_otherwise(make: Callable[..., Forward]) -> None:

@@ -63,6 +63,10 @@ class LlamaContext:
             return np.empty(shape, dtype=np.float32)
         return np.ctypeslib.as_array(self._library.llama_get_logits(self._pointer), shape)
 
+    def set_threads(self, threads: int) -> None:
+        """Compute the following passes with so many threads."""
+        self._library.llama_set_n_threads(self._pointer, threads, threads)
+
     def remove(self, sequence: int, start: int, end: int = -1) -> None:
         """Take the tokens at positions start .. end - 1 out of the sequence; without `end` all from `start` on."""
         is_removed = self._library.llama_memory_seq_rm(self._memory, sequence, start, end)

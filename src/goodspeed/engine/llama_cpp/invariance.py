@@ -38,6 +38,23 @@ def is_batch_invariant(forward: Forward) -> bool:
     )
 
 
+def thread_counts_with_same_bits(forward: Forward, counts: Sequence[int]) -> list[int]:
+    """The numbers of threads that give the bits of the first one, which is set at the end. As is_batch_invariant."""
+    context = forward.cells.context
+    context.set_threads(counts[0])
+    whole = _logits(forward, (NUM_TOKENS,), 0)
+    alike = [num for num in counts if num == counts[0] or _is_equal_with_threads(forward, num, whole)]
+    context.set_threads(counts[0])
+    return alike
+
+
+def _is_equal_with_threads(forward: Forward, threads: int, whole: Rows) -> bool:
+    forward.cells.context.set_threads(threads)
+    return np.array_equal(whole, _logits(forward, CHUNKS, NUM_OTHER_TOKENS)) and _is_invariant_in_full_cache(
+        forward, whole
+    )
+
+
 def numerics_fingerprint(forward: Forward) -> str:
     """16 hex digits: a hash of the logits for fixed tokens. Depends on weights, types and the machine's rounding."""
     return hashlib.sha256(_logits(forward, (NUM_TOKENS,), 0).tobytes()).hexdigest()[:16]

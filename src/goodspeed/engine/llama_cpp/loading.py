@@ -12,11 +12,16 @@ from goodspeed.engine.llama_config import LlamaConfig
 from goodspeed.engine.llama_cpp.cells import MAX_STREAMS, Cells
 from goodspeed.engine.llama_cpp.context import ContextSize, LlamaContext
 from goodspeed.engine.llama_cpp.forward import Forward
-from goodspeed.engine.llama_cpp.invariance import is_batch_invariant, numerics_fingerprint
+from goodspeed.engine.llama_cpp.invariance import (
+    is_batch_invariant,
+    numerics_fingerprint,
+    thread_counts_with_same_bits,
+)
 from goodspeed.engine.llama_cpp.library import load_library
 from goodspeed.engine.llama_cpp.model import LlamaModel, load_model
 from goodspeed.engine.llama_cpp.target import LlamaTarget
 from goodspeed.engine.target_config import TargetConfig
+from goodspeed.engine.thread_choice import ThreadChoice, thread_counts
 from goodspeed.errors import ConfigError
 from goodspeed.models.catalog import locate_gguf, locate_tokenizer
 from goodspeed.models.gguf import GgufFile
@@ -50,7 +55,8 @@ def load_target(config: TargetConfig) -> LlamaTarget:
     model = load_model(path, n_gpu_layers)
     forward = make_forward(model, config.llama, num_cells, threads=config.threads, min_rows=2)
     max_context = min(config.max_context or model.max_context, model.max_context, usable_cells(num_cells))
-    return _make_target(forward, config.model, tokenizer, max_context)
+    may_choose = not (config.threads or config.llama.threads_batch or model.has_gpu)
+    return _make_target(forward, config.model, tokenizer, max_context, may_choose_threads=may_choose)
 
 
 def check_config(config: TargetConfig) -> None:
@@ -94,7 +100,9 @@ def num_usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _make_target(forward: Forward, name: str, tokenizer: Tokenizer, max_context: int) -> LlamaTarget:
+def _make_target(
+    forward: Forward, name: str, tokenizer: Tokenizer, max_context: int, *, may_choose_threads: bool
+) -> LlamaTarget:
     context = forward.cells.context
     kv_capacity = usable_cells(context.size.num_cells)
     info = TargetInfo(
@@ -113,4 +121,6 @@ def _make_target(forward: Forward, name: str, tokenizer: Tokenizer, max_context:
     if not is_invariant:
         log.warning("%s: logits depend on the batch on this machine, so a text may differ from the baseline", name)
     grammars = GrammarCompiler(tokenizer.to_json(), info.vocab_size, info.end_tokens)
-    return LlamaTarget(forward, info, is_invariant, grammars)
+    counts = thread_counts(context.size.threads) if may_choose_threads and is_invariant else []
+    threads = ThreadChoice(thread_counts_with_same_bits(forward, counts)) if len(counts) > 1 else None
+    return LlamaTarget(forward, info, is_invariant, grammars, threads)

@@ -8,6 +8,7 @@ from goodspeed.engine.grammar.grammars import Grammars
 from goodspeed.engine.interface import CachedPrefix, Outcome, StreamSpec, TargetInfo, Verify, Work
 from goodspeed.engine.llama_cpp.forward import Forward, Rows, Segment
 from goodspeed.engine.target_stream import Logprobs, TargetStream
+from goodspeed.engine.thread_choice import ThreadChoice
 
 
 class _Stream(TargetStream[Rows]):
@@ -26,7 +27,12 @@ class LlamaTarget:
     """A TargetEngine with llama.cpp. A violation of the TargetEngine contract fails an assertion."""
 
     def __init__(
-        self, forward: Forward, info: TargetInfo, is_batch_invariant: bool, grammars: Grammars | None = None
+        self,
+        forward: Forward,
+        info: TargetInfo,
+        is_batch_invariant: bool,
+        grammars: Grammars | None = None,
+        threads: ThreadChoice | None = None,  # None: the number of threads is left as it is
     ) -> None:
         self.info = info
         self.grammars = grammars
@@ -34,6 +40,7 @@ class LlamaTarget:
         """Result of the self-check on this machine: logits do not depend on the rest of the batch, to the bit."""
         self._forward = forward
         self._cells = forward.cells
+        self._threads = threads
         self._streams: dict[StreamKey, _Stream] = {}
         self._retained: dict[StreamKey, int | None] = {}
         """The sequence of each retained stream; None if an open stream has needed it."""
@@ -86,11 +93,17 @@ class LlamaTarget:
     def step(self, batch: Sequence[Work]) -> list[Outcome]:
         streams = [self._streams[work.stream] for work in batch]
         segments = [_segment(stream, work) for stream, work in zip(streams, batch, strict=True)]
-        logits = self._forward.run(segments)
+        logits = self._run(segments)
         outcomes = [stream.outcome(work, rows) for stream, work, rows in zip(streams, batch, logits, strict=True)]
         for stream in reversed(streams):  # the last cells first, so that they become free and not garbage
             self._cells.truncate(stream.sequence, stream.num_cached)
         return outcomes
+
+    def _run(self, segments: Sequence[Segment]) -> list[Rows]:
+        if self._threads is None:
+            return self._forward.run(segments)
+        num_rows = sum(len(segment.tokens) for segment in segments)
+        return self._threads.run(num_rows, self._cells.context.set_threads, lambda: self._forward.run(segments))
 
 
 def _segment(stream: _Stream, work: Work) -> Segment:

@@ -1,6 +1,5 @@
 """The embedded target engine: a KV cache across rounds, one packed forward pass per batch, then each stream's rule."""
 
-import time
 from collections.abc import Sequence
 
 import torch
@@ -104,11 +103,7 @@ class TorchTarget:
         if self._threads is None:
             return self.decoder.forward(segments, self._pool)
         num_rows = sum(len(segment.tokens) for segment in segments)
-        torch.set_num_threads(self._threads.next(num_rows))
-        started_s = time.perf_counter()
-        logits = self.decoder.forward(segments, self._pool)
-        self._threads.observe(num_rows, time.perf_counter() - started_s)
-        return logits
+        return self._threads.run(num_rows, torch.set_num_threads, lambda: self.decoder.forward(segments, self._pool))
 
     def _source(self, prefix: CachedPrefix) -> BlockTable:
         running = self._streams.get(prefix.source)
