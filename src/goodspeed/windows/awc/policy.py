@@ -32,6 +32,7 @@ class AwcConfig:
     max_window: float = option(12.0, "largest window that the network can choose", ge=1.0)
     smoothing: float = option(0.4, "weight of the latest window in the smoothed one", gt=0.0, le=1.0)
     hysteresis: int = option(2, "decisions in a row after which the mode changes", ge=1)
+    return_window: int = option(2, "rounded windows from this one on ask for remote drafts again (paper: 2)", ge=2)
 
     def __post_init__(self) -> None:
         if self.min_window > self.max_window:
@@ -100,13 +101,14 @@ class AwcLink:
         chosen = self._network.window(self._features.vector())
         self._smoothed.observe(min(config.max_window, max(config.min_window, chosen)))
         self._window = int(self._smoothed.get() + 0.5)
-        self._update_mode(self._window <= FUSED_WINDOW)
+        self._update_mode()
         return self._window
 
-    def _update_mode(self, is_fused: bool) -> None:
+    def _update_mode(self) -> None:
         """The mode changes once `hysteresis` decisions in a row ask for the other one."""
-        is_contrary = is_fused == (self.mode is Mode.DISTRIBUTED)
+        is_remote = self.mode is Mode.DISTRIBUTED
+        is_contrary = self._window <= FUSED_WINDOW if is_remote else self._window >= self._config.return_window
         self._num_contrary = self._num_contrary + 1 if is_contrary else 0
         if self._num_contrary == self._config.hysteresis:
             self._num_contrary = 0
-            self.mode = self._local_mode if is_fused else Mode.DISTRIBUTED
+            self.mode = self._local_mode if is_remote else Mode.DISTRIBUTED
