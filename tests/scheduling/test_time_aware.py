@@ -167,6 +167,23 @@ def test_no_client_waits_for_its_drafter_so_that_others_are_faster() -> None:
     assert grants_of([replace(patient, network_s=0.005, acceptance_rate=0.9, co_batched_weight=1.0)], budget)[0] > 0
 
 
+def test_tokens_that_steps_leave_out_are_not_granted() -> None:
+    """A token counts with w / mu times its survival: behind 0.9, 0.81 and 0.73 the fourth has 0.66 / 3.44."""
+    client = replace(NEAR, acceptance_rate=0.9, co_batched_weight=1.0)
+    budget = Budget(16, step_s=0.02)
+    assert grants_of([client], budget) == [16]
+    assert grants_of([client], replace(budget, least_value=0.192)) == [3]
+    assert grants_of([replace(client, weight=2.0)], replace(budget, least_value=2 * 0.192)) == [3]
+
+
+def test_co_located_tokens_that_steps_leave_out_do_not_speak_for_local_rounds() -> None:
+    """Remote rounds bring 1.7 tokens in 35 ms. Local ones bring 1.95 in 39 ms, or 1.5 where the second is left out."""
+    client = replace(NEAR, max_grant=1, co_located_survival=(0.5, 0.45), co_located_drafted=(1.0, 1.0))
+    budget = Budget(16, step_s=0.0, local_round_s=0.039)
+    assert grants_of([client], budget) == [0]
+    assert grants_of([client], replace(budget, least_value=0.35)) == [1]
+
+
 def test_a_floor_is_met_though_local_rounds_would_be_faster() -> None:
     assert grants_of([replace(FAR, min_grant=1)], Budget(8, 0.02, 0.0005, local_round_s=0.022))[0] >= 1
 

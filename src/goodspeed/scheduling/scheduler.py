@@ -50,6 +50,8 @@ class Budget(Struct, frozen=True, gc=False):
     co-located tokens take; None: not known."""
     co_located_token_s: float = 0.0  # a step of co-located drafting, which proposes a token or ends the draft
     is_barrier: bool = False  # every client is in every batch, and a batch waits for the last of them
+    least_value: float = 0.0
+    """Value, w / X times its survival, below which steps have left proposed tokens out lately."""
 
 
 class Scheduler(Protocol):

@@ -80,13 +80,13 @@ def objective_by_grant(client: ClientView, budget: Budget, floor: int, cap: int)
     base_s = client.network_s + client.verify_s
     if base_s <= 0.0:
         cap = min(cap, max(floor, FIRST_TOKENS * client.num_streams))
-        return [client.weight * math.log(num_committed) for num_committed in _committed_by_grant(client, cap)]
+        return [client.weight * math.log(committed) for committed in _committed_by_grant(client, cap, budget)]
     local = best_local_round(client, budget, budget.local_round_s) if not floor and budget.local_round_s else None
     weight, utilisation, delayed_s = client.weight, client.grant_utilisation, _delayed_s(client, budget)
     drafting_s, token_s, num_streams = client.drafting_s, budget.token_s, float(client.num_streams)
     curve: list[float] = []
     before = -math.inf
-    for grant, num_committed in enumerate(_committed_by_grant(client, cap)):
+    for grant, num_committed in enumerate(_committed_by_grant(client, cap, budget)):
         num_used = utilisation * grant
         num_verified = num_streams + num_used
         round_s = base_s + drafting_s * min(float(grant), num_verified) + token_s * num_used
@@ -130,6 +130,8 @@ def best_local_round(client: ClientView, budget: Budget, round_s: float) -> Loca
     num_committed, added_s, reached_before = float(num_streams), 0.0, 1.0
     best = local_round(num_committed, added_s)
     for chance, reached in zip(client.co_located_survival, client.co_located_drafted, strict=True):
+        if client.weight * chance * num_streams < budget.least_value * num_committed:
+            break
         added_s += num_streams * (reached_before * step_s + reached * token_s)
         num_committed += num_streams * chance
         reached_before = reached
@@ -177,14 +179,15 @@ def _drafting_s(client: ClientView, grant: int) -> float:
     return client.drafting_s * min(float(grant), client.num_streams + client.grant_utilisation * grant)
 
 
-def _committed_by_grant(client: ClientView, cap: int) -> list[float]:
-    """mu_i by grant, 0..cap."""
+def _committed_by_grant(client: ClientView, cap: int, budget: Budget) -> list[float]:
+    """mu_i by grant, 0..cap. Tokens that steps leave out, since others are worth more, bring nothing."""
     curve, survival = client.survival, 1.0
     num_committed = float(client.num_streams)
     committed = [num_committed]
     for j in range(cap):
         survival = curve[j] if j < len(curve) else survival * client.acceptance_rate
-        num_committed += survival
+        if client.weight * survival >= budget.least_value * num_committed:
+            num_committed += survival
         committed.append(num_committed)
     return committed
 
@@ -264,7 +267,7 @@ def _grants_under_barrier(clients: Sequence[ClientView], budget: Budget, floors:
         (-value, j, i, after_s)
         for i, client in enumerate(clients)
         for j, (value, after_s) in enumerate(
-            _token_values(client, floors[i], min(client.max_grant, floors[i] + num_left))
+            _token_values(client, floors[i], min(client.max_grant, floors[i] + num_left), budget)
         )
     )
     first_s = max(_proposal_after_s(client, floor) for client, floor in zip(clients, floors, strict=True))
@@ -286,9 +289,9 @@ def _grants_under_barrier(clients: Sequence[ClientView], budget: Budget, floors:
     return grants
 
 
-def _token_values(client: ClientView, floor: int, cap: int) -> list[tuple[float, float]]:
+def _token_values(client: ClientView, floor: int, cap: int, budget: Budget) -> list[tuple[float, float]]:
     """(what it adds to w log mu, when its proposal arrives) of each token from the floor to the cap."""
-    committed = _committed_by_grant(client, cap)
+    committed = _committed_by_grant(client, cap, budget)
     return [
         (client.weight * math.log(committed[grant] / committed[grant - 1]), _proposal_after_s(client, grant))
         for grant in range(floor + 1, cap + 1)

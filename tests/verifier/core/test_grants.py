@@ -116,7 +116,7 @@ def test_no_stream_is_granted_more_than_the_rest_of_its_answer_can_use() -> None
         verdict_on(stream.protocol, Outcome(1, 0, 8), grant=0)
     for client in (ending, other):
         client.timing.on_proposal(0.001, 0.0, 1, grant=1)
-        client.timing.on_verdict(0.02, 1.0)
+        client.timing.on_verdict(0.02, 0.0, 1.0)
     make_allocator(budget=12).allocate({ending: [stream], other: other_streams}, {ending, other}, StepTimeModel())
     assert (ending.grant, other.grant) == (2, 10)
 

@@ -36,7 +36,7 @@ class FixedEstimator:
 def view(num_streams: int, survival: Sequence[float] = (), config: ClientConfig | None = None) -> ClientView:
     client = Client("edge", FixedEstimator(survival), config=config or ClientConfig())
     client.timing.on_proposal(0.13, 0.03, 3, grant=3)
-    client.timing.on_verdict(0.02, 3.0)
+    client.timing.on_verdict(0.02, 0.0, 3.0)
     return view_client(client, num_streams, cap=min(num_streams * 4, client.config.cap))
 
 

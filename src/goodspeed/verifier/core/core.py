@@ -24,7 +24,7 @@ from goodspeed.verifier.core.served_streams import FinishedStream, ServedStream,
 from goodspeed.verifier.core.step_pricing import StepPricing
 from goodspeed.verifier.core.stream_memory import MemoryStats
 from goodspeed.verifier.core.timing.baseline import Baseline
-from goodspeed.verifier.core.timing.step_timing import StepTiming
+from goodspeed.verifier.core.timing.step_timing import LocalRoundTime, StepTiming
 from goodspeed.verifier.core.verified_stream import (
     VerifiedStream,
     failed_streams,
@@ -225,24 +225,25 @@ class VerifierCore:
             self._baseline.on_step(result.work, self._streams.num_served - num_prefilled, now - step_s, engine_s)
         token_s, drafting_s = self._timing.step_time.token_s, self._timing.drafting_s
         co_batched_weight = self._co_batched_weight([item.stream for item in verified])
-        local_rounds_s: list[float] = []
+        local_rounds: list[LocalRoundTime] = []
         for item in verified:
             stream, num_verified = item.stream, len(item.draft_tokens)
-            timing = stream.client.timing
-            waited_s = now - stream.waiting_since - token_s * num_verified
-            if stream.proposal is None:
-                timing.on_local_round(self._timing.measured_local_s, has_neighbours=self._streams.num_served > 1)
-                local_rounds_s.append(waited_s - drafting_s * item.num_drafting_steps)
-            else:
-                timing.on_verdict(waited_s, co_batched_weight)
+            timing, wait_s = stream.client.timing, max(0.0, now - step_s - stream.waiting_since)
+            round_s = wait_s + step_s - token_s * num_verified
+            if stream.proposal is not None:
+                timing.on_verdict(round_s, wait_s, co_batched_weight)
                 timing.on_grant_used(stream.grant, min(num_verified, len(stream.proposal.tokens)))
-        self._timing.on_local_rounds(local_rounds_s)
+            elif stream.is_prefilled:  # otherwise the round was the prompt's
+                timing.on_local_round(self._timing.measured_local_s, has_neighbours=self._streams.num_served > 1)
+                local_rounds.append(LocalRoundTime(round_s - drafting_s * item.num_drafting_steps, wait_s))
+        self._timing.on_local_rounds(local_rounds)
 
     def _allocate_grants(self, streams: Sequence[ServedStream]) -> dict[StreamKey, int]:
         """Step 3: the grants of all streams that draft (per-batch schedulers: of these clients' streams)."""
         recipients = {stream.client for stream in streams}
         active = self._drafting_streams(recipients if self._allocator.is_per_batch else None)
-        local = LocalTimes(self._streams.num_served, self._timing.local_round_s, self._timing.drafting_s)
+        timing = self._timing
+        local = LocalTimes(self._streams.num_served, timing.local_round_s, timing.drafting_s, self._pricing.least_value)
         return self._allocator.allocate(active, recipients, self._timing.step_time, local)
 
     def _conclude_rounds(

@@ -29,6 +29,8 @@ class LocalTimes(NamedTuple):
     """As Budget.local_round_s."""
     co_located_token_s: float = 0.0
     """As Budget.co_located_token_s."""
+    least_value: float = 0.0
+    """As Budget.least_value."""
 
 
 class GrantAllocator:
@@ -70,6 +72,7 @@ class GrantAllocator:
             token_s=step_time.token_s,
             local_round_s=local.round_s,
             co_located_token_s=local.co_located_token_s,
+            least_value=local.least_value,
             is_barrier=self._is_barrier,
         )
         client_grants = self._scheduler.grants(views, self._limits, self._rng)

@@ -44,7 +44,7 @@ def test_a_single_stream_expects_no_wait_for_the_steps_of_others() -> None:
     verify_s = []
     for has_neighbours in (True, False):
         timing = RoundTiming()
-        timing.on_verdict(0.2, 1.0)
+        timing.on_verdict(0.2, 0.0, 1.0)
         for _ in range(400):
             timing.on_local_round(0.02, has_neighbours)
         verify_s.append(timing.verify_s)

@@ -63,6 +63,7 @@ class RoundTiming:
         self.turnaround = TurnaroundEstimate()
         self._network_s = Ewma(ROUND_WEIGHT)
         self._verify_s = Ewma(ROUND_WEIGHT)
+        self._wait_s = Ewma(ROUND_WEIGHT)  # of it: from the proposal received to the start of its step
         self._co_batched_weight = Ewma(ROUND_WEIGHT)
         self._drafting_s = DecayedMean(ROUND_WEIGHT)  # per step of drafting
         self._grant_utilisation = DecayedMean(ROUND_WEIGHT)
@@ -94,9 +95,9 @@ class RoundTiming:
         """Share of granted tokens that are verified; 1 before the first verdict."""
         return self._grant_utilisation.get(default=1.0)
 
-    def round_s(self, num_tokens: int) -> float:
-        """A round with a proposal of `num_tokens`, without the step time of these tokens; 0 while it is not known."""
-        return self.network_s + self.verify_s + self.drafting_s * num_tokens
+    def away_s(self, num_tokens: int) -> float:
+        """From a verdict sent to the start of the step that verifies the proposal of `num_tokens`."""
+        return self.network_s + self.drafting_s * num_tokens + self._wait_s.get()
 
     def on_proposal(self, turnaround_s: float, drafting_s: float, num_tokens: int, grant: int) -> None:
         """A proposal of `num_tokens` has arrived `turnaround_s` after the verdict that granted `grant`, 1 or more.
@@ -110,11 +111,12 @@ class RoundTiming:
         self._num_unproposed = 0
         self._drafting_s.observe(drafting_s, min(num_tokens + 1, grant))
 
-    def on_verdict(self, verify_s: float, co_batched_weight: float) -> None:
-        """A proposal was verified; the arguments have the meanings of the properties."""
+    def on_verdict(self, verify_s: float, wait_s: float, co_batched_weight: float) -> None:
+        """A proposal was verified, `wait_s` after it had come; the other arguments have the properties' meanings."""
         weight = _weight_after(self._num_unverified)
         self._num_unverified = 0
         self._verify_s.observe(max(0.0, verify_s), weight)
+        self._wait_s.observe(wait_s, weight)
         self._co_batched_weight.observe(co_batched_weight, weight)
 
     def on_local_round(self, local_round_s: float, has_neighbours: bool = True) -> None:
