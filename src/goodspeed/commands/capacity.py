@@ -3,8 +3,9 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,10 +138,9 @@ def _search(request: CapacityRequest, num_jobs: int) -> CapacityOutcome:
     columns = SpinnerColumn(), TextColumn("{task.completed} simulations"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("searching", total=None)
-        on_done: Callable[[], object] = lambda: progress.advance(bar)  # noqa: E731
         try:
             with local_executor(num_jobs) as executor:
-                probes = Probes(request.plan.arms, measure(), request.folder, request.warm_up, executor, on_done)
+                probes = Probes(request.plan.arms, measure(), request.folder, request.warm_up, executor, partial(progress.advance, bar))
                 return find_capacities(request.plan, probes)
         except KeyboardInterrupt:
             num_done = int(progress.tasks[bar].completed)
