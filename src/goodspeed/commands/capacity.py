@@ -138,9 +138,10 @@ def _search(request: CapacityRequest, num_jobs: int) -> CapacityOutcome:
     columns = SpinnerColumn(), TextColumn("{task.completed} simulations"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("searching", total=None)
+        advance = partial(progress.advance, bar)
         try:
             with local_executor(num_jobs) as executor:
-                probes = Probes(request.plan.arms, measure(), request.folder, request.warm_up, executor, partial(progress.advance, bar))
+                probes = Probes(request.plan.arms, measure(), request.folder, request.warm_up, executor, advance)
                 return find_capacities(request.plan, probes)
         except KeyboardInterrupt:
             num_done = int(progress.tasks[bar].completed)

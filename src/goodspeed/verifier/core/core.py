@@ -203,6 +203,8 @@ class VerifierCore:
         prefills = tuple(make_prefills(streams.prefilling, config.prefill_room(num_verified)))
         num_tokens = len(turns) + sum([prefill.num_tokens for prefill in prefills])
         sizes = self._pricing.sizes(len(turns), num_tokens, budget, prices)
+        if not prefills and self._pricing.is_trial_due(has_proposals=any(turn.proposal for turn in turns)):
+            sizes = sizes[:1]
         updates = self._outbox.take_stream_updates()
         self._handler.meter.on_batch(len(streams.ready) + len(streams.prefilling))
         streams.on_step(turns, prefills)

@@ -16,6 +16,11 @@ from goodspeed.verifier.core.timing.round_timing import ROUND_WEIGHT
 from goodspeed.verifier.core.timing.step_curve import bin_ends
 from goodspeed.verifier.core.timing.step_timing import StepTiming
 
+MAX_DRAFTED: Final = 32
+"""Steps with draft tokens in a row after which one has none, so that it stays known what drafts cost. Otherwise their
+time would in the end be taken for the machine's. It costs a thirtieth of what drafts gain, at most."""
+DISCARDED: Final = 4
+"""How many times as many, if drafters wait for the verdicts on their proposals."""
 FADING: Final = 1 / 256
 """How fast it is forgotten what steps leave out, by the step."""
 
@@ -31,6 +36,7 @@ class StepPricing:
         self._timing = timing
         self._streams = streams
         self._least_value = Ewma(ROUND_WEIGHT)
+        self._num_drafted = 0  # steps with draft tokens since one without
         self._token_s = Ewma(ROUND_WEIGHT)  # that each draft token of a batch at its best size adds to its step
 
     @property
@@ -63,10 +69,15 @@ class StepPricing:
         """The most draft tokens that a step of so many streams may verify."""
         return self._budget.tokens(num_streams, self._timing.step_time)
 
+    def is_trial_due(self, *, has_proposals: bool) -> bool:
+        """Whether a batch without prompts shall verify no draft token."""
+        return self._num_drafted >= MAX_DRAFTED * (DISCARDED if has_proposals else 1)
+
     def sizes(self, num_streams: int, num_tokens: int, budget: int, prices: CoLocatedPrices) -> tuple[StepSize, ...]:
         """Sizes of a step over `num_tokens` of streams and prompts and up to `budget` draft tokens.
 
-        Their times are those of a step without prompts, and what the draft tokens add to the step as it is.
+        Their times are those of a step without prompts, and what the draft tokens add to the step as it is. Beside a
+        prompt that is at least the time of so many prompt tokens: sizes far apart count as alike there.
         Empty if as many as possible are verified: the budget is configured, or the first to arrive are selected.
         Without prices the best size is that of the most tokens in a second of steps, not of rounds.
         """
@@ -75,16 +86,20 @@ class StepPricing:
         totals = [num_tokens, *bin_ends(num_tokens + 1, num_tokens + budget)]
         others_s = max(0.0, prices.round_s - (self._timing.step_time.mean_s or 0.0))  # of a round, beside the step
         bare_s, *steps_s = self._timing.steps_s([num_streams, *totals]) or (0.0,)  # no steps_s before the first step
-        return tuple(
-            [
-                StepSize(total - num_tokens, others_s + bare_s + step_s - steps_s[0])
-                for total, step_s in zip(totals, steps_s, strict=False)
-            ]
-        )
+        prompt_token_s = self._timing.step_time.prompt_token_s if num_tokens > num_streams else 0.0
+        sizes = []
+        for total, step_s in zip(totals, steps_s, strict=False):
+            num_drafted = total - num_tokens
+            added_s = max(step_s - steps_s[0], prompt_token_s * num_drafted)
+            sizes.append(StepSize(num_drafted, others_s + bare_s + added_s))
+        return tuple(sizes)
 
     def on_step(self, batch: Batch, result: StepResult) -> None:
         """Learn from the number of draft tokens that the step has verified what they cost, and how many pay."""
-        if not batch.sizes:
+        if result.work and not batch.prefills:
+            has_drafts = any(isinstance(item, Verify) and item.draft_tokens for item in result.work)
+            self._num_drafted = self._num_drafted + 1 if has_drafts else 0
+        if len(batch.sizes) <= 1:  # none, or a trial without drafts
             return
         self._learn_least_value(batch, result)
         num_drafted = sum([len(item.draft_tokens) for item in result.work if isinstance(item, Verify)])

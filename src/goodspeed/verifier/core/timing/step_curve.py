@@ -18,6 +18,10 @@ KEEP: Final = 0.999
 """Share of a bin's evidence that is left after a step of another size: what is not tried for long is tried again."""
 SPEED_WEIGHT: Final = 1 / 4
 """Of the latest step in the slowness of the machine, so that a change moves all bins."""
+MAX_WEIGHT: Final = 1 / 4
+"""Of a step in its bin after many steps of other sizes. Meanwhile their errors may have been taken for slowness."""
+MAX_ERROR: Final = 0.25
+"""A step counts with at most this logarithm of its error: a single one may have been interrupted."""
 
 
 def bin_end(num_tokens: int) -> int:
@@ -50,7 +54,7 @@ class StepCurve:
         found = self._bins.setdefault(bin_end(num_tokens), _Bin())
         evidence = found.evidence(self._num_steps)
         if evidence:
-            error = math.log(step_s / found.seconds) - self._log_slowness
+            error = _limited(math.log(step_s / found.seconds) - self._log_slowness)
             self._log_slowness += SPEED_WEIGHT * error * evidence / (evidence + 1.0)
         found.observe(step_s / math.exp(self._log_slowness), self._num_steps)
 
@@ -92,6 +96,16 @@ class _Bin:
         return self._evidence * KEEP ** (num_steps - self._last)
 
     def observe(self, seconds: float, num_steps: int) -> None:
-        self._evidence = min(MAX_EVIDENCE, self.evidence(num_steps) + 1.0)
+        before, num_others = self.evidence(num_steps), num_steps - self._last - 1
+        self._evidence = min(MAX_EVIDENCE, before + 1.0)
         self._last = num_steps
-        self.seconds += (seconds - self.seconds) / self._evidence
+        if before < 1.0:
+            self.seconds += (seconds - self.seconds) / self._evidence
+            return
+        weight = max(1.0 / self._evidence, min(MAX_WEIGHT, 1.0 - (1.0 - 1.0 / MAX_EVIDENCE) ** (1 + num_others)))
+        self.seconds *= math.exp(weight * _limited(math.log(seconds / self.seconds)))
+
+
+def _limited(error: float) -> float:
+    """The logarithm of an error, cut to what a step may count."""
+    return max(-MAX_ERROR, min(MAX_ERROR, error))
