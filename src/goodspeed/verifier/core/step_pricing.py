@@ -76,8 +76,7 @@ class StepPricing:
     def sizes(self, num_streams: int, num_tokens: int, budget: int, prices: CoLocatedPrices) -> tuple[StepSize, ...]:
         """Sizes of a step over `num_tokens` of streams and prompts and up to `budget` draft tokens.
 
-        Their times are those of a step without prompts, and what the draft tokens add to the step as it is. Beside a
-        prompt that is at least the time of so many prompt tokens: sizes far apart count as alike there.
+        Their times are those of a step without prompts, and what the draft tokens add to the step as it is.
         Empty if as many as possible are verified: the budget is configured, or the first to arrive are selected.
         Without prices the best size is that of the most tokens in a second of steps, not of rounds.
         """
@@ -86,13 +85,12 @@ class StepPricing:
         totals = [num_tokens, *bin_ends(num_tokens + 1, num_tokens + budget)]
         others_s = max(0.0, prices.round_s - (self._timing.step_time.mean_s or 0.0))  # of a round, beside the step
         bare_s, *steps_s = self._timing.steps_s([num_streams, *totals]) or (0.0,)  # no steps_s before the first step
-        prompt_token_s = self._timing.step_time.prompt_token_s if num_tokens > num_streams else 0.0
-        sizes = []
-        for total, step_s in zip(totals, steps_s, strict=False):
-            num_drafted = total - num_tokens
-            added_s = max(step_s - steps_s[0], prompt_token_s * num_drafted)
-            sizes.append(StepSize(num_drafted, others_s + bare_s + added_s))
-        return tuple(sizes)
+        return tuple(
+            [
+                StepSize(total - num_tokens, others_s + bare_s + step_s - steps_s[0])
+                for total, step_s in zip(totals, steps_s, strict=False)
+            ]
+        )
 
     def on_step(self, batch: Batch, result: StepResult) -> None:
         """Learn from the number of draft tokens that the step has verified what they cost, and how many pay."""

@@ -88,11 +88,6 @@ class StepTimeModel:
         return self._slowness * self._token
 
     @property
-    def prompt_token_s(self) -> float:
-        """Seconds of a prompt token at the present speed; as token_s before the first prompt beside other tokens."""
-        return self._slowness * self._prompt_token.get(default=self._token)
-
-    @property
     def is_settled(self) -> bool:
         """True after enough steps."""
         return self._num_steps >= MIN_STEPS
