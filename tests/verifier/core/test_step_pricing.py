@@ -69,6 +69,18 @@ def test_a_prompt_in_the_step_makes_no_round_longer() -> None:
         assert (sizes[0].round_s, sizes[-1].round_s) == pytest.approx((0.005 * NUM_STREAMS, 0.010 * NUM_STREAMS), 0.01)
 
 
+def test_one_step_has_no_drafts_after_many_with_them() -> None:
+    pricing, budget, timing = make_pricing(VerifierCoreConfig())
+    after_steps(pricing, timing, num_verified=1, num_drafted=3)
+    assert pricing.is_trial_due(has_proposals=False)
+    assert not pricing.is_trial_due(has_proposals=True)  # their drafters wait for the verdicts
+    granted = budget.granted(NUM_STREAMS, timing.step_time)
+    sizes = pricing.sizes(NUM_STREAMS, NUM_STREAMS, 64, CoLocatedPrices())
+    pricing.on_step(Batch((), TURNS, budget=64, sizes=sizes[:1]), result(0, 3))
+    assert not pricing.is_trial_due(has_proposals=False)
+    assert budget.granted(NUM_STREAMS, timing.step_time) == granted  # the trial does not say that none pay
+
+
 def test_the_best_proposed_token_that_a_step_leaves_out_is_the_least_value() -> None:
     """Of three proposals one is verified whole, one is cut after a token, and another draft took one's place."""
     pricing, _, timing = make_pricing(VerifierCoreConfig())

@@ -100,6 +100,29 @@ def test_all_sizes_follow_a_change_of_the_machines_speed() -> None:
     assert curve.seconds([64, 256]) == pytest.approx([0.04, 0.08], rel=0.25)
 
 
+def test_what_a_token_costs_is_told_from_the_machines_slowness() -> None:
+    """Five tokens seemed to take as long as four. They take a quarter longer, and one step in 33 has four."""
+    curve = StepCurve()
+    for _ in range(30):
+        curve.observe(4, 0.044)
+        curve.observe(5, 0.044)
+    for _ in range(8):
+        for _ in range(32):
+            curve.observe(5, 0.055)
+        curve.observe(4, 0.044)
+    four_s, five_s = curve.seconds([4, 5])
+    assert five_s / four_s == pytest.approx(1.25, rel=0.05)
+
+
+def test_a_single_slow_step_changes_little() -> None:
+    curve = StepCurve()
+    for _ in range(30):
+        curve.observe(4, 0.040)
+        curve.observe(8, 0.060)
+    curve.observe(8, 0.600)
+    assert curve.seconds([4, 8]) == pytest.approx([0.040, 0.060], rel=0.1)
+
+
 def test_a_step_without_a_measurable_time_is_ignored() -> None:
     curve = StepCurve()
     curve.observe(4, 0.0)
