@@ -52,11 +52,17 @@ def test_the_network_reads_the_window_of_the_decision_before() -> None:
 
 @pytest.mark.parametrize(("name", "mode"), [("target_only", Mode.TARGET_ONLY), ("co_located", Mode.CO_LOCATED)])
 def test_the_mode_changes_after_two_decisions_in_a_row_and_back_likewise(name: str, mode: Mode) -> None:
-    policy = AwcWindow(16, AwcConfig(smoothing=1.0, mode=name), BY_RTT)
+    policy = AwcWindow(16, AwcConfig(smoothing=1.0, mode=name, return_window=2), BY_RTT)
     found = windows(policy, 4.0, 1.0, 4.0, 1.0, 1.2, 4.0, 1.0, 4.0, 5.0)
     remote, local = Mode.DISTRIBUTED, mode
     assert [window.mode for window in found] == [remote, remote, remote, remote, local, local, local, local, remote]
     assert [window.max_tokens for window in found] == [4, 1, 4, 1, 0, 0, 0, 0, 5]
+
+
+def test_small_windows_do_not_end_the_local_mode() -> None:
+    policy = AwcWindow(16, AwcConfig(smoothing=1.0, return_window=6), BY_RTT)
+    modes = [window.mode for window in windows(policy, 1.0, 1.0, 5.0, 5.0, 5.4, 5.5, 6.0, 2.0)]
+    assert modes == [Mode.DISTRIBUTED, *[Mode.TARGET_ONLY] * 5, *[Mode.DISTRIBUTED] * 2]
 
 
 @pytest.mark.parametrize("hysteresis", [1, 3, 5])

@@ -22,7 +22,7 @@ FUSED_WINDOW: Final = 1
 
 @config_dataclass
 class AwcConfig:
-    """AWC (arXiv 2511.21669). The defaults are the paper's."""
+    """AWC (arXiv 2511.21669). The defaults are the paper's, but for `return_window` (docs/measurements/awc.md)."""
 
     weights: str = option("", "file of `goodspeed awc train`; empty: the packaged one")
     mode: str = option(
@@ -32,7 +32,7 @@ class AwcConfig:
     max_window: float = option(12.0, "largest window that the network can choose", ge=1.0)
     smoothing: float = option(0.4, "weight of the latest window in the smoothed one", gt=0.0, le=1.0)
     hysteresis: int = option(2, "decisions in a row after which the mode changes", ge=1)
-    return_window: int = option(2, "rounded windows from this one on ask for remote drafts again (paper: 2)", ge=2)
+    return_window: int = option(6, "rounded windows from this one on ask for remote drafts again (paper: 2)", ge=2)
 
     def __post_init__(self) -> None:
         if self.min_window > self.max_window:
