@@ -56,7 +56,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> SavedNetwork:
 
 
 def window(weights: str, hysteresis: int = 2, mode: str = "target_only") -> WindowConfig:
-    return WindowConfig("awc", 6, awc=AwcConfig(weights, mode, smoothing=1.0, hysteresis=hysteresis))
+    return WindowConfig("awc", 6, awc=AwcConfig(weights, mode, smoothing=1.0, hysteresis=hysteresis, return_window=2))
 
 
 switching_policies = st.builds(

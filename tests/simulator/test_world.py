@@ -107,7 +107,7 @@ def test_changes_of_mode_by_a_window_policy_are_counted_and_replayed(tmp_path: P
     """Windows of 5 while the verifier is busy all the time, as by target-only rounds; of 1 while it is not."""
     weights = tmp_path / "weights.npz"
     linear_network(-1.5, queue_utilisation=6.0).save(weights)
-    window = {"policy": "awc", "awc": {"weights": str(weights)}}
+    window = {"policy": "awc", "awc": {"weights": str(weights), "return_window": 2}}
     scenario = small_scenario(drafter_tier(count=1, window=window, workload={"closed": {"think_s": 0.01}}))
     result = logged(scenario, tmp_path / "logs")
     logs = [path.read_text().splitlines() for path in sorted((tmp_path / "logs").iterdir())]
