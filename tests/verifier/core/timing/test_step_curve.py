@@ -100,7 +100,7 @@ def test_all_sizes_follow_a_change_of_the_machines_speed() -> None:
     assert curve.seconds([64, 256]) == pytest.approx([0.04, 0.08], rel=0.25)
 
 
-def test_what_a_token_costs_is_told_from_the_machines_slowness() -> None:
+def test_what_a_token_costs_is_not_taken_for_slowness() -> None:
     """Five tokens seemed to take as long as four. They take a quarter longer, and one step in 33 has four."""
     curve = StepCurve()
     for _ in range(30):
