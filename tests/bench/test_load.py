@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count, pairwise
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from goodspeed.bench.answer import LoadAnswer
+from goodspeed.bench.comparison import Arm, ArmRun, BenchClient, ComparisonPlan, compare
 from goodspeed.bench.endpoint import OpenAIEndpoint, RequestSettings
 from goodspeed.bench.load import LoadShape, arrivals, run_load
 from goodspeed.bench.wire_traffic import DrafterTraffic, traffic
@@ -29,7 +31,7 @@ from goodspeed.prompts.prompts import ChatMessage, Prompt
 class _Server:
     """Repeats the question, a word a chunk."""
 
-    bodies: list[dict[str, object]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     num_running: int = 0
     most_running: int = 0
 
@@ -103,6 +105,56 @@ class _Uvicorn(uvicorn.Server):
 
 def _prompt(text: str) -> Prompt:
     return Prompt((ChatMessage("user", text),))
+
+
+class _Unobserved:
+    """Of a comparison's progress nothing is kept."""
+
+    def on_phase(self, arm: str, repetition: int) -> None: ...
+
+    def on_text(self, client: str, text: str) -> None: ...
+
+    def on_answer(self, client: str, answer: LoadAnswer) -> None: ...
+
+
+def _compare(server: _Server, plan: ComparisonPlan, *prompts: str) -> list[ArmRun]:
+    """One arm whose clients have these prompts, each for all of its requests."""
+
+    async def main() -> list[ArmRun]:
+        clients = [BenchClient(text.split()[0], (_prompt(text),) * plan.num_prompts) for text in prompts]
+        async with _serving(server) as endpoint:
+            arm = Arm("parrot", (endpoint.url,) * len(clients), "distributed")
+            return await compare([arm], clients, plan, _Unobserved())
+
+    return asyncio.run(main())
+
+
+def test_a_client_that_has_its_answers_goes_on_until_the_last_one_has() -> None:
+    server = _Server()
+    plan = ComparisonPlan(RequestSettings(8), LoadShape(), repetitions=1, requests=1, warm_up=0)
+    (run,) = _compare(server, plan, "ann is quick", "bob " + "is slow " * 20)
+    asked = [body["messages"][-1]["content"].split()[0] for body in server.bodies]
+    assert asked.count("bob") == 1
+    assert asked.count("ann") > 3, "the verifier serves two clients until bob has his answer"
+    assert [len(answers) for answers in run.answers] == [1, 1]
+    assert run.goodputs() == pytest.approx([7 / answers[0].end_s for answers in run.answers])
+    assert server.num_running == 0, "what did not count is cancelled"
+
+
+def test_an_open_loop_ends_with_its_arrivals() -> None:
+    server = _Server()
+    plan = ComparisonPlan(RequestSettings(8), LoadShape(rate=100.0), repetitions=1, requests=2, warm_up=0)
+    _compare(server, plan, "ann is quick", "bob " + "is slow " * 20)
+    assert len(server.bodies) == 4
+
+
+def test_prompts_are_read_in_target_only_mode_before_anything_is_measured() -> None:
+    server = _Server()
+    plan = ComparisonPlan(RequestSettings(8), LoadShape(), repetitions=2, requests=1, warm_up=1, reads_prompts=True)
+    _compare(server, plan, "ann")
+    reading, others = server.bodies[: plan.num_prompts], server.bodies[plan.num_prompts :]
+    assert {(body["max_tokens"], body["goodspeed"]["mode"]) for body in reading} == {(1, "target_only")}
+    assert all(body["max_tokens"] > 1 for body in others)
 
 
 async def _ask(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,8 +34,8 @@ def _ask(url: str) -> dict[str, object]:
 
 
 def test_demo_has_five_scenes_and_a_table(tmp_path: Path) -> None:
-    report = tmp_path / "demo.json"
-    done = _run("demo", "--quick", "--table", "--json", str(report))
+    report, logs = tmp_path / "demo.json", tmp_path / "logs"
+    done = _run("demo", "--quick", "--table", "--json", str(report), "--event-log", str(logs))
     assert done.returncode == 0, done.stdout + done.stderr
     scenes = (
         "1. Four unlike clients",
@@ -50,6 +51,10 @@ def test_demo_has_five_scenes_and_a_table(tmp_path: Path) -> None:
     assert all(0.0 < arm["total"]["acceptance_rate"] < 1.0 for arm in arms[2:4])
     assert all(arm["total"]["bytes_per_token"] > 0.0 for arm in arms)
     assert all(arm["cpu_s_per_token"]["load"] > 0.0 for arm in arms)
+    opened = re.findall(r"stream opened.*cached_tokens=(\d+)", (logs / "GoodSpeed-verifier.log").read_text())
+    num_read = 4 * 2  # each client's prompts
+    assert len(opened) > 2 * num_read
+    assert "0" not in opened[num_read:], "no prompt is read twice"
 
 
 def test_bench_compares_clusters_with_the_baseline(tmp_path: Path) -> None:

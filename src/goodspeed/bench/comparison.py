@@ -5,10 +5,12 @@ answers the same new prompts, and the order of the arms rotates by one. Each arm
 and woken by a few tokens before each of its runs.
 
 Every client has the same number of requests, so that the texts can be compared one by one. A client with a high
-acceptance rate finishes early and leaves the verifier to the others. So goodput is counted only until the first client
-has finished.
+acceptance rate finishes early and would leave the verifier to the others. So in a closed loop it goes on with answers
+that do not count, until the last client has finished: each goodput is that of a verifier which serves all clients.
 """
 
+import asyncio
+import itertools
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +24,12 @@ from goodspeed.bench.endpoint import OpenAIEndpoint, RequestSettings, http_clien
 from goodspeed.bench.load import LoadShape, gather, run_load
 from goodspeed.bench.wire_traffic import DrafterTraffic, traffic
 from goodspeed.cluster.cpu_time import CpuSeconds, cpu_seconds
-from goodspeed.config import config_dataclass, required
+from goodspeed.config import config_dataclass, option, required
 from goodspeed.errors import ConfigError
 from goodspeed.prompts.prompts import Prompt
 
 BASELINE = "target-only baseline"
-WAKE_TOKENS = 8
+WAKE_TOKENS = 4
 """Of an arm before each run: after seconds without work the first steps of a verifier take several times as long."""
 
 
@@ -60,6 +62,9 @@ class ComparisonPlan:
     repetitions: int = required(help_text="repetitions of every arm", ge=1)
     requests: int = required(help_text="requests of each client per repetition", ge=1)
     warm_up: int = required(help_text="requests of each client before the first repetition, not counted", ge=0)
+    reads_prompts: bool = option(
+        False, "every arm reads all prompts first, so that runs begin with cached prompts and measure decoding alone"
+    )
 
     @property
     def num_prompts(self) -> int:
@@ -96,37 +101,20 @@ class ArmRun:
     @property
     def wall_s(self) -> float:
         """Time until the last client had all its answers."""
-        return max(_ends(self.answers))
-
-    @property
-    def all_served_s(self) -> float:
-        """Time until the first client had all its answers; until then, all clients are served."""
-        return min(_ends(self.answers))
+        return max(map(_end_s, self.answers))
 
     def goodputs(self) -> list[float]:
-        """Tokens per second of each client while all clients are served."""
-        return [
-            sum(answer.num_tokens_by(self.all_served_s) for answer in answers) / self.all_served_s
-            for answers in self.answers
-        ]
+        """Tokens per second of each client until it had its last answer."""
+        return [sum(answer.num_tokens for answer in answers) / _end_s(answers) for answers in self.answers]
 
     def estimated_s(self, client: int) -> tuple[float, float]:
-        """(baseline_s, elapsed_s) of one client while all clients are served, as the verifier estimates them.
-
-        An answer that ended later counts with the share of its time.
-        """
-        reported = [(self._share(answer), answer.speculation) for answer in self.answers[client] if answer.speculation]
-        baseline_s = sum(share * rounds.baseline_s for share, rounds in reported)
-        return baseline_s, sum(share * rounds.elapsed_s for share, rounds in reported)
-
-    def _share(self, answer: LoadAnswer) -> float:
-        if answer.end_s <= self.all_served_s:
-            return 1.0
-        return max(0.0, self.all_served_s - answer.due_s) / (answer.end_s - answer.due_s)
+        """(baseline_s, elapsed_s) of one client's answers, as the verifier estimates them."""
+        reported = [answer.speculation for answer in self.answers[client] if answer.speculation]
+        return sum(rounds.baseline_s for rounds in reported), sum(rounds.elapsed_s for rounds in reported)
 
 
-def _ends(answers: Sequence[Sequence[LoadAnswer]]) -> list[float]:
-    return [max(answer.end_s for answer in of_client) for of_client in answers]
+def _end_s(answers: Sequence[LoadAnswer]) -> float:
+    return max(answer.end_s for answer in answers)
 
 
 class ComparisonObserver(Protocol):
@@ -148,6 +136,9 @@ async def compare(
     """All runs in order. Raises the errors of OpenAIEndpoint.generate."""
     async with http_client() as http:
         bench = _Bench(http, clients, plan, observer)
+        for arm in arms if plan.reads_prompts else ():
+            observer.on_phase(arm.name, -1)
+            await bench.read(arm)
         for arm in arms if plan.warm_up else ():
             observer.on_phase(arm.name, -1)
             await bench.run(arm, -1)
@@ -197,6 +188,16 @@ class _Bench:
         self._plan = plan
         self._observer = observer
 
+    async def read(self, arm: Arm) -> None:
+        """Have the arm's verifier read every prompt of every client, in target-only mode: no draft learns of it."""
+        settings = replace(self._plan.settings, mode="target_only", max_tokens=1)
+        await gather([self._read(arm.urls[i], client, settings) for i, client in enumerate(self._clients)])
+
+    async def _read(self, url: str, client: BenchClient, settings: RequestSettings) -> None:
+        endpoint = OpenAIEndpoint(self._http, url)
+        for prompt in client.prompts[: self._plan.num_prompts]:
+            await endpoint.generate(prompt, settings, time.perf_counter, lambda _: None)
+
     async def wake(self, arm: Arm) -> None:
         """Have every client of the arm read a few tokens that do not count: what has been idle starts slowly."""
         if not self._plan.warm_up:
@@ -214,7 +215,7 @@ class _Bench:
         cpu_before = cpu_seconds(arm.verifier_pids, arm.drafter_pids)
         context = _RunContext(self._plan, replace(self._plan.settings, mode=arm.mode), repetition, self._observer)
         loads = [_ClientLoad(context, *pair) for pair in zip(endpoints, self._clients, strict=True)]
-        answers = await gather([load.run() for load in loads])
+        answers = await _under_full_load(loads)
         cpu = cpu_seconds(arm.verifier_pids, arm.drafter_pids).since(cpu_before)
         after = await self._traffic(endpoints)
         return ArmRun(
@@ -243,6 +244,25 @@ class _RunContext:
         return time.perf_counter() - self.start
 
 
+async def _under_full_load(loads: Sequence["_ClientLoad"]) -> list[list[LoadAnswer]]:
+    """The answers of all clients. One that has its own goes on until the last one has them."""
+    going_on: list[asyncio.Task[None]] = []
+
+    async def answers_of(load: "_ClientLoad") -> list[LoadAnswer]:
+        answers = await load.run()
+        going_on.append(asyncio.create_task(load.go_on()))
+        return answers
+
+    try:
+        return await gather([answers_of(load) for load in loads])
+    finally:
+        for task in going_on:
+            task.cancel()
+        for outcome in await asyncio.gather(*going_on, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+
 class _ClientLoad:
     """Sends the requests of one client in one run."""
 
@@ -255,6 +275,19 @@ class _ClientLoad:
         plan, name = self._context.plan, self._client.name
         seed = zlib.crc32(f"{plan.settings.seed} {self._context.repetition} {name}".encode())
         return await run_load(self._generate, plan.prompts_of(self._client, self._context.repetition), plan.shape, seed)
+
+    async def go_on(self) -> None:
+        """Keep as many requests in flight, with a prompt whose answers do not count; an open loop just ends."""
+        shape, (prompt, *_) = self._context.plan.shape, self._client.prompts
+        if shape.rate:
+            return
+        forever = itertools.repeat(prompt)
+        await gather([self._answer_all(forever) for _ in range(shape.concurrency)])
+
+    async def _answer_all(self, prompts: Iterator[Prompt]) -> None:
+        context = self._context
+        for prompt in prompts:
+            await self._endpoint.generate(prompt, context.settings, context.elapsed_s, lambda _: None)
 
     async def _generate(self, prompt: Prompt) -> LoadAnswer:
         context = self._context

@@ -21,7 +21,7 @@ CAPTION = (
     r"\[1] share of the streams' time: drafting, verifier's queue, verification, other (network, prefill, waiting for "
     r"a core)  \[2] of verifier, drafters, load generator  \[3] from the baseline's answer to the same prompt  "
     r"\[4] tokens per round, as in the paper: the optimum for the acceptance and budget of this run  "
-    r"\[5] while all clients are served  \[6] remote/co-located/target-only"
+    r"\[5] remote/co-located/target-only"
 )
 
 CellText = Callable[[ArmReport], str]
@@ -54,13 +54,13 @@ def _rows(arms: Sequence[ArmReport]) -> list[tuple[str, CellText]]:
     return [
         ("goodput, tokens/s", lambda arm: _spread(arm.total.goodput, 1)),
         ("  speed-up over target-only", _speed_up),
-        (r"  ... as verifiers estimate \[5]", _estimated_speed_up),
+        ("  ... as verifiers estimate", _estimated_speed_up),
         *((f"  {client}", _client_goodput(client)) for client in clients),
         ("Jain's index", lambda arm: _spread(arm.jain_index, 3)),
         ("sum of log goodput", lambda arm: _spread(arm.sum_log_goodput, 2)),
         ("acceptance", lambda arm: _number(arm.total.acceptance_rate, 3)),
         *((f"  {client}", _client_acceptance(client)) for client in clients),
-        (r"rounds by mode, % \[6]", lambda arm: _rounds_by_mode(arm.total)),
+        (r"rounds by mode, % \[5]", lambda arm: _rounds_by_mode(arm.total)),
         *((f"  {client}", _client_rounds_by_mode(client)) for client in clients),
         ("co-located acceptance", lambda arm: _number(arm.total.co_located_acceptance_rate, 3)),
         ("tokens per round", lambda arm: _number(arm.total.mean_acceptance_length, 2)),

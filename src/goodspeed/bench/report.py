@@ -58,7 +58,7 @@ class ArmMetrics:
     co_located_acceptance_rate: float  # of the verifier's own drafts: accepted / verified
     mean_acceptance_length: float  # committed / rounds
     rounds_by_mode: RoundShares
-    estimated_speed_up: float  # over the baseline, while all clients are served, as verifiers estimate; NaN if unknown
+    estimated_speed_up: float  # over the baseline, as verifiers estimate; NaN if unknown
     bytes_per_token: float  # between drafter and verifier, both ways, per committed token
     ttft_s: Latency
     time_per_token_s: Latency

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from goodspeed.bench.comparison import BASELINE
-from goodspeed.cluster.topology import PAIRS, UNCACHED, ClusterSpec, DrafterSpec, ServerOptions
+from goodspeed.cluster.topology import PAIRS, ClusterSpec, DrafterSpec, ServerOptions
 
 GOODSPEED = "GoodSpeed"
 EQUAL, RANDOM, FAIR = "equal split, scarce", "random split, scarce", "GoodSpeed, scarce"
@@ -57,7 +57,7 @@ def demo_clusters(is_quick: bool, co_located: str) -> list[ClusterSpec]:
     servers = ServerOptions("toy" if is_quick else "smollm2", acceptance_rate=1.0)
     drafters = tuple(drafter.spec(is_quick) for drafter in DRAFTERS)
     return [
-        ClusterSpec(name, (*servers.verifier_flags(scheduler, co_located), *UNCACHED), drafters)
+        ClusterSpec(name, servers.verifier_flags(scheduler, co_located), drafters)
         for name, scheduler in SCHEDULERS.items()
     ]
 
