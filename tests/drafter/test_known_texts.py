@@ -1,6 +1,6 @@
 """A conversation's next turn: the drafter sends only what the verifier does not know, and all if it has forgotten."""
 
-from goodspeed.drafter.core.known_texts import MAX_TEXTS, KnownTexts
+from goodspeed.drafter.core.known_texts import MAX_TEXTS, MIN_KNOWN, KnownTexts
 from goodspeed.drafter.core.request import GenerationRequest
 from goodspeed.protocol.codec import encode_message
 from goodspeed.protocol.messages import Open
@@ -59,12 +59,12 @@ def test_a_verifier_without_a_prefix_cache_is_sent_all_tokens() -> None:
 def test_the_longest_known_text_is_named_and_old_ones_are_forgotten() -> None:
     texts = KnownTexts()
     for stream in range(MAX_TEXTS + 5):
-        texts.add(stream, range(stream, stream + 30))
+        texts.add(stream, range(stream, stream + 100))
     assert len(texts) == MAX_TEXTS
-    texts.add(100, range(50, 70))
-    short = texts.shortened(open_request(101, range(50, 90)))
+    texts.add(100, range(50, 140))
+    short = texts.shortened(open_request(101, range(50, 160)))
     assert short.known
-    assert (short.known.stream, short.known.length, short.tokens) == (50, 29, tuple(range(79, 90)))
-    for prompt in (range(3, 60), (50, 51, 52)):  # forgotten; too short
+    assert (short.known.stream, short.known.length, short.tokens) == (50, 99, tuple(range(149, 160)))
+    for prompt in (range(3, 130), range(50, 50 + MIN_KNOWN - 1)):  # forgotten; too short
         whole = open_request(101, prompt)
         assert texts.shortened(whole) == whole

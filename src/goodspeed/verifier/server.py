@@ -245,7 +245,8 @@ class VerifierServer:
         elif isinstance(message, Error):
             event = "session ended" if message.stream is None else "stream ended"
             ids |= {"stream": message.stream, "code": message.code.name, "reason": message.reason}
-            log.warning(event, extra={"ids": ids})
+            is_usual = message.code is ErrorCode.UNKNOWN_PREFIX  # it is opened again with all its tokens
+            log.log(logging.INFO if is_usual else logging.WARNING, event, extra={"ids": ids})
 
     def _on_link_closed(self, conn: ConnId, link: DrafterLink) -> None:
         del self._links[conn]

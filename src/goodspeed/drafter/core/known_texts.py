@@ -9,8 +9,9 @@ from goodspeed.protocol.messages import Open
 
 MAX_TEXTS: Final = 64
 """Texts that are remembered: conversations that may go on."""
-MIN_KNOWN: Final = 16
-"""Tokens; the name of a shorter prefix takes as many bytes."""
+MIN_KNOWN: Final = 64
+"""Tokens, some 170 bytes. If the verifier has forgotten them, the name costs a round trip: a system prompt that every
+conversation begins with is not worth that."""
 
 
 class KnownTexts:

@@ -1,9 +1,8 @@
 """How much KV memory the open streams will come to need: by the lengths of the answers that have ended."""
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 NUM_REMEMBERED: Final = 256
@@ -11,32 +10,52 @@ NUM_REMEMBERED: Final = 256
 
 
 class AnswerLengths:
-    """The lengths of the latest finished answers, of all clients together; nothing else about them is kept."""
+    """The lengths of the latest answers, of all clients together; nothing else about them is kept."""
 
     def __init__(self) -> None:
-        self._latest: deque[int] = deque()
-        self._sorted: list[int] = []
-        self._sums: list[int] = [0]  # of the first i sorted lengths
+        self._latest: deque[tuple[int, bool]] = deque(maxlen=NUM_REMEMBERED)  # length, and whether it was cut there
 
-    def observe(self, num_tokens: int) -> None:
-        """An answer has finished with this many tokens."""
-        if len(self._latest) == NUM_REMEMBERED:
-            self._sorted.remove(self._latest.popleft())
-        self._latest.append(num_tokens)
-        insort(self._sorted, num_tokens)
-        self._sums = [0, *accumulate(self._sorted)]
+    def observe(self, num_tokens: int, *, is_cut: bool) -> None:
+        """An answer has ended by itself with this many tokens, or was cut there by its `max_tokens`."""
+        self._latest.append((num_tokens, is_cut))
+
+    def forecast(self, running: Iterable[int]) -> "LengthForecast":
+        """The distribution of lengths, by the remembered answers and the present lengths of those that still run."""
+        ended = [length for length, is_cut in self._latest if not is_cut]
+        return LengthForecast(ended, [*running, *[length for length, is_cut in self._latest if is_cut]])
+
+
+class LengthForecast:
+    """The survival function S of answer lengths by Kaplan and Meier (1958).
+
+    Of the answers that have ended, those that began together ended first because they are short. Their mean alone would
+    promise memory that running answers never free. So an answer that runs, or was cut, counts as one at least as long.
+    """
+
+    def __init__(self, ended: Iterable[int], longer: Iterable[int]) -> None:
+        """`ended`: whole lengths. `longer`: lengths of answers that go on from there."""
+        self._lengths, self._survival, self._areas = [0], [1.0], [0.0]  # at steps of S: its value, its integral
+        ends, others = sorted(ended), sorted(longer)
+        first = 0
+        while first < len(ends):
+            length = ends[first]
+            after = bisect_right(ends, length)
+            # One more, that never ends: nothing less than `max_tokens` is expected while nothing is known.
+            num_at_risk = len(ends) - first + len(others) - bisect_left(others, length) + 1
+            self._areas.append(self._area(length))
+            self._lengths.append(length)
+            self._survival.append(self._survival[-1] * (1.0 - (after - first) / num_at_risk))
+            first = after
 
     def expected_remaining(self, num_tokens: int, max_tokens: int) -> float:
-        """Tokens that an answer of `num_tokens` so far, and of `max_tokens` at most, is expected to go on for.
+        """Tokens that an answer of `num_tokens` so far, and of `max_tokens` at most, is expected to go on for."""
+        survival = self._survival[bisect_right(self._lengths, num_tokens) - 1]
+        return max(0.0, self._area(max_tokens) - self._area(num_tokens)) / survival
 
-        The mean over the remembered answers that went on from there, and one that runs to its end: so nothing less
-        than the end is expected while nothing is known.
-        """
-        first = bisect_right(self._sorted, num_tokens)
-        end = max(first, bisect_right(self._sorted, max_tokens))
-        num_longer = len(self._sorted) - end
-        total = self._sums[end] - self._sums[first] + max_tokens * (num_longer + 1)
-        return total / (end - first + num_longer + 1) - num_tokens
+    def _area(self, num_tokens: int) -> float:
+        """The integral of S from 0."""
+        step = bisect_right(self._lengths, num_tokens) - 1
+        return self._areas[step] + self._survival[step] * (num_tokens - self._lengths[step])
 
 
 class Growth(NamedTuple):

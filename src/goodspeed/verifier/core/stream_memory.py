@@ -14,7 +14,7 @@ from goodspeed.protocol.messages import Open
 from goodspeed.verifier.core.admission import QueuedStream
 from goodspeed.verifier.core.core_config import VerifierCoreConfig
 from goodspeed.verifier.core.kv_ledger import KvLedger
-from goodspeed.verifier.core.memory_forecast import AnswerLengths, Growth, peak_tokens
+from goodspeed.verifier.core.memory_forecast import AnswerLengths, Growth, LengthForecast, peak_tokens
 from goodspeed.verifier.core.outbox import VerifierOutbox
 from goodspeed.verifier.core.prefix_cache import PrefixCache
 from goodspeed.verifier.core.served_streams import ServedStream, ServedStreams
@@ -104,7 +104,7 @@ class StreamMemory:
             self._streams.close(stream, 0)
             return
         if stream.protocol.is_finished:
-            self._lengths.observe(len(stream.protocol.committed) - stream.request.num_prompt)
+            self._lengths.observe(_num_answered(stream), is_cut=_num_answered(stream) >= stream.request.max_tokens)
         self._streams.close(stream, self._release(stream, is_kept))
 
     def _preempt(self, stream: ServedStream) -> None:
@@ -157,17 +157,21 @@ class StreamMemory:
         if not streams or whole <= ledger.capacity:
             return True
         num_new = len(queued.protocol.committed)
-        growths = [self._growth(stream) for stream in streams]
+        forecast = self._lengths.forecast(map(_num_answered, self._streams))
+        growths = [self._growth(stream, forecast) for stream in streams]
         num_shared = sum([growth.num_held for growth in growths]) - ledger.num_used
-        growths.append(Growth(num_new, self._lengths.expected_remaining(0, queued.capacity - num_new)))
+        growths.append(Growth(num_new, forecast.expected_remaining(0, queued.capacity - num_new)))
         return peak_tokens(growths) - num_shared <= (1.0 - self._watermark) * ledger.capacity
 
-    def _growth(self, stream: ServedStream) -> Growth:
-        num_held, request = self.ledger.held(stream.key), stream.request
+    def _growth(self, stream: ServedStream, forecast: LengthForecast) -> Growth:
+        num_held = self.ledger.held(stream.key)
         if stream.is_reserved:
             return Growth(num_held, 0.0)
-        num_answered = len(stream.protocol.committed) - request.num_prompt
-        return Growth(num_held, self._lengths.expected_remaining(num_answered, request.max_tokens))
+        return Growth(num_held, forecast.expected_remaining(_num_answered(stream), stream.request.max_tokens))
+
+
+def _num_answered(stream: ServedStream) -> int:
+    return len(stream.protocol.committed) - stream.request.num_prompt
 
 
 def _worth(stream: ServedStream) -> tuple[bool, float, int, int]:
