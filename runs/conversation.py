@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from runs.live.live_run import PersistentThread
@@ -96,12 +97,12 @@ async def ask(drafter: DrafterServer, prompt: tuple[int, ...], num_answer: int) 
     return Turn(len(prompt), answer.stats[0].num_cached, first_token_s, time.monotonic() - started, tuple(text))
 
 
-def user_messages(model: str, num_turns: int, num_tokens: int) -> list[list[int]]:
-    """Of exactly so many tokens each, cut from the prompts of one domain."""
+def user_messages(model: str, lengths: Sequence[int]) -> list[list[int]]:
+    """Of exactly so many tokens, cut from the prompts of one domain."""
     tokenizer = Tokenizer.load(locate(model))
     text = "\n".join(message.content for prompt in load_prompts(DOMAINS[0]) for message in prompt.messages)
-    tokens = tokenizer.encode(text)
-    return [tokens[i * num_tokens : (i + 1) * num_tokens] for i in range(num_turns)]
+    tokens = iter(tokenizer.encode(text))
+    return [list(islice(tokens, length)) for length in lengths]
 
 
 def show(number: str, arms: dict[str, list[Turn]]) -> None:
@@ -119,7 +120,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--turns", type=int, default=10)
-    parser.add_argument("--message", type=int, default=36, help="tokens of a message")
+    parser.add_argument("--first", type=int, default=98, help="tokens of the first message, with the system prompt")
+    parser.add_argument("--message", type=int, default=36, help="tokens of each later message")
     parser.add_argument("--answer", type=int, default=60, help="tokens of an answer")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="of the target; 0: one for every core")
@@ -127,7 +129,7 @@ def main() -> None:
     set_library_environment()
     target_config = TargetConfig(model=args.model, threads=args.threads)
     keep_cores(target_config)
-    messages = user_messages(args.model, args.turns, args.message)
+    messages = user_messages(args.model, [args.first, *[args.message] * (args.turns - 1)])
     thread = PersistentThread()
     target = thread.submit(load_target, target_config).result()
     asyncio.run(converse(target, thread, ARMS["without"], messages[:1], args.answer))  # the first steps are slower
