@@ -31,13 +31,13 @@ def is_up_to_date() -> bool:
     )
 
 
-def hybrid_drafts() -> list[object]:
+def hybrid_drafts() -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
     """Tokens and confidences of every draft for a text that repeats itself, with a table that has to evict."""
     rng = np.random.default_rng(0)
     phrases = rng.integers(1, 40_000, (12, 9)).tolist()
     text = [token for which in rng.integers(0, 12, 80) for token in phrases[which][: rng.integers(3, 10)]]
     knowledge = DraftKnowledge([LookupSource(), NGramSource(NGramTable(64, NGramTable(256)))], Calibration())
-    engine, drafts = HybridDraft(knowledge), list[object]()
+    engine, drafts = HybridDraft(knowledge), []
     engine.open(1, text[:20], Sampling())
     for start in range(20, len(text) - 8, 3):
         (draft,) = engine.draft([DraftRequest(1, 8, 0.02)])
