@@ -98,6 +98,7 @@ ARMS: dict[str, ModeArm] = {
     DEFAULT: ModeArm("distributed", {}),
 }
 CAUSES: dict[str, ModeArm] = {
+    "default, compiled drafts": ModeArm("distributed", {}, co_located_s=0.0000075),  # runs.co_located_cost
     "default, free drafting": ModeArm("distributed", {}, co_located_s=0.0),
     "default, chunks of 128": ModeArm("distributed", {"prefill_chunk": 128}),
     "target_only, chunks of 128": ModeArm("target_only", {"prefill_chunk": 128}),

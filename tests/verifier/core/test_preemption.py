@@ -29,12 +29,13 @@ def small(
     clients: tuple[ClientConfig, ...] = (),
     **core: Any,
 ) -> VirtualVerifier:
-    """A verifier with memory for NUM_WHOLE streams, which believes that answers have few tokens."""
+    """A verifier with memory for NUM_WHOLE streams, which believes that answers have few tokens: 40 have ended so."""
     config = VerifierCoreConfig(growth_watermark=watermark, prefix_cache_tokens=cached, clients=clients, **core)
-    verifier = VirtualVerifier(config, toy_info(kv_capacity=NUM_WHOLE * (LENGTH + 16), kv_block=16))
+    info = toy_info(kv_capacity=NUM_WHOLE * (LENGTH + 16), kv_block=16)
+    verifier = VirtualVerifier(config, info)
     drafter = VirtualDrafter(verifier, "short", 0.7)
     for stream in range(40):
-        drafter.open(open_request(stream, (1, 2, 3), 4))
+        drafter.open(replace(open_request(stream, (1, 2, 3), LENGTH), end_tokens=tuple(range(info.vocab_size))))
     verifier.run(10.0)
     verifier.batches.clear()
     return verifier
