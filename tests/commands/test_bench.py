@@ -54,7 +54,7 @@ def test_demo_has_five_scenes_and_a_table(tmp_path: Path) -> None:
     opened = re.findall(r"stream opened.*cached_tokens=(\d+)", (logs / "GoodSpeed-verifier.log").read_text())
     num_read = 4 * 2  # each client's prompts
     assert len(opened) > 2 * num_read
-    assert "0" not in opened[num_read:], "no prompt is read twice"
+    assert opened[num_read:].count("0") == 1, "only the killed drafter's prompt is new, to the next one"
 
 
 def test_bench_compares_clusters_with_the_baseline(tmp_path: Path) -> None:
