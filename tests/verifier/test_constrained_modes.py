@@ -109,7 +109,7 @@ def test_a_preempted_stream_continues_within_its_constraint(grammars: GrammarCom
     verifier = VirtualVerifier(config, engine.info, engines=VirtualEngines(engine, None, 0.0001))
     short = VirtualDrafter(verifier, "short", 0.7)
     for stream in range(40):
-        short.open(open_request(stream, (1, 2, 3), 4))
+        short.open(structs.replace(open_request(stream, (1, 2, 3), 80), end_tokens=tuple(range(engine.info.vocab_size))))
     verifier.run(10.0)
     constraint = Constraint(ConstraintKind.REGEX, "([a-f]{3,9} ){7}the end")
     drafter = VirtualDrafter(verifier, "long", 0.7)
