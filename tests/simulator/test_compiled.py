@@ -24,10 +24,12 @@ SCENARIOS = {"troubled": TROUBLED, **{policy: fleet(20, 2.0, policy) for policy 
 
 
 def is_up_to_date() -> bool:
-    """Whether no source is newer than its compiled module."""
+    """Whether neither a source nor the list of the compiled modules is newer than a compiled module."""
     made = list((COMPILED / "goodspeed").rglob("*.so"))
+    listed_s = (ROOT / "scripts" / "compile").stat().st_mtime
     return bool(made) and all(
-        path.stat().st_mtime > path.with_name(path.name.split(".")[0] + ".py").stat().st_mtime for path in made
+        path.stat().st_mtime > max(listed_s, path.with_name(path.name.split(".")[0] + ".py").stat().st_mtime)
+        for path in made
     )
 
 
