@@ -37,7 +37,7 @@ from goodspeed.verifier.step import run_batch
 NUM_STREAMS = 64
 NUM_DRAFT_TOKENS = 4
 CONFIG = VerifierCoreConfig(budget=NUM_STREAMS * NUM_DRAFT_TOKENS, scheduler="fixed", max_proposal=NUM_DRAFT_TOKENS)
-INFO = toy_info(max_context=100_000, kv_capacity=10**9)
+INFO = toy_info(max_context=100_000, kv_capacity=10**9, kv_block=16)
 PARTS = ("decode", "core: proposals", "core: batch", "core: verdicts", "encode")
 
 

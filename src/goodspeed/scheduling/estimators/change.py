@@ -65,11 +65,11 @@ class RunLengths:
         if len(self._hypotheses) <= MAX_HYPOTHESES:
             return
         ages = [hypothesis.num_rounds + 1 for hypothesis in self._hypotheses]
-        ratios = [older / younger for older, younger in pairwise(ages)]
-        younger = 1 + ratios.index(min(ratios))
-        pair = self._hypotheses[younger - 1 : younger + 1]
-        merged = max(pair, key=lambda hypothesis: hypothesis.probability)
-        merged.probability = pair[0].probability + pair[1].probability
-        if younger == 1:
-            merged.num_rounds = pair[0].num_rounds  # the oldest stays the oldest, so that ages span all rounds
-        self._hypotheses[younger - 1 : younger + 1] = [merged]
+        ratios = [age / next_age for age, next_age in pairwise(ages)]
+        index = ratios.index(min(ratios))
+        older, newer = self._hypotheses[index : index + 2]
+        merged = older if older.probability >= newer.probability else newer
+        merged.probability = older.probability + newer.probability
+        if index == 0:
+            merged.num_rounds = older.num_rounds  # the oldest stays the oldest, so that ages span all rounds
+        self._hypotheses[index : index + 2] = [merged]

@@ -94,10 +94,23 @@ class SurvivalEvidence:
         self._num_accepted = keep * self._num_accepted + num_accepted
         self._num_verified = keep * self._num_verified + num_verified
         self.acceptance_rate = within_bounds(self._num_accepted / self._num_verified)
-        unseen = [0.0] * (num_verified - len(self._verified))
-        self._verified = [keep * count + (j < num_verified) for j, count in enumerate(self._verified + unseen)]
-        self._accepted = [keep * count + (j < num_accepted) for j, count in enumerate(self._accepted + unseen)]
-        self._multiply()
+        verified, accepted = self._verified, self._accepted
+        survival: list[float] = []
+        for _ in range(len(verified), num_verified):
+            verified.append(0.0)
+            accepted.append(0.0)
+        prior = SHRINKAGE_TOKENS * self.acceptance_rate
+        chance = 1.0
+        for j, count in enumerate(accepted):  # one loop: a verifier runs it several times for each verdict
+            num_right, num_known = keep * count, keep * verified[j]
+            if j < num_verified:
+                num_known += 1.0
+                if j < num_accepted:
+                    num_right += 1.0
+            accepted[j], verified[j] = num_right, num_known
+            chance = chance * (num_right + prior) / (num_known + SHRINKAGE_TOKENS)
+            survival.append(chance)
+        self._survival = survival
 
     def likelihood(self, num_granted: int, num_accepted: int) -> float:
         passed = self._chance(num_accepted)
@@ -110,11 +123,3 @@ class SurvivalEvidence:
             return self._survival[num_tokens - 1]
         last = self._survival[-1] if num_tokens and num_seen else 1.0
         return float(last * self.acceptance_rate ** max(0, num_tokens - num_seen))
-
-    def _multiply(self) -> None:
-        prior = SHRINKAGE_TOKENS * self.acceptance_rate
-        chance = 1.0
-        self._survival = [
-            chance := chance * (accepted + prior) / (verified + SHRINKAGE_TOKENS)
-            for accepted, verified in zip(self._accepted, self._verified, strict=True)
-        ]

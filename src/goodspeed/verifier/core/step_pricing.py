@@ -56,8 +56,9 @@ class StepPricing:
             timing, proposal = stream.client.timing, stream.proposal
             round_s = step_s + (timing.away_s(len(proposal.tokens)) if proposal else local_wait_s)
             if round_s > 0.0:
-                loss += stream.weight / round_s
-                weight += stream.weight
+                stream_weight = stream.weight
+                loss += stream_weight / round_s
+                weight += stream_weight
         round_s = weight / loss if loss else 0.0
         loss *= self._config.time_price
         token_s = self._timing.step_time.token_s

@@ -82,15 +82,16 @@ class StreamMemory:
     def grow_or_preempt(self, selected: Sequence[ServedStream]) -> list[ServedStream]:
         """Give the streams of the next step the memory that it may write. Returns those that have got it."""
         ledger, preempted = self.ledger, list[ServedStream]()
-        growing = [stream for stream in selected if not ledger.holds(stream.key, stream.num_written)]
-        while growing:
-            num_missing = sum([ledger.num_missing(stream.key, stream.num_written) for stream in growing])
-            if self.prefix_cache.make_room(num_missing):
-                break
+        missing = {
+            stream: ledger.num_missing(stream.key, stream.num_written)
+            for stream in selected
+            if not ledger.holds(stream.key, stream.num_written)
+        }
+        while not self.prefix_cache.make_room(sum(missing.values())):
             preempted.append(self._least_valuable())
             self._preempt(preempted[-1])
-            growing = [stream for stream in growing if stream is not preempted[-1]]
-        for stream in growing:
+            missing.pop(preempted[-1], None)
+        for stream in missing:
             ledger.grow(stream.key, stream.num_written)
         return [stream for stream in selected if stream not in preempted] if preempted else list(selected)
 
