@@ -14,9 +14,7 @@ MAX_INTERVAL: Final = 8
 """Rounds between two requests while a better acceptance could bring the client back."""
 SURPRISE: Final = 0.2
 """A useful shadow draft that was expected with less chance is a sign of change: the next one is asked for at once."""
-
-
-NEW_PROMPT_REQUESTS: Final = 8
+NEW_PROMPT_REQUESTS: Final = 16
 """Requests of a prompt, one as soon as the other is answered, while its acceptance may be good enough."""
 
 
