@@ -1,8 +1,9 @@
 """What the live page costs the servers, and whether a browser that shows 64 clients keeps its memory.
 
-One process hosts a toy verifier and 64 drafters; every client reads an answer of 200 tokens every 4 s. The live page
+One process hosts a toy verifier and 64 drafters; every client reads an answer of 200 tokens every 32 s. The live page
 runs in a process of its own, and headless Chromium opens it in every second period. Reported: CPU time of the servers'
-process without and with the viewer, and the browser's heap and DOM nodes over time. Chromium and its driver are needed.
+process without and with the viewer, per server, and the browser's heap and DOM nodes over time. Chromium and its driver
+are needed.
 
     python -m runs.live_page --periods 4 --period-s 75
 """
@@ -45,7 +46,6 @@ from goodspeed.verifier.server import VerifierServer
 
 NUM_CLIENTS = 64
 ANSWER_TOKENS = 200
-EVERY_S = 4.0
 HEAP_EVERY_S = 15.0
 MIB = 1 << 20
 
@@ -78,10 +78,17 @@ async def _drafter(stack: AsyncExitStack, transport: InProcessTransport, tokeniz
     web = WebServer(
         make_app(ApiService(server, tokenizer, 1000, meet_s=10.0, live_feed=feed)), listen("127.0.0.1", 0), 0.0
     )
-    stack.callback(asyncio.create_task(web.run()).cancel)
+    serving = asyncio.create_task(web.run())
     await web.started()
+    stack.push_async_callback(_stop, web, feed, serving)
     await server.meet(10.0)
     return f"http://127.0.0.1:{web.port}"
+
+
+async def _stop(web: WebServer, feed: LiveFeed, serving: asyncio.Task[None]) -> None:
+    feed.close()
+    web.stop()
+    await serving
 
 
 @dataclass
@@ -91,12 +98,12 @@ class Progress:
     num_tokens: int = 0
 
 
-async def read_answers(client: httpx.AsyncClient, url: str, number: int, progress: Progress) -> None:
-    """One answer every EVERY_S seconds, for ever."""
-    await asyncio.sleep(EVERY_S * number / NUM_CLIENTS)
+async def read_answers(client: httpx.AsyncClient, url: str, number: int, every_s: float, progress: Progress) -> None:
+    """One answer every `every_s` seconds, for ever."""
+    await asyncio.sleep(every_s * number / NUM_CLIENTS)
     body = {"model": "default", "prompt": f"client {number}", "max_tokens": ANSWER_TOKENS, "temperature": 0}
     while True:
-        due = asyncio.create_task(asyncio.sleep(EVERY_S))
+        due = asyncio.create_task(asyncio.sleep(every_s))
         (await client.post(f"{url}/v1/completions", json=body)).raise_for_status()
         progress.num_tokens += ANSWER_TOKENS
         await due
@@ -134,7 +141,7 @@ def view(url: str, seconds: float) -> list[str]:
         driver.quit()
 
 
-async def measure(periods: int, period_s: float) -> None:
+async def measure(periods: int, period_s: float, every_s: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         toy_tokenizer(folder)
@@ -143,7 +150,9 @@ async def measure(periods: int, period_s: float) -> None:
             httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client,
         ):
             progress = Progress()
-            readers = [asyncio.create_task(read_answers(client, url, i, progress)) for i, url in enumerate(drafters)]
+            readers = [
+                asyncio.create_task(read_answers(client, url, i, every_s, progress)) for i, url in enumerate(drafters)
+            ]
             process, url = await asyncio.to_thread(start_page, metrics, drafters, folder)
             try:
                 for period in range(periods):
@@ -162,9 +171,13 @@ async def _period(url: str, progress: Progress, period_s: float, *, has_viewer: 
     else:
         await asyncio.sleep(period_s)
     used_s, elapsed_s = time.process_time() - cpu_s, time.monotonic() - start_s
-    per_token_us = 1e6 * used_s / max(1, progress.num_tokens - num_tokens)
-    viewer = "with" if has_viewer else "without"
-    print(f"{viewer} viewer: {used_s / elapsed_s:.3f} CPU s per s, {per_token_us:.0f} CPU us per token", flush=True)
+    num_tokens = progress.num_tokens - num_tokens
+    share = used_s / elapsed_s
+    print(
+        f"{'with' if has_viewer else 'without'} viewer: {num_tokens / elapsed_s:.0f} tokens/s, {share:.3f} of a core, "
+        f"{share / (NUM_CLIENTS + 1):.2%} of one per server, {1e6 * used_s / max(1, num_tokens):.0f} us per token",
+        flush=True,
+    )
     for line in memory:
         print(f"  {line}")
 
@@ -173,8 +186,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--periods", type=int, default=4, help="periods, every second one with a viewer")
     parser.add_argument("--period-s", type=float, default=75.0, help="seconds of a period")
+    parser.add_argument("--every-s", type=float, default=32.0, help="seconds from one answer of a client to the next")
     args = parser.parse_args()
-    asyncio.run(measure(args.periods, args.period_s))
+    asyncio.run(measure(args.periods, args.period_s, args.every_s))
 
 
 if __name__ == "__main__":

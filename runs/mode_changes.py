@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)), help="indices from 0")
     args = parser.parse_args()
-    print(f"| case | answers | time per token beside target-only | rounds until a grant: median, maximum, over {LATE} |")
+    print(f"| case | answers | time per token beside target-only | rounds until a grant: median, most, over {LATE} |")
     print("|---|---|---|---|")
     for index in args.cases:
         run_case(CASES[index], args.seeds)

@@ -14,6 +14,12 @@ RECENT_S = 5.0
 """Span of the figures that the charts show."""
 MODES = ("remote", "co_located", "target_only")
 VERIFIED = ("goodspeed_verified_tokens_total", "goodspeed_co_located_tokens_total")
+LINK_IS_UP = "goodspeed_drafter_verifier_up"
+LINK_RTT = "goodspeed_drafter_verifier_rtt_seconds"
+LINK_JITTER = "goodspeed_drafter_verifier_rtt_jitter_seconds"
+DRAFT = "goodspeed_drafter_draft"
+DRAFTER_METRICS = (LINK_IS_UP, LINK_RTT, LINK_JITTER, DRAFT)
+"""All that the page needs of a drafter's metrics."""
 
 
 class VerifierFigures(Struct, frozen=True):
@@ -153,17 +159,17 @@ def _client(name: str, url: str, history: History, drafter: History | None) -> C
 
 
 def _drafter(latest: Sample) -> DrafterFigures:
-    verifiers = latest.label_values("goodspeed_drafter_verifier_up", "verifier")
-    linked = [verifier for verifier in verifiers if latest.get("goodspeed_drafter_verifier_up", verifier=verifier)]
+    verifiers = latest.label_values(LINK_IS_UP, "verifier")
+    linked = [verifier for verifier in verifiers if latest.get(LINK_IS_UP, verifier=verifier)]
     rtt_s, jitter_s = max(
         (
             (
-                latest.get("goodspeed_drafter_verifier_rtt_seconds", verifier=verifier),
-                latest.get("goodspeed_drafter_verifier_rtt_jitter_seconds", verifier=verifier),
+                latest.get(LINK_RTT, verifier=verifier),
+                latest.get(LINK_JITTER, verifier=verifier),
             )
             for verifier in linked
         ),
         default=(0.0, 0.0),
     )
-    drafts = latest.label_values("goodspeed_drafter_draft", "draft")
+    drafts = latest.label_values(DRAFT, "draft")
     return DrafterFigures(bool(linked), rtt_s or None, jitter_s or None, drafts[0] if drafts else "")

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from goodspeed.dashboard.happenings import Happening, happenings
-from goodspeed.dashboard.overview import Overview, overview
+from goodspeed.dashboard.overview import DRAFTER_METRICS, Overview, overview
 from goodspeed.dashboard.samples import History, Sample
 
 log = logging.getLogger(__name__)
@@ -115,8 +115,9 @@ class ServerReader:
     async def _refresh(self) -> None:
         while True:
             due = asyncio.create_task(asyncio.sleep(REFRESH_S))
-            servers = [*self._verifiers.items(), *self._drafters.items()]
-            await asyncio.gather(*(self._scrape(url, history) for url, history in servers))
+            verifiers = [self._scrape(url, history) for url, history in self._verifiers.items()]
+            drafters = [self._scrape(url, history, DRAFTER_METRICS) for url, history in self._drafters.items()]
+            await asyncio.gather(*verifiers, *drafters)
             by_client = {name: self._drafters[url] for name, url in self.drafter_urls.items()}
             now = overview(time.time(), self._verifiers, by_client)
             changes = happenings(self.kept[-1].overview, now) if self.kept else []
@@ -124,10 +125,14 @@ class ServerReader:
             self._send(self.kept[-1])
             await due
 
-    async def _scrape(self, url: str, history: History) -> None:
-        """Add a sample; a server that does not answer loses its history, and so is shown as down."""
+    async def _scrape(self, url: str, history: History, names: Sequence[str] = ()) -> None:
+        """Add a sample of the named metrics (none named: of all).
+
+        A server that does not answer loses its history, and so is shown as down.
+        """
         try:
-            reply = await self._client.get(_metrics_url(url), timeout=SCRAPE_TIMEOUT_S)
+            params = {"name[]": names}
+            reply = await self._client.get(_metrics_url(url), params=params, timeout=SCRAPE_TIMEOUT_S)
             reply.raise_for_status()
             history.add(Sample.parse(reply.text, time.time()))
         except (httpx.HTTPError, ValueError) as error:

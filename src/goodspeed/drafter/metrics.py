@@ -24,7 +24,7 @@ class DrafterMetrics:
     """Counters and times of all streams, in a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry(auto_describe=True)  # so that a scrape may name the metrics that it wants
         self.http = HttpMetrics(self.registry)
         self.answers = AnswerMetrics(self.registry)
         watch_process(self.registry, PROTOCOL_VERSION)

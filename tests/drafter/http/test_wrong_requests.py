@@ -267,6 +267,13 @@ async def test_health_and_metrics_are_shown(tokenizer: Tokenizer) -> None:
             assert f"goodspeed_drafter_{name}" in values
 
 
+async def test_only_named_metrics_are_read(tokenizer: Tokenizer) -> None:
+    names = ["goodspeed_drafter_grant", "goodspeed_drafter_verifier_up"]
+    async with site(tokenizer) as (client, _):
+        metrics = (await client.get("/metrics", params={"name[]": names})).text
+    assert {line.split("{")[0].split()[0] for line in metrics.splitlines() if not line.startswith("#")} == set(names)
+
+
 async def test_drafter_without_a_verifier_reports_it(tokenizer: Tokenizer) -> None:
     async with contextlib.AsyncExitStack() as running:
         verifier = await running.enter_async_context(

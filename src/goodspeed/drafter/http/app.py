@@ -84,8 +84,11 @@ class _Pages:
             return JSONResponse({"status": "ok", **names, **failed})
         return JSONResponse({"status": "no verifier", "reason": server.lost_reason}, 503)
 
-    async def metrics(self, _request: Request) -> Response:
-        text = generate_latest(self._service.server.metrics.registry)
+    async def metrics(self, request: Request) -> Response:
+        """Of the metrics named by `name[]`, as in Prometheus' own servers; without it, of all."""
+        registry = self._service.server.metrics.registry
+        names = request.query_params.getlist("name[]")
+        text = generate_latest(registry.restricted_registry(names) if names else registry)
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
