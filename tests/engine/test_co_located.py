@@ -16,6 +16,7 @@ from goodspeed.engine.co_located import (
     FailSafeCoLocatedDrafts,
     HybridCoLocatedDrafts,
     co_located_drafts,
+    interpreted_drafts,
 )
 from goodspeed.engine.draft_memory import DraftMemory
 from goodspeed.engine.draft_model import MIN_CAPACITY, DraftModelRunner
@@ -93,11 +94,11 @@ def test_shared_learning_shows_in_every_clients_drafts() -> None:
     assert drafted(drafts, 2) == tuple(ANSWER[3:7])
 
 
-def hybrid_drafts(max_clients: int) -> HybridCoLocatedDrafts:
+def hybrid_drafts(max_clients: int) -> HybridCoLocatedDrafts[DraftKnowledge]:
     def new_knowledge() -> DraftKnowledge:
         return DraftKnowledge([LookupSource(), NGramSource(NGramTable(64))], Calibration())
 
-    return HybridCoLocatedDrafts(new_knowledge, max_clients, is_shared=False)
+    return interpreted_drafts(new_knowledge, max_clients)
 
 
 def test_client_that_opened_a_stream_longest_ago_is_forgotten() -> None:
@@ -182,7 +183,7 @@ def test_nothing_is_drafted_after_a_failure() -> None:
 def test_without_memory_for_the_model_lookup_drafts_alone_and_that_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     neural = NeuralSource(DraftModelRunner(ToyReaderModel(memory=MIN_CAPACITY), TOY_VOCAB_SIZE))
     drafts = FailSafeCoLocatedDrafts(
-        HybridCoLocatedDrafts(lambda: DraftKnowledge([LookupSource()], Calibration()), 4, False, neural)
+        interpreted_drafts(lambda: DraftKnowledge([LookupSource()], Calibration()), 4, neural=neural)
     )
     text = [1, 2, 3, 4, 5, 6, 1, 2, 3]
     for stream in (1, 2):

@@ -13,7 +13,7 @@ from tests.verifier.live import LiveDrafter, LiveVerifierServer, connect_drafter
 
 from goodspeed.decoding.mode import Mode
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.co_located import HybridCoLocatedDrafts
+from goodspeed.engine.co_located import interpreted_drafts
 from goodspeed.engine.hybrid import DraftKnowledge
 from goodspeed.engine.lookup import LookupSource
 from goodspeed.engine.toy_target import ToyTarget
@@ -125,7 +125,7 @@ def test_rounds_and_draft_tokens_are_counted_by_mode(caplog: pytest.LogCaptureFi
     config = VerifierCoreConfig(scheduler="random", budget=6, time_price=0.0)
 
     async def run() -> Values:
-        drafts = HybridCoLocatedDrafts(lambda: DraftKnowledge([LookupSource()], Calibration()), 8, is_shared=False)
+        drafts = interpreted_drafts(lambda: DraftKnowledge([LookupSource()], Calibration()), 8)
         async with live_verifier(ToyTarget(), config, co_located=drafts) as live, scraped(live) as scrape_now:
             connection = await connect_drafter(live.connect, "a")
             requests = [open_request(stream, max_tokens=100) for stream in (1, 2)]

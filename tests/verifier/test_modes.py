@@ -14,7 +14,7 @@ from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
 from goodspeed.decoding.rules import draft_probs_of, draw
 from goodspeed.decoding.sampling import Rule, Sampling
 from goodspeed.engine.calibration import Calibration
-from goodspeed.engine.co_located import HybridCoLocatedDrafts
+from goodspeed.engine.co_located import interpreted_drafts
 from goodspeed.engine.hybrid import DraftKnowledge
 from goodspeed.engine.interface import CoLocatedDrafts, StreamSpec
 from goodspeed.engine.lookup import LookupSource
@@ -59,10 +59,8 @@ class ToyGuesses:
         self._drafts.close(stream)
 
 
-def lookup_drafts() -> HybridCoLocatedDrafts:
-    return HybridCoLocatedDrafts(
-        lambda: DraftKnowledge([LookupSource()], Calibration()), max_clients=8, is_shared=False
-    )
+def lookup_drafts() -> CoLocatedDrafts:
+    return interpreted_drafts(lambda: DraftKnowledge([LookupSource()], Calibration()), max_clients=8)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.8, seed=5, rule=Rule.COUPLED)], ids=["greedy", "coupled"])

@@ -39,6 +39,11 @@ class Calibration:
         """The counts of these buckets, for `estimate` and `count`: a bucket's list never changes its identity."""
         return [self._cells.get(bucket) or self._new_cell(bucket) for bucket in buckets]
 
+    def counts(self, buckets: Sequence[int]) -> list[Cell]:
+        """The counts of these buckets as they are; no trial for one that is not known."""
+        none, known = [0.0, 0.0], self._base.counts(buckets) if self._base is not None else None
+        return [self._cells.get(bucket) or (known[i] if known else none) for i, bucket in enumerate(buckets)]
+
     def confidence(self, buckets: Sequence[int], prior: float) -> float:
         """Pr(accepted) for evidence in these buckets, coarsest first; `prior` if none of them has a trial."""
         return estimate(self.cells(buckets), prior)

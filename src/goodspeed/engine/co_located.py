@@ -4,13 +4,16 @@ Each stream has an index of its own text. What answers teach is kept per client,
 answers shows in another client's drafts, unless sharing is configured.
 """
 
+import importlib.util
 import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 from goodspeed.config import config_dataclass, option
 from goodspeed.decoding.draft import Draft, DraftRequest, StreamKey
+from goodspeed.decoding.sampling import Sampling
 from goodspeed.engine.calibration import Calibration
 from goodspeed.engine.draft_source import BatchedDraftSource
 from goodspeed.engine.drafts import DEFAULT_TABLE, DraftConfig, initial_memory, neural_source, resolve_table
@@ -27,6 +30,26 @@ log = logging.getLogger(__name__)
 
 SHARED = ""
 """The client whose memory all streams use if learning is shared."""
+KnowledgeT = TypeVar("KnowledgeT")
+KnowledgeT_contra = TypeVar("KnowledgeT_contra", contravariant=True)
+
+
+class KnowingDraft(Protocol[KnowledgeT_contra]):
+    """A draft engine whose streams draft from different knowledge, and add to it."""
+
+    def open_with(
+        self, knowledge: KnowledgeT_contra, stream: StreamKey, tokens: Sequence[int], sampling: Sampling
+    ) -> None:
+        """Start a stream that drafts from this knowledge."""
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[Draft]:
+        """One draft per request, in order."""
+
+    def commit(self, stream: StreamKey, tokens: Sequence[int]) -> None:
+        """Extend the stream's committed text, and learn from it."""
+
+    def close(self, stream: StreamKey) -> None:
+        """End the stream."""
 
 
 @config_dataclass
@@ -77,24 +100,24 @@ def co_located_drafts(
 
 
 @dataclass(slots=True)
-class _ClientMemory:
+class _ClientMemory(Generic[KnowledgeT]):
     """What the answers of one client have taught."""
 
-    knowledge: DraftKnowledge
+    knowledge: KnowledgeT
     num_streams: int = 0
 
 
 @dataclass(slots=True)
-class _Stream:
+class _Stream(Generic[KnowledgeT]):
     spec: StreamSpec
-    memory: _ClientMemory
+    memory: _ClientMemory[KnowledgeT]
     is_open: bool = False
     """Whether the engine has read the prefix, which is put off until the first request."""
     pending: list[int] = field(default_factory=list)
     """Committed tokens that the engine has not read yet."""
 
 
-class HybridCoLocatedDrafts:
+class HybridCoLocatedDrafts(Generic[KnowledgeT]):
     """Co-located drafts by lookup, an n-gram table and optionally a draft model, with bounded memory.
 
     Beyond `max_clients` the client that opened a stream longest ago is forgotten, unless it has streams. If all have
@@ -103,21 +126,23 @@ class HybridCoLocatedDrafts:
 
     def __init__(
         self,
-        new_knowledge: Callable[[], DraftKnowledge],
+        engine: KnowingDraft[KnowledgeT],
+        new_knowledge: Callable[[], KnowledgeT],
         max_clients: int,
         is_shared: bool,
         neural: BatchedDraftSource | None = None,
     ) -> None:
         """`new_knowledge`: what the streams of a client draft from of which nothing is known."""
-        self._engine = HybridDraft(new_knowledge(), neural)
-        self._engine.read_later()
+        self._engine = engine
         self._neural = neural
+        if neural is not None:
+            neural.read_later()
         self._num_reported = 0  # of num_without_memory
         self._new_knowledge = new_knowledge
         self._max_clients = max_clients
         self._is_shared = is_shared
-        self._memories: dict[str, _ClientMemory] = {}  # by client, the one that opened a stream longest ago first
-        self._streams: dict[StreamKey, _Stream] = {}
+        self._memories: dict[str, _ClientMemory[KnowledgeT]] = {}  # the client that opened a stream longest ago first
+        self._streams: dict[StreamKey, _Stream[KnowledgeT]] = {}
 
     @property
     def num_clients(self) -> int:
@@ -138,7 +163,8 @@ class HybridCoLocatedDrafts:
         for request in requests:
             self._catch_up(request.stream)
         drafts = self._engine.draft(requests)
-        self._engine.catch_up()  # a piece in each step, so that no step waits for a whole prompt
+        if self._neural is not None:
+            self._neural.catch_up()  # a piece in each step, so that no step waits for a whole prompt
         if self.num_without_memory > self._num_reported:
             self._num_reported = self.num_without_memory
             log.warning("no memory for the draft model's cache", extra={"ids": {"num_streams": len(self._streams)}})
@@ -163,7 +189,7 @@ class HybridCoLocatedDrafts:
             self._engine.commit(key, stream.pending)
             stream.pending.clear()
 
-    def _memory(self, client: str) -> _ClientMemory:
+    def _memory(self, client: str) -> _ClientMemory[KnowledgeT]:
         memory = self._memories.pop(client, None) or _ClientMemory(self._new_knowledge())
         if len(self._memories) < self._max_clients or self._forget():
             self._memories[client] = memory
@@ -184,7 +210,7 @@ class FailSafeCoLocatedDrafts:
     def __init__(self, drafts: CoLocatedDrafts, grammars: Grammars | None = None) -> None:
         """`grammars`: those of constrained streams, if the engine takes any."""
         self._drafts: CoLocatedDrafts | None = ConstrainedCoLocatedDrafts(drafts, grammars) if grammars else drafts
-        self._hybrid = drafts if isinstance(drafts, HybridCoLocatedDrafts) else None
+        self._hybrid: HybridCoLocatedDrafts[Any] | None = drafts if isinstance(drafts, HybridCoLocatedDrafts) else None
 
     @property
     def is_up(self) -> bool:
@@ -224,21 +250,47 @@ def _hybrid(config: CoLocatedConfig, target: TargetConfig, info: TargetInfo) -> 
     drafting = resolve_table(_draft_config(config, target), info.tokenizer_fingerprint)
     base = initial_memory(drafting, info.num_tokens)
     calibration = base.calibration(drafting.name)
+    if not config.model:
+        if importlib.util.find_spec("numba") is not None:
+            return _compiled(config, base.table, calibration)
+        log.info("with the extra 'fast' the verifier would draft several times as fast")
 
     def new_knowledge() -> DraftKnowledge:
         table = NGramTable(config.learned_slots, base.table)
         return DraftKnowledge([LookupSource(), NGramSource(table)], Calibration(calibration))
 
     neural = neural_source(drafting, info.num_tokens)
-    return HybridCoLocatedDrafts(new_knowledge, config.max_clients, config.shared, neural)
+    return interpreted_drafts(new_knowledge, config.max_clients, is_shared=config.shared, neural=neural)
+
+
+def _compiled(config: CoLocatedConfig, table: NGramTable, calibration: Calibration) -> CoLocatedDrafts:
+    from goodspeed.engine import compiled_hybrid as compiled  # noqa: PLC0415  (an optional extra)
+
+    compiled.compile_kernels()  # now, and not in the first step
+    base = compiled.table_array(table)
+    return HybridCoLocatedDrafts(
+        compiled.CompiledHybridDraft(),
+        lambda: compiled.CompiledKnowledge(config.learned_slots, base, calibration),
+        config.max_clients,
+        config.shared,
+    )
 
 
 def _lookup(config: CoLocatedConfig, _target: TargetConfig, _info: TargetInfo) -> CoLocatedDrafts:
-    return HybridCoLocatedDrafts(_lookup_knowledge, config.max_clients, config.shared)
+    return interpreted_drafts(
+        lambda: DraftKnowledge([LookupSource()], Calibration()), config.max_clients, is_shared=config.shared
+    )
 
 
-def _lookup_knowledge() -> DraftKnowledge:
-    return DraftKnowledge([LookupSource()], Calibration())
+def interpreted_drafts(
+    new_knowledge: Callable[[], DraftKnowledge],
+    max_clients: int,
+    *,
+    is_shared: bool = False,
+    neural: BatchedDraftSource | None = None,
+) -> HybridCoLocatedDrafts[DraftKnowledge]:
+    """Co-located drafts of the interpreter: of any sources, and without numba."""
+    return HybridCoLocatedDrafts(HybridDraft(new_knowledge(), neural), new_knowledge, max_clients, is_shared, neural)
 
 
 def _none(_config: CoLocatedConfig, _target: TargetConfig, _info: TargetInfo) -> None:

@@ -180,7 +180,7 @@ class HybridDraft:
         key = temperature, _pattern(guesses)
         evidence = self._evidence.get(key)
         if evidence is None:
-            evidence = self._evidence[key] = _evidence_of(guesses, temperature, self.sources)
+            evidence = self._evidence[key] = evidence_of(guesses, temperature, self.sources)
         cells = stream.knowledge.calibration.cells
         supports = [(source, cells(buckets), prior) for source, buckets, prior in evidence]
         stream.supports[key[1]] = supports
@@ -237,9 +237,10 @@ def _pattern(guesses: Sequence[PackedGuess]) -> int:
     return pattern
 
 
-def _evidence_of(
+def evidence_of(
     guesses: Sequence[PackedGuess], temperature: int, sources: Sequence[DraftSource | BatchedDraftSource]
 ) -> list[Evidence]:
+    """The candidates of these guesses, one for each token that is proposed, in the sources' order."""
     priors = [source.priors[guess & EVIDENCE_MASK] for source, guess in zip(sources, guesses, strict=True)]
     evidence = []
     for token in dict.fromkeys(guess >> EVIDENCE_BITS for guess in guesses if guess):

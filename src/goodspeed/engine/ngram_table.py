@@ -22,6 +22,8 @@ MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd
 MASK = 2**64 - 1
 FIELDS = {"check": "<u4", "first": "<i4", "second": "<i4", "total": "|u1", "first_count": "|u1", "second_count": "|u1"}
 
+NUM_KINDS = 25
+"""Kinds of a context by its counts; see _kinds."""
 PRIORS = (0.29, 0.43, 0.53, 0.69)
 """Measured share of right guesses after a context of 1, 2, 3, 4 tokens that was seen once; see _prior."""
 TOTALS = (1.0, 2.0, 3.5, 9.0, 40.0)
@@ -260,7 +262,7 @@ def _prior(order: int, kind: int) -> float:
 KINDS = _kinds()
 EVIDENCE_PRIORS = tuple(
     _prior(evidence >> COARSE_SHIFT, evidence & (1 << COARSE_SHIFT) - 1)
-    if evidence >> COARSE_SHIFT and evidence & (1 << COARSE_SHIFT) - 1 < 25
+    if evidence >> COARSE_SHIFT and evidence & (1 << COARSE_SHIFT) - 1 < NUM_KINDS
     else 0.5
     for evidence in range((MAX_ORDER + 1) << COARSE_SHIFT)
 )

@@ -15,7 +15,7 @@ class CoLocatedCost:
     """What co-located drafting costs a verifier."""
 
     token_s: float = option(
-        0.000012, "seconds of the engine's thread per co-located draft token, before the step that verifies it", ge=0.0
+        0.000003, "seconds of the engine's thread per co-located draft token, before the step that verifies it", ge=0.0
     )
 
 
