@@ -1,5 +1,6 @@
 """Co-located drafts: what a client taught stays its own, memory is bounded, and a failure ends drafts, not steps."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,20 @@ ANSWER = [3, 1, 4, 1, 5, 9, 2, 6]
 INFO = TargetInfo("toy", "f", "no such tokenizer", 259, 1000, 10_000)
 
 
+COMPILED = "goodspeed.engine.compiled_hybrid"
+
+
+@pytest.fixture(params=["compiled", "interpreted"], autouse=True)
+def engine_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs with numba, and as if its import failed."""
+    kind: str = request.param
+    if kind == "compiled":
+        pytest.importorskip("numba")
+    else:
+        monkeypatch.setitem(sys.modules, COMPILED, None)
+    return kind
+
+
 def spec(tokens: Sequence[int], client: str = "a") -> StreamSpec:
     return StreamSpec(tuple(tokens), Sampling(), 500, client=client)
 
@@ -54,6 +69,14 @@ def teach(drafts: CoLocatedDrafts, stream: StreamKey, client: str) -> None:
     drafts.commit(stream, ANSWER)
     drafts.draft([DraftRequest(stream, 1)])
     drafts.close(stream)
+
+
+def test_the_interpreter_drafts_where_numba_does_not_work(engine_kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("numba")
+    drafts_of()
+    warnings = [record.getMessage() for record in caplog.records]
+    failed = "the extra 'fast' does not work; the verifier drafts by the interpreter"
+    assert warnings == ([] if engine_kind == "compiled" else [failed])
 
 
 @pytest.mark.parametrize("engine", ["hybrid", "lookup"])

@@ -250,10 +250,8 @@ def _hybrid(config: CoLocatedConfig, target: TargetConfig, info: TargetInfo) -> 
     drafting = resolve_table(_draft_config(config, target), info.tokenizer_fingerprint)
     base = initial_memory(drafting, info.num_tokens)
     calibration = base.calibration(drafting.name)
-    if not config.model:
-        if importlib.util.find_spec("numba") is not None:
-            return _compiled(config, base.table, calibration)
-        log.info("with the extra 'fast' the verifier would draft several times as fast")
+    if not config.model and (compiled := _compiled(config, base.table, calibration)):
+        return compiled
 
     def new_knowledge() -> DraftKnowledge:
         table = NGramTable(config.learned_slots, base.table)
@@ -263,10 +261,18 @@ def _hybrid(config: CoLocatedConfig, target: TargetConfig, info: TargetInfo) -> 
     return interpreted_drafts(new_knowledge, config.max_clients, is_shared=config.shared, neural=neural)
 
 
-def _compiled(config: CoLocatedConfig, table: NGramTable, calibration: Calibration) -> CoLocatedDrafts:
-    from goodspeed.engine import compiled_hybrid as compiled  # noqa: PLC0415  (an optional extra)
+def _compiled(config: CoLocatedConfig, table: NGramTable, calibration: Calibration) -> CoLocatedDrafts | None:
+    """None: numba is not installed, or does not work here (it refuses releases of NumPy that are newer than itself)."""
+    if importlib.util.find_spec("numba") is None:
+        log.info("with the extra 'fast' the verifier would draft several times as fast")
+        return None
+    try:
+        import goodspeed.engine.compiled_hybrid as compiled  # noqa: PLC0415  (an optional extra)
 
-    compiled.compile_kernels()  # now, and not in the first step
+        compiled.compile_kernels()  # now, and not in the first step
+    except Exception:
+        log.warning("the extra 'fast' does not work; the verifier drafts by the interpreter", exc_info=True)
+        return None
     base = compiled.table_array(table)
     return HybridCoLocatedDrafts(
         compiled.CompiledHybridDraft(),
