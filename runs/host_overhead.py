@@ -1,7 +1,8 @@
 """CPU time of a verification round on the verifier's host, without the forward pass.
 
 Parts: per round of 64 toy streams with 4 draft tokens each, the time to decode the frames of the proposals, to process
-them in the core, to close the batch, to compute estimates, grants and verdicts, and to encode the verdicts.
+them in the core, to close the batch, to compute estimates, grants and verdicts, and to encode the verdicts. Local: the
+same for rounds that wait for no drafter, the verifier's default where drafters are far or slow.
 Live: per round of 64 verdicts over gRPC on loopback, the time of all threads of the server's process without that of
 the toy engine. The drafters run in another process and propose nothing. Half a minute; no model.
 
@@ -17,9 +18,14 @@ import time
 from collections.abc import Sequence
 from multiprocessing.synchronize import Event
 
+from msgspec.structs import replace
+
 from goodspeed.decoding.draft import Draft, DraftRequest
+from goodspeed.decoding.mode import Mode
 from goodspeed.decoding.sampling import Sampling
+from goodspeed.engine.co_located import CoLocatedConfig, co_located_drafts
 from goodspeed.engine.interface import Outcome, Work
+from goodspeed.engine.target_config import TargetConfig
 from goodspeed.engine.toy_draft import ToyDraft
 from goodspeed.engine.toy_target import ToyTarget, toy_info
 from goodspeed.protocol.codec import decode_drafter_frame, encode_message
@@ -107,6 +113,45 @@ class TimedRounds:
                 self.drafts.commit(message.stream, self.streams[conn, message.stream].on_verdict(message))
 
 
+class LocalRounds:
+    """64 streams in co-located mode. The engine's thread, with the drafts in it, is not timed."""
+
+    def __init__(self) -> None:
+        self.engine, self.now = ToyTarget(INFO), 0.0
+        self.core = VerifierCore(VerifierCoreConfig(), INFO)
+        self.drafts = co_located_drafts(CoLocatedConfig(), TargetConfig(), INFO)
+        for conn in range(NUM_STREAMS):
+            self.core.on_connect(conn, self.now)
+            self.core.on_message(conn, hello(conn), self.now)
+            self.core.on_message(conn, replace(opening(conn), mode=Mode.CO_LOCATED), self.now)
+
+    def run(self) -> list[float]:
+        """Seconds of each part of one round: batch, verdicts, encode."""
+        marks = [time.thread_time()]
+        batch = self.core.next_batch(self.now)
+        marks.append(time.thread_time())
+        assert batch is not None
+        result = run_batch(self.engine, batch, self.drafts, time.perf_counter)
+        step_s = time.thread_time() - marks[-1]
+        started, self.now = self.now, self.now + 0.01
+        replies = self.core.on_verified(batch, result, started, self.now)
+        marks.append(time.thread_time() - step_s)
+        for _, reply in replies:
+            encode_message(reply)
+        marks.append(time.thread_time() - step_s)
+        return [later - earlier for earlier, later in itertools.pairwise(marks)]
+
+
+def show_local(num_rounds: int) -> None:
+    rounds = LocalRounds()
+    for _ in range(20):  # prompts are read, and memory is taken
+        rounds.run()
+    runs = [rounds.run() for _ in range(num_rounds)]
+    print("local rounds:")
+    for name, seconds in [*zip(PARTS[2:], zip(*runs, strict=True), strict=True), ("total", [sum(run) for run in runs])]:
+        show(name, seconds)
+
+
 def show_parts(num_clients: int, scheduler: str, estimator: str, num_rounds: int) -> None:
     rounds = TimedRounds(num_clients, scheduler, estimator)
     for _ in range(20):
@@ -119,7 +164,8 @@ def show_parts(num_clients: int, scheduler: str, estimator: str, num_rounds: int
 
 def show(name: str, seconds: Sequence[float]) -> None:
     ms = sorted(1e3 * value for value in seconds)
-    print(f"  {name:16} {statistics.median(ms):6.3f} ms   p90 {ms[int(0.9 * len(ms))]:6.3f} ms   n {len(ms)}")
+    low, high = ms[len(ms) // 20], ms[int(0.9 * len(ms))]
+    print(f"  {name:16} {statistics.median(ms):6.3f} ms   p5 {low:6.3f} ms   p90 {high:6.3f} ms   n {len(ms)}")
 
 
 class TimedTarget(ToyTarget):
@@ -211,6 +257,7 @@ def main() -> None:
     args = parser.parse_args()
     for num_clients, scheduler in ((64, "gradient"), (8, "gradient"), (64, "fixed")):
         show_parts(num_clients, scheduler, args.estimator, args.rounds)
+    show_local(args.rounds)
     for num_clients in (64, 8):
         asyncio.run(measure_live(num_clients, args.seconds))
 
