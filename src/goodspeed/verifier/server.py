@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import NamedTuple
 
 from prometheus_client.metrics_core import Metric
 
@@ -45,6 +46,15 @@ MESSAGES_PER_TURN = 64
 """Messages of one frame that are handled before other links get a turn."""
 DRAIN_S = 2.0
 """How long close() waits for drafters to receive their last message."""
+
+
+class _ConcludedStep(NamedTuple):
+    """A step of which nothing is sent yet."""
+
+    batch: Batch
+    result: StepResult
+    step_s: float
+    replies: Sequence[Reply]
 
 
 class VerifierServer:
@@ -115,11 +125,15 @@ class VerifierServer:
 
     async def run(self) -> None:
         """Drive the engine until close(). At the end the engine has finished its step and closed every stream."""
+        concluded: _ConcludedStep | None = None
         try:
             while True:
                 batch = self._core.next_batch(self._clock())
                 if batch is not None:
-                    await self._step(batch)
+                    concluded = await self._step(batch, concluded)
+                elif concluded is not None:
+                    self._report(concluded)
+                    concluded = None
                 elif self._is_closing:
                     return
                 else:
@@ -188,19 +202,25 @@ class VerifierServer:
         else:
             self._deliver(self._core.on_message(conn, request, self._clock()))
 
-    async def _step(self, batch: Batch) -> None:
-        loop = asyncio.get_running_loop()
+    async def _step(self, batch: Batch, last: _ConcludedStep | None) -> _ConcludedStep | None:
+        """Run one step, and report the last one while the engine works. None: the step has failed."""
         started = self._clock()
+        stepping = asyncio.get_running_loop().run_in_executor(self._engine_thread, self._run_batch, batch)
+        if last is not None:
+            self._report(last)
         try:
-            result = await loop.run_in_executor(self._engine_thread, self._run_batch, batch)
+            result = await stepping
         except Exception as error:
             log.exception("engine step failed", extra={"ids": {"streams": len(batch.streams)}})
             self._deliver(self._core.on_failed(batch, f"the engine failed: {error}", self._clock()))
-            return
+            return None
         now = self._clock()
-        replies = self._core.on_verified(batch, result, started, now)
-        self._deliver(replies)
-        self.metrics.on_step(batch, result, now - started, replies)
+        return _ConcludedStep(batch, result, now - started, self._core.on_verified(batch, result, started, now))
+
+    def _report(self, step: _ConcludedStep) -> None:
+        """Send what the step has brought, and count it."""
+        self._deliver(step.replies)
+        self.metrics.on_step(step.batch, step.result, step.step_s, step.replies)
 
     def _run_batch(self, batch: Batch) -> StepResult:
         """In the engine's thread. A stream that cannot be ended does not fail the batch."""
