@@ -145,7 +145,7 @@ def main() -> None:
     texts = {
         turns[i].text for arm in ARMS for turns in runs[arm] for i in range(args.turns - 1, args.turns + NUM_AGAIN)
     }
-    print(f"\n{len(texts)} different texts of {len(ARMS) * args.repetitions} conversations")
+    print(f"\n{len(texts)} distinct texts of {len(ARMS) * args.repetitions} conversations")
     sys.exit(len(texts) > 1)
 
 
